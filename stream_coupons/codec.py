@@ -1,0 +1,72 @@
+"""Bytes to messages and back: the only place where JSON is read or written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import SCHEMA_VERSION
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.topics import Topic
+
+MAX_EVENT_BYTES = 1024 * 1024
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+
+class _Version(msgspec.Struct):
+    schema_version: Any = SCHEMA_VERSION
+
+
+_version = msgspec.json.Decoder(_Version)
+
+
+class Decoder:
+    """Bytes of one topic to its message type; every fault is a typed `BadMessage`."""
+
+    def __init__(self, topic: Topic) -> None:
+        if topic.message is None:
+            raise TypeError(f"{topic.name} carries no message of ours")
+        self.topic = topic
+        self._decoder = msgspec.json.Decoder(topic.message)
+        self._versioned = "schema_version" in topic.message.__struct_fields__
+
+    def __call__(self, value: bytes | None, limit: int = MAX_EVENT_BYTES) -> Any:
+        """Decode one record's value.
+
+        Raises
+        ------
+        BadMessage
+            With a reason of `Rejection` and a text that names the field and what was expected.
+        """
+        if value is None:
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: empty value (a tombstone)")
+        if len(value) > limit:
+            raise BadMessage(
+                Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}"
+            )
+        try:
+            message = self._decoder.decode(value)
+        except msgspec.ValidationError as error:
+            self._refuse_unknown_version(value)
+            raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}") from None
+        if self._versioned and message.schema_version != SCHEMA_VERSION:
+            self._refuse_unknown_version(value)
+        return message
+
+    def _refuse_unknown_version(self, value: bytes) -> None:
+        """A future version may differ in any field: say that, not which field came first."""
+        if not self._versioned:
+            return
+        try:
+            version = _version.decode(value).schema_version
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        if version != SCHEMA_VERSION:
+            raise BadMessage(
+                Rejection.UNKNOWN_VERSION,
+                f"{self.topic.name}: schema_version {version!r}, this program reads {SCHEMA_VERSION}",
+            )

@@ -1,0 +1,38 @@
+"""Everything that stream_coupons raises.
+
+StreamCouponsError
+ +- BadMessage         bytes that are not a message of the topic they came in
+ +- BadConfig          a setting, a catalogue or a command that cannot work
+ +- SnapshotMismatch   a model snapshot that does not fit this program
+
+Expected outcomes (ineligible, over a cap, no budget left) are reason-coded values, never exceptions.
+"""
+
+
+class StreamCouponsError(Exception):
+    """The root of the tree; its text names the field, the value and what was expected."""
+
+
+class BadMessage(StreamCouponsError):
+    """Bytes that are not a message of the topic they came in.
+
+    Parameters
+    ----------
+    reason : str
+        One code of a closed set (`core.reasons.Rejection`): a metric label and a dead-letter header.
+    detail : str
+        What a person needs to mend the sender.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class BadConfig(StreamCouponsError):
+    """A setting, a catalogue or a command that cannot work."""
+
+
+class SnapshotMismatch(StreamCouponsError):
+    """A model snapshot whose format, feature schema or checksum does not fit this program."""

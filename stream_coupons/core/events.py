@@ -1,0 +1,277 @@
+"""The messages of every topic, as types.
+
+Each is a `msgspec.Struct`: the JSON on the wire, the validation and the JSON Schema in `schemas/` all come from it.
+Evolution is additive: new fields get a default, unknown fields are ignored, `schema_version` stays.
+Anything may be missing from an event but its ids and its time.
+"""
+
+from typing import Annotated, Literal, NewType
+
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+
+UserId = NewType("UserId", str)
+CouponId = NewType("CouponId", str)
+IssueId = NewType("IssueId", str)
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Label = Annotated[str, Meta(max_length=200)]
+EpochSeconds = Annotated[float, Meta(ge=0, le=4_102_444_800, description="UTC epoch seconds")]
+Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description="money in minor units (cents)")]
+Amount = Annotated[int, Meta(ge=0, le=2**53, description="money in minor units (cents)")]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], str | float | bool | None]
+
+
+class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing looked at, put in a cart or ordered."""
+
+    item_id: Id
+    category: Label | None = None
+    brand: Label | None = None
+    price_minor: Amount | None = None
+    quantity: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+
+
+class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every input event carries; `event_id` makes it idempotent."""
+
+    event_id: Id
+    user_id: Id
+    occurred_at: EpochSeconds
+    schema_version: int = SCHEMA_VERSION
+    domain: Annotated[str, Meta(min_length=1, max_length=64)] = "ecommerce"
+
+
+class BrowseEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper looked at an item."""
+
+    item: Item | None = None
+    context: Context = {}
+
+
+class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper put an item into the cart, or took it out."""
+
+    item: Item
+    action: Literal["add", "remove"] = "add"
+    context: Context = {}
+
+
+class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper ordered."""
+
+    order_id: Id
+    items: Annotated[list[Item], Meta(max_length=1000)] = []
+    total_minor: Amount | None = None
+    context: Context = {}
+
+
+class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """What a shopper did with a coupon that was issued to them."""
+
+    issue_id: Id
+    kind: Literal["impression", "click", "purchase"]
+    coupon_id: Id | None = None
+    discount_minor: Amount | None = None
+    order_value_minor: Amount | None = None
+
+
+class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """A coupon that another system gave: scored and learnt from, never issued again."""
+
+    issue_id: Id
+    coupon_id: Id
+    expires_at: EpochSeconds
+    propensity: Ratio | None = None
+    context: Context = {}
+
+
+class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The passing of time in one partition: closes windows, expires proposals."""
+
+    at: EpochSeconds
+
+
+class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A coupon of the catalogue: what it is for, what it gives, what it may cost."""
+
+    coupon_id: Id
+    domain: Annotated[str, Meta(min_length=1, max_length=64)] = "ecommerce"
+    title: Label = ""
+    kind: Label = ""
+    categories: list[Label] = []
+    brands: list[Label] = []
+    items: list[Id] = []
+    discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
+    discount_minor: Amount | None = None
+    max_discount_minor: Annotated[
+        int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")
+    ]
+    typical_price_minor: Amount | None = None
+    margin_ratio: Ratio = 0.3
+    valid_from: EpochSeconds = 0.0
+    valid_until: EpochSeconds = 4_102_444_800.0
+    redeem_within_s: Annotated[float, Meta(gt=0, le=366 * 86400)] = 7 * 86400.0
+    stock: Count | None = None
+    budget_minor: Amount | None = None
+    max_per_user: Count | None = None
+
+
+class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper's interests as a sparse vector, for the neighbourhood's owner."""
+
+    user_id: Id
+    cell: Id
+    at: EpochSeconds
+    indices: list[int]
+    weights: list[float]
+
+
+class Neighbour(Struct, frozen=True, array_like=True):
+    """A near shopper and how near."""
+
+    user_id: Id
+    similarity: float
+
+
+class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper's nearest neighbours and the sum of their vectors, each times its similarity.
+
+    R(u, i) = sum_j sim(u, j) c(j, i) is linear in j's vector, so the sum is all that scoring needs.
+    """
+
+    user_id: Id
+    cell: Id
+    at: EpochSeconds
+    neighbours: list[Neighbour]
+    indices: list[int]
+    weights: list[float]
+
+
+class Alternative(Struct, frozen=True, array_like=True):
+    """A coupon that would do, and what one redemption can cost at most."""
+
+    coupon_id: Id
+    amount_minor: Amount
+
+
+class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A wish to issue a coupon, asked of the owner of its stock; ranked alternatives ride along."""
+
+    proposal_id: Id
+    user_id: Id
+    at: EpochSeconds
+    expires_at: EpochSeconds
+    alternatives: list[Alternative]
+    rank: Count = 0
+
+
+class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer: one unit and its money are held for this proposal, or none could be."""
+
+    proposal_id: Id
+    user_id: Id
+    at: EpochSeconds
+    granted: bool
+    coupon_id: Id
+    amount_minor: Amount = 0
+
+
+class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of a reservation: confirmed, released, redeemed or expired."""
+
+    proposal_id: Id
+    coupon_id: Id
+    at: EpochSeconds
+    outcome: Literal["confirmed", "released", "redeemed", "expired"]
+    spent_minor: Amount = 0
+
+
+class Reason(Struct, frozen=True, array_like=True):
+    """One contribution to a score: the feature, its value, what it added to the log-odds."""
+
+    feature: str
+    value: float
+    contribution: float
+
+
+class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """THE OUTPUT: give this shopper this coupon. Deduplicate on `issue_id`."""
+
+    issue_id: Id
+    user_id: Id
+    coupon_id: Id
+    domain: str
+    issued_at: EpochSeconds
+    expires_at: EpochSeconds
+    trigger_id: Id
+    schema_version: int = SCHEMA_VERSION
+    title: Label = ""
+    discount_percent: float | None = None
+    discount_minor: Amount | None = None
+    max_discount_minor: Amount
+    p_click: Ratio
+    p_redeem: Ratio
+    p_order: Ratio
+    value_minor: float
+    propensity: Ratio
+    model_version: Count
+    reasons: list[Reason] = []
+
+
+class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was known when a decision was made, and what came of it."""
+
+    example_id: Id
+    domain: str
+    head: Literal["click", "redeem", "order"]
+    label: bool
+    decided_at: EpochSeconds
+    at: EpochSeconds
+    feature_schema: str
+    numeric: list[float]
+    hashed: list[int]
+    predicted: Ratio
+    propensity: Ratio | None = None
+    model_version: Count = 0
+    coupon_id: Id
+    observed: bool = False
+
+
+class HeadQuality(Struct, frozen=True, kw_only=True):
+    """Progressive (test-then-train) quality of one head since the start."""
+
+    examples: Count
+    positives: Count
+    log_loss: float
+    roc_auc: float | None
+    base_log_loss: float
+
+
+class HeadWeights(Struct, frozen=True, kw_only=True):
+    """One linear head: weights as little-endian arrays, zlib-compressed."""
+
+    intercept: float
+    numeric: bytes
+    hashed_indices: bytes
+    hashed: bytes
+    optimizer: bytes
+
+
+class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The model of a domain as data: what workers score with and what the learner resumes from."""
+
+    domain: str
+    version: Count
+    format_version: int
+    feature_schema: str
+    river_version: str
+    examples: Count
+    source_offset: Annotated[int, Meta(ge=-1)]
+    at: EpochSeconds
+    heads: dict[str, HeadWeights]
+    quality: dict[str, HeadQuality] = {}
+    checksum: int

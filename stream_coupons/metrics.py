@@ -1,0 +1,100 @@
+"""Every metric that a worker exports, declared once, on an injected registry."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The worker's metrics; labels come from closed sets, never from users, events or shoppers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"stream_coupons_{name}", help_text, labels, registry=registry)
+
+        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+            return Gauge(f"stream_coupons_{name}", help_text, labels, registry=registry)
+
+        def histogram(name: str, help_text: str, *labels: str) -> Histogram:
+            return Histogram(
+                f"stream_coupons_{name}",
+                help_text,
+                labels,
+                buckets=LATENCY_BUCKETS_S,
+                registry=registry,
+            )
+
+        self.registry = registry
+        self.records = counter("records_total", "Records applied to state, by topic.", "topic")
+        self.duplicates = counter(
+            "duplicates_total", "Events whose event_id was seen before, by topic.", "topic"
+        )
+        self.replays = counter(
+            "replays_total",
+            "Records delivered again after a restart; nothing is decided anew.",
+            "topic",
+        )
+        self.dead_letters = counter(
+            "dead_letters_total",
+            "Records sent to dead-letters, by topic and reason.",
+            "topic",
+            "reason",
+        )
+        self.decisions = counter(
+            "decisions_total",
+            "Decisions on triggers: proposed, or the reason why there is no coupon.",
+            "outcome",
+        )
+        self.reservations = counter(
+            "reservations_total", "Reservations asked of the budgets, by outcome.", "outcome"
+        )
+        self.issues = counter("issues_total", "Coupons issued, by domain.", "domain")
+        self.feedback = counter("feedback_total", "Feedback joined to its issue, by kind.", "kind")
+        self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
+        self.examples = counter(
+            "training_examples_total", "Examples learnt, by domain and head.", "domain", "head"
+        )
+        self.decision_latency = histogram(
+            "decision_latency_seconds", "From the trigger's append time to its coupon-issue sent."
+        )
+        self.batch_seconds = histogram(
+            "batch_seconds", "From taking a batch to acknowledging it, by agent.", "agent"
+        )
+        self.batch_failures = counter(
+            "batch_failures_total", "Batches that could not be sent and are tried again.", "agent"
+        )
+        self.lag = gauge(
+            "lag_records",
+            "Records between the end of a partition and our position.",
+            "topic",
+            "partition",
+        )
+        self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
+        self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
+        self.model_age = gauge(
+            "model_age_seconds", "Seconds since the snapshot in use was received.", "domain"
+        )
+        self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")
+        self.model_log_loss = gauge(
+            "model_log_loss", "Progressive log loss of the learner.", "domain", "head"
+        )
+        self.model_base_log_loss = gauge(
+            "model_base_log_loss", "Log loss of always predicting the base rate.", "domain", "head"
+        )
+        self.model_roc_auc = gauge(
+            "model_roc_auc_ratio", "Progressive ROC AUC of the learner.", "domain", "head"
+        )
+        self.budget_left = gauge(
+            "budget_left_ratio",
+            "Smallest share of budget left among the coupons that this worker owns, by domain.",
+            "domain",
+        )
+        self.budget_remaining = gauge(
+            "budget_remaining_minor",
+            "Money not given or held yet, over coupons with a budget.",
+            "domain",
+        )
+        self.stock_exhausted = gauge(
+            "coupons_exhausted", "Coupons of this worker without stock or budget.", "domain"
+        )
+        self.catalogue_coupons = gauge("catalogue_coupons", "Coupons known, by domain.", "domain")

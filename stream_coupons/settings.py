@@ -1,0 +1,116 @@
+"""One frozen Settings, read once from a TOML file and the environment, passed down."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import (
+    AttributionRules,
+    NeighbourhoodRules,
+    PolicyRules,
+    Positive,
+    ProfileRules,
+    Rules,
+    Size,
+)
+
+PREFIX = "STREAM_COUPONS_"
+
+
+class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the brokers are and how patient we are with them."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    partitions: Size = 4
+    replication: Size = 1
+    session_timeout_s: Positive = 10.0
+    heartbeat_interval_s: Positive = 2.0
+    rebalance_timeout_s: Positive = 20.0
+    request_timeout_s: Positive = 45.0
+    commit_interval_s: Positive = 1.0
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One worker process."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 9464
+    batch_records: Size = 2000
+    tick_every_s: Annotated[float, Meta(ge=0)] = 5.0
+
+
+class LearningSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The online model: AdaGrad's rate, the L2 penalty, and how often what was learnt is published."""
+
+    learning_rate: Positive = 0.05
+    l2: Annotated[float, Meta(ge=0)] = 1e-6
+    publish_every_s: Positive = 1.0
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    worker: WorkerSettings = WorkerSettings()
+    learning: LearningSettings = LearningSettings()
+    profile: ProfileRules = ProfileRules()
+    neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
+    policy: PolicyRules = PolicyRules()
+    attribution: AttributionRules = AttributionRules()
+    seed: int = 0
+
+    def rules(self) -> Rules:
+        """What the core needs to know of all this."""
+        return Rules(
+            profile=self.profile,
+            neighbourhood=self.neighbourhood,
+            policy=self.policy,
+            attribution=self.attribution,
+            seed=self.seed,
+        )
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Defaults, then the file, then `STREAM_COUPONS_SECTION__FIELD` from the environment.
+
+    Raises
+    ------
+    BadConfig
+        Naming the file or variable, the field and what was expected.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadConfig(f"cannot read the settings file {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadConfig(f"{path} is not TOML: {error}") from None
+    try:
+        settings = msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{path}: {error}") from None
+    for name, text in environ.items():
+        if (name.startswith(PREFIX) and "__" in name) or name == PREFIX + "SEED":
+            settings = _override(settings, name, text)
+    return settings
+
+
+def _override(settings: Settings, name: str, text: str) -> Settings:
+    section, _, field = name.removeprefix(PREFIX).lower().partition("__")
+    values = msgspec.to_builtins(settings)
+    target = values.get(section) if field else values
+    key = field or section
+    if not isinstance(target, dict) or key not in target:
+        raise BadConfig(f"{name}: there is no such setting")
+    target[key] = text.split(",") if isinstance(target[key], list) else text
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{name}={text!r}: {error}") from None

@@ -1,0 +1,154 @@
+"""The one registry of topics: their messages, keys, partitions and retention."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from kafka.partitioner.default import murmur2
+from msgspec import Struct
+
+from stream_coupons.core import events
+
+DAY_MS = 86_400_000
+MIB = 1024 * 1024
+
+
+class Cleanup(StrEnum):
+    """What the broker does with old records."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it must be on the broker.
+
+    `partitions` is None where the setting `partitions` decides: all of those are co-partitioned.
+    """
+
+    name: str
+    message: type[Struct] | None
+    key: str
+    about: str
+    partitions: int | None = None
+    cleanup: Cleanup = Cleanup.DELETE
+    retention_ms: int = 7 * DAY_MS
+    max_message_bytes: int = MIB
+
+    def configs(self) -> dict[str, str]:
+        """The broker's topic configuration."""
+        configs = {
+            "cleanup.policy": self.cleanup.value,
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+        if self.cleanup is Cleanup.DELETE:
+            configs["retention.ms"] = str(self.retention_ms)
+        return configs
+
+
+# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters, where its sender can see it.
+INPUT = {"max_message_bytes": 8 * MIB}
+
+BROWSE = Topic(
+    "browse-events", events.BrowseEvent, "user_id", "a shopper looked at an item", **INPUT
+)
+CART = Topic("cart-events", events.CartEvent, "user_id", "a shopper changed the cart", **INPUT)
+ORDER = Topic("order-events", events.OrderEvent, "user_id", "a shopper ordered", **INPUT)
+FEEDBACK = Topic(
+    "coupon-feedback", events.FeedbackEvent, "user_id", "a shopper saw, clicked or used", **INPUT
+)
+OBSERVED = Topic(
+    "observed-issues", events.ObservedIssue, "user_id", "coupons another system gave", **INPUT
+)
+TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS)
+VECTORS = Topic(
+    "user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS
+)
+NEIGHBOURS = Topic(
+    "neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS
+)
+PROPOSALS = Topic("coupon-proposals", events.Proposal, "coupon_id", "wishes to issue")
+RESERVATIONS = Topic("coupon-reservations", events.Reservation, "user_id", "stock held or refused")
+ISSUES = Topic(
+    "coupon-issues", events.CouponIssue, "user_id", "THE OUTPUT", retention_ms=30 * DAY_MS
+)
+SETTLEMENTS = Topic("coupon-settlements", events.Settlement, "coupon_id", "what became of it")
+EXAMPLES = Topic(
+    "training-examples",
+    events.TrainingExample,
+    "domain",
+    "features as they were, labels as they came",
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+)
+CATALOG = Topic("coupon-catalog", events.Coupon, "coupon_id", "the coupons", 1, Cleanup.COMPACT)
+SNAPSHOTS = Topic(
+    "model-snapshots",
+    events.ModelSnapshot,
+    "domain",
+    "models as data",
+    1,
+    Cleanup.COMPACT,
+    max_message_bytes=16 * MIB,
+)
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    None,
+    "the record's own",
+    "what could not be used, byte for byte, with the reason in its headers",
+    retention_ms=30 * DAY_MS,
+    max_message_bytes=9 * MIB,
+)
+
+
+def changelog(table: str) -> Topic:
+    """The topic that a table is recovered from; Faust names it after the application and the table."""
+    return Topic(
+        f"stream-coupons-{table}-changelog",
+        None,
+        "the table's",
+        f"state of {table}",
+        cleanup=Cleanup.COMPACT,
+        max_message_bytes=8 * MIB,
+    )
+
+
+ALL: tuple[Topic, ...] = (
+    BROWSE,
+    CART,
+    ORDER,
+    FEEDBACK,
+    OBSERVED,
+    TICKS,
+    VECTORS,
+    NEIGHBOURS,
+    PROPOSALS,
+    RESERVATIONS,
+    ISSUES,
+    SETTLEMENTS,
+    EXAMPLES,
+    CATALOG,
+    SNAPSHOTS,
+    DEAD_LETTERS,
+    changelog("users"),
+    changelog("cells"),
+    changelog("coupons"),
+)
+BY_NAME = {topic.name: topic for topic in ALL}
+INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
+
+
+def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:
+    """The topics that carry JSON messages of ours."""
+    return [topic for topic in topics if topic.message is not None]
+
+
+@lru_cache(maxsize=1_000_000)
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition of a key: murmur2, as Java's producer computes it.
+
+    kafka-python, aiokafka and librdkafka have different defaults, so nothing here relies on one.
+    """
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
