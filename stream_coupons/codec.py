@@ -29,7 +29,7 @@ class Decoder:
         if topic.message is None:
             raise TypeError(f"{topic.name} carries no message of ours")
         self.topic = topic
-        self._decoder = msgspec.json.Decoder(topic.message)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(topic.message)
         self._versioned = "schema_version" in topic.message.__struct_fields__
 
     def __call__(self, value: bytes | None, limit: int = MAX_EVENT_BYTES) -> Any:
@@ -43,9 +43,7 @@ class Decoder:
         if value is None:
             raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: empty value (a tombstone)")
         if len(value) > limit:
-            raise BadMessage(
-                Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}"
-            )
+            raise BadMessage(Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}")
         try:
             message = self._decoder.decode(value)
         except msgspec.ValidationError as error:

@@ -48,32 +48,42 @@ class Topic:
         return configs
 
 
-# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters, where its sender can see it.
-INPUT = {"max_message_bytes": 8 * MIB}
+# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters and its sender can see it.
+INPUT_BYTES = 8 * MIB
 
 BROWSE = Topic(
-    "browse-events", events.BrowseEvent, "user_id", "a shopper looked at an item", **INPUT
+    "browse-events",
+    events.BrowseEvent,
+    "user_id",
+    "a shopper looked at an item",
+    max_message_bytes=INPUT_BYTES,
 )
-CART = Topic("cart-events", events.CartEvent, "user_id", "a shopper changed the cart", **INPUT)
-ORDER = Topic("order-events", events.OrderEvent, "user_id", "a shopper ordered", **INPUT)
+CART = Topic(
+    "cart-events", events.CartEvent, "user_id", "a shopper changed the cart", max_message_bytes=INPUT_BYTES
+)
+ORDER = Topic(
+    "order-events", events.OrderEvent, "user_id", "a shopper ordered", max_message_bytes=INPUT_BYTES
+)
 FEEDBACK = Topic(
-    "coupon-feedback", events.FeedbackEvent, "user_id", "a shopper saw, clicked or used", **INPUT
+    "coupon-feedback",
+    events.FeedbackEvent,
+    "user_id",
+    "a shopper saw, clicked or used",
+    max_message_bytes=INPUT_BYTES,
 )
 OBSERVED = Topic(
-    "observed-issues", events.ObservedIssue, "user_id", "coupons another system gave", **INPUT
+    "observed-issues",
+    events.ObservedIssue,
+    "user_id",
+    "coupons another system gave",
+    max_message_bytes=INPUT_BYTES,
 )
 TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS)
-VECTORS = Topic(
-    "user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS
-)
-NEIGHBOURS = Topic(
-    "neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS
-)
+VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
+NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)
 PROPOSALS = Topic("coupon-proposals", events.Proposal, "coupon_id", "wishes to issue")
 RESERVATIONS = Topic("coupon-reservations", events.Reservation, "user_id", "stock held or refused")
-ISSUES = Topic(
-    "coupon-issues", events.CouponIssue, "user_id", "THE OUTPUT", retention_ms=30 * DAY_MS
-)
+ISSUES = Topic("coupon-issues", events.CouponIssue, "user_id", "THE OUTPUT", retention_ms=30 * DAY_MS)
 SETTLEMENTS = Topic("coupon-settlements", events.Settlement, "coupon_id", "what became of it")
 EXAMPLES = Topic(
     "training-examples",
@@ -104,7 +114,7 @@ DEAD_LETTERS = Topic(
 
 
 def changelog(table: str) -> Topic:
-    """The topic that a table is recovered from; Faust names it after the application and the table."""
+    """The topic that a table is recovered from; Faust names it after application and table."""
     return Topic(
         f"stream-coupons-{table}-changelog",
         None,

@@ -1,6 +1,7 @@
 """The messages of every topic, as types.
 
-Each is a `msgspec.Struct`: the JSON on the wire, the validation and the JSON Schema in `schemas/` all come from it.
+Each is a `msgspec.Struct`: the JSON on the wire, the validation and the JSON Schema in `schemas/`
+all come from it.
 Evolution is additive: new fields get a default, unknown fields are ignored, `schema_version` stays.
 Anything may be missing from an event but its ids and its time.
 """
@@ -107,9 +108,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: list[Id] = []
     discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
     discount_minor: Amount | None = None
-    max_discount_minor: Annotated[
-        int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")
-    ]
+    max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
     typical_price_minor: Amount | None = None
     margin_ratio: Ratio = 0.3
     valid_from: EpochSeconds = 0.0
@@ -118,10 +117,11 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stock: Count | None = None
     budget_minor: Amount | None = None
     max_per_user: Count | None = None
+    pacing: Literal["none", "even"] = "none"
 
 
 class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper's interests as a sparse vector, for the neighbourhood's owner."""
+    """A shopper's interests as a sparse vector, for the owner of a cell; empty: the shopper moved away."""
 
     user_id: Id
     cell: Id
@@ -165,8 +165,13 @@ class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     at: EpochSeconds
     expires_at: EpochSeconds
-    alternatives: list[Alternative]
+    alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=100)]
     rank: Count = 0
+
+    @property
+    def coupon_id(self) -> str:
+        """The coupon asked for now: the key of the topic."""
+        return self.alternatives[self.rank].coupon_id
 
 
 class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -187,6 +192,7 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     coupon_id: Id
     at: EpochSeconds
     outcome: Literal["confirmed", "released", "redeemed", "expired"]
+    held_minor: Amount
     spent_minor: Amount = 0
 
 
@@ -238,6 +244,8 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     propensity: Ratio | None = None
     model_version: Count = 0
     coupon_id: Id
+    user_id: Id
+    issue_id: Id
     observed: bool = False
 
 
@@ -271,6 +279,7 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     river_version: str
     examples: Count
     source_offset: Annotated[int, Meta(ge=-1)]
+    origins: dict[str, tuple[int, int]] = {}
     at: EpochSeconds
     heads: dict[str, HeadWeights]
     quality: dict[str, HeadQuality] = {}

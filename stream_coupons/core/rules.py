@@ -15,8 +15,8 @@ MissingPolicy = Literal["drop", "mean", "median", "min_max", "last"]
 class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How behaviour becomes a profile.
 
-    `missing_price` says what stands in for a price that an event lacks, from the shopper's recent prices: drop it,
-    their mean, median, the middle of their range (min_max), or the last one.
+    `missing_price` says what stands in for a price that an event lacks, from the shopper's recent
+    prices: drop it, their mean, median, the middle of their range (min_max), or the last one.
     """
 
     half_life_s: Positive = 14 * 86400.0
@@ -43,7 +43,7 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may get a coupon when, and what it must be worth.
 
-    `strategy` is what chooses among eligible coupons: "value" is the product; "random" is the baseline it is measured against.
+    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -57,6 +57,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     holdout_ratio: Ratio = 0.05
     exploration_ratio: Ratio = 0.05
     alternatives: Size = 3
+    max_candidates: Size = 64
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
     min_value_minor: float = 0.0
@@ -70,8 +71,7 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
-    max_open_issues: Size = 2000
-    control_window_s: Positive = 7 * 86400.0
+    max_open_controls: Size = 8
 
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

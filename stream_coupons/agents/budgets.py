@@ -1,0 +1,32 @@
+"""budgets: owns each coupon's stock and money (key coupon_id)."""
+
+from typing import Any
+
+from stream_coupons import topics
+from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.core import ledger
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import Proposal, Settlement
+from stream_coupons.core.ledger import Ledger
+
+
+class Budgets(KeyedAgent[Ledger]):
+    """Proposals and settlements in; reservations out, or the proposal handed on to its next alternative.
+
+    Second copies of a message, which senders make when they crash between sending and committing, are known by their
+    origin: a ledger needs no list of all that it ever booked.
+    """
+
+    name = "budgets"
+    reads = (topics.PROPOSALS, topics.SETTLEMENTS)
+    state_type = Ledger
+    tracks_origins = True
+
+    def step(self, state_key: str, state: Ledger, message: Any, partition: int) -> Effects:  # noqa: ARG002
+        """Reserve or settle."""
+        match message:
+            case Proposal():
+                return ledger.reserve(state, self.known().catalogue.by_id.get(state_key), message)
+            case Settlement():
+                return ledger.settle(state, message)
+        raise TypeError(f"no step for {type(message).__name__}")

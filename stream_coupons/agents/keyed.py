@@ -1,0 +1,119 @@
+"""What the agents that own a table have in common: records to messages, effects to outputs."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.agents.wire import TOPIC_OF, dead_letter, output
+from stream_coupons.codec import Decoder, encode
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import Outcome, Sent
+from stream_coupons.topics import Topic
+
+State = TypeVar("State")
+
+
+class KeyedAgent(Generic[State]):
+    """Base of the agents that own a table; one subclass an agent, with its topics, table and steps.
+
+    Parameters
+    ----------
+    known : callable
+        What the steps may know now: rules, catalogue, models.
+    partitions : int
+        Number of partitions of the co-partitioned topics.
+    """
+
+    name: str
+    reads: tuple[Topic, ...]
+    state_type: type[State]
+    tracks_origins = False
+
+    def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
+        self.known = known
+        self.partitions = partitions
+        self.topics = tuple(topic.name for topic in self.reads)
+        self._decoders = {topic.name: Decoder(topic) for topic in self.reads}
+        self._keys = {topic.name: topic.key for topic in self.reads}
+
+    def step(self, state_key: str, state: State, message: Any, partition: int) -> Effects:
+        """Apply one message to the state of its key."""
+        raise NotImplementedError
+
+    def state_key(self, message: Any, record_key: str) -> str:  # noqa: ARG002 - subclasses look at the message
+        """Key of the state that a message changes."""
+        return record_key
+
+    def partition_key(self, state_key: str) -> bytes:
+        """The part of a state key that chooses its partition."""
+        return state_key.encode()
+
+    def parse(self, record: Record) -> tuple[str, Any]:
+        """(state key, message) of a record.
+
+        Raises
+        ------
+        BadMessage
+            If the bytes are no message of the topic, or the record's key is not the id inside.
+        """
+        message = self._decoders[record.topic](record.value)
+        if record.topic == topics.TICKS.name:
+            return "", message
+        key = str(getattr(message, self._keys[record.topic]))
+        if record.key != key.encode():
+            raise BadMessage(
+                Rejection.WRONG_KEY, f"key is {record.key!r}, {self._keys[record.topic]} inside is {key!r}"
+            )
+        return self.state_key(message, key), message
+
+    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome:
+        """Run the step and turn its effects into outputs."""
+        effects = self.step(state_key, state, message, record.partition)
+        return self._outcome(effects, record)
+
+    def due(self, state: State) -> float | None:  # noqa: ARG002 - most states do not wait for time
+        """When time alone will change this state next."""
+        return None
+
+    def expire(self, state_key: str, state: State, at: float) -> Effects:
+        """Let time pass for a state."""
+        raise NotImplementedError
+
+    def pass_time(self, state_key: str, state: State, at: float, record: Record) -> Outcome:
+        """Let time pass and turn the effects into outputs."""
+        return self._outcome(self.expire(state_key, state, at), record)
+
+    def place(self, partition: int, state_key: str, state: State) -> None:
+        """No derived views, unless a subclass has them."""
+
+    def forget(self) -> None:
+        """No derived views, unless a subclass has them."""
+
+    def refuse(self, record: Record, reason: str, detail: str) -> Output:
+        """The dead letter of a record."""
+        return dead_letter(record, reason, detail)
+
+    def _outcome(self, effects: Effects, record: Record) -> Outcome:
+        sent = list(self._outputs(effects, record))
+        itself = next((refused.reason for refused in effects.refused if refused.message is None), None)
+        duplicate = any(noun == "duplicate" for noun, _ in effects.facts)
+        return Outcome(sent, effects.facts, duplicate, itself)
+
+    def _outputs(self, effects: Effects, record: Record) -> Iterable[Sent]:
+        for message in effects.messages:
+            yield output(message, self.partitions)
+        for refused in effects.refused:
+            letter = record if refused.message is None else self._again(refused.message, record)
+            yield Sent(dead_letter(letter, refused.reason, refused.detail), kept=True)
+
+    def _again(self, message: Struct, record: Record) -> Record:
+        """A message that was kept waiting, as a record of the topic that it came in (its offset is not known)."""
+        topic = TOPIC_OF[type(message)]
+        key = str(getattr(message, topic.key)).encode()
+        return Record(topic.name, record.partition, -1, record.timestamp_ms, key, encode(message))

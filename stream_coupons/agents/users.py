@@ -1,0 +1,59 @@
+"""users: owns each shopper's profile, open proposals and open issues (key user_id)."""
+
+from typing import Any
+
+from stream_coupons import topics
+from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.core import observation, pipeline
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import (
+    BrowseEvent,
+    CartEvent,
+    FeedbackEvent,
+    NeighbourUpdate,
+    ObservedIssue,
+    OrderEvent,
+    Reservation,
+)
+from stream_coupons.core.shopper import Shopper, next_due
+
+
+class Users(KeyedAgent[Shopper]):
+    """Events, feedback and answers in; proposals, issues, settlements, vectors and examples out."""
+
+    name = "users"
+    reads = (
+        topics.BROWSE,
+        topics.CART,
+        topics.ORDER,
+        topics.FEEDBACK,
+        topics.OBSERVED,
+        topics.RESERVATIONS,
+        topics.NEIGHBOURS,
+        topics.TICKS,
+    )
+    state_type = Shopper
+
+    def step(self, state_key: str, state: Shopper, message: Any, partition: int) -> Effects:  # noqa: ARG002
+        """Dispatch a message to the step for its kind."""
+        known = self.known()
+        match message:
+            case BrowseEvent() | CartEvent() | OrderEvent():
+                return pipeline.propose(state_key, state, message, known)
+            case Reservation():
+                return pipeline.confirm(state_key, state, message, known)
+            case FeedbackEvent():
+                return observation.feedback(state_key, state, message, known)
+            case ObservedIssue():
+                return observation.observe(state_key, state, message, known)
+            case NeighbourUpdate():
+                return observation.learn_neighbours(state, message)
+        raise TypeError(f"no step for {type(message).__name__}")
+
+    def due(self, state: Shopper) -> float | None:
+        """When the first proposal, issue, control or waiting feedback ends."""
+        return next_due(state)
+
+    def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
+        """Close what time alone decides."""
+        return observation.pass_time(state_key, state, at)

@@ -1,0 +1,39 @@
+"""Between the core's messages and the runtime's records: topics, keys, partitions, dead letters."""
+
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.codec import encode
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import Sent
+
+TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
+SOFT = {topics.VECTORS, topics.NEIGHBOURS}
+"""Topics whose messages are overtaken by the next one: not sent again after a crash."""
+
+
+def output(message: Struct, partitions: int) -> Sent:
+    """A message as a record to send, keyed and partitioned as its topic says."""
+    topic = TOPIC_OF[type(message)]
+    key = str(getattr(message, topic.key)).encode()
+    partition = topics.partition_for(key, topic.partitions or partitions)
+    return Sent(Output(topic.name, partition, key, encode(message)), kept=topic not in SOFT)
+
+
+def dead_letter(record: Record, reason: str, detail: str) -> Output:
+    """A record that could not be used: its own key and bytes, with the reason and where it came from."""
+    headers = {
+        "reason": reason,
+        "detail": detail[:1000],
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp": str(record.timestamp_ms),
+    }
+    return Output(
+        topics.DEAD_LETTERS.name,
+        record.partition,
+        record.key,
+        record.value,
+        [(name, text.encode()) for name, text in headers.items()],
+    )

@@ -1,0 +1,53 @@
+"""Which coupons a shopper may get at a moment, and for every other one the reason why not."""
+
+import numpy as np
+
+from stream_coupons.core.coupons import CouponSet, Positions
+from stream_coupons.core.features import Moment
+from stream_coupons.core.reasons import Ineligible
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper import Shopper
+
+
+def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules) -> Positions:
+    """Positions of the coupons that the shopper may get, ascending, shape (n,)."""
+    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until)
+    for position in np.flatnonzero(allowed & (coupons.capped | coupons.for_items)).tolist():
+        if _personal_objection(shopper, coupons, position, at, rules) is not None:
+            allowed[position] = False
+    return np.flatnonzero(allowed)
+
+
+def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
+    """Why the shopper may not get the coupon at this position; None when they may."""
+    if at < coupons.valid_from[position]:
+        return Ineligible.NOT_YET_VALID
+    if at >= coupons.valid_until[position]:
+        return Ineligible.EXPIRED
+    return _personal_objection(shopper, coupons, position, at, rules)
+
+
+def _personal_objection(
+    shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
+) -> Ineligible | None:
+    coupon = coupons.coupons[position]
+    if coupon.max_per_user is not None:
+        given = shopper.history.capped.get(coupon.coupon_id, 0)
+        if given >= coupon.max_per_user:
+            return Ineligible.SHOPPER_CAP
+    if coupon.items:
+        since = at - rules.reorder_suppress_s
+        ordered = shopper.profile.ordered_at
+        if all(ordered.get(item_id, -1.0) > since for item_id in coupon.items):
+            return Ineligible.ALREADY_ORDERED
+    return None
+
+
+def shortlist(positions: Positions, moment: Moment, size: int) -> Positions:
+    """The `size` most promising positions by both scores R(u, i), ascending; all when they are few."""
+    if len(positions) <= size:
+        return positions
+    promise = (moment.category + moment.brand + moment.item + moment.collaborative)[positions]
+    best = np.argsort(-promise, kind="stable")[:size]
+    kept: Positions = np.sort(positions[best])
+    return kept

@@ -1,0 +1,150 @@
+"""The catalogue, compiled to arrays, so that all coupons of a domain are judged at once."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.events import Coupon, Item
+from stream_coupons.core.similarity import feature_index
+
+Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint32]
+Positions = NDArray[np.intp]
+
+DAY_S = 86400.0
+MISSING_DEPTH_RATIO = 0.1
+BRAND_WEIGHT = 0.5
+
+
+def price_of(coupon: Coupon, default_minor: float) -> float:
+    """Typical price of what the coupon is for, minor units."""
+    return float(coupon.typical_price_minor or default_minor)
+
+
+def discount_of(coupon: Coupon, default_price_minor: float) -> float:
+    """What one redemption gives away at the typical price, minor units; never above the maximum."""
+    if coupon.discount_minor is not None:
+        given = float(coupon.discount_minor)
+    elif coupon.discount_percent is not None:
+        given = coupon.discount_percent / 100.0 * price_of(coupon, default_price_minor)
+    else:
+        given = float(coupon.max_discount_minor)
+    return min(given, float(coupon.max_discount_minor))
+
+
+def is_in_scope(coupon: Coupon, item: Item) -> bool:
+    """Whether the coupon may be used on this item; what the coupon does not name, it does not limit."""
+    return (
+        (not coupon.items or item.item_id in coupon.items)
+        and (not coupon.categories or item.category in coupon.categories)
+        and (not coupon.brands or item.brand in coupon.brands)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The features that coupons have in common with profiles, as padded rows.
+
+    R(u, i) = sum over features k of coupon i of w(i, k) f(u, k) is `(f[columns] * weights).sum(axis=1)`.
+    """
+
+    columns: Positions
+    weights: Floats
+
+    def score(self, vector: Floats) -> Floats:
+        """Inner products of a dense vector over the vocabulary with every coupon's row, shape (coupons,)."""
+        scores: Floats = (vector[self.columns] * self.weights).sum(axis=1)
+        return scores
+
+
+class CouponSet:
+    """The coupons of one domain in order of their ids, and what scoring needs of them as arrays.
+
+    Attributes are read-only arrays of shape (coupons,), unless they say otherwise.
+    """
+
+    def __init__(self, coupons: Iterable[Coupon], default_price_minor: float) -> None:
+        self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
+        self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
+        self.vocabulary: dict[int, int] = {}
+        each = self.coupons
+        self.valid_from = np.array([c.valid_from for c in each])
+        self.valid_until = np.array([c.valid_until for c in each])
+        self.capped = np.array([c.max_per_user is not None for c in each], dtype=bool)
+        self.for_items = np.array([bool(c.items) for c in each], dtype=bool)
+        price = np.array([price_of(c, default_price_minor) for c in each])
+        self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
+        self.margin_minor = price * np.array([c.margin_ratio for c in each])
+        self.depth_ratio = np.clip(self.discount_minor / np.maximum(price, 1.0), 0.0, 1.0)
+        self.price_log2 = np.log2(np.maximum(price, 1.0))
+        self.static_numeric: Floats = np.stack(
+            [
+                self.depth_ratio,
+                np.log1p(self.discount_minor) / 10.0,
+                np.log1p(np.array([c.redeem_within_s for c in each]) / DAY_S) / 4.0,
+            ],
+            axis=1,
+        ).reshape(len(each), 3)
+        self.categories = self._terms([[(f"category:{x}", 1.0) for x in c.categories] for c in each])
+        self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
+        self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
+        self.static_hashes: Hashes = np.array(
+            [
+                [
+                    feature_index(f"coupon={c.coupon_id}"),
+                    feature_index(f"kind={c.kind}"),
+                    feature_index(f"category={c.categories[0] if c.categories else ''}"),
+                    feature_index(f"brand={c.brands[0] if c.brands else ''}"),
+                    feature_index(f"depth={round(depth * 10)}"),
+                ]
+                for c, depth in zip(each, self.depth_ratio, strict=True)
+            ],
+            dtype=np.uint32,
+        ).reshape(len(each), 5)
+
+    def __len__(self) -> int:
+        return len(self.coupons)
+
+    def _terms(self, rows: list[list[tuple[str, float]]]) -> Terms:
+        # Column 0 is nothing: its value is zero in every vector, so rows may be padded with it.
+        width = max([len(row) for row in rows] + [1])
+        columns = np.zeros((len(rows), width), dtype=np.intp)
+        weights = np.zeros((len(rows), width))
+        for i, row in enumerate(rows):
+            for j, (name, weight) in enumerate(row):
+                index = feature_index(name)
+                columns[i, j] = self.vocabulary.setdefault(index, len(self.vocabulary) + 1)
+                weights[i, j] = weight
+        return Terms(columns, weights)
+
+    def dense(self, interests: Mapping[int, float], scale: float) -> Floats:
+        """A sparse vector as a dense one over this set's vocabulary, shape (vocabulary + 1,)."""
+        vector = np.zeros(len(self.vocabulary) + 1)
+        column_of = self.vocabulary.get
+        for index, weight in interests.items():
+            column = column_of(index)
+            if column is not None:
+                vector[column] = weight * scale
+        return vector
+
+    def content_scores(self, vector: Floats) -> Floats:
+        """R(u, i) = sum_k w(i, k) f(u, k) for every coupon i, shape (coupons,)."""
+        return self.categories.score(vector) + self.brands.score(vector) + self.items.score(vector)
+
+
+class Catalogue:
+    """All coupons known; immutable: a change makes a new one."""
+
+    def __init__(self, coupons: Iterable[Coupon], default_price_minor: float = 1000.0) -> None:
+        self.by_id = {coupon.coupon_id: coupon for coupon in coupons}
+        self._default_price_minor = default_price_minor
+        by_domain: dict[str, list[Coupon]] = {}
+        for coupon in self.by_id.values():
+            by_domain.setdefault(coupon.domain, []).append(coupon)
+        self.domains = {domain: CouponSet(members, default_price_minor) for domain, members in by_domain.items()}
+
+    def of_domain(self, domain: str) -> CouponSet | None:
+        """The coupons of one domain; None when there are none."""
+        return self.domains.get(domain)

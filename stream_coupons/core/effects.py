@@ -1,0 +1,39 @@
+"""What a step brings about besides the new state."""
+
+from msgspec import Struct
+
+from stream_coupons.core.reasons import Rejection
+
+
+class Refused(Struct, frozen=True):
+    """A message that cannot be used; `message` is None when it is the one at hand."""
+
+    reason: Rejection
+    detail: str
+    message: Struct | None = None
+
+
+class Effects:
+    """Messages to send, facts to count and messages refused, in the order in which they came about.
+
+    A fact is a pair (noun, kind) from closed sets; the adapter turns facts into metrics.
+    """
+
+    __slots__ = ("facts", "messages", "refused")
+
+    def __init__(self) -> None:
+        self.messages: list[Struct] = []
+        self.facts: list[tuple[str, str]] = []
+        self.refused: list[Refused] = []
+
+    def emit(self, message: Struct) -> None:
+        """Send a message to the topic of its type."""
+        self.messages.append(message)
+
+    def count(self, noun: str, kind: str) -> None:
+        """Count a fact."""
+        self.facts.append((noun, kind))
+
+    def refuse(self, reason: Rejection, detail: str, message: Struct | None = None) -> None:
+        """Send a message to dead-letters."""
+        self.refused.append(Refused(reason, detail, message))

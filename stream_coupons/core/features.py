@@ -1,0 +1,261 @@
+"""What is said of a (shopper, coupon, moment): a few bounded numbers and a few hashed categories.
+
+Numbers are transformed here into about [0, 3], so no scaler has to be learnt or served. Categories and crosses are
+hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no vocabulary, nothing to keep (Weinberger et al. 2009:
+Feature hashing for large scale multitask learning). A missing number is a stated stand-in plus a flag of its own,
+so that the model can tell.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite
+from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.similarity import feature_index
+
+DIMENSIONS = 2**16
+CONTEXT_SLOTS = 4
+
+NUMERIC = (
+    "order_recency",
+    "orders",
+    "browses",
+    "carts",
+    "mean_price",
+    "coupons_issued",
+    "click_rate",
+    "redeem_rate",
+    "since_last_issue",
+    "no_order_known",
+    "no_price_known",
+    "no_neighbours",
+    "discount_depth",
+    "discount_size",
+    "time_to_redeem",
+    "content",
+    "category_share",
+    "category",
+    "brand",
+    "item",
+    "collaborative",
+    "price_fit",
+    "this_coupon_issued",
+    "this_coupon_redeemed",
+    "this_category_issued",
+    "this_category_redeem_rate",
+)
+HASHED = (
+    "coupon",
+    "kind",
+    "category",
+    "brand",
+    "depth",
+    "shopper",
+    "hour",
+    "weekday",
+    "shopper*category",
+    "shopper*kind",
+    "shopper*depth",
+    "hour*category",
+    "taste*category",
+    "redeemer*depth",
+    "redeemer*kind",
+    *(f"context{slot}" for slot in range(CONTEXT_SLOTS)),
+)
+SCHEMA = blake2b(repr((NUMERIC, HASHED, DIMENSIONS)).encode(), digest_size=8).hexdigest()
+"""Names this feature space: a model trained on another one is refused."""
+
+Indices = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRows:
+    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED))."""
+
+    numeric: Floats
+    hashed: Indices
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+
+def _mix(a: Indices | int, b: Indices | int) -> Indices:
+    """A place for the pair of two hashes; 0 is kept for "nothing"."""
+    with np.errstate(over="ignore"):
+        mixed = (np.asarray(a, np.uint32) * np.uint32(0x9E3779B1)) ^ np.asarray(b, np.uint32)
+        mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
+        mixed = mixed ^ (mixed >> np.uint32(13))
+    places: Indices = mixed % np.uint32(DIMENSIONS - 1) + np.uint32(1)
+    return places
+
+
+def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
+    """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
+    return (successes + prior * strength) / (max(trials, successes) + strength)
+
+
+def extract(
+    user_id: str,
+    shopper: Shopper,
+    coupons: CouponSet,
+    chosen: Positions,
+    moment: "Moment",
+    rules: ProfileRules,
+) -> FeatureRows:
+    """Features of the shopper with each of the chosen coupons.
+
+    Parameters
+    ----------
+    chosen : array of int, shape (n,)
+        Positions in `coupons`.
+    moment : Moment
+        Time, context and the scores R(u, i) of every coupon of the set.
+
+    Returns
+    -------
+    FeatureRows
+        n rows; numbers are rounded to four decimals, so that what is stored is what was scored.
+    """
+    numeric = np.empty((len(chosen), len(NUMERIC)))
+    numeric[:, :12] = _shopper_numbers(shopper, moment.at, rules)
+    numeric[:, 12:15] = coupons.static_numeric[chosen]
+    _crossed_numbers(numeric, shopper, coupons, chosen, moment)
+    hashed = _hashes(user_id, shopper, coupons, chosen, moment)
+    return FeatureRows(np.round(numeric, 4), hashed)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When, in what context, and how near each coupon is to the shopper.
+
+    The four score arrays have shape (coupons,): R(u, i) by the shopper's own interests, split by what they are in,
+    and by the neighbours'.
+    """
+
+    at: float
+    context: Mapping[str, str | float | bool | None]
+    category: Floats
+    brand: Floats
+    item: Floats
+    collaborative: Floats
+    category_mass: float
+
+
+def look(
+    shopper: Shopper,
+    coupons: CouponSet,
+    at: float,
+    context: Mapping[str, str | float | bool | None],
+    rules: ProfileRules,
+) -> Moment:
+    """Score every coupon of the set against the shopper's interests and their neighbours'."""
+    vector = coupons.dense(shopper.profile.interests, decay(shopper.profile, at, rules))
+    near = coupons.dense(shopper.neighbourhood.interests, 1.0)
+    return Moment(
+        at=at,
+        context=context,
+        category=coupons.categories.score(vector),
+        brand=coupons.brands.score(vector),
+        item=coupons.items.score(vector),
+        collaborative=coupons.content_scores(near),
+        category_mass=float(np.abs(vector).sum()),
+    )
+
+
+def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
+    profile, history = shopper.profile, shopper.history
+    scale = decay(profile, at, rules)
+    days = (at - profile.last_order_at) / DAY_S if profile.last_order_at is not None else 30.0
+    mean_price = _mean_price(profile)
+    since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
+    return [
+        math.log1p(max(days, 0.0)) / 3.0,
+        math.log1p(profile.orders * scale),
+        math.log1p(profile.browses * scale) / 2.0,
+        math.log1p(max(profile.carts * scale, 0.0)),
+        math.log1p(mean_price or 0.0) / 10.0,
+        math.log1p(history.issued) / 3.0,
+        _rate(history.clicked, history.issued, 0.1),
+        4.0 * _rate(history.redeemed, history.issued, 0.05),
+        1.0 / (1.0 + max(since, 0.0)),
+        float(profile.last_order_at is None),
+        float(mean_price is None),
+        float(not shopper.neighbourhood.interests),
+    ]
+
+
+def _mean_price(profile: Profile) -> float | None:
+    if profile.units > 0:
+        return profile.spend_minor / profile.units
+    return sum(profile.prices) / len(profile.prices) if profile.prices else None
+
+
+def _crossed_numbers(numeric: Floats, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> None:
+    def squash(scores: Floats) -> Floats:
+        squashed: Floats = np.log1p(np.maximum(scores[chosen], 0.0)) / 2.0
+        return squashed
+
+    numeric[:, 15] = squash(moment.category + moment.brand + moment.item)
+    numeric[:, 16] = np.clip(moment.category[chosen] / (moment.category_mass + 1e-9), 0.0, 1.0)
+    numeric[:, 17] = squash(moment.category)
+    numeric[:, 18] = squash(moment.brand)
+    numeric[:, 19] = squash(moment.item)
+    numeric[:, 20] = squash(moment.collaborative)
+    mean_price = _mean_price(shopper.profile)
+    if mean_price is None:
+        numeric[:, 21] = 0.5
+    else:
+        distance = np.abs(coupons.price_log2[chosen] - math.log2(max(mean_price, 1.0)))
+        numeric[:, 21] = np.exp2(-distance)
+    numeric[:, 22:26] = (0.0, 0.0, 0.0, 0.2)
+    history = shopper.history
+    for row, position in enumerate(chosen.tolist()):
+        coupon = coupons.coupons[position]
+        of_coupon = history.by_coupon.get(coupon.coupon_id)
+        if of_coupon is not None:
+            numeric[row, 22] = math.log1p(of_coupon.issued)
+            numeric[row, 23] = math.log1p(of_coupon.redeemed)
+        of_category = history.by_category.get(coupon.categories[0]) if coupon.categories else None
+        if of_category is not None:
+            numeric[row, 24] = math.log1p(of_category.issued) / 2.0
+            numeric[row, 25] = 4.0 * _rate(of_category.redeemed, of_category.issued, 0.05)
+
+
+def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Indices:
+    static = coupons.static_hashes[chosen]
+    coupon, kind, category, brand, depth = static.T
+    user = feature_index(f"shopper={user_id}")
+    hour = feature_index(f"hour={int(moment.at % DAY_S // (4 * HOUR_S))}")
+    weekday = feature_index(f"weekday={int(moment.at // DAY_S % 7)}")
+    taste = feature_index(f"taste={favourite(shopper.profile)}")
+    redeemer = feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}")
+    hashed = np.zeros((len(chosen), len(HASHED)), dtype=np.uint32)
+    hashed[:, 0] = _mix(coupon, 1)
+    hashed[:, 1] = _mix(kind, 1)
+    hashed[:, 2] = _mix(category, 1)
+    hashed[:, 3] = _mix(brand, 1)
+    hashed[:, 4] = _mix(depth, 1)
+    hashed[:, 5:8] = _mix(np.array([user, hour, weekday], dtype=np.uint32), 1)
+    hashed[:, 8] = _mix(category, user)
+    hashed[:, 9] = _mix(kind, user)
+    hashed[:, 10] = _mix(depth, user)
+    hashed[:, 11] = _mix(category, hour)
+    hashed[:, 12] = _mix(category, taste)
+    hashed[:, 13] = _mix(depth, redeemer)
+    hashed[:, 14] = _mix(kind, redeemer)
+    for slot, (name, value) in enumerate(sorted(moment.context.items())[:CONTEXT_SLOTS]):
+        hashed[:, 15 + slot] = _mix(feature_index(f"{name}={_band(value)}"), 1)
+    return hashed
+
+
+def _band(value: str | float | bool | None) -> str:
+    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
+        return f"{math.copysign(round(2 * math.log2(1 + abs(value))), value):.0f}"
+    return str(value)

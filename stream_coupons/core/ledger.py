@@ -1,0 +1,91 @@
+"""Stock and money of one coupon: a single writer, so a check and what follows from it are one act.
+
+At every prefix of the log: reserved + issued <= stock and held + spent <= budget. A reservation holds the most that
+one redemption can cost; a redemption turns what was held into what was spent, a release or an expiry gives it back.
+"""
+
+from msgspec import Struct
+
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
+
+EVEN_PACING_START_RATIO = 0.1
+
+
+class Ledger(Struct, array_like=True):
+    """State of one coupon. Mutable; owned by one step at a time."""
+
+    reserved: int = 0
+    issued: int = 0
+    held_minor: int = 0
+    spent_minor: int = 0
+
+
+def can_reserve(ledger: Ledger, coupon: Coupon, amount_minor: int, at: float) -> bool:
+    """Whether stock, budget and pacing allow one more coupon that may cost this much."""
+    if coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock:
+        return False
+    if coupon.budget_minor is None:
+        return True
+    committed = ledger.held_minor + ledger.spent_minor + amount_minor
+    return committed <= coupon.budget_minor * _released_ratio(coupon, at)
+
+
+def _released_ratio(coupon: Coupon, at: float) -> float:
+    """Share of the budget that may be committed by now: all of it, or as much as time has passed."""
+    if coupon.pacing == "none":
+        return 1.0
+    elapsed = (at - coupon.valid_from) / (coupon.valid_until - coupon.valid_from)
+    return min(max(elapsed, EVEN_PACING_START_RATIO), 1.0)
+
+
+def reserve(ledger: Ledger, coupon: Coupon | None, proposal: Proposal) -> Effects:
+    """Hold one unit and its money for a proposal, or hand it on to its next alternative, or refuse it."""
+    wanted: Alternative = proposal.alternatives[proposal.rank]
+    effects = Effects()
+    if coupon is not None and can_reserve(ledger, coupon, wanted.amount_minor, proposal.at):
+        ledger.reserved += 1
+        ledger.held_minor += wanted.amount_minor
+        effects.emit(_answer(proposal, wanted, granted=True))
+        effects.count("reservation", "granted")
+    elif proposal.rank + 1 < len(proposal.alternatives):
+        effects.emit(
+            Proposal(
+                proposal_id=proposal.proposal_id,
+                user_id=proposal.user_id,
+                at=proposal.at,
+                expires_at=proposal.expires_at,
+                alternatives=proposal.alternatives,
+                rank=proposal.rank + 1,
+            )
+        )
+        effects.count("reservation", "handed_on")
+    else:
+        effects.emit(_answer(proposal, wanted, granted=False))
+        effects.count("reservation", "refused")
+    return effects
+
+
+def _answer(proposal: Proposal, wanted: Alternative, *, granted: bool) -> Reservation:
+    return Reservation(
+        proposal_id=proposal.proposal_id,
+        user_id=proposal.user_id,
+        at=proposal.at,
+        granted=granted,
+        coupon_id=wanted.coupon_id,
+        amount_minor=wanted.amount_minor if granted else 0,
+    )
+
+
+def settle(ledger: Ledger, settlement: Settlement) -> Effects:
+    """Book what became of a reservation."""
+    if settlement.outcome == "confirmed":
+        ledger.reserved -= 1
+        ledger.issued += 1
+    else:
+        ledger.held_minor -= settlement.held_minor
+        if settlement.outcome == "released":
+            ledger.reserved -= 1
+        elif settlement.outcome == "redeemed":
+            ledger.spent_minor += min(settlement.spent_minor, settlement.held_minor)
+    return Effects()

@@ -1,0 +1,191 @@
+"""Which shoppers lie near each other: exact cosine within cells of bounded size, kept up to date one vector at a time.
+
+R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
+for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
+implicit). It is linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the shopper's
+owner needs to score any coupon, and it is bounded, so that is what is sent.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from msgspec import Struct
+
+from stream_coupons.core.coupons import Floats, Positions
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import Neighbour, NeighbourUpdate, UserVector
+from stream_coupons.core.rules import NeighbourhoodRules
+from stream_coupons.core.similarity import top
+
+GROWTH = 2
+
+
+class Member(Struct, array_like=True):
+    """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable."""
+
+    at: float = -1.0
+    indices: list[int] = []
+    weights: list[float] = []
+
+
+class Cell:
+    """The vectors of one cell as arrays: row by row the columns of its features and their weights.
+
+    A derived view of the members' states: made from them, thrown away with them.
+    """
+
+    def __init__(self, rules: NeighbourhoodRules) -> None:
+        self._rules = rules
+        self._width = rules.max_vector
+        self._rows: dict[str, int] = {}
+        self._users: list[str | None] = []
+        self._free: list[int] = []
+        self._columns_of: dict[int, int] = {}
+        self._indices: list[int] = [0]
+        self._columns: Positions = np.zeros((0, self._width), dtype=np.intp)
+        self._weights: Floats = np.zeros((0, self._width))
+        self._norms: Floats = np.zeros(0)
+        self._at: Floats = np.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, user_id: str, member: Member) -> None:
+        """Set, replace or (when the member is empty) remove a shopper's vector; the stalest gives way when full."""
+        if not member.indices:
+            self._remove(user_id)
+            return
+        row = self._rows.get(user_id)
+        if row is None:
+            if len(self._rows) >= self._rules.max_members:
+                stalest = min(self._rows, key=lambda user: (self._at[self._rows[user]], user))
+                self._remove(stalest)
+            row = self._new_row(user_id)
+        size = min(len(member.indices), self._width)
+        weights = np.asarray(member.weights[:size])
+        self._columns[row] = 0
+        self._weights[row] = 0.0
+        self._columns[row, :size] = [self._column(index) for index in member.indices[:size]]
+        self._weights[row, :size] = weights
+        self._norms[row] = np.sqrt(weights @ weights)
+        self._at[row] = member.at
+
+    def _column(self, index: int) -> int:
+        column = self._columns_of.get(index)
+        if column is None:
+            column = self._columns_of[index] = len(self._indices)
+            self._indices.append(index)
+        return column
+
+    def _new_row(self, user_id: str) -> int:
+        if self._free:
+            row = self._free.pop()
+            self._users[row] = user_id
+        else:
+            row = len(self._users)
+            self._users.append(user_id)
+            if row >= len(self._norms):
+                self._grow(max(16, GROWTH * len(self._norms)))
+        self._rows[user_id] = row
+        return row
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._norms)
+        self._columns = np.concatenate([self._columns, np.zeros((more, self._width), dtype=np.intp)])
+        self._weights = np.concatenate([self._weights, np.zeros((more, self._width))])
+        self._norms = np.concatenate([self._norms, np.zeros(more)])
+        self._at = np.concatenate([self._at, np.zeros(more)])
+
+    def _remove(self, user_id: str) -> None:
+        row = self._rows.pop(user_id, None)
+        if row is None:
+            return
+        self._users[row] = None
+        self._weights[row] = 0.0
+        self._norms[row] = 0.0
+        self._free.append(row)
+        if len(self._indices) > 8 * self._width * max(len(self._rows), 16):
+            self._forget_unused()
+
+    def _forget_unused(self) -> None:
+        """Renumber the columns, so that features nobody has any more take no room."""
+        used, renumbered = np.unique(self._columns, return_inverse=True)
+        if used[0] != 0:
+            return
+        self._columns = renumbered.reshape(self._columns.shape)
+        self._indices = [self._indices[column] for column in used.tolist()]
+        self._columns_of = {index: column for column, index in enumerate(self._indices) if column}
+
+    def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
+        """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms."""
+        own = self._rows[user_id]
+        vector = np.zeros(len(self._indices))
+        vector[self._columns[own]] += self._weights[own]
+        vector[0] = 0.0
+        used = len(self._users)
+        products = (vector[self._columns[:used]] * self._weights[:used]).sum(axis=1)
+        lengths = self._norms[:used] * self._norms[own]
+        similarity = np.divide(products, lengths, out=np.zeros(used), where=lengths > 0)
+        similarity[own] = 0.0
+        similarity[similarity < self._rules.min_similarity] = 0.0
+        order = np.argsort(-similarity, kind="stable")[: self._rules.neighbours]
+        rows = [row for row in order.tolist() if similarity[row] > 0]
+        return [
+            Neighbour(user, float(similarity[row])) for row in rows if (user := self._users[row]) is not None
+        ], self._sum(rows, similarity)
+
+    def _sum(self, rows: Iterable[int], similarity: Floats) -> dict[int, float]:
+        picked = list(rows)
+        weighted = self._weights[picked] * similarity[picked][:, None]
+        totals = np.bincount(self._columns[picked].ravel(), weighted.ravel(), minlength=1)
+        totals[0] = 0.0
+        columns = np.flatnonzero(totals)
+        sums = {self._indices[column]: float(totals[column]) for column in columns.tolist()}
+        return top(sums, self._rules.max_vector)
+
+
+class Cells:
+    """All cells of one partition."""
+
+    def __init__(self, rules: NeighbourhoodRules) -> None:
+        self._rules = rules
+        self._cells: dict[str, Cell] = {}
+
+    def put(self, key: str, member: Member) -> None:
+        """Bring the view in line with one member's state; `key` is `cell_key`."""
+        cell, _, user_id = key.partition("\x1f")
+        if cell not in self._cells:
+            self._cells[cell] = Cell(self._rules)
+        self._cells[cell].put(user_id, member)
+
+    def cell(self, name: str) -> Cell:
+        """The cell of that name, which must have a member."""
+        return self._cells[name]
+
+
+def cell_key(cell: str, user_id: str) -> str:
+    """Key of a shopper's state within a cell."""
+    return f"{cell}\x1f{user_id}"
+
+
+def update(member: Member, message: UserVector, cells: Cells) -> Effects:
+    """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored."""
+    effects = Effects()
+    if message.at < member.at:
+        return effects
+    member.at, member.indices, member.weights = message.at, message.indices, message.weights
+    cells.put(cell_key(message.cell, message.user_id), member)
+    if not message.indices:
+        return effects
+    neighbours, sums = cells.cell(message.cell).nearest(message.user_id)
+    effects.emit(
+        NeighbourUpdate(
+            user_id=message.user_id,
+            cell=message.cell,
+            at=message.at,
+            neighbours=neighbours,
+            indices=list(sums),
+            weights=[round(weight, 9) for weight in sums.values()],
+        )
+    )
+    return effects

@@ -1,0 +1,317 @@
+"""The two steps that decide, readable from top to bottom: propose and confirm.
+
+propose   an event of the shop -> profile -> neighbourhood -> candidates -> features -> score -> policy -> a proposal
+confirm   the budgets' answer -> caps, expiry, one issue per trigger -> a coupon-issue
+
+A step takes a shopper's state, changes it in place and returns its effects. It knows no Kafka, no clock and no
+randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stream_coupons.core import attribution, policy
+from stream_coupons.core.candidates import eligible, shortlist
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import (
+    Alternative,
+    BrowseEvent,
+    CartEvent,
+    Coupon,
+    CouponIssue,
+    OrderEvent,
+    Proposal,
+    Reason,
+    Reservation,
+    Settlement,
+    UserVector,
+)
+from stream_coupons.core.features import FeatureRows, extract, look
+from stream_coupons.core.policy import Choice
+from stream_coupons.core.profile import decay, fold, is_duplicate
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.scoring import HEADS, Scorer, Knowledge
+from stream_coupons.core.shopper import (
+    OpenControl,
+    OpenIssue,
+    OpenProposal,
+    Option,
+    Predicted,
+    Shopper,
+)
+from stream_coupons.core.similarity import simhash, stable_hash, top
+
+ShopEvent = BrowseEvent | CartEvent | OrderEvent
+KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
+REDEEM = HEADS.index("redeem")
+
+
+def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects:
+    """Fold an event into the shopper's state and, if it is a trigger, propose the best coupon for now."""
+    effects = Effects()
+    if is_duplicate(shopper.profile, event.event_id, known.rules.profile):
+        effects.count("duplicate", KINDS[type(event)])
+        return effects
+    fold(shopper.profile, event, known.rules.profile)
+    if isinstance(event, OrderEvent):
+        effects.messages += attribution.observe_order(user_id, shopper, event, known.catalogue).messages
+    effects.messages += publish_vector(user_id, shopper, event, known)
+    if KINDS[type(event)] in known.rules.policy.triggers:
+        outcome = _decide(user_id, shopper, event, known, effects)
+        effects.count("decision", outcome)
+    return effects
+
+
+def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, effects: Effects) -> str:
+    at, rules = event.occurred_at, known.rules.policy
+    objection = policy.standing_objection(shopper, at, rules)
+    if objection is not None:
+        return objection
+    coupons = known.catalogue.of_domain(event.domain)
+    positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
+    if coupons is None or not len(positions):
+        return NoCoupon.NO_CANDIDATE
+
+    shopper.considered_at = at
+    moment = look(shopper, coupons, at, event.context, known.rules.profile)
+    positions = shortlist(positions, moment, rules.max_candidates)
+    rows = extract(user_id, shopper, coupons, positions, moment, known.rules.profile)
+    scorer = known.scorer(event.domain)
+    predicted = scorer.predict(rows)
+    worth = policy.values(coupons, positions, predicted, rules)
+    choice = policy.choose(worth, event.event_id, rules, known.rules.seed)
+
+    ranked = _Ranked(coupons, positions, rows, predicted, worth, scorer)
+    identity = issue_id(user_id, event.event_id)
+    if policy.is_holdout(user_id, rules, known.rules.seed):
+        _open_control(shopper, identity, event, ranked, choice.best, known)
+        return NoCoupon.HOLDOUT
+    if not choice.order:
+        _open_control(shopper, identity, event, ranked, choice.best, known)
+        return NoCoupon.NOT_WORTH_IT
+    _open_proposal(user_id, shopper, identity, event, ranked, choice, known, effects)
+    return "proposed"
+
+
+def issue_id(user_id: str, trigger_id: str) -> str:
+    """Identity of what may be issued to a shopper for a trigger: the same whenever it is computed."""
+    return f"i{stable_hash(user_id, trigger_id):016x}{stable_hash(trigger_id, user_id):016x}"
+
+
+class _Ranked:
+    """The candidates of one decision and all that was computed of them, row by row."""
+
+    def __init__(
+        self,
+        coupons: CouponSet,
+        positions: Positions,
+        rows: FeatureRows,
+        predicted: Floats,
+        worth: Floats,
+        scorer: Scorer,
+    ) -> None:
+        self.coupons = coupons
+        self.positions = positions
+        self.rows = rows
+        self.predicted = predicted
+        self.worth = worth
+        self.scorer = scorer
+
+    def coupon(self, row: int) -> Coupon:
+        return self.coupons.coupons[int(self.positions[row])]
+
+    def probabilities(self, row: int) -> Predicted:
+        click, redeem, order = self.predicted[row].tolist()
+        return round(click, 6), round(redeem, 6), round(order, 6)
+
+    def option(self, row: int, propensity: float) -> Option:
+        coupon = self.coupon(row)
+        numeric, hashed = attribution.pack(self.rows, row)
+        return Option(
+            coupon_id=coupon.coupon_id,
+            amount_minor=coupon.max_discount_minor,
+            numeric=numeric,
+            hashed=hashed,
+            predicted=self.probabilities(row),
+            value_minor=round(float(self.worth[row]), 3),
+            propensity=round(propensity, 6),
+        )
+
+
+def _open_control(
+    shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
+) -> None:
+    coupon = ranked.coupon(row)
+    numeric, hashed = attribution.pack(ranked.rows, row)
+    shopper.controls[identity] = OpenControl(
+        control_id=identity,
+        coupon_id=coupon.coupon_id,
+        domain=event.domain,
+        at=event.occurred_at,
+        until=event.occurred_at + coupon.redeem_within_s,
+        numeric=numeric,
+        hashed=hashed,
+        predicted=ranked.probabilities(row),
+        model_version=ranked.scorer.version,
+    )
+    while len(shopper.controls) > known.rules.attribution.max_open_controls:
+        del shopper.controls[next(iter(shopper.controls))]
+
+
+def _open_proposal(
+    user_id: str,
+    shopper: Shopper,
+    identity: str,
+    event: ShopEvent,
+    ranked: _Ranked,
+    choice: Choice,
+    known: Knowledge,
+    effects: Effects,
+) -> None:
+    at, rules = event.occurred_at, known.rules.policy
+    # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
+    options = [ranked.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
+    shopper.proposals[identity] = OpenProposal(
+        proposal_id=identity,
+        trigger_id=event.event_id,
+        domain=event.domain,
+        at=at,
+        expires_at=at + rules.proposal_timeout_s,
+        model_version=ranked.scorer.version,
+        options=options,
+    )
+    effects.emit(
+        Proposal(
+            proposal_id=identity,
+            user_id=user_id,
+            at=at,
+            expires_at=at + rules.proposal_timeout_s,
+            alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
+        )
+    )
+
+
+def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Knowledge) -> Effects:
+    """Turn a granted reservation into the one issue of its trigger, or give it back."""
+    effects = Effects()
+    identity = reservation.proposal_id
+    if identity in shopper.issues or stable_hash(identity) in shopper.closed:
+        effects.count("duplicate", "reservation")
+        return effects
+    proposal = shopper.proposals.pop(identity, None)
+    if not reservation.granted:
+        effects.count("decision", NoCoupon.SOLD_OUT)
+        return effects
+    refusal = _refusal(shopper, proposal, reservation, known)
+    option = _option(proposal, reservation.coupon_id)
+    coupon = known.catalogue.by_id.get(reservation.coupon_id)
+    if refusal is not None or proposal is None or option is None or coupon is None:
+        effects.count("decision", refusal or NoCoupon.TIMED_OUT)
+        effects.emit(_settlement(reservation, "released"))
+        return effects
+
+    issue = _issue(user_id, proposal, option, coupon, known)
+    attribution.open_issue(
+        shopper,
+        OpenIssue(
+            issue_id=identity,
+            coupon_id=coupon.coupon_id,
+            domain=proposal.domain,
+            at=issue.issued_at,
+            expires_at=issue.expires_at + known.rules.attribution.grace_s,
+            held_minor=reservation.amount_minor,
+            numeric=option.numeric,
+            hashed=option.hashed,
+            predicted=option.predicted,
+            propensity=option.propensity,
+            model_version=proposal.model_version,
+            observed=False,
+        ),
+        known.catalogue,
+    )
+    recent = shopper.history.recent_issues
+    recent.append(issue.issued_at)
+    del recent[: -known.rules.policy.max_issues_per_window]
+    effects.emit(issue)
+    effects.emit(_settlement(reservation, "confirmed"))
+    effects.count("issue", proposal.domain)
+    return effects
+
+
+def _refusal(
+    shopper: Shopper, proposal: OpenProposal | None, reservation: Reservation, known: Knowledge
+) -> NoCoupon | None:
+    if proposal is None:
+        return NoCoupon.TIMED_OUT
+    if policy.is_over_frequency_cap(shopper, proposal.at, known.rules.policy):
+        return NoCoupon.FREQUENCY_CAP
+    coupon = known.catalogue.by_id.get(reservation.coupon_id)
+    if coupon is None or proposal.at >= coupon.valid_until:
+        return NoCoupon.NO_CANDIDATE
+    return None
+
+
+def _option(proposal: OpenProposal | None, coupon_id: str) -> Option | None:
+    options = proposal.options if proposal is not None else []
+    return next((option for option in options if option.coupon_id == coupon_id), None)
+
+
+def _settlement(reservation: Reservation, outcome: str) -> Settlement:
+    return Settlement(
+        proposal_id=reservation.proposal_id,
+        coupon_id=reservation.coupon_id,
+        at=reservation.at,
+        outcome="confirmed" if outcome == "confirmed" else "released",
+        held_minor=reservation.amount_minor,
+    )
+
+
+def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon, known: Knowledge) -> CouponIssue:
+    return CouponIssue(
+        issue_id=proposal.proposal_id,
+        user_id=user_id,
+        coupon_id=coupon.coupon_id,
+        domain=proposal.domain,
+        issued_at=proposal.at,
+        expires_at=min(proposal.at + coupon.redeem_within_s, 4_102_444_800.0),
+        trigger_id=proposal.trigger_id,
+        title=coupon.title,
+        discount_percent=coupon.discount_percent,
+        discount_minor=coupon.discount_minor,
+        max_discount_minor=coupon.max_discount_minor,
+        p_click=option.predicted[0],
+        p_redeem=option.predicted[1],
+        p_order=option.predicted[2],
+        value_minor=option.value_minor,
+        propensity=option.propensity,
+        model_version=proposal.model_version,
+        reasons=_reasons(proposal, option, known),
+    )
+
+
+def _reasons(proposal: OpenProposal, option: Option, known: Knowledge) -> list[Reason]:
+    """The features that spoke loudest for or against, as the model in use now weighs them."""
+    rows = attribution.unpack(option.numeric, option.hashed)
+    loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM)[: known.rules.policy.explain_top]
+    return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
+
+
+def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """The shopper's vector for the owner of their cell, if it is time; two messages when they change cells."""
+    rules, at = known.rules.neighbourhood, event.occurred_at
+    last = shopper.vector_sent_at
+    if last is not None and at < last + rules.publish_every_s:
+        return []
+    shopper.vector_sent_at = at
+    interests = top(shopper.profile.interests, rules.max_vector)
+    cell = f"{event.domain}/{simhash(interests, rules.cells)}"
+    vectors = []
+    if shopper.cell and shopper.cell != cell:
+        vectors.append(UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=[], weights=[]))
+    shopper.cell = cell
+    scale = decay(shopper.profile, at, known.rules.profile)
+    weights = [round(weight * scale, 6) for weight in interests.values()]
+    vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(interests), weights=weights))
+    return vectors

@@ -1,0 +1,113 @@
+"""What a coupon is worth for a shopper now, and which one, if any, to propose."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.similarity import unit_interval
+
+HOUR_S = 3600.0
+DAY_S = 86400.0
+
+
+def is_holdout(user_id: str, rules: PolicyRules, seed: int) -> bool:
+    """Whether the shopper belongs to the permanent group that never gets a coupon."""
+    return unit_interval(str(seed), "holdout", user_id) < rules.holdout_ratio
+
+
+def standing_objection(shopper: Shopper, at: float, rules: PolicyRules) -> NoCoupon | None:
+    """Why this shopper gets no coupon at all at this moment, before any coupon is looked at."""
+    if shopper.proposals:
+        return NoCoupon.PENDING
+    if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
+        return NoCoupon.COOLDOWN
+    if is_over_frequency_cap(shopper, at, rules):
+        return NoCoupon.FREQUENCY_CAP
+    if is_quiet(at, rules):
+        return NoCoupon.QUIET_HOURS
+    return None
+
+
+def is_over_frequency_cap(shopper: Shopper, at: float, rules: PolicyRules) -> bool:
+    """Whether the shopper already had as many coupons within the window as the cap allows."""
+    since = at - rules.issue_window_s
+    return sum(issued > since for issued in shopper.history.recent_issues) >= rules.max_issues_per_window
+
+
+def is_quiet(at: float, rules: PolicyRules) -> bool:
+    """Whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
+
+    >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
+    >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
+    (True, False)
+    """
+    hour = at % DAY_S / HOUR_S
+    start, end = rules.quiet_from_hour, rules.quiet_until_hour
+    return start <= hour < end if start <= end else hour >= start or hour < end
+
+
+def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: PolicyRules) -> Floats:
+    """What giving each coupon is worth against giving none, minor units, shape (n,).
+
+    value = (P(redeem) - P(order anyway)) * margin - P(redeem) * discount - cost_weight * cost
+
+    Who would have ordered anyway uses the coupon too, so P(redeem) stands for P(order | coupon) and the difference
+    is the uplift. NO_COUPON is worth 0 by this definition.
+
+    Parameters
+    ----------
+    predicted : array, shape (n, 3)
+        P(click), P(redeem), P(order in scope without a coupon).
+    """
+    redeem, order = predicted[:, 1], predicted[:, 2]
+    uplift = redeem - order
+    worth: Floats = (
+        uplift * coupons.margin_minor[chosen]
+        - redeem * coupons.discount_minor[chosen]
+        - rules.cost_weight * rules.cost_minor
+    )
+    return worth
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The policy's answer: rows of the candidates, best first, and how likely the first one was chosen.
+
+    `order` is empty when NO_COUPON won; `best` is then the row that came nearest.
+    """
+
+    order: list[int]
+    propensity: float
+    best: int
+
+
+def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice:
+    """Pick by value, but explore: with probability epsilon any candidate, whatever its value.
+
+    Epsilon-greedy; the propensity of what was chosen is exact:
+    epsilon / n + (1 - epsilon) if it is the greedy choice. The coin falls by seed and trigger, so a replay falls
+    alike. Under the strategy "random" epsilon is 1: the baseline.
+
+    >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
+    [1, 2]
+    """
+    n = len(worth)
+    greedy = [row for row in np.argsort(-worth, kind="stable").tolist() if worth[row] > rules.min_value_minor]
+    best = int(np.argmax(worth))
+    explore = 1.0 if rules.strategy == "random" else rules.exploration_ratio
+    if unit_interval(str(seed), "explore", trigger) < explore:
+        start = int(unit_interval(str(seed), "arm", trigger) * n)
+        order = (
+            [start, *(row for row in greedy if row != start)]
+            if rules.strategy == "value"
+            else [(start + step) % n for step in range(n)]
+        )
+        is_greedy_too = bool(greedy) and start == greedy[0]
+        return Choice(order, explore / n + (1 - explore) * is_greedy_too, best)
+    if not greedy:
+        return Choice([], 1 - explore, best)
+    return Choice(greedy, explore / n + (1 - explore), best)

@@ -1,0 +1,190 @@
+"""What is known of a shopper's behaviour, folded one event at a time.
+
+Weights decay with age. They are kept by forward decay: an event at t adds base * 2^((t - L) / half_life) for a fixed
+landmark L, and a reader at time `at` multiplies by 2^((L - at) / half_life). So folding is a sum, costs the same
+however much is remembered, and commutes: events of different topics may arrive in any order. (Cormode, Shkapenyuk,
+Srivastava, Xu 2009: Forward decay, section IV.) Landmarks are multiples of LANDMARK_HALF_LIVES half-lives; when time
+passes one, the weights are rescaled, so they stay within a double's range. Commuting ends where a bound makes the
+profile forget: the weakest interests, the oldest event ids.
+"""
+
+import math
+from statistics import mean, median
+
+from msgspec import Struct, field
+
+from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.rules import MissingPolicy, ProfileRules
+from stream_coupons.core.similarity import SparseVector, feature_index, stable_hash, top
+
+LANDMARK_HALF_LIVES = 256
+MAX_RECENT_ORDERS = 64
+MAX_CATEGORIES = 24
+HOUR_S = 3600.0
+DAY_S = 86400.0
+
+
+class Profile(Struct, array_like=True):
+    """A shopper's behaviour, bounded in size. Mutable; owned by one step at a time.
+
+    Weights and counts are in the units of `landmark`; read them with `decay`.
+    """
+
+    landmark: float = 0.0
+    interests: SparseVector = field(default_factory=dict)
+    categories: dict[str, float] = field(default_factory=dict)
+    browses: float = 0.0
+    carts: float = 0.0
+    orders: float = 0.0
+    spend_minor: float = 0.0
+    units: float = 0.0
+    last_event_at: float = 0.0
+    last_order_at: float | None = None
+    prices: list[float] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    ordered_at: dict[str, float] = field(default_factory=dict)
+
+
+def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
+    """Whether this event was folded before; remembers it if not.
+
+    The horizon is the shopper's last `max_seen_events` events.
+    """
+    hashed = stable_hash(event_id)
+    if hashed in profile.seen:
+        return True
+    profile.seen.append(hashed)
+    if len(profile.seen) > rules.max_seen_events:
+        del profile.seen[: -rules.max_seen_events]
+    return False
+
+
+def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
+    """Factor that turns the profile's weights into their values at time `at`."""
+    return float(2.0 ** ((profile.landmark - at) / rules.half_life_s))
+
+
+def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: ProfileRules) -> None:
+    """Add an event to the profile, in place.
+
+    weight = base * 2^(-age / half_life), with the base of the event's kind. Taking something out of the cart takes
+    its weight back. A field that is missing adds nothing to the interests in it (policy "drop"), a missing price is
+    filled from the shopper's recent prices as `rules.missing_price` says.
+    """
+    at = event.occurred_at
+    _move_landmark(profile, at, rules)
+    grown = 2.0 ** ((at - profile.landmark) / rules.half_life_s)
+    profile.last_event_at = max(profile.last_event_at, at)
+    if isinstance(event, BrowseEvent):
+        profile.browses += grown
+        if event.item is not None:
+            _add_item(profile, event.item, grown * rules.browse_weight, rules)
+    elif isinstance(event, CartEvent):
+        sign = 1.0 if event.action == "add" else -1.0
+        profile.carts += sign * grown
+        _add_item(profile, event.item, sign * grown * rules.cart_weight, rules)
+    else:
+        _add_order(profile, event, grown, rules)
+    if len(profile.interests) > rules.max_interests * 5 // 4:
+        profile.interests = top(profile.interests, rules.max_interests)
+
+
+def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
+    span = LANDMARK_HALF_LIVES * rules.half_life_s
+    landmark = math.floor(at / span) * span
+    if landmark <= profile.landmark:
+        return
+    scale = 2.0 ** ((profile.landmark - landmark) / rules.half_life_s)
+    profile.interests = {index: weight * scale for index, weight in profile.interests.items()}
+    profile.categories = {name: weight * scale for name, weight in profile.categories.items()}
+    profile.browses *= scale
+    profile.carts *= scale
+    profile.orders *= scale
+    profile.spend_minor *= scale
+    profile.units *= scale
+    profile.landmark = landmark
+
+
+def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
+    interests = profile.interests
+    for name in item_features(item.item_id, item.category, item.brand):
+        index = feature_index(name)
+        interests[index] = interests.get(index, 0.0) + weight
+    if item.category is not None:
+        categories = profile.categories
+        categories[item.category] = categories.get(item.category, 0.0) + weight
+        if len(categories) > MAX_CATEGORIES:
+            del categories[min(categories, key=lambda name: (categories[name], name))]
+    price = item.price_minor
+    if price is not None:
+        profile.prices.append(float(price))
+        del profile.prices[: -rules.recent_prices]
+    filled = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
+    if filled is not None:
+        index = feature_index(f"price:{price_band(filled)}")
+        interests[index] = interests.get(index, 0.0) + weight
+
+
+def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: ProfileRules) -> None:
+    at = event.occurred_at
+    profile.orders += grown
+    if profile.last_order_at is None or at > profile.last_order_at:
+        profile.last_order_at = at
+    for item in event.items:
+        _add_item(profile, item, grown * rules.order_weight, rules)
+        price = item.price_minor
+        spent = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
+        quantity = item.quantity or 1.0
+        if spent is not None:
+            profile.spend_minor += grown * spent * quantity
+            profile.units += grown * quantity
+        profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
+    if len(profile.ordered_at) > MAX_RECENT_ORDERS:
+        latest = sorted(profile.ordered_at.items(), key=lambda entry: (-entry[1], entry[0]))
+        profile.ordered_at = dict(latest[:MAX_RECENT_ORDERS])
+
+
+def favourite(profile: Profile) -> str:
+    """The category of greatest weight; empty when none is known."""
+    categories = profile.categories
+    return max(categories, key=lambda name: (categories[name], name), default="")
+
+
+def item_features(item_id: str | None, category: str | None, brand: str | None) -> list[str]:
+    """Names of the features that an item, or a coupon for one, shares with a profile."""
+    names = []
+    if item_id is not None:
+        names.append(f"item:{item_id}")
+    if category is not None:
+        names.append(f"category:{category}")
+    if brand is not None:
+        names.append(f"brand:{brand}")
+    return names
+
+
+def price_band(price_minor: float) -> int:
+    """Half-octave band of a price, so that a step is a factor of about 1.4.
+
+    >>> price_band(100), price_band(141), price_band(1000)
+    (13, 14, 20)
+    """
+    return round(2 * math.log2(max(price_minor, 1.0)))
+
+
+def fill_missing(recent: list[float], policy: MissingPolicy) -> float | None:
+    """A stand-in for a missing number from recent ones; None when there is none or the policy is to drop.
+
+    >>> fill_missing([1.0, 2.0, 6.0], "mean"), fill_missing([1.0, 2.0, 6.0], "median")
+    (3.0, 2.0)
+    >>> fill_missing([1.0, 2.0, 6.0], "min_max"), fill_missing([1.0, 2.0, 6.0], "last")
+    (3.5, 6.0)
+    """
+    if not recent or policy == "drop":
+        return None
+    if policy == "mean":
+        return mean(recent)
+    if policy == "median":
+        return median(recent)
+    if policy == "min_max":
+        return (min(recent) + max(recent)) / 2
+    return recent[-1]

@@ -1,0 +1,40 @@
+"""What the core asks of a model: probabilities for rows of features, and what each feature added."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from stream_coupons.core.coupons import Catalogue, Floats
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.rules import Rules
+
+HEADS = ("click", "redeem", "order")
+"""Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+
+
+class Scorer(Protocol):
+    """An immutable model."""
+
+    @property
+    def version(self) -> int:
+        """Number of the snapshot; 0 is the prior, before anything was learnt."""
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Probabilities of shape (n, 3), columns as in `HEADS`."""
+
+    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
+        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All that a step may know besides its state and its message; immutable."""
+
+    rules: Rules
+    catalogue: Catalogue
+    scorers: Mapping[str, Scorer]
+    prior: Scorer
+
+    def scorer(self, domain: str) -> Scorer:
+        """The model of a domain; the prior where none was learnt yet."""
+        return self.scorers.get(domain, self.prior)

@@ -1,0 +1,146 @@
+"""Everything that is owned per shopper: profile, neighbourhood, coupon history, and what is open."""
+
+from msgspec import Struct, field
+
+from stream_coupons.core.events import FeedbackEvent, Neighbour
+from stream_coupons.core.profile import Profile
+from stream_coupons.core.similarity import SparseVector
+
+Predicted = tuple[float, float, float]
+"""P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+
+
+class Neighbourhood(Struct, array_like=True):
+    """The nearest shoppers and the sum of their vectors, each times its similarity."""
+
+    at: float = 0.0
+    neighbours: list[Neighbour] = field(default_factory=list)
+    interests: SparseVector = field(default_factory=dict)
+
+
+class Tally(Struct, array_like=True):
+    """Coupons issued and redeemed."""
+
+    issued: int = 0
+    redeemed: int = 0
+
+
+class History(Struct, array_like=True):
+    """The shopper's past with coupons, all in all, by coupon and by category; bounded."""
+
+    issued: int = 0
+    clicked: int = 0
+    redeemed: int = 0
+    last_issued_at: float | None = None
+    capped: dict[str, int] = field(default_factory=dict)
+    by_coupon: dict[str, Tally] = field(default_factory=dict)
+    by_category: dict[str, Tally] = field(default_factory=dict)
+    recent_issues: list[float] = field(default_factory=list)
+
+
+class Option(Struct, array_like=True):
+    """One ranked alternative of a proposal: what was known and predicted when it was ranked."""
+
+    coupon_id: str
+    amount_minor: int
+    numeric: bytes
+    hashed: bytes
+    predicted: Predicted
+    value_minor: float
+    propensity: float
+
+
+class OpenProposal(Struct, array_like=True):
+    """A proposal on its way to the budgets and back."""
+
+    proposal_id: str
+    trigger_id: str
+    domain: str
+    at: float
+    expires_at: float
+    model_version: int
+    options: list[Option]
+
+
+class OpenIssue(Struct, array_like=True):
+    """A coupon given, ours or observed, whose outcome is not known yet."""
+
+    issue_id: str
+    coupon_id: str
+    domain: str
+    at: float
+    expires_at: float
+    held_minor: int
+    numeric: bytes
+    hashed: bytes
+    predicted: Predicted
+    propensity: float | None
+    model_version: int
+    observed: bool
+    seen: bool = False
+    clicked: bool = False
+    redeemed: bool = False
+
+
+class OpenControl(Struct, array_like=True):
+    """A coupon that was the best but was not given: does the shopper order in its scope all the same?
+
+    The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
+    """
+
+    control_id: str
+    coupon_id: str
+    domain: str
+    at: float
+    until: float
+    numeric: bytes
+    hashed: bytes
+    predicted: Predicted
+    model_version: int
+
+
+class EarlyFeedback(Struct, array_like=True):
+    """Feedback that came before its issue, waiting for it."""
+
+    waits_until: float
+    event: FeedbackEvent
+
+
+class Shopper(Struct, array_like=True):
+    """State of one shopper. Mutable; owned by one step at a time."""
+
+    profile: Profile = field(default_factory=Profile)
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+    history: History = field(default_factory=History)
+    cell: str = ""
+    vector_sent_at: float | None = None
+    considered_at: float | None = None
+    proposals: dict[str, OpenProposal] = field(default_factory=dict)
+    issues: dict[str, OpenIssue] = field(default_factory=dict)
+    controls: dict[str, OpenControl] = field(default_factory=dict)
+    early: list[EarlyFeedback] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+
+
+MAX_TALLIES = 64
+MAX_CLOSED = 256
+MAX_EARLY = 32
+
+
+def tally(tallies: dict[str, Tally], key: str) -> Tally:
+    """The tally of a key, made when it is new; the oldest key makes room for it."""
+    found = tallies.get(key)
+    if found is None:
+        found = tallies[key] = Tally()
+        if len(tallies) > MAX_TALLIES:
+            del tallies[next(iter(tallies))]
+    return found
+
+
+def next_due(shopper: Shopper) -> float | None:
+    """When time alone will change this state next; None when nothing is open."""
+    deadlines = [proposal.expires_at for proposal in shopper.proposals.values()]
+    deadlines += [issue.expires_at for issue in shopper.issues.values()]
+    deadlines += [control.until for control in shopper.controls.values()]
+    deadlines += [early.waits_until for early in shopper.early]
+    return min(deadlines, default=None)

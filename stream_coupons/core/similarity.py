@@ -1,0 +1,77 @@
+"""Sparse vectors over hashed feature names, and how alike two of them are."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from zlib import crc32
+
+SparseVector = dict[int, float]
+"""Feature index (unsigned 32 bit) to weight; absent means zero."""
+
+
+@lru_cache(maxsize=200_000)
+def feature_index(name: str) -> int:
+    """Index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
+
+    >>> feature_index("item:A")
+    4209920259
+    """
+    return crc32(name.encode())
+
+
+def stable_hash(*parts: str) -> int:
+    """Unsigned 64-bit hash of some strings, the same on every machine and run."""
+    return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
+
+
+def unit_interval(*parts: str) -> float:
+    """A number in [0, 1) that some strings always give: a coin whose fall is fixed by its name."""
+    return (stable_hash(*parts) >> 11) / 2**53
+
+
+def dot(a: Mapping[int, float], b: Mapping[int, float]) -> float:
+    """Inner product of two sparse vectors."""
+    if len(a) > len(b):
+        a, b = b, a
+    return sum(weight * b[index] for index, weight in a.items() if index in b)
+
+
+def norm(vector: Mapping[int, float]) -> float:
+    """Euclidean length."""
+    return math.sqrt(sum(weight * weight for weight in vector.values()))
+
+
+def cosine(a: Mapping[int, float], b: Mapping[int, float]) -> float:
+    """Cosine of the angle between two sparse vectors; 0 when either is empty.
+
+    >>> round(cosine({1: 1.0, 2: 1.0, 3: 1.0}, {2: 1.0, 3: 1.0, 4: 1.0}), 4)
+    0.6667
+    """
+    lengths = norm(a) * norm(b)
+    return dot(a, b) / lengths if lengths > 0 else 0.0
+
+
+def top(vector: Mapping[int, float], size: int) -> SparseVector:
+    """The `size` entries of largest magnitude; ties go to the smaller index."""
+    if len(vector) <= size:
+        return dict(vector)
+    return dict(sorted(vector.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[:size])
+
+
+def simhash(vector: Mapping[int, float], cells: int) -> int:
+    """Cell of a vector by the signs of its projections on random hyperplanes, modulo `cells`.
+
+    Vectors at a small angle mostly share a cell (Charikar 2002, section 3). The hyperplanes are the bits of a mix
+    of the feature index, so nothing is stored.
+    """
+    if cells == 1:
+        return 0
+    bits = (cells - 1).bit_length()
+    sums = [0.0] * bits
+    for index, weight in vector.items():
+        mixed = (index * 0x9E3779B1) & 0xFFFFFFFF
+        mixed ^= mixed >> 15
+        for bit in range(bits):
+            sums[bit] += weight if mixed >> bit & 1 else -weight
+    return sum(1 << bit for bit, total in enumerate(sums) if total > 0) % cells

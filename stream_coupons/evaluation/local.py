@@ -1,0 +1,155 @@
+"""The whole system in one process without a broker: the same agents and steps over logs in memory.
+
+One partition, one thread, one order: the same records always give the same bytes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.agents.budgets import Budgets
+from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.users import Users
+from stream_coupons.agents.wire import TOPIC_OF
+from stream_coupons.codec import Decoder, encode
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.events import Coupon, Tick
+from stream_coupons.core.scoring import Scorer, Knowledge
+from stream_coupons.models.learner import Trainer
+from stream_coupons.models.linear import prior
+from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.settings import Settings
+
+PARTITIONS = 1
+
+
+class _Owner:
+    """An agent, its table and its runtime."""
+
+    def __init__(self, step: KeyedAgent[object]) -> None:
+        self.step = step
+        self.table: dict[str, bytes] = {}
+        self.batches: Batches[object] = Batches(
+            step, self.table.get, topics.TICKS.name, topics.partition_for, PARTITIONS
+        )
+
+
+class LocalPipeline:
+    """Feed it messages; read what it sent.
+
+    Parameters
+    ----------
+    settings : Settings
+        The same as a worker's.
+    coupons : iterable of Coupon
+        The catalogue.
+    scorer : Scorer, optional
+        Scores in place of the model that learns: a baseline or an oracle. Nothing is learnt then.
+    learn_every : int
+        Examples between two snapshots.
+    on_output : callable, optional
+        Called with every record sent, in order.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        coupons: Iterable[Coupon],
+        *,
+        scorer: Scorer | None = None,
+        learn_every: int = 50,
+        on_output: Callable[[Output], None] | None = None,
+    ) -> None:
+        self._rules = settings.rules()
+        self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
+        self._fixed = scorer
+        self._learn_every = learn_every
+        self._on_output = on_output
+        self.trainer = Trainer(settings.learning.learning_rate, settings.learning.l2)
+        self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
+        agents: tuple[KeyedAgent[object], ...] = (
+            Users(self._get_known, PARTITIONS),  # type: ignore[assignment]
+            Budgets(self._get_known, PARTITIONS),
+            Neighbours(self._get_known, PARTITIONS),
+        )
+        self.owners = {agent.name: _Owner(agent) for agent in agents}
+        self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
+        self._pending: deque[Record] = deque()
+        self._ends: dict[str, int] = {}
+        self._examples = Decoder(topics.EXAMPLES)
+        self._since_snapshot = 0
+        self.sent: dict[str, int] = {}
+
+    def _get_known(self) -> Knowledge:
+        return self._known
+
+    def send(self, topic: str, message: Struct) -> None:
+        """Send a message of an upstream service and let the system come to rest."""
+        key = str(getattr(message, topics.BY_NAME[topic].key)).encode()
+        self.feed(topic, key, encode(message))
+
+    def tick(self, at: float) -> None:
+        """Let time pass."""
+        self.feed(topics.TICKS.name, b"0", encode(Tick(at=at)))
+
+    def feed(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Append one record of any bytes to a topic and let the system come to rest."""
+        self._append(Output(topic, 0, key, value))
+        while self._pending:
+            record = self._pending.popleft()
+            if record.topic == topics.EXAMPLES.name:
+                self._learn(record)
+            elif (owner := self._readers.get(record.topic)) is not None:
+                result = owner.batches.apply([record], _nothing_committed)
+                owner.table.update(result.states)
+                for output in result.outputs:
+                    self._append(output)
+
+    def _append(self, output: Output) -> None:
+        offset = self._ends.get(output.topic, 0)
+        self._ends[output.topic] = offset + 1
+        self.sent[output.topic] = self.sent.get(output.topic, 0) + 1
+        self._pending.append(Record(output.topic, 0, offset, offset, output.key, output.value, tuple(output.headers)))
+        if self._on_output is not None:
+            self._on_output(output)
+
+    def _learn(self, record: Record) -> None:
+        if self._fixed is not None:
+            return
+        self.trainer.learn(self._examples(record.value), record.offset, origin_of(record))
+        self._since_snapshot += 1
+        if self._since_snapshot >= self._learn_every:
+            self.publish()
+
+    def publish(self) -> None:
+        """Take what was learnt into use now."""
+        self._since_snapshot = 0
+        scorers = dict(self._known.scorers)
+        for snapshot in self.trainer.snapshots():
+            scorers[snapshot.domain] = compile_snapshot(snapshot)
+        self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
+
+    def states(self) -> Iterator[tuple[str, str, bytes]]:
+        """(agent, key, cell) of all states."""
+        for name, owner in self.owners.items():
+            for key in sorted(owner.table):
+                yield name, key, owner.table[key]
+
+
+def _nothing_committed(partition: int) -> dict[str, int]:  # noqa: ARG001 - the runtime's signature
+    # Nothing is ever delivered twice here, so all outboxes may forget.
+    return {topic.name: 2**62 for topic in topics.ALL}
+
+
+def message_of(output: Output) -> Struct | None:
+    """The message in a record that was sent; None for a dead letter."""
+    topic = topics.BY_NAME[output.topic]
+    if topic.message is None or TOPIC_OF.get(topic.message) is None:
+        return None
+    message: Struct = Decoder(topic)(output.value, limit=2**31)
+    return message

@@ -1,0 +1,131 @@
+"""Online logistic regression by River, one per head, and the same weights compiled to arrays for serving.
+
+AdaGrad (Duchi, Hazan, Singer 2011) gives each weight its own rate. Its accumulators start at `ACCUMULATOR_START`
+instead of about zero: otherwise the first example of a rare feature moves its weight by the full learning rate however
+small the gradient, and a row of many rare features moves as one.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from river import linear_model, optim, utils
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.core.scoring import HEADS
+
+ACCUMULATOR_START = 1.0
+BIAS = DIMENSIONS + len(NUMERIC)
+"""Hashed places come first, then the numbers, then a constant 1."""
+
+PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
+PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
+    "click": {"content": 0.2, "collaborative": 0.6},
+    "redeem": {"content": 0.2, "collaborative": 0.6},
+    "order": {"content": 0.3, "item": 0.3},
+}
+"""Before anything is learnt: base rates of the trade; the two scores R(u, i) rank; own interest orders anyway."""
+
+
+def prior_weights(head: str) -> dict[int, float]:
+    """Weights to start from, by index."""
+    rate = PRIOR_RATE[head]
+    weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
+    weights[BIAS] = math.log(rate / (1 - rate))
+    return weights
+
+
+def to_river(numeric: list[float], hashed: list[int]) -> dict[int, float]:
+    """One row of features as River's mapping from index to value; a place hit twice counts twice."""
+    features: dict[int, float] = {}
+    for place in hashed:
+        if place:
+            features[place] = features.get(place, 0.0) + 1.0
+    features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
+    features[BIAS] = 1.0
+    return features
+
+
+class OnlineHead:
+    """One head: River's model, its state open to be saved and restored."""
+
+    def __init__(self, head: str, learning_rate: float, l2: float) -> None:
+        self.name = head
+        self._optimizer = optim.AdaGrad(learning_rate, eps=ACCUMULATOR_START)
+        self._model = linear_model.LogisticRegression(optimizer=self._optimizer, l2=l2, intercept_lr=0.0)
+        self.restore(prior_weights(head), {})
+
+    def learn(self, numeric: list[float], hashed: list[int], label: bool, weight: float = 1.0) -> None:
+        """Take one step down the gradient of the log loss."""
+        self._model.learn_one(to_river(numeric, hashed), label, weight)
+
+    def predict(self, numeric: list[float], hashed: list[int]) -> float:
+        """River's own prediction, for tests of the compiled one."""
+        return float(self._model.predict_proba_one(to_river(numeric, hashed))[True])
+
+    def weights(self) -> dict[int, float]:
+        """Weights by index."""
+        return dict(self._model.weights)
+
+    def accumulators(self) -> dict[int, float]:
+        """AdaGrad's sums of squared gradients, by index."""
+        return dict(self._optimizer.g2)
+
+    def restore(self, weights: dict[int, float], accumulators: dict[int, float]) -> None:
+        """Go on from saved weights and accumulators."""
+        self._model._weights = utils.VectorDict(weights)
+        self._optimizer.g2.clear()
+        self._optimizer.g2.update(accumulators)
+
+
+class LinearScorer:
+    """An immutable snapshot of all heads as arrays; scores a batch of candidates at once.
+
+    Parameters
+    ----------
+    version : int
+        Number of the snapshot.
+    weights : array, shape (len(HEADS), BIAS + 1)
+        Weights by head and index.
+    """
+
+    def __init__(self, version: int, weights: Floats) -> None:
+        self.version = version
+        self._hashed: Floats = np.ascontiguousarray(weights[:, :DIMENSIONS].T)
+        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:BIAS].T)
+        self._bias: Floats = weights[:, BIAS].copy()
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Probabilities of shape (n, len(HEADS))."""
+        logits = rows.numeric @ self._numeric + self._hashed[rows.hashed].sum(axis=1) + self._bias
+        probabilities: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+        return probabilities
+
+    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
+        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first; zeros left out."""
+        numeric, places = rows.numeric[row], rows.hashed[row]
+        added = [
+            (name, float(value), float(value * weight))
+            for name, value, weight in zip(NUMERIC, numeric, self._numeric[:, head], strict=True)
+        ]
+        added += [
+            (name, 1.0, float(self._hashed[place, head]))
+            for name, place in zip(HASHED, places.tolist(), strict=True)
+            if place
+        ]
+        return sorted((entry for entry in added if entry[2]), key=lambda entry: (-abs(entry[2]), entry[0]))
+
+
+def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:
+    """Weights by head and index as one array, shape (len(HEADS), BIAS + 1)."""
+    array: NDArray[np.float64] = np.zeros((len(HEADS), BIAS + 1))
+    for row, head in enumerate(HEADS):
+        weights = weights_by_head[head]
+        array[row, list(weights)] = list(weights.values())
+    return array
+
+
+def prior() -> LinearScorer:
+    """The model before anything was learnt."""
+    return LinearScorer(0, dense({head: prior_weights(head) for head in HEADS}))

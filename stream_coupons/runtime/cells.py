@@ -1,0 +1,80 @@
+"""One key's durable state: the step's state, how far its inputs were applied, and what it decided.
+
+The table keeps cells as bytes. `applied` and `origins` make a replay visible; `outbox` holds the outputs of inputs
+whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
+"""
+
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from stream_coupons.runtime.records import Output, Record, origin_of
+
+State = TypeVar("State")
+
+
+class Kept(Struct, array_like=True):
+    """An output in the outbox and the input that it came of."""
+
+    topic: str
+    offset: int
+    output: Output
+
+
+class Cell(Struct, Generic[State], array_like=True):
+    """Durable state of one key; the runtime owns all of it but `state`."""
+
+    due: float | None
+    state: State
+    applied: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, tuple[int, int]] = field(default_factory=dict)
+    outbox: list[Kept] = field(default_factory=list)
+
+    def is_replay(self, record: Record) -> bool:
+        """Whether this very record was applied before."""
+        return record.offset <= self.applied.get(record.topic, -1)
+
+    def is_copy(self, record: Record) -> bool:
+        """Whether another copy of what this record says was applied before."""
+        found = origin_of(record)
+        return found is not None and found[1] <= self.origins.get(found[0], (-1, -1))
+
+    def mark(self, record: Record, *, with_origin: bool) -> None:
+        """Remember that the record is applied."""
+        self.applied[record.topic] = record.offset
+        found = origin_of(record) if with_origin else None
+        if found is not None:
+            self.origins[found[0]] = found[1]
+
+    def kept_for(self, record: Record) -> list[Output]:
+        """The outputs that this record led to when it was applied."""
+        return [kept.output for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
+
+    def prune(self, committed: dict[str, int]) -> None:
+        """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""
+        if self.outbox:
+            self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]
+
+
+class CellCodec(Generic[State]):
+    """Cells to bytes and back."""
+
+    def __init__(self, state_type: type[State]) -> None:
+        self._state_type = state_type
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[Cell[State]] = msgspec.msgpack.Decoder(
+            Cell[state_type]  # type: ignore[valid-type]
+        )
+
+    def new(self) -> Cell[State]:
+        """The cell of a key that was never seen."""
+        return Cell(None, self._state_type())
+
+    def encode(self, cell: Cell[State]) -> bytes:
+        """Bytes for the table and its changelog."""
+        return self._encoder.encode(cell)
+
+    def decode(self, data: bytes) -> Cell[State]:
+        """The cell that `encode` made bytes of."""
+        return self._decoder.decode(data)

@@ -1,0 +1,136 @@
+"""The loop between Faust and an agent's step: take a batch, apply, save, send, acknowledge.
+
+Order is the guarantee: the new states are in the changelog before any output is sent, outputs are appended before the
+input is acknowledged, and only acknowledged input is committed. A crash anywhere replays input whose states say that
+it was applied, and their outboxes hold what it led to.
+"""
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, TypeVar
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from mode import Service
+
+from stream_coupons.metrics import Metrics
+from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.producer import Sender
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.tables import StateTable
+
+State = TypeVar("State")
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+FIRST_PAUSE_S = 0.2
+
+
+class Lane(Service, Generic[State]):  # type: ignore[misc]
+    """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind."""
+
+    def __init__(
+        self,
+        batches: Batches[State],
+        table: StateTable,
+        sender: Sender,
+        metrics: Metrics,
+        max_records: int,
+    ) -> None:
+        super().__init__()
+        self._batches = batches
+        self._table = table
+        self._sender = sender
+        self._metrics = metrics
+        self._max_records = max_records
+        self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
+        self._name = batches.step.name
+        self._ready: Callable[[], Any] = table.wait_recovered
+        self.on_sent: Callable[[list[Output], Result], None] | None = None
+
+    @property
+    def label(self) -> str:
+        """Name in logs."""
+        return f"Lane: {self._name}"
+
+    async def consume(self, events: AsyncIterator[Any]) -> None:
+        """Body of the Faust agent: hand every chunk to the loop."""
+        async for event in events:
+            await self._queue.put(event)
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _run(self) -> None:
+        while not self.should_stop:
+            chunks = await self._take()
+            await self._ready()
+            chunks = [chunk for chunk in chunks if self._is_current(chunk)]
+            if chunks:
+                await self._process(chunks)
+
+    async def _take(self) -> list[Any]:
+        chunks = [await self._queue.get()]
+        size = len(chunks[0].value)
+        while size < self._max_records and not self._queue.empty():
+            chunks.append(self._queue.get_nowait())
+            size += len(chunks[-1].value)
+        return chunks
+
+    def _is_current(self, chunk: Any) -> bool:
+        """A chunk fetched before a rebalance is delivered again, here or elsewhere: it must not be applied twice."""
+        return bool(chunk.message.generation_id == chunk.app.consumer_generation_id)
+
+    async def _process(self, chunks: list[Any]) -> None:
+        started = time.perf_counter()
+        runs: list[list[Record]] = [chunk.value for chunk in chunks]
+        records = list(heapq.merge(*runs, key=lambda record: record.timestamp_ms)) if len(runs) > 1 else runs[0]
+        consumer = chunks[0].app.consumer
+
+        def committed(partition: int) -> dict[str, int]:
+            offsets = ((topic, consumer.committed(TP(topic, partition))) for topic in self._batches.step.topics)
+            return {topic: offset for topic, offset in offsets if offset is not None}
+
+        result = self._batches.apply(records, committed)
+        await self._send(self._table.changes(result.states, result.partitions))
+        self._table.save(result.states)
+        await self._send(result.outputs)
+        for chunk in chunks:
+            chunk.message.ack(consumer)
+        self._report(result, time.perf_counter() - started)
+
+    async def _send(self, outputs: list[Output]) -> None:
+        """Send, again and again for a while; then give up and let the supervisor start a new process.
+
+        Nothing is acknowledged meanwhile, so nothing is lost by giving up.
+        """
+        pause_s = FIRST_PAUSE_S
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._sender.send_all(outputs)
+            except KafkaError as error:
+                self._metrics.batch_failures.labels(self._name).inc()
+                self._metrics.ready.set(0)
+                log.error("%s: attempt %d to send %d records: %r", self._name, attempt, len(outputs), error)
+                if attempt == ATTEMPTS:
+                    raise
+                await self.sleep(pause_s)
+                pause_s *= 2
+            else:
+                if attempt > 1:
+                    self._metrics.ready.set(1)
+                return
+
+    def _report(self, result: Result, seconds: float) -> None:
+        metrics = self._metrics
+        for topic, count in result.applied.items():
+            metrics.records.labels(topic).inc(count)
+        for topic, count in result.duplicates.items():
+            metrics.duplicates.labels(topic).inc(count)
+        for topic, count in result.replays.items():
+            metrics.replays.labels(topic).inc(count)
+        for (topic, reason), count in result.dead.items():
+            metrics.dead_letters.labels(topic, reason).inc(count)
+        metrics.batch_seconds.labels(self._name).observe(seconds)

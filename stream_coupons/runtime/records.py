@@ -1,0 +1,62 @@
+"""What the runtime moves: records in, outputs out, with where each came from."""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+Origin = tuple[str, int, int, int]
+"""(topic, partition, offset, index): the input record that an output came of, and its place among that one's outputs."""
+
+ORIGIN_HEADER = "origin"
+BEGAN_HEADER = "began-ms"
+
+
+class Record(NamedTuple):
+    """One input record as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Output(Struct, array_like=True):
+    """One record to send."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] = []
+
+
+def origin_header(origin: Origin) -> tuple[str, bytes]:
+    """The header that tells a consumer where an output came from."""
+    topic, partition, offset, index = origin
+    return (ORIGIN_HEADER, f"{topic}:{partition}:{offset}:{index}".encode())
+
+
+def began_header(record: Record) -> tuple[str, bytes]:
+    """The header that tells when the first record of a chain of steps was appended."""
+    for header in record.headers:
+        if header[0] == BEGAN_HEADER:
+            return header
+    return (BEGAN_HEADER, str(record.timestamp_ms).encode())
+
+
+def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
+    """(source, (offset, index)) of a record that one of our agents sent; None for any other.
+
+    From one source, origins only grow: one not above the last seen is a second copy.
+    """
+    for name, value in record.headers:
+        if name == ORIGIN_HEADER:
+            try:
+                source, offset, index = value.decode().rsplit(":", 2)
+                return source, (int(offset), int(index))
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,59 @@
+"""What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
+
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from stream_coupons.runtime.records import Output, Record
+
+State = TypeVar("State")
+
+
+class Sent(NamedTuple):
+    """An output and whether it must be sent again, byte for byte, when its input is replayed.
+
+    Soft outputs (vectors, neighbour updates) are overtaken by the next one; they are not kept.
+    """
+
+    output: Output
+    kept: bool
+
+
+class Outcome(NamedTuple):
+    """What a step brought about: outputs, facts to count, and whether the record itself was of no use."""
+
+    sent: list[Sent]
+    facts: list[tuple[str, str]]
+    is_duplicate: bool = False
+    refused: str | None = None
+
+
+class KeyedStep(Protocol[State]):
+    """The owner of a table: every record is routed to the state of one key."""
+
+    name: str
+    topics: tuple[str, ...]
+    state_type: type[State]
+    tracks_origins: bool
+
+    def parse(self, record: Record) -> tuple[str, Any]:
+        """(state key, message) of a record; raises BadMessage."""
+
+    def partition_key(self, state_key: str) -> bytes:
+        """The part of a state key that chooses its partition."""
+
+    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome:
+        """Change the state in place; may raise, then the state is thrown away."""
+
+    def due(self, state: State) -> float | None:
+        """When time alone will change this state next."""
+
+    def pass_time(self, state_key: str, state: State, at: float, record: Record) -> Outcome:
+        """Change the state in place for the time having come."""
+
+    def place(self, partition: int, state_key: str, state: State) -> None:
+        """Bring views derived from the states in line with this one."""
+
+    def forget(self) -> None:
+        """Drop all derived views: they are made anew."""
+
+    def refuse(self, record: Record, reason: str, detail: str) -> Output:
+        """The dead letter of a record."""
