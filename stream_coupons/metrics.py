@@ -26,9 +26,7 @@ class Metrics:
 
         self.registry = registry
         self.records = counter("records_total", "Records applied to state, by topic.", "topic")
-        self.duplicates = counter(
-            "duplicates_total", "Events whose event_id was seen before, by topic.", "topic"
-        )
+        self.duplicates = counter("duplicates_total", "Events whose event_id was seen before, by topic.", "topic")
         self.replays = counter(
             "replays_total",
             "Records delivered again after a restart; nothing is decided anew.",
@@ -45,21 +43,18 @@ class Metrics:
             "Decisions on triggers: proposed, or the reason why there is no coupon.",
             "outcome",
         )
-        self.reservations = counter(
-            "reservations_total", "Reservations asked of the budgets, by outcome.", "outcome"
-        )
+        self.reservations = counter("reservations_total", "Reservations asked of the budgets, by outcome.", "outcome")
         self.issues = counter("issues_total", "Coupons issued, by domain.", "domain")
         self.feedback = counter("feedback_total", "Feedback joined to its issue, by kind.", "kind")
-        self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
-        self.examples = counter(
-            "training_examples_total", "Examples learnt, by domain and head.", "domain", "head"
+        self.observed = counter(
+            "observed_issues_total", "Coupons given by others: scored, or of an unknown coupon.", "outcome"
         )
+        self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
+        self.examples = counter("training_examples_total", "Examples learnt, by domain and head.", "domain", "head")
         self.decision_latency = histogram(
             "decision_latency_seconds", "From the trigger's append time to its coupon-issue sent."
         )
-        self.batch_seconds = histogram(
-            "batch_seconds", "From taking a batch to acknowledging it, by agent.", "agent"
-        )
+        self.batch_seconds = histogram("batch_seconds", "From taking a batch to acknowledging it, by agent.", "agent")
         self.batch_failures = counter(
             "batch_failures_total", "Batches that could not be sent and are tried again.", "agent"
         )
@@ -71,19 +66,13 @@ class Metrics:
         )
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
         self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
-        self.model_age = gauge(
-            "model_age_seconds", "Seconds since the snapshot in use was received.", "domain"
-        )
+        self.model_age = gauge("model_age_seconds", "Seconds since the snapshot in use was received.", "domain")
         self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")
-        self.model_log_loss = gauge(
-            "model_log_loss", "Progressive log loss of the learner.", "domain", "head"
-        )
+        self.model_log_loss = gauge("model_log_loss", "Progressive log loss of the learner.", "domain", "head")
         self.model_base_log_loss = gauge(
             "model_base_log_loss", "Log loss of always predicting the base rate.", "domain", "head"
         )
-        self.model_roc_auc = gauge(
-            "model_roc_auc_ratio", "Progressive ROC AUC of the learner.", "domain", "head"
-        )
+        self.model_roc_auc = gauge("model_roc_auc_ratio", "Progressive ROC AUC of the learner.", "domain", "head")
         self.budget_left = gauge(
             "budget_left_ratio",
             "Smallest share of budget left among the coupons that this worker owns, by domain.",
@@ -94,7 +83,5 @@ class Metrics:
             "Money not given or held yet, over coupons with a budget.",
             "domain",
         )
-        self.stock_exhausted = gauge(
-            "coupons_exhausted", "Coupons of this worker without stock or budget.", "domain"
-        )
+        self.stock_exhausted = gauge("coupons_exhausted", "Coupons of this worker without stock or budget.", "domain")
         self.catalogue_coupons = gauge("catalogue_coupons", "Coupons known, by domain.", "domain")

@@ -33,6 +33,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     heartbeat_interval_s: Positive = 2.0
     rebalance_timeout_s: Positive = 20.0
     request_timeout_s: Positive = 45.0
+    produce_timeout_s: Positive = 20.0
     commit_interval_s: Positive = 1.0
 
 

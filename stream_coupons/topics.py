@@ -58,12 +58,8 @@ BROWSE = Topic(
     "a shopper looked at an item",
     max_message_bytes=INPUT_BYTES,
 )
-CART = Topic(
-    "cart-events", events.CartEvent, "user_id", "a shopper changed the cart", max_message_bytes=INPUT_BYTES
-)
-ORDER = Topic(
-    "order-events", events.OrderEvent, "user_id", "a shopper ordered", max_message_bytes=INPUT_BYTES
-)
+CART = Topic("cart-events", events.CartEvent, "user_id", "a shopper changed the cart", max_message_bytes=INPUT_BYTES)
+ORDER = Topic("order-events", events.OrderEvent, "user_id", "a shopper ordered", max_message_bytes=INPUT_BYTES)
 FEEDBACK = Topic(
     "coupon-feedback",
     events.FeedbackEvent,
@@ -147,6 +143,20 @@ ALL: tuple[Topic, ...] = (
     changelog("coupons"),
 )
 BY_NAME = {topic.name: topic for topic in ALL}
+READ_BY_AGENTS = (
+    BROWSE,
+    CART,
+    ORDER,
+    FEEDBACK,
+    OBSERVED,
+    RESERVATIONS,
+    NEIGHBOURS,
+    TICKS,
+    VECTORS,
+    PROPOSALS,
+    SETTLEMENTS,
+    EXAMPLES,
+)
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
 
 

@@ -1,5 +1,6 @@
 """budgets: owns each coupon's stock and money (key coupon_id)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from stream_coupons import topics
@@ -8,6 +9,7 @@ from stream_coupons.core import ledger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Proposal, Settlement
 from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.scoring import Knowledge
 
 
 class Budgets(KeyedAgent[Ledger]):
@@ -22,11 +24,25 @@ class Budgets(KeyedAgent[Ledger]):
     state_type = Ledger
     tracks_origins = True
 
+    def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
+        super().__init__(known, partitions)
+        self.ledgers: dict[str, Ledger] = {}
+        """A view for metrics: the ledgers of the partitions owned."""
+
     def step(self, state_key: str, state: Ledger, message: Any, partition: int) -> Effects:  # noqa: ARG002
         """Reserve or settle."""
+        self.ledgers[state_key] = state
         match message:
             case Proposal():
                 return ledger.reserve(state, self.known().catalogue.by_id.get(state_key), message)
             case Settlement():
                 return ledger.settle(state, message)
         raise TypeError(f"no step for {type(message).__name__}")
+
+    def place(self, partition: int, state_key: str, state: Ledger) -> None:  # noqa: ARG002
+        """Bring the view for metrics in line with one ledger."""
+        self.ledgers[state_key] = state
+
+    def forget(self) -> None:
+        """Drop the view for metrics."""
+        self.ledgers.clear()

@@ -212,6 +212,7 @@ def _apply_purchase(
     effects.emit(example(user_id, _of_issue(issue), "redeem", True, event.occurred_at))
     effects.count("feedback", "purchase")
     if not issue.observed:
+        effects.count("settlement", "redeemed")
         given = event.discount_minor if event.discount_minor is not None else issue.held_minor
         effects.emit(
             Settlement(
@@ -263,6 +264,7 @@ def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) ->
         return
     effects.emit(example(user_id, stored, "redeem", False, at))
     if not issue.observed:
+        effects.count("settlement", "expired")
         effects.emit(
             Settlement(
                 proposal_id=issue.issue_id,

@@ -210,6 +210,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     if refusal is not None or proposal is None or option is None or coupon is None:
         effects.count("decision", refusal or NoCoupon.TIMED_OUT)
         effects.emit(_settlement(reservation, "released"))
+        effects.count("settlement", "released")
         return effects
 
     issue = _issue(user_id, proposal, option, coupon, known)
@@ -236,6 +237,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     del recent[: -known.rules.policy.max_issues_per_window]
     effects.emit(issue)
     effects.emit(_settlement(reservation, "confirmed"))
+    effects.count("settlement", "confirmed")
     effects.count("issue", proposal.domain)
     return effects
 

@@ -16,7 +16,6 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
-from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.batch import Batches, Result
 from stream_coupons.runtime.producer import Sender
 from stream_coupons.runtime.records import Output, Record
@@ -38,24 +37,29 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         batches: Batches[State],
         table: StateTable,
         sender: Sender,
-        metrics: Metrics,
+        observe: Callable[[str, Result, float], None],
         max_records: int,
     ) -> None:
         super().__init__()
         self._batches = batches
         self._table = table
         self._sender = sender
-        self._metrics = metrics
+        self._observe = observe
         self._max_records = max_records
+        self.is_able_to_write = True
+        self.failures = 0
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
-        self._name = batches.step.name
-        self._ready: Callable[[], Any] = table.wait_recovered
-        self.on_sent: Callable[[list[Output], Result], None] | None = None
+        self.name = batches.step.name
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether state is recovered and the last batch could be written."""
+        return self._table.is_recovered and self.is_able_to_write
 
     @property
     def label(self) -> str:
         """Name in logs."""
-        return f"Lane: {self._name}"
+        return f"Lane: {self.name}"
 
     async def consume(self, events: AsyncIterator[Any]) -> None:
         """Body of the Faust agent: hand every chunk to the loop."""
@@ -66,7 +70,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
     async def _run(self) -> None:
         while not self.should_stop:
             chunks = await self._take()
-            await self._ready()
+            await self._table.wait_recovered()
             chunks = [chunk for chunk in chunks if self._is_current(chunk)]
             if chunks:
                 await self._process(chunks)
@@ -99,7 +103,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         await self._send(result.outputs)
         for chunk in chunks:
             chunk.message.ack(consumer)
-        self._report(result, time.perf_counter() - started)
+        self._observe(self.name, result, time.perf_counter() - started)
 
     async def _send(self, outputs: list[Output]) -> None:
         """Send, again and again for a while; then give up and let the supervisor start a new process.
@@ -111,26 +115,13 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             try:
                 await self._sender.send_all(outputs)
             except KafkaError as error:
-                self._metrics.batch_failures.labels(self._name).inc()
-                self._metrics.ready.set(0)
-                log.error("%s: attempt %d to send %d records: %r", self._name, attempt, len(outputs), error)
+                self.failures += 1
+                self.is_able_to_write = False
+                log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
                 if attempt == ATTEMPTS:
                     raise
                 await self.sleep(pause_s)
                 pause_s *= 2
             else:
-                if attempt > 1:
-                    self._metrics.ready.set(1)
+                self.is_able_to_write = True
                 return
-
-    def _report(self, result: Result, seconds: float) -> None:
-        metrics = self._metrics
-        for topic, count in result.applied.items():
-            metrics.records.labels(topic).inc(count)
-        for topic, count in result.duplicates.items():
-            metrics.duplicates.labels(topic).inc(count)
-        for topic, count in result.replays.items():
-            metrics.replays.labels(topic).inc(count)
-        for (topic, reason), count in result.dead.items():
-            metrics.dead_letters.labels(topic, reason).inc(count)
-        metrics.batch_seconds.labels(self._name).observe(seconds)

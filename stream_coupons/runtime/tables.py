@@ -10,6 +10,10 @@ from faust.types import TP
 from stream_coupons.runtime.records import Output
 
 
+def _derive_nothing(_cells: Mapping[bytes, bytes], _owned: set[int]) -> None:
+    """What a table without views makes of being recovered."""
+
+
 class StateTable(faust.Table):  # type: ignore[misc]
     """State by key as bytes. Writes go to the changelog first and to memory when the broker has them."""
 
@@ -18,7 +22,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
             app, name=name, partitions=partitions, key_type=bytes, value_type=bytes, default=None, **options
         )
         self._recovered = asyncio.Event()
-        self.when_recovered: Callable[[Mapping[bytes, bytes], set[int]], None] = lambda cells, owned: None
+        self.when_recovered: Callable[[Mapping[bytes, bytes], set[int]], None] = _derive_nothing
 
     def load(self, key: str) -> bytes | None:
         """Bytes of a key's cell; None when there is none."""
@@ -44,6 +48,11 @@ class StateTable(faust.Table):  # type: ignore[misc]
         await super().on_recovery_completed(active_tps, standby_tps)
         self.when_recovered(self.data.data, {tp.partition for tp in active_tps})
         self._recovered.set()
+
+    @property
+    def is_recovered(self) -> bool:
+        """Whether state is what the changelog says."""
+        return self._recovered.is_set()
 
     async def wait_recovered(self) -> None:
         """Wait until state is recovered."""

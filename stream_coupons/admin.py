@@ -1,0 +1,127 @@
+"""Make the broker's topics be what the registry says, or say how they differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
+from kafka.errors import KafkaError
+
+from stream_coupons import topics
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import KafkaSettings
+from stream_coupons.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the registry wants it and how the broker's differs: missing, or a list of differences."""
+
+    topic: Topic
+    exists: bool
+    differences: tuple[str, ...] = ()
+
+
+@contextmanager
+def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    """Connect to the brokers.
+
+    Raises
+    ------
+    BadConfig
+        If none can be reached.
+    """
+    try:
+        client = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=30_000)
+    except (KafkaError, ValueError, OSError) as error:
+        raise BadConfig(
+            f"kafka.bootstrap: no broker answers at {bootstrap} ({error}); start one with `stream-coupons broker`"
+        ) from None
+    try:
+        yield client
+    except KafkaError as error:
+        raise BadConfig(f"the broker at {bootstrap} refused: {error}") from error
+    finally:
+        client.close()
+
+
+def compare(client: KafkaAdminClient, settings: KafkaSettings) -> list[TopicState]:
+    """How the broker's topics differ from the registry."""
+    existing = set(client.list_topics())
+    here = [topic for topic in topics.ALL if topic.name in existing]
+    partitions: dict[str, int] = {}
+    configs: dict[str, dict[str, Any]] = {}
+    if here:
+        described = client.describe_topics([topic.name for topic in here])
+        partitions = {entry["name"]: len(entry["partitions"]) for entry in described}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in here]
+        configs = client.describe_configs(resources, config_filter="all").get("topic", {})
+    return [
+        _compare_one(topic, partitions.get(topic.name), configs.get(topic.name, {}), settings) for topic in topics.ALL
+    ]
+
+
+def _compare_one(topic: Topic, partitions: int | None, configs: dict[str, Any], settings: KafkaSettings) -> TopicState:
+    if partitions is None:
+        return TopicState(topic, exists=False)
+    wanted = topic.partitions or settings.partitions
+    differences = []
+    if partitions != wanted:
+        differences.append(f"has {partitions} partitions, expected {wanted}")
+    for name, value in topic.configs().items():
+        found = configs.get(name, {}).get("value")
+        if found != value:
+            differences.append(f"{name} is {found}, expected {value}")
+    return TopicState(topic, exists=True, differences=tuple(differences))
+
+
+def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool = False) -> list[TopicState]:
+    """Create the topics that are missing; return what was found before.
+
+    Raises
+    ------
+    BadConfig
+        If a topic exists but differs: nothing is created or changed then, since a changed partition count would send
+        shoppers to other partitions than their state. With `check_only`, also if one is missing.
+    """
+    states = compare(client, settings)
+    wrong = [f"{state.topic.name} {text}" for state in states for text in state.differences]
+    if check_only:
+        wrong += [f"{state.topic.name} does not exist" for state in states if not state.exists]
+    if wrong:
+        raise BadConfig(
+            "topics differ from the registry:\n  " + "\n  ".join(wrong) + "\nNothing was changed. "
+            "Set kafka.partitions to what the topics have, or alter the topics with your broker's own tools."
+        )
+    missing = [state.topic for state in states if not state.exists]
+    if missing:
+        client.create_topics([_new_topic(topic, settings) for topic in missing])
+        client.wait_for_topics([topic.name for topic in missing])
+    return states
+
+
+def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        num_partitions=topic.partitions or settings.partitions,
+        replication_factor=settings.replication,
+        topic_configs=topic.configs(),
+    )
+
+
+def lag(client: KafkaAdminClient, group: str, settings: KafkaSettings) -> dict[str, int]:
+    """Records between the end of each topic that the agents read and what the group has committed, by topic."""
+    committed = client.list_group_offsets(group).get(group, {})
+    wanted = [
+        TopicPartition(topic.name, partition)
+        for topic in topics.READ_BY_AGENTS
+        for partition in range(topic.partitions or settings.partitions)
+    ]
+    ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST))
+    behind = dict.fromkeys((topic.name for topic in topics.READ_BY_AGENTS), 0)
+    for tp, end in ends.items():
+        done = committed[tp].offset if tp in committed else 0
+        behind[tp.topic] += max(end.offset - max(done, 0), 0)
+    return behind

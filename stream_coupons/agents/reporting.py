@@ -1,0 +1,74 @@
+"""What batches brought about, as metrics."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
+from stream_coupons import topics
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.ledger import Ledger
+from stream_coupons.metrics import Metrics
+from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.records import BEGAN_HEADER, Output
+
+
+class BatchReporter:
+    """Turns the results of batches into metrics, once a batch."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._counters = {
+            "decision": metrics.decisions,
+            "reservation": metrics.reservations,
+            "issue": metrics.issues,
+            "feedback": metrics.feedback,
+            "settlement": metrics.settlements,
+            "observed": metrics.observed,
+        }
+
+    def __call__(self, agent: str, result: Result, seconds: float) -> None:
+        """Count one batch of an agent that took `seconds`."""
+        metrics = self._metrics
+        metrics.batch_seconds.labels(agent).observe(seconds)
+        for counter, counts in (
+            (metrics.records, result.applied),
+            (metrics.duplicates, result.duplicates),
+            (metrics.replays, result.replays),
+        ):
+            for topic, count in counts.items():
+                counter.labels(topic).inc(count)
+        for (topic, reason), count in result.dead.items():
+            metrics.dead_letters.labels(topic, reason).inc(count)
+        for (noun, kind), count in result.facts.items():
+            if noun in self._counters:
+                self._counters[noun].labels(kind).inc(count)
+        for output in result.outputs:
+            if output.topic == topics.ISSUES.name:
+                self._observe_latency(output)
+
+    def _observe_latency(self, issue: Output) -> None:
+        began_ms = next((value for name, value in issue.headers if name == BEGAN_HEADER), None)
+        if began_ms is not None:
+            self._metrics.decision_latency.observe(max(time.time() - int(began_ms) / 1000.0, 0.0))
+
+
+def report_budgets(metrics: Metrics, ledgers: Mapping[str, Ledger], catalogue: Catalogue) -> None:
+    """Set the gauges of stock and money."""
+    ratio: defaultdict[str, float] = defaultdict(lambda: 1.0)
+    remaining: defaultdict[str, int] = defaultdict(int)
+    exhausted: defaultdict[str, int] = defaultdict(int)
+    for coupon_id, ledger in ledgers.items():
+        coupon = catalogue.by_id.get(coupon_id)
+        if coupon is None:
+            continue
+        sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
+        if coupon.budget_minor is not None:
+            left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
+            remaining[coupon.domain] += left
+            ratio[coupon.domain] = min(ratio[coupon.domain], left / max(coupon.budget_minor, 1))
+            sold_out = sold_out or left < coupon.max_discount_minor
+        exhausted[coupon.domain] += sold_out
+    for domain, count in exhausted.items():
+        metrics.stock_exhausted.labels(domain).set(count)
+        metrics.budget_left.labels(domain).set(ratio[domain])
+        metrics.budget_remaining.labels(domain).set(remaining[domain])

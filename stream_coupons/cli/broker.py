@@ -1,0 +1,39 @@
+"""`broker`: run a broker in the foreground."""
+
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stream_coupons.broker import open_broker
+
+
+def broker(
+    engine: Annotated[
+        str, typer.Option(help="embedded: in Python, for demonstration and tests; kafka: Apache Kafka (Java, Maven).")
+    ] = "embedded",
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if not given.")] = 9092,
+    data: Annotated[Path | None, typer.Option(help="Folder for its data; a temporary one if not given.")] = None,
+) -> None:
+    """Run a single-node broker on this machine until Ctrl-C. Never for production.
+
+    Examples: stream-coupons broker
+              stream-coupons broker --engine kafka --port 9092 --data ./kafka-data
+    """
+    console = Console(stderr=True)
+    folder = data or Path(tempfile.mkdtemp(prefix="stream-coupons-broker-"))
+    with open_broker(engine, folder, port or None) as running:  # type: ignore[arg-type]
+        console.print(f"{engine} broker at [bold]{running.bootstrap}[/], data in {folder}; Ctrl-C stops it")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            while running.is_running:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            console.print("stopping")
+            return
+    console.print(f"the broker ended by itself; its log is {running.log_file}")
+    raise typer.Exit(1)

@@ -1,0 +1,32 @@
+"""Options that verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from stream_coupons.settings import Settings, load
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="STREAM_COUPONS_CONFIG",
+        help="Settings file (TOML); deploy/settings.toml is the reference.",
+    ),
+]
+BootstrapOption = Annotated[
+    str | None,
+    typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+def settings_from(config: Path | None, bootstrap: str | None) -> Settings:
+    """Settings from file and environment, with the brokers' address from the command line if given."""
+    settings = load(config)
+    if bootstrap is None:
+        return settings
+    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=bootstrap))

@@ -1,0 +1,47 @@
+"""`topics`: create, check and list the topics."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stream_coupons import admin, topics
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+
+app = typer.Typer(help="Create, check and list the topics.", no_args_is_help=True)
+
+
+@app.command("apply")
+def apply(
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Create nothing; fail if anything is missing.")] = False,
+) -> None:
+    """Create the topics that are missing; refuse if one is there but differs.
+
+    Example: stream-coupons topics apply --bootstrap 127.0.0.1:9092
+    """
+    settings = settings_from(config, bootstrap)
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        states = admin.apply(client, settings.kafka, check_only=check)
+    created = [state.topic.name for state in states if not state.exists]
+    Console().print(f"{len(states)} topics as they must be, {len(created)} of them created now")
+
+
+@app.command("list")
+def show(json: JsonOption = False) -> None:
+    """List the topics of the registry with their keys, partitions and retention."""
+    if json:
+        rows = [
+            {"name": t.name, "key": t.key, "about": t.about, "partitions": t.partitions, "configs": t.configs()}
+            for t in topics.ALL
+        ]
+        typer.echo(msgspec.json.encode(rows).decode())
+        return
+    table = Table("topic", "key", "partitions", "cleanup", "what it carries")
+    for topic in topics.ALL:
+        partitions = str(topic.partitions or "kafka.partitions")
+        table.add_row(topic.name, topic.key, partitions, topic.cleanup.value, topic.about)
+    Console().print(table)

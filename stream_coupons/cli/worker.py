@@ -1,0 +1,51 @@
+"""`worker`: run the agents."""
+
+import asyncio
+import logging
+import sys
+from typing import Annotated
+
+import faust
+import msgspec
+import typer
+import uvloop
+
+from stream_coupons import admin
+from stream_coupons.app import create_app
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.settings import Settings
+
+
+def worker(
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of the Prometheus endpoint; 0 for none.", min=0, max=65535)
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.
+
+    The topics must exist: see `stream-coupons topics apply`.
+
+    Example: stream-coupons worker --config deploy/settings.toml
+    """
+    settings = settings_from(config, bootstrap)
+    if metrics_port is not None:
+        settings = msgspec.structs.replace(
+            settings, worker=msgspec.structs.replace(settings.worker, metrics_port=metrics_port)
+        )
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+    run(settings, log_level)
+
+
+def run(settings: Settings, log_level: str) -> None:
+    """Run the Faust application; exits the process."""
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app = create_app(settings)
+    process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
+    process.spinner = None
+    process.execute_from_commandline()

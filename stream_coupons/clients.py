@@ -1,0 +1,109 @@
+"""What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.topics import Topic
+
+
+class NotAppended(StreamCouponsError):
+    """The broker did not take a record."""
+
+
+class Publisher:
+    """Sends messages keyed and partitioned as their topic says; use it as a context manager.
+
+    Delivery: at least once; `flush` returns when the broker has everything, or raises `NotAppended`.
+    """
+
+    def __init__(self, bootstrap: str, partitions: int) -> None:
+        self._partitions = partitions
+        self._failures: list[BaseException] = []
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=5,
+            batch_size=256 * 1024,
+            max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
+        )
+
+    def send(self, topic: Topic, message: Struct) -> None:
+        """Send a message."""
+        key = str(getattr(message, topic.key)).encode()
+        self.send_bytes(topic, key, encode(message))
+
+    def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
+        """Send any bytes, to the partition of the key unless another is named."""
+        if partition is None:
+            partition = topics.partition_for(key or b"", topic.partitions or self._partitions)
+        sending = self._producer.send(topic.name, key=key, value=value, partition=partition)
+        sending.add_errback(self._failures.append)
+
+    def flush(self) -> None:
+        """Wait until the broker has everything.
+
+        Raises
+        ------
+        NotAppended
+        """
+        self._producer.flush()
+        if self._failures:
+            failures, self._failures = self._failures, []
+            raise NotAppended(f"{len(failures)} records were not appended, the first because of {failures[0]!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+        self._producer.close()
+
+
+class Reader:
+    """Reads all partitions of some topics without a group, from the beginning or from now on."""
+
+    def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool) -> None:
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap.split(","),
+            group_id=None,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=16 * topics.MIB,
+            fetch_max_wait_ms=100,
+        )
+        self._partitions = [
+            TopicPartition(name, partition)
+            for name in names
+            for partition in sorted(self._consumer.partitions_for_topic(name) or ())
+        ]
+        self._consumer.assign(self._partitions)
+        if from_beginning:
+            self._consumer.seek_to_beginning(*self._partitions)
+        else:
+            self._consumer.seek_to_end(*self._partitions)
+            for tp in self._partitions:
+                self._consumer.position(tp)
+
+    def poll(self, timeout_s: float = 0.1) -> list[Any]:
+        """Records that have come, in order within each partition; empty when there are none in time."""
+        fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
+        return [record for records in fetched.values() for record in records]
+
+    def follow(self, is_over: Callable[[], bool]) -> Iterator[Any]:
+        """Records as they come, until `is_over`."""
+        while not is_over():
+            yield from self.poll()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()

@@ -1,0 +1,82 @@
+"""What a worker knows besides its states: the rules, the catalogue and the models, as they now are."""
+
+import logging
+import time
+
+from stream_coupons import topics
+from stream_coupons.codec import Decoder
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.events import Coupon, ModelSnapshot
+from stream_coupons.core.rules import Rules
+from stream_coupons.core.scoring import Knowledge, Scorer
+from stream_coupons.metrics import Metrics
+from stream_coupons.models.linear import prior
+from stream_coupons.models.snapshots import compile_snapshot
+
+log = logging.getLogger(__name__)
+
+
+class CurrentKnowledge:
+    """Takes in records of the two compacted topics; gives an immutable `Knowledge` made of the latest.
+
+    A snapshot that does not fit is refused and the last good one kept; so is a coupon.
+    """
+
+    def __init__(self, rules: Rules, metrics: Metrics) -> None:
+        self._rules = rules
+        self._metrics = metrics
+        self._coupons: dict[str, Coupon] = {}
+        self._scorers: dict[str, Scorer] = {}
+        self._received_at: dict[str, float] = {}
+        self.snapshots: dict[str, ModelSnapshot] = {}
+        self._prior = prior()
+        self._decode_coupon = Decoder(topics.CATALOG)
+        self._decode_snapshot = Decoder(topics.SNAPSHOTS)
+        self._now: Knowledge | None = None
+
+    def now(self) -> Knowledge:
+        """The latest, compiled when it is first asked for after a change."""
+        if self._now is None:
+            catalogue = Catalogue(self._coupons.values(), self._rules.policy.typical_price_minor)
+            self._now = Knowledge(self._rules, catalogue, dict(self._scorers), self._prior)
+            for domain, coupons in catalogue.domains.items():
+                self._metrics.catalogue_coupons.labels(domain).set(len(coupons))
+        return self._now
+
+    def take_coupon(self, key: bytes | None, value: bytes | None) -> None:
+        """A record of the catalogue; an empty value withdraws the coupon."""
+        if key is None:
+            return
+        if value is None:
+            self._coupons.pop(key.decode(errors="replace"), None)
+        else:
+            try:
+                coupon = self._decode_coupon(value)
+            except BadMessage as bad:
+                log.error("coupon-catalog: key %r is refused: %s", key, bad)
+                return
+            self._coupons[coupon.coupon_id] = coupon
+        self._now = None
+
+    def take_snapshot(self, key: bytes | None, value: bytes | None) -> None:
+        """A record of the models."""
+        if key is None or value is None:
+            return
+        try:
+            snapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+            scorer = compile_snapshot(snapshot)
+        except (BadMessage, SnapshotMismatch) as bad:
+            self._metrics.snapshots_refused.inc()
+            log.error("model-snapshots: key %r is refused: %s", key, bad)
+            return
+        self.snapshots[snapshot.domain] = snapshot
+        self._scorers[snapshot.domain] = scorer
+        self._received_at[snapshot.domain] = time.time()
+        self._metrics.model_version.labels(snapshot.domain).set(snapshot.version)
+        self._now = None
+
+    def report_ages(self) -> None:
+        """Set the gauges that grow by themselves."""
+        for domain, received_at in self._received_at.items():
+            self._metrics.model_age.labels(domain).set(time.time() - received_at)

@@ -1,0 +1,93 @@
+"""Follow a small compacted topic without a group: every worker reads all of it and keeps reading.
+
+Delivery: each record at least once, in order; `caught_up` is set when the end, as it was at the start, was reached.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from mode import Service
+
+log = logging.getLogger(__name__)
+
+PARTITION = 0
+RETRY_PAUSE_S = 1.0
+
+
+class Follower(Service):  # type: ignore[misc]
+    """Hands every record (key, value) of a one-partition topic to a callback, from the beginning."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, take: Callable[[bytes | None, bytes | None], None], max_bytes: int
+    ) -> None:
+        super().__init__()
+        self._bootstrap = bootstrap
+        self._tp = TopicPartition(topic, PARTITION)
+        self._take = take
+        self._max_bytes = max_bytes
+        self._next = 0
+        self._caught_up = asyncio.Event()
+
+    @property
+    def label(self) -> str:
+        """Name in logs."""
+        return f"Follower: {self._tp.topic}"
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that was there at the start has been taken."""
+        return self._caught_up.is_set()
+
+    async def wait_caught_up(self) -> None:
+        """Wait until all that was there at the start has been taken."""
+        await self._caught_up.wait()
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _follow(self) -> None:
+        while not self.should_stop:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=self._max_bytes,
+                fetch_max_wait_ms=200,
+            )
+            try:
+                await consumer.start()
+                await self._read(consumer)
+            except (KafkaError, OSError) as error:
+                log.warning("%s: %r; again in %s s", self._tp.topic, error, RETRY_PAUSE_S)
+                await self.sleep(RETRY_PAUSE_S)
+            finally:
+                await consumer.stop()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.assign([self._tp])
+        if self._next:
+            consumer.seek(self._tp, self._next)
+        else:
+            await consumer.seek_to_beginning(self._tp)
+        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        while not self.should_stop:
+            if await consumer.position(self._tp) >= end:
+                self._caught_up.set()
+            fetched = await consumer.getmany(self._tp, timeout_ms=500)
+            for record in fetched.get(self._tp, ()):
+                self._take(record.key, record.value)
+                self._next = record.offset + 1
+
+    async def refresh(self) -> None:
+        """Wait until all that is in the topic now has been taken."""
+        await self._caught_up.wait()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)
+        await consumer.start()
+        try:
+            end = (await consumer.end_offsets([self._tp]))[self._tp]
+        finally:
+            await consumer.stop()
+        while self._next < end and not self.should_stop:
+            await self.sleep(0.05)
