@@ -1,0 +1,1 @@
+"""Simulated shoppers with a hidden truth: synthetic data, never evidence about real shoppers."""
