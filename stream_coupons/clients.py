@@ -5,11 +5,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.topics import Topic
 
 
@@ -21,19 +22,28 @@ class Publisher:
     """Sends messages keyed and partitioned as their topic says; use it as a context manager.
 
     Delivery: at least once; `flush` returns when the broker has everything, or raises `NotAppended`.
+
+    Attributes
+    ----------
+    appended : int
+        Records that the broker has acknowledged until now.
     """
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
+        self.appended = 0
         self._partitions = partitions
         self._failures: list[BaseException] = []
-        self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap.split(","),
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=5,
-            batch_size=256 * 1024,
-            max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
-        )
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=bootstrap.split(","),
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                batch_size=256 * 1024,
+                max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
+            )
+        except KafkaError as error:
+            raise BadConfig(f"kafka.bootstrap: no broker answers at {bootstrap} ({error})") from None
 
     def send(self, topic: Topic, message: Struct) -> None:
         """Send a message."""
@@ -41,11 +51,26 @@ class Publisher:
         self.send_bytes(topic, key, encode(message))
 
     def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
-        """Send any bytes, to the partition of the key unless another is named."""
+        """Send any bytes, to the partition of the key unless another is named.
+
+        Raises
+        ------
+        NotAppended
+            If this record cannot be taken on its way, or an earlier one was not appended.
+        """
+        if self._failures:
+            self.flush()
         if partition is None:
             partition = topics.partition_for(key or b"", topic.partitions or self._partitions)
-        sending = self._producer.send(topic.name, key=key, value=value, partition=partition)
+        try:
+            sending = self._producer.send(topic.name, key=key, value=value, partition=partition)
+        except KafkaError as error:
+            raise NotAppended(f"a record for {topic.name} was not appended because of {error!r}") from error
+        sending.add_callback(self._count)
         sending.add_errback(self._failures.append)
+
+    def _count(self, metadata: Any) -> None:  # noqa: ARG002 - the producer's signature; its one thread calls this
+        self.appended += 1
 
     def flush(self) -> None:
         """Wait until the broker has everything.
@@ -65,13 +90,23 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.flush()
-        self._producer.close()
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._producer.close()
 
 
 class Reader:
-    """Reads all partitions of some topics without a group, from the beginning or from now on."""
+    """Reads all partitions of some topics without a group, from the beginning or from now on.
+
+    Use it as a context manager, or close it.
+
+    Raises
+    ------
+    BadConfig
+        If a topic does not exist.
+    """
 
     def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool) -> None:
         self._consumer = KafkaConsumer(
@@ -81,11 +116,12 @@ class Reader:
             max_partition_fetch_bytes=16 * topics.MIB,
             fetch_max_wait_ms=100,
         )
-        self._partitions = [
-            TopicPartition(name, partition)
-            for name in names
-            for partition in sorted(self._consumer.partitions_for_topic(name) or ())
-        ]
+        partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
+        missing = [name for name, numbers in partitions.items() if not numbers]
+        if missing:
+            self._consumer.close()
+            raise BadConfig(f"no topic {', '.join(missing)} at {bootstrap}; see `stream-coupons topics apply`")
+        self._partitions = [TopicPartition(name, number) for name in names for number in partitions[name]]
         self._consumer.assign(self._partitions)
         if from_beginning:
             self._consumer.seek_to_beginning(*self._partitions)
@@ -104,6 +140,20 @@ class Reader:
         while not is_over():
             yield from self.poll()
 
+    def read_to_end(self) -> Iterator[Any]:
+        """Records up to the end that the topics have now."""
+        ends = self._consumer.end_offsets(self._partitions)
+        while any(self._consumer.position(tp) < end for tp, end in ends.items()):
+            yield from self.poll()
+
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

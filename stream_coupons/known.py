@@ -56,6 +56,9 @@ class CurrentKnowledge:
             except BadMessage as bad:
                 log.error("coupon-catalog: key %r is refused: %s", key, bad)
                 return
+            if key != coupon.coupon_id.encode():
+                log.error("coupon-catalog: key %r is refused: coupon_id inside is %r", key, coupon.coupon_id)
+                return
             self._coupons[coupon.coupon_id] = coupon
         self._now = None
 

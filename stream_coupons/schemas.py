@@ -33,17 +33,15 @@ UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
     """The headers of a record of dead-letters; its key and value are the refused record's, byte for byte.
 
-    Kafka's headers are bytes: every value here is UTF-8 text, numbers in decimal digits.
+    Kafka's headers are bytes: every value here is UTF-8 text, numbers in decimal digits. Other headers may follow.
     """
 
     reason: Annotated[Rejection, Meta(description="one code of a closed set: what was wrong")]
-    detail: Annotated[str, Meta(description="what a person needs to mend the sender")]
-    source_topic: Annotated[str, Meta(min_length=1, description="where the record came in")]
-    source_partition: Annotated[Digits, Meta(description="partition of the source topic")]
-    source_offset: Annotated[Digits, Meta(description="offset in that partition")]
-    source_timestamp_ms: Annotated[
-        Digits, Meta(description="the record's own timestamp, UTC epoch milliseconds; -1 if it had none")
-    ]
+    detail: Annotated[str, Meta(max_length=1000, description="what a person needs to mend the sender")]
+    topic: Annotated[str, Meta(min_length=1, description="where the record came in")]
+    partition: Annotated[Digits, Meta(description="partition of that topic")]
+    offset: Annotated[Digits, Meta(description="offset in that partition")]
+    timestamp: Annotated[Digits, Meta(description="the record's own, UTC epoch milliseconds; -1 if it had none")]
 
 
 def stem(topic: str) -> str:

@@ -10,6 +10,7 @@ from stream_coupons.agents.wire import TOPIC_OF, dead_letter, output
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import Envelope
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Output, Record
@@ -70,7 +71,17 @@ class KeyedAgent(Generic[State]):
             raise BadMessage(
                 Rejection.WRONG_KEY, f"key is {record.key!r}, {self._keys[record.topic]} inside is {key!r}"
             )
+        if isinstance(message, Envelope):
+            self._check_time(message, record)
         return self.state_key(message, key), message
+
+    def _check_time(self, event: Envelope, record: Record) -> None:
+        """An event of next year would make everything else look old: refuse it."""
+        ahead_s = event.occurred_at - record.timestamp_ms / 1000.0
+        if ahead_s > self.known().rules.profile.max_ahead_s:
+            raise BadMessage(
+                Rejection.FROM_THE_FUTURE, f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
+            )
 
     def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome:
         """Run the step and turn its effects into outputs."""

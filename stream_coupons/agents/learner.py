@@ -85,22 +85,21 @@ class Learner(Service):  # type: ignore[misc]
     async def _resume(self) -> Trainer:
         trainer = Trainer(self._settings.learning_rate, self._settings.l2)
         trainer.restore(await self._latest())
-        log.info("learning goes on behind offset %d", trainer.offset)
+        log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
 
     def _learn(self, trainer: Trainer, record: Record) -> None:
-        origin = origin_of(record)
-        if trainer.is_known(record.offset, origin):
-            self._metrics.duplicates.labels(record.topic).inc()
-            return
         try:
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, "key is null: training examples are keyed by domain")
             example = self._decode(record.value)
-            trainer.learn(example, record.offset, origin)
+            is_new = trainer.learn(example, record.offset, origin_of(record))
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))
             self._metrics.dead_letters.labels(record.topic, bad.reason).inc()
+            return
+        if not is_new:
+            self._metrics.duplicates.labels(record.topic).inc()
             return
         self._metrics.records.labels(record.topic).inc()
         self._metrics.examples.labels(example.domain, example.head).inc()

@@ -8,7 +8,7 @@ from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import UserVector
-from stream_coupons.core.neighbourhood import Cells, Member, cell_key, update
+from stream_coupons.core.neighbourhood import Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.scoring import Knowledge
 
 
@@ -30,7 +30,7 @@ class Neighbours(KeyedAgent[Member]):
 
     def partition_key(self, state_key: str) -> bytes:
         """The cell."""
-        return state_key.partition("\x1f")[0].encode()
+        return split_cell_key(state_key)[0].encode()
 
     def step(self, state_key: str, state: Member, message: Any, partition: int) -> Effects:  # noqa: ARG002
         """Take in a vector."""

@@ -4,15 +4,33 @@ Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the c
 130 interrupted.
 """
 
-import sys
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
 
-from stream_coupons.cli import broker, topics, worker
+from stream_coupons.cli import broker, catalog, publish, replay, schemas, simulate, tail, topics, worker
 from stream_coupons.core.errors import StreamCouponsError
 
+
+class Verbs(TyperGroup):
+    """The verbs; an error of ours becomes one clear line and exit code 2, whoever runs them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except StreamCouponsError as error:
+            # Not as markup: the text may hold square brackets of files and fields.
+            text = Text.assemble(("error: ", "bold red"), str(error))
+            Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="stream-coupons",
     help="Decide which shopper gets which coupon, now, and learn from what happens next.",
     no_args_is_help=True,
@@ -23,15 +41,14 @@ app = typer.Typer(
 app.command("worker")(worker.worker)
 app.command("broker")(broker.broker)
 app.add_typer(topics.app, name="topics")
+app.add_typer(catalog.app, name="catalog")
+app.command("publish")(publish.publish)
+app.command("tail")(tail.tail)
+app.command("replay")(replay.replay)
+app.command("simulate")(simulate.simulate)
+app.add_typer(schemas.app, name="schemas")
 
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except StreamCouponsError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
-        sys.exit(130)
+    app()

@@ -2,7 +2,9 @@
 
 The features, the prediction and the model version of an example are those stored when the decision was made.
 A click or a purchase is known when it comes; that nothing came is known only when the window, plus a grace for
-stragglers, has closed. Until then the outcome is unknown and nothing is learnt from it.
+stragglers, has closed. Learning only what is known would see early positives and late negatives and believe the early
+ones. So every decision is sent to the learner at once as a provisional negative, a positive follows if it comes, and
+the learner weighs the two so that its estimate is unbiased (`models.delay`). A window that closes confirms the negative.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from stream_coupons.core.shopper import (
 from stream_coupons.core.similarity import stable_hash
 
 Head = Literal["click", "redeem", "order"]
+Stage = Literal["provisional", "positive", "negative"]
 
 
 def pack(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
@@ -58,19 +61,23 @@ class Stored:
     observed: bool
 
 
-def example(user_id: str, stored: Stored, head: Head, label: bool, at: float) -> TrainingExample:
-    """A stored decision and one label."""
-    rows = unpack(stored.numeric, stored.hashed)
+def example(user_id: str, stored: Stored, head: Head, stage: Stage, at: float) -> TrainingExample:
+    """A stored decision and what is known of one outcome."""
+    numeric: list[float] = []
+    hashed: list[int] = []
+    if stage != "negative":
+        rows = unpack(stored.numeric, stored.hashed)
+        numeric, hashed = rows.numeric[0].tolist(), rows.hashed[0].tolist()
     return TrainingExample(
-        example_id=f"{stored.issue_id}:{head}",
+        example_id=f"{stored.issue_id}:{head}:{stage}",
         domain=stored.domain,
         head=head,
-        label=label,
+        stage=stage,
         decided_at=stored.at,
         at=at,
         feature_schema=SCHEMA,
-        numeric=rows.numeric[0].tolist(),
-        hashed=rows.hashed[0].tolist(),
+        numeric=numeric,
+        hashed=hashed,
         predicted=stored.predicted[("click", "redeem", "order").index(head)],
         propensity=stored.propensity,
         model_version=stored.model_version,
@@ -111,20 +118,39 @@ def _of_control(control: OpenControl) -> Stored:
     )
 
 
-def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
-    """Remember a coupon given, and count it in the shopper's history."""
+def remember_closed(shopper: Shopper, identity: str) -> None:
+    """Remember that an issue or proposal is over; the last `MAX_CLOSED` are."""
+    shopper.closed.append(stable_hash(identity))
+    del shopper.closed[:-MAX_CLOSED]
+
+
+def open_issue(user_id: str, shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> Effects:
+    """Remember a coupon given, count it in the shopper's history, and tell the learner."""
+    effects = Effects()
+    stored = _of_issue(issue)
+    effects.emit(example(user_id, stored, "click", "provisional", issue.at))
+    effects.emit(example(user_id, stored, "redeem", "provisional", issue.at))
     history = shopper.history
     shopper.issues[issue.issue_id] = issue
     history.issued += 1
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     tally(history.by_coupon, issue.coupon_id).issued += 1
     coupon = catalogue.by_id.get(issue.coupon_id)
-    if coupon is None:
-        return
-    if coupon.categories:
+    if coupon is not None and coupon.categories:
         tally(history.by_category, coupon.categories[0]).issued += 1
-    if coupon.max_per_user is not None and not issue.observed:
+    if coupon is not None and coupon.max_per_user is not None and not issue.observed:
         history.capped[issue.coupon_id] = history.capped.get(issue.coupon_id, 0) + 1
+    return effects
+
+
+def open_control(user_id: str, shopper: Shopper, control: OpenControl, rules: AttributionRules) -> Effects:
+    """Remember a coupon that was not given, and tell the learner; the oldest makes room."""
+    effects = Effects()
+    shopper.controls[control.control_id] = control
+    while len(shopper.controls) > rules.max_open_controls:
+        del shopper.controls[next(iter(shopper.controls))]
+    effects.emit(example(user_id, _of_control(control), "order", "provisional", control.at))
+    return effects
 
 
 def join_early(user_id: str, shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects:
@@ -134,7 +160,11 @@ def join_early(user_id: str, shopper: Shopper, issue_id: str, catalogue: Catalog
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
         for early in waiting:
-            _apply(user_id, shopper, shopper.issues[issue_id], early.event, catalogue, effects)
+            issue = shopper.issues[issue_id]
+            if (detail := _wrong_coupon(issue, early.event)) is not None:
+                effects.refuse(Rejection.WRONG_COUPON, detail, early.event)
+            else:
+                _apply(user_id, shopper, issue, early.event, catalogue, effects)
     return effects
 
 
@@ -148,7 +178,9 @@ def join(
     """
     effects = Effects()
     issue = shopper.issues.get(event.issue_id)
-    if issue is not None:
+    if issue is not None and (detail := _wrong_coupon(issue, event)) is not None:
+        effects.refuse(Rejection.WRONG_COUPON, detail)
+    elif issue is not None:
         _apply(user_id, shopper, issue, event, catalogue, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
         effects.refuse(Rejection.LATE, f"issue {event.issue_id}: its window has closed")
@@ -160,6 +192,12 @@ def join(
     return effects
 
 
+def _wrong_coupon(issue: OpenIssue, event: FeedbackEvent) -> str | None:
+    if event.coupon_id is None or event.coupon_id == issue.coupon_id:
+        return None
+    return f"issue {issue.issue_id} is of coupon {issue.coupon_id}, not of {event.coupon_id}"
+
+
 def _apply(
     user_id: str,
     shopper: Shopper,
@@ -168,10 +206,6 @@ def _apply(
     catalogue: Catalogue,
     effects: Effects,
 ) -> None:
-    if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
-        detail = f"issue {issue.issue_id} is of coupon {issue.coupon_id}, not of {event.coupon_id}"
-        effects.refuse(Rejection.WRONG_COUPON, detail, event)
-        return
     issue.seen = True
     if event.kind == "impression":
         effects.count("feedback", "impression")
@@ -187,7 +221,7 @@ def _apply_click(user_id: str, shopper: Shopper, issue: OpenIssue, event: Feedba
         return
     issue.clicked = True
     shopper.history.clicked += 1
-    effects.emit(example(user_id, _of_issue(issue), "click", True, event.occurred_at))
+    effects.emit(example(user_id, _of_issue(issue), "click", "positive", event.occurred_at))
     effects.count("feedback", "click")
 
 
@@ -209,7 +243,7 @@ def _apply_purchase(
     coupon = catalogue.by_id.get(issue.coupon_id)
     if coupon is not None and coupon.categories:
         tally(history.by_category, coupon.categories[0]).redeemed += 1
-    effects.emit(example(user_id, _of_issue(issue), "redeem", True, event.occurred_at))
+    effects.emit(example(user_id, _of_issue(issue), "redeem", "positive", event.occurred_at))
     effects.count("feedback", "purchase")
     if not issue.observed:
         effects.count("settlement", "redeemed")
@@ -234,7 +268,7 @@ def observe_order(user_id: str, shopper: Shopper, event: OrderEvent, catalogue: 
         inside = control.at <= event.occurred_at <= control.until
         if coupon is not None and inside and any(is_in_scope(coupon, item) for item in event.items):
             del shopper.controls[control.control_id]
-            effects.emit(example(user_id, _of_control(control), "order", True, event.occurred_at))
+            effects.emit(example(user_id, _of_control(control), "order", "positive", event.occurred_at))
     return effects
 
 
@@ -243,12 +277,11 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
     effects = Effects()
     for issue in [issue for issue in shopper.issues.values() if issue.expires_at <= at]:
         del shopper.issues[issue.issue_id]
-        shopper.closed.append(stable_hash(issue.issue_id))
-        del shopper.closed[:-MAX_CLOSED]
+        remember_closed(shopper, issue.issue_id)
         _close_issue(user_id, issue, at, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]
-        effects.emit(example(user_id, _of_control(control), "order", False, at))
+        effects.emit(example(user_id, _of_control(control), "order", "negative", at))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         detail = f"issue {early.event.issue_id}: never issued to this shopper"
@@ -259,10 +292,10 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
 def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
     stored = _of_issue(issue)
     if not issue.clicked and not issue.redeemed:
-        effects.emit(example(user_id, stored, "click", False, at))
+        effects.emit(example(user_id, stored, "click", "negative", at))
     if issue.redeemed:
         return
-    effects.emit(example(user_id, stored, "redeem", False, at))
+    effects.emit(example(user_id, stored, "redeem", "negative", at))
     if not issue.observed:
         effects.count("settlement", "expired")
         effects.emit(

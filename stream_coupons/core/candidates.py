@@ -1,5 +1,7 @@
 """Which coupons a shopper may get at a moment, and for every other one the reason why not."""
 
+import math
+
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Positions
@@ -38,7 +40,7 @@ def _personal_objection(
     if coupon.items:
         since = at - rules.reorder_suppress_s
         ordered = shopper.profile.ordered_at
-        if all(ordered.get(item_id, -1.0) > since for item_id in coupon.items):
+        if all(ordered.get(item_id, -math.inf) > since for item_id in coupon.items):
             return Ineligible.ALREADY_ORDERED
     return None
 

@@ -30,6 +30,12 @@ class Effects:
         """Send a message to the topic of its type."""
         self.messages.append(message)
 
+    def add(self, others: "Effects") -> None:
+        """Append the effects of a part of the step."""
+        self.messages += others.messages
+        self.facts += others.facts
+        self.refused += others.refused
+
     def count(self, noun: str, kind: str) -> None:
         """Count a fact."""
         self.facts.append((noun, kind))

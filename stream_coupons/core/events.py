@@ -229,17 +229,22 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was known when a decision was made, and what came of it."""
+    """What was known when a decision was made, and what came of it.
+
+    `stage` says what the label means: "provisional" negatives are sent at once, when nothing can have come yet; a
+    "positive" may follow; when the window has closed without one, a "negative" follows, which carries no features,
+    since it only says that the provisional label was right.
+    """
 
     example_id: Id
     domain: str
     head: Literal["click", "redeem", "order"]
-    label: bool
+    stage: Literal["provisional", "positive", "negative"]
     decided_at: EpochSeconds
     at: EpochSeconds
     feature_schema: str
-    numeric: list[float]
-    hashed: list[int]
+    numeric: list[float] = []
+    hashed: list[int] = []
     predicted: Ratio
     propensity: Ratio | None = None
     model_version: Count = 0

@@ -76,11 +76,22 @@ Indices = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom and what rows of features are about. Models do not look at it; oracles of a simulation do."""
+
+    user_id: str
+    coupons: CouponSet
+    positions: Positions
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureRows:
     """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED))."""
 
     numeric: Floats
     hashed: Indices
+    subject: Subject | None = None
 
     def __len__(self) -> int:
         return len(self.numeric)
@@ -128,7 +139,7 @@ def extract(
     numeric[:, 12:15] = coupons.static_numeric[chosen]
     _crossed_numbers(numeric, shopper, coupons, chosen, moment)
     hashed = _hashes(user_id, shopper, coupons, chosen, moment)
-    return FeatureRows(np.round(numeric, 4), hashed)
+    return FeatureRows(np.round(numeric, 4), hashed, Subject(user_id, coupons, chosen, moment.at))
 
 
 @dataclass(frozen=True, slots=True)

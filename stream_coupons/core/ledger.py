@@ -33,7 +33,7 @@ def can_reserve(ledger: Ledger, coupon: Coupon, amount_minor: int, at: float) ->
 
 def _released_ratio(coupon: Coupon, at: float) -> float:
     """Share of the budget that may be committed by now: all of it, or as much as time has passed."""
-    if coupon.pacing == "none":
+    if coupon.pacing == "none" or coupon.valid_until <= coupon.valid_from:
         return 1.0
     elapsed = (at - coupon.valid_from) / (coupon.valid_until - coupon.valid_from)
     return min(max(elapsed, EVEN_PACING_START_RATIO), 1.0)

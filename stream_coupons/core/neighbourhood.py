@@ -2,8 +2,8 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). It is linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the shopper's
-owner needs to score any coupon, and it is bounded, so that is what is sent.
+implicit). It is linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of
+the shopper needs to score any coupon, and it is bounded, so that is what is sent.
 """
 
 from collections.abc import Iterable
@@ -50,8 +50,11 @@ class Cell:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._rows
+
     def put(self, user_id: str, member: Member) -> None:
-        """Set, replace or (when the member is empty) remove a shopper's vector; the stalest gives way when full."""
+        """Set, replace or (when the member is empty) remove a shopper's vector; the stalest is left out when full."""
         if not member.indices:
             self._remove(user_id)
             return
@@ -59,8 +62,12 @@ class Cell:
         if row is None:
             if len(self._rows) >= self._rules.max_members:
                 stalest = min(self._rows, key=lambda user: (self._at[self._rows[user]], user))
+                if (member.at, user_id) < (self._at[self._rows[stalest]], stalest):
+                    return
                 self._remove(stalest)
             row = self._new_row(user_id)
+        if len(self._indices) > 4 * self._width * max(len(self._rows), 16):
+            self._forget_unused()
         size = min(len(member.indices), self._width)
         weights = np.asarray(member.weights[:size])
         self._columns[row] = 0
@@ -103,16 +110,13 @@ class Cell:
         self._users[row] = None
         self._weights[row] = 0.0
         self._norms[row] = 0.0
+        self._columns[row] = 0
         self._free.append(row)
-        if len(self._indices) > 8 * self._width * max(len(self._rows), 16):
-            self._forget_unused()
 
     def _forget_unused(self) -> None:
         """Renumber the columns, so that features nobody has any more take no room."""
-        used, renumbered = np.unique(self._columns, return_inverse=True)
-        if used[0] != 0:
-            return
-        self._columns = renumbered.reshape(self._columns.shape)
+        used, renumbered = np.unique(np.append(self._columns.ravel(), 0), return_inverse=True)
+        self._columns = renumbered[:-1].reshape(self._columns.shape)
         self._indices = [self._indices[column] for column in used.tolist()]
         self._columns_of = {index: column for column, index in enumerate(self._indices) if column}
 
@@ -153,7 +157,7 @@ class Cells:
 
     def put(self, key: str, member: Member) -> None:
         """Bring the view in line with one member's state; `key` is `cell_key`."""
-        cell, _, user_id = key.partition("\x1f")
+        cell, user_id = split_cell_key(key)
         if cell not in self._cells:
             self._cells[cell] = Cell(self._rules)
         self._cells[cell].put(user_id, member)
@@ -165,7 +169,13 @@ class Cells:
 
 def cell_key(cell: str, user_id: str) -> str:
     """Key of a shopper's state within a cell."""
-    return f"{cell}\x1f{user_id}"
+    return f"{len(cell)}:{cell}{user_id}"
+
+
+def split_cell_key(key: str) -> tuple[str, str]:
+    """(cell, user_id) of a `cell_key`."""
+    length, _, rest = key.partition(":")
+    return rest[: int(length)], rest[int(length) :]
 
 
 def update(member: Member, message: UserVector, cells: Cells) -> Effects:
@@ -175,7 +185,7 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
         return effects
     member.at, member.indices, member.weights = message.at, message.indices, message.weights
     cells.put(cell_key(message.cell, message.user_id), member)
-    if not message.indices:
+    if message.user_id not in cells.cell(message.cell):
         return effects
     neighbours, sums = cells.cell(message.cell).nearest(message.user_id)
     effects.emit(

@@ -43,12 +43,9 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         model_version=scorer.version,
         observed=True,
     )
-    attribution.open_issue(shopper, issue, known.catalogue)
+    effects.add(attribution.open_issue(user_id, shopper, issue, known.catalogue))
     effects.count("observed", "scored")
-    early = attribution.join_early(user_id, shopper, event.issue_id, known.catalogue)
-    effects.messages += early.messages
-    effects.facts += early.facts
-    effects.refused += early.refused
+    effects.add(attribution.join_early(user_id, shopper, event.issue_id, known.catalogue))
     return effects
 
 

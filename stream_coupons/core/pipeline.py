@@ -32,7 +32,7 @@ from stream_coupons.core.features import FeatureRows, extract, look
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.scoring import HEADS, Scorer, Knowledge
+from stream_coupons.core.scoring import HEADS, Knowledge, Scorer
 from stream_coupons.core.shopper import (
     OpenControl,
     OpenIssue,
@@ -46,6 +46,7 @@ from stream_coupons.core.similarity import simhash, stable_hash, top
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 REDEEM = HEADS.index("redeem")
+END_OF_TIME = 4_102_444_800.0
 
 
 def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects:
@@ -56,7 +57,7 @@ def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) 
         return effects
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
-        effects.messages += attribution.observe_order(user_id, shopper, event, known.catalogue).messages
+        effects.add(attribution.observe_order(user_id, shopper, event, known.catalogue))
     effects.messages += publish_vector(user_id, shopper, event, known)
     if KINDS[type(event)] in known.rules.policy.triggers:
         outcome = _decide(user_id, shopper, event, known, effects)
@@ -86,10 +87,10 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     ranked = _Ranked(coupons, positions, rows, predicted, worth, scorer)
     identity = issue_id(user_id, event.event_id)
     if policy.is_holdout(user_id, rules, known.rules.seed):
-        _open_control(shopper, identity, event, ranked, choice.best, known)
+        effects.add(_open_control(user_id, shopper, identity, event, ranked, choice.best, known))
         return NoCoupon.HOLDOUT
     if not choice.order:
-        _open_control(shopper, identity, event, ranked, choice.best, known)
+        effects.add(_open_control(user_id, shopper, identity, event, ranked, choice.best, known))
         return NoCoupon.NOT_WORTH_IT
     _open_proposal(user_id, shopper, identity, event, ranked, choice, known, effects)
     return "proposed"
@@ -141,11 +142,11 @@ class _Ranked:
 
 
 def _open_control(
-    shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
-) -> None:
+    user_id: str, shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
+) -> Effects:
     coupon = ranked.coupon(row)
     numeric, hashed = attribution.pack(ranked.rows, row)
-    shopper.controls[identity] = OpenControl(
+    control = OpenControl(
         control_id=identity,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
@@ -156,8 +157,7 @@ def _open_control(
         predicted=ranked.probabilities(row),
         model_version=ranked.scorer.version,
     )
-    while len(shopper.controls) > known.rules.attribution.max_open_controls:
-        del shopper.controls[next(iter(shopper.controls))]
+    return attribution.open_control(user_id, shopper, control, known.rules.attribution)
 
 
 def _open_proposal(
@@ -171,6 +171,7 @@ def _open_proposal(
     effects: Effects,
 ) -> None:
     at, rules = event.occurred_at, known.rules.policy
+    expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
     # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
     options = [ranked.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
     shopper.proposals[identity] = OpenProposal(
@@ -178,7 +179,7 @@ def _open_proposal(
         trigger_id=event.event_id,
         domain=event.domain,
         at=at,
-        expires_at=at + rules.proposal_timeout_s,
+        expires_at=expires_at,
         model_version=ranked.scorer.version,
         options=options,
     )
@@ -187,7 +188,7 @@ def _open_proposal(
             proposal_id=identity,
             user_id=user_id,
             at=at,
-            expires_at=at + rules.proposal_timeout_s,
+            expires_at=expires_at,
             alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
         )
     )
@@ -209,12 +210,15 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if refusal is not None or proposal is None or option is None or coupon is None:
         effects.count("decision", refusal or NoCoupon.TIMED_OUT)
+        # A second copy of this answer must not be given back a second time.
+        attribution.remember_closed(shopper, identity)
         effects.emit(_settlement(reservation, "released"))
         effects.count("settlement", "released")
         return effects
 
     issue = _issue(user_id, proposal, option, coupon, known)
-    attribution.open_issue(
+    opened = attribution.open_issue(
+        user_id,
         shopper,
         OpenIssue(
             issue_id=identity,
@@ -237,6 +241,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     del recent[: -known.rules.policy.max_issues_per_window]
     effects.emit(issue)
     effects.emit(_settlement(reservation, "confirmed"))
+    effects.add(opened)
     effects.count("settlement", "confirmed")
     effects.count("issue", proposal.domain)
     return effects
@@ -277,12 +282,13 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
         coupon_id=coupon.coupon_id,
         domain=proposal.domain,
         issued_at=proposal.at,
-        expires_at=min(proposal.at + coupon.redeem_within_s, 4_102_444_800.0),
+        expires_at=min(proposal.at + coupon.redeem_within_s, END_OF_TIME),
         trigger_id=proposal.trigger_id,
         title=coupon.title,
         discount_percent=coupon.discount_percent,
         discount_minor=coupon.discount_minor,
-        max_discount_minor=coupon.max_discount_minor,
+        # The catalogue may have changed since: never promise more than is held.
+        max_discount_minor=min(coupon.max_discount_minor, option.amount_minor),
         p_click=option.predicted[0],
         p_redeem=option.predicted[1],
         p_order=option.predicted[2],

@@ -10,6 +10,7 @@ class Rejection(StrEnum):
     INVALID = "invalid"  # JSON, but a field is missing or of the wrong type or range
     UNKNOWN_VERSION = "unknown_version"
     TOO_LARGE = "too_large"
+    FROM_THE_FUTURE = "from_the_future"  # occurred_at lies far behind the time of its arrival
     NO_KEY = "no_key"
     WRONG_KEY = "wrong_key"  # the record's key is not the id inside the message
     WRONG_PARTITION = "wrong_partition"  # the sender's partitioner is not murmur2

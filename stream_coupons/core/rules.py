@@ -27,6 +27,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_seen_events: Size = 128
     recent_prices: Size = 15
     missing_price: MissingPolicy = "median"
+    max_ahead_s: NonNegative = 86400.0
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

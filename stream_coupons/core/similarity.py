@@ -22,7 +22,8 @@ def feature_index(name: str) -> int:
 
 def stable_hash(*parts: str) -> int:
     """Unsigned 64-bit hash of some strings, the same on every machine and run."""
-    return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def unit_interval(*parts: str) -> float:

@@ -17,7 +17,7 @@ from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.events import Coupon, Tick
-from stream_coupons.core.scoring import Scorer, Knowledge
+from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot
@@ -26,6 +26,8 @@ from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import Settings
 
 PARTITIONS = 1
+NO_CLOCK_MS = 4_102_444_800_000
+"""Time of arrival of every record: there is no clock here, so nothing is from the future."""
 
 
 class _Owner:
@@ -114,7 +116,9 @@ class LocalPipeline:
         offset = self._ends.get(output.topic, 0)
         self._ends[output.topic] = offset + 1
         self.sent[output.topic] = self.sent.get(output.topic, 0) + 1
-        self._pending.append(Record(output.topic, 0, offset, offset, output.key, output.value, tuple(output.headers)))
+        self._pending.append(
+            Record(output.topic, 0, offset, NO_CLOCK_MS, output.key, output.value, tuple(output.headers))
+        )
         if self._on_output is not None:
             self._on_output(output)
 

@@ -1,5 +1,7 @@
 """The models of one domain, learning: test, then train, then snapshot."""
 
+import math
+
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA
@@ -7,7 +9,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.linear import OnlineHead
 from stream_coupons.models.progressive import BinaryMetrics
-from stream_coupons.models.snapshots import check, make_snapshot, unpack_head
+from stream_coupons.models.snapshots import make_snapshot, unpack_heads
 
 
 class DomainModel:
@@ -22,34 +24,34 @@ class DomainModel:
         self.version = 0
         self.examples = 0
         self.at = 0.0
+        self.offset = -1
+        self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {head: OnlineHead(head, learning_rate, l2) for head in HEADS}
         self.metrics = {head: BinaryMetrics() for head in HEADS}
 
     def learn(self, example: TrainingExample) -> None:
-        """Score the stored prediction against the label, then take a step."""
-        self.metrics[example.head].update(example.predicted, example.label)
-        self.heads[example.head].learn(example.numeric, example.hashed, example.label)
+        """Score the stored prediction when its label is final; take a step when there is news to learn from."""
+        if example.stage != "provisional":
+            self.metrics[example.head].update(example.predicted, example.stage == "positive")
+        if example.stage != "negative":
+            self.heads[example.head].learn(example.numeric, example.hashed, example.stage == "positive")
         self.examples += 1
         self.at = max(self.at, example.at)
 
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""
-        return {
-            head: HeadQuality(
-                examples=metrics.count,
-                positives=metrics.positives,
-                log_loss=metrics.log_loss,
-                roc_auc=metrics.roc_auc,
-                base_log_loss=metrics.base_log_loss,
-            )
-            for head, metrics in self.metrics.items()
-            if metrics.count
-        }
+        return {head: _quality(metrics) for head, metrics in self.metrics.items() if metrics.examples}
 
-    def snapshot(self, source_offset: int, origins: dict[str, tuple[int, int]]) -> ModelSnapshot:
-        """The next version, covering the training examples up to and including `source_offset`."""
+    def is_known(self, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
+        """Whether this record of the log, or another copy of it, was learnt already."""
+        if offset <= self.offset:
+            return True
+        return origin is not None and origin[1] <= self.origins.get(origin[0], (-1, -1))
+
+    def snapshot(self) -> ModelSnapshot:
+        """The next version."""
         self.version += 1
-        progress = (self.examples, source_offset, origins, self.at)
+        progress = (self.examples, self.offset, self.origins, self.at)
         return make_snapshot(self.domain, self.version, self.heads, self.quality(), progress)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
@@ -60,12 +62,24 @@ class DomainModel:
         SnapshotMismatch
             If it does not fit this program; the model is as it was.
         """
-        check(snapshot)
-        for name, packed in snapshot.heads.items():
-            self.heads[name].restore(*unpack_head(packed))
+        for name, (weights, accumulators) in unpack_heads(snapshot).items():
+            self.heads[name].restore(weights, accumulators)
         self.version = snapshot.version
         self.examples = snapshot.examples
         self.at = snapshot.at
+        self.offset = snapshot.source_offset
+        self.origins = dict(snapshot.origins)
+
+
+def _quality(metrics: BinaryMetrics) -> HeadQuality:
+    roc_auc = metrics.roc_auc
+    return HeadQuality(
+        examples=metrics.examples,
+        positives=metrics.positives,
+        log_loss=metrics.log_loss,
+        roc_auc=None if math.isnan(roc_auc) else roc_auc,
+        base_log_loss=metrics.base_log_loss,
+    )
 
 
 class Trainer:
@@ -75,8 +89,6 @@ class Trainer:
         self._learning_rate = learning_rate
         self._l2 = l2
         self.models: dict[str, DomainModel] = {}
-        self.origins: dict[str, tuple[int, int]] = {}
-        self.offset = -1
         self._changed: set[str] = set()
 
     def restore(self, snapshots: dict[str, ModelSnapshot]) -> None:
@@ -88,23 +100,14 @@ class Trainer:
         """
         for domain, snapshot in snapshots.items():
             self._model(domain).restore(snapshot)
-            self.offset = max(self.offset, snapshot.source_offset)
-            for source, origin in snapshot.origins.items():
-                self.origins[source] = max(origin, self.origins.get(source, (-1, -1)))
 
     def _model(self, domain: str) -> DomainModel:
         if domain not in self.models:
             self.models[domain] = DomainModel(domain, self._learning_rate, self._l2)
         return self.models[domain]
 
-    def is_known(self, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
-        """Whether this record, or another copy of it, was learnt already."""
-        if offset <= self.offset:
-            return True
-        return origin is not None and origin[1] <= self.origins.get(origin[0], (-1, -1))
-
-    def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> None:
-        """Learn one example of the log.
+    def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
+        """Learn one example of the log; False if this record, or another copy of it, was learnt already.
 
         Raises
         ------
@@ -112,16 +115,20 @@ class Trainer:
             If its features are not of this program's feature space.
         """
         check_features(example)
-        self._model(example.domain).learn(example)
-        self._changed.add(example.domain)
-        self.offset = max(self.offset, offset)
+        model = self._model(example.domain)
+        if model.is_known(offset, origin):
+            return False
+        model.learn(example)
+        model.offset = offset
         if origin is not None:
-            self.origins[origin[0]] = origin[1]
+            model.origins[origin[0]] = origin[1]
+        self._changed.add(example.domain)
+        return True
 
     def snapshots(self) -> list[ModelSnapshot]:
         """Snapshots of the domains that learnt something since the last call."""
         changed, self._changed = sorted(self._changed), set()
-        return [self.models[domain].snapshot(self.offset, self.origins) for domain in changed]
+        return [self.models[domain].snapshot() for domain in changed]
 
 
 def check_features(example: TrainingExample) -> None:
@@ -133,6 +140,8 @@ def check_features(example: TrainingExample) -> None:
     """
     if example.feature_schema != SCHEMA:
         raise BadMessage(Rejection.INVALID, f"feature_schema is {example.feature_schema}, expected {SCHEMA}")
+    if example.stage == "negative":
+        return
     if len(example.numeric) != len(NUMERIC) or len(example.hashed) != len(HASHED):
         raise BadMessage(
             Rejection.INVALID,

@@ -1,5 +1,7 @@
 """Models as data: never pickle. A snapshot that does not fit is refused and the last good one kept."""
 
+import math
+import struct
 import zlib
 
 import numpy as np
@@ -55,7 +57,8 @@ def checksum(heads: dict[str, HeadWeights]) -> int:
     total = 0
     for name in sorted(heads):
         head = heads[name]
-        for part in (name.encode(), head.numeric, head.hashed_indices, head.hashed, head.optimizer):
+        intercept = struct.pack("<d", head.intercept)
+        for part in (name.encode(), intercept, head.numeric, head.hashed_indices, head.hashed, head.optimizer):
             total = zlib.crc32(part, total)
     return total
 
@@ -105,6 +108,27 @@ def check(snapshot: ModelSnapshot) -> None:
             )
 
 
+def unpack_heads(snapshot: ModelSnapshot) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
+    """(weights, accumulators) of every head.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If the snapshot does not fit this program, or its arrays each other.
+    """
+    check(snapshot)
+    try:
+        heads = {name: unpack_head(packed) for name, packed in snapshot.heads.items()}
+    except (zlib.error, ValueError) as error:
+        raise SnapshotMismatch(f"snapshot {snapshot.version} of {snapshot.domain}: {error}") from error
+    for name, (weights, accumulators) in heads.items():
+        if max(weights, default=0) > BIAS or not all(map(math.isfinite, (*weights.values(), *accumulators.values()))):
+            raise SnapshotMismatch(
+                f"snapshot {snapshot.version} of {snapshot.domain}: weights of {name} are not usable"
+            )
+    return heads
+
+
 def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     """Arrays to serve from.
 
@@ -113,5 +137,5 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     SnapshotMismatch
         If the snapshot does not fit this program.
     """
-    check(snapshot)
-    return LinearScorer(snapshot.version, dense({name: unpack_head(head)[0] for name, head in snapshot.heads.items()}))
+    heads = unpack_heads(snapshot)
+    return LinearScorer(snapshot.version, dense({name: weights for name, (weights, _) in heads.items()}))

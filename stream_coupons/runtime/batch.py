@@ -17,7 +17,8 @@ from stream_coupons.runtime.records import Output, Record, began_header, origin_
 from stream_coupons.runtime.steps import KeyedStep, Outcome
 
 State = TypeVar("State")
-Coordinates = tuple[str, int, int]
+Failure = tuple[str, int, int, str]
+"""(topic, partition, offset, key) of a step that raised; the key is empty but for a tick, which has many."""
 
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
@@ -39,9 +40,9 @@ class Result:
 class StepFailed(Exception):
     """A step raised on a record: a bug of ours, carried to where the batch is begun again."""
 
-    def __init__(self, record: Record, cause: Exception) -> None:
+    def __init__(self, record: Record, key: str, cause: Exception) -> None:
         super().__init__(f"{record.topic}:{record.partition}:{record.offset}: {type(cause).__name__}: {cause}")
-        self.record = record
+        self.failure: Failure = (record.topic, record.partition, record.offset, key)
 
 
 class Batches(Generic[State]):
@@ -104,13 +105,12 @@ class Batches(Generic[State]):
         committed : callable
             Partition to the next offset to be delivered after a restart, by topic: what lies below is never replayed.
         """
-        failed: dict[Coordinates, str] = {}
+        failed: dict[Failure, str] = {}
         while True:
             try:
                 return self._attempt(records, committed, failed)
-            except StepFailed as failure:
-                record = failure.record
-                failed[record.topic, record.partition, record.offset] = str(failure)
+            except StepFailed as error:
+                failed[error.failure] = str(error)
                 self._roll_back()
 
     def _roll_back(self) -> None:
@@ -124,18 +124,18 @@ class Batches(Generic[State]):
         self,
         records: Sequence[Record],
         committed: Callable[[int], dict[str, int]],
-        failed: Mapping[Coordinates, str],
+        failed: Mapping[Failure, str],
     ) -> Result:
         self._cells, self._where = {}, {}
         result = Result()
         for record in records:
-            detail = failed.get((record.topic, record.partition, record.offset))
+            detail = failed.get((record.topic, record.partition, record.offset, ""))
             if detail is not None:
                 self._refuse(record, Rejection.STEP_FAILED, detail, result)
                 continue
             try:
                 if record.topic == self._ticks:
-                    self._apply_tick(record, result)
+                    self._apply_tick(record, failed, result)
                 else:
                     self._apply_record(record, result)
             except BadMessage as bad:
@@ -175,7 +175,7 @@ class Batches(Generic[State]):
             )
         cell = self._cell(key, record.partition)
         if cell.is_replay(record):
-            result.outputs += cell.kept_for(record)
+            result.outputs += [kept.output for kept in cell.kept_for(record)]
             result.replays[record.topic] += 1
         elif self.step.tracks_origins and cell.is_copy(record):
             cell.mark(record, with_origin=False)
@@ -184,7 +184,7 @@ class Batches(Generic[State]):
             try:
                 outcome = self.step.apply(key, cell.state, message, record)
             except Exception as error:
-                raise StepFailed(record, error) from error
+                raise StepFailed(record, "", error) from error
             cell.mark(record, with_origin=self.step.tracks_origins)
             self._take(cell, record, outcome, 0, result)
             if outcome.refused is not None:
@@ -199,26 +199,37 @@ class Batches(Generic[State]):
             output = sent.output
             output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
             output.headers.append(began_header(record))
-            index += 1
             result.outputs.append(output)
             if sent.kept:
-                cell.outbox.append(Kept(record.topic, record.offset, output))
+                cell.outbox.append(Kept(record.topic, record.offset, index, output))
+            index += 1
         return index
 
-    def _apply_tick(self, record: Record, result: Result) -> None:
-        """Let time pass for every key that it is due for; their outputs share the tick's origin, in one order."""
+    def _apply_tick(self, record: Record, failed: Mapping[Failure, str], result: Result) -> None:
+        """Let time pass for every key that it is due for; their outputs share the tick's origin, in one order.
+
+        What a replayed tick led to before is sent again first, in its old order; all else comes behind it.
+        """
         _, tick = self.step.parse(record)
         partition = record.partition
-        index = 0
-        for key in sorted(self._unsent_ticks.get(partition, ())):
-            again = self._cell(key, partition).kept_for(record)
-            result.outputs += again
-            index += len(again)
-        for key in self._deadlines.pop_due(partition, tick.at):
-            cell = self._cell(key, partition)
+        unsent = self._unsent_ticks.get(partition, ())
+        again = sorted(
+            (kept for key in unsent for kept in self._cell(key, partition).kept_for(record)),
+            key=lambda kept: kept.index,
+        )
+        result.outputs += [kept.output for kept in again]
+        index = again[-1].index + 1 if again else 0
+        # All cells are loaded before any is stepped, so that a failure rolls all of them back.
+        due = {key: self._cell(key, partition) for key in self._deadlines.pop_due(partition, tick.at)}
+        for key, cell in due.items():
+            if (detail := failed.get((record.topic, partition, record.offset, key))) is not None:
+                # Its deadline stays removed: it would only fail again at every tick.
+                del self._cells[key]
+                self._refuse(record, Rejection.STEP_FAILED, detail, result)
+                continue
             try:
                 outcome = self.step.pass_time(key, cell.state, tick.at, record)
             except Exception as error:
-                raise StepFailed(record, error) from error
+                raise StepFailed(record, key, error) from error
             index = self._take(cell, record, outcome, index, result)
         result.applied[record.topic] += 1

@@ -15,10 +15,11 @@ State = TypeVar("State")
 
 
 class Kept(Struct, array_like=True):
-    """An output in the outbox and the input that it came of."""
+    """An output in the outbox, the input that it came of and its place among that one's outputs."""
 
     topic: str
     offset: int
+    index: int
     output: Output
 
 
@@ -47,9 +48,9 @@ class Cell(Struct, Generic[State], array_like=True):
         if found is not None:
             self.origins[found[0]] = found[1]
 
-    def kept_for(self, record: Record) -> list[Output]:
+    def kept_for(self, record: Record) -> list[Kept]:
         """The outputs that this record led to when it was applied."""
-        return [kept.output for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
+        return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
 
     def prune(self, committed: dict[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""

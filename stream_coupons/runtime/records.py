@@ -5,7 +5,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 Origin = tuple[str, int, int, int]
-"""(topic, partition, offset, index): the input record that an output came of, and its place among that one's outputs."""
+"""(topic, partition, offset, index): the input record that an output came of, and its place among its outputs."""
 
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
@@ -20,7 +20,7 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Output(Struct, array_like=True):
@@ -41,19 +41,21 @@ def origin_header(origin: Origin) -> tuple[str, bytes]:
 
 def began_header(record: Record) -> tuple[str, bytes]:
     """The header that tells when the first record of a chain of steps was appended."""
-    for header in record.headers:
-        if header[0] == BEGAN_HEADER:
-            return header
+    for name, value in record.headers:
+        if name == BEGAN_HEADER and value is not None and value.isdigit() and len(value) < 20:
+            return name, value
     return (BEGAN_HEADER, str(record.timestamp_ms).encode())
 
 
 def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
     """(source, (offset, index)) of a record that one of our agents sent; None for any other.
 
+    Headers of strangers are not trusted to have the form of ours.
+
     From one source, origins only grow: one not above the last seen is a second copy.
     """
     for name, value in record.headers:
-        if name == ORIGIN_HEADER:
+        if name == ORIGIN_HEADER and value is not None:
             try:
                 source, offset, index = value.decode().rsplit(":", 2)
                 return source, (int(offset), int(index))

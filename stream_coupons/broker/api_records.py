@@ -1,0 +1,185 @@
+"""Produce, fetch and list offsets, and the producer ids of idempotent producers."""
+
+import asyncio
+import time
+from collections import defaultdict
+from typing import Final
+
+from stream_coupons.broker.log import PartitionLog
+from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, Header, Request
+from stream_coupons.broker.sequences import AppendRefused
+from stream_coupons.broker.topics import Topics
+
+_LATEST: Final = -1
+_EARLIEST: Final = -2
+MAX_FETCH_BYTES: Final = 48 * 1024 * 1024
+MAX_WAIT_S: Final = 300.0
+
+
+class RecordsApi:
+    """The requests that read and write records."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._waiting: defaultdict[PartitionLog, set[asyncio.Event]] = defaultdict(set)
+
+    def handlers(self) -> Handlers:
+        """Return the handlers by request."""
+        return {
+            ApiKey.PRODUCE: self.produce,
+            ApiKey.FETCH: self.fetch,
+            ApiKey.LIST_OFFSETS: self.list_offsets,
+            ApiKey.INIT_PRODUCER_ID: self.init_producer_id,
+        }
+
+    async def produce(self, _header: Header, request: Request) -> Fields | None:
+        """Append batches; with acks=0 the client expects no answer."""
+        topics = [
+            {
+                "name": topic.name,
+                "partition_responses": [self._append(topic.name, part) for part in topic.partition_data],
+            }
+            for topic in request.topic_data
+        ]
+        return None if request.acks == 0 else {"responses": topics, "throttle_time_ms": 0}
+
+    def _append(self, name: str, part: Request) -> Fields:
+        topic = self._topics.get(name)
+        log = self._topics.partition(name, part.index)
+        answer = {
+            "index": part.index,
+            "error_code": ErrorCode.NONE,
+            "base_offset": -1,
+            "log_append_time_ms": -1,
+            "log_start_offset": log.start_offset if log else -1,
+            "record_errors": [],
+            "error_message": None,
+        }
+        if topic is None or log is None:
+            return answer | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+        try:
+            base_offset = log.append(part.records or b"", topic.limit("max.message.bytes"), topic.has_policy("compact"))
+        except AppendRefused as refusal:
+            return answer | {"error_code": refusal.code, "error_message": str(refusal)}
+        for event in self._waiting.get(log, ()):
+            event.set()
+        return answer | {"base_offset": base_offset}
+
+    async def fetch(self, _header: Header, request: Request) -> Fields:
+        """Answer with what there is, or wait for `min_bytes` of it as long as the client allows."""
+        deadline = time.monotonic() + min(request.max_wait_ms / 1000, MAX_WAIT_S)
+        logs = [
+            log
+            for topic in request.topics
+            for part in topic.partitions
+            if (log := self._topics.partition(topic.topic, part.partition)) is not None
+        ]
+        grown = asyncio.Event()
+        for log in logs:
+            self._waiting[log].add(grown)
+        try:
+            while not self._is_ready(request) and (left := deadline - time.monotonic()) > 0:
+                grown.clear()
+                try:
+                    async with asyncio.timeout(left):
+                        await grown.wait()
+                except TimeoutError:
+                    break
+        finally:
+            self._stop_waiting(logs, grown)
+        return self._read(request)
+
+    def _stop_waiting(self, logs: list[PartitionLog], event: asyncio.Event) -> None:
+        for log in logs:
+            self._waiting[log].discard(event)
+            if not self._waiting[log]:
+                del self._waiting[log]
+
+    def _is_ready(self, request: Request) -> bool:
+        """Whether an answer given now has `min_bytes` of data, or an error to report."""
+        if not request.topics:
+            return True
+        found = 0
+        for topic in request.topics:
+            for part in topic.partitions:
+                log = self._topics.partition(topic.topic, part.partition)
+                if log is None or not log.start_offset <= part.fetch_offset <= log.end_offset:
+                    return True
+                found += log.available(part.fetch_offset, request.min_bytes)
+                if found >= request.min_bytes:
+                    return True
+        return False
+
+    def _read(self, request: Request) -> Fields:
+        left = min(request.max_bytes, MAX_FETCH_BYTES)
+        is_first = True
+        topics = []
+        for topic in request.topics:
+            rows = []
+            for part in topic.partitions:
+                log = self._topics.partition(topic.topic, part.partition)
+                row, size = _read_partition(log, part, left, is_first)
+                left -= size
+                is_first = is_first and size == 0
+                rows.append(row)
+            topics.append({"topic": topic.topic, "partitions": rows})
+        # Session id 0: no incremental fetch sessions, every request names all its partitions.
+        return {"throttle_time_ms": 0, "error_code": 0, "session_id": 0, "responses": topics}
+
+    async def list_offsets(self, _header: Header, request: Request) -> Fields:
+        """Answer with the first, the next, or the first offset not older than a time."""
+        topics = [
+            {
+                "name": topic.name,
+                "partitions": [self._find_offset(topic.name, part) for part in topic.partitions],
+            }
+            for topic in request.topics
+        ]
+        return {"throttle_time_ms": 0, "topics": topics}
+
+    def _find_offset(self, name: str, part: Request) -> Fields:
+        log = self._topics.partition(name, part.partition_index)
+        row = {
+            "partition_index": part.partition_index,
+            "error_code": ErrorCode.NONE,
+            "timestamp": -1,
+            "offset": -1,
+            "leader_epoch": 0,
+        }
+        if log is None:
+            return row | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+        if part.timestamp == _LATEST:
+            return row | {"offset": log.end_offset}
+        if part.timestamp == _EARLIEST:
+            return row | {"offset": log.start_offset}
+        found = log.find_timestamp(part.timestamp)
+        return row if found is None else row | {"offset": found[0], "timestamp": found[1]}
+
+    async def init_producer_id(self, _header: Header, request: Request) -> Fields:
+        """Give out a producer id; a transactional producer is refused."""
+        answer = {"throttle_time_ms": 0, "producer_id": -1, "producer_epoch": -1}
+        if request.transactional_id:
+            return answer | {"error_code": ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
+        producer_id = self._topics.new_producer_id()
+        return answer | {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}
+
+
+def _read_partition(log: PartitionLog | None, part: Request, bytes_left: int, is_first: bool) -> tuple[Fields, int]:
+    """Return the row of one partition and how many bytes of records are in it."""
+    row: dict[str, object] = {
+        "partition_index": part.partition,
+        "error_code": ErrorCode.NONE,
+        "high_watermark": log.end_offset if log else -1,
+        "last_stable_offset": log.end_offset if log else -1,
+        "log_start_offset": log.start_offset if log else -1,
+        "aborted_transactions": None,
+        "preferred_read_replica": -1,
+        "records": b"",
+    }
+    if log is None:
+        return row | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}, 0
+    if not log.start_offset <= part.fetch_offset <= log.end_offset:
+        return row | {"error_code": ErrorCode.OFFSET_OUT_OF_RANGE}, 0
+    max_bytes = max(0, min(part.partition_max_bytes, bytes_left))
+    records = log.read(part.fetch_offset, max_bytes, whole_first=is_first)
+    return row | {"records": records}, len(records)

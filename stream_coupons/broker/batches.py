@@ -1,0 +1,215 @@
+"""Record batches of the message format v2: header, checks, and the records inside.
+
+A batch is a header of 61 bytes and a payload, compressed as a whole or not at all. The checksum
+covers everything after itself, so the broker may set the base offset and the leader epoch, which
+come before it, without touching the rest.
+
+References
+----------
+.. [1] Apache Kafka documentation, "Implementation: Message Format", sections 5.3.1 and 5.3.2.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.record.util import calc_crc32c
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_CRC: Final = struct.Struct(">I")
+_PREFIX: Final = struct.Struct(">qii")
+
+HEADER_SIZE: Final = _HEADER.size
+LENGTH_OVERHEAD: Final = 12
+"""Bytes before the part that the length field counts."""
+_CRC_START: Final = 17
+_CRC_END: Final = 21
+_MAGIC: Final = 2
+_CODEC_MASK: Final = 0x07
+_TRANSACTIONAL_OR_CONTROL: Final = 0x30
+_GZIP: Final = 1
+_MAX_VARINT_BITS: Final = 70
+MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
+
+
+class CorruptBatch(Exception):
+    """Bytes that are no whole and sound batch."""
+
+
+class UnsupportedCodec(Exception):
+    """A payload in a compression this broker cannot read (it reads none and gzip)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHeader:
+    """The header fields the broker needs; times in milliseconds, size in bytes with the header."""
+
+    base_offset: int
+    size: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    count: int
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the last record, also of a batch that compaction has thinned out."""
+        return self.base_offset + self.last_offset_delta
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether the batch belongs to a transaction or is one of its markers."""
+        return bool(self.attributes & _TRANSACTIONAL_OR_CONTROL)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a batch, with its encoded bytes as they stand in the payload."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    is_tombstone: bool
+    encoded: bytes
+
+
+def read_header(data: bytes, position: int = 0) -> BatchHeader:
+    """Return the header at `position`; it is not checked against the rest of the batch.
+
+    Raises
+    ------
+    CorruptBatch
+        When fewer bytes are left than a header has, or its length field is impossible.
+    """
+    if len(data) - position < HEADER_SIZE:
+        raise CorruptBatch("fewer bytes than a batch header")
+    base, length, _epoch, *rest = _HEADER.unpack_from(data, position)
+    header = BatchHeader(base, length + LENGTH_OVERHEAD, *rest)
+    if header.size < HEADER_SIZE or header.last_offset_delta < 0 or base < 0:
+        raise CorruptBatch(f"impossible batch header: {header}")
+    return header
+
+
+def check_batch(data: bytes, position: int = 0) -> BatchHeader:
+    """Return the header of the batch at `position` after checking magic, length and checksum.
+
+    Raises
+    ------
+    CorruptBatch
+        When any of them is wrong or the batch is cut short.
+    """
+    header = read_header(data, position)
+    if header.magic != _MAGIC:
+        raise CorruptBatch(f"message format {header.magic}, expected {_MAGIC}")
+    end = position + header.size
+    if end > len(data):
+        raise CorruptBatch("the batch is cut short")
+    if calc_crc32c(data[position + _CRC_END : end]) != header.crc:
+        raise CorruptBatch("the checksum does not match")
+    return header
+
+
+def offset_prefix(base_offset: int, size: int) -> bytes:
+    """Return the bytes before the magic: base offset, length, leader epoch 0."""
+    return _PREFIX.pack(base_offset, size - LENGTH_OVERHEAD, 0)
+
+
+PREFIX_SIZE: Final = _PREFIX.size
+
+
+def read_records(batch: bytes) -> Iterator[Record]:
+    """Yield the records of a checked batch in order of offset.
+
+    Raises
+    ------
+    UnsupportedCodec
+        When the payload is compressed with anything but gzip.
+    CorruptBatch
+        When the payload does not hold the records the header announces.
+    """
+    header = read_header(batch)
+    payload = _payload(batch, header)
+    position = 0
+    try:
+        for _ in range(header.count):
+            size, body = _varint(payload, position)
+            end = body + size
+            if end > len(payload) or size < 0:
+                raise CorruptBatch("a record is cut short")
+            yield _read_record(payload, position, body, header)
+            position = end
+    except IndexError:
+        raise CorruptBatch("a record is cut short") from None
+
+
+def _read_record(payload: bytes, start: int, body: int, header: BatchHeader) -> Record:
+    size, _ = _varint(payload, start)
+    timestamp_delta, position = _varint(payload, body + 1)
+    offset_delta, position = _varint(payload, position)
+    key_size, position = _varint(payload, position)
+    key = None if key_size < 0 else payload[position : position + key_size]
+    value_size, _ = _varint(payload, position + max(key_size, 0))
+    return Record(
+        offset=header.base_offset + offset_delta,
+        timestamp=header.first_timestamp + timestamp_delta,
+        key=key,
+        is_tombstone=value_size < 0,
+        encoded=payload[start : body + size],
+    )
+
+
+def thin_batch(batch: bytes, kept: list[Record]) -> bytes:
+    """Return the batch with only `kept` of its records, uncompressed.
+
+    Base offset, last offset, times and producer fields stay as they were, so offsets do not move
+    and a fetch that starts inside the batch still finds it.
+    """
+    header = read_header(batch)
+    payload = b"".join(record.encoded for record in kept)
+    after_crc = bytearray(batch[_CRC_END:HEADER_SIZE])
+    struct.pack_into(">h", after_crc, 0, header.attributes & ~_CODEC_MASK)
+    struct.pack_into(">i", after_crc, len(after_crc) - 4, len(kept))
+    checked = bytes(after_crc) + payload
+    prefix = offset_prefix(header.base_offset, HEADER_SIZE + len(payload))
+    return prefix + bytes([_MAGIC]) + _CRC.pack(calc_crc32c(checked)) + checked
+
+
+def _payload(batch: bytes, header: BatchHeader) -> bytes:
+    codec = header.attributes & _CODEC_MASK
+    payload = batch[HEADER_SIZE : header.size]
+    if codec == 0:
+        return payload
+    if codec != _GZIP:
+        raise UnsupportedCodec(f"compression {codec}: only none and gzip can be read")
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        inflated = inflater.decompress(payload, MAX_INFLATED_BYTES)
+    except zlib.error as error:
+        raise CorruptBatch(f"the payload does not decompress: {error}") from None
+    if inflater.unconsumed_tail:
+        raise CorruptBatch(f"the payload decompresses to more than {MAX_INFLATED_BYTES} bytes")
+    return inflated
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Decode a zigzag varint; most are one byte."""
+    byte = data[position]
+    position += 1
+    value = byte & 0x7F
+    shift = 7
+    while byte >= 0x80:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > _MAX_VARINT_BITS:
+            raise CorruptBatch("a number is longer than 64 bits")
+    return (value >> 1) ^ -(value & 1), position

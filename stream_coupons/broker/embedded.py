@@ -1,0 +1,30 @@
+"""The embedded broker as a child process."""
+
+import subprocess
+import sys
+
+from stream_coupons.broker.process import BrokerProcess, free_port, read_line_within
+
+_READY_PREFIX = "listening on "
+
+
+class EmbeddedBroker(BrokerProcess):
+    """A Kafka-protocol broker of one node in Python, for demonstration and tests.
+
+    It never syncs to disk: what it acknowledged survives its own death, not the machine's. It has
+    no replication, no transactions and no authentication. Never for production.
+    """
+
+    def _prepare(self) -> list[str]:
+        port = free_port() if self.port is None else self.port
+        module = [sys.executable, "-m", "stream_coupons.broker", "--exit-with-stdin"]
+        return [*module, "--data", str(self.data_dir.resolve()), "--port", str(port)]
+
+    def _await_ready(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        line = read_line_within(process.stdout, self._start_timeout_s)
+        if line is None:
+            raise self._failure(f"the broker was not ready after {self._start_timeout_s:.0f} s")
+        if not line.startswith(_READY_PREFIX):
+            raise self._failure("the broker ended before it was ready")
+        self.port = int(line.rpartition(":")[2])

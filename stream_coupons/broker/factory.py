@@ -1,0 +1,28 @@
+"""The choice of a broker by name."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from stream_coupons.broker.apache import ApacheKafka
+from stream_coupons.broker.embedded import EmbeddedBroker
+from stream_coupons.broker.process import BrokerProcess
+from stream_coupons.core.errors import BadConfig
+
+Engine = Literal["embedded", "kafka"]
+
+
+def open_broker(engine: Engine, data_dir: Path, port: int | None = None) -> BrokerProcess:
+    """Return a broker, not yet started, that keeps its data in `data_dir`.
+
+    Without a port it takes a free one and keeps it over restarts.
+
+    Raises
+    ------
+    BadConfig
+        When there is no engine of that name.
+    """
+    if engine == "embedded":
+        return EmbeddedBroker(data_dir, port)
+    if engine == "kafka":
+        return ApacheKafka(data_dir, port)
+    raise BadConfig(f"broker engine {engine!r}, expected one of {', '.join(get_args(Engine))}")

@@ -1,0 +1,300 @@
+"""One partition: an append-only file of record batches and an index of it in memory.
+
+The file is named after the first offset it may hold (`00000000000000000042.log`), which is how the
+log start survives a restart. Nothing is synced: what was acknowledged survives the death of the
+process, not that of the machine.
+"""
+
+import logging
+import os
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from stream_coupons.broker.batches import (
+    PREFIX_SIZE,
+    BatchHeader,
+    CorruptBatch,
+    UnsupportedCodec,
+    check_batch,
+    offset_prefix,
+    read_header,
+    read_records,
+)
+from stream_coupons.broker.protocol import ErrorCode
+from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
+
+logger = logging.getLogger(__name__)
+
+_SCAN_BYTES: Final = 4 * 1024 * 1024
+_RECOVERY_READ_BYTES: Final = 4096  # most batches of a table's changelog fit in one read
+
+
+@dataclass(slots=True)
+class _Index:
+    """Per batch: first and last offset, newest timestamp, place in the file."""
+
+    first: "array[int]" = field(default_factory=lambda: array("q"))
+    last: "array[int]" = field(default_factory=lambda: array("q"))
+    newest: "array[int]" = field(default_factory=lambda: array("q"))
+    position: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def add(self, header: BatchHeader, base_offset: int, position: int) -> None:
+        self.first.append(base_offset)
+        self.last.append(base_offset + header.last_offset_delta)
+        self.newest.append(header.max_timestamp)
+        self.position.append(position)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+class PartitionLog:
+    """The batches of one partition, appended to and read by offset.
+
+    Opening it checks every batch and cuts the file at the first that is torn or corrupt.
+    Not safe for use from several threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._index = _Index()
+        self._sequences = ProducerSequences()
+        self._path = self._newest_file()
+        self._start = int(self._path.stem)
+        self._end = self._start
+        self._size = 0
+        self.size_when_compacted = 0
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.cut_bytes = self._recover()
+
+    @property
+    def start_offset(self) -> int:
+        """The first offset a consumer may ask for."""
+        return self._start
+
+    @property
+    def end_offset(self) -> int:
+        """The offset the next record will get."""
+        return self._end
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._size
+
+    @property
+    def batch_count(self) -> int:
+        """Batches in the file."""
+        return len(self._index)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the log was closed, as a deleted topic's is."""
+        return self._fd < 0
+
+    def append(self, batch: bytes, max_bytes: int, needs_keys: bool = False) -> int:
+        """Append one batch as a producer sent it and return the offset of its first record.
+
+        A batch that an idempotent producer has sent before is not appended again: the offset is
+        the one it got the first time.
+
+        Raises
+        ------
+        AppendRefused
+            When the batch is too large, corrupt, out of sequence, or lacks keys it must have.
+        """
+        header = self._admit(batch, max_bytes, needs_keys)
+        known = self._sequences.find_duplicate(header)
+        if known is not None:
+            return known
+        base_offset = self._end
+        self._write(offset_prefix(base_offset, header.size), memoryview(batch)[PREFIX_SIZE:])
+        self._note(header, base_offset, self._size)
+        return base_offset
+
+    def available(self, offset: int, max_bytes: int) -> int:
+        """Bytes that `read` would return, counting no further than `max_bytes`."""
+        index = bisect_left(self._index.last, offset)
+        if index == len(self._index):
+            return 0
+        return min(self._size - self._index.position[index], max_bytes)
+
+    def read(self, offset: int, max_bytes: int, whole_first: bool) -> bytes:
+        """Return whole batches from the one that holds `offset` on, at most `max_bytes`.
+
+        With `whole_first` the first batch is returned even if it alone is larger, so that a
+        consumer with a small buffer still makes progress.
+        """
+        positions = self._index.position
+        first = bisect_left(self._index.last, offset)
+        if first == len(self._index):
+            return b""
+        begin = positions[first]
+        if self._size - begin <= max_bytes:
+            end = self._size
+        else:
+            stop = bisect_left(positions, begin + max_bytes + 1, lo=first + 1) - 1
+            end = positions[stop]
+            if stop == first:
+                end = self._batch_end(first) if whole_first else begin
+        return self.read_file(begin, end)
+
+    def read_file(self, begin: int, end: int) -> bytes:
+        """Return the bytes of the file between two positions."""
+        return os.pread(self._fd, end - begin, begin)
+
+    def find_timestamp(self, timestamp: int) -> tuple[int, int] | None:
+        """Return (offset, timestamp) of the first record not older than `timestamp`, in ms."""
+        for index, newest in enumerate(self._index.newest):
+            if newest < timestamp:
+                continue
+            batch = self.read_file(self._index.position[index], self._batch_end(index))
+            try:
+                for record in read_records(batch):
+                    if record.timestamp >= timestamp:
+                        return record.offset, record.timestamp
+            except (UnsupportedCodec, CorruptBatch):
+                return self._index.first[index], newest
+        return None
+
+    def first_batch_to_keep(self, max_bytes: int, oldest_ms: int) -> int:
+        """Return the index of the first batch that retention keeps; the last is always kept."""
+        last = len(self._index) - 1
+        index = 0
+        while index < last and (
+            self._index.newest[index] < oldest_ms or (0 <= max_bytes <= self._size - self._index.position[index + 1])
+        ):
+            index += 1
+        return index
+
+    def position_of(self, batch_index: int) -> int:
+        """Return where in the file a batch starts; the last one's if there are fewer."""
+        return self._index.position[batch_index] if self._index else 0
+
+    def last_batch_position(self) -> int:
+        """Return where in the file the newest batch starts, 0 for an empty log."""
+        return self._index.position[-1] if self._index else 0
+
+    def drop_before(self, batch_index: int) -> None:
+        """Forget every batch before `batch_index`; the log then starts at that batch."""
+        if batch_index > 0:
+            self.replace_head(b"", self._index.position[batch_index], self._index.first[batch_index])
+
+    def replace_head(self, head: bytes, until: int, start_offset: int | None = None) -> None:
+        """Put `head` in the place of the file's first `until` bytes, in one atomic step.
+
+        `head` must hold whole batches with unchanged offsets. Readers hold offsets, not file
+        positions, so they do not notice.
+        """
+        start = self._start if start_offset is None else start_offset
+        path = self._folder / f"{start:020d}.log"
+        scratch = self._folder / "rewrite.tmp"
+        with scratch.open("wb") as file:
+            file.write(head)
+            for begin in range(until, self._size, _SCAN_BYTES):
+                file.write(self.read_file(begin, min(begin + _SCAN_BYTES, self._size)))
+        scratch.replace(path)
+        if path != self._path:
+            self._path.unlink()
+        os.close(self._fd)
+        self._path, self._start = path, start
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
+        self._rebuild_index()
+
+    def close(self) -> None:
+        """Close the file; the log cannot be used afterwards."""
+        if not self.is_closed:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _batch_end(self, index: int) -> int:
+        positions = self._index.position
+        return positions[index + 1] if index + 1 < len(positions) else self._size
+
+    def _admit(self, batch: bytes, max_bytes: int, needs_keys: bool) -> BatchHeader:
+        """Check what a producer sent against the format and the topic's limits."""
+        if len(batch) > max_bytes:
+            raise AppendRefused(ErrorCode.MESSAGE_TOO_LARGE, f"{len(batch)} bytes, expected at most {max_bytes}")
+        try:
+            header = check_batch(batch)
+        except CorruptBatch as error:
+            raise AppendRefused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
+        if header.size != len(batch) or header.count != header.last_offset_delta + 1:
+            raise AppendRefused(ErrorCode.INVALID_RECORD, "expected exactly one whole batch")
+        if header.is_transactional:
+            raise AppendRefused(ErrorCode.INVALID_RECORD, "transactions are not supported")
+        if needs_keys:
+            self._require_keys(batch)
+        return header
+
+    @staticmethod
+    def _require_keys(batch: bytes) -> None:
+        try:
+            if any(record.key is None for record in read_records(batch)):
+                raise AppendRefused(ErrorCode.INVALID_RECORD, "a compacted topic needs keys")
+        except UnsupportedCodec as error:
+            raise AppendRefused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, str(error)) from None
+        except CorruptBatch as error:
+            raise AppendRefused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
+
+    def _write(self, *parts: bytes | memoryview) -> None:
+        """Write all of `parts` or nothing."""
+        length = sum(len(part) for part in parts)
+        try:
+            written = os.writev(self._fd, parts)
+            if written < length:
+                rest = memoryview(b"".join(parts))
+                while written < length:
+                    written += os.write(self._fd, rest[written:])
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            raise AppendRefused(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from None
+
+    def _note(self, header: BatchHeader, base_offset: int, position: int) -> None:
+        """Take a batch that is in the file into the index and the producers' state."""
+        self._index.add(header, base_offset, position)
+        self._end = base_offset + header.last_offset_delta + 1
+        self._size = position + header.size
+        self._sequences.note(header, base_offset)
+
+    def _newest_file(self) -> Path:
+        """Return the log file to open; older ones are left by a death in `replace_head`."""
+        (self._folder / "rewrite.tmp").unlink(missing_ok=True)
+        files = sorted(self._folder.glob("*.log"))
+        for stale in files[:-1]:
+            stale.unlink()
+        return files[-1] if files else self._folder / f"{0:020d}.log"
+
+    def _recover(self) -> int:
+        """Index the file, cut what is not whole and sound, and return how much was cut."""
+        total = os.fstat(self._fd).st_size
+        while self._size < total:
+            try:
+                header = check_batch(self._batch_at(self._size, total))
+                if header.base_offset < self._end:
+                    raise CorruptBatch(f"offset {header.base_offset} after {self._end}")
+            except CorruptBatch as error:
+                logger.warning("%s: cut at byte %d: %s", self._path, self._size, error)
+                break
+            self._note(header, header.base_offset, self._size)
+        if self._size < total:
+            os.ftruncate(self._fd, self._size)
+        return total - self._size
+
+    def _batch_at(self, position: int, total: int) -> bytes:
+        head = os.pread(self._fd, _RECOVERY_READ_BYTES, position)
+        size = read_header(head).size
+        if size > total - position:
+            raise CorruptBatch("the batch is cut short")
+        return head[:size] if size <= len(head) else os.pread(self._fd, size, position)
+
+    def _rebuild_index(self) -> None:
+        sequences, end = self._sequences, self._end
+        self._index, self._size, self._sequences = _Index(), 0, ProducerSequences()
+        self._end = self._start
+        self._recover()
+        self._sequences, self._end = sequences, end

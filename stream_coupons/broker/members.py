@@ -1,0 +1,81 @@
+"""What the members of a consumer group ask and are told, independent of the wire."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stream_coupons.broker.protocol import ErrorCode
+
+
+class GroupState(StrEnum):
+    """The states of a group, by the names the protocol uses."""
+
+    EMPTY = "Empty"
+    PREPARING_REBALANCE = "PreparingRebalance"
+    COMPLETING_REBALANCE = "CompletingRebalance"
+    STABLE = "Stable"
+    DEAD = "Dead"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What a member asks with when it joins; `protocols` in its order of preference."""
+
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    session_timeout_s: float
+    rebalance_timeout_s: float
+    protocol_type: str
+    protocols: Mapping[str, bytes]
+    wants_id_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAnswer:
+    """The answer to a join; `members` is filled for the leader only."""
+
+    error: ErrorCode
+    member_id: str
+    generation: int = -1
+    protocol_type: str | None = None
+    protocol: str | None = None
+    leader: str = ""
+    members: tuple[tuple[str, str | None, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncAnswer:
+    """The answer to a sync: the partitions assigned, as the leader encoded them."""
+
+    error: ErrorCode
+    assignment: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRef:
+    """How a request names the member it speaks for."""
+
+    member_id: str
+    generation: int = -1
+    instance_id: str | None = None
+
+
+OnJoin = Callable[[JoinAnswer], None]
+OnSync = Callable[[SyncAnswer], None]
+
+
+@dataclass(slots=True)
+class Member:
+    """One member of a group; a callback is set while its request waits for an answer."""
+
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    session_timeout_s: float
+    rebalance_timeout_s: float
+    protocols: dict[str, bytes]
+    session_ends_at: float
+    assignment: bytes = b""
+    on_join: OnJoin | None = None
+    on_sync: OnSync | None = None

@@ -1,0 +1,159 @@
+"""A broker as a child process: start, wait until ready, stop, kill."""
+
+import random
+import socket
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import IO, ClassVar, Final, Self
+
+from stream_coupons.broker.errors import BrokerFailed
+
+HOST: Final = "127.0.0.1"
+_LOG_TAIL_BYTES: Final = 2000
+_LISTEN_PORTS: Final = range(20_000, 32_000)
+
+
+class BrokerProcess(ABC):
+    """One broker of one node, run as a child process that ends with its parent.
+
+    Use it as a context manager, or call `start` and `stop`. After `stop` or `kill`, `start` brings
+    it back on the same data and the same port.
+    """
+
+    _pipes_output: ClassVar[bool] = True
+    """Whether `_await_ready` reads the child's output; else it goes to the log."""
+
+    def __init__(self, data_dir: Path, port: int | None = None, *, start_timeout_s: float = 60.0) -> None:
+        self.data_dir = data_dir
+        self.port = port
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """The address clients connect to, "127.0.0.1:PORT"; known once started."""
+        if self.port is None:
+            raise BrokerFailed("the broker was not started, it has no address yet")
+        return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the broker runs."""
+        return self._process.pid if self.is_running and self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log_file(self) -> Path:
+        """Where the broker's own log goes."""
+        return self.data_dir / "broker.log"
+
+    def start(self) -> Self:
+        """Start the broker and return when it accepts connections.
+
+        Raises
+        ------
+        BrokerUnavailable
+            When the machine lacks what the broker needs.
+        BrokerFailed
+            When it is not ready in time, or ends instead.
+        """
+        if self.is_running:
+            raise BrokerFailed(f"the broker already runs as process {self.pid}")
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        command = self._prepare()
+        self._log = self.log_file.open("a", encoding="utf-8")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if self._pipes_output else self._log,
+            stderr=self._log,
+            text=True,
+        )
+        try:
+            self._await_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Ask the broker to end, and kill it if it has not after `timeout_s` seconds."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._reap()
+
+    def kill(self) -> None:
+        """End the broker at once, as a crash would (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+        self._reap()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @abstractmethod
+    def _prepare(self) -> list[str]:
+        """Make the data folder ready and return the command to run in it."""
+
+    @abstractmethod
+    def _await_ready(self, process: "subprocess.Popen[str]") -> None:
+        """Return when the broker accepts connections; set `port` if it was not known."""
+
+    def _failure(self, what: str) -> BrokerFailed:
+        tail = self.log_file.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return BrokerFailed(f"{what}; {self.log_file} ends with:\n{tail}")
+
+    def _reap(self) -> None:
+        if self._process is None:
+            return
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                stream.close()
+        self._process = None
+
+
+def free_port() -> int:
+    """Return a port nobody listens on, below those the system gives to outgoing connections.
+
+    A broker must get its port back after a kill. From the upper range an outgoing connection may
+    take it meanwhile, even a client's own attempt to reconnect, which then talks to itself.
+    """
+    for port in random.sample(_LISTEN_PORTS, len(_LISTEN_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise BrokerFailed(f"no free port in {_LISTEN_PORTS}")
+
+
+def read_line_within(stream: IO[str], seconds: float) -> str | None:
+    """Return the next line of a child's output, "" at its end, None when the time is up."""
+    lines: list[str] = []
+    # A thread, because a text stream cannot be polled: it may hold the line in its own buffer.
+    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
+    reader.start()
+    reader.join(seconds)
+    return lines[0] if lines else None

@@ -1,0 +1,147 @@
+"""The broker's socket: frames in, answers out, one request at a time on each connection.
+
+A fetch that waits for data or a join that waits for others holds up its own connection only.
+"""
+
+import asyncio
+import logging
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from stream_coupons.broker.api_groups import GroupsApi
+from stream_coupons.broker.api_records import RecordsApi
+from stream_coupons.broker.api_topics import Node, TopicsApi
+from stream_coupons.broker.cleaning import clean_topics
+from stream_coupons.broker.offsets import CommittedOffsets
+from stream_coupons.broker.protocol import (
+    ApiKey,
+    BadFrame,
+    ErrorCode,
+    Fields,
+    Handlers,
+    Header,
+    Request,
+    UnsupportedVersion,
+    api_versions,
+    decode_request,
+    encode_response,
+)
+from stream_coupons.broker.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+MAX_CONNECTIONS: Final = 512
+_MIN_FRAME_BYTES: Final = 8
+_TICK_S: Final = 0.05
+_CLEAN_EVERY_S: Final = 2.0
+_READ_BUFFER_BYTES: Final = 1024 * 1024
+
+
+class BrokerServer:
+    """One node that serves a data folder on the loopback interface.
+
+    For demonstration and tests: no replication, no fsync, no authentication.
+    """
+
+    def __init__(self, data: Path, group_initial_delay_s: float = 0.2) -> None:
+        self._topics = Topics(data)
+        self._offsets = CommittedOffsets(data / "offsets.jsonl")
+        self._group_initial_delay_s = group_initial_delay_s
+        self._handlers: Handlers = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._chores: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self, port: int = 0) -> int:
+        """Listen on `port`, 0 for any free one, and return the port that was bound."""
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, port, limit=_READ_BUFFER_BYTES)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        node = Node(LOOPBACK, bound)
+        groups = GroupsApi(node, self._offsets, self._group_initial_delay_s)
+        records = RecordsApi(self._topics)
+        self._handlers = {
+            **records.handlers(),
+            **groups.handlers(),
+            **TopicsApi(node, self._topics, self._offsets).handlers(),
+            ApiKey.API_VERSIONS: self._api_versions,
+        }
+        self._chores = [
+            asyncio.create_task(_every(_TICK_S, groups.tick)),
+            asyncio.create_task(_every(_CLEAN_EVERY_S, self._clean)),
+        ]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening, drop the connections, close the files."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [*self._chores, *self._connections]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._topics.close()
+        self._offsets.close()
+
+    async def _clean(self) -> None:
+        await clean_topics(self._topics, time.time())
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            logger.warning("refused a connection: at most %d", MAX_CONNECTIONS)
+            writer.close()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                response = await self._answer(await _read_frame(reader))
+                if response is not None:
+                    writer.write(response)
+                    await writer.drain()
+        except BadFrame as error:
+            logger.warning("closed a connection: %s", error)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except Exception:
+            logger.exception("closed a connection: a handler failed")
+        finally:
+            writer.close()
+
+    async def _answer(self, frame: bytes) -> bytes | None:
+        try:
+            header, request = decode_request(frame)
+        except UnsupportedVersion as error:
+            # A client that offers a newer ApiVersions learns from version 0 what it may use.
+            if error.header.api is not ApiKey.API_VERSIONS:
+                raise
+            fields = {"error_code": ErrorCode.UNSUPPORTED_VERSION, "api_keys": api_versions()}
+            return encode_response(error.header, fields, version=0)
+        response = await self._handlers[header.api](header, request)
+        return None if response is None else encode_response(header, response)
+
+    async def _api_versions(self, _header: Header, _request: Request) -> Fields:
+        return {"error_code": 0, "api_keys": api_versions(), "throttle_time_ms": 0}
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    (size,) = struct.unpack(">i", await reader.readexactly(4))
+    if not _MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES:
+        raise BadFrame(f"a frame of {size} bytes, expected at most {MAX_FRAME_BYTES}")
+    return await reader.readexactly(size)
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await do()
+        except Exception:
+            logger.exception("a periodic task failed")
+        await asyncio.sleep(seconds)

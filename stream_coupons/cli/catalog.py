@@ -1,0 +1,309 @@
+"""`catalog`: put coupons into the catalogue, list it, take coupons out."""
+
+import difflib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Raw, Struct
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.clients import Publisher, Reader
+from stream_coupons.codec import Decoder
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.events import Coupon
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, lines
+from stream_coupons.settings import Settings
+
+app = typer.Typer(help="Put coupons into the catalogue, list it, take coupons out.", no_args_is_help=True)
+
+# A record is a little larger than the coupon in it.
+MAX_COUPON_BYTES = topics.CATALOG.max_message_bytes - 4096
+FOREVER = Coupon(coupon_id="-", max_discount_minor=1).valid_until
+_decode = Decoder(topics.CATALOG)
+
+
+class Reading(Struct):
+    """A catalogue file as it was read.
+
+    Attributes
+    ----------
+    place : str
+        What the numbers of refusals count: lines of a file of JSON lines, or coupons of an array.
+    """
+
+    place: str
+    coupons: list[Coupon]
+    warnings: list[str]
+    refusals: Refusals
+    numbers: dict[str, int]
+
+
+@app.command("push")
+def push(
+    file: Annotated[
+        Path, typer.Argument(help="Coupons as a JSON array or as JSON lines; - for standard input.", allow_dash=True)
+    ],
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Check coupons and publish them; workers take them into use at once.
+
+    Nothing is published unless every coupon is good. A coupon replaces the
+    one with the same coupon_id; the others of the catalogue stay.
+
+    Examples: stream-coupons catalog push catalog.json
+              stream-coupons catalog push catalog.json --dry-run
+    """
+    with terminal.opened(file) as source:
+        reading = read_catalogue(source.read(), str(file), time.time())
+    terminal.report_refusals(reading.refusals, reading.place)
+    for warning in reading.warnings:
+        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(warning)), soft_wrap=True)
+    is_good = skip_invalid or not reading.refusals.count
+    pushed = 0
+    if is_good and not dry_run:
+        settings = _checked(settings_from(config, bootstrap))
+        with Publisher(settings.kafka.bootstrap, settings.kafka.partitions) as publisher:
+            for coupon in reading.coupons:
+                publisher.send(topics.CATALOG, coupon)
+        pushed = publisher.appended
+    if json:
+        typer.echo(msgspec.json.encode(_report(reading, pushed)).decode())
+    else:
+        what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
+        count = pushed if is_good and not dry_run else len(reading.coupons)
+        terminal.stdout().print(f"{count} coupons {what}; {reading.refusals.count} refused", markup=False)
+    raise typer.Exit(1 if reading.refusals.count else 0)
+
+
+def _report(reading: Reading, pushed: int) -> dict[str, Any]:
+    return {
+        "good": len(reading.coupons),
+        "published": pushed,
+        "refused": [
+            {reading.place: refusal.line, "reason": refusal.reason, "detail": refusal.detail}
+            for refusal in reading.refusals.first
+        ],
+        "refused_count": reading.refusals.count,
+        "warnings": reading.warnings,
+    }
+
+
+@app.command("list")
+def show(
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """List the coupons that the workers know. With --json, as `catalog push` reads
+    them.
+
+    Examples: stream-coupons catalog list
+              stream-coupons catalog list --json > catalog.json
+    """
+    settings = _checked(settings_from(config, bootstrap))
+    coupons, unreadable = current(settings)
+    for key, detail in unreadable.items():
+        text = f"key {key} of coupon-catalog is no coupon, workers ignore it: {detail}"
+        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(text)), soft_wrap=True)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(list(coupons.values())), indent=2).decode())
+        return
+    table = Table("coupon", "domain", "title", "for", "gives", "at most", "stock", "budget", "per shopper", "valid")
+    for coupon in coupons.values():
+        table.add_row(*(Text(terminal.printable(cell), overflow="fold") for cell in _row(coupon)))
+    terminal.stdout().print(table)
+    terminal.stdout().print(f"{len(coupons)} coupons; money in minor units (cents)", markup=False)
+
+
+@app.command("remove")
+def remove(
+    coupon_ids: Annotated[list[str], typer.Argument(metavar="COUPON_ID...", help="Which coupons.")],
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Take coupons out of the catalogue: from now on they are not issued.
+
+    Exit code 1 says that one of them was not in the catalogue; the others
+    are removed all the same.
+
+    Example: stream-coupons catalog remove coffee-15-percent
+    """
+    settings = _checked(settings_from(config, bootstrap))
+    coupons, unreadable = current(settings)
+    wanted = list(dict.fromkeys(coupon_ids))
+    known = [coupon_id for coupon_id in wanted if coupon_id in coupons or coupon_id in unreadable]
+    with Publisher(settings.kafka.bootstrap, settings.kafka.partitions) as publisher:
+        for coupon_id in known:
+            publisher.send_bytes(topics.CATALOG, coupon_id.encode(), None)
+    for coupon_id in wanted:
+        what = "removed" if coupon_id in known else "not in the catalogue"
+        terminal.stdout().print(f"{terminal.printable(coupon_id)}: {what}", markup=False, soft_wrap=True)
+    raise typer.Exit(0 if len(known) == len(wanted) else 1)
+
+
+def current(settings: Settings) -> tuple[dict[str, Coupon], dict[str, str]]:
+    """The catalogue as it is now, by coupon_id, and what keys hold that is no coupon."""
+    coupons: dict[str, Coupon] = {}
+    unreadable: dict[str, str] = {}
+    with Reader(settings.kafka.bootstrap, [topics.CATALOG.name], from_beginning=True) as reader:
+        for record in reader.read_to_end():
+            key = (record.key or b"").decode(errors="replace")
+            coupons.pop(key, None)
+            unreadable.pop(key, None)
+            if record.value is None:
+                continue
+            try:
+                coupons[key] = _decode(record.value)
+            except BadMessage as bad:
+                unreadable[key] = bad.detail
+    return dict(sorted(coupons.items())), unreadable
+
+
+def read_catalogue(data: bytes, name: str, now: float) -> Reading:
+    """Check every coupon of a file.
+
+    Parameters
+    ----------
+    data : bytes
+        A JSON array of coupons, or one coupon a line.
+    name : str
+        Of the file, for messages.
+    now : float
+        UTC epoch seconds: a coupon that is over gets a warning.
+
+    Raises
+    ------
+    BadConfig
+        If the file is neither.
+    """
+    reading = Reading("line", [], [], Refusals(keep=None), {})
+    data = data.removeprefix(BYTE_ORDER_MARK)
+    if data.lstrip().startswith(b"["):
+        reading.place = "coupon"
+        entries = _elements(data, name)
+    elif _is_one_object(data):
+        entries = iter([Line(1, data.strip(), len(data))])
+    else:
+        entries = lines(data.splitlines(keepends=True))
+    count = 0
+    for count, entry in enumerate(entries, start=1):  # noqa: B007 - used below
+        try:
+            coupon = _coupon(entry, reading)
+        except BadMessage as bad:
+            reading.refusals.add(entry, bad)
+            continue
+        reading.coupons.append(coupon)
+        reading.numbers[coupon.coupon_id] = entry.number
+        reading.warnings += [f"coupon {coupon.coupon_id!r}: {text}" for text in doubts(coupon, now)]
+    if not count:
+        raise BadConfig(f"{name}: holds no coupon, expected a JSON array of coupons or one coupon a line")
+    return reading
+
+
+def _elements(data: bytes, name: str) -> Iterator[Line]:
+    try:
+        elements = msgspec.json.decode(data, type=list[Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadConfig(f"{name}: is no JSON array: {error}") from None
+    for number, element in enumerate(elements, start=1):
+        text = bytes(element)
+        yield Line(number, text, len(text))
+
+
+def _is_one_object(data: bytes) -> bool:
+    """Whether the file is one coupon, perhaps over several lines."""
+    try:
+        msgspec.json.decode(data, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _coupon(entry: Line, reading: Reading) -> Coupon:
+    coupon: Coupon = _decode(entry.text, MAX_COUPON_BYTES)
+    faults = _unknown_fields(entry.text) + faults_of(coupon)
+    if coupon.coupon_id in reading.numbers:
+        first = reading.numbers[coupon.coupon_id]
+        faults.append(f"coupon_id: {coupon.coupon_id!r} is that of {reading.place} {first}, expected another one")
+    if faults:
+        raise BadMessage(Rejection.INVALID, f"coupon {coupon.coupon_id!r}: {'; '.join(faults)}")
+    return coupon
+
+
+def _unknown_fields(text: bytes) -> list[str]:
+    """Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit."""
+    faults = []
+    for name in msgspec.json.decode(text):
+        if name not in Coupon.__struct_fields__:
+            near = difflib.get_close_matches(name, Coupon.__struct_fields__, 1)
+            faults.append(f"{name}: no such field" + (f", expected {near[0]}?" if near else ""))
+    return faults
+
+
+def faults_of(coupon: Coupon) -> list[str]:
+    """What makes a coupon of the right form one that cannot be meant: field, value, what was expected."""
+    faults = []
+    if coupon.valid_from >= coupon.valid_until:
+        faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
+    if coupon.discount_percent is None and not coupon.discount_minor:
+        faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
+    return faults
+
+
+def doubts(coupon: Coupon, now: float) -> list[str]:
+    """What is allowed but worth a second look."""
+    found = []
+    if coupon.stock is None and coupon.budget_minor is None:
+        found.append("neither stock nor budget_minor: nothing limits what it costs")
+    if coupon.stock == 0:
+        found.append("stock is 0: it is never issued")
+    if coupon.budget_minor is not None and coupon.budget_minor < coupon.max_discount_minor:
+        found.append("budget_minor is less than max_discount_minor: it is never issued")
+    if coupon.max_per_user == 0:
+        found.append("max_per_user is 0: it is never issued")
+    if coupon.valid_until <= now:
+        found.append(f"valid_until is {terminal.utc(coupon.valid_until)}: it is over")
+    if coupon.discount_minor is not None and coupon.discount_percent is not None:
+        found.append("both discount_minor and discount_percent: it is valued by discount_minor")
+    if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
+        found.append("discount_minor is above max_discount_minor, which caps it")
+    return found
+
+
+def _row(coupon: Coupon) -> list[str]:
+    scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
+    percent = None if coupon.discount_percent is None else f"{coupon.discount_percent:g} %"
+    limits = (coupon.stock, coupon.budget_minor, coupon.max_per_user)
+    since = terminal.utc(coupon.valid_from)[:10] if coupon.valid_from else ""
+    until = terminal.utc(coupon.valid_until)[:10] if coupon.valid_until < FOREVER else ""
+    return [
+        coupon.coupon_id,
+        coupon.domain,
+        coupon.title,
+        scope if len(scope) <= 60 else scope[:59] + "…",
+        str(coupon.discount_minor) if coupon.discount_minor is not None else percent or "",
+        str(coupon.max_discount_minor),
+        *("" if limit is None else str(limit) for limit in limits),
+        f"{since} to {until}" if since or until else "always",
+    ]
+
+
+def _checked(settings: Settings) -> Settings:
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+    return settings

@@ -1,0 +1,242 @@
+"""`publish`: send events to the topics that upstream services write, each checked before it leaves."""
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.progress import Progress
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.clients import NotAppended, Publisher
+from stream_coupons.codec import Decoder
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.recordings import (
+    INPUT_NAMES,
+    Entry,
+    Line,
+    LineFault,
+    Refusals,
+    input_topic,
+    lines,
+    parse,
+)
+from stream_coupons.settings import KafkaSettings
+from stream_coupons.topics import Topic
+
+MEMORY_BYTES = 16 * topics.MIB
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What became of the lines."""
+
+    lines: int
+    sent: dict[str, int]
+    appended: int
+    refused: dict[str, int]
+    interrupted: bool
+
+
+def publish(  # noqa: PLR0913 - the options of a command
+    file: Annotated[Path, typer.Argument(help="JSON lines; - for standard input.", allow_dash=True)],
+    topic: Annotated[
+        str | None,
+        typer.Option("--topic", "-t", help="Lines are bare messages for this topic, without the envelope."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Check all lines first; send none if any is bad.")] = False,
+    refused: Annotated[
+        Path | None, typer.Option(help="Write every refused line here, with number, reason and text, as JSON lines.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many events a second.", min=0.001)] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Send events of the shop: browse-events, cart-events, order-events, coupon-
+    feedback, observed-issues.
+
+    A line is an object with "topic" and "message". Each message is checked
+    as the workers check it. Bad lines are reported and left out, good ones
+    are sent; exit code 1 says that there were bad ones. Sending a file
+    again does no harm: events are known by their event_id.
+
+    Examples: stream-coupons publish events.jsonl
+              stream-coupons publish orders.jsonl --topic order-events --strict
+              tail -f shop.log | stream-coupons publish - --refused refused.jsonl
+    """
+    _require_other(file, refused)
+    reader = LineReader(None if topic is None else _bare_topic(topic))
+    settings = settings_from(config, bootstrap)
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+    with _source(file, rewindable=strict) as source, terminal.written(refused) as sink:
+        refusals = Refusals(sink)
+        work = _Work(reader, refusals, terminal.size_of(file), rate)
+        if strict:
+            work.check(source)
+            source.seek(0)
+        must_stop = work.interrupted or (strict and refusals.count > 0)
+        failure = None if must_stop else work.send(source, settings.kafka)
+    _report(work, json, failure, nothing_sent=strict and refusals.count > 0)
+
+
+class LineReader:
+    """Lines to checked messages.
+
+    Parameters
+    ----------
+    bare : Topic, optional
+        Every line is a message of this topic; else they are envelopes.
+    """
+
+    def __init__(self, bare: Topic | None) -> None:
+        self._bare = bare
+        self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
+
+    def __call__(self, text: bytes) -> tuple[Entry, bytes]:
+        """The entry of a line and its key.
+
+        Raises
+        ------
+        BadMessage
+        """
+        entry = parse(text) if self._bare is None else Entry(self._bare, text)
+        if entry.topic is topics.TICKS:
+            raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
+        message = self._decoders[entry.topic.name](entry.value)
+        return entry, str(getattr(message, entry.topic.key)).encode()
+
+
+@dataclass
+class _Work:
+    """One run: counts what it does."""
+
+    reader: LineReader
+    refusals: Refusals
+    total_bytes: int | None
+    rate: float | None
+    lines: int = 0
+    appended: int = 0
+    interrupted: bool = False
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def check(self, source: IO[bytes]) -> None:
+        """Read everything and send nothing."""
+        with terminal.byte_progress("checking", self.total_bytes) as progress:
+            for _ in self._accepted(source, progress):
+                pass
+        if not (self.refusals.count or self.interrupted):
+            self.lines = 0
+
+    def send(self, source: IO[bytes], kafka: KafkaSettings) -> NotAppended | None:
+        """Send what is good and wait for the broker to have it."""
+        publisher = Publisher(kafka.bootstrap, kafka.partitions)
+        wait = pacer(self.rate) if self.rate is not None else None
+        try:
+            with terminal.byte_progress("sending", self.total_bytes) as progress, publisher:
+                for entry, key in self._accepted(source, progress, wait):
+                    publisher.send_bytes(entry.topic, key, entry.value)
+                    self.sent[entry.topic.name] += 1
+        except NotAppended as error:
+            return error
+        finally:
+            self.appended = publisher.appended
+        return None
+
+    def _accepted(
+        self, source: IO[bytes], progress: Progress, wait: Callable[[], None] | None = None
+    ) -> Iterator[tuple[Entry, bytes]]:
+        with terminal.Interruptions() as interruptions:
+            for line in interruptions.each(_paced(lines(source), wait)):
+                self.lines += 1
+                try:
+                    accepted = self.reader(line.text)
+                except BadMessage as bad:
+                    self.refusals.add(line, bad)
+                else:
+                    yield accepted
+                note = f"{self.refusals.count} refused" if self.refusals.count else ""
+                progress.update(progress.task_ids[0], advance=line.size, note=note)
+            self.interrupted = interruptions.happened
+
+
+def _paced(items: Iterable[Line], wait: Callable[[], None] | None) -> Iterator[Line]:
+    for item in items:
+        if wait is not None:
+            wait()
+        yield item
+
+
+def pacer(
+    rate: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Callable[[], None]:
+    """A function that returns at most `rate` times a second; time lost is not made up for."""
+    next_at = clock()
+
+    def wait() -> None:
+        nonlocal next_at
+        early_s = next_at - clock()
+        if early_s > 0:
+            sleep(early_s)
+        next_at = max(next_at, clock() - 1.0 / rate) + 1.0 / rate
+
+    return wait
+
+
+def _bare_topic(name: str) -> Topic:
+    try:
+        return input_topic(name)
+    except BadMessage as bad:
+        raise BadConfig(f"--{bad.detail}") from None
+
+
+def _require_other(file: Path, refused: Path | None) -> None:
+    if refused is not None and refused.exists() and refused.samefile(file):
+        raise BadConfig(f"--refused {refused}: is the file to read, expected another one")
+
+
+@contextmanager
+def _source(file: Path, *, rewindable: bool) -> Iterator[IO[bytes]]:
+    """The lines' file; what cannot be read twice is copied if it has to be."""
+    with terminal.opened(file) as source:
+        must_copy = rewindable and not source.seekable()
+        with tempfile.SpooledTemporaryFile(MEMORY_BYTES) if must_copy else nullcontext(source) as readable:
+            if must_copy:
+                shutil.copyfileobj(source, readable)
+                readable.seek(0)
+            yield readable
+
+
+def _report(work: _Work, json: bool, failure: NotAppended | None, *, nothing_sent: bool) -> None:
+    terminal.report_refusals(work.refusals)
+    report = Report(
+        lines=work.lines,
+        sent=dict(sorted(work.sent.items())),
+        appended=work.appended,
+        refused=dict(sorted(work.refusals.by_reason.items())),
+        interrupted=work.interrupted,
+    )
+    if json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
+        text = f"{work.lines} lines, {work.appended} events appended ({by_topic}), {work.refusals.count} refused"
+        terminal.stdout().print(text, markup=False, soft_wrap=True)
+    if nothing_sent:
+        terminal.stderr().print("nothing was sent: --strict", markup=False)
+    if failure is not None:
+        raise failure
+    if work.interrupted:
+        terminal.stderr().print("interrupted: what is reported as appended is with the broker", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
+    raise typer.Exit(1 if work.refusals.count else 0)

@@ -1,0 +1,298 @@
+"""`replay`: the same agents and steps over a recording, without a broker; the same bytes every time."""
+
+import hashlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Annotated
+
+import msgspec
+import typer
+from msgspec import Raw, Struct
+
+from stream_coupons import topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.events import Coupon, Tick
+from stream_coupons.evaluation.local import PARTITIONS, LocalPipeline
+from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
+from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import KeyedStep
+from stream_coupons.settings import Settings
+
+NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a replay brought about; `decisions_sha256` is that of the file that `--out` writes."""
+
+    lines: int
+    refused: dict[str, int]
+    events: int
+    ticks: int
+    applied: int
+    duplicates: int
+    dead_letters: dict[str, int]
+    decisions: dict[str, int]
+    issues: int
+    feedback: dict[str, int]
+    examples: int
+    decisions_sha256: str
+    state_sha256: str
+    interrupted: bool
+
+
+def replay(  # noqa: PLR0913 - the options of a command
+    log: Annotated[Path, typer.Argument(help="A recording: JSON lines of topic and message, or of ticks.")],
+    catalog: Annotated[Path, typer.Option("--catalog", help="Coupons, as `catalog push` reads them.")],
+    out: Annotated[Path | None, typer.Option(help="Write every coupon-issue here, as JSON lines, in order.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Write every output, not only issues: topic, key, value and headers.")
+    ] = False,
+    tick_every: Annotated[
+        float, typer.Option(help="Seconds of event time between ticks, if the recording has none.", min=1)
+    ] = 3600.0,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Decide over a recording exactly as the workers do, without a broker.
+
+    Twice the same recording, catalogue and settings give byte-identical
+    decisions and the same state digest. A line that is no envelope is
+    refused with its number, and exit code 1 says so; a message that is not
+    valid becomes a dead letter, as live. A recording without ticks gets
+    them from event time: at every full interval that two events have
+    reached, so that one event from the future does not end everything.
+
+    Examples: stream-coupons replay log.jsonl --catalog coupons.json
+              stream-coupons replay log.jsonl --catalog c.json --out issues.jsonl
+              stream-coupons replay log.jsonl --catalog coupons.json --json
+    """
+    if not log.is_file():
+        raise BadConfig(f"{log}: is no file; it is read twice, so it cannot be a pipe")
+    _require_other(out, log, catalog)
+    coupons = _read_coupons(catalog)
+    with terminal.opened(log) as source:
+        derive_every_s = None if has_ticks(source) else tick_every
+    with terminal.opened(log) as source, terminal.written(out) as sink:
+        replaying = Replay(settings_from(config, None), coupons, derive_every_s, _Writer(sink, everything))
+        interrupted = _run(replaying, source, terminal.size_of(log))
+    _report(replaying.summary(interrupted), replaying.refusals, json)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What batches brought about."""
+
+    applied: int = 0
+    duplicates: int = 0
+    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, result: Result) -> None:
+        """Count one batch; only what came from outside counts as applied or duplicate."""
+        self.applied += sum(result.applied[topic.name] for topic in topics.INPUTS)
+        self.duplicates += sum(result.duplicates[topic.name] for topic in topics.INPUTS)
+        self.facts.update(result.facts)
+
+    def kinds(self, noun: str) -> dict[str, int]:
+        """The counts of one kind of fact."""
+        return {str(kind): count for (name, kind), count in sorted(self.facts.items()) if name == noun}
+
+
+class _CountedBatches(Batches[object]):
+    """Batches whose results are counted on their way."""
+
+    def __init__(self, step: KeyedStep[object], load: Callable[[str], bytes | None], tally: Tally) -> None:
+        super().__init__(step, load, topics.TICKS.name, topics.partition_for, PARTITIONS)
+        self._tally = tally
+
+    def apply(self, records: Sequence[Record], committed: Callable[[int], dict[str, int]]) -> Result:
+        result = super().apply(records, committed)
+        self._tally.add(result)
+        return result
+
+
+class _Writer:
+    """Outputs as JSON lines into a file, if there is one, and into a digest."""
+
+    def __init__(self, sink: IO[bytes] | None, everything: bool) -> None:
+        self._sink = sink
+        self._everything = everything
+        self.digest = hashlib.sha256()
+
+    def __call__(self, output: Output) -> None:
+        if self._everything:
+            line = encode(
+                {
+                    "topic": output.topic,
+                    "key": None if output.key is None else output.key.decode(errors="replace"),
+                    "value": _json_value(output.value),
+                    "headers": {name: value.decode(errors="replace") for name, value in output.headers},
+                }
+            )
+        elif output.topic == topics.ISSUES.name and output.value is not None:
+            line = output.value
+        else:
+            return
+        self.digest.update(line + b"\n")
+        if self._sink is not None:
+            self._sink.write(line + b"\n")
+
+
+def _json_value(value: bytes | None) -> Raw | str | None:
+    if value is None:
+        return None
+    try:
+        msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return value.decode(errors="replace")
+    return Raw(value)
+
+
+class EventClock:
+    """Ticks out of event time: every full interval that two events have reached."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._latest = -math.inf
+        self._second = -math.inf
+        self._ticked_at = -math.inf
+
+    def advance(self, occurred_at: float) -> float | None:
+        """The tick that is due before an event of this time, if one is."""
+        self._second = max(self._second, min(self._latest, occurred_at))
+        self._latest = max(self._latest, occurred_at)
+        if self._second == -math.inf:
+            return None
+        tick_at = self._second // self._every_s * self._every_s
+        if tick_at <= self._ticked_at:
+            return None
+        self._ticked_at = tick_at
+        return tick_at
+
+
+class _Timed(Struct):
+    occurred_at: float = math.nan
+
+
+_decode_timed = msgspec.json.Decoder(_Timed).decode
+
+
+class Replay:
+    """One replay, fed line by line."""
+
+    def __init__(self, settings: Settings, coupons: list[Coupon], tick_every_s: float | None, write: _Writer) -> None:
+        self.refusals = Refusals()
+        self.lines = 0
+        self._write = write
+        self._clock = None if tick_every_s is None else EventClock(tick_every_s)
+        self._tally = Tally()
+        self._fed: Counter[str] = Counter()
+        self._dead: Counter[str] = Counter()
+        self.pipeline = LocalPipeline(settings, coupons, on_output=self._take)
+        for owner in self.pipeline.owners.values():
+            owner.batches = _CountedBatches(owner.step, owner.table.get, self._tally)
+
+    def _take(self, output: Output) -> None:
+        if output.topic in NOT_OUTPUTS:
+            return
+        if output.topic == topics.DEAD_LETTERS.name:
+            self._dead[dict(output.headers)["reason"].decode()] += 1
+        self._write(output)
+
+    def feed(self, entry: Entry) -> None:
+        """Let the system take in one message or tick and come to rest."""
+        if self._clock is not None and (tick_at := self._due(entry, self._clock)) is not None:
+            self._feed(topics.TICKS.name, b"0", encode(Tick(at=tick_at)))
+        key = b"0" if entry.topic is topics.TICKS else key_of(entry.value)
+        self._feed(entry.topic.name, key, entry.value)
+
+    def _feed(self, topic: str, key: bytes, value: bytes) -> None:
+        self._fed[topic] += 1
+        self.pipeline.feed(topic, key, value)
+
+    def _due(self, entry: Entry, clock: EventClock) -> float | None:
+        try:
+            occurred_at = _decode_timed(entry.value).occurred_at
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return clock.advance(occurred_at) if 0 <= occurred_at <= 4_102_444_800 else None
+
+    def summary(self, interrupted: bool) -> Summary:
+        """What happened until now."""
+        state = hashlib.sha256()
+        for agent, key, cell in self.pipeline.states():
+            for part in (agent.encode(), key.encode(), cell):
+                state.update(len(part).to_bytes(8, "big") + part)
+        ticks = self._fed[topics.TICKS.name]
+        return Summary(
+            lines=self.lines,
+            refused=dict(sorted(self.refusals.by_reason.items())),
+            events=self._fed.total() - ticks,
+            ticks=ticks,
+            applied=self._tally.applied,
+            duplicates=self._tally.duplicates,
+            dead_letters=dict(sorted(self._dead.items())),
+            decisions=self._tally.kinds("decision"),
+            issues=self.pipeline.sent.get(topics.ISSUES.name, 0),
+            feedback=self._tally.kinds("feedback"),
+            examples=self.pipeline.sent.get(topics.EXAMPLES.name, 0),
+            decisions_sha256=self._write.digest.hexdigest(),
+            state_sha256=state.hexdigest(),
+            interrupted=interrupted,
+        )
+
+
+def _run(replaying: Replay, source: IO[bytes], size: int | None) -> bool:
+    """Feed all lines; say whether it was interrupted."""
+    with terminal.byte_progress("replaying", size) as progress, terminal.Interruptions() as interruptions:
+        for line in interruptions.each(lines(source)):
+            replaying.lines += 1
+            try:
+                entry = parse(line.text)
+            except BadMessage as bad:
+                replaying.refusals.add(line, bad)
+            else:
+                replaying.feed(entry)
+            issues = replaying.pipeline.sent.get(topics.ISSUES.name, 0)
+            progress.update(progress.task_ids[0], advance=line.size, note=f"{issues} issues")
+        return interruptions.happened
+
+
+def _require_other(out: Path | None, *inputs: Path) -> None:
+    for path in inputs:
+        if out is not None and out.exists() and path.exists() and out.samefile(path):
+            raise BadConfig(f"--out {out}: is a file to read, expected another one")
+
+
+def _read_coupons(catalog: Path) -> list[Coupon]:
+    try:
+        data = catalog.read_bytes()
+    except OSError as error:
+        raise not_readable(catalog, error) from None
+    reading = read_catalogue(data, str(catalog), time.time())
+    if reading.refusals.count:
+        terminal.report_refusals(reading.refusals, f"{catalog}, {reading.place}")
+        raise BadConfig(f"{catalog}: {reading.refusals.count} coupons are not valid")
+    return reading.coupons
+
+
+def _report(summary: Summary, refusals: Refusals, json: bool) -> None:
+    terminal.report_refusals(refusals)
+    if json:
+        typer.echo(encode(summary).decode())
+    else:
+        names = {name: name.replace("_", " ") for name in summary.__struct_fields__ if name != "interrupted"}
+        rows = {title: getattr(summary, name) for name, title in names.items()}
+        terminal.stdout().print(terminal.summary_table(rows))
+    if summary.interrupted:
+        terminal.stderr().print(f"interrupted after {summary.lines} lines: all outputs are partial", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
+    raise typer.Exit(1 if refusals.count else 0)

@@ -1,0 +1,61 @@
+"""`schemas`: write the JSON Schemas of the topics, and check that a folder's are fresh and only ever grow."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from stream_coupons import schemas
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import JsonOption
+from stream_coupons.core.errors import BadConfig
+
+app = typer.Typer(help="Write and check the JSON Schemas of the topics.", no_args_is_help=True)
+
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of the <topic>.v1.schema.json files.")]
+
+
+@app.command("write")
+def write(
+    folder: FolderArgument = Path("schemas"),
+    allow_breaking: Annotated[
+        bool, typer.Option("--allow-breaking", help="Also write a schema that breaks the committed one.")
+    ] = False,
+) -> None:
+    """Write the schemas that are missing or stale; refuse a change that breaks a
+    version.
+
+    Example: stream-coupons schemas write schemas
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadConfig(f"{folder}: is no folder")
+    written = schemas.write(folder, allow_breaking=allow_breaking)
+    for name in written:
+        terminal.stdout().print(f"wrote {folder / name}", markup=False, soft_wrap=True)
+    if not written:
+        terminal.stdout().print("all schemas are fresh", markup=False)
+
+
+@app.command("check")
+def check(folder: FolderArgument = Path("schemas"), json: JsonOption = False) -> None:
+    """Fail if a schema is stale or its change would break a version; for
+    continuous integration.
+
+    Example: stream-coupons schemas check schemas
+    """
+    if not folder.is_dir():
+        raise BadConfig(f"{folder}: there is no such folder; see `stream-coupons schemas write`")
+    stale, breaking = schemas.stale(folder), schemas.breaking(folder)
+    if json:
+        typer.echo(msgspec.json.encode({"stale": stale, "breaking": breaking}).decode())
+    else:
+        for kind, problems in (("stale", stale), ("breaking", breaking)):
+            for problem in problems:
+                terminal.stdout().print(Text.assemble((kind, "red"), f"  {problem}"), soft_wrap=True)
+        if not (stale or breaking):
+            terminal.stdout().print("all schemas are fresh", markup=False)
+        elif not breaking:
+            terminal.stderr().print("run `stream-coupons schemas write` and commit the difference", markup=False)
+    raise typer.Exit(1 if stale or breaking else 0)

@@ -1,0 +1,287 @@
+"""`simulate`: shoppers with a hidden truth against a running system, in a closed loop."""
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Protocol
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.progress import Progress
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.clients import Publisher, Reader
+from stream_coupons.codec import Decoder, encode
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import Tick
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.topics import Topic
+
+DAY_S = 86400.0
+DAY_IN_TEN_SECONDS = DAY_S / 10
+LONGEST_STEP_S = 3600.0
+TICK_EVERY_S = 600.0
+# Ticks run behind by real time: a proposal has to be answered within an hour of event time, which at a simulated day
+# in ten seconds is less than the system may take.
+TICKS_BEHIND_S = 2.0
+SETTLE_S = 3.0
+
+
+class Sends(Protocol):
+    """What the loop needs of a publisher."""
+
+    def send(self, topic: Topic, message: Struct) -> None:
+        """Send a message."""
+
+    def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
+        """Send any bytes."""
+
+    def flush(self) -> None:
+        """Wait until the broker has everything."""
+
+
+class Polls(Protocol):
+    """What the loop needs of a reader."""
+
+    def poll(self, timeout_s: float = 0.1) -> list[Any]:
+        """Records that have come."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What happened; the shoppers are synthetic, so nothing here is evidence about real ones."""
+
+    seed: int
+    shoppers: int
+    simulated_days: float
+    events: dict[str, int]
+    ticks: int
+    coupons_published: int
+    issues: int
+    duplicates: int
+    strangers: int
+    unreadable: int
+    impressions: int
+    clicks: int
+    redemptions: int
+    persuaded: int
+    discount_minor: int
+    order_value_minor: int
+    incremental_margin_minor: float
+    interrupted: bool
+
+
+def simulate(  # noqa: PLR0913 - the options of a command
+    shoppers: Annotated[int, typer.Option(help="How many shoppers.", min=1)] = 300,
+    days: Annotated[int, typer.Option(help="For how many simulated days.", min=1)] = 21,
+    coupons: Annotated[int, typer.Option(help="How many coupons their catalogue has.", min=1)] = 40,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same shoppers.", min=0)] = 0,
+    speed: Annotated[
+        float, typer.Option(help="Simulated seconds a second; the default takes ten seconds for a day.", min=1e-3)
+    ] = DAY_IN_TEN_SECONDS,
+    catalog: Annotated[
+        bool, typer.Option("--catalog/--no-catalog", help="Publish the shoppers' coupons first.")
+    ] = True,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Let simulated shoppers browse, order, be given coupons by the running
+    workers, and answer.
+
+    Ticks are event time and come from here: run the workers with
+    worker.tick_every_s = 0, or theirs, of real time, close every window at
+    once. A seed that was simulated before sends the same event ids, which
+    count as duplicates: take another one. Synthetic traffic to look at,
+    never evidence about real shoppers.
+
+    Examples: STREAM_COUPONS_WORKER__TICK_EVERY_S=0 stream-coupons worker
+              stream-coupons simulate --shoppers 100 --days 7
+              stream-coupons simulate --seed 1 --speed 60 --json
+    """
+    settings = settings_from(config, bootstrap)
+    world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons))
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+    report, foreign_tick = _run(world, settings, speed, catalog)
+    _print(report, foreign_tick, json)
+
+
+class ClosedLoop:
+    """A world that publishes what happens in it and hears what is issued.
+
+    Parameters
+    ----------
+    world : World
+        At its start.
+    publisher, reader
+        To all topics; of coupon-issues and ticks, from now on.
+    partitions : int
+        Of `ticks`.
+    speed : float
+        Simulated seconds a second.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self, world: World, publisher: Sends, reader: Polls, partitions: int, speed: float, clock: Callable[[], float]
+    ) -> None:
+        self.world = world
+        self.events: Counter[str] = Counter()
+        self.ticks = 0
+        self.coupons_published = 0
+        self.unreadable = 0
+        self.foreign_tick_at: float | None = None
+        self._publisher = publisher
+        self._reader = reader
+        self._partitions = partitions
+        self._speed = speed
+        self._clock = clock
+        self._ticked_at = world.now
+        self._marks: deque[tuple[float, float]] = deque()
+        self._decode_issue = Decoder(topics.ISSUES)
+        self._decode_tick = Decoder(topics.TICKS)
+
+    def publish_catalogue(self) -> None:
+        """Publish the world's coupons and wait until the broker has them."""
+        for coupon in self.world.catalogue():
+            self._publisher.send(topics.CATALOG, coupon)
+            self.coupons_published += 1
+        self._publisher.flush()
+
+    def steps(self) -> Iterator[float]:
+        """Live to the world's end at the speed asked for; yields the simulated time after every step."""
+        began_at, start_at = self._clock(), self.world.now
+        while self.world.now < self.world.ends_at:
+            planned = start_at + (self._clock() - began_at) * self._speed
+            self._advance(min(planned, self.world.now + LONGEST_STEP_S, self.world.ends_at))
+            yield self.world.now
+        yield from self._settle()
+
+    def _advance(self, until: float) -> None:
+        for topic, message in self.world.advance(until):
+            self._publisher.send(topics.BY_NAME[topic], message)
+            self.events[topic] += 1
+        self._marks.append((self._clock(), self.world.now))
+        self._tick()
+        self._publisher.flush()
+        self.hear()
+
+    def _settle(self) -> Iterator[float]:
+        """Let the last ticks go out and the last coupons come in."""
+        quiet_since = self._clock()
+        while self._marks or self._clock() - quiet_since < SETTLE_S:
+            self._tick()
+            self._publisher.flush()
+            if self.hear():
+                quiet_since = self._clock()
+            yield self.world.now
+
+    def _tick(self) -> None:
+        """Send the time that it was a moment ago, into every partition."""
+        at = self._ticked_at
+        is_last = False
+        while self._marks and self._marks[0][0] <= self._clock() - TICKS_BEHIND_S:
+            _, at = self._marks.popleft()
+            is_last = at >= self.world.ends_at
+        if at - self._ticked_at < TICK_EVERY_S and not (is_last and at > self._ticked_at):
+            return
+        self._ticked_at = math.floor(at / TICK_EVERY_S) * TICK_EVERY_S if not is_last else at
+        value = encode(Tick(at=self._ticked_at))
+        for partition in range(self._partitions):
+            self._publisher.send_bytes(topics.TICKS, str(partition).encode(), value, partition)
+            self.ticks += 1
+
+    def hear(self) -> int:
+        """Hand the coupons that have come to their shoppers; return how many there were."""
+        heard = 0
+        for record in self._reader.poll(0.05):
+            try:
+                if record.topic == topics.TICKS.name:
+                    self._notice_tick(self._decode_tick(record.value).at)
+                else:
+                    self.world.receive(self._decode_issue(record.value))
+                    heard += 1
+            except BadMessage:
+                self.unreadable += 1
+        return heard
+
+    def _notice_tick(self, at: float) -> None:
+        if at > self.world.ends_at + DAY_S and self.foreign_tick_at is None:
+            self.foreign_tick_at = at
+
+
+def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[Report, float | None]:
+    kafka = settings.kafka
+    names = [topics.ISSUES.name, topics.TICKS.name]
+    with (
+        Reader(kafka.bootstrap, names, from_beginning=False) as reader,
+        Publisher(kafka.bootstrap, kafka.partitions) as publisher,
+        terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
+        terminal.Interruptions() as interruptions,
+    ):
+        loop = ClosedLoop(world, publisher, reader, kafka.partitions, speed, time.monotonic)
+        if with_catalogue:
+            loop.publish_catalogue()
+        started_at = world.now
+        for now in interruptions.each(loop.steps()):
+            _show(progress, now - started_at, world)
+        publisher.flush()
+    return _report(loop, (world.now - started_at) / DAY_S, interruptions.happened), loop.foreign_tick_at
+
+
+def _show(progress: Progress, elapsed: float, world: World) -> None:
+    done = world.statistics
+    note = f"day {elapsed / DAY_S:.1f}  {done.issues} coupons  {done.clicks} clicks  {done.redemptions} redeemed"
+    progress.update(progress.task_ids[0], completed=elapsed, note=note)
+
+
+def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> Report:
+    world = loop.world
+    done = world.statistics
+    return Report(
+        seed=world.settings.seed,
+        shoppers=world.settings.shoppers,
+        simulated_days=round(simulated_days, 3),
+        events=dict(sorted(loop.events.items())),
+        ticks=loop.ticks,
+        coupons_published=loop.coupons_published,
+        issues=done.issues,
+        duplicates=done.duplicates,
+        strangers=done.strangers,
+        unreadable=loop.unreadable,
+        impressions=done.impressions,
+        clicks=done.clicks,
+        redemptions=done.redemptions,
+        persuaded=done.persuaded,
+        discount_minor=done.discount_minor,
+        order_value_minor=done.order_value_minor,
+        incremental_margin_minor=round(done.incremental_margin_minor, 2),
+        interrupted=interrupted,
+    )
+
+
+def _print(report: Report, foreign_tick_at: float | None, json: bool) -> None:
+    if json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        names = {name: name.replace("_", " ") for name in report.__struct_fields__ if name != "interrupted"}
+        rows = {title: getattr(report, name) for name, title in names.items()}
+        terminal.stdout().print(terminal.summary_table(rows))
+    if foreign_tick_at is not None:
+        text = (
+            f"someone else writes ticks, one says {terminal.utc(foreign_tick_at)}: they close the windows of simulated "
+            "coupons at once; run the workers with worker.tick_every_s = 0"
+        )
+        terminal.stderr().print(f"warning: {text}", markup=False, soft_wrap=True)
+    if not report.issues and not report.interrupted:
+        text = "warning: no coupon was issued; do workers run, and was this seed simulated before?"
+        terminal.stderr().print(text, markup=False, soft_wrap=True)
+    if report.interrupted:
+        terminal.stderr().print("interrupted: all that is reported was appended", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)

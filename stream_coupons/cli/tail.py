@@ -1,0 +1,202 @@
+"""`tail`: watch what comes out, or anything else that passes through a topic."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.clients import Reader
+from stream_coupons.core.errors import BadConfig
+
+TIME_FIELDS = ("occurred_at", "issued_at", "at")
+NOT_SHOWN = {"schema_version", "feature_schema", "checksum"}
+LONGEST_TEXT = 200
+
+
+def tail(  # noqa: PLR0913 - the options of a command
+    topic: Annotated[str, typer.Argument(help="Which topic.")] = topics.ISSUES.name,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the messages themselves, one line each, for a script.")
+    ] = False,
+    recording: Annotated[
+        bool, typer.Option("--recording", help="Print lines that `publish` and `replay` read: topic, key and message.")
+    ] = False,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="All that the topic still holds, then what comes.")
+    ] = False,
+    maximum: Annotated[int | None, typer.Option("--max", help="Stop after so many messages.", min=1)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Stop when there was no message for so many seconds.", min=0)
+    ] = None,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Watch a topic: one line a message, oldest first within a partition, until
+    Ctrl-C.
+
+    Nothing is committed and no consumer is disturbed. Refused records are
+    in dead-letters, with the reason. With --json these are objects of
+    reason, detail, where they came from, and their text. Exit code 1 says
+    that --timeout came before --max messages.
+
+    Examples: stream-coupons tail
+              stream-coupons tail dead-letters --from-beginning
+              stream-coupons tail coupon-issues --json --max 1 --timeout 30
+    """
+    settings = settings_from(config, bootstrap)
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        _require_topic(topic, set(client.list_topics()))
+    write = _writer(json=json, recording=recording)
+    seen = 0
+    with (
+        Reader(settings.kafka.bootstrap, [topic], from_beginning=from_beginning) as reader,
+        terminal.Interruptions() as interruptions,
+    ):
+        for record in interruptions.each(until_quiet(reader.poll, timeout, time.monotonic)):
+            write(record)
+            seen += 1
+            if seen == maximum:
+                return
+    if interruptions.happened:
+        raise typer.Exit(terminal.INTERRUPTED)
+    if maximum is not None:
+        terminal.stderr().print(f"{seen} messages within the time, expected {maximum}", markup=False)
+        raise typer.Exit(1)
+
+
+def until_quiet(poll: Callable[[], list[Any]], timeout: float | None, clock: Callable[[], float]) -> Iterator[Any]:
+    """Records as they come, until none came for `timeout` seconds."""
+    quiet_since = clock()
+    while True:
+        records = poll()
+        yield from records
+        if records:
+            quiet_since = clock()
+        elif timeout is not None and clock() - quiet_since >= timeout:
+            return
+
+
+def _require_topic(name: str, existing: set[str]) -> None:
+    if name not in topics.BY_NAME:
+        known = "\n  ".join(f"{topic.name:36} {topic.about}" for topic in topics.ALL)
+        raise BadConfig(f"there is no topic {name!r}, expected one of\n  {known}")
+    if name not in existing:
+        raise BadConfig(f"topic {name} does not exist on the broker; create it with `stream-coupons topics apply`")
+
+
+def _writer(*, json: bool, recording: bool) -> Callable[[Any], None]:
+    if json and recording:
+        raise BadConfig("--json and --recording: expected one of them")
+    if json or recording:
+        line_of = recording_line if recording else json_line
+        return lambda record: typer.echo(line_of(record))
+    console = terminal.stdout()
+    return lambda record: _print(console, record)
+
+
+def _print(console: Console, record: Any) -> None:
+    line = pretty_line(record)
+    if console.is_terminal:
+        console.print(line, no_wrap=True, overflow="ellipsis")
+    else:
+        console.print(line, soft_wrap=True)
+
+
+def headers_of(record: Any) -> dict[str, str]:
+    """A record's headers as text."""
+    return {name: (value or b"").decode(errors="replace") for name, value in record.headers or ()}
+
+
+def json_line(record: Any) -> bytes:
+    """The message on one line; for what is no JSON, and for dead letters, an object that holds it as text."""
+    if record.topic != topics.DEAD_LETTERS.name and _fields(record.value) is not None:
+        return bytes(msgspec.json.format(record.value, indent=-1))
+    text = None if record.value is None else record.value.decode(errors="replace")
+    key = None if record.key is None else record.key.decode(errors="replace")
+    return msgspec.json.encode({**headers_of(record), "key": key, "text": text})
+
+
+def recording_line(record: Any) -> bytes:
+    """The message in the envelope that `publish` and `replay` read; text that is no JSON becomes a string."""
+    if _fields(record.value) is None:
+        message = msgspec.json.encode((record.value or b"").decode(errors="replace"))
+    else:
+        message = msgspec.json.format(record.value, indent=-1)
+    key = (record.key or b"").decode(errors="replace")
+    return msgspec.json.encode({"topic": record.topic, "key": key, "message": msgspec.Raw(message)})
+
+
+def pretty_line(record: Any) -> Text:
+    """Time, key and main fields, for a person."""
+    fields = _fields(record.value)
+    if record.topic == topics.DEAD_LETTERS.name:
+        return _prefixed(record, record.timestamp / 1000.0, _dead_letter(record))
+    if fields is None:
+        what = "removed" if record.value is None else f"not JSON: {record.value[:LONGEST_TEXT]!r}"
+        return _prefixed(record, record.timestamp / 1000.0, Text(what, style="dim"))
+    at = next((fields[name] for name in TIME_FIELDS if isinstance(fields.get(name), int | float)), None)
+    main = _issue(fields) if record.topic == topics.ISSUES.name else None
+    return _prefixed(record, record.timestamp / 1000.0 if at is None else at, main or _generic(fields, record))
+
+
+def _prefixed(record: Any, at: float, main: Text) -> Text:
+    try:
+        when = terminal.utc(at)
+    except (ValueError, OverflowError, OSError):
+        when = str(at)
+    key = "no key" if record.key is None else terminal.printable(record.key.decode(errors="replace"))
+    return Text.assemble((when, "dim"), "  ", (key, "bold cyan"), "  ", main)
+
+
+def _dead_letter(record: Any) -> Text:
+    headers = {name: terminal.printable(text) for name, text in headers_of(record).items()}
+    source = ":".join(headers.get(name, "?") for name in ("topic", "partition", "offset"))
+    reason = headers.get("reason", "no reason")
+    return Text.assemble((reason, "bold red"), f"  {source}  {headers.get('detail', '')}")
+
+
+def _issue(fields: Mapping[str, Any]) -> Text | None:
+    """A coupon-issue; None if it does not look like one."""
+    try:
+        chances = "  ".join(f"{head} {fields[f'p_{head}']:.1%}" for head in ("click", "redeem", "order"))
+        numbers = f"value {fields['value_minor']:.1f}  propensity {fields['propensity']:.4g}"
+        coupon = terminal.printable(f"{fields['coupon_id']}")
+        title = terminal.printable(f"{fields.get('title', '')}")
+        identity = terminal.printable(f"model {fields['model_version']}  issue {fields['issue_id']}")
+        return Text.assemble((coupon, "bold green"), f"  {title}  {chances}  {numbers}  ", (identity, "dim"))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _generic(fields: Mapping[str, Any], record: Any) -> Text:
+    key = (record.key or b"").decode(errors="replace")
+    shown = {
+        name: value
+        for name, value in fields.items()
+        if name not in TIME_FIELDS and name not in NOT_SHOWN and value != key
+    }
+    return Text(terminal.printable("  ".join(f"{name}={_short(value)}" for name, value in shown.items())))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{len(value)}]"
+    if isinstance(value, dict):
+        return "{" + " ".join(f"{name}={_short(inner)}" for name, inner in value.items()) + "}"
+    text = str(value)
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+def _fields(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        fields = msgspec.json.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None

@@ -1,0 +1,191 @@
+"""What verbs show and how they stop: consoles, progress bars, refused lines, Ctrl-C."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any, Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.recordings import Refusals, not_readable
+
+INTERRUPTED = 130
+
+T = TypeVar("T")
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    """Where everything else goes, so that results can be piped."""
+    return Console(stderr=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Text of strangers without the control characters that would command the terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def utc(at: float) -> str:
+    """A moment to read."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def byte_progress(what: str, total: int | None) -> Progress:
+    """A progress bar over the bytes of a file; nothing is drawn where there is no terminal."""
+    console = stderr()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    progress.add_task(what, total=total, note="")
+    return progress
+
+
+def fraction_progress(what: str, total: float) -> Progress:
+    """A progress bar over anything else."""
+    console = stderr()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    progress.add_task(what, total=total, note="")
+    return progress
+
+
+def report_refusals(refusals: Refusals, place: str = "line") -> None:
+    """Print the first refused lines and how many there were of each reason."""
+    if not refusals.count:
+        return
+    console = stderr()
+    for refusal in refusals.first:
+        console.print(
+            Text.assemble(
+                (f"{place} {refusal.line}", "bold"), ": ", (refusal.reason, "red"), "  ", printable(refusal.detail)
+            ),
+            soft_wrap=True,
+        )
+    if refusals.count > len(refusals.first):
+        console.print(f"... and {refusals.count - len(refusals.first)} more", markup=False)
+    counts = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.by_reason.items()))
+    console.print(Text.assemble(("refused: ", "bold red"), counts), soft_wrap=True)
+
+
+def summary_table(rows: Mapping[str, object]) -> Table:
+    """Names and values; a mapping among the values is written as a list."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) or "none" if isinstance(value, Mapping) else str(value)
+        table.add_row(Text(name, style="bold"), Text(text, overflow="fold"))
+    return table
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """A file to write results to, if one is asked for.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise not_readable(path, error) from None
+    with file:
+        yield file
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a regular file; None for a pipe."""
+    return path.stat().st_size if path.is_file() else None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read, or standard input for `-`.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise not_readable(path, error) from None
+    with file:
+        yield file
+
+
+class Interruptions:
+    """Makes Ctrl-C and SIGTERM end a loop between two items, never within the work on one.
+
+    Use it as a context manager around `for item in interruptions.each(items)`; a second Ctrl-C ends the program.
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+        self._waits = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+        is_second, self.happened = self.happened, True
+        if self._waits or is_second:
+            raise KeyboardInterrupt
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """The items until the end or an interruption, whichever comes first."""
+        iterator = iter(items)
+        while True:
+            try:
+                # While the next item is waited for, a signal has to cut the wait short.
+                self._waits = True
+                if self.happened:
+                    return
+                item = next(iterator)
+            except (StopIteration, KeyboardInterrupt):
+                return
+            finally:
+                self._waits = False
+            yield item

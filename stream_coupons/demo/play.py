@@ -1,0 +1,115 @@
+"""Play the simulated shoppers against a policy in this process: the baselines of the demonstration."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from stream_coupons import topics
+from stream_coupons.codec import Decoder
+from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.runtime.records import Output
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.oracle import OracleScorer
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+Policy = Literal["random", "learned", "oracle"]
+DAY_S = 86400.0
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Issues and what came of them, by the day of the issue."""
+
+    starts_at: float
+    issued_at: dict[str, float] = field(default_factory=dict)
+    clicked: set[str] = field(default_factory=set)
+    redeemed: set[str] = field(default_factory=set)
+
+    def add_issue(self, issue: CouponIssue) -> None:
+        """Count an issue once."""
+        self.issued_at.setdefault(issue.issue_id, issue.issued_at)
+
+    def add_feedback(self, event: FeedbackEvent) -> None:
+        """Count a click or a purchase once."""
+        if event.kind == "click":
+            self.clicked.add(event.issue_id)
+        elif event.kind == "purchase":
+            self.redeemed.add(event.issue_id)
+
+    def daily(self) -> list[tuple[int, int, int, int]]:
+        """(day, issues, clicked, redeemed) of every day with an issue, ascending."""
+        counts: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for issue_id, at in self.issued_at.items():
+            of_day = counts[int((at - self.starts_at) // DAY_S)]
+            of_day[0] += 1
+            of_day[1] += issue_id in self.clicked
+            of_day[2] += issue_id in self.redeemed
+        return [(day, *counts[day]) for day in sorted(counts)]  # type: ignore[misc]
+
+    def between(self, first: float, last: float) -> tuple[int, int, int]:
+        """(issues, clicked, redeemed) of the issues from the first to before the last time."""
+        ids = [issue_id for issue_id, at in self.issued_at.items() if first <= at < last]
+        return len(ids), sum(i in self.clicked for i in ids), sum(i in self.redeemed for i in ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """How a policy did on a world."""
+
+    policy: Policy
+    outcomes: Outcomes
+    incremental_margin_minor: float
+    discount_minor: int
+    margin_by_day: list[tuple[float, float]]
+    events: int
+
+
+def play_locally(
+    policy: Policy, world_settings: WorldSettings, settings: Settings, on_day: Callable[[int], None]
+) -> Played:
+    """Play a world to its end against a policy; the shoppers behave as they do under every other policy."""
+    world = World(world_settings)
+    rules = msgspec.structs.replace(settings.policy, strategy="random" if policy == "random" else "value")
+    if policy == "oracle":
+        rules = msgspec.structs.replace(rules, exploration_ratio=0.0)
+    issues: list[CouponIssue] = []
+    decode = Decoder(topics.ISSUES)
+
+    def take(output: Output) -> None:
+        if output.topic == topics.ISSUES.name:
+            issues.append(decode(output.value))
+
+    pipeline = LocalPipeline(
+        msgspec.structs.replace(settings, policy=rules),
+        world.catalogue(),
+        scorer=OracleScorer(world) if policy == "oracle" else None,
+        on_output=take,
+    )
+    outcomes = Outcomes(world.now)
+    margins: list[tuple[float, float]] = []
+    events = 0
+    next_tick = world.now
+    day = 0
+    while world.now < world.ends_at:
+        for topic, message in world.advance(min(max(world.next_at(), world.now + 60.0), world.ends_at)):
+            if isinstance(message, FeedbackEvent):
+                outcomes.add_feedback(message)
+            pipeline.send(topic, message)
+            events += 1
+        if world.now >= next_tick:
+            next_tick = world.now + 3600.0
+            pipeline.tick(world.now)
+        for issue in issues:
+            outcomes.add_issue(issue)
+            world.receive(issue)
+        issues.clear()
+        if (world.now - outcomes.starts_at) // DAY_S > day:
+            day = int((world.now - outcomes.starts_at) // DAY_S)
+            margins.append((float(day), world.statistics.incremental_margin_minor))
+            on_day(day)
+    stats = world.statistics
+    return Played(policy, outcomes, stats.incremental_margin_minor, stats.discount_minor, margins, events)

@@ -1,0 +1,228 @@
+"""A broker and some workers as child processes: start, watch, kill, stop."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream_coupons import admin, topics
+from stream_coupons.app import APP_ID
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Publisher
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.events import Coupon
+from stream_coupons.settings import Settings
+
+READY_WITHIN_S = 120.0
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class SystemFailed(StreamCouponsError):
+    """A worker ended or did not become ready."""
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """One worker, its metrics port and what its predecessors had counted."""
+
+    name: str
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+    counted: dict[Sample, float] = field(default_factory=dict)
+
+    def scrape(self) -> dict[Sample, float]:
+        """Its metrics now, by name and labels; what it last had when it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return {}
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+class LocalSystem:
+    """Workers on a broker that runs already; use it as a context manager.
+
+    Parameters
+    ----------
+    broker : BrokerProcess
+        A started broker.
+    settings : Settings
+        Of all workers; the broker's address is filled in.
+    folder : Path
+        For the settings file and the workers' logs.
+    """
+
+    def __init__(self, broker: BrokerProcess, settings: Settings, folder: Path, workers: int = 2) -> None:
+        kafka = msgspec.structs.replace(settings.kafka, bootstrap=broker.bootstrap)
+        self.settings = msgspec.structs.replace(settings, kafka=kafka)
+        self._folder = folder
+        self._count = workers
+        self.workers: list[WorkerProcess] = []
+        self._lost: defaultdict[Sample, float] = defaultdict(float)
+
+    @property
+    def bootstrap(self) -> str:
+        """Where the broker is."""
+        return self.settings.kafka.bootstrap
+
+    def publisher(self) -> Publisher:
+        """A publisher to this system."""
+        return Publisher(self.bootstrap, self.settings.kafka.partitions)
+
+    def prepare(self, coupons: Iterable[Coupon]) -> None:
+        """Create the topics and load the catalogue."""
+        with admin.admin_client(self.bootstrap) as client:
+            admin.apply(client, self.settings.kafka)
+        with self.publisher() as publisher:
+            for coupon in coupons:
+                publisher.send(topics.CATALOG, coupon)
+
+    def __enter__(self) -> Self:
+        for index in range(self._count):
+            self.workers.append(self._start(f"worker-{index + 1}"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            try:
+                worker.process.wait(15)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+    def _start(self, name: str) -> WorkerProcess:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        worker = msgspec.structs.replace(self.settings.worker, metrics_port=port)
+        config = self._folder / f"{name}.toml"
+        config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker)))
+        log = self._folder / f"{name}.log"
+        return WorkerProcess(name, port, log, _spawn(config, log))
+
+    def kill(self, index: int) -> None:
+        """SIGKILL a worker; what it had counted is kept."""
+        worker = self.workers[index]
+        worker.process.kill()
+        worker.process.wait()
+        for sample, value in worker.counted.items():
+            if sample[0].endswith(("_total", "_count", "_sum", "_bucket")):
+                self._lost[sample] += value
+
+    def restart(self, index: int) -> None:
+        """Start a worker in the place of one that was killed."""
+        self.workers[index] = self._start(self.workers[index].name)
+
+    def totals(self) -> dict[Sample, float]:
+        """Metrics summed over the workers, with what killed ones had counted."""
+        totals: defaultdict[Sample, float] = defaultdict(float, self._lost)
+        for worker in self.workers:
+            worker.counted = worker.scrape() or worker.counted
+            for sample, value in worker.counted.items():
+                totals[sample] += value
+        return dict(totals)
+
+    def wait_ready(self) -> None:
+        """Wait until every worker is ready.
+
+        Raises
+        ------
+        SystemFailed
+            With the end of the log of the worker that ended or was not ready in time.
+        """
+        deadline = time.monotonic() + READY_WITHIN_S
+        ready: Sample = ("stream_coupons_ready", ())
+        while True:
+            late = [worker for worker in self.workers if worker.scrape().get(ready) != 1.0]
+            if not late:
+                return
+            self.check()
+            if time.monotonic() > deadline:
+                raise SystemFailed(f"{late[0].name} is not ready after {READY_WITHIN_S:.0f} s\n{_tail(late[0].log)}")
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """Raise if a worker has ended.
+
+        Raises
+        ------
+        SystemFailed
+        """
+        for worker in self.workers:
+            code = worker.process.poll()
+            if code is not None:
+                raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
+
+    def lag(self) -> int:
+        """Records that were sent to the agents and are not committed yet."""
+        with admin.admin_client(self.bootstrap) as client:
+            return sum(admin.lag(client, APP_ID, self.settings.kafka).values())
+
+    def wait_idle(self, timeout_s: float) -> None:
+        """Wait until everything sent is committed.
+
+        Raises
+        ------
+        SystemFailed
+            If lag does not return to zero in time, or a worker ends.
+        """
+        deadline = time.monotonic() + timeout_s
+        with admin.admin_client(self.bootstrap) as client:
+            while any((lag := admin.lag(client, APP_ID, self.settings.kafka)).values()):
+                self.check()
+                if time.monotonic() > deadline:
+                    behind = {name: count for name, count in lag.items() if count}
+                    raise SystemFailed(f"lag did not return to zero within {timeout_s:.0f} s: {behind}")
+                time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port on the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _spawn(config: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "stream_coupons", "worker", "--config", str(config)]
+    output: IO[bytes] = log.open("ab")
+    with output:
+        return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1"})
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    text = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(text[-lines:])
+
+
+def _to_toml(settings: Settings) -> str:
+    """Settings as TOML: every value is a string, a number or a list of strings, which JSON writes alike."""
+    lines: list[str] = []
+    for section, values in msgspec.to_builtins(settings).items():
+        if not isinstance(values, dict):
+            lines.insert(0, f"{section} = {json.dumps(values)}")
+            continue
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,26 @@
+"""A scorer that knows the simulation's truth: how well any model could do there."""
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.simulation.shoppers import World
+
+
+class OracleScorer:
+    """Predicts the true probabilities of a world at its present moment."""
+
+    version = 0
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """The truth, shape (n, 3)."""
+        subject = rows.subject
+        if subject is None:
+            raise ValueError("rows without a subject: an oracle has to be told whom they are about")
+        coupons = [subject.coupons.coupons[position] for position in subject.positions.tolist()]
+        return self._world.truths(subject.user_id, coupons, subject.at)
+
+    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:  # noqa: ARG002
+        """Nothing: the truth has no weights."""
+        return []

@@ -1,0 +1,163 @@
+"""The system without a broker, one that can crash anywhere: logs in memory, agents over them, what was committed."""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from stream_coupons import topics
+from stream_coupons.agents.budgets import Budgets
+from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.users import Users
+from stream_coupons.codec import encode
+from stream_coupons.core.events import Tick
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.records import Output, Record
+
+MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
+    "users": Users,
+    "budgets": Budgets,
+    "neighbours": Neighbours,
+}
+
+
+def record(topic: topics.Topic, message: msgspec.Struct, offset: int = 0, partitions: int = 1) -> Record:
+    """A message as it is read: keyed and partitioned as it should be, just now."""
+    key = str(getattr(message, topic.key)).encode()
+    at = float(getattr(message, "occurred_at", None) or getattr(message, "at", 0.0))
+    return Record(topic.name, topics.partition_for(key, partitions), offset, int(at * 1000), key, encode(message))
+
+
+@dataclass
+class Owner:
+    """One agent's process: `table` and `committed` outlive it, `position` and `batches` do not."""
+
+    make: Callable[[], KeyedAgent[Any]]
+    partitions: int
+    table: dict[str, bytes] = field(default_factory=dict)
+    committed: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A new process: whatever was in memory is gone."""
+        self.step = self.make()
+        self.batches: Batches[Any] = Batches(
+            self.step, self.table.get, topics.TICKS.name, topics.partition_for, self.partitions
+        )
+        cells = {key.encode(): data for key, data in self.table.items()}
+        self.batches.recover(cells, set(range(self.partitions)))
+        self.position = dict(self.committed)
+
+    def committed_in(self, partition: int) -> dict[str, int]:
+        """Next offset by topic."""
+        return {topic: offset for (topic, home), offset in self.committed.items() if home == partition}
+
+
+class Shop:
+    """Logs by topic and partition, and the agents that read them.
+
+    Parameters
+    ----------
+    known : callable
+        What all agents know now.
+    partitions : int
+        Of every topic that agents read.
+    """
+
+    def __init__(self, known: Callable[[], Knowledge], partitions: int = 2, agents: Iterable[str] = MAKERS) -> None:
+        self.partitions = partitions
+        self.logs: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.everything: list[Record] = []
+        self.results: list[tuple[str, Result]] = []
+        self.owners = {
+            name: Owner(lambda make=MAKERS[name]: make(known, partitions), partitions)  # type: ignore[misc]
+            for name in agents
+        }
+        self.now = 0.0
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> Record:
+        """What a broker does."""
+        log = self.logs[topic, partition]
+        one = Record(topic, partition, len(log), int(self.now * 1000), key, value, tuple(headers))
+        log.append(one)
+        self.everything.append(one)
+        return one
+
+    def publish(self, topic: topics.Topic, message: Any) -> Record:
+        """A message of an upstream service."""
+        key = str(getattr(message, topic.key)).encode()
+        self.now = max(self.now, float(getattr(message, "occurred_at", 0.0)))
+        return self.append(topic.name, topics.partition_for(key, self.partitions), key, encode(message))
+
+    def tick(self, at: float) -> None:
+        """Let time pass in all partitions."""
+        self.now = max(self.now, at)
+        for partition in range(self.partitions):
+            self.append(topics.TICKS.name, partition, str(partition).encode(), encode(Tick(at=at)))
+
+    def send(self, outputs: Iterable[Output]) -> None:
+        """Append what an agent sent."""
+        for output in outputs:
+            self.append(output.topic, output.partition, output.key, output.value, output.headers)
+
+    def send_copies(self, records: Iterable[Record]) -> None:
+        """Append records a second time, as a sender does that does not know they were appended."""
+        for one in records:
+            self.append(one.topic, one.partition, one.key, one.value, one.headers)
+
+    def waiting(self, agent: str, partition: int, limit: int = 1_000_000) -> list[Record]:
+        """The next records of an agent in one partition, in order of their times."""
+        owner = self.owners[agent]
+        runs = [self.logs[topic, partition][owner.position.get((topic, partition), 0) :] for topic in owner.step.topics]
+        return list(heapq.merge(*runs, key=lambda one: one.timestamp_ms))[:limit]
+
+    def process(self, agent: str, partition: int, limit: int = 1_000_000, crash: float | None = None) -> bool:
+        """Take one batch through the loop; `crash` is how far the process comes before it dies.
+
+        From 0 to 1: saving states one by one; from 1 to 2: sending outputs one by one; 2: all sent, not committed.
+        """
+        owner = self.owners[agent]
+        records = self.waiting(agent, partition, limit)
+        if not records:
+            return False
+        result = owner.batches.apply(records, owner.committed_in)
+        states, outputs = list(result.states.items()), result.outputs
+        if crash is not None:
+            owner.table.update(states[: round(len(states) * min(crash, 1.0))])
+            self.send(outputs[: round(len(outputs) * max(crash - 1.0, 0.0))])
+            owner.start()
+            return True
+        owner.table.update(states)
+        self.send(outputs)
+        self.results.append((agent, result))
+        for one in records:
+            owner.position[one.topic, partition] = one.offset + 1
+            owner.committed[one.topic, partition] = one.offset + 1
+        return True
+
+    def settle(self) -> None:
+        """Process all that waits until nothing does."""
+        while any(self.process(agent, home) for agent in self.owners for home in range(self.partitions)):
+            pass
+
+    def read(self, records: Iterable[Record]) -> list[Any]:
+        """The messages in some records of ours."""
+        types = {topic.name: topic.message for topic in topics.with_message()}
+        return [msgspec.json.decode(one.value or b"", type=types[one.topic]) for one in records]
+
+    def messages(self, topic: topics.Topic) -> list[Any]:
+        """All messages of a topic in the order in which they were sent."""
+        return self.read(one for one in self.everything if one.topic == topic.name)
+
+    def state(self, agent: str, key: str) -> Any:
+        """A key's durable state; a new one when it has none."""
+        owner = self.owners[agent]
+        data = owner.table.get(key)
+        return owner.batches._codec.decode(data).state if data is not None else owner.step.state_type()

@@ -1,0 +1,50 @@
+"""The `broker` fixture: the same tests on the embedded broker and on Apache Kafka.
+
+Where Apache Kafka cannot run its tests are skipped with the reason, or fail if
+STREAM_COUPONS_REQUIRE_KAFKA=1, as continuous integration sets it.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from stream_coupons.broker import BrokerProcess, BrokerUnavailable, Engine, open_broker
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python 3.0.12 loads its message definitions in a way that Python 3.11 deprecates.
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="session", params=["embedded", "kafka"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def session_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    broker = open_broker(engine, tmp_path_factory.mktemp(f"broker-{engine}"))
+    try:
+        broker.start()
+    except BrokerUnavailable as reason:
+        if os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1":
+            raise
+        pytest.skip(str(reason))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def broker(session_broker: BrokerProcess) -> BrokerProcess:
+    """A running broker, shared by the whole session; a test may kill it."""
+    if not session_broker.is_running:
+        session_broker.start()
+    return session_broker
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name no other test uses, for topics and groups of a shared broker."""
+    return f"t-{uuid.uuid4().hex[:12]}"

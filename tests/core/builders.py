@@ -1,0 +1,138 @@
+"""Messages, coupons and knowledge, complete but for what a test cares about; a scorer that says what it is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stream_coupons.core.coupons import Catalogue, Floats
+from stream_coupons.core.events import (
+    BrowseEvent,
+    CartEvent,
+    Coupon,
+    FeedbackEvent,
+    Item,
+    ObservedIssue,
+    OrderEvent,
+    Reservation,
+    Settlement,
+)
+from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
+from stream_coupons.core.scoring import Knowledge, Scorer
+
+AT = 1_000_000_000.0
+HOUR_S = 3600.0
+DAY_S = 86400.0
+
+
+def coupon(coupon_id: str = "c1", **terms: Any) -> Coupon:
+    """A coupon of 1.00 off something of about 20.00, unless the terms say otherwise."""
+    base: dict[str, Any] = {"max_discount_minor": 100, "discount_minor": 100, "typical_price_minor": 2000}
+    return Coupon(coupon_id=coupon_id, **(base | terms))
+
+
+def item(item_id: str = "A", **about: Any) -> Item:
+    return Item(item_id=item_id, **about)
+
+
+def browse(
+    event_id: str = "b1", at: float = AT, what: Item | None = None, user: str = "u", **about: Any
+) -> BrowseEvent:
+    return BrowseEvent(event_id=event_id, user_id=user, occurred_at=at, item=what, **about)
+
+
+def cart(event_id: str = "k1", at: float = AT, what: Item | None = None, user: str = "u", **about: Any) -> CartEvent:
+    return CartEvent(event_id=event_id, user_id=user, occurred_at=at, item=what or item(), **about)
+
+
+def order(event_id: str = "o1", at: float = AT, *items: Item, user: str = "u", **about: Any) -> OrderEvent:
+    return OrderEvent(event_id=event_id, user_id=user, occurred_at=at, order_id=event_id, items=list(items), **about)
+
+
+def feedback(kind: str, issue_id: str, at: float = AT, event_id: str = "", **about: Any) -> FeedbackEvent:
+    known: dict[str, Any] = {"event_id": event_id or f"f-{kind}-{issue_id}-{at}", "user_id": "u", "occurred_at": at}
+    return FeedbackEvent(issue_id=issue_id, kind=kind, **(known | about))  # type: ignore[arg-type]
+
+
+def observed(issue_id: str = "x1", coupon_id: str = "c1", at: float = AT, **about: Any) -> ObservedIssue:
+    known: dict[str, Any] = {"event_id": f"e-{issue_id}", "user_id": "u", "expires_at": at + 7 * DAY_S}
+    return ObservedIssue(issue_id=issue_id, coupon_id=coupon_id, occurred_at=at, **(known | about))
+
+
+def rules(**policy: Any) -> Rules:
+    """Rules without chance, cooldown or caps that a test did not ask for."""
+    profile = policy.pop("profile", ProfileRules())
+    attribution = policy.pop("attribution", AttributionRules())
+    seed = policy.pop("seed", 0)
+    plain: dict[str, Any] = {
+        "holdout_ratio": 0.0,
+        "exploration_ratio": 0.0,
+        "cooldown_s": 0.0,
+        "max_issues_per_window": 1000,
+        "min_value_minor": -1e9,
+    }
+    return Rules(policy=PolicyRules(**(plain | policy)), profile=profile, attribution=attribution, seed=seed)
+
+
+@dataclass(frozen=True)
+class FixedScorer:
+    """Says the same of every candidate, or ranks them by one of their numbers."""
+
+    click: float = 0.2
+    redeem: float = 0.5
+    order: float = 0.1
+    by: str | None = None
+    version: int = 7
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        predicted = np.tile(np.array([self.click, self.redeem, self.order]), (len(rows), 1))
+        if self.by is not None:
+            predicted[:, 1] = self.redeem + 0.1 * rows.numeric[:, NUMERIC.index(self.by)]
+        return predicted
+
+    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
+        return [("content", float(rows.numeric[row, NUMERIC.index("content")]), 0.1 + head)]
+
+
+def knowledge(
+    *coupons: Coupon,
+    rules: Rules | None = None,
+    scorer: Scorer | None = None,
+    scorers: Mapping[str, Scorer] | None = None,
+) -> Knowledge:
+    return Knowledge(rules or RULES, Catalogue(coupons), scorers or {}, scorer or FixedScorer())
+
+
+RULES = rules()
+
+
+def granted(
+    proposal: Any, coupon_id: str | None = None, amount_minor: int = 100, at: float | None = None
+) -> Reservation:
+    """The budgets' yes to a proposal."""
+    return Reservation(
+        proposal_id=proposal.proposal_id,
+        user_id=proposal.user_id,
+        at=proposal.at if at is None else at,
+        granted=True,
+        coupon_id=coupon_id or proposal.coupon_id,
+        amount_minor=amount_minor,
+    )
+
+
+@dataclass
+class Books:
+    """What settlements say of one coupon, added up by hand."""
+
+    outcomes: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def take(self, messages: list[Any]) -> None:
+        for message in messages:
+            if isinstance(message, Settlement):
+                self.outcomes.append((message.outcome, message.held_minor, message.spent_minor))
+
+
+def of_type(messages: list[Any], kind: type) -> list[Any]:
+    return [message for message in messages if isinstance(message, kind)]

@@ -1,0 +1,317 @@
+"""What came of a coupon: each outcome is learnt once, only of coupons that were given, only when it is known."""
+
+import numpy as np
+import pytest
+
+from stream_coupons.core import attribution
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import Coupon, FeedbackEvent, Settlement, TrainingExample
+from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA, FeatureRows
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
+
+from .builders import AT, DAY_S, coupon, feedback, item, knowledge, of_type, order
+
+RULES = AttributionRules(early_feedback_s=DAY_S, max_open_controls=3)
+KNOWN = knowledge(coupon("c1", categories=["tea"]), coupon("c2"), coupon("capped", max_per_user=2))
+ROWS = FeatureRows(
+    np.round(np.linspace(0, 3, len(NUMERIC)), 4)[None, :],
+    np.arange(len(HASHED), dtype=np.uint32)[None, :] * (DIMENSIONS // len(HASHED)),
+)
+NUMBERS, PLACES = attribution.pack(ROWS, 0)
+
+
+def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed: bool = False) -> OpenIssue:
+    return OpenIssue(
+        issue_id=issue_id,
+        coupon_id=coupon_id,
+        domain="ecommerce",
+        at=at,
+        expires_at=at + 8 * DAY_S,
+        held_minor=0 if observed else 100,
+        numeric=NUMBERS,
+        hashed=PLACES,
+        predicted=(0.1, 0.2, 0.3),
+        propensity=0.9,
+        model_version=5,
+        observed=observed,
+    )
+
+
+def control(control_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
+    return OpenControl(control_id, coupon_id, "ecommerce", at, at + 7 * DAY_S, NUMBERS, PLACES, (0.1, 0.2, 0.3), 5)
+
+
+class Case:
+    """One shopper, and all that was said of them."""
+
+    def __init__(self) -> None:
+        self.shopper = Shopper()
+        self.examples: list[TrainingExample] = []
+        self.settlements: list[Settlement] = []
+        self.last = Effects()
+
+    def _take(self, effects: Effects) -> Effects:
+        self.examples += of_type(effects.messages, TrainingExample)
+        self.settlements += of_type(effects.messages, Settlement)
+        self.last = effects
+        return effects
+
+    def give(self, given: OpenIssue) -> None:
+        self._take(attribution.open_issue("u", self.shopper, given, KNOWN.catalogue))
+        self._take(attribution.join_early("u", self.shopper, given.issue_id, KNOWN.catalogue))
+
+    def withhold(self, withheld: OpenControl) -> None:
+        self._take(attribution.open_control("u", self.shopper, withheld, RULES))
+
+    def hear(self, event: FeedbackEvent, rules: AttributionRules = RULES) -> Effects:
+        return self._take(attribution.join("u", self.shopper, event, KNOWN.catalogue, rules))
+
+    def order(self, at: float, *items: str) -> None:
+        event = order("o", at, *(item(name, category="tea") for name in items))
+        self._take(attribution.observe_order("u", self.shopper, event, KNOWN.catalogue))
+
+    def wait(self, at: float) -> Effects:
+        return self._take(attribution.close_windows("u", self.shopper, at))
+
+    def learnt(self) -> list[tuple[str, str]]:
+        return [(example.head, example.stage) for example in self.examples]
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+AT_ONCE = [("click", "provisional"), ("redeem", "provisional")]
+
+
+def test_an_example_is_what_was_stored_when_the_decision_was_made(case: Case) -> None:
+    case.give(issue())
+    case.hear(feedback("click", "i1", AT + 60))
+    example = case.examples[-1]
+    assert example.numeric == ROWS.numeric[0].tolist()
+    assert example.hashed == ROWS.hashed[0].tolist()
+    assert (example.predicted, example.propensity, example.model_version) == (0.1, 0.9, 5)
+    assert (example.decided_at, example.at) == (AT, AT + 60)
+    assert (example.user_id, example.issue_id, example.coupon_id) == ("u", "i1", "c1")
+    assert example.feature_schema == SCHEMA
+    assert len({each.example_id for each in case.examples}) == len(case.examples)
+
+
+def test_a_decision_is_a_provisional_negative_until_something_comes(case: Case) -> None:
+    case.give(issue())
+    assert case.learnt() == AT_ONCE
+
+
+def test_a_click_counts_once(case: Case) -> None:
+    case.give(issue())
+    case.hear(feedback("click", "i1", AT + 1))
+    case.hear(feedback("click", "i1", AT + 2))
+    assert case.learnt() == [*AT_ONCE, ("click", "positive")]
+    assert case.last.facts == [("feedback", "repeated")]
+    assert case.shopper.history.clicked == 1
+
+
+def test_a_purchase_counts_once_and_books_what_was_given(case: Case) -> None:
+    case.give(issue())
+    case.hear(feedback("purchase", "i1", AT + 1, discount_minor=30))
+    case.hear(feedback("purchase", "i1", AT + 2, discount_minor=30))
+    assert case.learnt() == [*AT_ONCE, ("redeem", "positive")]
+    [booked] = case.settlements
+    assert (booked.outcome, booked.held_minor, booked.spent_minor) == ("redeemed", 100, 30)
+    assert (booked.proposal_id, booked.coupon_id) == ("i1", "c1")
+    history = case.shopper.history
+    assert (history.redeemed, history.by_coupon["c1"].redeemed, history.by_category["tea"].redeemed) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("told", "spent"), [(None, 100), (0, 0), (99, 99), (5000, 100)])
+def test_a_purchase_spends_what_it_says_but_never_more_than_is_held(case: Case, told: int | None, spent: int) -> None:
+    case.give(issue())
+    case.hear(feedback("purchase", "i1", discount_minor=told))
+    assert case.settlements[0].spent_minor == spent
+
+
+def test_nothing_is_given_back_of_a_redeemed_coupon(case: Case) -> None:
+    # There are no refunds: a coupon that was used stays used, its window closes without another word.
+    case.give(issue())
+    case.hear(feedback("purchase", "i1"))
+    case.wait(AT + 8 * DAY_S)
+    assert [settlement.outcome for settlement in case.settlements] == ["redeemed"]
+    assert ("redeem", "negative") not in case.learnt()
+
+
+def test_a_window_that_closes_confirms_the_negatives_and_gives_the_money_back(case: Case) -> None:
+    case.give(issue())
+    assert case.wait(AT + 8 * DAY_S - 1).messages == []
+    case.wait(AT + 8 * DAY_S)
+    assert case.learnt() == [*AT_ONCE, ("click", "negative"), ("redeem", "negative")]
+    [booked] = case.settlements
+    assert (booked.outcome, booked.held_minor, booked.spent_minor) == ("expired", 100, 0)
+    assert case.shopper.issues == {}
+    assert case.wait(AT + 9 * DAY_S).messages == []
+
+
+def test_who_clicked_and_did_not_buy_is_a_negative_of_the_purchase_only(case: Case) -> None:
+    case.give(issue())
+    case.hear(feedback("click", "i1"))
+    case.wait(AT + 8 * DAY_S)
+    assert case.learnt() == [*AT_ONCE, ("click", "positive"), ("redeem", "negative")]
+
+
+def test_who_bought_without_a_click_is_no_negative_of_the_click(case: Case) -> None:
+    case.give(issue())
+    case.hear(feedback("purchase", "i1"))
+    case.wait(AT + 8 * DAY_S)
+    assert case.learnt() == [*AT_ONCE, ("redeem", "positive")]
+
+
+def test_feedback_after_the_window_is_refused(case: Case) -> None:
+    case.give(issue())
+    case.wait(AT + 8 * DAY_S)
+    learnt = case.learnt()
+    effects = case.hear(feedback("purchase", "i1", AT + DAY_S))
+    assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.LATE, None)]
+    assert case.learnt() == learnt
+    assert len(case.settlements) == 1
+
+
+def test_early_feedback_waits_for_its_issue_and_then_counts(case: Case) -> None:
+    case.hear(feedback("click", "i1", AT + 10))
+    case.hear(feedback("purchase", "i1", AT + 20, discount_minor=40))
+    assert case.examples == []
+    assert len(case.shopper.early) == 2
+    case.give(issue())
+    assert case.learnt() == [*AT_ONCE, ("click", "positive"), ("redeem", "positive")]
+    assert case.settlements[0].spent_minor == 40
+    assert case.shopper.early == []
+
+
+def test_early_feedback_joins_its_own_issue_only(case: Case) -> None:
+    case.hear(feedback("click", "i1"))
+    case.hear(feedback("click", "i2"))
+    case.give(issue("i2"))
+    assert {example.issue_id for example in case.examples} == {"i2"}
+    assert [early.event.issue_id for early in case.shopper.early] == ["i1"]
+
+
+def test_forged_feedback_is_refused_when_time_has_passed_and_is_never_learnt(case: Case) -> None:
+    forged = feedback("purchase", "never-issued", AT)
+    case.hear(forged)
+    assert next_due(case.shopper) == AT + DAY_S
+    assert case.wait(AT + DAY_S - 1).refused == []
+    effects = case.wait(AT + DAY_S)
+    assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, forged)]
+    assert (case.examples, case.settlements, case.shopper.early) == ([], [], [])
+
+
+def test_forgers_cannot_fill_the_state(case: Case) -> None:
+    for n in range(MAX_EARLY):
+        assert case.hear(feedback("click", f"forged-{n}")).refused == []
+    effects = case.hear(feedback("click", "one-more"))
+    assert [refused.reason for refused in effects.refused] == [Rejection.UNKNOWN_ISSUE]
+    assert len(case.shopper.early) == MAX_EARLY
+
+
+def test_without_patience_unknown_feedback_is_refused_at_once(case: Case) -> None:
+    effects = case.hear(feedback("click", "i1"), AttributionRules(early_feedback_s=0.0))
+    assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, None)]
+
+
+def test_feedback_that_names_another_coupon_is_refused_itself(case: Case) -> None:
+    case.give(issue())
+    effects = case.hear(feedback("purchase", "i1", coupon_id="c2"))
+    assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.WRONG_COUPON, None)]
+    assert case.learnt() == AT_ONCE
+    assert case.settlements == []
+    case.hear(feedback("purchase", "i1", coupon_id="c1"))
+    assert case.learnt()[-1] == ("redeem", "positive")
+
+
+def test_early_feedback_that_names_another_coupon_is_refused_when_the_issue_comes(case: Case) -> None:
+    wrong = feedback("purchase", "i1", coupon_id="c2")
+    case.hear(wrong)
+    case.give(issue())
+    assert [(refused.reason, refused.message) for refused in case.last.refused] == [(Rejection.WRONG_COUPON, wrong)]
+    assert case.learnt() == AT_ONCE
+
+
+def test_an_impression_is_counted_and_teaches_nothing(case: Case) -> None:
+    case.give(issue())
+    effects = case.hear(feedback("impression", "i1"))
+    assert effects.facts == [("feedback", "impression")]
+    assert case.learnt() == AT_ONCE
+    assert case.shopper.issues["i1"].seen
+
+
+def test_observed_coupons_teach_and_settle_nothing(case: Case) -> None:
+    case.give(issue(observed=True))
+    case.give(issue("i2", observed=True))
+    case.hear(feedback("purchase", "i1"))
+    case.wait(AT + 8 * DAY_S)
+    assert case.settlements == []
+    assert [example.observed for example in case.examples] == [True] * len(case.examples)
+    assert ("redeem", "positive") in case.learnt()
+    assert ("redeem", "negative") in case.learnt()
+
+
+def test_history_counts_by_coupon_and_category_and_caps_only_what_is_capped_and_ours(case: Case) -> None:
+    for n, (coupon_id, observed) in enumerate([("c1", False), ("capped", False), ("capped", True), ("gone", False)]):
+        case.give(issue(f"i{n}", coupon_id, AT + n, observed))
+    history = case.shopper.history
+    assert (history.issued, history.last_issued_at) == (4, AT + 3)
+    assert {name: tally.issued for name, tally in history.by_coupon.items()} == {"c1": 1, "capped": 2, "gone": 1}
+    assert {name: tally.issued for name, tally in history.by_category.items()} == {"tea": 1}
+    assert history.capped == {"capped": 1}
+
+
+def test_an_order_in_scope_without_the_coupon_is_a_positive_of_the_control(case: Case) -> None:
+    case.withhold(control())
+    case.order(AT + DAY_S, "A")
+    case.order(AT + 2 * DAY_S, "A")
+    case.wait(AT + 8 * DAY_S)
+    assert case.learnt() == [("order", "provisional"), ("order", "positive")]
+    assert case.examples[-1].predicted == 0.3
+    assert case.examples[-1].propensity is None
+
+
+@pytest.mark.parametrize(("at", "items"), [(AT - 1, "A"), (AT + 7 * DAY_S + 1, "A"), (AT + 1, "")])
+def test_an_order_outside_the_window_or_scope_says_nothing(case: Case, at: float, items: str) -> None:
+    case.withhold(control())
+    case.order(at, *items)
+    case.wait(AT + 7 * DAY_S)
+    assert case.learnt() == [("order", "provisional"), ("order", "negative")]
+
+
+def test_the_oldest_control_makes_room_unlearnt(case: Case) -> None:
+    for n in range(5):
+        case.withhold(control(f"i{n}", at=AT + n))
+    assert list(case.shopper.controls) == ["i2", "i3", "i4"]
+    case.wait(AT + 9 * DAY_S)
+    assert [example.issue_id for example in case.examples if example.stage == "negative"] == ["i2", "i3", "i4"]
+
+
+def test_closed_issues_are_remembered_within_bounds(case: Case) -> None:
+    for n in range(MAX_CLOSED + 5):
+        case.give(issue(f"i{n}"))
+    case.wait(AT + 8 * DAY_S)
+    assert len(case.shopper.closed) == MAX_CLOSED
+
+
+def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
+    assert next_due(case.shopper) is None
+    case.give(issue(at=AT + 5))
+    assert next_due(case.shopper) == AT + 5 + 8 * DAY_S
+    case.withhold(control())
+    assert next_due(case.shopper) == AT + 7 * DAY_S
+    case.hear(feedback("click", "unknown", AT))
+    assert next_due(case.shopper) == AT + DAY_S
+
+
+@pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])
+def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
+    shopper, catalogue = Shopper(), knowledge(withdrawn).catalogue
+    attribution.open_issue("u", shopper, issue(), KNOWN.catalogue)
+    effects = attribution.join("u", shopper, feedback("purchase", "i1"), catalogue, RULES)
+    assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["redeemed"]

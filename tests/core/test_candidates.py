@@ -1,0 +1,105 @@
+"""Who may get what: the arrays and the reasons agree, and every reason is found."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.candidates import eligible, objection, shortlist
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.events import Coupon
+from stream_coupons.core.features import look
+from stream_coupons.core.profile import fold
+from stream_coupons.core.reasons import Ineligible
+from stream_coupons.core.rules import PolicyRules, ProfileRules
+from stream_coupons.core.shopper import History, Shopper
+
+from .builders import AT, DAY_S, browse, coupon, item, order
+
+RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
+
+
+def shopper_who(ordered: dict[str, float] | None = None, capped: dict[str, int] | None = None) -> Shopper:
+    shopper = Shopper(history=History(capped=capped or {}))
+    shopper.profile.ordered_at = ordered or {}
+    return shopper
+
+
+def why_not(shopper: Shopper, one: Coupon, at: float = AT) -> Ineligible | None:
+    return objection(shopper, CouponSet([one], 1000.0), 0, at, RULES)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (coupon(), None),
+        (coupon(valid_from=AT), None),
+        (coupon(valid_from=AT + 1), Ineligible.NOT_YET_VALID),
+        (coupon(valid_until=AT + 1), None),
+        (coupon(valid_until=AT), Ineligible.EXPIRED),
+        (coupon(max_per_user=3), None),
+        (coupon(max_per_user=2), Ineligible.SHOPPER_CAP),
+        (coupon(max_per_user=0), Ineligible.SHOPPER_CAP),
+        (coupon(items=["new"]), Ineligible.ALREADY_ORDERED),
+        (coupon(items=["new", "other"]), None),
+        (coupon(items=["old"]), None),
+        (coupon(items=["never"]), None),
+    ],
+)
+def test_every_reason_is_found_and_no_other(one: Coupon, expected: Ineligible | None) -> None:
+    shopper = shopper_who({"new": AT - DAY_S, "old": AT - 7 * DAY_S}, {"c1": 2})
+    assert why_not(shopper, one) == expected
+
+
+def test_what_was_never_ordered_was_not_ordered_a_moment_ago_even_near_the_epoch() -> None:
+    assert why_not(shopper_who(), coupon(items=["A"]), at=1000.0) is None
+
+
+coupons = st.builds(
+    coupon,
+    coupon_id=st.uuids().map(str),
+    valid_from=st.sampled_from([0.0, AT - 5, AT + 5]),
+    valid_until=st.sampled_from([AT - 5, AT + 5, AT + 99]),
+    max_per_user=st.sampled_from([None, 0, 1, 2]),
+    items=st.lists(st.sampled_from("ABC"), max_size=2),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(coupons, min_size=1, max_size=10),
+    st.dictionaries(st.sampled_from("ABC"), st.floats(AT - 14 * DAY_S, AT)),
+    st.integers(0, 2),
+)
+def test_the_eligible_are_those_nobody_objects_to(
+    each: list[Coupon], ordered: dict[str, float], given_before: int
+) -> None:
+    compiled = CouponSet(each, 1000.0)
+    shopper = shopper_who(ordered, {one.coupon_id: given_before for one in each})
+    expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES) is None]
+    assert eligible(shopper, compiled, AT, RULES).tolist() == expected
+
+
+def test_the_shortlist_keeps_the_most_promising() -> None:
+    shopper = Shopper()
+    for name, times in (("A", 3), ("B", 1), ("C", 2)):
+        for n in range(times):
+            fold(shopper.profile, browse(f"{name}{n}", what=item(name)), ProfileRules())
+    compiled = CouponSet([coupon(f"c{name}", items=[name]) for name in "ABCD"], 1000.0)
+    moment = look(shopper, compiled, AT, {}, ProfileRules())
+    everything = np.arange(4)
+    assert shortlist(everything, moment, 2).tolist() == [0, 2]
+    assert shortlist(everything, moment, 3).tolist() == [0, 1, 2]
+    assert shortlist(everything, moment, 4).tolist() == [0, 1, 2, 3]
+    assert shortlist(np.array([1, 3]), moment, 1).tolist() == [1]
+
+
+def test_neighbours_promise_too() -> None:
+    shopper = Shopper()
+    compiled = CouponSet([coupon(f"c{name}", items=[name]) for name in "AB"], 1000.0)
+    fold(shopper.profile, order("o", AT, item("A")), ProfileRules())
+    neighbour = Shopper()
+    fold(neighbour.profile, order("o", AT, item("B")), ProfileRules())
+    shopper.neighbourhood.interests = dict.fromkeys(neighbour.profile.interests, 1e6)
+    moment = look(shopper, compiled, AT, {}, ProfileRules())
+    assert shortlist(np.arange(2), moment, 1).tolist() == [1]

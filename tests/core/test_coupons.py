@@ -1,0 +1,84 @@
+"""The compiled catalogue says what the coupons say."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.coupons import BRAND_WEIGHT, Catalogue, CouponSet, discount_of, is_in_scope, price_of
+from stream_coupons.core.events import Coupon
+from stream_coupons.core.similarity import feature_index
+
+from .builders import coupon, item
+
+names = st.lists(st.sampled_from("ABCDEF"), max_size=4, unique=True)
+coupon_lists = st.lists(
+    st.builds(coupon, coupon_id=st.uuids().map(str), categories=names, brands=names, items=names),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    coupon_lists,
+    st.dictionaries(
+        st.sampled_from([f"{k}:{n}" for k in ("item", "brand", "category") for n in "ABCDEF"]), st.floats(-5, 5)
+    ),
+)
+def test_content_scores_are_the_inner_products_of_the_formula(coupons: list[Coupon], taste: dict[str, float]) -> None:
+    compiled = CouponSet(coupons, 1000.0)
+    scores = compiled.content_scores(compiled.dense({feature_index(name): w for name, w in taste.items()}, 1.0))
+    for score, each in zip(scores, compiled.coupons, strict=True):
+        expected = sum(taste.get(f"category:{name}", 0.0) for name in each.categories)
+        expected += sum(taste.get(f"item:{name}", 0.0) for name in each.items)
+        expected += BRAND_WEIGHT * sum(taste.get(f"brand:{name}", 0.0) for name in each.brands)
+        assert score == pytest.approx(expected, abs=1e-9)
+
+
+def test_coupons_are_in_order_of_their_ids_whatever_order_they_come_in() -> None:
+    compiled = CouponSet([coupon("b"), coupon("a"), coupon("c")], 1000.0)
+    assert [each.coupon_id for each in compiled.coupons] == ["a", "b", "c"]
+    assert [compiled.position[name] for name in "abc"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({"discount_minor": 80}, 80.0),
+        ({"discount_minor": 800}, 100.0),
+        ({"discount_minor": None, "discount_percent": 2.0}, 40.0),
+        ({"discount_minor": None, "discount_percent": 50.0}, 100.0),
+        ({"discount_minor": None}, 100.0),
+        ({"discount_minor": None, "discount_percent": 2.0, "typical_price_minor": None}, 20.0),
+    ],
+)
+def test_a_discount_is_never_above_the_maximum(terms: dict[str, object], expected: float) -> None:
+    assert discount_of(coupon(**terms), 1000.0) == expected
+
+
+def test_an_unknown_price_has_a_stated_stand_in() -> None:
+    assert price_of(coupon(typical_price_minor=None), 1234.0) == 1234.0
+
+
+def test_what_a_coupon_does_not_name_it_does_not_limit() -> None:
+    tea = item("A", category="tea", brand="x")
+    assert is_in_scope(coupon(), item("Z"))
+    assert is_in_scope(coupon(items=["A"], categories=["tea"], brands=["x"]), tea)
+    assert not is_in_scope(coupon(items=["A"], brands=["y"]), tea)
+    assert not is_in_scope(coupon(categories=["tea"]), item("A"))
+
+
+def test_a_domain_sees_its_own_coupons_only() -> None:
+    catalogue = Catalogue([coupon("a", domain="travel"), coupon("b"), coupon("c", domain="travel")])
+    travel = catalogue.of_domain("travel")
+    assert travel is not None
+    assert [each.coupon_id for each in travel.coupons] == ["a", "c"]
+    assert catalogue.of_domain("finance") is None
+    assert set(catalogue.by_id) == set("abc")
+
+
+def test_an_empty_vector_scores_nothing() -> None:
+    compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
+    assert not compiled.content_scores(compiled.dense({}, 1.0)).any()
+    assert not np.isnan(compiled.static_numeric).any()

@@ -1,0 +1,222 @@
+"""Neighbours by cosine: the golden case, brute force, moving, eviction, and what the view forgets."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.events import NeighbourUpdate, UserVector
+from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
+from stream_coupons.core.rules import NeighbourhoodRules
+from stream_coupons.core.similarity import SparseVector, cosine, feature_index
+
+from .builders import AT, coupon
+
+EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
+
+
+def member(vector: SparseVector, at: float = AT) -> Member:
+    return Member(at, list(vector), list(vector.values()))
+
+
+def items(names: str) -> SparseVector:
+    return {feature_index(f"item:{name}"): 1.0 for name in names}
+
+
+def cell_of(vectors: dict[str, SparseVector], rules: NeighbourhoodRules = EVERYBODY) -> Cell:
+    cell = Cell(rules)
+    for user, vector in vectors.items():
+        cell.put(user, member(vector))
+    return cell
+
+
+def similarities(cell: Cell, user: str) -> dict[str, float]:
+    return {neighbour.user_id: neighbour.similarity for neighbour in cell.nearest(user)[0]}
+
+
+def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() -> None:
+    cell = cell_of({"u1": items("ABC"), "u2": items("BCD"), "u3": items("CDA")})
+    neighbours, sums = cell.nearest("u1")
+    assert {neighbour.user_id: neighbour.similarity for neighbour in neighbours} == pytest.approx(
+        {"u2": 2 / 3, "u3": 2 / 3}
+    )
+    compiled = CouponSet([coupon(name, items=[name]) for name in "ABCD"], 1000.0)
+    scores = dict(zip("ABCD", compiled.content_scores(compiled.dense(sums, 1.0)), strict=True))
+    assert scores["D"] == pytest.approx(4 / 3)
+    assert scores == pytest.approx({"A": 2 / 3, "B": 2 / 3, "C": 4 / 3, "D": 4 / 3})
+
+
+sparse = st.dictionaries(st.integers(1, 12), st.floats(-10, 10).filter(lambda w: abs(w) > 1e-3), min_size=1, max_size=6)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from("abcdefgh"), sparse, min_size=1))
+def test_the_nearest_are_those_of_brute_force(vectors: dict[str, SparseVector]) -> None:
+    cell = cell_of(vectors)
+    for user, own in vectors.items():
+        neighbours, sums = cell.nearest(user)
+        exact = {other: cosine(own, vector) for other, vector in vectors.items() if other != user}
+        found = {neighbour.user_id: neighbour.similarity for neighbour in neighbours}
+        assert found == pytest.approx({other: found_ for other, found_ in exact.items() if other in found}, abs=1e-9)
+        assert all(exact[other] <= 1e-9 for other in exact.keys() - found.keys())
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        for index in range(1, 13):
+            expected = sum(sim * vectors[other].get(index, 0.0) for other, sim in found.items())
+            assert sums.get(index, 0.0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_so_many_and_only_the_nearest() -> None:
+    vectors = {"me": {1: 1.0}} | {f"u{n}": {1: 1.0, 2: n / 10} for n in range(1, 10)}
+    cell = cell_of(vectors, NeighbourhoodRules(neighbours=3, min_similarity=0.0))
+    assert [neighbour.user_id for neighbour in cell.nearest("me")[0]] == ["u1", "u2", "u3"]
+    cell = cell_of(vectors, NeighbourhoodRules(neighbours=100, min_similarity=0.9))
+    assert [neighbour.user_id for neighbour in cell.nearest("me")[0]] == ["u1", "u2", "u3", "u4"]
+
+
+def test_the_sum_is_cut_to_its_largest_terms() -> None:
+    vectors = {"me": {1: 1.0}, "other": {1: 1.0, **{n: n / 100 for n in range(2, 60)}}}
+    cell = cell_of(vectors, NeighbourhoodRules(max_vector=4, min_similarity=0.0))
+    assert len(cell.nearest("me")[1]) <= 4
+
+
+def test_a_new_vector_replaces_the_old_one() -> None:
+    cell = cell_of({"a": {1: 1.0}, "b": {1: 1.0}})
+    cell.put("b", member({2: 1.0}))
+    assert similarities(cell, "a") == {}
+    assert len(cell) == 2
+
+
+def test_who_moves_away_is_no_neighbour_and_the_row_is_used_again() -> None:
+    cell = cell_of({"a": {1: 1.0}, "b": {1: 1.0}})
+    cell.put("b", Member())
+    assert similarities(cell, "a") == {}
+    assert len(cell) == 1
+    cell.put("c", member({1: 1.0, 3: 1.0}))
+    assert similarities(cell, "a") == pytest.approx({"c": 2**-0.5})
+    cell.put("nobody", Member())
+    assert len(cell) == 2
+
+
+def test_a_full_cell_gives_up_its_stalest_member() -> None:
+    cell = Cell(NeighbourhoodRules(max_members=3))
+    for user, at in (("b", 2.0), ("a", 1.0), ("c", 3.0), ("d", 4.0)):
+        cell.put(user, member({1: 1.0}, at))
+    assert len(cell) == 3
+    assert set(similarities(cell, "d")) == {"b", "c"}
+
+
+def test_whoever_comes_first_a_full_cell_holds_the_freshest() -> None:
+    # After a crash members are placed in the order of the table, not in that of their vectors.
+    for seed in range(20):
+        users = [(user, float(n)) for n, user in enumerate("abcdef")]
+        random.Random(seed).shuffle(users)
+        cell = Cell(NeighbourhoodRules(max_members=3))
+        for user, at in users:
+            cell.put(user, member({1: 1.0}, at))
+        assert set(similarities(cell, "f")) == {"d", "e"}
+
+
+def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
+    # Enough comings and goings that rows grow, are used again, and columns are renumbered.
+    rng = random.Random(3)
+    rules = NeighbourhoodRules(neighbours=100, min_similarity=0.0, max_vector=4)
+    cell, vectors = Cell(rules), {}
+    for step in range(3000):
+        user = f"u{rng.randrange(40)}"
+        if rng.random() < 0.4:
+            vectors.pop(user, None)
+            cell.put(user, Member())
+        else:
+            vectors[user] = {rng.randrange(step, step + 60): rng.random() + 0.1 for _ in range(3)}
+            cell.put(user, member(vectors[user], float(step)))
+    assert len(cell) == len(vectors) > 10
+    for user, own in vectors.items():
+        exact = {other: cosine(own, vector) for other, vector in vectors.items() if other != user}
+        assert similarities(cell, user) == pytest.approx(
+            {other: similarity for other, similarity in exact.items() if similarity > 0}, abs=1e-9
+        )
+
+
+def test_features_nobody_has_any_more_are_forgotten() -> None:
+    rules = NeighbourhoodRules(max_vector=4)
+    cell = Cell(rules)
+    cell.put("still", member({0: 1.0}))
+    for n in range(0, 40_000, 4):
+        cell.put("changing", member({n + 1: 1.0, n + 2: 1.0, n + 3: 1.0, 0: 1.0}))
+    assert similarities(cell, "still") == pytest.approx({"changing": 0.5})
+    assert len(cell._indices) < 2000
+
+
+def vector_message(user: str, vector: SparseVector, at: float = AT, cell: str = "shop/0") -> UserVector:
+    return UserVector(user_id=user, cell=cell, at=at, indices=list(vector), weights=list(vector.values()))
+
+
+class Town:
+    """States and view of some cells, as the neighbours agent keeps them."""
+
+    def __init__(self) -> None:
+        self.cells = Cells(EVERYBODY)
+        self.members: dict[str, Member] = {}
+
+    def take(self, message: UserVector) -> list[NeighbourUpdate]:
+        state = self.members.setdefault(cell_key(message.cell, message.user_id), Member())
+        return update(state, message, self.cells).messages  # type: ignore[return-value]
+
+
+def test_the_owner_hears_who_is_near() -> None:
+    town = Town()
+    assert town.take(vector_message("a", {1: 1.0}))[0].neighbours == []
+    told = town.take(vector_message("b", {1: 1.0, 2: 1.0}, AT + 1))[0]
+    assert (told.user_id, told.cell, told.at) == ("b", "shop/0", AT + 1)
+    assert [neighbour.user_id for neighbour in told.neighbours] == ["a"]
+    assert dict(zip(told.indices, told.weights, strict=True)) == pytest.approx({1: 2**-0.5})
+
+
+@pytest.mark.parametrize("cell", ["shop/0", "12:shop/0", "a\x1fb/0", ":", "1"])
+@pytest.mark.parametrize("user", ["u", "12:u", "a\x1fb", ":"])
+def test_a_state_key_tells_cell_and_shopper_apart_whatever_their_names(cell: str, user: str) -> None:
+    assert split_cell_key(cell_key(cell, user)) == (cell, user)
+    town = Town()
+    assert town.take(vector_message(user, {1: 1.0}, cell=cell))[0].cell == cell
+
+
+def test_cells_do_not_see_each_other() -> None:
+    town = Town()
+    town.take(vector_message("a", {1: 1.0}, cell="shop/0"))
+    assert town.take(vector_message("b", {1: 1.0}, cell="shop/1"))[0].neighbours == []
+
+
+def test_older_news_is_ignored() -> None:
+    town = Town()
+    town.take(vector_message("a", {1: 1.0}, AT))
+    assert town.take(vector_message("a", {2: 1.0}, AT - 1)) == []
+    assert town.take(vector_message("b", {1: 1.0}, AT))[0].neighbours[0].user_id == "a"
+
+
+def test_moving_away_leaves_nothing_behind_and_nobody_is_told() -> None:
+    town = Town()
+    town.take(vector_message("a", {1: 1.0}, AT))
+    assert town.take(vector_message("a", {}, AT + 1)) == []
+    assert town.take(vector_message("b", {1: 1.0}, AT + 1))[0].neighbours == []
+    assert town.take(vector_message("a", {1: 1.0}, AT)) == []
+
+
+def test_a_view_made_of_the_states_is_the_view_that_grew() -> None:
+    rng = random.Random(9)
+    town = Town()
+    for n in range(200):
+        vector = {rng.randrange(30): rng.random() + 0.1 for _ in range(rng.randrange(5))}
+        town.take(vector_message(f"u{rng.randrange(20)}", vector, AT + n))
+    recovered = Cells(EVERYBODY)
+    for key, state in town.members.items():
+        recovered.put(key, state)
+    living = [split_cell_key(key)[1] for key, state in town.members.items() if state.indices]
+    assert len(living) > 10
+    for user in living:
+        assert similarities(recovered.cell("shop/0"), user) == pytest.approx(
+            similarities(town.cells.cell("shop/0"), user), abs=1e-12
+        )
+        assert np.isfinite(list(similarities(recovered.cell("shop/0"), user).values())).all()

@@ -1,0 +1,418 @@
+"""Propose and confirm: one issue per trigger, whatever comes twice, late or in another order."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream_coupons.core.attribution import unpack
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import (
+    CouponIssue,
+    Proposal,
+    Reservation,
+    Settlement,
+    TrainingExample,
+    UserVector,
+)
+from stream_coupons.core.features import extract, look
+from stream_coupons.core.observation import pass_time
+from stream_coupons.core.pipeline import confirm, issue_id, propose
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Rules
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.shopper import MAX_CLOSED, Shopper
+
+from .builders import (
+    AT,
+    DAY_S,
+    HOUR_S,
+    FixedScorer,
+    browse,
+    cart,
+    coupon,
+    granted,
+    item,
+    knowledge,
+    of_type,
+    order,
+    rules,
+)
+
+KNOWN = knowledge(coupon("c1", title="Tea", discount_percent=5.0), coupon("c2"), coupon("c3"))
+
+
+class Case:
+    """One shopper and what their steps said."""
+
+    def __init__(self, known: Knowledge = KNOWN, user: str = "u") -> None:
+        self.known = known
+        self.user = user
+        self.shopper = Shopper()
+        self.said: list[Any] = []
+
+    def _take(self, effects: Effects) -> Effects:
+        self.said += effects.messages
+        return effects
+
+    def see(self, event: Any) -> Effects:
+        return self._take(propose(self.user, self.shopper, event, self.known))
+
+    def hear(self, reservation: Reservation) -> Effects:
+        return self._take(confirm(self.user, self.shopper, reservation, self.known))
+
+    def wait(self, at: float) -> Effects:
+        return self._take(pass_time(self.user, self.shopper, at))
+
+    def proposal(self) -> Proposal:
+        """The last proposal made."""
+        return of_type(self.said, Proposal)[-1]
+
+    def issues(self) -> list[CouponIssue]:
+        return of_type(self.said, CouponIssue)
+
+    def outcomes(self) -> list[str]:
+        return [settlement.outcome for settlement in of_type(self.said, Settlement)]
+
+
+def decision(effects: Effects) -> list[str]:
+    return [kind for noun, kind in effects.facts if noun == "decision"]
+
+
+def frozen(shopper: Shopper) -> bytes:
+    return msgspec.msgpack.encode(shopper)
+
+
+def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked() -> None:
+    case = Case()
+    assert decision(case.see(browse("t1", what=item("A")))) == ["proposed"]
+    proposal = case.proposal()
+    assert (proposal.user_id, proposal.at, proposal.expires_at, proposal.rank) == ("u", AT, AT + HOUR_S, 0)
+    assert [each.amount_minor for each in proposal.alternatives] == [100, 100, 100]
+    case.hear(granted(proposal, at=AT + 5))
+    [issue] = case.issues()
+    assert (issue.issue_id, issue.trigger_id) == (proposal.proposal_id, "t1")
+    assert issue.issue_id == issue_id("u", "t1")
+    assert (issue.coupon_id, issue.title, issue.discount_percent) == ("c1", "Tea", 5.0)
+    assert (issue.issued_at, issue.expires_at) == (AT, AT + 7 * DAY_S)
+    assert (issue.p_click, issue.p_redeem, issue.p_order, issue.model_version) == (0.2, 0.5, 0.1, 7)
+    assert issue.value_minor == pytest.approx((0.5 - 0.1) * 0.3 * 2000 - 0.5 * 100 - 2.0)
+    assert issue.propensity == 1.0
+    assert [reason.feature for reason in issue.reasons] == ["content"]
+    assert case.outcomes() == ["confirmed"]
+    assert of_type(case.said, Settlement)[0].held_minor == 100
+    assert {example.issue_id for example in of_type(case.said, TrainingExample)} == {issue.issue_id}
+
+
+def test_the_best_coupon_goes_first_and_the_ranking_is_by_value() -> None:
+    known = knowledge(
+        coupon("a", items=["A"]), coupon("b", items=["B"]), coupon("c", items=["C"]), scorer=FixedScorer(by="item")
+    )
+    case = Case(known)
+    case.see(cart("k", what=item("B")))
+    assert case.proposal().coupon_id == "b"
+    other = Case(known)
+    other.see(cart("k", what=item("C")))
+    assert other.proposal().coupon_id == "c"
+
+
+def test_so_many_alternatives_ride_along() -> None:
+    case = Case(knowledge(*(coupon(f"c{n}") for n in range(9)), rules=rules(alternatives=2)))
+    case.see(browse())
+    assert len(case.proposal().alternatives) == 2
+
+
+def test_a_duplicate_event_changes_nothing_and_proposes_nothing() -> None:
+    case = Case()
+    case.see(browse("t1", what=item("A")))
+    before, said = frozen(case.shopper), len(case.said)
+    assert case.see(browse("t1", what=item("A"))).facts == [("duplicate", "browse")]
+    assert (frozen(case.shopper), len(case.said)) == (before, said)
+
+
+def test_a_duplicate_event_after_its_issue_is_no_second_trigger() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    case.hear(granted(case.proposal()))
+    case.see(browse("t1"))
+    assert len(of_type(case.said, Proposal)) == len(case.issues()) == 1
+
+
+def test_what_is_confirmed_twice_is_issued_once() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    reservation = granted(case.proposal())
+    case.hear(reservation)
+    before = frozen(case.shopper)
+    assert case.hear(reservation).facts == [("duplicate", "reservation")]
+    assert frozen(case.shopper) == before
+    assert len(case.issues()) == 1
+    assert case.outcomes() == ["confirmed"]
+
+
+def test_what_is_confirmed_again_after_its_window_is_issued_once() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    reservation = granted(case.proposal())
+    case.hear(reservation)
+    case.wait(AT + 30 * DAY_S)
+    assert case.hear(reservation).facts == [("duplicate", "reservation")]
+    assert len(case.issues()) == 1
+    assert case.outcomes() == ["confirmed", "expired"]
+
+
+def test_a_reservation_that_comes_too_late_is_given_back_once() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    reservation = granted(case.proposal())
+    assert decision(case.wait(AT + HOUR_S)) == [NoCoupon.TIMED_OUT]
+    assert decision(case.hear(reservation)) == [NoCoupon.TIMED_OUT]
+    assert case.issues() == []
+    assert case.outcomes() == ["released"]
+    # The budgets may crash between sending and committing: a second copy of the answer is on its way.
+    assert case.hear(reservation).facts == [("duplicate", "reservation")]
+    assert case.outcomes() == ["released"]
+
+
+def test_a_reservation_nobody_asked_for_is_given_back() -> None:
+    case, other = Case(), Case(user="v")
+    other.see(browse("t1", user="v"))
+    case.hear(granted(other.proposal()))
+    assert case.outcomes() == ["released"]
+
+
+def test_a_reservation_of_a_coupon_that_was_no_alternative_is_given_back() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    case.hear(granted(case.proposal(), coupon_id="c9"))
+    assert (case.issues(), case.outcomes()) == ([], ["released"])
+
+
+def test_a_refused_proposal_makes_room_for_the_next() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    refused = msgspec.structs.replace(granted(case.proposal()), granted=False, amount_minor=0)
+    assert decision(case.see(browse("t2"))) == [NoCoupon.PENDING]
+    assert decision(case.hear(refused)) == [NoCoupon.SOLD_OUT]
+    assert case.outcomes() == []
+    assert decision(case.see(browse("t3"))) == ["proposed"]
+
+
+def test_the_alternative_that_was_granted_is_the_one_issued() -> None:
+    case = Case(knowledge(coupon("a"), coupon("b", discount_minor=90)))
+    case.see(browse("t1"))
+    assert [each.coupon_id for each in case.proposal().alternatives] == ["b", "a"]
+    case.hear(granted(case.proposal(), coupon_id="a"))
+    assert case.issues()[0].coupon_id == "a"
+    assert case.issues()[0].value_minor == pytest.approx(0.4 * 600 - 50 - 2)
+
+
+def test_a_frequency_cap_reached_between_proposal_and_answer_is_kept() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(max_issues_per_window=1)))
+    case.see(browse("t1"))
+    case.shopper.history.recent_issues.append(AT)
+    assert decision(case.hear(granted(case.proposal()))) == [NoCoupon.FREQUENCY_CAP]
+    assert (case.issues(), case.outcomes()) == ([], ["released"])
+
+
+def test_a_coupon_withdrawn_between_proposal_and_answer_is_not_issued() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    case.known = knowledge(coupon("c2"))
+    assert decision(case.hear(granted(case.proposal()))) == [NoCoupon.NO_CANDIDATE]
+    assert (case.issues(), case.outcomes()) == ([], ["released"])
+
+
+def test_terms_changed_between_proposal_and_answer_promise_no_more_than_is_held() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    case.known = knowledge(coupon("c1", max_discount_minor=5000))
+    case.hear(granted(case.proposal()))
+    assert case.issues()[0].max_discount_minor == 100
+
+
+@pytest.mark.parametrize("cap", [1, 2])
+def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
+    case = Case(knowledge(coupon("c1", max_per_user=cap)))
+    for n in range(4):
+        case.see(browse(f"t{n}", AT + n))
+        if case.shopper.proposals:
+            case.hear(granted(case.proposal()))
+    assert len(case.issues()) == cap
+    assert decision(case.see(browse("t9", AT + 9))) == [NoCoupon.NO_CANDIDATE]
+
+
+def test_the_frequency_cap_holds_within_every_window() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(max_issues_per_window=2, issue_window_s=DAY_S)))
+    for n in range(60):
+        case.see(browse(f"t{n}", AT + n * HOUR_S))
+        if case.shopper.proposals:
+            case.hear(granted(case.proposal()))
+    times = [issue.issued_at for issue in case.issues()]
+    assert len(times) == 6
+    for at in times:
+        assert sum(at - DAY_S < other <= at for other in times) <= 2
+
+
+def test_late_triggers_do_not_slip_past_the_frequency_cap() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(max_issues_per_window=1, issue_window_s=DAY_S)))
+    for n, at in enumerate([AT, AT - 2 * DAY_S, AT - HOUR_S, AT + HOUR_S]):
+        case.see(browse(f"t{n}", at))
+        if case.shopper.proposals:
+            case.hear(granted(case.proposal()))
+    assert [issue.issued_at for issue in case.issues()] == [AT]
+
+
+def test_only_triggers_trigger() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(triggers=frozenset({"cart"}))))
+    assert case.see(browse("t1", what=item("A"))).facts == []
+    assert case.see(order("t2", AT, item("A"))).facts == []
+    assert decision(case.see(cart("t3", what=item("A")))) == ["proposed"]
+    assert case.shopper.profile.orders > 0
+
+
+def test_another_domain_has_other_coupons_and_another_model() -> None:
+    known = knowledge(
+        coupon("c1"), coupon("flight", domain="travel"), scorers={"travel": FixedScorer(redeem=0.9, version=40)}
+    )
+    case = Case(known)
+    case.see(browse("t1", domain="travel"))
+    assert [each.coupon_id for each in case.proposal().alternatives] == ["flight"]
+    case.hear(granted(case.proposal()))
+    [issue] = case.issues()
+    assert (issue.domain, issue.model_version, issue.p_redeem) == ("travel", 40, 0.9)
+    assert decision(Case(known).see(browse("t1", domain="finance"))) == [NoCoupon.NO_CANDIDATE]
+
+
+def test_the_holdout_gets_nothing_and_is_compared() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(holdout_ratio=1.0)))
+    assert decision(case.see(browse("t1"))) == [NoCoupon.HOLDOUT]
+    assert of_type(case.said, Proposal) == []
+    [control] = case.shopper.controls.values()
+    assert (control.coupon_id, control.control_id, control.until) == ("c1", issue_id("u", "t1"), AT + 7 * DAY_S)
+    [example] = of_type(case.said, TrainingExample)
+    assert (example.head, example.stage, example.coupon_id) == ("order", "provisional", "c1")
+
+
+def test_what_is_not_worth_it_is_not_given_and_is_compared() -> None:
+    known = knowledge(coupon("a"), coupon("b", discount_minor=90), rules=rules(min_value_minor=1e6))
+    case = Case(known)
+    assert decision(case.see(browse("t1"))) == [NoCoupon.NOT_WORTH_IT]
+    assert [control.coupon_id for control in case.shopper.controls.values()] == ["b"]
+
+
+def test_controls_are_bounded() -> None:
+    known = knowledge(coupon("c1"), rules=rules(holdout_ratio=1.0, attribution=AttributionRules(max_open_controls=2)))
+    case = Case(known)
+    for n in range(5):
+        case.see(browse(f"t{n}", AT + n))
+    assert [control.at for control in case.shopper.controls.values()] == [AT + 3, AT + 4]
+
+
+def test_the_order_itself_answers_an_open_control() -> None:
+    case = Case(knowledge(coupon("c1", items=["A"]), rules=rules(holdout_ratio=1.0)))
+    case.see(browse("t1"))
+    case.see(order("o1", AT + 60, item("A")))
+    stages = [(example.head, example.stage) for example in of_type(case.said, TrainingExample)]
+    assert stages == [("order", "provisional"), ("order", "positive")]
+
+
+def test_a_proposal_stores_the_rows_that_were_scored() -> None:
+    case = Case()
+    event = browse("t1", what=item("A", category="tea"), context={"weather": "rain"})
+    case.see(event)
+    [proposal] = case.shopper.proposals.values()
+    coupons = case.known.catalogue.of_domain("ecommerce")
+    assert coupons is not None
+    profile = case.known.rules.profile
+    rows = extract(
+        "u",
+        case.shopper,
+        coupons,
+        coupons.valid_from.argsort(kind="stable"),
+        look(case.shopper, coupons, AT, event.context, profile),
+        profile,
+    )
+    for option in proposal.options:
+        stored, row = unpack(option.numeric, option.hashed), coupons.position[option.coupon_id]
+        assert stored.numeric[0].tolist() == rows.numeric[row].tolist()
+        assert stored.hashed[0].tolist() == rows.hashed[row].tolist()
+
+
+def test_same_events_and_knowledge_give_the_same_bytes() -> None:
+    def told() -> list[bytes]:
+        case = Case(knowledge(coupon("c1"), coupon("c2"), rules=rules(exploration_ratio=0.5, holdout_ratio=0.0)))
+        for n in range(30):
+            case.see(browse(f"t{n}", AT + n, item(f"i{n % 7}", category="tea")))
+            if case.shopper.proposals:
+                case.hear(granted(case.proposal()))
+        return [*map(msgspec.json.encode, case.said), frozen(case.shopper)]
+
+    assert told() == told()
+
+
+def test_issue_ids_differ_by_shopper_and_trigger() -> None:
+    names = ["a", "b", "aa", "a:a", "1:a", "a\x1fa", ""]
+    ids = {issue_id(user, trigger) for user in names for trigger in names}
+    assert len(ids) == len(names) ** 2
+    assert issue_id("u", "t") == issue_id("u", "t")
+
+
+def test_many_releases_are_remembered_within_bounds() -> None:
+    case = Case()
+    for n in range(MAX_CLOSED + 20):
+        case.see(browse(f"t{n}", AT + n))
+        case.hear(granted(case.proposal(), coupon_id="c9"))
+    assert case.outcomes() == ["released"] * (MAX_CLOSED + 20)
+    assert len(case.shopper.closed) <= MAX_CLOSED
+
+
+def test_events_of_the_end_of_time_make_messages_that_can_be_read() -> None:
+    case = Case()
+    case.see(browse("t1", 4_102_444_799.0))
+    case.hear(granted(case.proposal()))
+    for message in case.said:
+        assert msgspec.json.decode(msgspec.json.encode(message), type=type(message)) == message
+    assert case.issues()
+
+
+def with_cells(**changes: Any) -> Rules:
+    return msgspec.structs.replace(rules(triggers=frozenset()), neighbourhood=NeighbourhoodRules(**changes))
+
+
+def test_vectors_are_published_no_more_often_than_asked() -> None:
+    case = Case(knowledge(rules=with_cells(publish_every_s=100.0)))
+    for n in range(0, 300, 30):
+        case.see(browse(f"t{n}", AT + n, item("A")))
+    assert [vector.at for vector in of_type(case.said, UserVector)] == [AT, AT + 120, AT + 240]
+
+
+def test_a_vector_holds_the_decayed_weights() -> None:
+    case = Case(knowledge(rules=with_cells(cells=1, publish_every_s=0.0, max_vector=2)))
+    case.see(order("o", AT, item("A")))
+    case.see(browse("b", AT + 14 * DAY_S, item("B")))
+    case.see(cart("c", AT + 14 * DAY_S, item("C")))
+    vector = of_type(case.said, UserVector)[-1]
+    assert vector.cell == case.shopper.cell == "ecommerce/0"
+    assert sorted(vector.weights) == [2.5, 3.0]
+
+
+def test_who_changes_cells_leaves_the_old_one() -> None:
+    case = Case(knowledge(rules=with_cells(cells=16, publish_every_s=0.0)))
+    cells = []
+    for n in range(60):
+        case.see(order(f"t{n}", AT + n * 90 * DAY_S, item(f"i{n}")))
+        cells.append(case.shopper.cell)
+    member_of: set[str] = set()
+    for vector in of_type(case.said, UserVector):
+        (member_of.add if vector.indices else member_of.discard)(vector.cell)
+        assert len(member_of) <= 1
+    assert len(set(cells)) > 4
+    assert member_of == {cells[-1]}
+
+
+def test_an_unknown_catalogue_gives_nobody_anything() -> None:
+    case = Case(Knowledge(rules(), Catalogue([]), {}, FixedScorer()))
+    assert decision(case.see(browse("t1"))) == [NoCoupon.NO_CANDIDATE]
+    assert case.shopper.considered_at is None

@@ -1,0 +1,156 @@
+"""What a coupon is worth, who is left alone, and how likely each choice was."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.policy import choose, is_holdout, is_over_frequency_cap, is_quiet, standing_objection, values
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper import History, OpenProposal, Shopper
+
+from .builders import AT, DAY_S, HOUR_S, coupon
+
+TRIGGERS = [f"t{n}" for n in range(6000)]
+
+
+def test_value_is_uplift_times_margin_less_discount_and_cost() -> None:
+    coupons = CouponSet(
+        [coupon("a", margin_ratio=0.4), coupon("b", discount_minor=50), coupon("c", typical_price_minor=None)], 1000.0
+    )
+    predicted = np.array([[0.9, 0.5, 0.1], [0.9, 0.2, 0.3], [0.9, 1.0, 0.0]])
+    worth = values(coupons, np.array([0, 1, 2]), predicted, PolicyRules(cost_minor=2.0, cost_weight=1.5))
+    assert worth.tolist() == pytest.approx(
+        [
+            (0.5 - 0.1) * 0.4 * 2000 - 0.5 * 100 - 3.0,
+            (0.2 - 0.3) * 0.3 * 2000 - 0.2 * 50 - 3.0,
+            (1.0 - 0.0) * 0.3 * 1000 - 1.0 * 100 - 3.0,
+        ]
+    )
+
+
+def test_values_are_of_the_chosen_rows() -> None:
+    coupons = CouponSet([coupon("a"), coupon("b", discount_minor=10)], 1000.0)
+    predicted = np.array([[0.1, 0.5, 0.1]])
+    [worth] = values(coupons, np.array([1]), predicted, PolicyRules(cost_minor=0.0))
+    assert worth == pytest.approx(0.4 * 600 - 0.5 * 10)
+
+
+def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
+    rules = PolicyRules(exploration_ratio=0.0, min_value_minor=0.0)
+    choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, 0)
+    assert (choice.order, choice.propensity, choice.best) == ([], 1.0, 2)
+
+
+def test_only_what_is_worth_it_is_an_alternative_best_first() -> None:
+    choice = choose(np.array([1.0, -1.0, 5.0, 5.0]), "t", PolicyRules(exploration_ratio=0.0), 0)
+    assert choice.order == [2, 3, 0]
+    choice = choose(np.array([1.0, 4.0]), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=3.0), 0)
+    assert choice.order == [1]
+
+
+CASES = [
+    (PolicyRules(exploration_ratio=0.3), [5.0, 1.0, -2.0, 3.0]),
+    (PolicyRules(exploration_ratio=0.3), [-5.0, -1.0, -2.0]),
+    (PolicyRules(exploration_ratio=0.0), [1.0, 2.0]),
+    (PolicyRules(exploration_ratio=1.0), [1.0, 2.0, 3.0]),
+    (PolicyRules(strategy="random"), [5.0, 1.0, -2.0, 3.0]),
+]
+
+
+@pytest.mark.parametrize(("rules", "worth"), CASES)
+def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: PolicyRules, worth: list[float]) -> None:
+    chosen: Counter[int | None] = Counter()
+    logged: dict[int | None, float] = {}
+    for trigger in TRIGGERS:
+        choice = choose(np.array(worth), trigger, rules, 1)
+        first = choice.order[0] if choice.order else None
+        chosen[first] += 1
+        assert logged.setdefault(first, choice.propensity) == choice.propensity
+    assert sum(logged.values()) == pytest.approx(1.0)
+    for first, propensity in logged.items():
+        error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
+        assert chosen[first] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=6),
+    st.floats(0, 1),
+    st.text(max_size=5),
+    st.sampled_from(["value", "random"]),
+)
+def test_a_choice_is_possible_and_names_nobody_twice(
+    worth: list[float], epsilon: float, trigger: str, strategy: str
+) -> None:
+    rules = PolicyRules(exploration_ratio=epsilon, strategy=strategy)  # type: ignore[arg-type]
+    choice = choose(np.array(worth), trigger, rules, 3)
+    assert 0 < choice.propensity <= 1
+    assert len(set(choice.order)) == len(choice.order)
+    assert set(choice.order) <= set(range(len(worth)))
+    assert worth[choice.best] == max(worth)
+    assert choose(np.array(worth), trigger, rules, 3) == choice
+
+
+def test_another_seed_explores_at_other_triggers() -> None:
+    rules = PolicyRules(exploration_ratio=0.5)
+    worth = np.array([1.0, 9.0, 2.0])
+    picks = [[tuple(choose(worth, t, rules, seed).order) for t in TRIGGERS[:50]] for seed in (0, 1)]
+    assert picks[0] != picks[1]
+
+
+def test_the_holdout_is_as_large_as_asked_and_always_the_same() -> None:
+    rules = PolicyRules(holdout_ratio=0.1)
+    held = {user for user in TRIGGERS if is_holdout(user, rules, 0)}
+    assert len(held) / len(TRIGGERS) == pytest.approx(0.1, abs=0.015)
+    assert held == {user for user in TRIGGERS if is_holdout(user, rules, 0)}
+    assert held != {user for user in TRIGGERS if is_holdout(user, rules, 1)}
+    assert held < {user for user in TRIGGERS if is_holdout(user, PolicyRules(holdout_ratio=0.2), 0)}
+    assert not any(is_holdout(user, PolicyRules(holdout_ratio=0.0), 0) for user in TRIGGERS)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "quiet"),
+    [(22, 7, {22, 23, 0, 1, 2, 3, 4, 5, 6}), (9, 12, {9, 10, 11}), (0, 0, set()), (5, 5, set()), (0, 1, {0})],
+)
+def test_quiet_hours_include_their_start_and_pass_midnight(start: float, end: float, quiet: set[int]) -> None:
+    rules = PolicyRules(quiet_from_hour=start, quiet_until_hour=end)
+    midnight = AT // DAY_S * DAY_S
+    assert {hour for hour in range(24) if is_quiet(midnight + hour * HOUR_S, rules)} == quiet
+    assert {hour for hour in range(24) if is_quiet(midnight + (hour + 0.99) * HOUR_S, rules)} == quiet
+
+
+RULES = PolicyRules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("recent", "is_over"),
+    [([], False), ([AT], False), ([AT, AT], True), ([AT - 1000, AT], False), ([AT - 999, AT - 1], True)],
+)
+def test_the_frequency_cap_counts_within_the_window(recent: list[float], is_over: bool) -> None:
+    shopper = Shopper(history=History(recent_issues=recent))
+    assert is_over_frequency_cap(shopper, AT, RULES) is is_over
+    assert (standing_objection(shopper, AT, RULES) is NoCoupon.FREQUENCY_CAP) is is_over
+
+
+def test_a_shopper_is_not_considered_twice_within_the_cooldown() -> None:
+    shopper = Shopper(considered_at=AT)
+    assert standing_objection(shopper, AT + 99.9, RULES) is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT - 50.0, RULES) is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT + 100.0, RULES) is None
+
+
+def test_one_proposal_at_a_time() -> None:
+    shopper = Shopper(proposals={"p": OpenProposal("p", "t", "ecommerce", AT, AT + 60, 0, [])})
+    assert standing_objection(shopper, AT + DAY_S, RULES) is NoCoupon.PENDING
+
+
+def test_quiet_hours_object() -> None:
+    rules = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
+    midnight = AT // DAY_S * DAY_S
+    assert standing_objection(Shopper(), midnight, rules) is NoCoupon.QUIET_HOURS
+    assert standing_objection(Shopper(), midnight + 12 * HOUR_S, rules) is None

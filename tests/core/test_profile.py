@@ -1,0 +1,225 @@
+"""Folding: decayed as the formula says, in any order, bounded, and never a silent zero for what is missing."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.profile import (
+    LANDMARK_HALF_LIVES,
+    MAX_CATEGORIES,
+    MAX_RECENT_ORDERS,
+    Profile,
+    decay,
+    favourite,
+    fill_missing,
+    fold,
+    is_duplicate,
+    price_band,
+)
+from stream_coupons.core.rules import MissingPolicy, ProfileRules
+from stream_coupons.core.similarity import feature_index
+
+from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
+
+Event = BrowseEvent | CartEvent | OrderEvent
+
+HOURLY = ProfileRules(half_life_s=HOUR_S, browse_weight=1.0, cart_weight=3.0, order_weight=5.0, recent_prices=100)
+SPAN_S = LANDMARK_HALF_LIVES * HOUR_S
+START = math.ceil(AT / SPAN_S) * SPAN_S
+"""A landmark of the rules above."""
+
+fast = settings(max_examples=80, deadline=None, derandomize=True)
+items = st.builds(
+    Item,
+    item_id=st.sampled_from("ABCDE"),
+    category=st.sampled_from(["tea", "soap"]) | st.none(),
+    brand=st.sampled_from(["x", "y"]) | st.none(),
+    price_minor=st.integers(0, 10**6),
+    quantity=st.floats(0.5, 5.0) | st.none(),
+)
+times = st.floats(START - 3 * SPAN_S, START + 3 * SPAN_S)
+events = st.lists(
+    st.one_of(
+        st.builds(browse, at=times, what=items | st.none()),
+        st.builds(cart, at=times, what=items, action=st.sampled_from(["add", "remove"])),
+        st.builds(lambda at, what: order("o", at, *what), times, st.lists(items, max_size=3)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def folded(events: Sequence[Event], rules: ProfileRules = HOURLY) -> Profile:
+    profile = Profile()
+    for event in events:
+        fold(profile, event, rules)
+    return profile
+
+
+def interest(profile: Profile, name: str, at: float, rules: ProfileRules = HOURLY) -> float:
+    return profile.interests.get(feature_index(name), 0.0) * decay(profile, at, rules)
+
+
+def numbers(profile: Profile, at: float) -> dict[str | int, float]:
+    """All decayed numbers of a profile, as a reader at `at` sees them."""
+    scale = decay(profile, at, HOURLY)
+    seen: dict[str | int, float] = {index: weight * scale for index, weight in profile.interests.items()}
+    seen |= {f"category {name}": weight * scale for name, weight in profile.categories.items()}
+    for name in ("browses", "carts", "orders", "spend_minor", "units"):
+        seen[name] = getattr(profile, name) * scale
+    return seen
+
+
+@fast
+@given(events, st.randoms(use_true_random=False))
+def test_events_may_come_in_any_order(events: list[Event], shuffler: object) -> None:
+    shuffled = list(events)
+    shuffler.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = folded(events), folded(shuffled)
+    at = max(event.occurred_at for event in events)
+    seen, again = numbers(one, at), numbers(other, at)
+    assert seen.keys() == again.keys()
+    # What is taken out of a cart cancels what was put in: equal to 1e-9 of what was added up, not of what is left.
+    gross = numbers(folded([event for event in events if getattr(event, "action", "add") == "add"]), at)
+    for name, value in seen.items():
+        assert again[name] == pytest.approx(value, rel=1e-9, abs=1e-9 * (gross.get(name, 0.0) + 15.0))
+    assert one.ordered_at == other.ordered_at
+    assert (one.last_event_at, one.last_order_at) == (other.last_event_at, other.last_order_at)
+    assert sorted(one.prices) == sorted(other.prices)
+
+
+@fast
+@given(st.lists(st.tuples(st.sampled_from("bco"), times), min_size=1, max_size=12), st.floats(0, SPAN_S))
+def test_forward_decay_is_the_direct_formula(acts: list[tuple[str, float]], later_s: float) -> None:
+    thing = item("A", category="tea")
+    make = {"b": lambda at: browse(at=at, what=thing), "c": lambda at: cart(at=at, what=thing)}
+    make["o"] = lambda at: order("o", at, thing)
+    profile = folded([make[kind](at) for kind, at in acts])
+    at = max(at for _, at in acts) + later_s
+    base = {"b": 1.0, "c": 3.0, "o": 5.0}
+    expected = math.fsum(base[kind] * 2.0 ** (-(at - then) / HOUR_S) for kind, then in acts)
+    assert interest(profile, "item:A", at) == pytest.approx(expected, rel=1e-9)
+    assert profile.categories["tea"] * decay(profile, at, HOURLY) == pytest.approx(expected, rel=1e-9)
+    counted = math.fsum(2.0 ** (-(at - then) / HOUR_S) for kind, then in acts if kind == "o")
+    assert profile.orders * decay(profile, at, HOURLY) == pytest.approx(counted, rel=1e-9)
+
+
+def test_an_interest_halves_in_a_half_life() -> None:
+    profile = folded([browse(at=AT, what=item("A"))])
+    assert interest(profile, "item:A", AT) == pytest.approx(1.0)
+    assert interest(profile, "item:A", AT + HOUR_S) == pytest.approx(0.5)
+
+
+def test_passing_a_landmark_changes_no_value() -> None:
+    before = folded([order("o", START - 60.0, item("A", category="tea", price_minor=500))])
+    after = folded([order("o", START - 60.0, item("A", category="tea", price_minor=500)), browse(at=START + 60.0)])
+    assert after.landmark == before.landmark + SPAN_S
+    seen, again = numbers(before, START + 60.0), numbers(after, START + 60.0)
+    again["browses"] -= 1.0
+    assert again == pytest.approx(seen, rel=1e-9, abs=1e-12)
+
+
+def test_weights_stay_finite_however_long_a_shopper_stays() -> None:
+    profile = folded([browse(at=START + step * 40 * HOUR_S, what=item("A")) for step in range(100)])
+    assert all(math.isfinite(weight) for weight in profile.interests.values())
+    assert 1.0 <= interest(profile, "item:A", START + 99 * 40 * HOUR_S) < 1.0 + 1e-9
+
+
+def test_a_reader_behind_the_latest_event_sees_no_more_than_what_was_added() -> None:
+    # An event may be late, or another one lie far in the future: weights are held at the latest reference time.
+    profile = folded([browse(at=4_102_444_800.0, what=item("A"))], ProfileRules())
+    assert 0.0 <= interest(profile, "item:A", AT, ProfileRules()) <= 1.0
+
+
+def test_taking_out_of_the_cart_takes_the_weight_back() -> None:
+    thing = item("A", category="tea", brand="x", price_minor=500)
+    profile = folded([cart(at=AT, what=thing), cart(at=AT, what=thing, action="remove")])
+    assert all(weight == pytest.approx(0.0, abs=1e-12) for weight in numbers(profile, AT).values())
+
+
+def test_a_missing_field_adds_no_interest_in_it() -> None:
+    profile = folded([browse(what=item("A"))])
+    assert profile.interests.keys() == {feature_index("item:A")}
+    assert profile.categories == {}
+    assert folded([browse(what=None)]).interests == {}
+
+
+PRICES = [100, 200, 900]
+FILLED: list[tuple[MissingPolicy, float]] = [("mean", 400.0), ("median", 200.0), ("min_max", 500.0), ("last", 900.0)]
+
+
+@pytest.mark.parametrize(("policy", "expected"), FILLED)
+def test_a_missing_price_is_filled_as_the_policy_says(policy: MissingPolicy, expected: float) -> None:
+    rules = ProfileRules(missing_price=policy)
+    known = [browse(at=AT, what=item("A", price_minor=price)) for price in PRICES]
+    before, after = folded(known, rules), folded([*known, order("o", AT, item("B", quantity=2.0))], rules)
+    band = feature_index(f"price:{price_band(expected)}")
+    added = (after.interests[band] - before.interests.get(band, 0.0)) * decay(after, AT, rules)
+    assert added == pytest.approx(5.0)
+    assert after.spend_minor / after.units == pytest.approx(expected)
+    assert after.prices == before.prices
+
+
+def test_a_dropped_price_adds_nothing() -> None:
+    rules = ProfileRules(missing_price="drop")
+    known = [browse(at=AT, what=item("A", price_minor=price)) for price in PRICES]
+    before, after = folded(known, rules), folded([*known, order("o", AT, item("B"))], rules)
+    assert after.interests.keys() - before.interests.keys() == {feature_index("item:B")}
+    assert (after.spend_minor, after.units) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("policy", ["drop", *(policy for policy, _ in FILLED)])
+def test_no_price_ever_known_is_not_a_price_of_zero(policy: MissingPolicy) -> None:
+    profile = folded([order("o", AT, item("A"))], ProfileRules(missing_price=policy))
+    assert profile.interests.keys() == {feature_index("item:A")}
+    assert profile.units == 0.0
+    assert fill_missing([], policy) is None
+
+
+def test_everything_is_bounded() -> None:
+    rules = ProfileRules(max_interests=20, max_seen_events=10, recent_prices=4)
+    profile = Profile()
+    for n in range(300):
+        thing = item(f"i{n}", category=f"c{n}", brand=f"b{n}", price_minor=n)
+        assert not is_duplicate(profile, f"e{n}", rules)
+        fold(profile, order("o", AT + n, thing), rules)
+        assert len(profile.interests) <= 25
+        assert len(profile.categories) <= MAX_CATEGORIES
+        assert len(profile.ordered_at) <= MAX_RECENT_ORDERS
+        assert len(profile.seen) <= 10
+        assert len(profile.prices) <= 4
+    assert set(profile.ordered_at) == {f"i{n}" for n in range(300 - MAX_RECENT_ORDERS, 300)}
+
+
+def test_the_weakest_interests_make_room() -> None:
+    rules = ProfileRules(max_interests=4)
+    strong = [cart(at=AT, what=item(name)) for name in "ABCD"]
+    profile = folded([*strong, browse(at=AT, what=item("E")), browse(at=AT, what=item("F"))], rules)
+    assert profile.interests.keys() == {feature_index(f"item:{name}") for name in "ABCD"}
+
+
+def test_an_event_is_a_duplicate_within_the_horizon_only() -> None:
+    profile, rules = Profile(), ProfileRules(max_seen_events=3)
+    assert [is_duplicate(profile, event, rules) for event in ["a", "a", "b", "c", "a", "d", "a"]] == [
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_late_orders_do_not_turn_back_the_clock() -> None:
+    profile = folded([order("o", AT, item("A")), order("p", AT - DAY_S, item("A"))])
+    assert profile.last_order_at == profile.last_event_at == profile.ordered_at["A"] == AT
+
+
+def test_the_favourite_is_the_heaviest_category() -> None:
+    assert favourite(Profile()) == ""
+    assert favourite(folded([browse(what=item("A", category="tea")), cart(what=item("B", category="soap"))])) == "soap"

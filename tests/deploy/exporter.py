@@ -1,0 +1,84 @@
+"""Something that exports a worker's metrics without being a worker."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.metrics import Metrics
+from stream_coupons.topics import EXAMPLES, INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS
+
+COUNT_EVERY_S = 0.1
+
+
+@contextmanager
+def running_exporter() -> Iterator[str]:
+    """host:port of an exporter that counts on while it is looked at.
+
+    The metrics are the worker's own; what counts is not. A running worker may take its place.
+    """
+    metrics = Metrics(CollectorRegistry())
+    populate(metrics)
+    server, serving = start_http_server(0, addr="127.0.0.1", registry=metrics.registry)
+    is_over = threading.Event()
+
+    def count_on() -> None:
+        while not is_over.wait(COUNT_EVERY_S):
+            populate(metrics)
+
+    counting = threading.Thread(target=count_on, daemon=True)
+    counting.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        is_over.set()
+        counting.join()
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+def populate(metrics: Metrics) -> None:
+    """Count something of everything, with the labels that a worker gives."""
+    for topic in (*INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS, EXAMPLES):
+        metrics.records.labels(topic=topic.name).inc(20)
+        metrics.duplicates.labels(topic=topic.name).inc()
+        metrics.replays.labels(topic=topic.name).inc()
+        for partition in range(2):
+            metrics.lag.labels(topic=topic.name, partition=str(partition)).set(3)
+        for reason in Rejection:
+            metrics.dead_letters.labels(topic=topic.name, reason=reason).inc()
+    for outcome in ("proposed", *NoCoupon):
+        metrics.decisions.labels(outcome=outcome).inc()
+    for outcome in ("granted", "handed_on", "refused"):
+        metrics.reservations.labels(outcome=outcome).inc()
+    for outcome in ("confirmed", "released", "redeemed", "expired"):
+        metrics.settlements.labels(outcome=outcome).inc()
+    for outcome in ("scored", "unknown_coupon"):
+        metrics.observed.labels(outcome=outcome).inc()
+    for kind in ("early", "impression", "click", "purchase", "repeated"):
+        metrics.feedback.labels(kind=kind).inc()
+    for agent in ("users", "neighbours", "budgets"):
+        metrics.batch_seconds.labels(agent=agent).observe(0.03)
+        metrics.batch_failures.labels(agent=agent).inc()
+    metrics.decision_latency.observe(0.08)
+    metrics.ready.set(1)
+    metrics.snapshots_refused.inc()
+    _populate_domain(metrics, "ecommerce")
+
+
+def _populate_domain(metrics: Metrics, domain: str) -> None:
+    metrics.issues.labels(domain=domain).inc()
+    metrics.model_version.labels(domain=domain).set(12)
+    metrics.model_age.labels(domain=domain).set(4)
+    metrics.budget_left.labels(domain=domain).set(0.7)
+    metrics.budget_remaining.labels(domain=domain).set(70000)
+    metrics.stock_exhausted.labels(domain=domain).set(1)
+    metrics.catalogue_coupons.labels(domain=domain).set(9)
+    for head in ("click", "redeem", "order"):
+        metrics.examples.labels(domain=domain, head=head).inc()
+        metrics.model_log_loss.labels(domain=domain, head=head).set(0.4)
+        metrics.model_base_log_loss.labels(domain=domain, head=head).set(0.5)
+        metrics.model_roc_auc.labels(domain=domain, head=head).set(0.7)

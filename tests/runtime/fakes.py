@@ -1,0 +1,154 @@
+"""A step small enough to see through, and a worker that can be killed at any point of its loop."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import Outcome, Sent
+
+NUMBERS, WORDS, TICKS = "numbers", "words", "ticks"
+PARTITIONS = 2
+
+
+class Total(Struct):
+    """State of the fake step."""
+
+    total: int = 0
+    alarms: list[float] = []
+
+
+class Adder:
+    """Adds what it is told and says the total times `factor`, which stands for the model in use.
+
+    A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), and
+    `fail`, `fail-at` (raise now, or when woken), `refuse`, `same`.
+    """
+
+    name = "adder"
+    topics = (NUMBERS, WORDS, TICKS)
+    state_type = Total
+
+    def __init__(self, factor: int = 1, *, tracks_origins: bool = False) -> None:
+        self.factor = factor
+        self.tracks_origins = tracks_origins
+        self.view: dict[str, int] = {}
+        self.applied = 0
+
+    def parse(self, record: Record) -> tuple[str, object]:
+        text = (record.value or b"").decode(errors="replace")
+        what, _, number = text.partition(" ")
+        if record.topic == TICKS:
+            return "", Now(float(number))
+        if what == "nonsense" or record.key is None:
+            raise BadMessage(Rejection.INVALID, text)
+        return record.key.decode(), (what, float(number or 0))
+
+    def partition_key(self, state_key: str) -> bytes:
+        return state_key.encode()
+
+    def apply(self, state_key: str, state: Total, message: tuple[str, float], record: Record) -> Outcome:  # noqa: ARG002
+        what, number = message
+        self.applied += 1
+        state.total += int(number)
+        self.view[state_key] = state.total
+        if what == "fail":
+            raise RuntimeError("a bug of ours")
+        if what in ("at", "fail-at"):
+            state.total -= int(number)
+            self.view[state_key] = state.total
+            state.alarms.append(-number if what == "fail-at" else number)
+            return Outcome([], [("told", what)])
+        said = [Sent(self._say(state_key, state), kept=what != "soft") for _ in range(1 + (what == "twice"))]
+        return Outcome(said, [("told", what)], what == "same", "invalid" if what == "refuse" else None)
+
+    def _say(self, key: str, state: Total) -> Output:
+        return Output("out", 0, key.encode(), f"{key}={state.total}*{self.factor}".encode())
+
+    def due(self, state: Total) -> float | None:
+        return min((abs(alarm) for alarm in state.alarms), default=None)
+
+    def pass_time(self, state_key: str, state: Total, at: float, record: Record) -> Outcome:  # noqa: ARG002
+        if any(alarm < 0 and -alarm <= at for alarm in state.alarms):
+            raise RuntimeError("a bug of ours, in time")
+        woken = [alarm for alarm in state.alarms if alarm <= at]
+        state.alarms = [alarm for alarm in state.alarms if alarm > at]
+        return Outcome([Sent(self._say(state_key, state), kept=True) for _ in woken], [("woken", "up")])
+
+    def place(self, partition: int, state_key: str, state: Total) -> None:  # noqa: ARG002
+        self.view[state_key] = state.total
+
+    def forget(self) -> None:
+        self.view.clear()
+
+    def refuse(self, record: Record, reason: str, detail: str) -> Output:  # noqa: ARG002
+        return Output("dead", record.partition, record.key, record.value, [("reason", reason.encode())])
+
+
+@dataclass
+class Now:
+    """A fake tick."""
+
+    at: float
+
+
+def home_of(key: bytes, partitions: int) -> int:
+    """Keys of an even first byte live in partition 0."""
+    return key[0] % partitions
+
+
+@dataclass
+class Worker:
+    """One process: its table outlives it, all else does not."""
+
+    factor: int = 1
+    tracks_origins: bool = False
+    table: dict[str, bytes] = field(default_factory=dict)
+    committed: dict[str, int] = field(default_factory=dict)
+    sent: list[Output] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.restart(self.factor)
+
+    def restart(self, factor: int | None = None, owned: Iterable[int] = range(PARTITIONS)) -> None:
+        """A new process over the same table."""
+        self.step = Adder(self.factor if factor is None else factor, tracks_origins=self.tracks_origins)
+        self.batches = Batches(self.step, self.table.get, TICKS, home_of, PARTITIONS)
+        self.batches.recover({key.encode(): data for key, data in self.table.items()}, set(owned))
+
+    def apply(self, records: Sequence[Record]) -> Result:
+        """Apply without saving or sending."""
+        return self.batches.apply(records, lambda _: self.committed)
+
+    def run(self, records: Sequence[Record]) -> Result:
+        """Apply, save, send."""
+        result = self.apply(records)
+        self.table.update(result.states)
+        self.sent += result.outputs
+        return result
+
+    def states(self) -> Mapping[str, Total]:
+        """State by key."""
+        codec = self.batches._codec
+        return {key: codec.decode(data).state for key, data in self.table.items()}
+
+
+def log(*entries: tuple[str, bytes | None, str], start: int = 0, partition: int | None = None) -> list[Record]:
+    """Records of (topic, key, value), each in its key's partition, numbered within topic and partition."""
+    ends: dict[tuple[str, int], int] = {}
+    records = []
+    for n, (topic, key, value) in enumerate(entries):
+        home = partition if partition is not None else home_of(key, PARTITIONS) if key else 0
+        offset = ends.get((topic, home), start)
+        ends[topic, home] = offset + 1
+        records.append(Record(topic, home, offset, 1000 + n, key, value.encode()))
+    return records
+
+
+def values(outputs: Iterable[Output], topic: str = "out") -> list[bytes]:
+    """What was said to a topic."""
+    return [output.value or b"" for output in outputs if output.topic == topic]

@@ -1,0 +1,422 @@
+"""Batches: every record counted once, replays repeat the old bytes, a failing record harms nobody else."""
+
+from collections import Counter
+from itertools import product
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.records import Output, Record
+
+from .fakes import NUMBERS, TICKS, WORDS, Worker, log, values
+
+LOG = [
+    *log(
+        (NUMBERS, b"b", "add 1"),
+        (WORDS, b"b", "twice 2"),
+        (NUMBERS, b"c", "soft 3"),
+        (NUMBERS, b"b", "at 50"),
+        (NUMBERS, b"d", "at 40"),
+        (NUMBERS, b"c", "refuse 1"),
+        (NUMBERS, b"b", "same 0"),
+        (WORDS, b"d", "add 5"),
+        (TICKS, b"0", "now 60"),
+        (NUMBERS, b"d", "add 7"),
+    )
+]
+
+
+def wire(outputs: list[Output]) -> list[bytes]:
+    return [msgspec.msgpack.encode(output) for output in outputs]
+
+
+def counted(result: Result) -> Counter[str]:
+    total = result.applied + result.duplicates + result.replays
+    for (topic, _), count in result.dead.items():
+        total[topic] += count
+    return total
+
+
+def test_records_change_their_keys_in_order() -> None:
+    worker = Worker(factor=10)
+    worker.run(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "add 5"), (NUMBERS, b"b", "add 2")))
+    assert values(worker.sent) == [b"b=1*10", b"d=5*10", b"b=3*10"]
+    assert {key: state.total for key, state in worker.states().items()} == {"b": 3, "d": 5}
+
+
+def test_batches_of_any_size_lead_to_the_same() -> None:
+    whole, single = Worker(), Worker()
+    whole.run(LOG)
+    for record in LOG:
+        single.run([record])
+    assert wire(single.sent) == wire(whole.sent)
+    assert single.table == whole.table
+
+
+CRASHES = ["nothing saved", "some states saved", "states saved", "some outputs sent", "all sent", "all but committed"]
+
+
+def crash(worker: Worker, records: list[Record], where: str) -> list[Output]:
+    """Apply records and die; what was sent until then."""
+    result = worker.apply(records)
+    if where == "nothing saved":
+        return []
+    if where == "some states saved":
+        worker.table.update(list(result.states.items())[::2])
+        return []
+    worker.table.update(result.states)
+    return {"states saved": [], "some outputs sent": result.outputs[:3]}.get(where, result.outputs)
+
+
+def kept(outputs: list[Output]) -> list[Output]:
+    """All but what is overtaken by the next one."""
+    return [output for output in outputs if not (output.value or b"").startswith(b"c=3")]
+
+
+@pytest.mark.parametrize("where", CRASHES)
+def test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew(where: str) -> None:
+    quiet = Worker(factor=1)
+    quiet.run(LOG)
+    worker = Worker(factor=1)
+    sent = crash(worker, LOG, where)
+    has_decided = where not in ("nothing saved", "some states saved")
+    worker.restart(factor=99 if has_decided else 1)
+    result = worker.run(LOG)
+    assert kept(worker.sent) == kept(quiet.sent)
+    assert sent == quiet.sent[: len(sent)]
+    assert worker.states() == quiet.states()
+    assert sum(counted(result).values()) == len(LOG)
+    if has_decided:
+        assert worker.step.applied == 0
+        assert worker.table == quiet.table
+
+
+@pytest.mark.parametrize(("first", "then"), list(product(CRASHES, CRASHES)))
+def test_a_second_crash_changes_nothing(first: str, then: str) -> None:
+    quiet = Worker()
+    quiet.run(LOG)
+    worker = Worker()
+    for where in (first, then):
+        crash(worker, LOG, where)
+        worker.restart()
+    worker.run(LOG)
+    assert kept(worker.sent) == kept(quiet.sent)
+    assert worker.table == quiet.table
+
+
+def test_a_replay_in_other_batches_sends_the_old_bytes() -> None:
+    quiet, worker = Worker(), Worker(factor=1)
+    quiet.run(LOG)
+    crash(worker, LOG, "states saved")
+    worker.restart(factor=99)
+    for record in LOG:
+        worker.run([record])
+    assert kept(worker.sent) == kept(quiet.sent)
+
+
+def test_a_batch_without_effects_until_it_is_saved() -> None:
+    worker = Worker()
+    first = worker.apply(LOG[:3])
+    worker.restart()
+    assert wire(worker.apply(LOG[:3]).outputs) == wire(first.outputs)
+    assert worker.table == {}
+
+
+def test_only_outputs_of_uncommitted_inputs_are_kept() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 1"), (WORDS, b"b", "add 1"), (NUMBERS, b"b", "add 1")))
+    worker.committed = {NUMBERS: 1, WORDS: 1}
+    worker.run(log((NUMBERS, b"b", "add 1"), start=2))
+    outbox = worker.batches._codec.decode(worker.table["b"]).outbox
+    assert [(each.topic, each.offset) for each in outbox] == [(NUMBERS, 1), (NUMBERS, 2)]
+
+
+def test_what_is_not_known_to_be_committed_is_kept() -> None:
+    worker = Worker(committed={WORDS: 10})
+    worker.run(log((NUMBERS, b"b", "add 1")))
+    worker.run(log((NUMBERS, b"b", "add 1"), start=1))
+    assert len(worker.batches._codec.decode(worker.table["b"]).outbox) == 2
+
+
+def test_outboxes_stay_small_while_offsets_are_committed() -> None:
+    worker = Worker()
+    for n in range(100):
+        worker.run(log((NUMBERS, b"b", "twice 1"), start=n))
+        worker.committed = {NUMBERS: n + 1}
+    assert len(worker.batches._codec.decode(worker.table["b"]).outbox) <= 4
+
+
+def test_soft_outputs_are_sent_once_and_not_kept() -> None:
+    worker = Worker()
+    records = log((NUMBERS, b"b", "soft 3"))
+    worker.run(records)
+    worker.restart()
+    assert worker.run(records).outputs == []
+    assert values(worker.sent) == [b"b=3*1"]
+
+
+BAD = [
+    ("fail 9", "step_failed"),
+    ("nonsense", "invalid"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), BAD)
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came(
+    value: str, reason: str, place: int
+) -> None:
+    good = [(NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "at 70"), (NUMBERS, b"b", "add 2"), (NUMBERS, b"d", "add 3")]
+    bad = [*good[:place], (NUMBERS, b"b", value), *good[place:]]
+    worker, quiet = Worker(), Worker()
+    result = worker.run(log(*bad))
+    quiet.run(log(*good))
+    assert result.dead == {(NUMBERS, reason): 1}
+    assert values(worker.sent, "dead") == [value.encode()]
+    assert values(worker.sent) == values(quiet.sent)
+    assert worker.states() == quiet.states()
+    assert worker.step.view == quiet.step.view
+    assert counted(result) == {NUMBERS: 5}
+
+
+def test_many_failing_records_are_many_dead_letters() -> None:
+    worker = Worker()
+    result = worker.run(log(*[(NUMBERS, b"b", "fail 1"), (NUMBERS, b"d", "add 1")] * 10))
+    assert result.dead == {(NUMBERS, "step_failed"): 10}
+    assert {key: state.total for key, state in worker.states().items() if state.total} == {"d": 10}
+
+
+def test_a_new_key_whose_only_record_failed_leaves_no_trace_in_views() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "fail 9")))
+    assert not any(worker.step.view.values())
+    assert all(state.total == 0 for state in worker.states().values())
+
+
+def test_a_null_key_and_a_wrong_partition_are_refused_by_their_reasons() -> None:
+    worker = Worker()
+    result = worker.run([*log((NUMBERS, None, "add 1")), *log((NUMBERS, b"b", "add 1"), partition=1)])
+    assert result.dead == {(NUMBERS, "no_key"): 1, (NUMBERS, "wrong_partition"): 1}
+    assert worker.states() == {}
+
+
+entries = st.lists(
+    st.tuples(
+        st.sampled_from([NUMBERS, WORDS]),
+        st.sampled_from([b"b", b"c", b"d", None]),
+        st.sampled_from(
+            ["add 1", "twice 2", "soft 1", "same 0", "refuse 1", "fail 1", "nonsense", "at 50", "fail-at 50"]
+        ),
+    )
+    | st.just((TICKS, b"0", "now 60")),
+    max_size=15,
+)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(entries, st.lists(st.integers(1, 5)), st.lists(st.integers(0, 14), max_size=4))
+def test_applied_duplicate_and_dead_add_up_to_the_input(
+    inputs: list[tuple[str, bytes | None, str]], sizes: list[int], again: list[int]
+) -> None:
+    worker, records = Worker(), log(*inputs)
+    records += [records[place] for place in again if place < len(records)]
+    done = 0
+    for size in [*sizes, len(records)]:
+        batch = records[done : done + size]
+        done += len(batch)
+        result = worker.run(batch)
+        assert counted(result) == Counter(record.topic for record in batch)
+
+
+def test_copies_of_one_origin_are_applied_once_where_origins_are_tracked() -> None:
+    def sent(offset: int, origin: str) -> Record:
+        return Record(NUMBERS, 0, offset, 0, b"b", b"add 1", (("origin", origin.encode()),))
+
+    records = [sent(0, "up:0:7:0"), sent(1, "up:0:7:1"), sent(2, "up:0:7:0"), sent(3, "up:0:7:1"), sent(4, "up:0:8:0")]
+    worker = Worker(tracks_origins=True)
+    result = worker.run(records)
+    assert (result.applied[NUMBERS], result.duplicates[NUMBERS]) == (3, 2)
+    worker.restart()
+    assert worker.run(records).replays == {NUMBERS: 5}
+    assert worker.states()["b"].total == 3
+    careless = Worker()
+    careless.run(records)
+    assert careless.states()["b"].total == 5
+
+
+def test_origins_of_several_sources_do_not_hide_each_other() -> None:
+    origins = ["up:0:9:0", "up:1:3:0", "down:0:1:0", "up:1:4:0"]
+    records = [
+        Record(NUMBERS, 0, offset, 0, b"b", b"add 1", (("origin", origin.encode()),))
+        for offset, origin in enumerate(origins)
+    ]
+    worker = Worker(tracks_origins=True)
+    worker.run(records)
+    assert worker.states()["b"].total == 4
+
+
+STRANGE_HEADERS = [
+    ("origin", None),
+    ("origin", b"\xff"),
+    ("origin", b"a:b:c"),
+    ("origin", b"7"),
+    ("began-ms", None),
+    ("began-ms", b"yesterday"),
+    ("began-ms", b"\xff"),
+    ("began-ms", b"-5"),
+    ("began-ms", b"9" * 4000),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize("header", STRANGE_HEADERS)
+def test_headers_of_strangers_do_no_harm(header: tuple[str, bytes | None]) -> None:
+    worker = Worker(tracks_origins=True)
+    record = Record(NUMBERS, 0, 0, 1234, b"b", b"add 1", (header,))
+    [output] = worker.run([record]).outputs
+    assert dict(output.headers)["began-ms"] == b"1234"
+    worker.restart()
+    assert worker.run([record]).outputs == [output]
+
+
+def test_outputs_tell_their_origin_and_when_the_chain_began() -> None:
+    worker = Worker()
+    record = Record(NUMBERS, 0, 7, 1234, b"b", b"twice 1", ())
+    later = Record(NUMBERS, 0, 8, 5678, b"b", b"add 1", (("began-ms", b"42"), ("other", b"x")))
+    first, second, third = (dict(output.headers) for output in worker.run([record, later]).outputs)
+    assert first == {"origin": b"numbers:0:7:0", "began-ms": b"1234"}
+    assert second == {"origin": b"numbers:0:7:1", "began-ms": b"1234"}
+    assert third == {"origin": b"numbers:0:8:0", "began-ms": b"42"}
+
+
+# ---------------------------------------------------------------- time
+
+TIMED = log((NUMBERS, b"b", "at 30"), (NUMBERS, b"d", "at 20"), (NUMBERS, b"f", "at 90"), (NUMBERS, b"c", "at 10"))
+TICK = log((TICKS, b"0", "now 50"))
+
+
+def test_a_tick_wakes_what_is_due_in_its_partition_in_order_of_time() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    assert values(worker.run(TICK).outputs) == [b"d=0*1", b"b=0*1"]
+    assert values(worker.run(log((TICKS, b"0", "now 50"), start=1)).outputs) == []
+    assert values(worker.run(log((TICKS, b"1", "now 50"), partition=1)).outputs) == [b"c=0*1"]
+    assert values(worker.run(log((TICKS, b"0", "now 90"), start=2)).outputs) == [b"f=0*1"]
+
+
+def origins(outputs: list[Output]) -> list[bytes]:
+    return [dict(output.headers)["origin"] for output in outputs]
+
+
+def test_what_a_tick_led_to_is_numbered_in_one_order() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    assert origins(worker.run(TICK).outputs) == [b"ticks:0:0:0", b"ticks:0:0:1"]
+
+
+def test_what_a_tick_led_to_is_sent_again_in_its_old_order() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    sent = crash(worker, TICK, "all sent")
+    worker.restart(factor=99)
+    assert worker.run(TICK).outputs == sent
+    assert origins(sent) == sorted(origins(sent))
+
+
+@pytest.mark.parametrize("saved", ["b", "d"])
+def test_a_tick_saved_by_half_gives_no_two_outputs_one_origin_nor_a_falling_one(saved: str) -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    result = worker.apply(TICK)
+    worker.table[saved] = result.states[saved]
+    worker.restart()
+    outputs = worker.run(TICK).outputs
+    assert sorted(values(outputs)) == [b"b=0*1", b"d=0*1"]
+    assert origins(outputs) == sorted(set(origins(outputs)))
+    worker.restart(factor=99)
+    assert worker.run(TICK).outputs == outputs
+
+
+def test_a_tick_sees_the_deadlines_that_its_own_batch_set() -> None:
+    worker = Worker()
+    assert values(worker.run([*TIMED, *TICK]).outputs) == [b"d=0*1", b"b=0*1"]
+
+
+def test_a_replayed_tick_does_not_wake_what_came_behind_it() -> None:
+    # A late event may set a deadline that a tick before it, delivered again after a crash, would find due.
+    records = [*TICK, *log((NUMBERS, b"b", "at 30"), (NUMBERS, b"b", "add 1"))]
+    worker, quiet = Worker(), Worker()
+    quiet.run(records)
+    crash(worker, records, "states saved")
+    worker.restart(factor=99)
+    worker.run(records)
+    assert worker.sent == quiet.sent
+    assert worker.states() == quiet.states()
+    assert values(worker.run(log((TICKS, b"0", "now 51"), start=1)).outputs) == [b"b=1*99"]
+
+
+def test_deadlines_are_known_again_after_recovery_in_owned_partitions_only() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    worker.restart(owned={0})
+    assert values(worker.run(TICK).outputs) == [b"d=0*1", b"b=0*1"]
+    assert worker.run(log((TICKS, b"1", "now 50"), partition=1)).outputs == []
+
+
+def test_recovery_makes_views_of_owned_partitions_only() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 2"), (NUMBERS, b"c", "add 3")))
+    worker.restart(owned={1})
+    assert worker.step.view == {"c": 3}
+
+
+def test_ticks_after_recovery_write_only_what_they_change() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    worker.run(TICK)
+    worker.restart()
+    worker.run(TICK)
+    worker.committed = {TICKS: 1, NUMBERS: 3}
+    worker.run(log((TICKS, b"0", "now 51"), start=1))
+    worker.committed = {TICKS: 2, NUMBERS: 3}
+    assert worker.run(log((TICKS, b"0", "now 52"), start=2)).states == {}
+
+
+def test_a_key_that_fails_in_time_costs_the_others_nothing() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "fail-at 10"), (NUMBERS, b"d", "at 20"), (NUMBERS, b"f", "at 30")))
+    result = worker.run(TICK)
+    assert values(result.outputs) == [b"d=0*1", b"f=0*1"]
+    assert result.dead == {(TICKS, "step_failed"): 1}
+    later = worker.run(log((TICKS, b"0", "now 60"), start=1))
+    assert later.outputs == []
+
+
+def test_a_key_that_fails_in_time_keeps_what_the_batch_did_to_it_before() -> None:
+    worker, quiet = Worker(), Worker()
+    worker.run(log((NUMBERS, b"b", "fail-at 10")))
+    quiet.run(log((NUMBERS, b"b", "fail-at 10")))
+    around = [*log((NUMBERS, b"b", "add 5"), start=1), *TICK, *log((NUMBERS, b"b", "add 2"), start=2)]
+    result = worker.run(around)
+    quiet.run([around[0], around[2]])
+    assert values(result.outputs) == [b"b=5*1", b"b=7*1"]
+    assert worker.states() == quiet.states()
+    worker.restart(factor=99)
+    assert values(worker.run(around).outputs) == [b"b=5*1", b"b=7*1"]
+
+
+def test_a_tick_that_is_no_tick_is_left_to_the_step() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    result = worker.apply(log((NUMBERS, b"b", "fail 1"), (TICKS, b"0", "now 50"), start=3))
+    assert values(result.outputs) == [b"d=0*1", b"b=0*1"]
+
+
+def test_a_failure_later_in_the_batch_leaves_deadlines_as_they_were() -> None:
+    worker = Worker()
+    worker.run(TIMED)
+    worker.run([*TICK, *log((NUMBERS, b"f", "fail 1"), (NUMBERS, b"d", "add 1"), start=3)])
+    assert values(worker.sent) == [b"d=0*1", b"b=0*1", b"d=1*1"]

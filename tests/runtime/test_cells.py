@@ -1,0 +1,68 @@
+"""Cells survive their own bytes, and know what they have seen."""
+
+from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.neighbourhood import Member
+from stream_coupons.core.shopper import EarlyFeedback, OpenProposal, Option, Shopper
+from stream_coupons.runtime.cells import Cell, CellCodec, Kept
+from stream_coupons.runtime.records import Output, Record, origin_header, origin_of
+
+from .fakes import Total
+
+CODEC = CellCodec(Total)
+
+
+def record(offset: int, topic: str = "t", origin: tuple[str, int, int, int] | None = None) -> Record:
+    headers = (origin_header(origin),) if origin is not None else ()
+    return Record(topic, 0, offset, 0, b"k", b"v", headers)
+
+
+def test_a_cell_comes_back_from_its_bytes() -> None:
+    output = Output("out", 3, None, b"\x00\xff", [("origin", b"t:0:1:0"), ("x", b"")])
+    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, {"up:0": (3, 1)}, [Kept("t", 4, 2, output)])
+    assert CODEC.decode(CODEC.encode(cell)) == cell
+    assert CODEC.encode(CODEC.decode(CODEC.encode(cell))) == CODEC.encode(cell)
+
+
+def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
+    event = FeedbackEvent(event_id="e", user_id="u", occurred_at=1.0, issue_id="i", kind="click")
+    shopper = Shopper(early=[EarlyFeedback(5.0, event)])
+    option = Option("c", 100, b"\x00", b"\x01", (0.1, 0.2, 0.3), 1.5, 0.9)
+    shopper.proposals["p"] = OpenProposal("p", "t", "d", 1.0, 2.0, 3, [option])
+    shopper.profile.interests = {2**32 - 1: -0.5}
+    codec = CellCodec(Shopper)
+    assert codec.decode(codec.encode(Cell(1.0, shopper))).state == shopper
+    members = CellCodec(Member)
+    assert members.decode(members.encode(Cell(None, Member(1.0, [1], [0.5])))).state == Member(1.0, [1], [0.5])
+
+
+def test_new_cells_share_nothing() -> None:
+    one, two = CODEC.new(), CODEC.new()
+    one.state.alarms.append(1.0)
+    one.mark(record(1, origin=("up", 0, 1, 0)), with_origin=True)
+    assert (two.state.alarms, two.applied, two.origins) == ([], {}, {})
+
+
+def test_offsets_are_remembered_by_topic() -> None:
+    cell = CODEC.new()
+    cell.mark(record(5), with_origin=False)
+    assert cell.is_replay(record(5))
+    assert cell.is_replay(record(3))
+    assert not cell.is_replay(record(6))
+    assert not cell.is_replay(record(0, "other"))
+
+
+def test_origins_are_remembered_by_source_if_asked() -> None:
+    cell = CODEC.new()
+    cell.mark(record(5, origin=("up", 1, 9, 2)), with_origin=False)
+    assert not cell.is_copy(record(6, origin=("up", 1, 9, 2)))
+    cell.mark(record(6, origin=("up", 1, 9, 2)), with_origin=True)
+    assert cell.is_copy(record(7, origin=("up", 1, 9, 2)))
+    assert cell.is_copy(record(7, origin=("up", 1, 8, 5)))
+    assert not cell.is_copy(record(7, origin=("up", 1, 9, 3)))
+    assert not cell.is_copy(record(7, origin=("up", 2, 0, 0)))
+    assert not cell.is_copy(record(7))
+
+
+def test_an_origin_is_read_as_it_was_written_even_if_the_topic_has_colons() -> None:
+    assert origin_of(record(1, origin=("a:b", 3, 12, 4))) == ("a:b:3", (12, 4))
+    assert origin_of(record(1)) is None

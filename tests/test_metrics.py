@@ -1,0 +1,93 @@
+"""The exported names are an interface: dashboards and alerts of others ask for them."""
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream_coupons.metrics import Metrics
+
+# Exported name (of a counter, with _total; of a histogram, without its suffixes): its type and its labels.
+EXPORTED = {
+    "stream_coupons_records_total": (Counter, ("topic",)),
+    "stream_coupons_duplicates_total": (Counter, ("topic",)),
+    "stream_coupons_replays_total": (Counter, ("topic",)),
+    "stream_coupons_dead_letters_total": (Counter, ("topic", "reason")),
+    "stream_coupons_decisions_total": (Counter, ("outcome",)),
+    "stream_coupons_reservations_total": (Counter, ("outcome",)),
+    "stream_coupons_issues_total": (Counter, ("domain",)),
+    "stream_coupons_feedback_total": (Counter, ("kind",)),
+    "stream_coupons_observed_issues_total": (Counter, ("outcome",)),
+    "stream_coupons_settlements_total": (Counter, ("outcome",)),
+    "stream_coupons_training_examples_total": (Counter, ("domain", "head")),
+    "stream_coupons_decision_latency_seconds": (Histogram, ()),
+    "stream_coupons_batch_seconds": (Histogram, ("agent",)),
+    "stream_coupons_batch_failures_total": (Counter, ("agent",)),
+    "stream_coupons_lag_records": (Gauge, ("topic", "partition")),
+    "stream_coupons_ready": (Gauge, ()),
+    "stream_coupons_model_version": (Gauge, ("domain",)),
+    "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
+    "stream_coupons_snapshots_refused_total": (Counter, ()),
+    "stream_coupons_model_log_loss": (Gauge, ("domain", "head")),
+    "stream_coupons_model_base_log_loss": (Gauge, ("domain", "head")),
+    "stream_coupons_model_roc_auc_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_budget_left_ratio": (Gauge, ("domain",)),
+    "stream_coupons_budget_remaining_minor": (Gauge, ("domain",)),
+    "stream_coupons_coupons_exhausted": (Gauge, ("domain",)),
+    "stream_coupons_catalogue_coupons": (Gauge, ("domain",)),
+}
+CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head"}
+
+Metric = Counter | Gauge | Histogram
+
+
+def declared() -> dict[str, Metric]:
+    """Every metric by its exported name."""
+    found = {}
+    for metric in vars(Metrics(CollectorRegistry())).values():
+        if isinstance(metric, Metric):
+            family = next(iter(metric.describe()))
+            found[family.name + ("_total" if family.type == "counter" else "")] = metric
+    return found
+
+
+def test_the_exported_metrics_are_these() -> None:
+    assert {name: type(metric) for name, metric in declared().items()} == {
+        name: kind for name, (kind, _) in EXPORTED.items()
+    }
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_a_metric_has_these_labels(name: str) -> None:
+    metric, labels = declared()[name], EXPORTED[name][1]
+    child = metric.labels(**dict.fromkeys(labels, "x")) if labels else metric
+    if isinstance(child, Histogram):
+        child.observe(0.1)
+    else:
+        child.inc()
+    samples = [sample for family in metric.collect() for sample in family.samples]
+    assert {label for sample in samples for label in sample.labels} - {"le"} == set(labels)
+    assert set(labels) <= CLOSED_LABELS
+
+
+def test_nothing_is_exported_that_is_not_declared_here() -> None:
+    metrics = Metrics(CollectorRegistry())
+    names = {family.name for family in metrics.registry.collect()}
+    assert names == {name.removesuffix("_total") for name in EXPORTED}
+
+
+def test_names_follow_the_convention_and_helps_explain() -> None:
+    for name, metric in declared().items():
+        family = next(iter(metric.describe()))
+        assert re.fullmatch(r"stream_coupons_[a-z_]+", name)
+        assert name.endswith("_total") == (family.type == "counter"), name
+        assert family.documentation.endswith("."), name
+        if isinstance(metric, Histogram):
+            assert name.endswith("_seconds"), name
+
+
+def test_two_registries_do_not_share_their_counts() -> None:
+    first, second = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
+    first.ready.set(1)
+    assert first.registry.get_sample_value("stream_coupons_ready") == 1
+    assert second.registry.get_sample_value("stream_coupons_ready") == 0

@@ -1,0 +1,147 @@
+"""Settings: the commented reference is the defaults, and whatever cannot work says where it was set."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.settings import Settings, load
+
+REFERENCE = Path(__file__).parents[1] / "deploy" / "settings.toml"
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted name to value, for every setting."""
+    found = {}
+    for name, value in values.items():
+        found.update(leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return found
+
+
+DEFAULTS = leaves(msgspec.to_builtins(Settings()))
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_reference_is_the_defaults() -> None:
+    assert load(REFERENCE, {}) == Settings()
+
+
+def test_the_reference_names_every_setting() -> None:
+    assert leaves(tomllib.loads(REFERENCE.read_text(encoding="utf-8"))).keys() == DEFAULTS.keys()
+
+
+def test_the_reference_explains_every_setting() -> None:
+    lines = REFERENCE.read_text(encoding="utf-8").splitlines()
+    set_at = [number for number, line in enumerate(lines) if line and line[0] not in "#"]
+    assert len(set_at) > len(DEFAULTS)
+    assert [lines[number] for number in set_at if not lines[number - 1].startswith("# ")] == []
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert load(None, {}) == Settings()
+    assert load(None, {"PATH": "/bin", "STREAM_COUPONS_SERVICE_PORT": "80"}) == Settings()
+
+
+def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, 'seed = 7\n[policy]\nstrategy = "random"\n'), {})
+    assert settings == Settings(seed=7, policy=PolicyRules(strategy="random"))
+    assert settings.rules().seed == 7
+    assert settings.rules().policy.strategy == "random"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("KAFKA__BOOTSTRAP", "kafka-1:9092,kafka-2:9092", "kafka.bootstrap", "kafka-1:9092,kafka-2:9092"),
+        ("KAFKA__PARTITIONS", "12", "kafka.partitions", 12),
+        ("WORKER__METRICS_HOST", "0.0.0.0", "worker.metrics_host", "0.0.0.0"),
+        ("WORKER__TICK_EVERY_S", "0.5", "worker.tick_every_s", 0.5),
+        ("LEARNING__L2", "1e-3", "learning.l2", 1e-3),
+        ("PROFILE__MISSING_PRICE", "last", "profile.missing_price", "last"),
+        ("POLICY__TRIGGERS", "order", "policy.triggers", ["order"]),
+        ("SEED", "41", "seed", 41),
+    ],
+)
+def test_the_environment_overrides_the_file(tmp_path: Path, name: str, text: str, field: str, value: object) -> None:
+    path = written(tmp_path, "seed = 7\n[kafka]\npartitions = 2\n")
+    before = leaves(msgspec.to_builtins(load(path, {})))
+    after = leaves(msgspec.to_builtins(load(path, {f"STREAM_COUPONS_{name}": text})))
+    assert after[field] == value
+    assert {key for key in after if after[key] != before[key]} == {field}
+
+
+def test_a_list_from_the_environment_is_comma_separated() -> None:
+    settings = load(None, {"STREAM_COUPONS_POLICY__TRIGGERS": "cart,order"})
+    assert settings.policy.triggers == {"cart", "order"}
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
+    value = DEFAULTS[field]
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    name = "STREAM_COUPONS_" + field.upper().replace(".", "__")
+    assert load(None, {name: text}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("KAFKA__BOOTSTRAPS", "x", "no such setting"),
+        ("KAFFEE__BOOTSTRAP", "x", "no such setting"),
+        ("SEED__SEED", "1", "no such setting"),
+        ("SEED", "one", r"'one': Expected `int`, got `str` - at `\$.seed`"),
+        ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
+        ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
+        ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),
+        ("POLICY__TRIGGERS", "cart,checkout", r"Invalid enum value 'checkout' - at `\$.policy.triggers\[1\]`"),
+        ("PROFILE__HALF_LIFE_S", "0", r"Expected `float` > 0.0 - at `\$.profile.half_life_s`"),
+    ],
+)
+def test_a_bad_variable_is_named(name: str, text: str, expected: str) -> None:
+    with pytest.raises(BadConfig, match=f"STREAM_COUPONS_{name}.*{expected}"):
+        load(None, {f"STREAM_COUPONS_{name}": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed = ", "is not TOML: "),
+        ("[kafka]\npartitions = 2\npartitions = 3\n", "is not TOML: "),
+        ("[kafka]\nbootstraps = 'x'\n", r"unknown field `bootstraps` - at `\$.kafka`"),
+        ("[kaffee]\nbootstrap = 'x'\n", "unknown field `kaffee`"),
+        ("[kafka]\npartitions = '4'\n", r"Expected `int`, got `str` - at `\$.kafka.partitions`"),
+        ("[kafka]\npartitions = 0\n", r"Expected `int` >= 1 - at `\$.kafka.partitions`"),
+        ("kafka = 4\n", r"Expected `object`, got `int` - at `\$.kafka`"),
+        ("[policy]\nstrategy = 'best'\n", r"Invalid enum value 'best' - at `\$.policy.strategy`"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_field(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(BadConfig, match=rf"settings\.toml.*{expected}"):
+        load(path, {})
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadConfig, match=r"settings\.toml is not TOML"):
+        load(path, {})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"cannot read the settings file .*nowhere\.toml: No such file"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_a_folder_for_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"cannot read the settings file .*: Is a directory"):
+        load(tmp_path, {})
