@@ -78,7 +78,7 @@ class KeyedAgent(Generic[State]):
     def _check_time(self, event: Envelope, record: Record) -> None:
         """An event of next year would make everything else look old: refuse it."""
         ahead_s = event.occurred_at - record.timestamp_ms / 1000.0
-        if ahead_s > self.known().rules.profile.max_ahead_s:
+        if record.timestamp_ms >= 0 and ahead_s > self.known().rules.profile.max_ahead_s:
             raise BadMessage(
                 Rejection.FROM_THE_FUTURE, f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
             )

@@ -43,7 +43,7 @@ class Users(KeyedAgent[Shopper]):
             case Reservation():
                 return pipeline.confirm(state_key, state, message, known)
             case FeedbackEvent():
-                return observation.feedback(state_key, state, message, known)
+                return observation.feedback(state, message, known)
             case ObservedIssue():
                 return observation.observe(state_key, state, message, known)
             case NeighbourUpdate():

@@ -123,7 +123,8 @@ def show(
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(list(coupons.values())), indent=2).decode())
         return
-    table = Table("coupon", "domain", "title", "for", "gives", "at most", "stock", "budget", "per shopper", "valid")
+    table = Table("coupon", "title", "for", "gives", "limits", "valid")
+    table.columns[0].overflow = "fold"
     for coupon in coupons.values():
         table.add_row(*(Text(terminal.printable(cell), overflow="fold") for cell in _row(coupon)))
     terminal.stdout().print(table)
@@ -287,19 +288,22 @@ def doubts(coupon: Coupon, now: float) -> list[str]:
 
 def _row(coupon: Coupon) -> list[str]:
     scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
-    percent = None if coupon.discount_percent is None else f"{coupon.discount_percent:g} %"
-    limits = (coupon.stock, coupon.budget_minor, coupon.max_per_user)
-    since = terminal.utc(coupon.valid_from)[:10] if coupon.valid_from else ""
-    until = terminal.utc(coupon.valid_until)[:10] if coupon.valid_until < FOREVER else ""
+    if coupon.discount_minor is not None:
+        gives = str(coupon.discount_minor)
+    elif coupon.discount_percent is not None:
+        gives = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
+    else:
+        gives = str(coupon.max_discount_minor)
+    limits = {"stock": coupon.stock, "budget": coupon.budget_minor, "a shopper": coupon.max_per_user}
+    since = f"from {terminal.utc(coupon.valid_from)[:10]}" if coupon.valid_from else ""
+    until = f"until {terminal.utc(coupon.valid_until)[:10]}" if coupon.valid_until < FOREVER else ""
     return [
         coupon.coupon_id,
-        coupon.domain,
         coupon.title,
-        scope if len(scope) <= 60 else scope[:59] + "…",
-        str(coupon.discount_minor) if coupon.discount_minor is not None else percent or "",
-        str(coupon.max_discount_minor),
-        *("" if limit is None else str(limit) for limit in limits),
-        f"{since} to {until}" if since or until else "always",
+        f"{coupon.domain}: {scope if len(scope) <= 60 else scope[:59] + '…'}",
+        gives,
+        ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None) or "none",
+        " ".join(part for part in (since, until) if part) or "always",
     ]
 
 

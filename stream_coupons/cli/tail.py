@@ -152,7 +152,7 @@ def _prefixed(record: Any, at: float, main: Text) -> Text:
     except (ValueError, OverflowError, OSError):
         when = str(at)
     key = "no key" if record.key is None else terminal.printable(record.key.decode(errors="replace"))
-    return Text.assemble((when, "dim"), "  ", (key, "bold cyan"), "  ", main)
+    return Text.assemble((when, "dim"), "  ", (key, "bold cyan"), "  " if main else "", main)
 
 
 def _dead_letter(record: Any) -> Text:

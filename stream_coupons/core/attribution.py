@@ -1,10 +1,11 @@
 """What came of a coupon: feedback joins the issue it is about, closed windows become negatives.
 
 The features, the prediction and the model version of an example are those stored when the decision was made.
-A click or a purchase is known when it comes; that nothing came is known only when the window, plus a grace for
-stragglers, has closed. Learning only what is known would see early positives and late negatives and believe the early
-ones. So every decision is sent to the learner at once as a provisional negative, a positive follows if it comes, and
-the learner weighs the two so that its estimate is unbiased (`models.delay`). A window that closes confirms the negative.
+Feedback marks the issue when it comes; its labels go to the learner when the window, plus a grace for stragglers, has
+closed, positives and negatives alike. Learning each as soon as it is known would see positives early and negatives late,
+and believe the early ones: on the simulated shoppers (600 of them, 21 days, random policy, P(redeem) in the second half)
+that gives ROC AUC .576 and predictions 1.95 times the observed rate, against .694 and 1.03 for waiting. On Complete
+Journey, whose windows are months, weighing provisional negatives (Ktena et al. 2019) gives .62 and waiting .84.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from stream_coupons.core.events import FeedbackEvent, OrderEvent, Settlement, Tr
 from stream_coupons.core.features import SCHEMA, FeatureRows
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.scoring import HEADS
 from stream_coupons.core.shopper import (
     MAX_CLOSED,
     MAX_EARLY,
@@ -31,7 +33,6 @@ from stream_coupons.core.shopper import (
 from stream_coupons.core.similarity import stable_hash
 
 Head = Literal["click", "redeem", "order"]
-Stage = Literal["provisional", "positive", "negative"]
 
 
 def pack(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
@@ -61,24 +62,20 @@ class Stored:
     observed: bool
 
 
-def example(user_id: str, stored: Stored, head: Head, stage: Stage, at: float) -> TrainingExample:
-    """A stored decision and what is known of one outcome."""
-    numeric: list[float] = []
-    hashed: list[int] = []
-    if stage != "negative":
-        rows = unpack(stored.numeric, stored.hashed)
-        numeric, hashed = rows.numeric[0].tolist(), rows.hashed[0].tolist()
+def example(user_id: str, stored: Stored, head: Head, label: bool, at: float) -> TrainingExample:
+    """A stored decision and one of its labels, as they are at time `at`."""
+    rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
-        example_id=f"{stored.issue_id}:{head}:{stage}",
+        example_id=f"{stored.issue_id}:{head}",
         domain=stored.domain,
         head=head,
-        stage=stage,
+        label=label,
         decided_at=stored.at,
         at=at,
         feature_schema=SCHEMA,
-        numeric=numeric,
-        hashed=hashed,
-        predicted=stored.predicted[("click", "redeem", "order").index(head)],
+        numeric=rows.numeric[0].tolist(),
+        hashed=rows.hashed[0].tolist(),
+        predicted=stored.predicted[HEADS.index(head)],
         propensity=stored.propensity,
         model_version=stored.model_version,
         coupon_id=stored.coupon_id,
@@ -124,14 +121,10 @@ def remember_closed(shopper: Shopper, identity: str) -> None:
     del shopper.closed[:-MAX_CLOSED]
 
 
-def open_issue(user_id: str, shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> Effects:
-    """Remember a coupon given, count it in the shopper's history, and tell the learner."""
-    effects = Effects()
-    stored = _of_issue(issue)
-    effects.emit(example(user_id, stored, "click", "provisional", issue.at))
-    effects.emit(example(user_id, stored, "redeem", "provisional", issue.at))
+def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
+    """Remember a coupon given, and count it in the shopper's history."""
     history = shopper.history
-    shopper.issues[issue.issue_id] = issue
+    shopper.keep_issue(issue)
     history.issued += 1
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     tally(history.by_coupon, issue.coupon_id).issued += 1
@@ -140,48 +133,35 @@ def open_issue(user_id: str, shopper: Shopper, issue: OpenIssue, catalogue: Cata
         tally(history.by_category, coupon.categories[0]).issued += 1
     if coupon is not None and coupon.max_per_user is not None and not issue.observed:
         history.capped[issue.coupon_id] = history.capped.get(issue.coupon_id, 0) + 1
-    return effects
 
 
-def open_control(user_id: str, shopper: Shopper, control: OpenControl, rules: AttributionRules) -> Effects:
-    """Remember a coupon that was not given, and tell the learner; the oldest makes room."""
-    effects = Effects()
+def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
+    """Remember a coupon that was not given; the oldest makes room."""
     shopper.controls[control.control_id] = control
     while len(shopper.controls) > rules.max_open_controls:
         del shopper.controls[next(iter(shopper.controls))]
-    effects.emit(example(user_id, _of_control(control), "order", "provisional", control.at))
-    return effects
 
 
-def join_early(user_id: str, shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects:
+def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects:
     """Join the feedback that was waiting for this issue."""
     effects = Effects()
-    waiting = [early for early in shopper.early if early.event.issue_id == issue_id]
+    waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
-        for early in waiting:
-            issue = shopper.issues[issue_id]
-            if (detail := _wrong_coupon(issue, early.event)) is not None:
-                effects.refuse(Rejection.WRONG_COUPON, detail, early.event)
-            else:
-                _apply(user_id, shopper, issue, early.event, catalogue, effects)
+        for event in waiting:
+            _apply(shopper, event, event, catalogue, effects)
     return effects
 
 
-def join(
-    user_id: str, shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules
-) -> Effects:
+def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules) -> Effects:
     """Join feedback to the issue it is about.
 
     Only an issue in this shopper's own state is believed. Feedback on an unknown one waits for it (topics are not
     ordered among each other) and is refused when it does not come.
     """
     effects = Effects()
-    issue = shopper.issues.get(event.issue_id)
-    if issue is not None and (detail := _wrong_coupon(issue, event)) is not None:
-        effects.refuse(Rejection.WRONG_COUPON, detail)
-    elif issue is not None:
-        _apply(user_id, shopper, issue, event, catalogue, effects)
+    if event.issue_id in shopper.issues:
+        _apply(shopper, event, None, catalogue, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
         effects.refuse(Rejection.LATE, f"issue {event.issue_id}: its window has closed")
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
@@ -192,96 +172,77 @@ def join(
     return effects
 
 
-def _wrong_coupon(issue: OpenIssue, event: FeedbackEvent) -> str | None:
-    if event.coupon_id is None or event.coupon_id == issue.coupon_id:
-        return None
-    return f"issue {issue.issue_id} is of coupon {issue.coupon_id}, not of {event.coupon_id}"
-
-
 def _apply(
-    user_id: str,
-    shopper: Shopper,
-    issue: OpenIssue,
-    event: FeedbackEvent,
-    catalogue: Catalogue,
-    effects: Effects,
+    shopper: Shopper, event: FeedbackEvent, waited: FeedbackEvent | None, catalogue: Catalogue, effects: Effects
 ) -> None:
+    """Mark the issue with one piece of feedback; `waited` is the event again if it is not the one at hand."""
+    issue = shopper.issue(event.issue_id)
+    if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
+        detail = f"issue {issue.issue_id} is of coupon {issue.coupon_id}, not of {event.coupon_id}"
+        effects.refuse(Rejection.WRONG_COUPON, detail, waited)
+        return
     issue.seen = True
     if event.kind == "impression":
         effects.count("feedback", "impression")
+    elif (event.kind == "click" and issue.clicked) or (event.kind == "purchase" and issue.redeemed):
+        effects.count("feedback", "repeated")
     elif event.kind == "click":
-        _apply_click(user_id, shopper, issue, event, effects)
+        issue.clicked = True
+        shopper.history.clicked += 1
+        effects.count("feedback", "click")
     else:
-        _apply_purchase(user_id, shopper, issue, event, catalogue, effects)
+        issue.redeemed = True
+        _count_redemption(shopper, issue.coupon_id, catalogue)
+        effects.count("feedback", "purchase")
+        if not issue.observed:
+            given = event.discount_minor if event.discount_minor is not None else issue.held_minor
+            _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
+    shopper.keep_issue(issue)
 
 
-def _apply_click(user_id: str, shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> None:
-    if issue.clicked:
-        effects.count("feedback", "repeated")
-        return
-    issue.clicked = True
-    shopper.history.clicked += 1
-    effects.emit(example(user_id, _of_issue(issue), "click", "positive", event.occurred_at))
-    effects.count("feedback", "click")
-
-
-def _apply_purchase(
-    user_id: str,
-    shopper: Shopper,
-    issue: OpenIssue,
-    event: FeedbackEvent,
-    catalogue: Catalogue,
-    effects: Effects,
-) -> None:
-    if issue.redeemed:
-        effects.count("feedback", "repeated")
-        return
-    issue.redeemed = True
+def _count_redemption(shopper: Shopper, coupon_id: str, catalogue: Catalogue) -> None:
     history = shopper.history
     history.redeemed += 1
-    tally(history.by_coupon, issue.coupon_id).redeemed += 1
-    coupon = catalogue.by_id.get(issue.coupon_id)
+    tally(history.by_coupon, coupon_id).redeemed += 1
+    coupon = catalogue.by_id.get(coupon_id)
     if coupon is not None and coupon.categories:
         tally(history.by_category, coupon.categories[0]).redeemed += 1
-    effects.emit(example(user_id, _of_issue(issue), "redeem", "positive", event.occurred_at))
-    effects.count("feedback", "purchase")
-    if not issue.observed:
-        effects.count("settlement", "redeemed")
-        given = event.discount_minor if event.discount_minor is not None else issue.held_minor
-        effects.emit(
-            Settlement(
-                proposal_id=issue.issue_id,
-                coupon_id=issue.coupon_id,
-                at=event.occurred_at,
-                outcome="redeemed",
-                held_minor=issue.held_minor,
-                spent_minor=min(given, issue.held_minor),
-            )
+
+
+def _settle(
+    issue: OpenIssue, outcome: Literal["redeemed", "expired"], at: float, spent_minor: int, effects: Effects
+) -> None:
+    effects.count("settlement", outcome)
+    effects.emit(
+        Settlement(
+            proposal_id=issue.issue_id,
+            coupon_id=issue.coupon_id,
+            at=at,
+            outcome=outcome,
+            held_minor=issue.held_minor,
+            spent_minor=spent_minor,
         )
+    )
 
 
-def observe_order(user_id: str, shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> Effects:
-    """An order in the scope of a coupon that was not given: the shopper ordered all the same."""
-    effects = Effects()
-    for control in list(shopper.controls.values()):
+def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
+    """Mark the controls whose coupon an order was in the scope of: the shopper ordered all the same."""
+    for control in shopper.controls.values():
         coupon = catalogue.by_id.get(control.coupon_id)
         inside = control.at <= event.occurred_at <= control.until
         if coupon is not None and inside and any(is_in_scope(coupon, item) for item in event.items):
-            del shopper.controls[control.control_id]
-            effects.emit(example(user_id, _of_control(control), "order", "positive", event.occurred_at))
-    return effects
+            control.ordered = True
 
 
 def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
     """Close what time has decided: issues, controls, and feedback whose issue never came."""
     effects = Effects()
-    for issue in [issue for issue in shopper.issues.values() if issue.expires_at <= at]:
-        del shopper.issues[issue.issue_id]
+    for issue in shopper.take_expired_issues(at):
         remember_closed(shopper, issue.issue_id)
         _close_issue(user_id, issue, at, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]
-        effects.emit(example(user_id, _of_control(control), "order", "negative", at))
+        effects.emit(example(user_id, _of_control(control), "order", control.ordered, at))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         detail = f"issue {early.event.issue_id}: never issued to this shopper"
@@ -291,19 +252,8 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
 
 def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
     stored = _of_issue(issue)
-    if not issue.clicked and not issue.redeemed:
-        effects.emit(example(user_id, stored, "click", "negative", at))
-    if issue.redeemed:
-        return
-    effects.emit(example(user_id, stored, "redeem", "negative", at))
-    if not issue.observed:
-        effects.count("settlement", "expired")
-        effects.emit(
-            Settlement(
-                proposal_id=issue.issue_id,
-                coupon_id=issue.coupon_id,
-                at=at,
-                outcome="expired",
-                held_minor=issue.held_minor,
-            )
-        )
+    if issue.clicked or not issue.redeemed:  # a channel may report purchases without clicks: no label then
+        effects.emit(example(user_id, stored, "click", issue.clicked, at))
+    effects.emit(example(user_id, stored, "redeem", issue.redeemed, at))
+    if not issue.observed and not issue.redeemed:
+        _settle(issue, "expired", at, 0, effects)

@@ -129,6 +129,14 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
     indices: list[int]
     weights: list[float]
 
+    def __post_init__(self) -> None:
+        _check_sparse(self.indices, self.weights)
+
+
+def _check_sparse(indices: list[int], weights: list[float]) -> None:
+    if len(indices) != len(weights):
+        raise ValueError(f"{len(indices)} indices but {len(weights)} weights")
+
 
 class Neighbour(Struct, frozen=True, array_like=True):
     """A near shopper and how near."""
@@ -150,6 +158,9 @@ class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
     indices: list[int]
     weights: list[float]
 
+    def __post_init__(self) -> None:
+        _check_sparse(self.indices, self.weights)
+
 
 class Alternative(Struct, frozen=True, array_like=True):
     """A coupon that would do, and what one redemption can cost at most."""
@@ -167,6 +178,10 @@ class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: EpochSeconds
     alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=100)]
     rank: Count = 0
+
+    def __post_init__(self) -> None:
+        if self.rank >= len(self.alternatives):
+            raise ValueError(f"rank {self.rank} of {len(self.alternatives)} alternatives")
 
     @property
     def coupon_id(self) -> str:
@@ -229,22 +244,17 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was known when a decision was made, and what came of it.
-
-    `stage` says what the label means: "provisional" negatives are sent at once, when nothing can have come yet; a
-    "positive" may follow; when the window has closed without one, a "negative" follows, which carries no features,
-    since it only says that the provisional label was right.
-    """
+    """What was known when a decision was made, and what had come of it when its window closed."""
 
     example_id: Id
     domain: str
     head: Literal["click", "redeem", "order"]
-    stage: Literal["provisional", "positive", "negative"]
+    label: bool
     decided_at: EpochSeconds
     at: EpochSeconds
     feature_schema: str
-    numeric: list[float] = []
-    hashed: list[int] = []
+    numeric: list[float]
+    hashed: list[int]
     predicted: Ratio
     propensity: Ratio | None = None
     model_version: Count = 0

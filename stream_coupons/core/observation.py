@@ -43,19 +43,19 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         model_version=scorer.version,
         observed=True,
     )
-    effects.add(attribution.open_issue(user_id, shopper, issue, known.catalogue))
+    attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
-    effects.add(attribution.join_early(user_id, shopper, event.issue_id, known.catalogue))
+    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue))
     return effects
 
 
-def feedback(user_id: str, shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:
+def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:
     """Join a click or a purchase to the coupon it is about."""
     if is_duplicate(shopper.profile, event.event_id, known.rules.profile):
         effects = Effects()
         effects.count("duplicate", "feedback")
         return effects
-    return attribution.join(user_id, shopper, event, known.catalogue, known.rules.attribution)
+    return attribution.join(shopper, event, known.catalogue, known.rules.attribution)
 
 
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:

@@ -57,7 +57,7 @@ def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) 
         return effects
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
-        effects.add(attribution.observe_order(user_id, shopper, event, known.catalogue))
+        attribution.observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
     if KINDS[type(event)] in known.rules.policy.triggers:
         outcome = _decide(user_id, shopper, event, known, effects)
@@ -87,10 +87,10 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     ranked = _Ranked(coupons, positions, rows, predicted, worth, scorer)
     identity = issue_id(user_id, event.event_id)
     if policy.is_holdout(user_id, rules, known.rules.seed):
-        effects.add(_open_control(user_id, shopper, identity, event, ranked, choice.best, known))
+        _open_control(shopper, identity, event, ranked, choice.best, known)
         return NoCoupon.HOLDOUT
     if not choice.order:
-        effects.add(_open_control(user_id, shopper, identity, event, ranked, choice.best, known))
+        _open_control(shopper, identity, event, ranked, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
     _open_proposal(user_id, shopper, identity, event, ranked, choice, known, effects)
     return "proposed"
@@ -142,8 +142,8 @@ class _Ranked:
 
 
 def _open_control(
-    user_id: str, shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
-) -> Effects:
+    shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
+) -> None:
     coupon = ranked.coupon(row)
     numeric, hashed = attribution.pack(ranked.rows, row)
     control = OpenControl(
@@ -157,7 +157,7 @@ def _open_control(
         predicted=ranked.probabilities(row),
         model_version=ranked.scorer.version,
     )
-    return attribution.open_control(user_id, shopper, control, known.rules.attribution)
+    attribution.open_control(shopper, control, known.rules.attribution)
 
 
 def _open_proposal(
@@ -217,8 +217,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
         return effects
 
     issue = _issue(user_id, proposal, option, coupon, known)
-    opened = attribution.open_issue(
-        user_id,
+    attribution.open_issue(
         shopper,
         OpenIssue(
             issue_id=identity,
@@ -241,7 +240,6 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     del recent[: -known.rules.policy.max_issues_per_window]
     effects.emit(issue)
     effects.emit(_settlement(reservation, "confirmed"))
-    effects.add(opened)
     effects.count("settlement", "confirmed")
     effects.count("issue", proposal.domain)
     return effects

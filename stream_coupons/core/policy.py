@@ -53,7 +53,7 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
 def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: PolicyRules) -> Floats:
     """What giving each coupon is worth against giving none, minor units, shape (n,).
 
-    value = (P(redeem) - P(order anyway)) * margin - P(redeem) * discount - cost_weight * cost
+    value = (P(redeem) - P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
 
     Who would have ordered anyway uses the coupon too, so P(redeem) stands for P(order | coupon) and the difference
     is the uplift. NO_COUPON is worth 0 by this definition.
@@ -67,7 +67,7 @@ def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: Poli
     uplift = redeem - order
     worth: Floats = (
         uplift * coupons.margin_minor[chosen]
-        - redeem * coupons.discount_minor[chosen]
+        - redeem * (coupons.discount_minor[chosen] - rules.redemption_worth_minor)
         - rules.cost_weight * rules.cost_minor
     )
     return worth

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e15)]
+NonNegative = Annotated[float, Meta(ge=0, le=1e15)]
+Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Size = Annotated[int, Meta(ge=1)]
 
@@ -45,6 +46,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Who may get a coupon when, and what it must be worth.
 
     `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline.
+    `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -61,7 +63,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_candidates: Size = 64
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
-    min_value_minor: float = 0.0
+    min_value_minor: Finite = 0.0
+    redemption_worth_minor: NonNegative = 0.0
     proposal_timeout_s: Positive = 3600.0
     typical_price_minor: Positive = 1000.0
     explain_top: Size = 5

@@ -1,6 +1,6 @@
 """Everything that is owned per shopper: profile, neighbourhood, coupon history, and what is open."""
 
-from msgspec import Struct, field
+from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.events import FeedbackEvent, Neighbour
 from stream_coupons.core.profile import Profile
@@ -82,6 +82,10 @@ class OpenIssue(Struct, array_like=True):
     redeemed: bool = False
 
 
+_pack_issue = msgpack.Encoder().encode
+_unpack_issue = msgpack.Decoder(OpenIssue).decode
+
+
 class OpenControl(Struct, array_like=True):
     """A coupon that was the best but was not given: does the shopper order in its scope all the same?
 
@@ -97,6 +101,7 @@ class OpenControl(Struct, array_like=True):
     hashed: bytes
     predicted: Predicted
     model_version: int
+    ordered: bool = False
 
 
 class EarlyFeedback(Struct, array_like=True):
@@ -116,10 +121,24 @@ class Shopper(Struct, array_like=True):
     vector_sent_at: float | None = None
     considered_at: float | None = None
     proposals: dict[str, OpenProposal] = field(default_factory=dict)
-    issues: dict[str, OpenIssue] = field(default_factory=dict)
+    issues: dict[str, tuple[float, bytes]] = field(default_factory=dict)
+    """Open issues by id: (expires_at, packed). Most events touch none of them, so they stay bytes until one does."""
     controls: dict[str, OpenControl] = field(default_factory=dict)
     early: list[EarlyFeedback] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
+
+    def issue(self, issue_id: str) -> OpenIssue:
+        """A copy of the open issue of this id; `keep_issue` puts it back."""
+        return _unpack_issue(self.issues[issue_id][1])
+
+    def keep_issue(self, issue: OpenIssue) -> None:
+        """Add an issue, or replace it."""
+        self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
+
+    def take_expired_issues(self, at: float) -> list[OpenIssue]:
+        """Remove and return the issues whose window has closed."""
+        expired = [issue_id for issue_id, (expires_at, _) in self.issues.items() if expires_at <= at]
+        return [_unpack_issue(self.issues.pop(issue_id)[1]) for issue_id in expired]
 
 
 MAX_TALLIES = 64
@@ -140,7 +159,7 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
 def next_due(shopper: Shopper) -> float | None:
     """When time alone will change this state next; None when nothing is open."""
     deadlines = [proposal.expires_at for proposal in shopper.proposals.values()]
-    deadlines += [issue.expires_at for issue in shopper.issues.values()]
+    deadlines += [expires_at for expires_at, _ in shopper.issues.values()]
     deadlines += [control.until for control in shopper.controls.values()]
     deadlines += [early.waits_until for early in shopper.early]
     return min(deadlines, default=None)

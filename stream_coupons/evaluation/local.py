@@ -13,9 +13,10 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import TOPIC_OF
+from stream_coupons.agents.wire import TOPIC_OF, dead_letter
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon, Tick
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
@@ -125,7 +126,11 @@ class LocalPipeline:
     def _learn(self, record: Record) -> None:
         if self._fixed is not None:
             return
-        self.trainer.learn(self._examples(record.value), record.offset, origin_of(record))
+        try:
+            self.trainer.learn(self._examples(record.value), record.offset, origin_of(record))
+        except BadMessage as bad:
+            self._append(dead_letter(record, bad.reason, bad.detail))
+            return
         self._since_snapshot += 1
         if self._since_snapshot >= self._learn_every:
             self.publish()

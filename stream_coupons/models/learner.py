@@ -30,11 +30,9 @@ class DomainModel:
         self.metrics = {head: BinaryMetrics() for head in HEADS}
 
     def learn(self, example: TrainingExample) -> None:
-        """Score the stored prediction when its label is final; take a step when there is news to learn from."""
-        if example.stage != "provisional":
-            self.metrics[example.head].update(example.predicted, example.stage == "positive")
-        if example.stage != "negative":
-            self.heads[example.head].learn(example.numeric, example.hashed, example.stage == "positive")
+        """Score the stored prediction against the label, then take a step."""
+        self.metrics[example.head].update(example.predicted, example.label)
+        self.heads[example.head].learn(example.numeric, example.hashed, example.label)
         self.examples += 1
         self.at = max(self.at, example.at)
 
@@ -140,8 +138,6 @@ def check_features(example: TrainingExample) -> None:
     """
     if example.feature_schema != SCHEMA:
         raise BadMessage(Rejection.INVALID, f"feature_schema is {example.feature_schema}, expected {SCHEMA}")
-    if example.stage == "negative":
-        return
     if len(example.numeric) != len(NUMERIC) or len(example.hashed) != len(HASHED):
         raise BadMessage(
             Rejection.INVALID,

@@ -14,7 +14,6 @@ from river import linear_model, optim, utils
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.delay import positive_weight, provisional_weight
 
 ACCUMULATOR_START = 1.0
 BIAS = DIMENSIONS + len(NUMERIC)
@@ -57,12 +56,9 @@ class OnlineHead:
         self._model = linear_model.LogisticRegression(optimizer=self._optimizer, l2=l2, intercept_lr=0.0)
         self.restore(prior_weights(head), {})
 
-    def learn(self, numeric: list[float], hashed: list[int], is_positive: bool) -> None:
-        """Take one step down the gradient of the log loss, weighted for the label's delay."""
-        features = to_river(numeric, hashed)
-        estimate = float(self._model.predict_proba_one(features)[True])
-        weight = positive_weight(estimate) if is_positive else provisional_weight(estimate)
-        self._model.learn_one(features, is_positive, weight)
+    def learn(self, numeric: list[float], hashed: list[int], label: bool) -> None:
+        """Take one step down the gradient of the log loss."""
+        self._model.learn_one(to_river(numeric, hashed), label)
 
     def predict(self, numeric: list[float], hashed: list[int]) -> float:
         """River's own prediction, for tests of the compiled one."""

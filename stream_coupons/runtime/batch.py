@@ -20,6 +20,9 @@ State = TypeVar("State")
 Failure = tuple[str, int, int, str]
 """(topic, partition, offset, key) of a step that raised; the key is empty but for a tick, which has many."""
 
+MAX_FAILURES = 100
+"""Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
+
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
 
@@ -78,6 +81,8 @@ class Batches(Generic[State]):
         self._codec = CellCodec(step.state_type)
         self._deadlines = Deadlines()
         self._unsent_ticks: dict[int, set[str]] = {}
+        self._last_tick: dict[int, int] = {}
+        self._without_deadline: set[str] = set()
         self._cells: dict[str, Cell[State]] = {}
         self._where: dict[str, int] = {}
 
@@ -86,6 +91,7 @@ class Batches(Generic[State]):
         self.step.forget()
         self._deadlines.clear()
         self._unsent_ticks.clear()
+        self._last_tick.clear()
         for raw_key, data in cells.items():
             key = raw_key.decode()
             partition = self._partition_for(self.step.partition_key(key), self._partitions)
@@ -94,6 +100,8 @@ class Batches(Generic[State]):
             cell = self._codec.decode(data)
             self._deadlines.set(partition, key, cell.due)
             self.step.place(partition, key, cell.state)
+            tick = cell.applied.get(self._ticks, -1)
+            self._last_tick[partition] = max(tick, self._last_tick.get(partition, -1))
             if any(kept.topic == self._ticks for kept in cell.outbox):
                 self._unsent_ticks.setdefault(partition, set()).add(key)
 
@@ -110,6 +118,8 @@ class Batches(Generic[State]):
             try:
                 return self._attempt(records, committed, failed)
             except StepFailed as error:
+                if len(failed) >= MAX_FAILURES:
+                    raise
                 failed[error.failure] = str(error)
                 self._roll_back()
 
@@ -126,7 +136,7 @@ class Batches(Generic[State]):
         committed: Callable[[int], dict[str, int]],
         failed: Mapping[Failure, str],
     ) -> Result:
-        self._cells, self._where = {}, {}
+        self._cells, self._where, self._without_deadline = {}, {}, set()
         result = Result()
         for record in records:
             detail = failed.get((record.topic, record.partition, record.offset, ""))
@@ -143,11 +153,21 @@ class Batches(Generic[State]):
         for key, cell in self._cells.items():
             partition = self._where[key]
             cell.due = self.step.due(cell.state)
+            if key not in self._without_deadline:
+                self._deadlines.set(partition, key, cell.due)
+            if (tick := self._last_tick.get(partition)) is not None:
+                cell.applied[self._ticks] = tick
             cell.prune(committed(partition))
-            self._deadlines.set(partition, key, cell.due)
+            self._note_unsent(partition, key, cell)
             result.states[key] = self._codec.encode(cell)
             result.partitions[key] = partition
         return result
+
+    def _note_unsent(self, partition: int, key: str, cell: Cell[State]) -> None:
+        """Forget a key once nothing that a tick led to waits in its outbox any more."""
+        unsent = self._unsent_ticks.get(partition)
+        if unsent and key in unsent and not any(kept.topic == self._ticks for kept in cell.outbox):
+            unsent.discard(key)
 
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
         result.outputs.append(self.step.refuse(record, reason, detail))
@@ -187,6 +207,8 @@ class Batches(Generic[State]):
                 raise StepFailed(record, "", error) from error
             cell.mark(record, with_origin=self.step.tracks_origins)
             self._take(cell, record, outcome, 0, result)
+            # A tick that comes later in this very batch must see it.
+            self._deadlines.set(record.partition, key, self.step.due(cell.state))
             if outcome.refused is not None:
                 result.dead[record.topic, outcome.refused] += 1
             else:
@@ -221,15 +243,24 @@ class Batches(Generic[State]):
         index = again[-1].index + 1 if again else 0
         # All cells are loaded before any is stepped, so that a failure rolls all of them back.
         due = {key: self._cell(key, partition) for key in self._deadlines.pop_due(partition, tick.at)}
+        problems = []
         for key, cell in due.items():
-            if (detail := failed.get((record.topic, partition, record.offset, key))) is not None:
+            if cell.is_replay(record):
+                # The tick had passed when what it would end now was begun: the next one ends it.
+                self._deadlines.set(partition, key, self.step.due(cell.state))
+                continue
+            if (problem := failed.get((record.topic, partition, record.offset, key))) is not None:
                 # Its deadline stays removed: it would only fail again at every tick.
-                del self._cells[key]
-                self._refuse(record, Rejection.STEP_FAILED, detail, result)
+                self._without_deadline.add(key)
+                problems.append(problem)
                 continue
             try:
                 outcome = self.step.pass_time(key, cell.state, tick.at, record)
             except Exception as error:
                 raise StepFailed(record, key, error) from error
             index = self._take(cell, record, outcome, index, result)
-        result.applied[record.topic] += 1
+        self._last_tick[partition] = record.offset
+        if problems:
+            self._refuse(record, Rejection.STEP_FAILED, "; ".join(problems), result)
+        else:
+            result.applied[record.topic] += 1

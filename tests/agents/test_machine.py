@@ -18,7 +18,7 @@ from stream_coupons.runtime.records import ORIGIN_HEADER
 
 from .fakes import Shop
 
-WINDOW_S = DAY_S
+WINDOW_S = 7200.0
 CAP = 2
 RULES = rules(
     max_issues_per_window=CAP,
@@ -33,17 +33,20 @@ WEEK = {"redeem_within_s": 7200.0}
 COUPONS = [
     coupon("few", stock=2, **WEEK),
     coupon("poor", budget_minor=250, discount_minor=120, max_discount_minor=120, redeem_within_s=3600.0),
-    coupon("once", max_per_user=1, discount_minor=80, stock=4, budget_minor=300, **WEEK),
+    coupon("once", max_per_user=1, discount_minor=80, stock=2, budget_minor=300, **WEEK),
 ]
 TERMS = {each.coupon_id: each for each in COUPONS}
 AGENTS = ("users", "budgets")
 SHOPPERS = ("ann", "bob", "eve")
 HOMES = (0, 1)
 
-shoppers = st.sampled_from(SHOPPERS)
-agents = st.sampled_from(AGENTS)
-homes = st.sampled_from(HOMES)
-sizes = st.sampled_from([1, 2, 3, 100])
+acts = st.tuples(
+    st.sampled_from(SHOPPERS), st.sampled_from([browse, browse, cart, order]), st.sampled_from([0, 0, 0, 60, 5000])
+)
+batches = st.tuples(
+    st.sampled_from(AGENTS), st.sampled_from(HOMES), st.sampled_from([1, 2, 3, 100]), st.none() | st.floats(0, 2)
+)
+"""Agent, partition, records at most, and how far the process comes before it dies."""
 
 
 class System(RuleBasedStateMachine):
@@ -64,31 +67,28 @@ class System(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ what may happen
 
-    @rule(user=shoppers, kind=st.sampled_from([browse, browse, cart, order]), late_s=st.sampled_from([0, 0, 60, 5000]))
-    def publish(self, user: str, kind: Any, late_s: float) -> None:
-        self.events += 1
-        at = self.shop.now - late_s
-        name, thing = f"e{self.events}", item(f"i{self.events % 3}", price_minor=500)
-        if kind is browse:
-            self.shop.publish(topics.BROWSE, browse(name, at, thing, user))
-        elif kind is cart:
-            self.shop.publish(topics.CART, cart(name, at, thing, user))
-        else:
-            self.shop.publish(topics.ORDER, order(name, at, thing, user=user))
+    @rule(acts=st.lists(acts, min_size=1, max_size=5))
+    def publish(self, acts: list[tuple[str, Any, float]]) -> None:
+        for user, kind, late_s in acts:
+            self.events += 1
+            at = self.shop.now - late_s
+            name, thing = f"e{self.events}", item(f"i{self.events % 3}", price_minor=500)
+            if kind is browse:
+                self.shop.publish(topics.BROWSE, browse(name, at, thing, user))
+            elif kind is cart:
+                self.shop.publish(topics.CART, cart(name, at, thing, user))
+            else:
+                self.shop.publish(topics.ORDER, order(name, at, thing, user=user))
 
-    @rule(agent=agents, home=homes, limit=sizes)
-    def process(self, agent: str, home: int, limit: int) -> None:
-        self.shop.process(agent, home, limit)
-
-    @rule(agent=agents, home=homes, limit=sizes, where=st.floats(0, 2))
-    def crash(self, agent: str, home: int, limit: int, where: float) -> None:
-        self.shop.process(agent, home, limit, crash=where)
+    @rule(batches=st.lists(batches, min_size=1, max_size=6))
+    def process_some_batches_or_die_trying(self, batches: list[tuple[str, int, int, float | None]]) -> None:
+        for agent, home, limit, crash in batches:
+            self.shop.process(agent, home, limit, crash)
+            self.holds()
 
     @rule()
-    def run_for_a_while(self) -> None:
-        for agent in AGENTS:
-            for home in HOMES:
-                self.shop.process(agent, home)
+    def come_to_rest(self) -> None:
+        self.shop.settle()
 
     @rule()
     def take_another_model_into_use(self) -> None:
@@ -124,11 +124,19 @@ class System(RuleBasedStateMachine):
         data=st.data(),
         spent=st.sampled_from([None, 0, 50, 999]),
     )
+    @precondition(lambda self: self.issues)
     def answer(self, kind: str, data: st.DataObject, spent: int | None) -> None:
-        forged = ("forged", SHOPPERS[0])
-        given = data.draw(st.sampled_from([forged, *((name, one.user_id) for name, one in self.issues.items())]))
+        issue = data.draw(st.sampled_from(list(self.issues.values())))
+        self._answer(kind, issue.issue_id, issue.user_id, spent)
+
+    @rule(user=st.sampled_from(SHOPPERS))
+    @precondition(lambda self: self.events % 7 == 0)
+    def forge(self, user: str) -> None:
+        self._answer("purchase", "forged", user, None)
+
+    def _answer(self, kind: str, issue_id: str, user: str, spent: int | None) -> None:
         self.events += 1
-        event = feedback(kind, given[0], self.shop.now, f"f{self.events}", user_id=given[1], discount_minor=spent)
+        event = feedback(kind, issue_id, self.shop.now, f"f{self.events}", user_id=user, discount_minor=spent)
         self.shop.publish(topics.FEEDBACK, event)
 
     # ------------------------------------------------------------ what must hold
@@ -234,5 +242,5 @@ def _source(one: Any) -> str | None:
 
 TestSystem = System.TestCase
 TestSystem.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, print_blob=False
+    max_examples=350, stateful_step_count=40, deadline=None, derandomize=True, print_blob=False
 )
