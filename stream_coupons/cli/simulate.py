@@ -229,8 +229,10 @@ def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -
         if with_catalogue:
             loop.publish_catalogue()
         started_at = world.now
-        for now in interruptions.each(loop.steps()):
+        for now in loop.steps():
             _show(progress, now - started_at, world)
+            if interruptions.happened:
+                break
         publisher.flush()
     return _report(loop, (world.now - started_at) / DAY_S, interruptions.happened), loop.foreign_tick_at
 

@@ -32,7 +32,10 @@ def apply(
 
 @app.command("list")
 def show(json: JsonOption = False) -> None:
-    """List the topics of the registry with their keys, partitions and retention."""
+    """List the topics of the registry with their keys, partitions and retention.
+
+    Example: stream-coupons topics list --json
+    """
     if json:
         rows = [
             {"name": t.name, "key": t.key, "about": t.about, "partitions": t.partitions, "configs": t.configs()}

@@ -156,7 +156,7 @@ class Batches(Generic[State]):
             if key not in self._without_deadline:
                 self._deadlines.set(partition, key, cell.due)
             if (tick := self._last_tick.get(partition)) is not None:
-                cell.applied[self._ticks] = tick
+                cell.applied[self._ticks] = max(tick, cell.applied.get(self._ticks, -1))
             cell.prune(committed(partition))
             self._note_unsent(partition, key, cell)
             result.states[key] = self._codec.encode(cell)

@@ -24,7 +24,7 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     expected = extract("u", shopper, coupons, coupons.valid_from.argsort()[:1], moment, ProfileRules())
     effects = observe("u", shopper, observed(context={"weather": "rain"}, propensity=0.25), KNOWN)
     assert effects.facts == [("observed", "scored")]
-    first = of_type(effects.messages, TrainingExample)[0]
+    first = of_type(pass_time("u", shopper, AT + 30 * DAY_S).messages, TrainingExample)[0]
     assert first.numeric == expected.numeric[0].tolist()
     assert first.hashed == expected.hashed[0].tolist()
     assert (first.observed, first.propensity, first.model_version, first.predicted) == (True, 0.25, 7, 0.2)
@@ -33,12 +33,11 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
 def test_an_observed_coupon_is_never_issued_or_settled() -> None:
     shopper = Shopper()
     effects = observe("u", shopper, observed(), KNOWN)
-    joined = hear("u", shopper, feedback("purchase", "x1"), KNOWN)
+    joined = hear(shopper, feedback("purchase", "x1"), KNOWN)
     closed = pass_time("u", shopper, AT + 30 * DAY_S)
     said = effects.messages + joined.messages + closed.messages
     assert of_type(said, CouponIssue) == of_type(said, Settlement) == of_type(said, Proposal) == []
-    stages = [(example.head, example.stage) for example in of_type(said, TrainingExample)]
-    assert stages == [("click", "provisional"), ("redeem", "provisional"), ("redeem", "positive")]
+    assert [(example.head, example.label) for example in of_type(said, TrainingExample)] == [("redeem", True)]
 
 
 def test_an_observed_coupon_counts_once_even_after_its_window() -> None:
@@ -59,17 +58,17 @@ def test_an_observed_coupon_nobody_knows_is_counted_and_left_alone() -> None:
 
 def test_feedback_that_came_before_its_observed_coupon_joins_it() -> None:
     shopper = Shopper()
-    hear("u", shopper, feedback("click", "x1"), KNOWN)
+    hear(shopper, feedback("click", "x1"), KNOWN)
     effects = observe("u", shopper, observed(), KNOWN)
-    assert ("click", "positive") in [(each.head, each.stage) for each in of_type(effects.messages, TrainingExample)]
     assert ("feedback", "click") in effects.facts
+    assert shopper.issue("x1").clicked
 
 
 def test_the_same_feedback_event_counts_once() -> None:
     shopper = Shopper()
     observe("u", shopper, observed(), KNOWN)
-    hear("u", shopper, feedback("click", "x1", event_id="f"), KNOWN)
-    assert hear("u", shopper, feedback("click", "x1", event_id="f"), KNOWN).facts == [("duplicate", "feedback")]
+    hear(shopper, feedback("click", "x1", event_id="f"), KNOWN)
+    assert hear(shopper, feedback("click", "x1", event_id="f"), KNOWN).facts == [("duplicate", "feedback")]
     assert shopper.history.clicked == 1
 
 

@@ -102,6 +102,7 @@ def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked
     assert [reason.feature for reason in issue.reasons] == ["content"]
     assert case.outcomes() == ["confirmed"]
     assert of_type(case.said, Settlement)[0].held_minor == 100
+    case.wait(AT + 30 * DAY_S)
     assert {example.issue_id for example in of_type(case.said, TrainingExample)} == {issue.issue_id}
 
 
@@ -291,8 +292,9 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
     assert of_type(case.said, Proposal) == []
     [control] = case.shopper.controls.values()
     assert (control.coupon_id, control.control_id, control.until) == ("c1", issue_id("u", "t1"), AT + 7 * DAY_S)
+    case.wait(AT + 7 * DAY_S)
     [example] = of_type(case.said, TrainingExample)
-    assert (example.head, example.stage, example.coupon_id) == ("order", "provisional", "c1")
+    assert (example.head, example.label, example.coupon_id) == ("order", False, "c1")
 
 
 def test_what_is_not_worth_it_is_not_given_and_is_compared() -> None:
@@ -314,8 +316,8 @@ def test_the_order_itself_answers_an_open_control() -> None:
     case = Case(knowledge(coupon("c1", items=["A"]), rules=rules(holdout_ratio=1.0)))
     case.see(browse("t1"))
     case.see(order("o1", AT + 60, item("A")))
-    stages = [(example.head, example.stage) for example in of_type(case.said, TrainingExample)]
-    assert stages == [("order", "provisional"), ("order", "positive")]
+    case.wait(AT + 7 * DAY_S)
+    assert [(example.head, example.label) for example in of_type(case.said, TrainingExample)] == [("order", True)]
 
 
 def test_a_proposal_stores_the_rows_that_were_scored() -> None:

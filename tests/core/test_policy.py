@@ -40,6 +40,13 @@ def test_values_are_of_the_chosen_rows() -> None:
     assert worth == pytest.approx(0.4 * 600 - 0.5 * 10)
 
 
+def test_a_redemption_may_be_worth_something_by_itself() -> None:
+    coupons, predicted = CouponSet([coupon("a")], 1000.0), np.array([[0.1, 0.5, 0.1]])
+    plain, won_back = PolicyRules(), PolicyRules(redemption_worth_minor=40.0)
+    gain = values(coupons, np.array([0]), predicted, won_back) - values(coupons, np.array([0]), predicted, plain)
+    assert gain.tolist() == pytest.approx([0.5 * 40.0])
+
+
 def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
     rules = PolicyRules(exploration_ratio=0.0, min_value_minor=0.0)
     choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, 0)

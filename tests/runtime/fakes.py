@@ -131,6 +131,11 @@ class Worker:
         self.sent += result.outputs
         return result
 
+    def cells(self) -> dict[str, object]:
+        """What is durable of every key, but for the marks of how far its inputs came."""
+        cells = {key: self.batches._codec.decode(data) for key, data in self.table.items()}
+        return {key: (cell.due, cell.state, cell.origins, cell.outbox) for key, cell in cells.items()}
+
     def states(self) -> Mapping[str, Total]:
         """State by key."""
         codec = self.batches._codec

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.batch import MAX_FAILURES, Result, StepFailed
 from stream_coupons.runtime.records import Output, Record
 
 from .fakes import NUMBERS, TICKS, WORDS, Worker, log, values
@@ -53,7 +53,7 @@ def test_batches_of_any_size_lead_to_the_same() -> None:
     for record in LOG:
         single.run([record])
     assert wire(single.sent) == wire(whole.sent)
-    assert single.table == whole.table
+    assert single.cells() == whole.cells()
 
 
 CRASHES = ["nothing saved", "some states saved", "states saved", "some outputs sent", "all sent", "all but committed"]
@@ -91,7 +91,7 @@ def test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew(whe
     assert sum(counted(result).values()) == len(LOG)
     if has_decided:
         assert worker.step.applied == 0
-        assert worker.table == quiet.table
+        assert worker.cells() == quiet.cells()
 
 
 @pytest.mark.parametrize(("first", "then"), list(product(CRASHES, CRASHES)))
@@ -104,7 +104,7 @@ def test_a_second_crash_changes_nothing(first: str, then: str) -> None:
         worker.restart()
     worker.run(LOG)
     assert kept(worker.sent) == kept(quiet.sent)
-    assert worker.table == quiet.table
+    assert worker.cells() == quiet.cells()
 
 
 def test_a_replay_in_other_batches_sends_the_old_bytes() -> None:
@@ -180,6 +180,13 @@ def test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came(
     assert worker.states() == quiet.states()
     assert worker.step.view == quiet.step.view
     assert counted(result) == {NUMBERS: 5}
+
+
+def test_a_bug_that_fails_on_everything_stops_the_worker_instead_of_emptying_its_input() -> None:
+    worker = Worker()
+    with pytest.raises(StepFailed):
+        worker.run(log(*[(NUMBERS, b"b", "fail 1")] * (MAX_FAILURES + 1)))
+    assert worker.sent == []
 
 
 def test_many_failing_records_are_many_dead_letters() -> None:
@@ -356,6 +363,19 @@ def test_a_replayed_tick_does_not_wake_what_came_behind_it() -> None:
     assert worker.sent == quiet.sent
     assert worker.states() == quiet.states()
     assert values(worker.run(log((TICKS, b"0", "now 51"), start=1)).outputs) == [b"b=1*99"]
+
+
+def test_a_tick_delivered_again_does_not_hide_that_later_ones_had_passed() -> None:
+    first, second = TICK, log((TICKS, b"0", "now 60"), start=1)
+    late = log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "at 30"), start=0)
+    worker, quiet = Worker(), Worker()
+    quiet.run([late[0], *first, *second, late[1]])
+    crash(worker, [late[0], *first, *second, late[1]], "states saved")
+    worker.restart(factor=99)
+    for batch in ([late[0], *first], second, [late[1]]):
+        worker.run(batch)
+    assert worker.sent == quiet.sent
+    assert worker.states() == quiet.states()
 
 
 def test_deadlines_are_known_again_after_recovery_in_owned_partitions_only() -> None:

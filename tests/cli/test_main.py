@@ -1,0 +1,58 @@
+"""Verbs, help and exit codes."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from stream_coupons.cli.main import app
+
+from .conftest import Run
+
+
+def verbs(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from verbs(inner, (*names, name))
+    else:
+        yield names
+
+
+VERBS = sorted(verbs(typer.main.get_command(app)))
+
+
+def test_all_verbs_are_there() -> None:
+    expected = {"catalog push", "catalog list", "catalog remove", "publish", "tail", "replay", "simulate"}
+    assert expected <= {" ".join(names) for names in VERBS}
+
+
+@pytest.mark.parametrize("names", VERBS, ids=" ".join)
+def test_the_help_of_every_verb_has_an_example(run: Run, names: tuple[str, ...]) -> None:
+    result = run(*names, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.stdout
+    assert f"stream-coupons {' '.join(names)}" in result.stdout.split("Example", 1)[1]
+
+
+def test_an_error_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "[/bold] no such file.json"
+    result = run("catalog", "push", missing, "--dry-run")
+    assert result.exit_code == 2
+    assert result.stderr.replace("\n", "") == f"error: {missing}: No such file or directory"
+
+
+def test_no_broker_is_an_error_that_says_so() -> None:
+    # In a process of its own: kafka-python leaves sockets open when no broker answers.
+    command = [sys.executable, "-m", "stream_coupons", "tail", "--bootstrap", "127.0.0.1:1"]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, text=True)
+    assert result.returncode == 2
+    assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_option_is_exit_code_2(run: Run) -> None:
+    assert run("tail", "--nonsense").exit_code == 2

@@ -1,0 +1,149 @@
+"""Publishing: what is bad is refused with its line and reason, what is good arrives."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.cli.publish import pacer
+
+from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
+
+BROWSE = topics.BROWSE.name
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, unique: str) -> Path:
+    """Good lines 1, 3 and 8; five bad ones."""
+    return write_lines(
+        tmp_path / "events.jsonl",
+        envelope(browse(unique, 1)),
+        envelope({"event_id": "e", "user_id": unique}),
+        envelope(browse(unique, 3)),
+        b"nonsense",
+        envelope(browse(unique), "coupon-issues"),
+        {"tick": 5},
+        envelope({**browse(unique), "context": {"x": "y" * 1_100_000}}),
+        envelope({"event_id": "c", "user_id": unique, "occurred_at": 1, "item": {"item_id": "i"}}, "cart-events"),
+        envelope({**browse(unique), "schema_version": 2}),
+    )
+
+
+REASONS = {"invalid": 1, "not_an_input": 2, "not_json": 1, "too_large": 1, "unknown_version": 1}
+
+
+@pytest.mark.kafka
+def test_bad_lines_are_refused_and_good_ones_sent(run: Run, bootstrap: str, unique: str, mixed: Path) -> None:
+    refused = mixed.with_name("refused.jsonl")
+    result = run("publish", mixed, "-b", bootstrap, "--json", "--refused", refused)
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report == {
+        "lines": 9,
+        "sent": {"browse-events": 2, "cart-events": 1},
+        "appended": 3,
+        "refused": REASONS,
+        "interrupted": False,
+    }
+    assert "line 2: invalid  browse-events: Object missing required field `occurred_at`" in result.stderr
+    assert "refused: invalid 1, not_an_input 2, not_json 1, too_large 1, unknown_version 1" in result.stderr
+    written = [json.loads(line) for line in refused.read_bytes().splitlines()]
+    assert [line["line"] for line in written] == [2, 4, 5, 6, 7, 9]
+    assert written[1]["text"] == "nonsense"
+    found = records(bootstrap, BROWSE, unique)
+    assert [msgspec.json.decode(r.value) for r in found] == [browse(unique, 1), browse(unique, 3)]
+    assert {(r.key, r.partition) for r in found} == {(unique.encode(), topics.partition_for(unique.encode(), 4))}
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("through_stdin", [False, True])
+def test_strict_sends_nothing_if_any_line_is_bad(
+    run: Run, bootstrap: str, unique: str, mixed: Path, through_stdin: bool
+) -> None:
+    file, stdin = ("-", mixed.read_bytes()) if through_stdin else (mixed, None)
+    result = run("publish", file, "-b", bootstrap, "--strict", "--json", stdin=stdin)
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["lines"], report["appended"], report["refused"]) == (9, 0, REASONS)
+    assert "nothing was sent" in result.stderr
+    assert records(bootstrap, BROWSE, unique) == []
+
+
+@pytest.mark.kafka
+def test_strict_sends_all_if_all_are_good(run: Run, bootstrap: str, unique: str, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "e.jsonl", *(envelope(browse(unique, i)) for i in range(20)))
+    result = run("publish", path, "-b", bootstrap, "--strict")
+    assert result.exit_code == 0
+    assert "20 lines, 20 events appended (browse-events 20), 0 refused" in result.stdout
+    assert len(records(bootstrap, BROWSE, unique)) == 20
+
+
+@pytest.mark.kafka
+def test_bare_messages_go_to_the_topic_given(run: Run, bootstrap: str, unique: str) -> None:
+    order = {"event_id": f"{unique}-o", "user_id": unique, "occurred_at": 1, "order_id": "o"}
+    result = run("publish", "-", "-t", "order-events", "-b", bootstrap, stdin=json.dumps(order).encode())
+    assert result.exit_code == 0
+    assert len(records(bootstrap, "order-events", unique)) == 1
+
+
+@pytest.mark.kafka
+def test_nothing_sent_is_nothing_wrong(run: Run, bootstrap: str) -> None:
+    assert run("publish", "-", "-b", bootstrap, stdin=b"\n").exit_code == 0
+
+
+@pytest.mark.parametrize("topic", ["coupon-catalog", "ticks", "nonsense"])
+def test_only_topics_of_upstream_services_are_written(run: Run, topic: str) -> None:
+    result = run("publish", "-", "--topic", topic, stdin=b"")
+    assert result.exit_code == 2
+    assert f"--topic '{topic}'" in result.stderr
+
+
+def test_the_file_is_not_overwritten_by_its_refusals(run: Run, mixed: Path) -> None:
+    before = mixed.read_bytes()
+    assert run("publish", mixed, "--refused", mixed).exit_code == 2
+    assert mixed.read_bytes() == before
+
+
+@pytest.mark.kafka
+def test_an_interruption_says_what_was_appended(bootstrap: str, unique: str) -> None:
+    command = [sys.executable, "-m", "stream_coupons", "publish", "-", "-b", bootstrap, "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in range(5):
+            process.stdin.write(json.dumps(envelope(browse(unique, number))).encode() + b"\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + DEADLINE_S
+        # The pipe stays open: the command waits for more when it is interrupted.
+        while len(records(bootstrap, BROWSE, unique)) < 5:
+            assert time.monotonic() < deadline, "the events did not arrive"
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        report = json.loads(process.stdout.read())
+        assert process.wait(DEADLINE_S) == 130
+    assert (report["appended"], report["interrupted"]) == (5, True)
+
+
+def test_a_pacer_keeps_the_rate_and_does_not_make_up_for_a_long_pause() -> None:
+    now = 0.0
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(round(seconds, 6))
+
+    wait = pacer(2.0, lambda: now, sleep)
+    for _ in range(3):
+        wait()
+    assert slept == [0.5, 0.5]
+    now += 10.0
+    for _ in range(3):
+        wait()
+    assert slept[2:] == [0.4, 0.5]

@@ -1,0 +1,122 @@
+"""The compiled model says what River says; the prior ranks by the two scores."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.linear import BIAS, PRIOR_RATE, LinearScorer, OnlineHead, dense, prior, to_river
+
+from .builders import examples, random_rows
+
+RATE, L2 = 0.05, 1e-6
+
+
+def trained(seed: int, size: int, rate: float = RATE) -> dict[str, OnlineHead]:
+    heads = {head: OnlineHead(head, rate, L2) for head in HEADS}
+    for each in examples(seed, size):
+        heads[each.head].learn(each.numeric, each.hashed, each.label)
+    return heads
+
+
+def compiled(heads: dict[str, OnlineHead]) -> LinearScorer:
+    return LinearScorer(1, dense({name: head.weights() for name, head in heads.items()}))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(0, 200), st.sampled_from([0.001, 0.05, 1.0, 20.0]))
+def test_the_compiled_model_equals_river(seed: int, size: int, rate: float) -> None:
+    heads = trained(seed, size, rate)
+    rows = random_rows(seed + 1, 20)
+    predicted = compiled(heads).predict(rows)
+    assert predicted.shape == (20, len(HEADS))
+    for column, head in enumerate(HEADS):
+        river = [heads[head].predict(rows.numeric[n].tolist(), rows.hashed[n].tolist()) for n in range(20)]
+        assert predicted[:, column] == pytest.approx(river, abs=1e-9)
+
+
+def test_learning_moves_predictions_towards_the_labels() -> None:
+    rows = random_rows(1, 1)
+    numeric, hashed = rows.numeric[0].tolist(), rows.hashed[0].tolist()
+    for label in (True, False):
+        head = OnlineHead("click", RATE, L2)
+        seen = [head.predict(numeric, hashed)]
+        for _ in range(50):
+            head.learn(numeric, hashed, label)
+            seen.append(head.predict(numeric, hashed))
+        assert seen == sorted(seen, reverse=not label)
+        assert abs(seen[-1] - label) < abs(seen[0] - label) / 2
+
+
+def test_a_compiled_model_does_not_learn_along() -> None:
+    heads = trained(3, 50)
+    scorer, rows = compiled(heads), random_rows(4, 5)
+    before = scorer.predict(rows)
+    for each in examples(5, 50):
+        heads[each.head].learn(each.numeric, each.hashed, each.label)
+    assert scorer.predict(rows).tolist() == before.tolist()
+
+
+def test_one_row_is_scored_as_in_a_batch() -> None:
+    scorer, rows = compiled(trained(6, 100)), random_rows(7, 30)
+    whole = scorer.predict(rows)
+    for n in range(30):
+        one = scorer.predict(FeatureRows(rows.numeric[n : n + 1], rows.hashed[n : n + 1]))
+        assert one[0] == pytest.approx(whole[n], abs=1e-12)
+    assert scorer.predict(FeatureRows(rows.numeric[:0], rows.hashed[:0])).shape == (0, 3)
+
+
+def test_contributions_add_up_to_the_log_odds_loudest_first() -> None:
+    scorer, rows = compiled(trained(8, 200)), random_rows(9, 10)
+    predicted = scorer.predict(rows)
+    bias = scorer.predict(FeatureRows(np.zeros((1, len(NUMERIC))), np.zeros((1, len(HASHED)), np.uint32)))[0]
+    for row in range(10):
+        for head in range(3):
+            parts = scorer.contributions(rows, row, head)
+            total = math.log(bias[head] / (1 - bias[head])) + sum(added for _, _, added in parts)
+            assert 1 / (1 + math.exp(-total)) == pytest.approx(predicted[row, head], abs=1e-9)
+            sizes = [abs(added) for _, _, added in parts]
+            assert sizes == sorted(sizes, reverse=True)
+            assert {name for name, _, _ in parts} <= {*NUMERIC, *HASHED}
+            assert 0.0 not in sizes
+
+
+def test_probabilities_stay_within_bounds_however_loud_the_features() -> None:
+    heads = trained(10, 200, rate=100.0)
+    rows = FeatureRows(np.full((1, len(NUMERIC)), 1e6), np.ones((1, len(HASHED)), np.uint32))
+    predicted = compiled(heads).predict(rows)
+    assert ((predicted > 0) & (predicted < 1)).all()
+
+
+def row_with(**numbers: float) -> FeatureRows:
+    numeric = np.zeros((1, len(NUMERIC)))
+    for name, value in numbers.items():
+        numeric[0, NUMERIC.index(name)] = value
+    return FeatureRows(numeric, np.ones((1, len(HASHED)), np.uint32))
+
+
+def test_the_prior_knows_base_rates() -> None:
+    assert prior().version == 0
+    assert prior().predict(row_with())[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
+
+
+@pytest.mark.parametrize("score", ["content", "collaborative"])
+@pytest.mark.parametrize("head", ["click", "redeem"])
+def test_the_prior_ranks_by_both_scores(score: str, head: str) -> None:
+    ranks = [prior().predict(row_with(**{score: value}))[0, HEADS.index(head)] for value in (0.0, 0.5, 1.0, 2.0)]
+    assert ranks == sorted(set(ranks))
+
+
+def test_a_new_head_starts_from_the_prior() -> None:
+    rows = random_rows(11, 5)
+    heads = {head: OnlineHead(head, RATE, L2) for head in HEADS}
+    assert compiled(heads).predict(rows) == pytest.approx(prior().predict(rows))
+
+
+def test_nothing_is_no_feature_and_a_place_hit_twice_counts_twice() -> None:
+    features = to_river([0.0, 2.0], [0, 7, 7, 9])
+    assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, BIAS: 1.0}
