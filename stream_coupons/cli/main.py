@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from stream_coupons.cli import broker, catalog, publish, replay, schemas, simulate, tail, topics, worker
+from stream_coupons.cli import broker, catalog, demo, publish, replay, schemas, simulate, tail, topics, worker
 from stream_coupons.core.errors import StreamCouponsError
 
 
@@ -38,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command("demo")(demo.demo)
 app.command("worker")(worker.worker)
 app.command("broker")(broker.broker)
 app.add_typer(topics.app, name="topics")

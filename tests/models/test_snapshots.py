@@ -117,7 +117,6 @@ MISFITS: list[dict[str, Any]] = [
     {"numeric": squeezed([float("nan")] * (BIAS - DIMENSIONS))},
     {"hashed_indices": squeezed([2**32 - 1], "<u4"), "hashed": squeezed([1.0]), "optimizer": squeezed([0.0] * 28)},
     {"hashed_indices": squeezed([BIAS + 1], "<u4"), "hashed": squeezed([1.0]), "optimizer": squeezed([0.0] * 28)},
-    {"hashed_indices": squeezed([DIMENSIONS], "<u4"), "hashed": squeezed([1.0]), "optimizer": squeezed([0.0] * 28)},
 ]
 
 

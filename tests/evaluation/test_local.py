@@ -1,0 +1,224 @@
+"""The whole system in one process: the golden journey, determinism, and the limits in a simulated shop."""
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.core.events import (
+    BrowseEvent,
+    CartEvent,
+    Coupon,
+    CouponIssue,
+    Item,
+    NeighbourUpdate,
+    OrderEvent,
+    Settlement,
+    UserVector,
+)
+from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
+from stream_coupons.core.similarity import feature_index
+from stream_coupons.evaluation.local import LocalPipeline, message_of
+from stream_coupons.runtime.records import Output
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+AT = 1_000_000_000.0
+DAY_S = 86400.0
+GOLDEN = Settings(
+    profile=ProfileRules(browse_weight=1.0, cart_weight=1.0, order_weight=1.0),
+    neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0.0),
+    policy=PolicyRules(
+        exploration_ratio=0.0,
+        holdout_ratio=0.0,
+        cooldown_s=0.0,
+        triggers=frozenset(["browse"]),
+        min_value_minor=-1000.0,
+    ),
+)
+COUPONS = [Coupon(coupon_id=name, items=[name], max_discount_minor=100, discount_minor=100, stock=5) for name in "ABCD"]
+
+
+class Recorded:
+    """A pipeline and all that was said in it."""
+
+    def __init__(self, settings: Settings, coupons: list[Coupon], **options: Any) -> None:
+        self.outputs: list[Output] = []
+        self.pipeline = LocalPipeline(settings, coupons, on_output=self.outputs.append, **options)
+
+    def said(self, kind: type) -> list[Any]:
+        messages = [message_of(output) for output in self.outputs if output.topic in topics.BY_NAME]
+        return [message for message in messages if isinstance(message, kind)]
+
+    def wire(self) -> list[bytes]:
+        return [msgspec.msgpack.encode(output) for output in self.outputs]
+
+    def journey(self, user: str, browsed: str, carted: str, ordered: str) -> None:
+        who = {"user_id": user, "occurred_at": AT}
+        self.pipeline.send(
+            "browse-events",
+            BrowseEvent(event_id=f"{user}-b", item=Item(item_id=browsed), **who),  # type: ignore[arg-type]
+        )
+        self.pipeline.send("cart-events", CartEvent(event_id=f"{user}-c", item=Item(item_id=carted), **who))  # type: ignore[arg-type]
+        order = OrderEvent(event_id=f"{user}-o", order_id="o", items=[Item(item_id=ordered)], **who)  # type: ignore[arg-type]
+        self.pipeline.send("order-events", order)
+
+
+@pytest.fixture
+def golden() -> Recorded:
+    recorded = Recorded(GOLDEN, COUPONS)
+    recorded.journey("u2", "B", "C", "D")
+    recorded.journey("u3", "C", "D", "A")
+    recorded.journey("u1", "A", "B", "C")
+    recorded.pipeline.send("browse-events", BrowseEvent(event_id="z", user_id="u1", occurred_at=AT + 1))
+    return recorded
+
+
+def test_golden_case_the_neighbours_are_two_thirds_alike(golden: Recorded) -> None:
+    update = [update for update in golden.said(NeighbourUpdate) if update.user_id == "u1"][-1]
+    assert {neighbour.user_id: neighbour.similarity for neighbour in update.neighbours} == pytest.approx(
+        {"u2": 2 / 3, "u3": 2 / 3}
+    )
+    sums = dict(zip(update.indices, update.weights, strict=True))
+    assert sums[feature_index("item:D")] == pytest.approx(4 / 3, abs=1e-8)
+
+
+def test_golden_case_u1_is_given_d_and_told_why(golden: Recorded) -> None:
+    issue = golden.said(CouponIssue)[-1]
+    assert (issue.user_id, issue.trigger_id, issue.coupon_id) == ("u1", "z", "D")
+    reasons = {reason.feature: reason.contribution for reason in issue.reasons}
+    assert reasons["collaborative"] > 0
+
+
+def test_golden_case_every_trigger_has_one_issue_and_the_books_agree(golden: Recorded) -> None:
+    issues = golden.said(CouponIssue)
+    assert [issue.trigger_id for issue in issues] == ["u2-b", "u3-b", "u1-b", "z"]
+    assert [settlement.outcome for settlement in golden.said(Settlement)] == ["confirmed"] * 4
+    assert len(golden.said(UserVector)) == 10
+    given = defaultdict[str, int](int)
+    for issue in issues:
+        given[issue.coupon_id] += 1
+    assert ledgers(golden) == {name: Ledger(issued=count, held_minor=100 * count) for name, count in given.items()}
+
+
+def ledgers(recorded: Recorded) -> dict[str, Ledger]:
+    return dict(recorded.pipeline.owners["budgets"].step.ledgers)  # type: ignore[attr-defined]
+
+
+def test_golden_case_twice_gives_the_same_bytes_and_states(golden: Recorded) -> None:
+    again = Recorded(GOLDEN, COUPONS)
+    for output in golden.outputs:
+        if output.topic in {topic.name for topic in topics.INPUTS}:
+            again.pipeline.feed(output.topic, output.key, output.value)
+    assert again.wire() == golden.wire()
+    assert list(again.pipeline.states()) == list(golden.pipeline.states())
+
+
+def test_anything_that_is_no_message_is_a_dead_letter_and_the_rest_goes_on(golden: Recorded) -> None:
+    issues = len(golden.said(CouponIssue))
+    for topic in topics.READ_BY_AGENTS:
+        golden.pipeline.feed(topic.name, b"u1", b"\xff")
+    letters = [output for output in golden.outputs if output.topic == topics.DEAD_LETTERS.name]
+    assert len(letters) == len(topics.READ_BY_AGENTS)
+    golden.pipeline.send("browse-events", BrowseEvent(event_id="zz", user_id="u1", occurred_at=AT + 2))
+    assert len(golden.said(CouponIssue)) == issues + 1
+
+
+# ---------------------------------------------------------------- a simulated shop
+
+WORLD = WorldSettings(seed=5, shoppers=40, coupons=12, days=4)
+SIMULATED = Settings(policy=PolicyRules(cooldown_s=3600.0, min_value_minor=-1e6, exploration_ratio=0.2))
+
+
+class Simulated(Recorded):
+    """A few days of a world whose shoppers are given what the system issues; stock and budget are scarce."""
+
+    def __init__(self) -> None:
+        self.world = World(WORLD)
+        scarce = [
+            msgspec.structs.replace(
+                each,
+                stock=3 + n % 4,
+                budget_minor=each.max_discount_minor * (2 + n % 3),
+                max_per_user=1 + n % 2,
+                redeem_within_s=DAY_S,
+            )
+            for n, each in enumerate(self.world.catalogue())
+        ]
+        self.terms = {each.coupon_id: each for each in scarce}
+        super().__init__(SIMULATED, scarce, learn_every=10)
+        heard = 0
+        while self.world.now < self.world.ends_at:
+            for topic, event in self.world.advance(self.world.now + 3600.0):
+                self.pipeline.send(topic, event)
+            self.pipeline.tick(self.world.now)
+            for output in self.outputs[heard:]:
+                if output.topic == topics.ISSUES.name:
+                    self.world.receive(message_of(output))  # type: ignore[arg-type]
+            heard = len(self.outputs)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Simulated:
+    return Simulated()
+
+
+def test_something_happens_in_the_simulated_shop(simulated: Simulated) -> None:
+    assert len(simulated.said(CouponIssue)) > 20
+    assert {settlement.outcome for settlement in simulated.said(Settlement)} >= {"confirmed", "redeemed", "expired"}
+    assert len(simulated.pipeline.trainer.models) == 1
+    assert max(issue.model_version for issue in simulated.said(CouponIssue)) > 0
+    assert topics.DEAD_LETTERS.name not in simulated.pipeline.sent
+
+
+def test_stock_budget_and_caps_hold_at_every_prefix_of_the_simulated_log(simulated: Simulated) -> None:
+    stock: dict[str, int] = defaultdict(int)
+    cost: dict[str, dict[str, int]] = defaultdict(dict)
+    own: dict[tuple[str, str], int] = defaultdict(int)
+    for output in simulated.outputs:
+        message = message_of(output) if output.topic in topics.BY_NAME else None
+        if isinstance(message, CouponIssue):
+            terms = simulated.terms[message.coupon_id]
+            stock[message.coupon_id] += 1
+            own[message.user_id, message.coupon_id] += 1
+            cost[message.coupon_id][message.issue_id] = message.max_discount_minor
+            assert stock[message.coupon_id] <= (terms.stock or 0)
+            assert own[message.user_id, message.coupon_id] <= (terms.max_per_user or 0)
+            assert sum(cost[message.coupon_id].values()) <= (terms.budget_minor or 0)
+        elif isinstance(message, Settlement) and message.outcome in ("redeemed", "expired"):
+            cost[message.coupon_id][message.proposal_id] = message.spent_minor
+    assert any(stock[name] == terms.stock for name, terms in simulated.terms.items())
+
+
+def test_the_frequency_cap_holds_in_the_simulated_shop(simulated: Simulated) -> None:
+    times: dict[str, list[float]] = defaultdict(list)
+    for issue in simulated.said(CouponIssue):
+        times[issue.user_id].append(issue.issued_at)
+    policy = SIMULATED.policy
+    for own in times.values():
+        for at in own:
+            assert sum(at - policy.issue_window_s < other <= at for other in own) <= policy.max_issues_per_window
+
+
+def test_every_trigger_has_at_most_one_issue_and_every_issue_one_content(simulated: Simulated) -> None:
+    issues = simulated.said(CouponIssue)
+    assert len({issue.issue_id for issue in issues}) == len(issues)
+    assert len({(issue.user_id, issue.trigger_id) for issue in issues}) == len(issues)
+
+
+def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated: Simulated) -> None:
+    again = Recorded(SIMULATED, list(simulated.terms.values()), learn_every=10)
+    ours = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
+    for output in simulated.outputs:
+        if output.topic in ours:
+            again.pipeline.feed(output.topic, output.key, output.value)
+    assert again.wire() == simulated.wire()
+    assert list(again.pipeline.states()) == list(simulated.pipeline.states())
+    one, other = (
+        {name: head.weights() for name, head in pipeline.trainer.models["ecommerce"].heads.items()}
+        for pipeline in (again.pipeline, simulated.pipeline)
+    )
+    assert one == other
