@@ -21,18 +21,20 @@ BIAS = DIMENSIONS + len(NUMERIC)
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
-    "click": {"content": 0.2, "collaborative": 0.6},
-    "redeem": {"content": 0.2, "collaborative": 0.6},
+    "click": {"content": 0.2, "collaborative": 0.6, "discount_depth": 3.0},
+    "redeem": {"content": 0.2, "collaborative": 0.6, "discount_depth": 3.0},
     "order": {"content": 0.3, "item": 0.3},
 }
-"""Before anything is learnt: base rates of the trade; the two scores R(u, i) rank; own interest orders anyway."""
+"""Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO`; the two scores R(u, i) rank, deeper
+discounts draw more; who is interested anyway orders anyway."""
+PRIOR_DEPTH_RATIO = 0.15
 
 
 def prior_weights(head: str) -> dict[int, float]:
     """Weights to start from, by index."""
     rate = PRIOR_RATE[head]
     weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
-    weights[BIAS] = math.log(rate / (1 - rate))
+    weights[BIAS] = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
     return weights
 
 

@@ -242,5 +242,5 @@ def _source(one: Any) -> str | None:
 
 TestSystem = System.TestCase
 TestSystem.settings = settings(
-    max_examples=350, stateful_step_count=40, deadline=None, derandomize=True, print_blob=False
+    max_examples=350, stateful_step_count=40, deadline=None, derandomize=True, report_multiple_bugs=False
 )

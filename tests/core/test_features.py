@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from stream_coupons.core.attribution import pack, unpack
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Item
-from stream_coupons.core.features import CONTEXT_SLOTS, DIMENSIONS, HASHED, NUMERIC, SCHEMA, FeatureRows, extract, look
+from stream_coupons.core.features import (
+    CONTEXT_SLOTS,
+    DIMENSIONS,
+    HASHED,
+    NUMERIC,
+    SCHEMA,
+    FeatureRows,
+    _mix,
+    extract,
+    look,
+)
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally
@@ -171,6 +181,15 @@ def test_hashed_places_tell_apart_what_they_name() -> None:
     assert places(rows_of(Shopper(), AT), "hour") != places(rows_of(Shopper(), AT + DAY_S / 2), "hour")
     assert places(rows_of(Shopper(), AT), "weekday") != places(rows_of(Shopper(), AT + DAY_S), "weekday")
     assert places(rows_of(Shopper(), AT), "weekday") == places(rows_of(Shopper(), AT + 7 * DAY_S), "weekday")
+
+
+def test_hashing_fills_all_places_but_the_reserved_one() -> None:
+    spread = np.random.default_rng(0).integers(0, 2**32, 1_000_000, dtype=np.uint32)
+    for second in (np.uint32(1), spread[::-1]):
+        used = np.unique(_mix(spread, second))
+        assert used[0] == 1
+        assert used[-1] == DIMENSIONS - 1
+        assert len(used) == DIMENSIONS - 1
 
 
 def test_context_takes_slots_by_name_and_no_slot_is_the_reserved_place() -> None:

@@ -50,7 +50,7 @@ class Recorded:
         self.pipeline = LocalPipeline(settings, coupons, on_output=self.outputs.append, **options)
 
     def said(self, kind: type) -> list[Any]:
-        messages = [message_of(output) for output in self.outputs if output.topic in topics.BY_NAME]
+        messages = [message_of(output) for output in self.outputs if output.headers]
         return [message for message in messages if isinstance(message, kind)]
 
     def wire(self) -> list[bytes]:
@@ -129,7 +129,7 @@ def test_anything_that_is_no_message_is_a_dead_letter_and_the_rest_goes_on(golde
 
 # ---------------------------------------------------------------- a simulated shop
 
-WORLD = WorldSettings(seed=5, shoppers=40, coupons=12, days=4)
+WORLD = WorldSettings(seed=5, shoppers=80, coupons=12, days=5)
 SIMULATED = Settings(policy=PolicyRules(cooldown_s=3600.0, min_value_minor=-1e6, exploration_ratio=0.2))
 
 
@@ -141,8 +141,8 @@ class Simulated(Recorded):
         scarce = [
             msgspec.structs.replace(
                 each,
-                stock=3 + n % 4,
-                budget_minor=each.max_discount_minor * (2 + n % 3),
+                stock=8 + n % 4,
+                budget_minor=each.max_discount_minor * (6 + n % 3),
                 max_per_user=1 + n % 2,
                 redeem_within_s=DAY_S,
             )
