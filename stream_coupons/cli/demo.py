@@ -26,6 +26,10 @@ from stream_coupons.settings import Settings, load
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 
+SAMPLE_HOUSEHOLDS = 250
+"""So that both inputs together take less than three minutes."""
+
+
 class DemoInput(StrEnum):
     """What to play."""
 
@@ -36,12 +40,13 @@ class DemoInput(StrEnum):
 
 def demo(  # noqa: PLR0913 - options of a command
     play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = DemoInput.BOTH,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 1,
-    shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 2,
+    shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 600,
     days: Annotated[int, typer.Option(help="Simulated days.", min=3, max=365)] = 21,
     duration: Annotated[float, typer.Option(help="Seconds that the simulated days may take.", min=1)] = 50.0,
     households: Annotated[
-        int | None, typer.Option(help="Replay only this many households of Complete Journey; all if not given.", min=1)
+        int | None,
+        typer.Option(help="Households of Complete Journey to replay; 250 after the shoppers, else all 2469.", min=1),
     ] = None,
     engine: Annotated[str, typer.Option(help="embedded, or kafka (Apache Kafka; needs Java and Maven).")] = "embedded",
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=4)] = 2,
@@ -66,7 +71,8 @@ def demo(  # noqa: PLR0913 - options of a command
         world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
         is_clean = _play_shoppers(console, page, world, duration, engine, workers, kill_worker)
     if play is not DemoInput.SHOPPERS:
-        _play_journey(console, page, households, engine, workers)
+        sample = SAMPLE_HOUSEHOLDS if play is DemoInput.BOTH else None
+        _play_journey(console, page, households or sample, engine, workers)
     written = reports.write(page, report)
     console.print(f"report: [bold]{written.resolve()}[/]")
     if not is_clean:

@@ -241,26 +241,20 @@ def _crossed_numbers(numeric: Floats, shopper: Shopper, coupons: CouponSet, chos
 
 def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Indices:
     static = coupons.static_hashes[chosen]
-    coupon, kind, category, brand, depth = static.T
     user = feature_index(f"shopper={user_id}")
     hour = feature_index(f"hour={int(moment.at % DAY_S // (4 * HOUR_S))}")
     weekday = feature_index(f"weekday={int(moment.at // DAY_S % 7)}")
     taste = feature_index(f"taste={favourite(shopper.profile)}")
     redeemer = feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}")
     hashed = np.zeros((len(chosen), len(HASHED)), dtype=np.uint32)
-    hashed[:, 0] = _mix(coupon, 1)
-    hashed[:, 1] = _mix(kind, 1)
-    hashed[:, 2] = _mix(category, 1)
-    hashed[:, 3] = _mix(brand, 1)
-    hashed[:, 4] = _mix(depth, 1)
-    hashed[:, 5:8] = _mix(np.array([user, hour, weekday], dtype=np.uint32), 1)
-    hashed[:, 8] = _mix(category, user)
-    hashed[:, 9] = _mix(kind, user)
-    hashed[:, 10] = _mix(depth, user)
-    hashed[:, 11] = _mix(category, hour)
-    hashed[:, 12] = _mix(category, taste)
-    hashed[:, 13] = _mix(depth, redeemer)
-    hashed[:, 14] = _mix(kind, redeemer)
+    left, right = hashed[:, : -CONTEXT_SLOTS or None], np.ones((len(chosen), len(HASHED) - CONTEXT_SLOTS), np.uint32)
+    left[:, 0:5] = static
+    left[:, 5:8] = (user, hour, weekday)
+    left[:, 8:13] = static[:, [2, 1, 4, 2, 2]]
+    right[:, 8:13] = (user, user, user, hour, taste)
+    left[:, 13:15] = static[:, [4, 1]]
+    right[:, 13:15] = redeemer
+    left[:] = _mix(left, right)
     for slot, (name, value) in enumerate(sorted(moment.context.items())[:CONTEXT_SLOTS]):
         hashed[:, 15 + slot] = _mix(feature_index(f"{name}={_band(value)}"), 1)
     return hashed

@@ -15,7 +15,6 @@ from stream_coupons.core.coupons import Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Neighbour, NeighbourUpdate, UserVector
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.similarity import top
 
 GROWTH = 2
 
@@ -144,8 +143,12 @@ class Cell:
         totals = np.bincount(self._columns[picked].ravel(), weighted.ravel(), minlength=1)
         totals[0] = 0.0
         columns = np.flatnonzero(totals)
-        sums = {self._indices[column]: float(totals[column]) for column in columns.tolist()}
-        return top(sums, self._rules.max_vector)
+        size = self._rules.max_vector
+        if len(columns) > size:
+            # Ties go to the smaller feature index, whatever the columns' numbers.
+            indices = np.array([self._indices[column] for column in columns.tolist()])
+            columns = columns[np.lexsort((indices, -np.abs(totals[columns])))[:size]]
+        return {self._indices[column]: float(totals[column]) for column in columns.tolist()}
 
 
 class Cells:

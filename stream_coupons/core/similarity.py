@@ -57,7 +57,13 @@ def top(vector: Mapping[int, float], size: int) -> SparseVector:
     """The `size` entries of largest magnitude; ties go to the smaller index."""
     if len(vector) <= size:
         return dict(vector)
-    return dict(sorted(vector.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[:size])
+    threshold = sorted(map(abs, vector.values()))[-size]
+    kept = {index: weight for index, weight in vector.items() if abs(weight) >= threshold}
+    if len(kept) > size:
+        tied = sorted(index for index, weight in kept.items() if abs(weight) == threshold)
+        for index in tied[size - len(kept) :]:
+            del kept[index]
+    return kept
 
 
 def simhash(vector: Mapping[int, float], cells: int) -> int:

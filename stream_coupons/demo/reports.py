@@ -1,5 +1,6 @@
 """The demonstration's report: one self-contained page, and the summary on the terminal."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +65,19 @@ def print_shoppers(console: Console, played: Sequence[Played], days: float, viol
             f"{one.incremental_margin_minor / 100:,.2f}",
         )
     console.print(table)
-    ratio = thirds["learned"].redeems[2] / max(thirds["random"].redeems[2], 1e-9)
-    share = thirds["learned"].redeems[2] / max(thirds["oracle"].redeems[2], 1e-9)
+    ratio = _ratio(thirds, "random")
     console.print(
         f"in the last third the learned policy's redeem rate is [bold]{ratio:.2f} times[/] random's "
-        f"and {share:.0%} of the oracle's, which knows the hidden truth"
+        f"and {_ratio(thirds, 'oracle'):.0%} of the oracle's, which knows the hidden truth"
     )
     console.print(f"audit of what was issued: {_verdict(violations)}")
     return ratio
+
+
+def _ratio(thirds: dict[str, Thirds], baseline: str) -> float:
+    """The learned policy's redeem rate over another's in the last third; NaN when the other's is zero."""
+    other = thirds[baseline].redeems[2]
+    return thirds["learned"].redeems[2] / other if other else math.nan
 
 
 def _verdict(violations: Sequence[Violation]) -> str:
@@ -85,7 +91,7 @@ def add_shoppers(
 ) -> None:
     """The chapter on the simulated shoppers."""
     thirds = {one.policy: Thirds.of(one, days) for one in played}
-    ratio = thirds["learned"].redeems[2] / max(thirds["random"].redeems[2], 1e-9)
+    ratio = _ratio(thirds, "random")
     report.section(
         "Simulated shoppers",
         "The same shoppers with the same hidden tastes under three policies. The learned one ran live through Kafka "
@@ -189,13 +195,13 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
     late = _metrics(result, late_from)
     labels = np.array([row[3] for row in result.predictions])
     predictions = np.array([row[2] for row in result.predictions])
-    _, low, high = auc_interval(predictions, labels)
+    interval = auc_interval(predictions, labels)
     at_rate = BinaryMetrics(threshold=metrics.positives / max(metrics.examples, 1))
     for _, _, predicted, label in result.predictions:
         at_rate.update(predicted, label)
     report.stats(
         [
-            ("ROC AUC of P(redeem)", f"{metrics.roc_auc:.3f}", f"95% interval {low:.3f} to {high:.3f}"),
+            ("ROC AUC of P(redeem)", f"{metrics.roc_auc:.3f}", f"95% interval {interval.low:.3f} to {interval.high:.3f}"),
             ("ROC AUC, last 30% of issues", f"{late.roc_auc:.3f}", f"{late.examples:,} issues"),
             ("Log loss", f"{metrics.log_loss:.4f}", f"always the base rate: {metrics.base_log_loss:.4f}"),
             ("Log loss, last 30%", f"{late.log_loss:.4f}", f"always the base rate: {late.base_log_loss:.4f}"),

@@ -12,6 +12,10 @@ from stream_coupons.models.progressive import BinaryMetrics
 from stream_coupons.models.snapshots import make_snapshot, unpack_heads
 
 
+MAX_NUMBER = 1000.0
+"""Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
+
+
 class DomainModel:
     """Three heads and their progressive quality.
 
@@ -144,5 +148,7 @@ def check_features(example: TrainingExample) -> None:
             f"{len(example.numeric)} numbers and {len(example.hashed)} places, "
             f"expected {len(NUMERIC)} and {len(HASHED)}",
         )
+    if not all(abs(value) <= MAX_NUMBER for value in example.numeric):
+        raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
     if not all(0 <= place < DIMENSIONS for place in example.hashed):
         raise BadMessage(Rejection.INVALID, f"a hashed place is not within 0..{DIMENSIONS - 1}")

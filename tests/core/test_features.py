@@ -41,6 +41,56 @@ COUPONS = CouponSet(
 )
 ALL = np.arange(len(COUPONS))
 
+PINNED_PLACES = [
+    30958,
+    5253,
+    4156,
+    41830,
+    46993,
+    14457,
+    49738,
+    16149,
+    9114,
+    52905,
+    57700,
+    9806,
+    9675,
+    49046,
+    5421,
+    43998,
+    26967,
+    0,
+    0,
+]
+PINNED_NUMBERS = [
+    0.231,
+    0.6687,
+    0.0,
+    0.0,
+    0.7601,
+    0.4621,
+    0.3429,
+    0.6857,
+    0.5,
+    0.0,
+    0.0,
+    1.0,
+    0.001,
+    0.0693,
+    0.5199,
+    1.0483,
+    0.0,
+    0.0,
+    0.6088,
+    0.8753,
+    0.0,
+    0.5,
+    0.0,
+    0.0,
+    0.0,
+    0.2,
+]
+
 
 def rows_of(shopper: Shopper, at: float = AT, user: str = "u", **context: str | float | bool | None) -> FeatureRows:
     return extract(user, shopper, COUPONS, ALL, look(shopper, COUPONS, at, context, RULES), RULES)
@@ -171,6 +221,15 @@ def test_each_row_is_of_its_own_coupon_whatever_was_chosen() -> None:
     assert some.hashed.tolist() == whole.hashed[[3, 1]].tolist()
     assert column(whole, "this_coupon_issued") == pytest.approx([0, 0, math.log1p(2), 0, 0], abs=1e-4)
     assert column(whole, "this_category_issued") == pytest.approx([0, math.log1p(3) / 2, 0, 0, 0], abs=1e-4)
+
+
+def test_a_row_is_the_one_that_models_were_trained_on() -> None:
+    # The names of the feature space do not say how it is computed: a change here needs a new SCHEMA just as well.
+    shopper = Shopper(history=History(issued=3, clicked=2, redeemed=1, last_issued_at=AT - DAY_S))
+    fold(shopper.profile, order("o", AT - DAY_S, item("A", category="tea", brand="x", price_minor=2000)), RULES)
+    rows = rows_of(shopper, weather="rain", price=12.5)
+    assert rows.hashed[2].tolist() == PINNED_PLACES
+    assert rows.numeric[2].tolist() == PINNED_NUMBERS
 
 
 def test_hashed_places_tell_apart_what_they_name() -> None:

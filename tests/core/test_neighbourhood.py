@@ -11,7 +11,7 @@ from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.similarity import SparseVector, cosine, feature_index
+from stream_coupons.core.similarity import SparseVector, cosine, feature_index, top
 
 from .builders import AT, coupon
 
@@ -76,10 +76,22 @@ def test_only_so_many_and_only_the_nearest() -> None:
     assert [neighbour.user_id for neighbour in cell.nearest("me")[0]] == ["u1", "u2", "u3", "u4"]
 
 
-def test_the_sum_is_cut_to_its_largest_terms() -> None:
-    vectors = {"me": {1: 1.0}, "other": {1: 1.0, **{n: n / 100 for n in range(2, 60)}}}
-    cell = cell_of(vectors, NeighbourhoodRules(max_vector=4, min_similarity=0.0))
-    assert len(cell.nearest("me")[1]) <= 4
+def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() -> None:
+    weights = {9: 1.0, 4: -3.0, 70: 2.0, 50: 2.0, 60: 2.0, 8: 0.5}
+    cell = cell_of({"other": weights, "me": weights}, NeighbourhoodRules(max_vector=6, min_similarity=0.0))
+    assert cell.nearest("me")[1] == pytest.approx(weights)
+    rules = NeighbourhoodRules(max_vector=3, min_similarity=0.0)
+    cell = cell_of({"one": {60: 2.0, 70: 2.0, 4: -3.0}, "two": {60: 1.0, 50: 2.0}, "me": {60: 1.0, 70: 1.0}}, rules)
+    neighbours, sums = cell.nearest("me")
+    full: SparseVector = {}
+    for neighbour in neighbours:
+        for index, weight in {"one": {60: 2.0, 70: 2.0, 4: -3.0}, "two": {60: 1.0, 50: 2.0}}[neighbour.user_id].items():
+            full[index] = full.get(index, 0.0) + neighbour.similarity * weight
+    assert len(full) == 4
+    assert sums == pytest.approx(top(full, 3))
+    tied = cell_of({"one": {5: 1.0, 3: 1.0, 4: 1.0}, "me": {5: 1.0}}, NeighbourhoodRules(max_vector=2, neighbours=1))
+    tied.put("one", member({5: 1.0, 3: 1.0}))
+    assert set(tied.nearest("me")[1]) == {3, 5}
 
 
 def test_a_new_vector_replaces_the_old_one() -> None:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.linear import BIAS, PRIOR_RATE, LinearScorer, OnlineHead, dense, prior, to_river
+from stream_coupons.models.linear import (
+    BIAS,
+    PRIOR_DEPTH_RATIO,
+    PRIOR_RATE,
+    LinearScorer,
+    OnlineHead,
+    dense,
+    prior,
+    to_river,
+)
 
 from .builders import examples, random_rows
 
@@ -101,7 +110,8 @@ def row_with(**numbers: float) -> FeatureRows:
 
 def test_the_prior_knows_base_rates() -> None:
     assert prior().version == 0
-    assert prior().predict(row_with())[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
+    usual = row_with(discount_depth=PRIOR_DEPTH_RATIO)
+    assert prior().predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
 
 
 @pytest.mark.parametrize("score", ["content", "collaborative"])
@@ -109,6 +119,14 @@ def test_the_prior_knows_base_rates() -> None:
 def test_the_prior_ranks_by_both_scores(score: str, head: str) -> None:
     ranks = [prior().predict(row_with(**{score: value}))[0, HEADS.index(head)] for value in (0.0, 0.5, 1.0, 2.0)]
     assert ranks == sorted(set(ranks))
+
+
+def test_the_prior_expects_more_of_deeper_discounts_and_no_more_orders_without_them() -> None:
+    depths = [prior().predict(row_with(discount_depth=depth))[0].tolist() for depth in (0.0, 0.2, 0.5)]
+    clicks, redeems, orders = zip(*depths, strict=True)
+    assert list(clicks) == sorted(set(clicks))
+    assert list(redeems) == sorted(set(redeems))
+    assert len(set(orders)) == 1
 
 
 def test_a_new_head_starts_from_the_prior() -> None:
