@@ -25,7 +25,6 @@ from stream_coupons.evaluation.report import Report
 from stream_coupons.settings import Settings, load
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-
 SAMPLE_HOUSEHOLDS = 250
 """So that both inputs together take less than three minutes."""
 
@@ -156,7 +155,7 @@ def _baselines(world_settings: WorldSettings, settings: Settings) -> list[Played
         return [future.result() for future in futures]
 
 
-def print_nothing(day: int) -> None:  # noqa: ARG001 - a progress callback
+def print_nothing(day: int) -> None:
     """Keep quiet about the days of a baseline."""
 
 

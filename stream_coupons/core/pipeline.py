@@ -8,6 +8,7 @@ randomness but what its arguments hand it. If it raises, the caller throws the s
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from stream_coupons.core.features import FeatureRows, extract, look
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.scoring import HEADS, Knowledge, Scorer
+from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import (
     OpenControl,
     OpenIssue,
@@ -70,6 +71,9 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     objection = policy.standing_objection(shopper, at, rules)
     if objection is not None:
         return objection
+    identity = issue_id(user_id, event.event_id)
+    if identity in shopper.issues or stable_hash(identity) in shopper.closed:
+        return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
     if coupons is None or not len(positions):
@@ -84,15 +88,14 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     worth = policy.values(coupons, positions, predicted, rules)
     choice = policy.choose(worth, event.event_id, rules, known.rules.seed)
 
-    ranked = _Ranked(coupons, positions, rows, predicted, worth, scorer)
-    identity = issue_id(user_id, event.event_id)
+    decision = _Decision(identity, event, coupons, positions, rows, predicted, worth, scorer.version)
     if policy.is_holdout(user_id, rules, known.rules.seed):
-        _open_control(shopper, identity, event, ranked, choice.best, known)
+        _open_control(shopper, decision, choice.best, known)
         return NoCoupon.HOLDOUT
     if not choice.order:
-        _open_control(shopper, identity, event, ranked, choice.best, known)
+        _open_control(shopper, decision, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
-    _open_proposal(user_id, shopper, identity, event, ranked, choice, known, effects)
+    effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
     return "proposed"
 
 
@@ -101,24 +104,18 @@ def issue_id(user_id: str, trigger_id: str) -> str:
     return f"i{stable_hash(user_id, trigger_id):016x}{stable_hash(trigger_id, user_id):016x}"
 
 
-class _Ranked:
-    """The candidates of one decision and all that was computed of them, row by row."""
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The candidates of one trigger and all that was computed of them, row by row."""
 
-    def __init__(
-        self,
-        coupons: CouponSet,
-        positions: Positions,
-        rows: FeatureRows,
-        predicted: Floats,
-        worth: Floats,
-        scorer: Scorer,
-    ) -> None:
-        self.coupons = coupons
-        self.positions = positions
-        self.rows = rows
-        self.predicted = predicted
-        self.worth = worth
-        self.scorer = scorer
+    identity: str
+    event: ShopEvent
+    coupons: CouponSet
+    positions: Positions
+    rows: FeatureRows
+    predicted: Floats
+    worth: Floats
+    model_version: int
 
     def coupon(self, row: int) -> Coupon:
         return self.coupons.coupons[int(self.positions[row])]
@@ -141,56 +138,43 @@ class _Ranked:
         )
 
 
-def _open_control(
-    shopper: Shopper, identity: str, event: ShopEvent, ranked: _Ranked, row: int, known: Knowledge
-) -> None:
-    coupon = ranked.coupon(row)
-    numeric, hashed = attribution.pack(ranked.rows, row)
+def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge) -> None:
+    coupon, event = decision.coupon(row), decision.event
+    numeric, hashed = attribution.pack(decision.rows, row)
     control = OpenControl(
-        control_id=identity,
+        control_id=decision.identity,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
         at=event.occurred_at,
         until=event.occurred_at + coupon.redeem_within_s,
         numeric=numeric,
         hashed=hashed,
-        predicted=ranked.probabilities(row),
-        model_version=ranked.scorer.version,
+        predicted=decision.probabilities(row),
+        model_version=decision.model_version,
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 
 
-def _open_proposal(
-    user_id: str,
-    shopper: Shopper,
-    identity: str,
-    event: ShopEvent,
-    ranked: _Ranked,
-    choice: Choice,
-    known: Knowledge,
-    effects: Effects,
-) -> None:
-    at, rules = event.occurred_at, known.rules.policy
-    expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
+def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: Choice, known: Knowledge) -> Proposal:
+    event, rules = decision.event, known.rules.policy
+    expires_at = min(event.occurred_at + rules.proposal_timeout_s, END_OF_TIME)
     # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
-    options = [ranked.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
-    shopper.proposals[identity] = OpenProposal(
-        proposal_id=identity,
+    options = [decision.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
+    shopper.proposals[decision.identity] = OpenProposal(
+        proposal_id=decision.identity,
         trigger_id=event.event_id,
         domain=event.domain,
-        at=at,
+        at=event.occurred_at,
         expires_at=expires_at,
-        model_version=ranked.scorer.version,
+        model_version=decision.model_version,
         options=options,
     )
-    effects.emit(
-        Proposal(
-            proposal_id=identity,
-            user_id=user_id,
-            at=at,
-            expires_at=expires_at,
-            alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
-        )
+    return Proposal(
+        proposal_id=decision.identity,
+        user_id=user_id,
+        at=event.occurred_at,
+        expires_at=expires_at,
+        alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
     )
 
 

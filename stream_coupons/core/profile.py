@@ -60,7 +60,7 @@ def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
 
 
 def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Factor that turns the profile's weights into their values at time `at`, or at its latest event if that is later."""
+    """Factor from the profile's weights to their values at time `at`, or at its latest event if that is later."""
     return float(2.0 ** ((profile.landmark - max(at, profile.last_event_at)) / rules.half_life_s))
 
 

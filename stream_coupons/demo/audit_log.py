@@ -16,9 +16,8 @@ def audit_system(system: LocalSystem, coupons: Iterable[Coupon]) -> list[Violati
     reader = Reader(system.bootstrap, [topic.name for topic in AUDITED], from_beginning=True)
     values: dict[str, list[bytes]] = {topic.name: [] for topic in AUDITED}
     try:
-        while records := reader.poll(1.0):
-            for record in records:
-                values[record.topic].append(record.value)
+        for record in reader.read_to_end():
+            values[record.topic].append(record.value)
     finally:
         reader.close()
     return audit(values, coupons)

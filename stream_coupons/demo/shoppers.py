@@ -33,9 +33,7 @@ def settings_for_shoppers(base: Settings) -> Settings:
         kafka=change(base.kafka, commit_interval_s=0.3, session_timeout_s=6.0, heartbeat_interval_s=1.0),
         neighbourhood=change(base.neighbourhood, cells=1, publish_every_s=6 * 3600.0),
         attribution=change(base.attribution, grace_s=3600.0),
-        policy=change(
-            base.policy, redemption_worth_minor=300.0, alternatives=6, proposal_timeout_s=12 * 3600.0
-        ),
+        policy=change(base.policy, redemption_worth_minor=300.0, alternatives=6, proposal_timeout_s=12 * 3600.0),
         learning=change(base.learning, publish_every_s=0.5),
     )
 
@@ -92,7 +90,12 @@ class LivePlay:
         self.watch.sample(world.now, now=True)
         stats = world.statistics
         return Played(
-            "learned", outcomes, stats.incremental_margin_minor, stats.discount_minor, margins, self.watch.counts.published
+            "learned",
+            outcomes,
+            stats.incremental_margin_minor,
+            stats.discount_minor,
+            margins,
+            self.watch.counts.published,
         )
 
     def _publish(self, publisher: Publisher, events: list[tuple[str, Any]], outcomes: Outcomes) -> None:

@@ -19,9 +19,7 @@ PREFIX = "stream_coupons_"
 def total(metrics: Mapping[Sample, float], name: str, **labels: str) -> float:
     """Sum of a metric over all of its series that have these labels."""
     wanted = set(labels.items())
-    return sum(
-        value for (sample, pairs), value in metrics.items() if sample == PREFIX + name and wanted <= set(pairs)
-    )
+    return sum(value for (sample, pairs), value in metrics.items() if sample == PREFIX + name and wanted <= set(pairs))
 
 
 def by_label(metrics: Mapping[Sample, float], name: str, label: str) -> dict[str, float]:

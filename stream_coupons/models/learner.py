@@ -11,7 +11,6 @@ from stream_coupons.models.linear import OnlineHead
 from stream_coupons.models.progressive import BinaryMetrics
 from stream_coupons.models.snapshots import make_snapshot, unpack_heads
 
-
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
 

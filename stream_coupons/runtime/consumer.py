@@ -18,7 +18,7 @@ from stream_coupons.runtime.records import Record
 class BatchConsumer(Consumer):  # type: ignore[misc]
     """Delivers lists of `Record`; see the module's text for the guarantee."""
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch what is there and hand it on, a chunk per partition."""
         generation = self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)

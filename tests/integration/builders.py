@@ -1,0 +1,118 @@
+"""Settings, messages and ways to watch a running system."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stream_coupons import topics
+from stream_coupons.clients import Publisher, Reader
+from stream_coupons.codec import Decoder, encode
+from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent, Tick
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, PolicyRules, ProfileRules
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.evaluation.audit import Violation, audit
+from stream_coupons.settings import KafkaSettings, LearningSettings, Settings, WorkerSettings
+
+AT = 1_000_000_000.0
+DAY_S = 86400.0
+IDLE_WITHIN_S = 90.0
+
+PLAIN_POLICY: dict[str, Any] = {
+    "exploration_ratio": 0.0,
+    "holdout_ratio": 0.0,
+    "cooldown_s": 0.0,
+    "min_value_minor": -1000.0,
+    "triggers": frozenset({"browse"}),
+}
+"""Every browse proposes: no chance, no cooldown, no threshold."""
+
+
+def settings(
+    commit_interval_s: float = 0.3,
+    learning: LearningSettings | None = None,
+    early_feedback_s: float = 60.0,
+    **policy: Any,
+) -> Settings:
+    """Unit weights, one cell, quick commits; time passes only by the ticks that a test sends."""
+    return Settings(
+        kafka=KafkaSettings(commit_interval_s=commit_interval_s, session_timeout_s=6, heartbeat_interval_s=1),
+        worker=WorkerSettings(tick_every_s=0),
+        profile=ProfileRules(browse_weight=1, cart_weight=1, order_weight=1),
+        neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0),
+        policy=PolicyRules(**(PLAIN_POLICY | policy)),
+        attribution=AttributionRules(early_feedback_s=early_feedback_s, grace_s=3600),
+        learning=learning or LearningSettings(publish_every_s=0.5),
+    )
+
+
+def coupon(coupon_id: str, **terms: Any) -> Coupon:
+    """A coupon of 1.00 off."""
+    return Coupon(coupon_id=coupon_id, **({"max_discount_minor": 100, "discount_minor": 100} | terms))
+
+
+def browse(event_id: str, user_id: str, item_id: str | None = None, at: float = AT, **about: Any) -> BrowseEvent:
+    item = None if item_id is None else Item(item_id=item_id)
+    return BrowseEvent(event_id=event_id, user_id=user_id, occurred_at=at, item=item, **about)
+
+
+def publish_journey(publisher: Publisher, user_id: str, browsed: str, carted: str, ordered: str) -> None:
+    """One shopper browses an item, puts a second into the cart and orders a third."""
+    who: dict[str, Any] = {"user_id": user_id, "occurred_at": AT}
+    publisher.send(topics.BROWSE, browse(f"{user_id}-1", user_id, browsed))
+    publisher.send(topics.CART, CartEvent(event_id=f"{user_id}-2", item=Item(item_id=carted), **who))
+    order = OrderEvent(event_id=f"{user_id}-3", order_id=user_id, items=[Item(item_id=ordered)], **who)
+    publisher.send(topics.ORDER, order)
+    publisher.flush()
+
+
+def send_ticks(system: LocalSystem, publisher: Publisher, at: float) -> None:
+    """Tell every partition what time it is."""
+    for partition in range(system.settings.kafka.partitions):
+        publisher.send_bytes(topics.TICKS, str(partition).encode(), encode(Tick(at=at)), partition)
+    publisher.flush()
+
+
+def records(system: LocalSystem, *names: str) -> list[Any]:
+    """All records of some topics, in order within each partition."""
+    with Reader(system.bootstrap, names, from_beginning=True) as reader:
+        return list(reader.read_to_end())
+
+
+def messages(system: LocalSystem, topic: topics.Topic) -> list[Any]:
+    """All messages of a topic, in order within each partition."""
+    decode = Decoder(topic)
+    return [decode(record.value, limit=topic.max_message_bytes) for record in records(system, topic.name)]
+
+
+def distinct_issues(system: LocalSystem) -> dict[str, CouponIssue]:
+    """The issues by id: what a consumer that deduplicates sees."""
+    return {issue.issue_id: issue for issue in messages(system, topics.ISSUES)}
+
+
+def violations(system: LocalSystem, coupons: Iterable[Coupon]) -> list[Violation]:
+    """What the audit finds in the logs of an idle system."""
+    audited = (topics.ISSUES, topics.RESERVATIONS, topics.SETTLEMENTS, topics.PROPOSALS)
+    values: dict[str, list[bytes]] = {topic.name: [] for topic in audited}
+    for record in records(system, *values):
+        values[record.topic].append(record.value)
+    return audit(values, coupons)
+
+
+def total(system: LocalSystem, metric: str, **labels: str) -> float:
+    """A metric summed over all workers and over the labels not named."""
+    name, wanted = f"stream_coupons_{metric}", set(labels.items())
+    return sum(value for (found, having), value in system.totals().items() if found == name and wanted <= set(having))
+
+
+def wait_until(holds: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+    """Wait for a condition.
+
+    Raises
+    ------
+    AssertionError
+        Naming what did not come about.
+    """
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        time.sleep(0.05)

@@ -1,0 +1,162 @@
+"""Any bytes in an input topic: each bad record is in dead-letters once, with its reason, and stops nothing."""
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Publisher
+from stream_coupons.codec import encode
+from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.demo.system import LocalSystem
+
+from .builders import (
+    AT,
+    IDLE_WITHIN_S,
+    browse,
+    coupon,
+    distinct_issues,
+    records,
+    send_ticks,
+    settings,
+    total,
+    violations,
+    wait_until,
+)
+
+pytestmark = pytest.mark.kafka
+
+EARLY_FEEDBACK_S = 60.0
+USER = "u1"
+COUPONS = [coupon("c1")]
+
+
+def partition_of(user_id: str) -> int:
+    return topics.partition_for(user_id.encode(), settings().kafka.partitions)
+
+
+ELSEWHERE = next(user for user in map("v{}".format, range(100)) if partition_of(user) != partition_of(USER))
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A record that cannot be used, the reason that must be given and a word that its detail must say."""
+
+    value: bytes | None
+    reason: str
+    says: str
+    key: bytes | None = USER.encode()
+
+
+def bad_records() -> dict[str, Bad]:
+    """By what is wrong; every value is unlike the others, so that it can be found again."""
+    good = msgspec.to_builtins(browse("bad", USER, "A"))
+
+    def but(event_id: str, **changed: Any) -> bytes:
+        return json.dumps(good | {"event_id": event_id} | changed).encode()
+
+    no_id = {name: value for name, value in good.items() if name != "event_id"}
+    return {
+        "truncated": Bad(but("truncated")[:-7], "not_json", "truncated"),
+        "unknown version": Bad(but("version", schema_version=2), "unknown_version", "schema_version"),
+        "missing id": Bad(json.dumps(no_id).encode(), "invalid", "event_id"),
+        "not a number": Bad(but("nan").replace(b"1000000000.0", b"NaN"), "not_json", "JSON"),
+        "too large": Bad(but("large", context={"text": "x" * 5_000_000}), "too_large", "bytes"),
+        "null key": Bad(but("null-key"), "no_key", "key", key=None),
+        "not UTF-8": Bad(but("utf8", domain="shop").replace(b"shop", b"sh\xff\xfe"), "not_json", "byte"),
+        "wrong key": Bad(but("wrong-key", user_id="somebody-else"), "wrong_key", "somebody-else"),
+        "wrong partition": Bad(
+            but("wrong-partition", user_id=ELSEWHERE), "wrong_partition", "murmur2", key=ELSEWHERE.encode()
+        ),
+        "tombstone": Bad(None, "not_json", "tombstone"),
+        "far future": Bad(but("future", occurred_at=time.time() + 3 * 86400), "from_the_future", "occurred_at"),
+    }
+
+
+def publish(publisher: Publisher, topic: topics.Topic, key: bytes | None, value: bytes | None) -> None:
+    publisher.send_bytes(topic, key, value, partition_of(USER))
+
+
+def headers_of(letter: Any) -> dict[str, str]:
+    return {name: value.decode() for name, value in letter.headers}
+
+
+def test_bad_records_are_in_dead_letters_once_and_good_ones_around_them_are_processed(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(early_feedback_s=EARLY_FEEDBACK_S), tmp_path, workers=2)
+    system.prepare(COUPONS)
+    bad = bad_records()
+    forged = FeedbackEvent(event_id="forged", user_id=USER, occurred_at=AT, issue_id="never-issued", kind="click")
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        publisher.send(topics.BROWSE, browse("before", USER, "A"))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        for record in bad.values():
+            publish(publisher, topics.BROWSE, record.key, record.value)
+        publish(publisher, topics.FEEDBACK, USER.encode(), encode(forged))
+        publisher.send(topics.BROWSE, browse("before", USER, "A"))
+        publisher.send(topics.BROWSE, browse("after", USER, "B", at=AT + 1))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert forged_letters(system) == []
+        send_ticks(system, publisher, AT + EARLY_FEEDBACK_S + 1)
+        system.wait_idle(IDLE_WITHIN_S)
+        wait_until(lambda: len(forged_letters(system)) == 1, "the forged click in dead-letters")
+
+        assert sorted(issue.trigger_id for issue in distinct_issues(system).values()) == ["after", "before"]
+        assert violations(system, COUPONS) == []
+        check_letters(system, bad)
+        check_forged(system, forged)
+        check_counts(system, bad)
+
+
+def forged_letters(system: LocalSystem) -> list[Any]:
+    return [letter for letter in records(system, "dead-letters") if headers_of(letter)["reason"] == "unknown_issue"]
+
+
+def check_letters(system: LocalSystem, bad: dict[str, Bad]) -> None:
+    """Every bad record has one letter with its key and bytes, the reason, a readable detail and where it was."""
+    letters = [letter for letter in records(system, "dead-letters") if headers_of(letter)["topic"] == "browse-events"]
+    assert Counter(headers_of(letter)["reason"] for letter in letters) == Counter(one.reason for one in bad.values())
+    log = records(system, "browse-events")
+    for what, one in bad.items():
+        [source] = [record for record in log if (record.key, record.value) == (one.key, one.value)]
+        [letter] = [letter for letter in letters if (letter.key, letter.value) == (one.key, one.value)]
+        headers = headers_of(letter)
+        assert headers["reason"] == one.reason, what
+        assert one.says in headers["detail"], what
+        assert headers["detail"].isprintable(), what
+        place = (headers["topic"], headers["partition"], headers["offset"], headers["timestamp"])
+        assert place == ("browse-events", str(source.partition), str(source.offset), str(source.timestamp)), what
+
+
+def check_forged(system: LocalSystem, forged: FeedbackEvent) -> None:
+    """Feedback that waited in vain: its own bytes and partition; its offset is no longer known."""
+    [letter] = forged_letters(system)
+    headers = headers_of(letter)
+    assert (letter.key, letter.value) == (USER.encode(), encode(forged))
+    assert (headers["topic"], headers["partition"]) == ("coupon-feedback", str(partition_of(USER)))
+    assert "never-issued" in headers["detail"]
+
+
+def check_counts(system: LocalSystem, bad: dict[str, Bad]) -> None:
+    """Applied, duplicates and dead letters add up to the input."""
+    counted = [total(system, f"{name}_total", topic="browse-events") for name in ("records", "duplicates", "replays")]
+    dead = total(system, "dead_letters_total", topic="browse-events")
+    assert [*counted, dead] == [2, 1, 0, len(bad)]
+    assert sum(counted) + dead == len(records(system, "browse-events"))
+    for one in bad.values():
+        assert total(system, "dead_letters_total", topic="browse-events", reason=one.reason) >= 1
+    feedback = [
+        total(system, f"{name}_total", topic="coupon-feedback") for name in ("records", "duplicates", "replays")
+    ]
+    assert sum(feedback) == len(records(system, "coupon-feedback")) == 1

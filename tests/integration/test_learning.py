@@ -1,0 +1,153 @@
+"""Feedback becomes examples, examples a new model, and a killed learner goes on where its last snapshot ended."""
+
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.events import FeedbackEvent, ModelSnapshot, ObservedIssue
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import LearningSettings
+
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    browse,
+    coupon,
+    messages,
+    records,
+    send_ticks,
+    settings,
+    wait_until,
+)
+
+pytestmark = pytest.mark.kafka
+
+ISSUES = 20
+EXAMPLES = 2 * ISSUES
+"""A click and a redemption, or none, of each issue."""
+
+PUBLISH_EVERY_S = 3.0
+"""Long enough to kill the learner between what it learnt and what it published."""
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    folder: Path = tmp_path_factory.mktemp("workers")
+    learning = LearningSettings(publish_every_s=PUBLISH_EVERY_S)
+    system = LocalSystem(module_broker, settings(learning=learning), folder, workers=2)
+    system.prepare([coupon("c1")])
+    with system:
+        system.wait_ready()
+        yield system
+
+
+def observe(system: LocalSystem, at: float) -> None:
+    """Coupons that another system gave; every other one is clicked; then all windows close."""
+    with system.publisher() as publisher:
+        for number in range(ISSUES):
+            user_id, issue_id = f"u{number}", f"{number}-{at}"
+            publisher.send(
+                topics.OBSERVED,
+                ObservedIssue(
+                    event_id=f"o-{issue_id}",
+                    user_id=user_id,
+                    occurred_at=at,
+                    issue_id=issue_id,
+                    coupon_id="c1",
+                    expires_at=at + 10,
+                ),
+            )
+            if number % 2:
+                click = FeedbackEvent(
+                    event_id=f"f-{issue_id}", user_id=user_id, occurred_at=at + 1, issue_id=issue_id, kind="click"
+                )
+                publisher.send(topics.FEEDBACK, click)
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        send_ticks(system, publisher, at + 0.5 * DAY_S)
+
+
+def latest(system: LocalSystem) -> ModelSnapshot:
+    snapshot: ModelSnapshot = messages(system, topics.SNAPSHOTS)[-1]
+    return snapshot
+
+
+def wait_for_version(system: LocalSystem, version: int) -> None:
+    sample = ("stream_coupons_model_version", (("domain", "ecommerce"),))
+
+    def everywhere() -> bool:
+        return all(worker.scrape().get(sample) == version for worker in system.workers)
+
+    wait_until(everywhere, f"version {version} of the model on every worker")
+
+
+def learner_of(system: LocalSystem) -> int:
+    """Index of the worker that learns."""
+    learnt = [
+        any(name == "stream_coupons_training_examples_total" and value > 0 for (name, _), value in scraped.items())
+        for scraped in (worker.scrape() for worker in system.workers)
+    ]
+    assert learnt.count(True) == 1
+    return learnt.index(True)
+
+
+def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learner_learns_nothing_twice(
+    system: LocalSystem,
+) -> None:
+    observe(system, AT)
+    system.wait_idle(IDLE_WITHIN_S)
+    first = latest(system)
+    assert (first.examples, first.source_offset) == (EXAMPLES, EXAMPLES - 1)
+    assert first.quality["click"].positives == ISSUES // 2
+    wait_for_version(system, first.version)
+
+    learner = learner_of(system)
+    observe(system, AT + DAY_S)
+    wait_until(lambda: len(records(system, "training-examples")) >= 2 * EXAMPLES, "the examples of the second day")
+    system.kill(learner)
+    system.restart(learner)
+    system.wait_ready()
+    system.wait_idle(IDLE_WITHIN_S)
+
+    second = latest(system)
+    distinct = {example.example_id for example in messages(system, topics.EXAMPLES)}
+    assert second.examples == len(distinct) == 2 * EXAMPLES
+    versions = [snapshot.version for snapshot in messages(system, topics.SNAPSHOTS)]
+    assert versions == sorted(set(versions)), "a version was given twice"
+    assert second.version > first.version
+    wait_for_version(system, second.version)
+
+    with system.publisher() as publisher:
+        publisher.send(topics.BROWSE, browse("decided", "u-new", at=AT + 2 * DAY_S))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+    [issue] = messages(system, topics.ISSUES)
+    assert (issue.trigger_id, issue.model_version) == ("decided", second.version)
+
+
+def test_a_worker_serves_every_metric_that_dashboard_and_alerts_name(system: LocalSystem) -> None:
+    named: set[str] = set()
+    for path in ("grafana/dashboards/stream-coupons.json", "prometheus/alerts.yml"):
+        named |= set(re.findall(r"\bstream_coupons_[a-z0-9_]+", (DEPLOY / path).read_text(encoding="utf-8")))
+    assert len(named) > 15
+    for worker in system.workers:
+        assert named - served(worker.port) == set()
+
+
+def served(port: int) -> set[str]:
+    """Names that a worker's endpoint declares, whether anything was counted under them yet or not."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        declared = re.findall(r"^# TYPE (\w+) (\w+)$", answer.read().decode(), re.MULTILINE)
+    names = {name for name, _ in declared}
+    return names | {
+        name + part for name, kind in declared if kind == "histogram" for part in ("_bucket", "_count", "_sum")
+    }

@@ -1,0 +1,98 @@
+"""The last units and the last money of a coupon, wanted by shoppers of every partition; then all workers restart."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.demo.system import LocalSystem
+
+from .builders import (
+    AT,
+    IDLE_WITHIN_S,
+    browse,
+    coupon,
+    distinct_issues,
+    records,
+    settings,
+    total,
+    violations,
+)
+
+pytestmark = pytest.mark.kafka
+
+LEFT = 5
+SHOPPERS = 60
+GRACE_S = 30.0
+"""What docker-compose.yml gives a worker to end in."""
+
+COUPONS = [
+    coupon("last-units", domain="goods", stock=LEFT),
+    coupon("last-money", domain="travel", budget_minor=LEFT * 100 + 99),
+]
+
+
+def shoppers(domain: str) -> list[str]:
+    return [f"{domain}-{number}" for number in range(SHOPPERS)]
+
+
+@pytest.fixture(scope="module")
+def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """A system in which every shopper has asked once; at most one coupon a shopper."""
+    folder: Path = tmp_path_factory.mktemp("workers")
+    system = LocalSystem(module_broker, settings(max_issues_per_window=1), folder, workers=2)
+    system.prepare(COUPONS)
+    with system:
+        system.wait_ready()
+        everybody_browses(system, "first", AT)
+        yield system
+
+
+def everybody_browses(system: LocalSystem, visit: str, at: float) -> None:
+    with system.publisher() as publisher:
+        for domain in ("goods", "travel"):
+            for user_id in shoppers(domain):
+                publisher.send(topics.BROWSE, browse(f"{visit}-{user_id}", user_id, at=at, domain=domain))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+
+
+def issued(system: LocalSystem) -> Counter[str]:
+    return Counter(issue.coupon_id for issue in distinct_issues(system).values())
+
+
+def test_the_last_of_stock_and_budget_is_issued_exactly(system: LocalSystem) -> None:
+    partitions = {record.partition for record in records(system, "browse-events")}
+    assert partitions == set(range(system.settings.kafka.partitions)), "the shoppers are not of every partition"
+    assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
+    assert total(system, "decisions_total", outcome="sold_out") == 2 * (SHOPPERS - LEFT)
+    assert violations(system, COUPONS) == []
+
+
+def test_after_a_restart_of_all_workers_caps_and_ledgers_hold_and_old_input_is_not_read_again(
+    system: LocalSystem,
+) -> None:
+    before = records(system, "coupon-issues")
+    for worker in system.workers:
+        worker.process.terminate()
+    assert [worker.process.wait(GRACE_S) for worker in system.workers] == [0, 0]
+    for index in range(len(system.workers)):
+        system.restart(index)
+    system.wait_ready()
+    system.wait_idle(IDLE_WITHIN_S)
+    assert total(system, "records_total", topic="browse-events") == 0
+    assert total(system, "replays_total") == 0
+    assert len(records(system, "coupon-issues")) == len(before)
+
+    everybody_browses(system, "second", AT + 1)
+    assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
+    assert total(system, "decisions_total", outcome="frequency_cap") == 2 * LEFT
+    assert total(system, "decisions_total", outcome="sold_out") == 2 * (SHOPPERS - LEFT)
+
+    everybody_browses(system, "first", AT)
+    assert total(system, "duplicates_total", topic="browse-events") == 2 * SHOPPERS
+    assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
+    assert violations(system, COUPONS) == []

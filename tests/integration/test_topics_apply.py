@@ -1,0 +1,81 @@
+"""`topics apply` makes a broker's topics what the registry says, or says how they differ and changes nothing."""
+
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+from kafka.admin import NewTopic
+
+from stream_coupons import admin, topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import KafkaSettings
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 3
+
+
+def settings_for(broker: BrokerProcess, partitions: int = PARTITIONS) -> KafkaSettings:
+    return KafkaSettings(bootstrap=broker.bootstrap, partitions=partitions)
+
+
+def run_apply(broker: BrokerProcess, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "stream_coupons", "topics", "apply", "--bootstrap", broker.bootstrap, *arguments]
+    environ = {"STREAM_COUPONS_KAFKA__PARTITIONS": str(PARTITIONS), "NO_COLOR": "1", "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environ)
+
+
+def our_topics(client: Any) -> set[str]:
+    return set(client.list_topics()) & topics.BY_NAME.keys()
+
+
+def test_apply_creates_all_topics_once_and_check_agrees(empty_broker: BrokerProcess) -> None:
+    missing = run_apply(empty_broker, "--check")
+    assert missing.returncode != 0
+    assert "browse-events does not exist" in missing.stdout + missing.stderr
+
+    with admin.admin_client(empty_broker.bootstrap) as client:
+        assert our_topics(client) == set(), "--check created something"
+        first = admin.apply(client, settings_for(empty_broker))
+        assert not any(state.exists for state in first)
+        assert our_topics(client) == topics.BY_NAME.keys()
+        second = admin.apply(client, settings_for(empty_broker), check_only=True)
+        assert all(state.exists and not state.differences for state in second)
+
+    again = run_apply(empty_broker)
+    assert again.returncode == 0, again.stderr
+    assert f"{len(topics.ALL)} topics as they must be, 0 of them created now" in again.stdout
+    assert run_apply(empty_broker, "--check").returncode == 0
+
+
+def test_another_number_of_partitions_than_the_topics_have_is_refused(module_broker: BrokerProcess) -> None:
+    with admin.admin_client(module_broker.bootstrap) as client:
+        admin.apply(client, settings_for(module_broker))
+        for check_only in (False, True):
+            with pytest.raises(BadConfig) as refused:
+                admin.apply(client, settings_for(module_broker, PARTITIONS + 2), check_only=check_only)
+            for topic in topics.ALL:
+                line = f"{topic.name} has {PARTITIONS} partitions, expected {PARTITIONS + 2}"
+                assert (line in str(refused.value)) == (topic.partitions is None)
+        assert all(not state.differences for state in admin.compare(client, settings_for(module_broker)))
+
+
+def test_a_topic_of_other_settings_is_refused_and_nothing_is_created(empty_broker: BrokerProcess) -> None:
+    wrong = msgspec.structs.replace(settings_for(empty_broker), partitions=1)
+    configs = {**topics.CART.configs(), "retention.ms": "1000"}
+    with admin.admin_client(empty_broker.bootstrap) as client:
+        client.create_topics([NewTopic("cart-events", num_partitions=1, replication_factor=1, topic_configs=configs)])
+        client.wait_for_topics(["cart-events"])
+        with pytest.raises(BadConfig, match=r"cart-events retention.ms is 1000, expected 604800000"):
+            admin.apply(client, wrong)
+        assert our_topics(client) == {"cart-events"}
+
+    refused = run_apply(empty_broker)
+    output = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert f"cart-events has 1 partitions, expected {PARTITIONS}" in output
+    assert "cart-events retention.ms is 1000, expected 604800000" in output
+    assert "Traceback" not in output
