@@ -19,24 +19,29 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     """Delivers lists of `Record`; see the module's text for the guarantee."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Fetch what is there and hand it on, a chunk per partition."""
-        generation = self.app.consumer_generation_id
+        """Fetch what is there and hand it on, a chunk per partition; what cannot be handed on is fetched again."""
         fetched, active = await self._wait_next_records(timeout)
-        if fetched is None or self.should_stop:
+        # Only now: waiting may have spanned a rebalance, and what was fetched then is of the generation after it.
+        generation = self.app.consumer_generation_id
+        if not fetched or self.should_stop:
             return
         if not self.flow_active:
             await self.perform_seek()
             return
         for tp, records in fetched.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
-                continue
-            if self._is_changelog_tp(tp):
+            is_due = active is None or tp in active or tp in self._buffered_partitions
+            if not is_due or not self.flow_active or self.app.consumer_generation_id != generation:
+                await self._fetch_again(tp, records)
+            elif self._is_changelog_tp(tp):
                 for record in records:
                     yield tp, self._to_message(tp, record)
             elif records:
                 yield tp, self._to_chunk(tp, list(records))
+
+    async def _fetch_again(self, tp: TP, records: Any) -> None:
+        """The position is behind these records already: without a seek they would be lost to this worker."""
+        if records and tp in self.assignment():
+            await self.seek(tp, records[0].offset)
 
     def _to_chunk(self, tp: TP, records: list[Any]) -> Any:
         message = self._to_message(tp, records[-1])
