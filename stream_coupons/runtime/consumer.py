@@ -14,6 +14,8 @@ from faust.types import TP
 
 from stream_coupons.runtime.records import Record
 
+FETCH_AGAIN_PAUSE_S = 0.02
+
 
 class BatchConsumer(Consumer):  # type: ignore[misc]
     """Delivers lists of `Record`; see the module's text for the guarantee."""
@@ -30,6 +32,9 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             return
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
+            if self.app.rebalancing and not self._is_changelog_tp(tp):
+                # Streams skip what reaches them before the rebalance has ended, and say nothing.
+                is_due = False
             if not is_due or not self.flow_active or self.app.consumer_generation_id != generation:
                 await self._fetch_again(tp, records)
             elif self._is_changelog_tp(tp):
@@ -42,6 +47,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """The position is behind these records already: without a seek they would be lost to this worker."""
         if records and tp in self.assignment():
             await self.seek(tp, records[0].offset)
+            await self.sleep(FETCH_AGAIN_PAUSE_S)
 
     def _to_chunk(self, tp: TP, records: list[Any]) -> Any:
         message = self._to_message(tp, records[-1])

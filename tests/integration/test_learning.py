@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from stream_coupons import topics
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import FeedbackEvent, ModelSnapshot, ObservedIssue
-from stream_coupons.demo.system import LocalSystem, SystemFailed
+from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
 
 from .builders import (
@@ -100,11 +100,8 @@ def learner_of(system: LocalSystem) -> int:
 
 
 def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learner_learns_nothing_twice(
-    system: LocalSystem, engine: Engine, request: pytest.FixtureRequest
+    system: LocalSystem,
 ) -> None:
-    if engine == "kafka":
-        reason = "a worker restarted at once after SIGKILL skips records it had not committed: lag never returns to zero"
-        request.applymarker(pytest.mark.xfail(reason=reason, raises=SystemFailed, strict=False))
     observe(system, AT)
     system.wait_idle(IDLE_WITHIN_S)
     first = latest(system)
