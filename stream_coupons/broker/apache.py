@@ -63,7 +63,7 @@ class ApacheKafka(BrokerProcess):
     def _format(self, java: list[str]) -> None:
         """Write the cluster id and the first metadata into the data folder."""
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]  # an id may begin with a dash
         done = subprocess.run(
             [*java, *tool, "--config", str(self._settings_file)],
             capture_output=True,

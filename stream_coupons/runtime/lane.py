@@ -6,7 +6,6 @@ it was applied, and their outboxes hold what it led to.
 """
 
 import asyncio
-import heapq
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,7 @@ from mode import Service
 
 from stream_coupons.runtime.batch import Batches, Result
 from stream_coupons.runtime.producer import Sender
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.records import Output, merge
 from stream_coupons.runtime.tables import StateTable
 
 State = TypeVar("State")
@@ -89,8 +88,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     async def _process(self, chunks: list[Any]) -> None:
         started = time.perf_counter()
-        runs: list[list[Record]] = [chunk.value for chunk in chunks]
-        records = list(heapq.merge(*runs, key=lambda record: record.timestamp_ms)) if len(runs) > 1 else runs[0]
+        records = merge([chunk.value for chunk in chunks])
         consumer = chunks[0].app.consumer
 
         def committed(partition: int) -> dict[str, int]:

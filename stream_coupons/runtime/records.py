@@ -1,5 +1,7 @@
 """What the runtime moves: records in, outputs out, with where each came from."""
 
+import heapq
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -62,3 +64,16 @@ def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
             except ValueError:
                 return None
     return None
+
+
+def merge(chunks: Iterable[list[Record]]) -> list[Record]:
+    """Chunks of several partitions as one list, by time of append as far as that goes.
+
+    Within a partition the order is that of the offsets, whatever the timestamps say: producers set them, and a record
+    that came behind a later one would be taken for a replay of what was applied already.
+    """
+    runs: dict[tuple[str, int], list[Record]] = {}
+    for chunk in chunks:
+        if chunk:
+            runs.setdefault((chunk[0].topic, chunk[0].partition), []).extend(chunk)
+    return list(heapq.merge(*runs.values(), key=lambda record: record.timestamp_ms))
