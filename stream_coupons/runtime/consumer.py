@@ -45,9 +45,13 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
 
     async def _fetch_again(self, tp: TP, records: Any) -> None:
         """The position is behind these records already: without a seek they would be lost to this worker."""
-        if records and tp in self.assignment():
+        if not records or tp not in self.assignment():
+            return
+        position = await self.position(tp)
+        # Somebody may have sought back meanwhile: going forward would lose what lies between.
+        if position is not None and position > records[0].offset:
             await self.seek(tp, records[0].offset)
-            await self.sleep(FETCH_AGAIN_PAUSE_S)
+        await self.sleep(FETCH_AGAIN_PAUSE_S)
 
     def _to_chunk(self, tp: TP, records: list[Any]) -> Any:
         message = self._to_message(tp, records[-1])
