@@ -35,7 +35,7 @@ class SystemFailed(StreamCouponsError):
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """One worker, its metrics port and what its predecessors had counted."""
+    """One worker, its metrics port and what it had counted when it was last looked at."""
 
     name: str
     port: int
@@ -44,7 +44,7 @@ class WorkerProcess:
     counted: dict[Sample, float] = field(default_factory=dict)
 
     def scrape(self) -> dict[Sample, float]:
-        """Its metrics now, by name and labels; what it last had when it does not answer."""
+        """Its metrics now, by name and labels; nothing when it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
                 text = answer.read().decode()
@@ -129,6 +129,7 @@ class LocalSystem:
         for sample, value in worker.counted.items():
             if sample[0].endswith(("_total", "_count", "_sum", "_bucket")):
                 self._lost[sample] += value
+        worker.counted.clear()
 
     def restart(self, index: int) -> None:
         """Start a worker in the place of one that was killed."""
@@ -173,11 +174,6 @@ class LocalSystem:
             code = worker.process.poll()
             if code is not None:
                 raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
-
-    def lag(self) -> int:
-        """Records that were sent to the agents and are not committed yet."""
-        with admin.admin_client(self.bootstrap) as client:
-            return sum(admin.lag(client, APP_ID, self.settings.kafka).values())
 
     def wait_idle(self, timeout_s: float) -> None:
         """Wait until everything sent is committed.
