@@ -46,6 +46,7 @@ class CouponApp:
         self.settings = settings
         self.metrics = Metrics(CollectorRegistry())
         self.known = CurrentKnowledge(settings.rules(), self.metrics)
+        self._observe = BatchReporter(self.metrics)
         self.faust = _new_faust(settings)
         bootstrap = settings.kafka.bootstrap
         self.sender = Sender(
@@ -90,8 +91,7 @@ class CouponApp:
         self.faust.tables.add(table)
         batches: Batches[Any] = Batches(agent, table.load, topics.TICKS.name, topics.partition_for, partitions)
         table.when_recovered = batches.recover
-        reporter = BatchReporter(self.metrics)
-        lane: Lane[Any] = Lane(batches, table, self.sender, reporter, self.settings.worker.batch_records)
+        lane: Lane[Any] = Lane(batches, table, self.sender, self._observe, self.settings.worker.batch_records)
         self._add_agent(agent.name, agent.topics, lane.consume)
         self._add_services(lane)
         return lane
@@ -132,7 +132,6 @@ class Reporter(Service):  # type: ignore[misc]
     def __init__(self, parts: CouponApp) -> None:
         super().__init__()
         self._parts = parts
-        self._failures: dict[str, int] = {}
 
     async def on_start(self) -> None:
         """Open the metrics port."""
@@ -148,14 +147,7 @@ class Reporter(Service):  # type: ignore[misc]
             parts.metrics.ready.set(parts.is_ready())
             parts.known.report_ages()
             report_budgets(parts.metrics, parts.budgets.ledgers, parts.known.now().catalogue)
-            self._report_lanes()
             self._report_lag(parts.faust.consumer)
-
-    def _report_lanes(self) -> None:
-        for lane in self._parts.lanes:
-            new = lane.failures - self._failures.get(lane.name, 0)
-            self._failures[lane.name] = lane.failures
-            self._parts.metrics.batch_failures.labels(lane.name).inc(new)
 
     def _report_lag(self, consumer: Any) -> None:
         for tp in consumer.assignment():

@@ -47,8 +47,7 @@ class Publisher:
 
     def send(self, topic: Topic, message: Struct) -> None:
         """Send a message."""
-        key = str(getattr(message, topic.key)).encode()
-        self.send_bytes(topic, key, encode(message))
+        self.send_bytes(topic, topic.key_of(message), encode(message))
 
     def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
         """Send any bytes, to the partition of the key unless another is named.

@@ -37,6 +37,10 @@ class Topic:
     retention_ms: int = 7 * DAY_MS
     max_message_bytes: int = MIB
 
+    def key_of(self, message: Struct) -> bytes:
+        """The key of a message of this topic."""
+        return str(getattr(message, self.key)).encode()
+
     def configs(self) -> dict[str, str]:
         """The broker's topic configuration."""
         configs = {

@@ -6,16 +6,12 @@ STREAM_COUPONS_REQUIRE_KAFKA=1, as continuous integration sets it.
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from stream_coupons.broker import BrokerProcess, BrokerUnavailable, Engine, open_broker
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # kafka-python 3.0.12 loads its message definitions in a way that Python 3.11 deprecates.
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session", params=["embedded", "kafka"])
@@ -23,17 +19,32 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return request.param
 
 
+RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
+
+
 @pytest.fixture(scope="session")
-def session_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    broker = open_broker(engine, tmp_path_factory.mktemp(f"broker-{engine}"))
-    try:
-        broker.start()
-    except BrokerUnavailable as reason:
-        if os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1":
-            raise
-        pytest.skip(str(reason))
-    yield broker
-    broker.stop()
+def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunBroker:
+    """Runs an empty broker for as long as a `with` block."""
+
+    @contextmanager
+    def run() -> Iterator[BrokerProcess]:
+        broker = open_broker(engine, tmp_path_factory.mktemp(f"broker-{engine}"))
+        try:
+            broker.start()
+        except BrokerUnavailable as reason:
+            if os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1":
+                raise
+            pytest.skip(str(reason))
+        yield broker
+        broker.stop()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def session_broker(run_broker: RunBroker) -> Iterator[BrokerProcess]:
+    with run_broker() as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -126,5 +126,5 @@ class KeyedAgent(Generic[State]):
     def _again(self, message: Struct, record: Record) -> Record:
         """A message that was kept waiting, as a record of the topic that it came in (its offset is not known)."""
         topic = TOPIC_OF[type(message)]
-        key = str(getattr(message, topic.key)).encode()
+        key = topic.key_of(message)
         return Record(topic.name, record.partition, -1, record.timestamp_ms, key, encode(message))

@@ -15,7 +15,7 @@ SOFT = {topics.VECTORS, topics.NEIGHBOURS}
 def output(message: Struct, partitions: int) -> Sent:
     """A message as a record to send, keyed and partitioned as its topic says."""
     topic = TOPIC_OF[type(message)]
-    key = str(getattr(message, topic.key)).encode()
+    key = topic.key_of(message)
     partition = topics.partition_for(key, topic.partitions or partitions)
     return Sent(Output(topic.name, partition, key, encode(message)), kept=topic not in SOFT)
 

@@ -116,7 +116,7 @@ class LineReader:
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
-        return entry, str(getattr(message, entry.topic.key)).encode()
+        return entry, entry.topic.key_of(message)
 
 
 @dataclass

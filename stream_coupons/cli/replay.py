@@ -4,7 +4,6 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated
@@ -19,12 +18,11 @@ from stream_coupons.cli.catalog import read_catalogue
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import Coupon, Tick
-from stream_coupons.evaluation.local import PARTITIONS, LocalPipeline
+from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
+from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
-from stream_coupons.runtime.batch import Batches, Result
-from stream_coupons.runtime.records import Output, Record
-from stream_coupons.runtime.steps import KeyedStep
+from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
@@ -106,19 +104,6 @@ class Tally:
         return {str(kind): count for (name, kind), count in sorted(self.facts.items()) if name == noun}
 
 
-class _CountedBatches(Batches[object]):
-    """Batches whose results are counted on their way."""
-
-    def __init__(self, step: KeyedStep[object], load: Callable[[str], bytes | None], tally: Tally) -> None:
-        super().__init__(step, load, topics.TICKS.name, topics.partition_for, PARTITIONS)
-        self._tally = tally
-
-    def apply(self, records: Sequence[Record], committed: Callable[[int], dict[str, int]]) -> Result:
-        result = super().apply(records, committed)
-        self._tally.add(result)
-        return result
-
-
 class _Writer:
     """Outputs as JSON lines into a file, if there is one, and into a digest."""
 
@@ -196,9 +181,7 @@ class Replay:
         self._tally = Tally()
         self._fed: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
-        self.pipeline = LocalPipeline(settings, coupons, on_output=self._take)
-        for owner in self.pipeline.owners.values():
-            owner.batches = _CountedBatches(owner.step, owner.table.get, self._tally)
+        self.pipeline = LocalPipeline(settings, coupons, on_output=self._take, on_result=self._tally.add)
 
     def _take(self, output: Output) -> None:
         if output.topic in NOT_OUTPUTS:
@@ -223,7 +206,7 @@ class Replay:
             occurred_at = _decode_timed(entry.value).occurred_at
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return clock.advance(occurred_at) if 0 <= occurred_at <= 4_102_444_800 else None
+        return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
     def summary(self, interrupted: bool) -> Summary:
         """What happened until now."""

@@ -11,7 +11,15 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -44,29 +52,20 @@ def utc(at: float) -> str:
 
 def byte_progress(what: str, total: int | None) -> Progress:
     """A progress bar over the bytes of a file; nothing is drawn where there is no terminal."""
-    console = stderr()
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    progress.add_task(what, total=total, note="")
-    return progress
+    return _progress(what, total, DownloadColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
 
 def fraction_progress(what: str, total: float) -> Progress:
     """A progress bar over anything else."""
+    return _progress(what, total, TaskProgressColumn())
+
+
+def _progress(what: str, total: float | None, *columns: ProgressColumn) -> Progress:
     console = stderr()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TaskProgressColumn(),
+        *columns,
         TextColumn("{task.fields[note]}"),
         console=console,
         disable=not console.is_terminal,

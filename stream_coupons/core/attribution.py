@@ -9,7 +9,6 @@ waiting. On Complete Journey, whose windows are months, weighing provisional neg
 in the late campaigns and waiting .84.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,7 +26,6 @@ from stream_coupons.core.shopper import (
     EarlyFeedback,
     OpenControl,
     OpenIssue,
-    Predicted,
     Shopper,
     tally,
 )
@@ -47,23 +45,7 @@ def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What was stored with a decision: the part that issues and controls have in common."""
-
-    issue_id: str
-    coupon_id: str
-    domain: str
-    at: float
-    numeric: bytes
-    hashed: bytes
-    predicted: Predicted
-    propensity: float | None
-    model_version: int
-    observed: bool
-
-
-def example(user_id: str, stored: Stored, head: Head, label: bool, at: float) -> TrainingExample:
+def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float) -> TrainingExample:
     """A stored decision and one of its labels, as they are at time `at`."""
     rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
@@ -83,36 +65,6 @@ def example(user_id: str, stored: Stored, head: Head, label: bool, at: float) ->
         user_id=user_id,
         issue_id=stored.issue_id,
         observed=stored.observed,
-    )
-
-
-def _of_issue(issue: OpenIssue) -> Stored:
-    return Stored(
-        issue.issue_id,
-        issue.coupon_id,
-        issue.domain,
-        issue.at,
-        issue.numeric,
-        issue.hashed,
-        issue.predicted,
-        issue.propensity,
-        issue.model_version,
-        issue.observed,
-    )
-
-
-def _of_control(control: OpenControl) -> Stored:
-    return Stored(
-        control.control_id,
-        control.coupon_id,
-        control.domain,
-        control.at,
-        control.numeric,
-        control.hashed,
-        control.predicted,
-        None,
-        control.model_version,
-        False,
     )
 
 
@@ -243,7 +195,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
         _close_issue(user_id, issue, at, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]
-        effects.emit(example(user_id, _of_control(control), "order", control.ordered, at))
+        effects.emit(example(user_id, control, "order", control.ordered, at))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.count("feedback", "unknown")
@@ -253,9 +205,8 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
 
 
 def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
-    stored = _of_issue(issue)
     if issue.clicked or not issue.redeemed:  # a channel may report purchases without clicks: no label then
-        effects.emit(example(user_id, stored, "click", issue.clicked, at))
-    effects.emit(example(user_id, stored, "redeem", issue.redeemed, at))
+        effects.emit(example(user_id, issue, "click", issue.clicked, at))
+    effects.emit(example(user_id, issue, "redeem", issue.redeemed, at))
     if not issue.observed and not issue.redeemed:
         _settle(issue, "expired", at, 0, effects)

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.events import Coupon, Item
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.similarity import feature_index
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
 Positions = NDArray[np.intp]
 
-DAY_S = 86400.0
-MISSING_DEPTH_RATIO = 0.1
 BRAND_WEIGHT = 0.5
 
 

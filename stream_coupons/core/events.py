@@ -18,7 +18,9 @@ IssueId = NewType("IssueId", str)
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Label = Annotated[str, Meta(max_length=200)]
-EpochSeconds = Annotated[float, Meta(ge=0, le=4_102_444_800, description="UTC epoch seconds")]
+END_OF_TIME = 4_102_444_800.0
+"""The start of the year 2100, UTC epoch seconds: no time is later."""
+EpochSeconds = Annotated[float, Meta(ge=0, le=int(END_OF_TIME), description="UTC epoch seconds")]
 Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description="money in minor units (cents)")]
 Amount = Annotated[int, Meta(ge=0, le=2**53, description="money in minor units (cents)")]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
@@ -112,7 +114,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     typical_price_minor: Amount | None = None
     margin_ratio: Ratio = 0.3
     valid_from: EpochSeconds = 0.0
-    valid_until: EpochSeconds = 4_102_444_800.0
+    valid_until: EpochSeconds = END_OF_TIME
     redeem_within_s: Annotated[float, Meta(gt=0, le=366 * 86400)] = 7 * 86400.0
     stock: Count | None = None
     budget_minor: Amount | None = None

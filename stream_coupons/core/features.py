@@ -247,7 +247,8 @@ def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Position
     taste = feature_index(f"taste={favourite(shopper.profile)}")
     redeemer = feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}")
     hashed = np.zeros((len(chosen), len(HASHED)), dtype=np.uint32)
-    left, right = hashed[:, : -CONTEXT_SLOTS or None], np.ones((len(chosen), len(HASHED) - CONTEXT_SLOTS), np.uint32)
+    fixed = len(HASHED) - CONTEXT_SLOTS
+    left, right = hashed[:, :fixed], np.ones((len(chosen), fixed), np.uint32)
     left[:, 0:5] = static
     left[:, 5:8] = (user, hour, weekday)
     left[:, 8:13] = static[:, [2, 1, 4, 2, 2]]
@@ -256,7 +257,7 @@ def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Position
     right[:, 13:15] = redeemer
     left[:] = _mix(left, right)
     for slot, (name, value) in enumerate(sorted(moment.context.items())[:CONTEXT_SLOTS]):
-        hashed[:, 15 + slot] = _mix(feature_index(f"{name}={_band(value)}"), 1)
+        hashed[:, fixed + slot] = _mix(feature_index(f"{name}={_band(value)}"), 1)
     return hashed
 
 

@@ -9,6 +9,7 @@ randomness but what its arguments hand it. If it raises, the caller throws the s
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from stream_coupons.core.candidates import eligible, shortlist
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
+    END_OF_TIME,
     Alternative,
     BrowseEvent,
     CartEvent,
@@ -47,7 +49,6 @@ from stream_coupons.core.similarity import simhash, stable_hash, top
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 REDEEM = HEADS.index("redeem")
-END_OF_TIME = 4_102_444_800.0
 
 
 def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects:
@@ -196,8 +197,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
         effects.count("decision", refusal or NoCoupon.TIMED_OUT)
         # A second copy of this answer must not be given back a second time.
         attribution.remember_closed(shopper, identity)
-        effects.emit(_settlement(reservation, "released"))
-        effects.count("settlement", "released")
+        _settle(reservation, "released", effects)
         return effects
 
     issue = _issue(user_id, proposal, option, coupon, known)
@@ -223,8 +223,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     recent.append(issue.issued_at)
     del recent[: -known.rules.policy.max_issues_per_window]
     effects.emit(issue)
-    effects.emit(_settlement(reservation, "confirmed"))
-    effects.count("settlement", "confirmed")
+    _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
     return effects
 
@@ -247,13 +246,16 @@ def _option(proposal: OpenProposal | None, coupon_id: str) -> Option | None:
     return next((option for option in options if option.coupon_id == coupon_id), None)
 
 
-def _settlement(reservation: Reservation, outcome: str) -> Settlement:
-    return Settlement(
-        proposal_id=reservation.proposal_id,
-        coupon_id=reservation.coupon_id,
-        at=reservation.at,
-        outcome="confirmed" if outcome == "confirmed" else "released",
-        held_minor=reservation.amount_minor,
+def _settle(reservation: Reservation, outcome: Literal["confirmed", "released"], effects: Effects) -> None:
+    effects.count("settlement", outcome)
+    effects.emit(
+        Settlement(
+            proposal_id=reservation.proposal_id,
+            coupon_id=reservation.coupon_id,
+            at=reservation.at,
+            outcome=outcome,
+            held_minor=reservation.amount_minor,
+        )
     )
 
 

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.profile import DAY_S, HOUR_S
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import unit_interval
-
-HOUR_S = 3600.0
-DAY_S = 86400.0
 
 
 def is_holdout(user_id: str, rules: PolicyRules, seed: int) -> bool:

@@ -103,6 +103,21 @@ class OpenControl(Struct, array_like=True):
     model_version: int
     ordered: bool = False
 
+    @property
+    def issue_id(self) -> str:
+        """The id of the issue that was not made."""
+        return self.control_id
+
+    @property
+    def propensity(self) -> None:
+        """None: nothing was given."""
+        return None
+
+    @property
+    def observed(self) -> bool:
+        """False: the decision was ours."""
+        return False
+
 
 class EarlyFeedback(Struct, array_like=True):
     """Feedback that came before its issue, waiting for it."""

@@ -13,21 +13,21 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import TOPIC_OF, dead_letter
+from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Coupon, Tick
+from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import Batches, Result
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import Settings
 
 PARTITIONS = 1
-NO_CLOCK_MS = 4_102_444_800_000
+NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
 
 
@@ -57,6 +57,8 @@ class LocalPipeline:
         Examples between two snapshots.
     on_output : callable, optional
         Called with every record sent, in order.
+    on_result : callable, optional
+        Called with what every batch brought about.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class LocalPipeline:
         scorer: Scorer | None = None,
         learn_every: int = 50,
         on_output: Callable[[Output], None] | None = None,
+        on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = settings.rules()
         self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
         self._fixed = scorer
         self._learn_every = learn_every
         self._on_output = on_output
+        self._on_result = on_result
         self.trainer = Trainer(settings.learning.learning_rate, settings.learning.l2)
         self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
         agents: tuple[KeyedAgent[object], ...] = (
@@ -93,8 +97,7 @@ class LocalPipeline:
 
     def send(self, topic: str, message: Struct) -> None:
         """Send a message of an upstream service and let the system come to rest."""
-        key = str(getattr(message, topics.BY_NAME[topic].key)).encode()
-        self.feed(topic, key, encode(message))
+        self.feed(topic, topics.BY_NAME[topic].key_of(message), encode(message))
 
     def tick(self, at: float) -> None:
         """Let time pass."""
@@ -110,6 +113,8 @@ class LocalPipeline:
             elif (owner := self._readers.get(record.topic)) is not None:
                 result = owner.batches.apply([record], _nothing_committed)
                 owner.table.update(result.states)
+                if self._on_result is not None:
+                    self._on_result(result)
                 for output in result.outputs:
                     self._append(output)
 
@@ -153,12 +158,3 @@ class LocalPipeline:
 def _nothing_committed(partition: int) -> dict[str, int]:  # noqa: ARG001 - the runtime's signature
     # Nothing is ever delivered twice here, so all outboxes may forget.
     return {topic.name: 2**62 for topic in topics.ALL}
-
-
-def message_of(output: Output) -> Struct | None:
-    """The message in a record that was sent; None for a dead letter."""
-    topic = topics.BY_NAME[output.topic]
-    if topic.message is None or TOPIC_OF.get(topic.message) is None:
-        return None
-    message: Struct = Decoder(topic)(output.value, limit=2**31)
-    return message

@@ -102,7 +102,7 @@ class Batches(Generic[State]):
             self.step.place(partition, key, cell.state)
             tick = cell.applied.get(self._ticks, -1)
             self._last_tick[partition] = max(tick, self._last_tick.get(partition, -1))
-            if any(kept.topic == self._ticks for kept in cell.outbox):
+            if cell.keeps_for(self._ticks):
                 self._unsent_ticks.setdefault(partition, set()).add(key)
 
     def apply(self, records: Sequence[Record], committed: Callable[[int], dict[str, int]]) -> Result:
@@ -125,8 +125,7 @@ class Batches(Generic[State]):
 
     def _roll_back(self) -> None:
         for key, partition in self._where.items():
-            data = self._load(key)
-            cell = self._codec.decode(data) if data is not None else self._codec.new()
+            cell = self._saved(key)
             self._deadlines.set(partition, key, cell.due)
             self.step.place(partition, key, cell.state)
 
@@ -166,7 +165,7 @@ class Batches(Generic[State]):
     def _note_unsent(self, partition: int, key: str, cell: Cell[State]) -> None:
         """Forget a key once nothing that a tick led to waits in its outbox any more."""
         unsent = self._unsent_ticks.get(partition)
-        if unsent and key in unsent and not any(kept.topic == self._ticks for kept in cell.outbox):
+        if unsent and key in unsent and not cell.keeps_for(self._ticks):
             unsent.discard(key)
 
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
@@ -176,11 +175,13 @@ class Batches(Generic[State]):
     def _cell(self, key: str, partition: int) -> Cell[State]:
         cell = self._cells.get(key)
         if cell is None:
-            data = self._load(key)
-            cell = self._codec.decode(data) if data is not None else self._codec.new()
-            self._cells[key] = cell
+            cell = self._cells[key] = self._saved(key)
             self._where[key] = partition
         return cell
+
+    def _saved(self, key: str) -> Cell[State]:
+        data = self._load(key)
+        return self._codec.decode(data) if data is not None else self._codec.new()
 
     def _apply_record(self, record: Record, result: Result) -> None:
         if record.key is None:

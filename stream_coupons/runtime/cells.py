@@ -52,6 +52,10 @@ class Cell(Struct, Generic[State], array_like=True):
         """The outputs that this record led to when it was applied."""
         return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
 
+    def keeps_for(self, topic: str) -> bool:
+        """Whether an input of this topic led to outputs that may have to be sent again."""
+        return any(kept.topic == topic for kept in self.outbox)
+
     def prune(self, committed: dict[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""
         if self.outbox:

@@ -8,8 +8,8 @@ it was applied, and their outboxes hold what it led to.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -28,6 +28,16 @@ ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 
 
+class Observer(Protocol):
+    """Told of every batch; it makes metrics of that."""
+
+    def __call__(self, agent: str, result: Result, seconds: float) -> None:
+        """A batch was applied, sent and acknowledged."""
+
+    def failed(self, agent: str) -> None:
+        """A batch could not be sent."""
+
+
 class Lane(Service, Generic[State]):  # type: ignore[misc]
     """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind."""
 
@@ -36,7 +46,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         batches: Batches[State],
         table: StateTable,
         sender: Sender,
-        observe: Callable[[str, Result, float], None],
+        observe: Observer,
         max_records: int,
     ) -> None:
         super().__init__()
@@ -46,7 +56,6 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         self._observe = observe
         self._max_records = max_records
         self.is_able_to_write = True
-        self.failures = 0
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
         self.name = batches.step.name
 
@@ -113,7 +122,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             try:
                 await self._sender.send_all(outputs)
             except KafkaError as error:
-                self.failures += 1
+                self._observe.failed(self.name)
                 self.is_able_to_write = False
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
                 if attempt == ATTEMPTS:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from stream_coupons import topics
+from stream_coupons.codec import Decoder
 from stream_coupons.core.events import (
     BrowseEvent,
     CartEvent,
@@ -21,7 +22,7 @@ from stream_coupons.core.events import (
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.core.similarity import feature_index
-from stream_coupons.evaluation.local import LocalPipeline, message_of
+from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
@@ -40,6 +41,12 @@ GOLDEN = Settings(
     ),
 )
 COUPONS = [Coupon(coupon_id=name, items=[name], max_discount_minor=100, discount_minor=100, stock=5) for name in "ABCD"]
+
+
+def message_of(output: Output) -> msgspec.Struct | None:
+    """The message in a record that was sent; None for a dead letter."""
+    topic = topics.BY_NAME[output.topic]
+    return Decoder(topic)(output.value, limit=2**31) if topic.message is not None else None
 
 
 class Recorded:
