@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.events import Coupon, Item
-from stream_coupons.core.profile import DAY_S
+from stream_coupons.core.profile import DAY_S, category_brand
 from stream_coupons.core.similarity import feature_index
 
 Floats = NDArray[np.float64]
@@ -58,6 +58,15 @@ class Terms:
         return scores
 
 
+def _scope(coupon: Coupon) -> list[str]:
+    """Names of the features that an item in the coupon's scope has: the narrowest that the coupon names."""
+    if coupon.items:
+        return [f"item:{item_id}" for item_id in coupon.items]
+    if coupon.categories and coupon.brands:
+        return [category_brand(category, brand) for category in coupon.categories for brand in coupon.brands]
+    return [f"category:{name}" for name in coupon.categories] + [f"brand:{name}" for name in coupon.brands]
+
+
 class CouponSet:
     """The coupons of one domain in order of their ids, and what scoring needs of them as arrays.
 
@@ -89,6 +98,7 @@ class CouponSet:
         self.categories = self._terms([[(f"category:{x}", 1.0) for x in c.categories] for c in each])
         self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
         self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
+        self.scopes = self._terms([[(name, 1.0) for name in _scope(c)] for c in each])
         self.static_hashes: Hashes = np.array(
             [
                 [

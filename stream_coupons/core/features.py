@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
-from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite
+from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, item_features
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import feature_index
 
 DIMENSIONS = 2**16
 CONTEXT_SLOTS = 4
+NEUTRAL_REDEEM_RATE = 0.05
+PRIOR_SHARE = 0.05
+REORDER_S = 3 * DAY_S
 
-NUMERIC = (
+OF_SHOPPER = (
     "order_recency",
     "orders",
     "browses",
@@ -36,21 +40,28 @@ NUMERIC = (
     "no_order_known",
     "no_price_known",
     "no_neighbours",
-    "discount_depth",
-    "discount_size",
-    "time_to_redeem",
+)
+OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem")
+OF_MATCH = (
     "content",
-    "category_share",
     "category",
     "brand",
     "item",
     "collaborative",
+    "scope_share",
+    "near_scope_share",
+    "browsed_now",
+    "carted_now",
     "price_fit",
+)
+OF_HISTORY = (
+    "category_ordered",
     "this_coupon_issued",
     "this_coupon_redeemed",
     "this_category_issued",
     "this_category_redeem_rate",
 )
+NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
 HASHED = (
     "coupon",
     "kind",
@@ -134,10 +145,15 @@ def extract(
     FeatureRows
         n rows; numbers are rounded to four decimals, so that what is stored is what was scored.
     """
-    numeric = np.empty((len(chosen), len(NUMERIC)))
-    numeric[:, :12] = _shopper_numbers(shopper, moment.at, rules)
-    numeric[:, 12:15] = coupons.static_numeric[chosen]
-    _crossed_numbers(numeric, shopper, coupons, chosen, moment)
+    numeric = np.concatenate(
+        (
+            np.broadcast_to(_shopper_numbers(shopper, moment.at, rules), (len(chosen), len(OF_SHOPPER))),
+            coupons.static_numeric[chosen],
+            _match_numbers(shopper, coupons, chosen, moment),
+            _history_numbers(shopper, coupons, chosen, moment.at),
+        ),
+        axis=1,
+    )
     hashed = _hashes(user_id, shopper, coupons, chosen, moment)
     return FeatureRows(np.round(numeric, 4), hashed, Subject(user_id, coupons, chosen, moment.at))
 
@@ -146,8 +162,9 @@ def extract(
 class Moment:
     """When, in what context, and how near each coupon is to the shopper.
 
-    The four score arrays have shape (coupons,): R(u, i) by the shopper's own interests, split by what they are in,
-    and by the neighbours'.
+    The arrays have shape (coupons,): the scores R(u, i) by the shopper's own interests, split by what they are in, and
+    by the neighbours'; the logarithms of the share that the coupon's scope has in the interests of both; and how near
+    the coupon is to what the shopper looks at, or puts into the cart, at this moment.
     """
 
     at: float
@@ -156,7 +173,10 @@ class Moment:
     brand: Floats
     item: Floats
     collaborative: Floats
-    category_mass: float
+    scope_share: Floats
+    near_scope_share: Floats
+    browsed: Floats
+    carted: Floats
 
 
 def look(
@@ -165,19 +185,44 @@ def look(
     at: float,
     context: Mapping[str, str | float | bool | None],
     rules: ProfileRules,
+    trigger: BrowseEvent | CartEvent | OrderEvent | None = None,
 ) -> Moment:
-    """Score every coupon of the set against the shopper's interests and their neighbours'."""
-    vector = coupons.dense(shopper.profile.interests, decay(shopper.profile, at, rules))
-    near = coupons.dense(shopper.neighbourhood.interests, 1.0)
+    """Score every coupon of the set against the shopper's interests, their neighbours', and what they do just now."""
+    interests, near = shopper.profile.interests, shopper.neighbourhood.interests
+    scale = decay(shopper.profile, at, rules)
+    own_vector, near_vector = coupons.dense(interests, scale), coupons.dense(near, 1.0)
+    nothing = np.zeros(len(coupons))
     return Moment(
         at=at,
         context=context,
-        category=coupons.categories.score(vector),
-        brand=coupons.brands.score(vector),
-        item=coupons.items.score(vector),
-        collaborative=coupons.content_scores(near),
-        category_mass=float(np.abs(vector).sum()),
+        category=coupons.categories.score(own_vector),
+        brand=coupons.brands.score(own_vector),
+        item=coupons.items.score(own_vector),
+        collaborative=coupons.content_scores(near_vector),
+        scope_share=_log_share(coupons.scopes.score(own_vector), scale * sum(interests.values())),
+        near_scope_share=_log_share(coupons.scopes.score(near_vector), sum(near.values())),
+        browsed=_nearness(coupons, trigger.item) if isinstance(trigger, BrowseEvent) else nothing,
+        carted=_nearness(coupons, trigger.item)
+        if isinstance(trigger, CartEvent) and trigger.action == "add"
+        else nothing,
     )
+
+
+def _nearness(coupons: CouponSet, item: Item | None) -> Floats:
+    """Content scores of the coupons against one item, as if it were all that is known."""
+    names = item_features(item.item_id, item.category, item.brand) if item is not None else []
+    return coupons.content_scores(coupons.dense({feature_index(name): 1.0 for name in names}, 1.0))
+
+
+def _log_share(scope: Floats, mass: float) -> Floats:
+    """Logarithm of the scope's share in a mass of interest, drawn towards `PRIOR_SHARE` while the mass is small.
+
+    Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
+    came ten times or a hundred. Scaled to be 0 at the prior share.
+    """
+    share = (np.maximum(scope, 0.0) + PRIOR_SHARE) / (max(mass, 0.0) + 1.0)
+    logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
+    return logarithm
 
 
 def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
@@ -194,7 +239,7 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         math.log1p(mean_price or 0.0) / 10.0,
         math.log1p(history.issued) / 3.0,
         _rate(history.clicked, history.issued, 0.1),
-        4.0 * _rate(history.redeemed, history.issued, 0.05),
+        4.0 * _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
         1.0 / (1.0 + max(since, 0.0)),
         float(profile.last_order_at is None),
         float(mean_price is None),
@@ -208,35 +253,52 @@ def _mean_price(profile: Profile) -> float | None:
     return sum(profile.prices) / len(profile.prices) if profile.prices else None
 
 
-def _crossed_numbers(numeric: Floats, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> None:
+def _match_numbers(shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Floats:
     def squash(scores: Floats) -> Floats:
-        squashed: Floats = np.log1p(np.maximum(scores[chosen], 0.0)) / 2.0
+        squashed: Floats = np.log1p(np.maximum(scores, 0.0)) / 2.0
         return squashed
 
-    numeric[:, 15] = squash(moment.category + moment.brand + moment.item)
-    numeric[:, 16] = np.clip(moment.category[chosen] / (moment.category_mass + 1e-9), 0.0, 1.0)
-    numeric[:, 17] = squash(moment.category)
-    numeric[:, 18] = squash(moment.brand)
-    numeric[:, 19] = squash(moment.item)
-    numeric[:, 20] = squash(moment.collaborative)
     mean_price = _mean_price(shopper.profile)
     if mean_price is None:
-        numeric[:, 21] = 0.5
+        price_fit = np.full(len(coupons), 0.5)
     else:
-        distance = np.abs(coupons.price_log2[chosen] - math.log2(max(mean_price, 1.0)))
-        numeric[:, 21] = np.exp2(-distance)
-    numeric[:, 22:26] = (0.0, 0.0, 0.0, 0.2)
-    history = shopper.history
+        price_fit = np.exp2(-np.abs(coupons.price_log2 - math.log2(max(mean_price, 1.0))))
+    return np.stack(
+        (
+            squash(moment.category + moment.brand + moment.item),
+            squash(moment.category),
+            squash(moment.brand),
+            squash(moment.item),
+            squash(moment.collaborative),
+            moment.scope_share,
+            moment.near_scope_share,
+            moment.browsed,
+            moment.carted,
+            price_fit,
+        ),
+        axis=1,
+    )[chosen]
+
+
+def _history_numbers(shopper: Shopper, coupons: CouponSet, chosen: Positions, at: float) -> Floats:
+    history, ordered_at = shopper.history, shopper.profile.category_ordered_at
+    numbers = np.zeros((len(chosen), len(OF_HISTORY)))
+    numbers[:, -1] = 4.0 * NEUTRAL_REDEEM_RATE
     for row, position in enumerate(chosen.tolist()):
         coupon = coupons.coupons[position]
+        of_row = numbers[row]
+        ordered = max([ordered_at[name] for name in coupon.categories if name in ordered_at], default=None)
+        if ordered is not None:
+            of_row[0] = 1.0 / (1.0 + max(at - ordered, 0.0) / REORDER_S)
         of_coupon = history.by_coupon.get(coupon.coupon_id)
         if of_coupon is not None:
-            numeric[row, 22] = math.log1p(of_coupon.issued)
-            numeric[row, 23] = math.log1p(of_coupon.redeemed)
+            of_row[1] = math.log1p(of_coupon.issued)
+            of_row[2] = math.log1p(of_coupon.redeemed)
         of_category = history.by_category.get(coupon.categories[0]) if coupon.categories else None
         if of_category is not None:
-            numeric[row, 24] = math.log1p(of_category.issued) / 2.0
-            numeric[row, 25] = 4.0 * _rate(of_category.redeemed, of_category.issued, 0.05)
+            of_row[3] = math.log1p(of_category.issued) / 2.0
+            of_row[4] = 4.0 * _rate(of_category.redeemed, of_category.issued, NEUTRAL_REDEEM_RATE)
+    return numbers
 
 
 def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Indices:

@@ -81,7 +81,7 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
         return NoCoupon.NO_CANDIDATE
 
     shopper.considered_at = at
-    moment = look(shopper, coupons, at, event.context, known.rules.profile)
+    moment = look(shopper, coupons, at, event.context, known.rules.profile, event)
     positions = shortlist(positions, moment, rules.max_candidates)
     rows = extract(user_id, shopper, coupons, positions, moment, known.rules.profile)
     scorer = known.scorer(event.domain)

@@ -43,6 +43,7 @@ class Profile(Struct, array_like=True):
     prices: list[float] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
     ordered_at: dict[str, float] = field(default_factory=dict)
+    category_ordered_at: dict[str, float] = field(default_factory=dict)
 
 
 def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
@@ -139,9 +140,16 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.spend_minor += grown * spent * quantity
             profile.units += grown * quantity
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
-    if len(profile.ordered_at) > MAX_RECENT_ORDERS:
-        latest = sorted(profile.ordered_at.items(), key=lambda entry: (-entry[1], entry[0]))
-        profile.ordered_at = dict(latest[:MAX_RECENT_ORDERS])
+        if item.category is not None:
+            profile.category_ordered_at[item.category] = max(at, profile.category_ordered_at.get(item.category, 0.0))
+    profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
+    profile.category_ordered_at = _latest(profile.category_ordered_at, MAX_CATEGORIES)
+
+
+def _latest(times: dict[str, float], size: int) -> dict[str, float]:
+    if len(times) <= size:
+        return times
+    return dict(sorted(times.items(), key=lambda entry: (-entry[1], entry[0]))[:size])
 
 
 def favourite(profile: Profile) -> str:
@@ -159,7 +167,14 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
         names.append(f"category:{category}")
     if brand is not None:
         names.append(f"brand:{brand}")
+        if category is not None:
+            names.append(category_brand(category, brand))
     return names
+
+
+def category_brand(category: str, brand: str) -> str:
+    """Name of the feature of a brand within a category."""
+    return f"category:{category} brand:{brand}"
 
 
 def price_band(price_minor: float) -> int:

@@ -97,7 +97,7 @@ def test_golden_case_u1_is_given_d_and_told_why(golden: Recorded) -> None:
     issue = golden.said(CouponIssue)[-1]
     assert (issue.user_id, issue.trigger_id, issue.coupon_id) == ("u1", "z", "D")
     reasons = {reason.feature: reason.contribution for reason in issue.reasons}
-    assert reasons["collaborative"] > 0
+    assert reasons["near_scope_share"] > 0
 
 
 def test_golden_case_every_trigger_has_one_issue_and_the_books_agree(golden: Recorded) -> None:
