@@ -18,6 +18,9 @@ from stream_coupons.simulation.shoppers import World, WorldSettings
 
 Policy = Literal["random", "learned", "oracle"]
 DAY_S = 86400.0
+SLICE_S = 3600.0
+"""Time passes in hours for every policy: a coupon reaches its shopper at the end of the hour it was decided in, as it
+does when the simulated weeks are played within a minute against workers."""
 
 
 @dataclass(slots=True)
@@ -92,17 +95,14 @@ def play_locally(
     outcomes = Outcomes(world.now)
     margins: list[tuple[float, float]] = []
     events = 0
-    next_tick = world.now
     day = 0
     while world.now < world.ends_at:
-        for topic, message in world.advance(min(max(world.next_at(), world.now + 60.0), world.ends_at)):
+        for topic, message in world.advance(min(world.now + SLICE_S, world.ends_at)):
             if isinstance(message, FeedbackEvent):
                 outcomes.add_feedback(message)
             pipeline.send(topic, message)
             events += 1
-        if world.now >= next_tick:
-            next_tick = world.now + 3600.0
-            pipeline.tick(world.now)
+        pipeline.tick(world.now)
         for issue in issues:
             outcomes.add_issue(issue)
             world.receive(issue)

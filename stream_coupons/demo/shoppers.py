@@ -11,13 +11,12 @@ from stream_coupons import topics
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.events import FeedbackEvent, Tick
-from stream_coupons.demo.play import Outcomes, Played
+from stream_coupons.demo.play import SLICE_S, Outcomes, Played
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.demo.watch import Watch
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World
 
-SLICE_S = 3600.0
 DAY_S = 86400.0
 
 
