@@ -146,8 +146,19 @@ class Reporter(Service):  # type: ignore[misc]
             parts = self._parts
             parts.metrics.ready.set(parts.is_ready())
             parts.known.report_ages()
-            report_budgets(parts.metrics, parts.budgets.ledgers, parts.known.now().catalogue)
+            self._report_budgets(parts.faust.consumer)
             self._report_lag(parts.faust.consumer)
+
+    def _report_budgets(self, consumer: Any) -> None:
+        parts = self._parts
+        owned = {tp.partition for tp in consumer.assignment() if tp.topic == topics.PROPOSALS.name}
+        report_budgets(
+            parts.metrics,
+            parts.known.now().catalogue,
+            parts.budgets.ledgers,
+            owned,
+            parts.settings.kafka.partitions,
+        )
 
     def _report_lag(self, consumer: Any) -> None:
         for tp in consumer.assignment():

@@ -80,7 +80,7 @@ class Metrics:
         )
         self.budget_remaining = gauge(
             "budget_remaining_minor",
-            "Money not given or held yet, over coupons with a budget.",
+            "Money not given or held yet, over the coupons with a budget that this worker owns.",
             "domain",
         )
         self.stock_exhausted = gauge("coupons_exhausted", "Coupons of this worker without stock or budget.", "domain")

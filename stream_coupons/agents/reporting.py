@@ -1,8 +1,7 @@
 """What batches brought about, as metrics."""
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from stream_coupons import topics
 from stream_coupons.core.coupons import Catalogue
@@ -10,6 +9,8 @@ from stream_coupons.core.ledger import Ledger
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.batch import Result
 from stream_coupons.runtime.records import BEGAN_HEADER, Output
+
+UNTOUCHED = Ledger()
 
 
 class BatchReporter:
@@ -56,23 +57,32 @@ class BatchReporter:
             self._metrics.decision_latency.observe(max(time.time() - int(began_ms) / 1000.0, 0.0))
 
 
-def report_budgets(metrics: Metrics, ledgers: Mapping[str, Ledger], catalogue: Catalogue) -> None:
-    """Set the gauges of stock and money."""
-    ratio: defaultdict[str, float] = defaultdict(lambda: 1.0)
-    remaining: defaultdict[str, int] = defaultdict(int)
-    exhausted: defaultdict[str, int] = defaultdict(int)
-    for coupon_id, ledger in ledgers.items():
-        coupon = catalogue.by_id.get(coupon_id)
-        if coupon is None:
-            continue
-        sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
-        if coupon.budget_minor is not None:
-            left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
-            remaining[coupon.domain] += left
-            ratio[coupon.domain] = min(ratio[coupon.domain], left / max(coupon.budget_minor, 1))
-            sold_out = sold_out or left < coupon.max_discount_minor
-        exhausted[coupon.domain] += sold_out
-    for domain, count in exhausted.items():
-        metrics.stock_exhausted.labels(domain).set(count)
-        metrics.budget_left.labels(domain).set(ratio[domain])
-        metrics.budget_remaining.labels(domain).set(remaining[domain])
+def report_budgets(
+    metrics: Metrics, catalogue: Catalogue, ledgers: Mapping[str, Ledger], partitions: Container[int], count: int
+) -> None:
+    """Set the gauges of stock and money, over the coupons that this worker owns.
+
+    Parameters
+    ----------
+    ledgers
+        By coupon; a coupon that was never asked for has none and is whole.
+    partitions
+        Those owned, of `count`.
+    """
+    for domain, members in catalogue.domains.items():
+        ratio, remaining, exhausted = 1.0, 0, 0
+        for coupon in members.coupons:
+            is_limited = coupon.stock is not None or coupon.budget_minor is not None
+            if not is_limited or topics.partition_for(coupon.coupon_id.encode(), count) not in partitions:
+                continue
+            ledger = ledgers.get(coupon.coupon_id, UNTOUCHED)
+            sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
+            if coupon.budget_minor is not None:
+                left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
+                remaining += left
+                ratio = min(ratio, left / max(coupon.budget_minor, 1))
+                sold_out = sold_out or left < coupon.max_discount_minor
+            exhausted += sold_out
+        metrics.stock_exhausted.labels(domain).set(exhausted)
+        metrics.budget_left.labels(domain).set(ratio)
+        metrics.budget_remaining.labels(domain).set(remaining)
