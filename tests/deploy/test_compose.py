@@ -14,8 +14,9 @@ import jsonschema
 import pytest
 import yaml
 
+from stream_coupons.broker.kafka_jars import KAFKA_VERSION
 from stream_coupons.codec import Decoder
-from stream_coupons.settings import load
+from stream_coupons.settings import Settings, load
 from stream_coupons.topics import CATALOG
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +172,18 @@ def test_every_image_is_pinned(name: str) -> None:
         assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), f"{image}: {tag or 'no tag'}"
 
 
+def test_the_broker_is_the_version_that_is_tested() -> None:
+    assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_simulated_time_and_the_clock_do_not_mix() -> None:
+    name = "STREAM_COUPONS_WORKER__TICK_EVERY_S"
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert f"{name}=0 docker compose --profile demo" in text
+    assert COMPOSE["services"]["worker"]["environment"][name] == f"${{{name}:-{Settings().worker.tick_every_s}}}"
+    assert COMPOSE["services"]["simulate"]["restart"] == "no"
+
+
 def test_there_are_two_workers_that_prometheus_finds() -> None:
     worker = COMPOSE["services"]["worker"]
     assert worker["deploy"]["replicas"] == 2
@@ -185,7 +198,9 @@ def test_there_are_two_workers_that_prometheus_finds() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_in_the_environment_exists(name: str) -> None:
-    settings = load(ROOT / "deploy" / "settings.toml", OURS[name]["environment"])
+    # What the machine's own environment may override is written ${NAME:-default}, as in a shell.
+    environment = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", text) for key, text in OURS[name]["environment"].items()}
+    settings = load(ROOT / "deploy" / "settings.toml", environment)
     assert settings.kafka.bootstrap == "kafka:9092"
     assert settings.kafka.partitions >= COMPOSE["services"]["worker"]["deploy"]["replicas"]
 
