@@ -65,6 +65,7 @@ def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bo
         user_id=user_id,
         issue_id=stored.issue_id,
         observed=stored.observed,
+        withheld=stored.withheld,
     )
 
 

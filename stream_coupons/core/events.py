@@ -246,7 +246,10 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was known when a decision was made, and what had come of it when its window closed."""
+    """What was known when a decision was made, and what had come of it when its window closed.
+
+    `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout.
+    """
 
     example_id: Id
     domain: str
@@ -264,6 +267,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     issue_id: Id
     observed: bool = False
+    withheld: bool = False
 
 
 class HeadQuality(Struct, frozen=True, kw_only=True):

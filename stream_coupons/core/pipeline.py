@@ -90,12 +90,12 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     choice = policy.choose(worth, event.event_id, rules, known.rules.seed)
 
     decision = _Decision(identity, event, coupons, positions, rows, predicted, worth, scorer.version)
-    if policy.is_holdout(user_id, rules, known.rules.seed):
-        _open_control(shopper, decision, choice.best, known)
-        return NoCoupon.HOLDOUT
     if not choice.order:
-        _open_control(shopper, decision, choice.best, known)
+        _open_control(shopper, decision, choice.best, known, withheld=False)
         return NoCoupon.NOT_WORTH_IT
+    if policy.is_holdout(user_id, rules, known.rules.seed):
+        _open_control(shopper, decision, choice.order[0], known, withheld=True)
+        return NoCoupon.HOLDOUT
     effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
     return "proposed"
 
@@ -139,7 +139,7 @@ class _Decision:
         )
 
 
-def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge) -> None:
+def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge, *, withheld: bool) -> None:
     coupon, event = decision.coupon(row), decision.event
     numeric, hashed = attribution.pack(decision.rows, row)
     control = OpenControl(
@@ -152,6 +152,7 @@ def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowle
         hashed=hashed,
         predicted=decision.probabilities(row),
         model_version=decision.model_version,
+        withheld=withheld,
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 

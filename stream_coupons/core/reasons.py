@@ -39,7 +39,7 @@ class NoCoupon(StrEnum):
     FREQUENCY_CAP = "frequency_cap"  # this shopper had enough coupons lately
     QUIET_HOURS = "quiet_hours"
     NO_CANDIDATE = "no_candidate"
-    HOLDOUT = "holdout"  # the permanent control group
+    HOLDOUT = "holdout"  # withheld from the permanent control group
     NOT_WORTH_IT = "not_worth_it"  # NO_COUPON had the highest value
     SOLD_OUT = "sold_out"  # no stock or budget in any alternative
     TIMED_OUT = "timed_out"  # the reservation came too late

@@ -81,6 +81,11 @@ class OpenIssue(Struct, array_like=True):
     clicked: bool = False
     redeemed: bool = False
 
+    @property
+    def withheld(self) -> bool:
+        """False: it was given."""
+        return False
+
 
 _pack_issue = msgpack.Encoder().encode
 _unpack_issue = msgpack.Decoder(OpenIssue).decode
@@ -102,6 +107,8 @@ class OpenControl(Struct, array_like=True):
     predicted: Predicted
     model_version: int
     ordered: bool = False
+    withheld: bool = False
+    """Whether it would have been proposed, but for the holdout."""
 
     @property
     def issue_id(self) -> str:

@@ -6,16 +6,17 @@ its windows. Nothing is scored with what came later.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import msgspec
 
 from stream_coupons import topics
 from stream_coupons.clients import Reader
 from stream_coupons.codec import Decoder
-from stream_coupons.core.events import CouponIssue, TrainingExample
+from stream_coupons.core.events import Coupon, TrainingExample
 from stream_coupons.datasets.completejourney import CompleteJourney, Message
 from stream_coupons.demo.shoppers import send_ticks
 from stream_coupons.demo.system import LocalSystem
@@ -29,7 +30,11 @@ POLL_EVERY = 5000
 
 
 def settings_for_journey(base: Settings) -> Settings:
-    """Settings that suit a year of baskets: an order is the only event there is, so it is the trigger."""
+    """Settings that suit a year of baskets: an order is the only event there is, so it is the trigger.
+
+    Nobody can react to our own decisions here, so they must not be learnt from as if nobody had cared: all shoppers are
+    in the holdout. Every coupon is decided on, withheld, and compared with what was ordered all the same.
+    """
     change = msgspec.structs.replace
     return change(
         base,
@@ -41,6 +46,7 @@ def settings_for_journey(base: Settings) -> Settings:
             base.policy,
             triggers=frozenset({"order"}),
             cooldown_s=14 * DAY_S,
+            holdout_ratio=1.0,
             redemption_worth_minor=100.0,
             proposal_timeout_s=30 * DAY_S,
         ),
@@ -55,10 +61,10 @@ class JourneyResult:
 
     predictions: list[tuple[str, float, float, bool]] = field(default_factory=list)
     """(issue_id, decided_at, P(redeem) as it stood then, redeemed) of every historical issue."""
-    own_issues: Counter[str] = field(default_factory=Counter)
-    """Own issues by kind of campaign."""
-    own_coupons: Counter[str] = field(default_factory=Counter)
-    own_discount_minor: int = 0
+    withheld: Counter[str] = field(default_factory=Counter)
+    """Coupons that it would have given, by title."""
+    withheld_discount_minor: int = 0
+    """The most that they could have cost."""
 
 
 @dataclass(slots=True)
@@ -73,18 +79,17 @@ class JourneyReplay:
     def play(self) -> JourneyResult:
         """Replay to the end, close all windows, and read what the learner was told."""
         result = JourneyResult()
-        kinds = {coupon.coupon_id: coupon.kind for coupon in self.data.catalogue()}
-        reader = Reader(self.system.bootstrap, [topics.ISSUES.name, topics.EXAMPLES.name], from_beginning=True)
-        decode = {topic.name: Decoder(topic) for topic in (topics.ISSUES, topics.EXAMPLES)}
+        coupons = {coupon.coupon_id: coupon for coupon in self.data.catalogue()}
+        reader = Reader(self.system.bootstrap, [topics.EXAMPLES.name], from_beginning=True)
+        decode = Decoder(topics.EXAMPLES)
         summary = self.data.summary()
         whole = summary["baskets"] + summary["issues"] + summary["redeemed"]
         partitions = self.system.settings.kafka.partitions
         names = {topics.FEEDBACK.name: "fed_back", topics.OBSERVED.name: "observed"}
 
-        def read(timeout_s: float = 0.0) -> None:
-            while records := reader.poll(timeout_s):
-                for record in records:
-                    self._take(decode[record.topic](record.value), kinds, result)
+        def read(records: Iterable[Any]) -> None:
+            for record in records:
+                self._take(decode(record.value), coupons, result)
 
         with self.system.publisher() as publisher:
             end = 0.0
@@ -95,19 +100,19 @@ class JourneyReplay:
                     if topic in names:
                         setattr(self.watch.counts, names[topic], getattr(self.watch.counts, names[topic]) + 1)
                     if number % POLL_EVERY == POLL_EVERY - 1:
-                        read()
+                        read(reader.poll(0.0))
                         self.watch.sample(message.occurred_at)
                         self.on_slice(self.watch.counts.published / whole, message.occurred_at)
                 publisher.flush()
                 self.system.wait_idle(120)
                 send_ticks(publisher, end, partitions)
                 publisher.flush()
-                read()
+                read(reader.poll(0.0))
                 self.watch.sample(end)
                 self.on_slice(self.watch.counts.published / whole, end)
             send_ticks(publisher, end + MAX_WINDOW_S, partitions)
         self.system.wait_idle(120)
-        read(1.0)
+        read(reader.read_to_end())
         reader.close()
         self.watch.sample(end, now=True)
         return result
@@ -125,11 +130,10 @@ class JourneyReplay:
             events = list(group)
             yield events[-1][1].occurred_at, events
 
-    def _take(self, message: TrainingExample | CouponIssue, kinds: dict[str, str], result: JourneyResult) -> None:
-        if isinstance(message, CouponIssue):
-            self.watch.counts.issues += 1
-            result.own_issues[kinds.get(message.coupon_id, "")] += 1
-            result.own_coupons[message.title] += 1
-            result.own_discount_minor += message.max_discount_minor
-        elif message.head == "redeem" and message.observed:
-            result.predictions.append((message.issue_id, message.decided_at, message.predicted, message.label))
+    def _take(self, example: TrainingExample, coupons: Mapping[str, Coupon], result: JourneyResult) -> None:
+        if example.withheld:
+            coupon = coupons[example.coupon_id]
+            result.withheld[coupon.title] += 1
+            result.withheld_discount_minor += coupon.max_discount_minor
+        elif example.head == "redeem" and example.observed:
+            result.predictions.append((example.issue_id, example.decided_at, example.predicted, example.label))

@@ -156,13 +156,15 @@ def print_journey(console: Console, result: JourneyResult, watch: Watch) -> None
     """Print the summary."""
     metrics = _metrics(result)
     table = Table("what", "value", title="Complete Journey", show_header=False)
-    own = sum(result.own_issues.values())
     for name, value in (
         ("events replayed", f"{watch.counts.published:,}"),
-        ("historical issues scored", f"{metrics.examples:,} ({metrics.positives:,} redeemed)"),
+        (
+            "historical issues scored",
+            f"{metrics.examples:,} of {watch.counts.observed:,} ({metrics.positives:,} redeemed)",
+        ),
         ("ROC AUC of P(redeem), progressive", f"{metrics.roc_auc:.4f}"),
         ("log loss of P(redeem), progressive", f"{metrics.log_loss:.4f} (base rate {metrics.base_log_loss:.4f})"),
-        ("coupons it would have given", f"{own:,}"),
+        ("coupons it would have given", f"{result.withheld.total():,}"),
     ):
         table.add_row(name, value)
     console.print(table)
@@ -185,8 +187,8 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
         "of the same name derives it from dunnhumby's Complete Journey, re-dated.\n\n"
         "Every historical coupon is scored when its campaign starts, by the model as it stood then, and learnt from "
         "when its window closes. Of campaigns of type A the pool is only potentially issued: all redemptions and a "
-        "tenth of the rest are kept. Beside that the system makes its own decisions on every order; nobody reacts to "
-        "them here, so this says what it would have given, not what would have come of it.",
+        "tenth of the rest are kept. Beside that the system decides on every order, as in a holdout of everybody: "
+        "nobody could react here, so each coupon is withheld and the system learns who orders all the same.",
     )
     metrics = _metrics(result)
     late_from = float(np.quantile([row[1] for row in result.predictions], 0.7)) if result.predictions else 0.0
@@ -227,15 +229,22 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
     report.line_chart("Log loss of P(redeem) since the start", {k: v for k, v in losses.items() if v}, date, Axis(""))
     auc = [(at, v) for at, v in watch.series("model_roc_auc_ratio", head="redeem") if v]
     report.line_chart("ROC AUC of P(redeem) since the start", {"P(redeem)": auc} if auc else {}, date, Axis(""))
-    own = sum(result.own_issues.values())
     report.stats(
         [
-            ("Coupons it would have given", f"{own:,}", f"at most {result.own_discount_minor / 100:,.0f} in discounts"),
-            ("Historical issues", f"{metrics.examples:,}", f"{metrics.positives:,} redeemed"),
+            (
+                "Coupons it would have given",
+                f"{result.withheld.total():,}",
+                f"at most {result.withheld_discount_minor / 100:,.0f} in discounts",
+            ),
+            (
+                "Historical issues scored",
+                f"{metrics.examples:,}",
+                f"of {watch.counts.observed:,}; {metrics.positives:,} redeemed",
+            ),
             ("Baskets", f"{total(watch.latest, 'records_total', topic='order-events'):,.0f}", "as order events"),
         ]
     )
-    report.bar_chart("What it would have given most", dict(result.own_coupons.most_common(12)), Axis("coupons"))
+    report.bar_chart("What it would have given most", dict(result.withheld.most_common(12)), Axis("coupons"))
 
 
 def write(report: Report, path: Path) -> Path:

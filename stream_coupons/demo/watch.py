@@ -90,6 +90,7 @@ class Watch:
             ("records applied", f"{total(metrics, 'records_total'):,.0f}"),
             ("decisions", f"{sum(decisions.values()):,.0f}"),
             ("coupons issued", f"{counts.issues:,}"),
+            ("withheld by the holdout", f"{decisions.get('holdout', 0):,.0f}"),
             ("feedback", f"{counts.fed_back:,}"),
             ("observed issues", f"{total(metrics, 'observed_issues_total', outcome='scored'):,.0f}"),
             ("click rate", f"{counts.clicked / issued:.1%}"),
@@ -141,6 +142,8 @@ class Display:
             counts = self._watch.counts
             self._console.print(
                 f"{description}: {share:4.0%}  events {counts.published:,}  issues {counts.issues:,}  "
-                f"clicked {counts.clicked:,}  redeemed {counts.redeemed:,}  "
-                f"lag {total(self._watch.latest, 'lag_records'):,.0f}"
+                f"redeemed {counts.redeemed:,}  observed {counts.observed:,}  "
+                f"learnt {total(self._watch.latest, 'training_examples_total'):,.0f}  "
+                f"lag {total(self._watch.latest, 'lag_records'):,.0f}",
+                soft_wrap=True,
             )

@@ -294,7 +294,20 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
     assert (control.coupon_id, control.control_id, control.until) == ("c1", issue_id("u", "t1"), AT + 7 * DAY_S)
     case.wait(AT + 7 * DAY_S)
     [example] = of_type(case.said, TrainingExample)
-    assert (example.head, example.label, example.coupon_id) == ("order", False, "c1")
+    assert (example.head, example.label, example.coupon_id, example.withheld) == ("order", False, "c1", True)
+
+
+def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -> None:
+    terms = (coupon("a"), coupon("b", discount_minor=90))
+    explores = {"exploration_ratio": 1.0, "seed": 1}
+    given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **explores))) for ratio in (0.0, 1.0))
+    given.see(browse("t1"))
+    held.see(browse("t1"))
+    [control] = held.shopper.controls.values()
+    assert control.coupon_id == given.proposal().alternatives[0].coupon_id == "a", "not the best, but the one drawn"
+    poor = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, min_value_minor=1e6)))
+    assert decision(poor.see(browse("t1"))) == [NoCoupon.NOT_WORTH_IT]
+    assert [control.withheld for control in poor.shopper.controls.values()] == [False]
 
 
 def test_what_is_not_worth_it_is_not_given_and_is_compared() -> None:
