@@ -1,10 +1,6 @@
 """`simulate`: shoppers with a hidden truth against a running system, in a closed loop."""
 
-import math
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import msgspec
 import typer
@@ -15,41 +11,16 @@ from stream_coupons import admin, topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import Decoder, encode
-from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Tick
+from stream_coupons.demo.play import DAY_S
+from stream_coupons.demo.shoppers import ClosedLoop, Pace
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
-from stream_coupons.topics import Topic
 
-DAY_S = 86400.0
 DAY_IN_TEN_SECONDS = DAY_S / 10
-LONGEST_STEP_S = 3600.0
-TICK_EVERY_S = 600.0
 # Ticks run behind by real time: a proposal has to be answered within an hour of event time, which at a simulated day
 # in ten seconds is less than the system may take.
 TICKS_BEHIND_S = 2.0
 SETTLE_S = 3.0
-
-
-class Sends(Protocol):
-    """What the loop needs of a publisher."""
-
-    def send(self, topic: Topic, message: Struct) -> None:
-        """Send a message."""
-
-    def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
-        """Send any bytes."""
-
-    def flush(self) -> None:
-        """Wait until the broker has everything."""
-
-
-class Polls(Protocol):
-    """What the loop needs of a reader."""
-
-    def poll(self, timeout_s: float = 0.1) -> list[Any]:
-        """Records that have come."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -111,111 +82,6 @@ def simulate(  # noqa: PLR0913 - the options of a command
     _print(report, foreign_tick, json)
 
 
-class ClosedLoop:
-    """A world that publishes what happens in it and hears what is issued.
-
-    Parameters
-    ----------
-    world : World
-        At its start.
-    publisher, reader
-        To all topics; of coupon-issues and ticks, from now on.
-    partitions : int
-        Of `ticks`.
-    speed : float
-        Simulated seconds a second.
-    clock : callable
-        Monotonic seconds.
-    """
-
-    def __init__(
-        self, world: World, publisher: Sends, reader: Polls, partitions: int, speed: float, clock: Callable[[], float]
-    ) -> None:
-        self.world = world
-        self.events: Counter[str] = Counter()
-        self.ticks = 0
-        self.coupons_published = 0
-        self.unreadable = 0
-        self.foreign_tick_at: float | None = None
-        self._publisher = publisher
-        self._reader = reader
-        self._partitions = partitions
-        self._speed = speed
-        self._clock = clock
-        self._ticked_at = world.now
-        self._marks: deque[tuple[float, float]] = deque()
-        self._decode_issue = Decoder(topics.ISSUES)
-        self._decode_tick = Decoder(topics.TICKS)
-
-    def publish_catalogue(self) -> None:
-        """Publish the world's coupons and wait until the broker has them."""
-        for coupon in self.world.catalogue():
-            self._publisher.send(topics.CATALOG, coupon)
-            self.coupons_published += 1
-        self._publisher.flush()
-
-    def steps(self) -> Iterator[float]:
-        """Live to the world's end at the speed asked for; yields the simulated time after every step."""
-        began_at, start_at = self._clock(), self.world.now
-        while self.world.now < self.world.ends_at:
-            planned = start_at + (self._clock() - began_at) * self._speed
-            self._advance(min(planned, self.world.now + LONGEST_STEP_S, self.world.ends_at))
-            yield self.world.now
-        yield from self._settle()
-
-    def _advance(self, until: float) -> None:
-        for topic, message in self.world.advance(until):
-            self._publisher.send(topics.BY_NAME[topic], message)
-            self.events[topic] += 1
-        self._marks.append((self._clock(), self.world.now))
-        self._tick()
-        self._publisher.flush()
-        self.hear()
-
-    def _settle(self) -> Iterator[float]:
-        """Let the last ticks go out and the last coupons come in."""
-        quiet_since = self._clock()
-        while self._marks or self._clock() - quiet_since < SETTLE_S:
-            self._tick()
-            self._publisher.flush()
-            if self.hear():
-                quiet_since = self._clock()
-            yield self.world.now
-
-    def _tick(self) -> None:
-        """Send the time that it was a moment ago, into every partition."""
-        at = self._ticked_at
-        is_last = False
-        while self._marks and self._marks[0][0] <= self._clock() - TICKS_BEHIND_S:
-            _, at = self._marks.popleft()
-            is_last = at >= self.world.ends_at
-        if at - self._ticked_at < TICK_EVERY_S and not (is_last and at > self._ticked_at):
-            return
-        self._ticked_at = math.floor(at / TICK_EVERY_S) * TICK_EVERY_S if not is_last else at
-        value = encode(Tick(at=self._ticked_at))
-        for partition in range(self._partitions):
-            self._publisher.send_bytes(topics.TICKS, str(partition).encode(), value, partition)
-            self.ticks += 1
-
-    def hear(self) -> int:
-        """Hand the coupons that have come to their shoppers; return how many there were."""
-        heard = 0
-        for record in self._reader.poll(0.05):
-            try:
-                if record.topic == topics.TICKS.name:
-                    self._notice_tick(self._decode_tick(record.value).at)
-                else:
-                    self.world.receive(self._decode_issue(record.value))
-                    heard += 1
-            except BadMessage:
-                self.unreadable += 1
-        return heard
-
-    def _notice_tick(self, at: float) -> None:
-        if at > self.world.ends_at + DAY_S and self.foreign_tick_at is None:
-            self.foreign_tick_at = at
-
-
 def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[Report, float | None]:
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]
@@ -225,7 +91,8 @@ def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -
         terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
         terminal.Interruptions() as interruptions,
     ):
-        loop = ClosedLoop(world, publisher, reader, kafka.partitions, speed, time.monotonic)
+        pace = Pace(speed, ticks_behind_s=TICKS_BEHIND_S, settle_s=SETTLE_S)
+        loop = ClosedLoop(world, publisher, reader, kafka.partitions, pace)
         if with_catalogue:
             loop.publish_catalogue()
         started_at = world.now
