@@ -148,8 +148,11 @@ def _add_quality(report: Report, watch: Watch, start: float, x: Axis) -> None:
         "always the base rate": days("model_base_log_loss", "redeem"),
     }
     aucs = {f"P({head})": days("model_roc_auc_ratio", head) for head in ("redeem", "click")}
-    report.line_chart("Log loss of P(redeem) since the start", {k: v for k, v in losses.items() if v}, x, Axis(""))
-    report.line_chart("ROC AUC since the start", {k: v for k, v in aucs.items() if v}, x, Axis(""))
+    note = "Of the coupons that the policy chose: the better it chooses, the harder to rank they are."
+    losses = {name: points for name, points in losses.items() if points}
+    report.line_chart("Log loss of P(redeem) since the start", losses, x, Axis(""), note=note)
+    aucs = {name: points for name, points in aucs.items() if points}
+    report.line_chart("ROC AUC since the start", aucs, x, Axis(""), note=note)
 
 
 def print_journey(console: Console, result: JourneyResult, watch: Watch) -> None:

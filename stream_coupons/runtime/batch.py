@@ -82,7 +82,6 @@ class Batches(Generic[State]):
         self._deadlines = Deadlines()
         self._unsent_ticks: dict[int, set[str]] = {}
         self._last_tick: dict[int, int] = {}
-        self._without_deadline: set[str] = set()
         self._cells: dict[str, Cell[State]] = {}
         self._where: dict[str, int] = {}
 
@@ -135,7 +134,7 @@ class Batches(Generic[State]):
         committed: Callable[[int], dict[str, int]],
         failed: Mapping[Failure, str],
     ) -> Result:
-        self._cells, self._where, self._without_deadline = {}, {}, set()
+        self._cells, self._where = {}, {}
         result = Result()
         for record in records:
             detail = failed.get((record.topic, record.partition, record.offset, ""))
@@ -151,9 +150,6 @@ class Batches(Generic[State]):
                 self._refuse(record, bad.reason, bad.detail, result)
         for key, cell in self._cells.items():
             partition = self._where[key]
-            cell.due = self.step.due(cell.state)
-            if key not in self._without_deadline:
-                self._deadlines.set(partition, key, cell.due)
             if (tick := self._last_tick.get(partition)) is not None:
                 cell.applied[self._ticks] = max(tick, cell.applied.get(self._ticks, -1))
             cell.prune(committed(partition))
@@ -208,12 +204,16 @@ class Batches(Generic[State]):
                 raise StepFailed(record, "", error) from error
             cell.mark(record, with_origin=self.step.tracks_origins)
             self._take(cell, record, outcome, 0, result)
-            # A tick that comes later in this very batch must see it.
-            self._deadlines.set(record.partition, key, self.step.due(cell.state))
+            self._schedule(record.partition, key, cell)
             if outcome.refused is not None:
                 result.dead[record.topic, outcome.refused] += 1
             else:
                 (result.duplicates if outcome.is_duplicate else result.applied)[record.topic] += 1
+
+    def _schedule(self, partition: int, key: str, cell: Cell[State]) -> None:
+        """Set the deadline of a state that was just changed, at once: a later tick of this very batch must see it."""
+        cell.due = self.step.due(cell.state)
+        self._deadlines.set(partition, key, cell.due)
 
     def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, result: Result) -> int:
         """Add an outcome's outputs to the result and, if they may have to be sent again, to the outbox."""
@@ -248,11 +248,10 @@ class Batches(Generic[State]):
         for key, cell in due.items():
             if cell.is_replay(record):
                 # The tick had passed when what it would end now was begun: the next one ends it.
-                self._deadlines.set(partition, key, self.step.due(cell.state))
+                self._schedule(partition, key, cell)
                 continue
             if (problem := failed.get((record.topic, partition, record.offset, key))) is not None:
                 # Its deadline stays removed: it would only fail again at every tick.
-                self._without_deadline.add(key)
                 problems.append(problem)
                 continue
             try:
@@ -260,6 +259,7 @@ class Batches(Generic[State]):
             except Exception as error:
                 raise StepFailed(record, key, error) from error
             index = self._take(cell, record, outcome, index, result)
+            self._schedule(partition, key, cell)
         self._last_tick[partition] = record.offset
         if problems:
             self._refuse(record, Rejection.STEP_FAILED, "; ".join(problems), result)

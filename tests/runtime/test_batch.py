@@ -352,6 +352,19 @@ def test_a_tick_sees_the_deadlines_that_its_own_batch_set() -> None:
     assert values(worker.run([*TIMED, *TICK]).outputs) == [b"d=0*1", b"b=0*1"]
 
 
+def test_two_ticks_in_one_batch_wake_what_two_batches_would() -> None:
+    told = log((NUMBERS, b"b", "at 30"), (NUMBERS, b"b", "at 70"), (NUMBERS, b"d", "at 70"))
+    ticks = log((TICKS, b"0", "now 50"), (TICKS, b"0", "now 90"))
+    together, apart = Worker(), Worker()
+    together.run([*told, *ticks])
+    for batch in (told, *([tick] for tick in ticks)):
+        apart.run(batch)
+    assert values(together.sent) == [b"b=0*1", b"b=0*1", b"d=0*1"]
+    assert sorted(wire(together.sent)) == sorted(wire(apart.sent))
+    together.restart(factor=99)
+    assert sorted(wire(together.run([*told, *ticks]).outputs)) == sorted(wire(apart.sent))
+
+
 def test_a_replayed_tick_does_not_wake_what_came_behind_it() -> None:
     # A late event may set a deadline that a tick before it, delivered again after a crash, would find due.
     records = [*TICK, *log((NUMBERS, b"b", "at 30"), (NUMBERS, b"b", "add 1"))]
