@@ -25,7 +25,7 @@ from stream_coupons.evaluation.report import Report
 from stream_coupons.settings import Settings, load
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-SAMPLE_HOUSEHOLDS = 250
+SAMPLE_HOUSEHOLDS = 200
 """So that both inputs together take less than three minutes."""
 
 
@@ -45,7 +45,10 @@ def demo(  # noqa: PLR0913 - options of a command
     duration: Annotated[float, typer.Option(help="Seconds that the simulated days may take.", min=1)] = 50.0,
     households: Annotated[
         int | None,
-        typer.Option(help="Households of Complete Journey to replay; 250 after the shoppers, else all 2469.", min=1),
+        typer.Option(
+            help=f"Households of Complete Journey to replay; {SAMPLE_HOUSEHOLDS} after the shoppers, else all 2469.",
+            min=1,
+        ),
     ] = None,
     engine: Annotated[str, typer.Option(help="embedded, or kafka (Apache Kafka; needs Java and Maven).")] = "embedded",
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=4)] = 2,
