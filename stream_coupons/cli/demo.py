@@ -42,7 +42,7 @@ def demo(  # noqa: PLR0913 - options of a command
     seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 2,
     shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 600,
     days: Annotated[int, typer.Option(help="Simulated days.", min=3, max=365)] = 21,
-    duration: Annotated[float, typer.Option(help="Seconds that the simulated days may take.", min=1)] = 50.0,
+    duration: Annotated[float, typer.Option(help="Seconds that the simulated days may take.", min=1)] = 60.0,
     households: Annotated[
         int | None,
         typer.Option(

@@ -51,6 +51,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
     days: Annotated[int, typer.Option(help="For how many simulated days.", min=1)] = 21,
     coupons: Annotated[int, typer.Option(help="How many coupons their catalogue has.", min=1)] = 40,
     seed: Annotated[int, typer.Option(help="The same seed makes the same shoppers.", min=0)] = 0,
+    domain: Annotated[str, typer.Option(help="Of their events and coupons: other domains stay apart.")] = "simulated",
     speed: Annotated[
         float, typer.Option(help="Simulated seconds a second; the default takes ten seconds for a day.", min=1e-3)
     ] = DAY_IN_TEN_SECONDS,
@@ -75,7 +76,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
               stream-coupons simulate --seed 1 --speed 60 --json
     """
     settings = settings_from(config, bootstrap)
-    world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons))
+    world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons, domain=domain))
     with admin.admin_client(settings.kafka.bootstrap) as client:
         admin.apply(client, settings.kafka, check_only=True)
     report, foreign_tick = _run(world, settings, speed, catalog)

@@ -164,7 +164,7 @@ def test_a_running_system_gets_catalogue_events_and_ticks(run: Run, bootstrap: s
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert (report["seed"], report["simulated_days"], report["coupons_published"]) == (seed, 1.0, 3)
-    found = [record for name in report["events"] for record in records(bootstrap, name, f"ecommerce-{seed}-")]
+    found = [record for name in report["events"] for record in records(bootstrap, name, f"simulated-{seed}-")]
     assert len(found) == sum(report["events"].values()) > 0
     ends_at = WorldSettings().start_at + 86400.0
     ticks = records(bootstrap, topics.TICKS.name, encode(Tick(at=ends_at)).decode())
@@ -180,12 +180,12 @@ def test_an_interruption_says_what_was_published(bootstrap: str) -> None:
     with subprocess.Popen([*command, "-b", bootstrap], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         deadline = time.monotonic() + DEADLINE_S
-        while not records(bootstrap, topics.BROWSE.name, f"ecommerce-{seed}-"):
+        while not records(bootstrap, topics.BROWSE.name, f"simulated-{seed}-"):
             assert time.monotonic() < deadline, "no event arrived"
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         report = json.loads(process.stdout.read())
         assert process.wait(DEADLINE_S) == 130
     assert (report["interrupted"], report["coupons_published"]) == (True, 0)
-    found = {name: len(records(bootstrap, name, f"ecommerce-{seed}-")) for name in report["events"]}
+    found = {name: len(records(bootstrap, name, f"simulated-{seed}-")) for name in report["events"]}
     assert found == report["events"]
