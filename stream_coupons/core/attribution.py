@@ -4,9 +4,9 @@ The features, the prediction and the model version of an example are those store
 Feedback marks the issue when it comes; its labels go to the learner when the window, plus a grace for stragglers,
 has closed, positives and negatives alike. Learning each as soon as it is known would see positives early and
 negatives late, and believe the early ones: on the simulated shoppers (600 of them, 21 days, random policy, P(redeem)
-in the second half) that gives ROC AUC .576 and predictions 1.95 times the observed rate, against .694 and 1.03 for
-waiting. On Complete Journey, whose windows are months, weighing provisional negatives (Ktena et al. 2019) gives .62
-in the late campaigns and waiting .84.
+in the second half, before a scope's share was a feature) that gave ROC AUC .576 and predictions 1.95 times the
+observed rate, against .694 and 1.03 for waiting. On Complete Journey, whose windows are months, weighing provisional
+negatives (Ktena et al. 2019) gives .62 in the late campaigns and waiting .84.
 """
 
 from typing import Literal
