@@ -50,7 +50,10 @@ class CouponApp:
         self.faust = _new_faust(settings)
         bootstrap = settings.kafka.bootstrap
         self.sender = Sender(
-            bootstrap, settings.kafka.produce_timeout_s, max(topic.max_message_bytes for topic in topics.ALL)
+            bootstrap,
+            settings.kafka.produce_timeout_s,
+            max(topic.max_message_bytes for topic in topics.ALL),
+            on_failure=lambda agent: self.metrics.batch_failures.labels(agent).inc(),
         )
         self.catalogue = Follower(
             bootstrap, topics.CATALOG.name, self.known.take_coupon, topics.CATALOG.max_message_bytes
@@ -102,7 +105,12 @@ class CouponApp:
 
     def is_ready(self) -> bool:
         """Whether this worker owns recovered state, knows catalogue and models, and can write."""
-        return all(lane.is_ready for lane in self.lanes) and self.catalogue.is_caught_up and self.snapshots.is_caught_up
+        followers = (self.catalogue, self.snapshots)
+        return (
+            self.sender.is_able
+            and all(lane.is_ready for lane in self.lanes)
+            and all(follower.is_caught_up for follower in followers)
+        )
 
 
 class Clock(Service):  # type: ignore[misc]
@@ -121,9 +129,8 @@ class Clock(Service):  # type: ignore[misc]
             await self.sleep(every_s)
             value = encode(Tick(at=time.time()))
             owned = [tp for tp in self._parts.faust.consumer.assignment() if tp.topic == topics.TICKS.name]
-            await self._parts.sender.send_all(
-                Output(topics.TICKS.name, tp.partition, str(tp.partition).encode(), value) for tp in owned
-            )
+            ticks = [Output(topics.TICKS.name, tp.partition, str(tp.partition).encode(), value) for tp in owned]
+            await self._parts.sender.deliver("clock", ticks)
 
 
 class Reporter(Service):  # type: ignore[misc]

@@ -20,6 +20,7 @@ from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
+from stream_coupons.runtime.consumer import is_current
 from stream_coupons.runtime.producer import Sender
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import LearningSettings
@@ -69,18 +70,23 @@ class Learner(Service):  # type: ignore[misc]
                 await self._take(chunk)
 
     async def _take(self, chunk: Any) -> None:
-        generation = chunk.app.consumer_generation_id
-        if chunk.message.generation_id != generation:
+        if not is_current(chunk):
             return
-        if self._trainer is None or self._generation != generation:
+        if self._trainer is None or self._generation != chunk.message.generation_id:
+            self._forget()
             self._trainer = await self._resume()
-            self._generation = generation
-            self._unacknowledged.clear()
+            self._generation = chunk.message.generation_id
         for place, record in enumerate(chunk.value):
             self._learn(self._trainer, record)
             if place % 100 == 99:
                 await asyncio.sleep(0)
         self._unacknowledged.append(chunk)
+
+    def _forget(self) -> None:
+        """Drop what was learnt since the last snapshot: it is delivered again, here or elsewhere."""
+        self._trainer = None
+        self._unacknowledged.clear()
+        self._letters.clear()
 
     async def _resume(self) -> Trainer:
         trainer = Trainer(self._settings.learning_rate, self._settings.l2)
@@ -107,9 +113,14 @@ class Learner(Service):  # type: ignore[misc]
     async def _publish(self) -> None:
         if self._trainer is None or not self._unacknowledged:
             return
+        if not is_current(self._unacknowledged[-1]):
+            # The partition may be another worker's by now: a snapshot of ours would undo what that one learnt.
+            self._forget()
+            return
         snapshots = self._trainer.snapshots()
-        letters, self._letters = self._letters, []
-        await self._sender.send_all([*(output(snapshot, 1).output for snapshot in snapshots), *letters])
+        outputs = [output(snapshot, 1).output for snapshot in snapshots]
+        await self._sender.deliver("learner", [*outputs, *self._letters])
+        self._letters.clear()
         for chunk in self._unacknowledged:
             chunk.message.ack(chunk.app.consumer)
         self._unacknowledged.clear()

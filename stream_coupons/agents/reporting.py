@@ -47,10 +47,6 @@ class BatchReporter:
             if output.topic == topics.ISSUES.name:
                 self._observe_latency(output)
 
-    def failed(self, agent: str) -> None:
-        """Count a batch that could not be sent."""
-        self._metrics.batch_failures.labels(agent).inc()
-
     def _observe_latency(self, issue: Output) -> None:
         began_ms = next((value for name, value in issue.headers if name == BEGAN_HEADER), None)
         if began_ms is not None:

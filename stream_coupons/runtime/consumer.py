@@ -17,6 +17,14 @@ from stream_coupons.runtime.records import Record
 FETCH_AGAIN_PAUSE_S = 0.02
 
 
+def is_current(chunk: Any) -> bool:
+    """Whether a chunk is of the group's present generation.
+
+    One fetched before a rebalance is delivered again, here or elsewhere: it must not be applied twice.
+    """
+    return bool(chunk.message.generation_id == chunk.app.consumer_generation_id)
+
+
 class BatchConsumer(Consumer):  # type: ignore[misc]
     """Delivers lists of `Record`; see the module's text for the guarantee."""
 

@@ -6,26 +6,20 @@ it was applied, and their outboxes hold what it led to.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
 from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.consumer import is_current
 from stream_coupons.runtime.producer import Sender
-from stream_coupons.runtime.records import Output, merge
+from stream_coupons.runtime.records import merge
 from stream_coupons.runtime.tables import StateTable
 
 State = TypeVar("State")
-
-log = logging.getLogger(__name__)
-
-ATTEMPTS = 8
-FIRST_PAUSE_S = 0.2
 
 
 class Observer(Protocol):
@@ -33,9 +27,6 @@ class Observer(Protocol):
 
     def __call__(self, agent: str, result: Result, seconds: float) -> None:
         """A batch was applied, sent and acknowledged."""
-
-    def failed(self, agent: str) -> None:
-        """A batch could not be sent."""
 
 
 class Lane(Service, Generic[State]):  # type: ignore[misc]
@@ -55,14 +46,13 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         self._sender = sender
         self._observe = observe
         self._max_records = max_records
-        self.is_able_to_write = True
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
         self.name = batches.step.name
 
     @property
     def is_ready(self) -> bool:
-        """Whether state is recovered and the last batch could be written."""
-        return self._table.is_recovered and self.is_able_to_write
+        """Whether state is recovered."""
+        return self._table.is_recovered
 
     @property
     def label(self) -> str:
@@ -79,7 +69,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         while not self.should_stop:
             chunks = await self._take()
             await self._table.wait_recovered()
-            chunks = [chunk for chunk in chunks if self._is_current(chunk)]
+            chunks = [chunk for chunk in chunks if is_current(chunk)]
             if chunks:
                 await self._process(chunks)
 
@@ -91,10 +81,6 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             size += len(chunks[-1].value)
         return chunks
 
-    def _is_current(self, chunk: Any) -> bool:
-        """A chunk fetched before a rebalance is delivered again, here or elsewhere: it must not be applied twice."""
-        return bool(chunk.message.generation_id == chunk.app.consumer_generation_id)
-
     async def _process(self, chunks: list[Any]) -> None:
         started = time.perf_counter()
         records = merge([chunk.value for chunk in chunks])
@@ -105,30 +91,9 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             return {topic: offset for topic, offset in offsets if offset is not None}
 
         result = self._batches.apply(records, committed)
-        await self._send(self._table.changes(result.states, result.partitions))
+        await self._sender.deliver(self.name, self._table.changes(result.states, result.partitions))
         self._table.save(result.states)
-        await self._send(result.outputs)
+        await self._sender.deliver(self.name, result.outputs)
         for chunk in chunks:
             chunk.message.ack(consumer)
         self._observe(self.name, result, time.perf_counter() - started)
-
-    async def _send(self, outputs: list[Output]) -> None:
-        """Send, again and again for a while; then give up and let the supervisor start a new process.
-
-        Nothing is acknowledged meanwhile, so nothing is lost by giving up.
-        """
-        pause_s = FIRST_PAUSE_S
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._sender.send_all(outputs)
-            except KafkaError as error:
-                self._observe.failed(self.name)
-                self.is_able_to_write = False
-                log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
-                if attempt == ATTEMPTS:
-                    raise
-                await self.sleep(pause_s)
-                pause_s *= 2
-            else:
-                self.is_able_to_write = True
-                return

@@ -1,19 +1,36 @@
 """Send and know that it was appended: every send of a batch is awaited before anything is acknowledged."""
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from mode import Service
 
 from stream_coupons.runtime.records import Output
 
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+FIRST_PAUSE_S = 0.2
+
 
 class Sender(Service):  # type: ignore[misc]
-    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
+    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries.
 
-    def __init__(self, bootstrap: str, request_timeout_s: float, max_request_bytes: int) -> None:
+    Parameters
+    ----------
+    on_failure : callable
+        Told for whom an attempt failed.
+    """
+
+    def __init__(
+        self, bootstrap: str, request_timeout_s: float, max_request_bytes: int, on_failure: Callable[[str], None]
+    ) -> None:
         super().__init__()
+        self.is_able = True
+        self._on_failure = on_failure
         self._bootstrap = bootstrap
         self._request_timeout_ms = int(request_timeout_s * 1000)
         self._max_request_bytes = max_request_bytes
@@ -36,14 +53,34 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is not None:
             await self._producer.stop()
 
-    async def send_all(self, outputs: Iterable[Output]) -> None:
-        """Send in order and wait until the broker has all of it.
+    async def deliver(self, sender: str, outputs: Sequence[Output]) -> None:
+        """Send in order until the broker has all of it, again and again for a while; then give up.
+
+        Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
+        process. What an attempt appended before it failed is appended again: the same bytes.
 
         Raises
         ------
         KafkaError
-            If any could not be appended; others may have been.
+            If any could not be appended in any attempt; others may have been.
         """
+        pause_s = FIRST_PAUSE_S
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._send(outputs)
+            except KafkaError as error:
+                self.is_able = False
+                self._on_failure(sender)
+                log.error("%s: attempt %d to send %d records: %r", sender, attempt, len(outputs), error)
+                if attempt == ATTEMPTS:
+                    raise
+                await self.sleep(pause_s)
+                pause_s *= 2
+            else:
+                self.is_able = True
+                return
+
+    async def _send(self, outputs: Sequence[Output]) -> None:
         if self._producer is None:
             raise RuntimeError("the sender was not started")
         appended = [
