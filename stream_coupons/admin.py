@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
 from kafka.errors import KafkaError
 
 from stream_coupons import topics
+from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import KafkaSettings
 from stream_coupons.topics import Topic
@@ -34,7 +35,11 @@ def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
         If none can be reached.
     """
     try:
-        client = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=30_000)
+        client = KafkaAdminClient(
+            bootstrap_servers=bootstrap.split(","),
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            request_timeout_ms=30_000,
+        )
     except (KafkaError, ValueError, OSError) as error:
         raise BadConfig(
             f"kafka.bootstrap: no broker answers at {bootstrap} ({error}); start one with `stream-coupons broker`"

@@ -13,6 +13,9 @@ from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.topics import Topic
 
+BOOTSTRAP_TIMEOUT_MS = 10_000
+"""A person waits for this long to hear that no broker answers."""
+
 
 class NotAppended(StreamCouponsError):
     """The broker did not take a record."""
@@ -36,6 +39,7 @@ class Publisher:
         try:
             self._producer = KafkaProducer(
                 bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
@@ -110,6 +114,7 @@ class Reader:
     def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool) -> None:
         self._consumer = KafkaConsumer(
             bootstrap_servers=bootstrap.split(","),
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
             group_id=None,
             enable_auto_commit=False,
             max_partition_fetch_bytes=16 * topics.MIB,
