@@ -17,6 +17,7 @@ from stream_coupons.core.coupons import Catalogue, is_in_scope
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import FeedbackEvent, OrderEvent, Settlement, TrainingExample
 from stream_coupons.core.features import SCHEMA, FeatureRows
+from stream_coupons.core.profile import forget_event
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import HEADS
@@ -31,6 +32,7 @@ from stream_coupons.core.shopper import (
 )
 from stream_coupons.core.similarity import stable_hash
 
+NEVER_ISSUED = "never issued to this shopper"
 Head = Literal["click", "redeem", "order"]
 
 
@@ -117,9 +119,9 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     if event.issue_id in shopper.issues:
         _apply(shopper, event, None, catalogue, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
-        effects.refuse(Rejection.LATE, f"issue {event.issue_id}: its window has closed")
+        _refuse(shopper, event, Rejection.LATE, "its window has closed", None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
-        effects.refuse(Rejection.UNKNOWN_ISSUE, f"issue {event.issue_id}: never issued to this shopper")
+        _refuse(shopper, event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, None, effects)
     else:
         shopper.early.append(EarlyFeedback(event.occurred_at + rules.early_feedback_s, event))
         effects.count("feedback", "early")
@@ -132,8 +134,8 @@ def _apply(
     """Mark the issue with one piece of feedback; `waited` is the event again if it is not the one at hand."""
     issue = shopper.issue(event.issue_id)
     if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
-        detail = f"issue {issue.issue_id} is of coupon {issue.coupon_id}, not of {event.coupon_id}"
-        effects.refuse(Rejection.WRONG_COUPON, detail, waited)
+        fault = f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
+        _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
         return
     issue.seen = True
     if event.kind == "impression":
@@ -152,6 +154,19 @@ def _apply(
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
             _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
     shopper.keep_issue(issue)
+
+
+def _refuse(
+    shopper: Shopper,
+    event: FeedbackEvent,
+    reason: Rejection,
+    fault: str,
+    waited: FeedbackEvent | None,
+    effects: Effects,
+) -> None:
+    """Refuse feedback as if it had never come: sent again when its fault is mended, it is no duplicate."""
+    forget_event(shopper.profile, event.event_id)
+    effects.refuse(reason, f"issue {event.issue_id}: {fault}", waited)
 
 
 def _count_redemption(shopper: Shopper, coupon_id: str, catalogue: Catalogue) -> None:
@@ -200,8 +215,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.count("feedback", "unknown")
-        detail = f"issue {early.event.issue_id}: never issued to this shopper"
-        effects.refuse(Rejection.UNKNOWN_ISSUE, detail, early.event)
+        _refuse(shopper, early.event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, early.event, effects)
     return effects
 
 

@@ -60,6 +60,13 @@ def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
     return False
 
 
+def forget_event(profile: Profile, event_id: str) -> None:
+    """Make an event unknown again: it was refused after all, and must count if it is sent again."""
+    hashed = stable_hash(event_id)
+    if hashed in profile.seen:
+        profile.seen.remove(hashed)
+
+
 def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     """Factor from the profile's weights to their values at time `at`, or at its latest event if that is later."""
     return float(2.0 ** ((profile.landmark - max(at, profile.last_event_at)) / rules.half_life_s))

@@ -7,10 +7,10 @@ from stream_coupons.core.observation import learn_neighbours, observe, pass_time
 from stream_coupons.core.pipeline import propose
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper import Shopper
 
-from .builders import AT, DAY_S, HOUR_S, browse, coupon, feedback, item, knowledge, observed, of_type
+from .builders import AT, DAY_S, HOUR_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 
@@ -70,6 +70,25 @@ def test_the_same_feedback_event_counts_once() -> None:
     hear(shopper, feedback("click", "x1", event_id="f"), KNOWN)
     assert hear(shopper, feedback("click", "x1", event_id="f"), KNOWN).facts == [("duplicate", "feedback")]
     assert shopper.history.clicked == 1
+
+
+def test_refused_feedback_counts_when_it_is_sent_again_and_its_issue_is_known() -> None:
+    shopper = Shopper()
+    click = feedback("click", "x1", event_id="f")
+    hear(shopper, click, KNOWN)
+    assert len(pass_time("u", shopper, AT + 30 * DAY_S).refused) == 1
+    observe("u", shopper, observed(), KNOWN)
+    assert hear(shopper, click, KNOWN).facts == [("feedback", "click")]
+    assert hear(shopper, click, KNOWN).facts == [("duplicate", "feedback")]
+
+
+def test_feedback_refused_at_once_counts_when_it_is_sent_again() -> None:
+    shopper = Shopper()
+    impatient = knowledge(coupon("c1"), rules=rules(attribution=AttributionRules(early_feedback_s=0.0)))
+    click = feedback("click", "x1", event_id="f")
+    assert len(hear(shopper, click, impatient).refused) == len(hear(shopper, click, impatient).refused) == 1
+    observe("u", shopper, observed(), impatient)
+    assert hear(shopper, click, impatient).facts == [("feedback", "click")]
 
 
 def near(cell: str, at: float, index: int = 1) -> NeighbourUpdate:
