@@ -53,7 +53,14 @@ class Publisher:
         """Send a message."""
         self.send_bytes(topic, topic.key_of(message), encode(message))
 
-    def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
+    def send_bytes(
+        self,
+        topic: Topic,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         """Send any bytes, to the partition of the key unless another is named.
 
         Raises
@@ -66,7 +73,7 @@ class Publisher:
         if partition is None:
             partition = topics.partition_for(key or b"", topic.partitions or self._partitions)
         try:
-            sending = self._producer.send(topic.name, key=key, value=value, partition=partition)
+            sending = self._producer.send(topic.name, key=key, value=value, partition=partition, headers=list(headers))
         except KafkaError as error:
             raise NotAppended(f"a record for {topic.name} was not appended because of {error!r}") from error
         sending.add_callback(self._count)

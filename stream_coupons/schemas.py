@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import SCHEMA_VERSION
@@ -42,6 +42,7 @@ class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
     partition: Annotated[Digits, Meta(description="partition of that topic")]
     offset: Annotated[Digits, Meta(description="offset in that partition")]
     timestamp: Annotated[Digits, Meta(description="the record's own, UTC epoch milliseconds; -1 if it had none")]
+    redriven: Annotated[str, Meta(description="partition:offset of the letter it was before")] | UnsetType = UNSET
 
 
 def stem(topic: str) -> str:

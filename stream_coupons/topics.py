@@ -111,6 +111,15 @@ DEAD_LETTERS = Topic(
     retention_ms=30 * DAY_MS,
     max_message_bytes=9 * MIB,
 )
+# Kept twice as long as dead letters: while a letter is there, it is known whether its record was sent again.
+REDRIVES = Topic(
+    "redrives",
+    None,
+    "a digest of the record",
+    "which records of dead-letters were sent again",
+    partitions=1,
+    retention_ms=60 * DAY_MS,
+)
 
 
 def changelog(table: str) -> Topic:
@@ -142,6 +151,7 @@ ALL: tuple[Topic, ...] = (
     CATALOG,
     SNAPSHOTS,
     DEAD_LETTERS,
+    REDRIVES,
     changelog("users"),
     changelog("cells"),
     changelog("coupons"),

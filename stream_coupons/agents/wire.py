@@ -4,12 +4,17 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
 SOFT = {topics.VECTORS, topics.NEIGHBOURS}
 """Topics whose messages are overtaken by the next one: not sent again after a crash."""
+
+REDRIVEN_HEADER = "redriven"
+"""The header of a record that was sent again: partition:offset of its dead letter."""
+CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, REDRIVEN_HEADER}
+"""Headers of a refused record that its dead letter has too, so that it can be sent again as what it was."""
 
 
 def output(message: Struct, partitions: int) -> Sent:
@@ -21,7 +26,10 @@ def output(message: Struct, partitions: int) -> Sent:
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> Output:
-    """A record that could not be used: its own key and bytes, with the reason and where it came from."""
+    """A record that could not be used: its own key and bytes, with the reason and where it came from.
+
+    It carries on what the record's own headers say of its origin, its beginning and of being sent again.
+    """
     headers = {
         "reason": reason,
         "detail": detail[:1000],
@@ -35,5 +43,8 @@ def dead_letter(record: Record, reason: str, detail: str) -> Output:
         record.partition,
         record.key,
         record.value,
-        [(name, text.encode()) for name, text in headers.items()],
+        [
+            *((name, text.encode()) for name, text in headers.items()),
+            *((name, value) for name, value in record.headers if name in CARRIED and value is not None),
+        ],
     )

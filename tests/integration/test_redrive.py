@@ -1,0 +1,84 @@
+"""Dead letters whose fault was mended are sent again, and what they say counts once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli.main import app
+from stream_coupons.codec import encode
+from stream_coupons.core.events import FeedbackEvent, ObservedIssue
+from stream_coupons.demo.system import LocalSystem
+
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    browse,
+    coupon,
+    distinct_issues,
+    records,
+    send_ticks,
+    settings,
+    total,
+    violations,
+    wait_until,
+)
+
+pytestmark = pytest.mark.kafka
+
+WAITS_S = 60.0
+COUPONS = [coupon("c1")]
+CLICK = FeedbackEvent(event_id="f1", user_id="u1", occurred_at=AT, issue_id="x1", kind="click")
+OBSERVED = ObservedIssue(
+    event_id="o1", user_id="u1", occurred_at=AT, issue_id="x1", coupon_id="c1", expires_at=AT + DAY_S
+)
+
+
+def redrive(system: LocalSystem) -> str:
+    """What a redrive of everything prints, once the workers have done what it sent."""
+    result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--bootstrap", system.bootstrap])
+    assert result.exit_code == 0, result.output
+    system.wait_idle(IDLE_WITHIN_S)
+    return result.stdout.splitlines()[-1]
+
+
+def letters(system: LocalSystem) -> list[Any]:
+    return records(system, "dead-letters")
+
+
+def test_feedback_on_a_coupon_that_was_unknown_and_an_event_in_the_wrong_partition_are_sent_again_and_count_once(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(early_feedback_s=WAITS_S), tmp_path, workers=2)
+    system.prepare(COUPONS)
+    partitions = system.settings.kafka.partitions
+    wrong = (topics.partition_for(b"u2", partitions) + 1) % partitions
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        publisher.send(topics.FEEDBACK, CLICK)
+        publisher.send_bytes(topics.BROWSE, b"u2", encode(browse("t1", "u2")), wrong)
+        publisher.send_bytes(topics.BROWSE, b"u2", b"never good")
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        send_ticks(system, publisher, AT + WAITS_S + 1)
+        system.wait_idle(IDLE_WITHIN_S)
+        wait_until(lambda: len(letters(system)) == 3, "three letters")
+        publisher.send(topics.OBSERVED, OBSERVED)
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+
+        assert redrive(system).startswith("3 sent again")
+        assert total(system, "feedback_total", kind="click") == 1
+        assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["t1"]
+        bad, back = [letter for letter in letters(system) if letter.value == b"never good"]
+        assert dict(back.headers)["redriven"] == f"{bad.partition}:{bad.offset}".encode()
+
+        assert redrive(system) == "0 sent again, 4 sent before, 0 cannot be sent"
+        assert len(letters(system)) == 4
+        assert total(system, "feedback_total", kind="click") == 1
+        assert total(system, "duplicates_total", topic="coupon-feedback") == 0
+        assert violations(system, COUPONS) == []
