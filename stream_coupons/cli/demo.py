@@ -120,7 +120,7 @@ def _play_shoppers(  # noqa: PLR0913 - the options of the command
                     fault.at(share)
 
             live = LivePlay(system, world, watch, duration_s, on_slice).play()
-        violations = audit_system(system, world.catalogue())
+        violations = audit_system(system)
     console.print("playing the same shoppers under the random and the oracle policy")
     baselines = _baselines(world_settings, settings)
     played = [baselines[0], live, baselines[1]]

@@ -1,23 +1,11 @@
-"""Read what a system sent and audit it."""
+"""Audit what a system sent."""
 
-from collections.abc import Iterable
-
-from stream_coupons import topics
-from stream_coupons.clients import Reader
-from stream_coupons.core.events import Coupon
+from stream_coupons.app import APP_ID
 from stream_coupons.demo.system import LocalSystem
-from stream_coupons.evaluation.audit import Violation, audit
+from stream_coupons.evaluation.audit_topics import audit_topics
+from stream_coupons.evaluation.findings import Violation
 
-AUDITED = (topics.ISSUES, topics.RESERVATIONS, topics.SETTLEMENTS, topics.PROPOSALS)
 
-
-def audit_system(system: LocalSystem, coupons: Iterable[Coupon]) -> list[Violation]:
-    """Read the topics of a system that is idle and check I1, I2 and I6 on them."""
-    reader = Reader(system.bootstrap, [topic.name for topic in AUDITED], from_beginning=True)
-    values: dict[str, list[bytes]] = {topic.name: [] for topic in AUDITED}
-    try:
-        for record in reader.read_to_end():
-            values[record.topic].append(record.value)
-    finally:
-        reader.close()
-    return audit(values, coupons)
+def audit_system(system: LocalSystem) -> list[Violation]:
+    """Read the topics of a system and check all that `stream-coupons verify` checks."""
+    return audit_topics(system.settings.kafka, APP_ID).violations

@@ -12,7 +12,7 @@ from rich.table import Table
 from stream_coupons.demo.journey import JourneyResult
 from stream_coupons.demo.play import DAY_S, Played, Policy
 from stream_coupons.demo.watch import Watch, by_label, total
-from stream_coupons.evaluation.audit import Violation
+from stream_coupons.evaluation.findings import Violation
 from stream_coupons.evaluation.report import Axis, Report
 from stream_coupons.models.progressive import BinaryMetrics, auc_interval
 

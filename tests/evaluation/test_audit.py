@@ -1,226 +1,147 @@
-"""Small logs made by hand, each with one thing wrong."""
+"""Whole logs: what the agents send is clean at every moment and after every crash; whatever is mutated turns it red."""
 
-from typing import Any
+import random
+from collections.abc import Callable
 
 import pytest
-from msgspec import Struct
-from msgspec.structs import replace
 
 from stream_coupons import topics
-from stream_coupons.codec import encode
-from stream_coupons.core.events import Alternative, Coupon, CouponIssue, Proposal, Reservation, Settlement
-from stream_coupons.evaluation.audit import audit
-from stream_coupons.topics import Topic
+from stream_coupons.evaluation.accounts import NOT_FOLLOWED
+from stream_coupons.evaluation.audit import READ
+from stream_coupons.evaluation.findings import FIRST_KEPT, Check
 
-AT = 1_000_000_000.0
-Log = dict[Topic, list[Struct]]
+from .builders import (
+    BROWSE,
+    HALF_HOUR_S,
+    ISSUES,
+    LETTERS,
+    PROPOSALS,
+    RESERVATIONS,
+    SETTLEMENTS,
+    USERS,
+    Handmade,
+    Log,
+    live_log,
+    log_of,
+    new_shop,
+    red,
+    shoppers_act,
+    strangers_act,
+)
+
+Change = Callable[[Log], object]
 
 
-def coupon(**limits: Any) -> Coupon:
-    return Coupon(coupon_id="c", max_discount_minor=100, **limits)
-
-
-def settlement(one: str, outcome: Any = "confirmed", spent: int = 0, held: int = 100) -> Settlement:
-    return Settlement(proposal_id=one, coupon_id="c", at=AT, outcome=outcome, held_minor=held, spent_minor=spent)
-
-
-def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
-    base: dict[str, Any] = {
-        "issue_id": one,
-        "user_id": user_id,
-        "coupon_id": "c",
-        "domain": "ecommerce",
-        "issued_at": AT,
-        "expires_at": AT + 100,
-        "trigger_id": f"trigger-{one}",
-        "max_discount_minor": 100,
-        "p_click": 0.1,
-        "p_redeem": 0.1,
-        "p_order": 0.1,
-        "value_minor": 1.0,
-        "propensity": 1.0,
-        "model_version": 0,
+def test_what_the_agents_send_is_clean_and_everything_is_looked_at() -> None:
+    findings = live_log().audit()
+    assert findings.violations == []
+    looked_at = {check for check, tally in findings.tallies.items() if tally.checked > 0}
+    assert looked_at == set(Check) - {Check.COPIES}
+    assert not any(tally.open for tally in findings.tallies.values())
+    assert {check: tally.not_checked for check, tally in findings.tallies.items() if tally.not_checked} == {
+        Check.LETTERS: 8  # feedback that waited in vain
     }
-    return CouponIssue(**(base | about))
 
 
-def log_of(*ids: str, user_id: str = "u-{}") -> Log:
-    """The records of some proposals that were granted, confirmed and issued; ids are of proposals and issues alike."""
-    log: Log = {topics.PROPOSALS: [], topics.RESERVATIONS: [], topics.SETTLEMENTS: [], topics.ISSUES: []}
-    for one in ids:
-        user = user_id.format(one)
-        alternatives = [Alternative("c", 100)]
-        log[topics.PROPOSALS].append(
-            Proposal(proposal_id=one, user_id=user, at=AT, expires_at=AT + 1, alternatives=alternatives)
-        )
-        log[topics.RESERVATIONS].append(
-            Reservation(proposal_id=one, user_id=user, at=AT, granted=True, coupon_id="c", amount_minor=100)
-        )
-        log[topics.SETTLEMENTS].append(settlement(one))
-        log[topics.ISSUES].append(issue(one, user))
-    return log
+def test_an_empty_log_is_clean() -> None:
+    findings = Log().audit()
+    assert findings.violations == []
+    assert all(tally.checked == 0 for tally in findings.tallies.values())
 
 
-def found(log: Log, *coupons: Coupon) -> list[tuple[str, str]]:
-    values = {topic.name: [encode(message) for message in messages] for topic, messages in log.items()}
-    return [tuple(violation) for violation in audit(values, coupons or (coupon(),))]
+@pytest.mark.parametrize("seed", range(12))
+def test_a_running_system_is_clean_at_every_moment_whatever_crashes(seed: int) -> None:
+    chance = random.Random(seed)
+    shop = new_shop()
+    has_copies = False
+    for visit in range(12):
+        shoppers_act(shop, visit)
+        strangers_act(shop, visit)
+        for _ in range(chance.randrange(12)):
+            crash = chance.choice([None, chance.uniform(0, 2), 2.0])
+            agent, home = chance.choice(["users", "budgets", "neighbours"]), chance.randrange(shop.partitions)
+            shop.process(agent, home, chance.choice([1, 3, 100]), crash)
+            findings = log_of(shop).audit()
+            assert findings.violations == []
+            has_copies |= findings.tallies[Check.COPIES].checked > 0
+        shop.tick(shop.now + chance.choice([60.0, HALF_HOUR_S]))
+    assert has_copies
+    shop.settle()
+    assert red(log_of(shop)) == set()
 
 
-def test_a_log_in_order_has_no_violation() -> None:
-    assert found(log_of("1", "2"), coupon(stock=2, budget_minor=200, max_per_user=1)) == []
+def _again(log: Log, topic: str, old: bytes, new: bytes) -> None:
+    """Append a copy of the first record that has some text, with another text in its place."""
+    one = next(record for record in log.read((topic,)) if old in (record.value or b""))
+    log.put(one._replace(value=(one.value or b"").replace(old, new)))
 
 
-def test_an_empty_log_has_no_violation() -> None:
-    assert audit({}, []) == []
+MUTATIONS: dict[str, tuple[Change, set[str]]] = {
+    "an issue is lost": (lambda log: log.take_out(ISSUES, 2), {"issues"}),
+    "an issue is copied with another title": (
+        lambda log: _again(log, ISSUES, b'"trigger_id"', b'"title":"x","trigger_id"'),
+        {"copies"},
+    ),
+    "an issue is copied for another trigger": (
+        lambda log: _again(log, ISSUES, b'"trigger_id":"', b'"trigger_id":"other-'),
+        {"copies", "triggers"},
+    ),
+    "a trigger has a second issue": (
+        lambda log: _again(log, ISSUES, b'"issue_id":"i', b'"issue_id":"j'),
+        {"triggers", "issues", "caps"},
+    ),
+    "a proposal is lost": (lambda log: log.take_out(PROPOSALS, 2), {"answers"}),
+    "an answer is lost": (lambda log: log.take_out(RESERVATIONS, 2), {"answers", "settlements", "issues"}),
+    "an answer is copied as another one": (
+        lambda log: _again(log, RESERVATIONS, b'"amount_minor":', b'"amount_minor":1'),
+        {"copies", "records"},
+    ),
+    "a settlement is lost": (lambda log: log.take_out(SETTLEMENTS, 2), {"settlements"}),
+    "an input was skipped": (lambda log: log.put(next(iter(log.read((BROWSE,))))._replace(key=b"eva")), {"records"}),
+    "a dead letter is lost": (lambda log: log.take_out(LETTERS, 3), {"records"}),
+    "a dead letter has other bytes": (lambda log: log.change(LETTERS, value=b"changed"), {"dead letters"}),
+    "a dead letter names no record": (lambda log: log.change(LETTERS, headers=()), {"dead letters", "records"}),
+    "a shopper's cell is lost": (lambda log: log.take_out(USERS), {"records"}),
+    "nonsense is issued": (
+        lambda log: log.put(next(iter(log.read((ISSUES,))))._replace(value=b"nonsense")),
+        {"issues"},
+    ),
+}
 
 
-def test_identical_copies_of_every_record_are_no_violation() -> None:
-    log = {topic: [*messages, *messages] for topic, messages in log_of("1", "2").items()}
-    assert found(log, coupon(stock=2, budget_minor=200, max_per_user=1)) == []
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutated_log_turns_red(name: str) -> None:
+    mutate, expected = MUTATIONS[name]
+    log = live_log()
+    mutate(log)
+    log.committed = log.ends
+    assert red(log) == expected
 
 
-def test_a_refused_proposal_needs_no_settlement() -> None:
-    log = log_of("1")
-    log[topics.PROPOSALS].append(replace(log[topics.PROPOSALS][0], proposal_id="2"))
-    log[topics.RESERVATIONS].append(
-        replace(log[topics.RESERVATIONS][0], proposal_id="2", granted=False, amount_minor=0)
+def test_every_violation_is_counted_and_the_first_are_kept() -> None:
+    log = Handmade()
+    for number in range(FIRST_KEPT + 5):
+        log.propose(f"p{number}")
+    log.save_cells()
+    findings = log.audit()
+    assert findings.count == FIRST_KEPT + 5
+    assert len(findings.violations) == FIRST_KEPT
+    assert str(findings.violations[0]) == (
+        "I4 answers: coupon-proposals:0:0: proposal p0 is committed, but has no answer: "
+        "expected one in coupon-reservations"
     )
-    assert found(log) == []
 
 
-def test_a_released_reservation_needs_no_issue() -> None:
-    log = log_of("1") | {topics.ISSUES: [], topics.SETTLEMENTS: [settlement("1", "released")]}
-    assert found(log) == []
+def test_what_came_after_the_audit_began_is_left_out() -> None:
+    log = Handmade().give("1")
+    log.save_cells()
+    marks = log.marks()
+    log.settle("1", "released")
+    log.issue("1", title="another")
+    assert red(log) == {"settlements", "issues", "copies", "records"}
+    assert log.audit(marks).violations == []
 
 
-def test_two_issues_for_one_trigger_break_i1() -> None:
-    log = log_of("1", "2", user_id="u")
-    log[topics.ISSUES] = [issue("1", "u", trigger_id="t"), issue("2", "u", trigger_id="t")]
-    assert found(log) == [("I1", "2 issues to u for trigger t")]
-
-
-def test_the_same_trigger_id_of_two_shoppers_is_two_triggers() -> None:
-    log = log_of("1", "2")
-    log[topics.ISSUES] = [issue("1", "u-1", trigger_id="t"), issue("2", "u-2", trigger_id="t")]
-    assert found(log) == []
-
-
-@pytest.mark.parametrize("changed", [{"title": "another"}, {"expires_at": AT + 101}, {"propensity": 0.5}])
-def test_a_copy_with_other_content_breaks_i6(changed: dict[str, Any]) -> None:
-    log = log_of("1")
-    log[topics.ISSUES].append(issue("1", "u-1", **changed))
-    assert found(log) == [("I6", "copies of issue 1 differ")]
-
-
-def test_a_copy_with_the_same_content_in_other_bytes_breaks_i6() -> None:
-    log = log_of("1")
-    values = {topic.name: [encode(message) for message in messages] for topic, messages in log.items()}
-    values["coupon-issues"].append(values["coupon-issues"][0].replace(b",", b", "))
-    assert [tuple(one) for one in audit(values, [coupon()])] == [("I6", "copies of issue 1 differ")]
-
-
-def test_more_issues_than_stock_break_i2() -> None:
-    assert found(log_of("1", "2", "3"), coupon(stock=2)) == [("I2", "3 issues of coupon c, stock 2")]
-
-
-def test_more_issues_to_a_shopper_than_the_cap_break_i2() -> None:
-    log = log_of("1", "2", user_id="u")
-    assert found(log, coupon(max_per_user=1)) == [("I2", "2 issues of coupon c to u, cap 1")]
-
-
-def test_an_issue_of_an_unknown_coupon_breaks_i2() -> None:
-    assert found(log_of("1"), Coupon(coupon_id="another", max_discount_minor=1)) == [
-        ("I2", "coupon c is not in the catalogue")
-    ]
-
-
-def test_more_held_than_the_budget_breaks_i2_once() -> None:
-    assert found(log_of("1", "2", "3"), coupon(budget_minor=199)) == [("I2", "coupon c: 200 held or spent, budget 199")]
-
-
-def test_what_expired_is_given_back_to_the_budget() -> None:
-    log = log_of("1", "2")
-    log[topics.SETTLEMENTS] = [settlement("1"), settlement("1", "expired"), settlement("2")]
-    assert found(log, coupon(budget_minor=100)) == []
-
-
-def test_what_was_given_back_later_was_too_much_before() -> None:
-    log = log_of("1", "2")
-    log[topics.SETTLEMENTS] = [settlement("1"), settlement("2"), settlement("1", "expired")]
-    assert found(log, coupon(budget_minor=100)) == [("I2", "coupon c: 200 held or spent, budget 100")]
-
-
-@pytest.mark.parametrize(("spent", "violations"), [(40, []), (41, [("I2", "coupon c: 141 held or spent, budget 140")])])
-def test_what_was_spent_stays_spent(spent: int, violations: list[tuple[str, str]]) -> None:
-    log = log_of("1", "2")
-    log[topics.SETTLEMENTS] = [settlement("1"), settlement("1", "redeemed", spent), settlement("2")]
-    assert found(log, coupon(budget_minor=140)) == violations
-
-
-def test_an_expiry_counts_once_for_the_budget_however_often_it_is_copied() -> None:
-    log = log_of("1", "2", "3")
-    expired = settlement("1", "expired")
-    log[topics.SETTLEMENTS] = [settlement("1"), expired, expired, settlement("2"), settlement("3")]
-    assert found(log, coupon(budget_minor=100)) == [("I2", "coupon c: 200 held or spent, budget 100")]
-
-
-def test_an_issue_that_promises_more_than_was_held_breaks_i2() -> None:
-    log = log_of("1")
-    log[topics.ISSUES] = [issue("1", "u-1", max_discount_minor=101)]
-    assert found(log) == [("I2", "issue 1 promises 101, held 100")]
-
-
-def test_a_redemption_that_cost_more_than_was_held_breaks_i2() -> None:
-    log = log_of("1")
-    log[topics.SETTLEMENTS].append(settlement("1", "redeemed", 101))
-    assert found(log) == [("I2", "issue 1 cost 101, held 100")]
-
-
-def test_a_proposal_must_be_answered() -> None:
-    log = log_of("1")
-    log[topics.PROPOSALS].append(replace(log[topics.PROPOSALS][0], proposal_id="2"))
-    assert found(log) == [("reservation", "proposal 2 has no answer")]
-
-
-def test_an_answer_must_be_to_a_proposal() -> None:
-    log = log_of("1") | {topics.PROPOSALS: []}
-    assert found(log) == [("reservation", "1 was never proposed")]
-
-
-@pytest.mark.parametrize("other", [{"granted": False}, {"coupon_id": "another"}])
-def test_answers_to_one_proposal_must_be_alike(other: dict[str, Any]) -> None:
-    log = log_of("1")
-    log[topics.RESERVATIONS].append(replace(log[topics.RESERVATIONS][0], **other))
-    assert found(log) == [("reservation", "proposal 1 has 2 different answers")]
-
-
-def test_a_granted_reservation_must_be_settled() -> None:
-    log = log_of("1") | {topics.SETTLEMENTS: [], topics.ISSUES: []}
-    assert found(log) == [("settlement", "reservation 1 has no answer")]
-
-
-def test_only_a_granted_reservation_may_be_settled() -> None:
-    log = log_of("1") | {topics.PROPOSALS: [], topics.RESERVATIONS: []}
-    assert found(log) == [("settlement", "reservation 1 was never granted")]
-
-
-def test_a_reservation_is_not_both_confirmed_and_released() -> None:
-    log = log_of("1")
-    log[topics.SETTLEMENTS].append(settlement("1", "released"))
-    assert found(log) == [("settlement", "reservation 1 was both confirmed and released")]
-
-
-def test_an_issue_is_not_both_redeemed_and_expired() -> None:
-    log = log_of("1")
-    log[topics.SETTLEMENTS] += [settlement("1", "redeemed", 50), settlement("1", "expired")]
-    assert found(log) == [("settlement", "issue 1 both redeemed and expired")]
-
-
-def test_a_confirmed_reservation_without_its_issue_is_a_lost_coupon() -> None:
-    log = log_of("1") | {topics.ISSUES: []}
-    assert found(log) == [("lost", "1 is confirmed but was not issued")]
-
-
-def test_an_issue_without_a_confirmed_reservation_breaks_i1() -> None:
-    log = log_of("1") | {topics.SETTLEMENTS: [settlement("1", "released")]}
-    assert found(log) == [("I1", "1 was issued but not confirmed")]
+def test_what_is_read_and_what_is_not_are_all_that_the_agents_read() -> None:
+    assert {topic.name for topic in topics.READ_BY_AGENTS} <= set(READ) | set(NOT_FOLLOWED)
+    assert not set(READ) & set(NOT_FOLLOWED)

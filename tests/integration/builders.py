@@ -1,16 +1,18 @@
 """Settings, messages and ways to watch a running system."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from stream_coupons import topics
+from stream_coupons.app import APP_ID
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent, Tick
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.demo.system import LocalSystem
-from stream_coupons.evaluation.audit import Violation, audit
+from stream_coupons.evaluation.audit_topics import audit_topics
+from stream_coupons.evaluation.findings import Violation
 from stream_coupons.settings import KafkaSettings, LearningSettings, Settings, WorkerSettings
 
 AT = 1_000_000_000.0
@@ -89,13 +91,11 @@ def distinct_issues(system: LocalSystem) -> dict[str, CouponIssue]:
     return {issue.issue_id: issue for issue in messages(system, topics.ISSUES)}
 
 
-def violations(system: LocalSystem, coupons: Iterable[Coupon]) -> list[Violation]:
-    """What the audit finds in the logs of an idle system."""
-    audited = (topics.ISSUES, topics.RESERVATIONS, topics.SETTLEMENTS, topics.PROPOSALS)
-    values: dict[str, list[bytes]] = {topic.name: [] for topic in audited}
-    for record in records(system, *values):
-        values[record.topic].append(record.value)
-    return audit(values, coupons)
+def violations(system: LocalSystem) -> list[Violation]:
+    """What the audit finds in the topics of an idle system, of which nothing is open."""
+    findings = audit_topics(system.settings.kafka, APP_ID)
+    assert not any(tally.open for tally in findings.tallies.values()), findings
+    return findings.violations
 
 
 def total(system: LocalSystem, metric: str, **labels: str) -> float:

@@ -69,7 +69,7 @@ def test_the_last_of_stock_and_budget_is_issued_exactly(system: LocalSystem) -> 
     assert partitions == set(range(system.settings.kafka.partitions)), "the shoppers are not of every partition"
     assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
     assert total(system, "decisions_total", outcome="sold_out") == 2 * (SHOPPERS - LEFT)
-    assert violations(system, COUPONS) == []
+    assert violations(system) == []
 
 
 def test_after_a_restart_of_all_workers_caps_and_ledgers_hold_and_old_input_is_not_read_again(
@@ -95,4 +95,4 @@ def test_after_a_restart_of_all_workers_caps_and_ledgers_hold_and_old_input_is_n
     everybody_browses(system, "first", AT)
     assert total(system, "duplicates_total", topic="browse-events") == 2 * SHOPPERS
     assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
-    assert violations(system, COUPONS) == []
+    assert violations(system) == []

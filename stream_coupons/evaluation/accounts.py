@@ -1,0 +1,132 @@
+"""I3 from the topics: what the workers have committed is applied to its key's state, or in dead-letters.
+
+A state's cell says up to which offset each topic was applied to its key. So a record that was skipped shows until a
+later one of the same key and topic is applied.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Raw
+
+from stream_coupons import topics
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.evaluation.findings import Check, Findings, place_of
+from stream_coupons.evaluation.marks import Marks, Retained
+from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.runtime.records import ORIGIN_HEADER, Record
+
+TABLES = {
+    topics.changelog("users").name: (*topics.INPUTS, topics.RESERVATIONS),
+    topics.changelog("coupons").name: (topics.PROPOSALS, topics.SETTLEMENTS),
+}
+"""Changelog to the topics whose records are applied to the state of their own key."""
+COLUMNS = {topic.name: (table, column) for table, applied in TABLES.items() for column, topic in enumerate(applied)}
+NOT_FOLLOWED = tuple(topic.name for topic in topics.READ_BY_AGENTS if topic.name not in COLUMNS)
+SOURCE_HEADERS = ("topic", "partition", "offset")
+UNKNOWN_OFFSET = -1
+"""In the dead letter of feedback that waited for its issue: it is no copy of one record."""
+
+_codec = CellCodec(Raw)
+
+
+def fingerprint(record: Record) -> int:
+    """A number that two records share if their key, value and origin are the same bytes."""
+    hashed = blake2b(digest_size=8)
+    origins = [value for name, value in record.headers if name == ORIGIN_HEADER]
+    for part in (record.key, record.value, *origins):
+        hashed.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return int.from_bytes(hashed.digest(), "big")
+
+
+class Accounts:
+    """Checks that nothing is skipped; read dead letters and changelogs first, then what the agents read."""
+
+    def __init__(self, marks: Marks, retained: Retained, findings: Findings) -> None:
+        self._marks = marks
+        self._retained = retained
+        self._findings = findings
+        self._letters: dict[tuple[str, int, int], int] = {}
+        self._failed: set[tuple[str, int, int]] = set()
+        self._applied: dict[str, dict[bytes, tuple[int, ...]]] = {table: {} for table in TABLES}
+
+    def take_letter(self, letter: Record) -> None:
+        """A dead letter: it names a record that was there, and no other letter says otherwise of it."""
+        place = place_of(letter)
+        source = _source_of(letter)
+        if source is None:
+            detail = "headers name no record, expected topic, partition and offset of one that an agent read"
+            self._findings.violate(Check.LETTERS, place, detail)
+            return
+        if source[2] == UNKNOWN_OFFSET:
+            self._findings.skip(Check.LETTERS)
+            return
+        name = ":".join(map(str, source))
+        end = self._marks.ends.get(source[:2], 0)
+        content = fingerprint(letter._replace(headers=()))
+        if dict(letter.headers).get("reason") == Rejection.STEP_FAILED.encode():
+            self._failed.add(source)
+        if not 0 <= source[2] < end:
+            detail = f"it names {name} as its record, expected an offset below {end}"
+            self._findings.violate(Check.LETTERS, place, detail)
+        elif self._letters.setdefault(source, content) != content:
+            detail = f"{name} has another dead letter with other bytes, expected the same"
+            self._findings.violate(Check.LETTERS, place, detail)
+        else:
+            self._findings.passed(Check.LETTERS)
+
+    def take_cell(self, record: Record) -> None:
+        """A cell of a changelog: the latest of its key counts."""
+        cells = self._applied[record.topic]
+        key = record.key or b""
+        if record.value is None:
+            cells.pop(key, None)
+            return
+        try:
+            applied = _codec.decode(record.value).applied
+        except msgspec.DecodeError as error:
+            self._findings.violate(Check.RECORDS, place_of(record), f"is no cell of a table: {error}")
+            return
+        cells[key] = tuple(applied.get(topic.name, -1) for topic in TABLES[record.topic])
+
+    def is_foreign(self, record: Record) -> bool:
+        """Whether an agent refused a record for what it is: then no agent of ours said it."""
+        place = (record.topic, record.partition, record.offset)
+        return place in self._letters and place not in self._failed
+
+    def has_failed(self, record: Record) -> bool:
+        """Whether the step on a record failed: then nothing follows from it."""
+        return (record.topic, record.partition, record.offset) in self._failed
+
+    def check(self, record: Record) -> None:
+        """A record that an agent reads."""
+        letter = self._letters.get((record.topic, record.partition, record.offset))
+        if letter is not None:
+            self._findings.passed(Check.RECORDS)
+            if letter != fingerprint(record._replace(headers=())):
+                detail = "its dead letter has other bytes, expected the same"
+                self._findings.violate(Check.LETTERS, place_of(record), detail)
+            return
+        table, column = COLUMNS[record.topic]
+        applied = self._applied[table].get(record.key or b"")
+        if applied is not None and record.offset <= applied[column]:
+            self._findings.passed(Check.RECORDS)
+        elif not self._marks.is_committed(record.topic, record.partition, record.offset):
+            self._findings.leave_open(Check.RECORDS)
+        elif self._retained.may_have_lost(topics.DEAD_LETTERS.name, record.partition, record.timestamp_ms):
+            self._findings.skip(Check.RECORDS)
+        else:
+            upto = "none of it" if applied is None or applied[column] < 0 else f"offset {applied[column]}"
+            detail = f"committed, but neither a dead letter nor applied to {record.key!r}, which has {upto}"
+            self._findings.violate(Check.RECORDS, place_of(record), f"{detail}; expected one of them")
+
+
+def _source_of(letter: Record) -> tuple[str, int, int] | None:
+    """(topic, partition, offset) that a dead letter names; None if it names nothing that an agent reads."""
+    headers = dict(letter.headers)
+    try:
+        topic, partition, offset = ((headers[name] or b"").decode() for name in SOURCE_HEADERS)
+        source = topic, int(partition), int(offset)
+    except (KeyError, ValueError):
+        return None
+    return source if topics.BY_NAME.get(topic) in topics.READ_BY_AGENTS else None

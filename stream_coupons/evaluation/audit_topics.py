@@ -1,0 +1,65 @@
+"""Read the topics of a system for an audit: no group, no commit, nobody is disturbed."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+
+from stream_coupons import admin, topics
+from stream_coupons.clients import Reader
+from stream_coupons.evaluation.audit import READ, audit
+from stream_coupons.evaluation.findings import Findings
+from stream_coupons.evaluation.marks import Marks, Partition
+from stream_coupons.runtime.records import Record
+from stream_coupons.settings import KafkaSettings
+
+EFFECTS_FIRST = (
+    (topics.DEAD_LETTERS,),
+    (topics.ISSUES, topics.SETTLEMENTS),
+    (topics.RESERVATIONS,),
+    tuple(topic for topic in topics.ALL if topic.name in READ or topic in topics.READ_BY_AGENTS),
+)
+
+
+def take_marks(client: KafkaAdminClient, kafka: KafkaSettings, group: str) -> Marks:
+    """Where the topics of a system begin and end, and what its workers have committed.
+
+    What is committed is asked first, so that all that it led to lies before the ends. Ends of effects are asked before
+    those of their causes, so that the cause of whatever is read lies before its end too.
+    """
+    committed = client.list_group_offsets(group).get(group, {})
+    ends: dict[Partition, int] = {}
+    for some in EFFECTS_FIRST:
+        ends = offsets(client, some, kafka, OffsetSpec.LATEST) | ends
+    begins = offsets(client, EFFECTS_FIRST[-1], kafka, OffsetSpec.EARLIEST)
+    return Marks(begins, ends, {(tp.topic, tp.partition): position.offset for tp, position in committed.items()})
+
+
+def offsets(
+    client: KafkaAdminClient, some: Iterable[topics.Topic], kafka: KafkaSettings, spec: OffsetSpec
+) -> dict[Partition, int]:
+    """First or next offset of every partition of some topics."""
+    wanted = [
+        TopicPartition(topic.name, partition)
+        for topic in some
+        for partition in range(topic.partitions or kafka.partitions)
+    ]
+    found = client.list_partition_offsets(dict.fromkeys(wanted, spec))
+    return {(tp.topic, tp.partition): position.offset for tp, position in found.items()}
+
+
+def read_records(bootstrap: str, names: Iterable[str]) -> Iterator[Record]:
+    """All records of some topics up to now, in order within each partition."""
+    with Reader(bootstrap, list(names), from_beginning=True) as reader:
+        for one in reader.read_to_end():
+            yield Record(
+                one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ())
+            )
+
+
+def audit_topics(kafka: KafkaSettings, group: str) -> Findings:
+    """Audit a system by its topics."""
+    with admin.admin_client(kafka.bootstrap) as client:
+        marks = take_marks(client, kafka, group)
+    return audit(partial(read_records, kafka.bootstrap), marks)

@@ -1,0 +1,274 @@
+"""Logs in memory: made by hand, one decision at a time, or by the agents themselves; and what an audit says of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from agents.fakes import Shop
+from core.builders import FixedScorer, browse, cart, coupon, feedback, item, knowledge, order, rules
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.agents.wire import dead_letter
+from stream_coupons.codec import encode
+from stream_coupons.core.events import Alternative, BrowseEvent, Coupon, CouponIssue, Proposal, Reservation, Settlement
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.evaluation.accounts import COLUMNS
+from stream_coupons.evaluation.audit import audit
+from stream_coupons.evaluation.findings import Findings
+from stream_coupons.evaluation.marks import Marks, Partition
+from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.runtime.records import ORIGIN_HEADER, Output, Record
+from stream_coupons.topics import Topic
+
+AT = 1_000_000_000.0
+AT_MS = 1_000_000_000_000
+BROWSE, PROPOSALS, RESERVATIONS = topics.BROWSE.name, topics.PROPOSALS.name, topics.RESERVATIONS.name
+SETTLEMENTS, ISSUES, LETTERS = topics.SETTLEMENTS.name, topics.ISSUES.name, topics.DEAD_LETTERS.name
+USERS = topics.changelog("users").name
+TABLE_OF_AGENT = {"users": USERS, "budgets": topics.changelog("coupons").name}
+
+
+class Log:
+    """Records by topic and partition, as a broker keeps them."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.partitions = partitions
+        self.records: defaultdict[Partition, list[Record]] = defaultdict(list)
+        self.committed: dict[Partition, int] | None = None
+        self.ends: dict[Partition, int] = {}
+
+    def append(self, topic: Topic, message: Struct, cause: Record | None = None, at_ms: int = AT_MS) -> Record:
+        """A message, and the record that it came of."""
+        headers = () if cause is None else ((ORIGIN_HEADER, f"{_place(cause)}:0".encode()),)
+        key = topic.key_of(message)
+        home = topics.partition_for(key, topic.partitions or self.partitions)
+        return self.put(Record(topic.name, home, 0, at_ms, key, encode(message), headers))
+
+    def put(self, record: Record) -> Record:
+        """A record of any bytes; its offset is the next one."""
+        place = record.topic, record.partition
+        added = record._replace(offset=self.ends.get(place, 0))
+        self.ends[place] = added.offset + 1
+        self.records[place].append(added)
+        return added
+
+    def refuse(self, record: Record, reason: str = "invalid") -> Record:
+        """The dead letter of a record."""
+        return self.send(dead_letter(record, reason, "why"), record.timestamp_ms)
+
+    def send(self, output: Output, at_ms: int = AT_MS) -> Record:
+        """What an agent sends."""
+        return self.put(
+            Record(output.topic, output.partition, 0, at_ms, output.key, output.value, tuple(output.headers))
+        )
+
+    def take_out(self, topic: str, index: int = 0) -> Record:
+        """Remove a record as if it had never been appended; the offsets of the others stay."""
+        place = next(place for place in sorted(self.records) if place[0] == topic and len(self.records[place]) > index)
+        return self.records[place].pop(index)
+
+    def change(self, topic: str, index: int = 0, **changes: Any) -> Record:
+        """Replace fields of a record."""
+        place = next(place for place in sorted(self.records) if place[0] == topic and len(self.records[place]) > index)
+        changed = self.records[place][index] = self.records[place][index]._replace(**changes)
+        return changed
+
+    def drop_beginning(self, topic: str, upto: int) -> None:
+        """What retention does to every partition of a topic."""
+        for (name, _), records in self.records.items():
+            if name == topic:
+                records[:] = [record for record in records if record.offset >= upto]
+
+    def save_cells(self) -> None:
+        """Write a cell for every key whose records were applied; those with a dead letter were not."""
+        dead = {
+            (letter.headers[2][1], letter.headers[3][1], letter.headers[4][1])
+            for (topic, _), letters in self.records.items()
+            for letter in letters
+            if topic == LETTERS
+        }
+        cells: defaultdict[tuple[str, bytes, int], Cell[None]] = defaultdict(lambda: Cell(None, None))
+        for (topic, partition), records in list(self.records.items()):
+            for record in records if topic in COLUMNS else ():
+                if (topic.encode(), b"%d" % partition, b"%d" % record.offset) not in dead:
+                    cell = cells[COLUMNS[topic][0], record.key or b"", partition]
+                    cell.applied[topic] = max(record.offset, cell.applied.get(topic, -1))
+        for (table, key, partition), cell in cells.items():
+            self.put(Record(table, partition, 0, AT_MS, key, CellCodec(type(None)).encode(cell)))
+
+    def read(self, names: tuple[str, ...]) -> Iterable[Record]:
+        """The records of some topics."""
+        for (topic, _), records in self.records.items():
+            if topic in names:
+                yield from records
+
+    def marks(self) -> Marks:
+        """Where the logs end; everything is committed, unless it is said otherwise."""
+        places = {(topic.name, home) for topic in topics.ALL for home in range(topic.partitions or self.partitions)}
+        ends = dict.fromkeys(places, 0) | self.ends
+        begins = {place: records[0].offset for place, records in self.records.items() if records}
+        return Marks(begins, ends, ends if self.committed is None else self.committed)
+
+    def audit(self, marks: Marks | None = None) -> Findings:
+        """What an audit says that began when the logs were as `marks` say."""
+        return audit(self.read, marks or self.marks())
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}:{record.partition}:{record.offset}"
+
+
+def found(log: Log) -> list[tuple[str, str, str]]:
+    """(title of the check, place, detail) of every violation."""
+    return [(one.check.title, one.place, one.detail) for one in log.audit().violations]
+
+
+def red(log: Log) -> set[str]:
+    """The titles of the checks that do not hold."""
+    return {one.check.title for one in log.audit().violations}
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def settlement(one: str, outcome: Any = "confirmed", spent: int = 0, held: int = 100) -> Settlement:
+    return Settlement(proposal_id=one, coupon_id="c", at=AT, outcome=outcome, held_minor=held, spent_minor=spent)
+
+
+def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
+    base: dict[str, Any] = {
+        "issue_id": one,
+        "user_id": user_id,
+        "coupon_id": "c",
+        "domain": "ecommerce",
+        "issued_at": AT,
+        "expires_at": AT + 100,
+        "trigger_id": f"trigger-{one}",
+        "max_discount_minor": 100,
+        "p_click": 0.1,
+        "p_redeem": 0.1,
+        "p_order": 0.1,
+        "value_minor": 1.0,
+        "propensity": 1.0,
+        "model_version": 0,
+    }
+    return CouponIssue(**(base | about))
+
+
+class Handmade(Log):
+    """One partition, one coupon `c`, and decisions written down step by step; call `save_cells` when all is written."""
+
+    def __init__(self, *, at_ms: int = AT_MS, **limits: Any) -> None:
+        super().__init__()
+        self.append(topics.CATALOG, Coupon(coupon_id="c", max_discount_minor=100, **limits), at_ms=at_ms)
+        self.asked: dict[str, Record] = {}
+        self.held: dict[str, Record] = {}
+        self.users: dict[str, str] = {}
+
+    def propose(self, one: str, user_id: str | None = None) -> Record:
+        """A shopper's event, and the proposal that it led to."""
+        user = self.users[one] = user_id or f"u-{one}"
+        event = self.append(topics.BROWSE, BrowseEvent(event_id=f"trigger-{one}", user_id=user, occurred_at=AT))
+        alternatives = [Alternative("c", 100), Alternative("d", 100)]
+        proposal = Proposal(proposal_id=one, user_id=user, at=AT, expires_at=AT + 1, alternatives=alternatives)
+        self.asked[one] = self.append(topics.PROPOSALS, proposal, event)
+        return self.asked[one]
+
+    def reserve(self, one: str, **about: Any) -> Record:
+        """The answer: one unit and 100 are held."""
+        base: dict[str, Any] = {"granted": True, "coupon_id": "c", "amount_minor": 100}
+        answer = Reservation(proposal_id=one, user_id=self.users[one], at=AT, **(base | about))
+        self.held[one] = self.append(topics.RESERVATIONS, answer, self.asked[one])
+        return self.held[one]
+
+    def settle(self, one: str, outcome: str = "confirmed", spent: int = 0, held: int = 100) -> Record:
+        """Confirmed or released for the reservation; redeemed or expired by whatever came later."""
+        return self.append(topics.SETTLEMENTS, settlement(one, outcome, spent, held), self.held[one])
+
+    def issue(self, one: str, **about: Any) -> Record:
+        """The coupon goes out."""
+        return self.append(topics.ISSUES, issue(one, self.users[one], **about), self.held[one])
+
+    def give(self, *ids: str, user_id: str | None = None) -> "Handmade":
+        """Whole decisions, one after the other: proposed, reserved, confirmed, issued."""
+        for one in ids:
+            self.propose(one, user_id)
+        for one in ids:
+            self.reserve(one)
+        for one in ids:
+            self.settle(one)
+            self.issue(one)
+        return self
+
+
+# ---------------------------------------------------------------- by the agents
+
+SHOPPERS = ("ann", "bob", "eve", "joe", "kim", "zoe")
+COUPONS = [
+    coupon("few", stock=4, redeem_within_s=3600.0),
+    coupon("poor", budget_minor=450, redeem_within_s=1800.0, discount_minor=80),
+    coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
+]
+RULES = rules(alternatives=2, exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
+HALF_HOUR_S = 1800.0
+
+
+def new_shop(partitions: int = 2) -> Shop:
+    """Agents that have done nothing yet."""
+    known = knowledge(*COUPONS, rules=RULES, scorer=FixedScorer(by="discount_depth"))
+    shop = Shop(lambda: known, partitions)
+    shop.now = AT
+    return shop
+
+
+def shoppers_act(shop: Shop, visit: int) -> None:
+    """Everybody looks at something or puts it into the cart; one orders; the last coupons are answered."""
+    for number, user in enumerate(SHOPPERS):
+        about = (f"{user}-{visit}", shop.now + number, item(f"i{number % 3}", price_minor=500), user)
+        shop.publish(*((topics.BROWSE, browse(*about)) if (visit + number) % 3 else (topics.CART, cart(*about))))
+    user = SHOPPERS[visit % len(SHOPPERS)]
+    shop.publish(topics.ORDER, order(f"o-{user}-{visit}", shop.now, item("i1"), user=user))
+    for number, given in enumerate(shop.messages(topics.ISSUES)[-4:]):
+        kind = ("click", "purchase", "impression")[number % 3]
+        event = feedback(kind, given.issue_id, shop.now, user_id=given.user_id)
+        shop.publish(topics.FEEDBACK, event)
+        shop.publish(topics.FEEDBACK, event)
+
+
+def strangers_act(shop: Shop, visit: int) -> None:
+    """Somebody sends nonsense, and feedback on a coupon that was never issued."""
+    shop.append(BROWSE, visit % shop.partitions, b"stranger", b"nonsense")
+    shop.publish(topics.FEEDBACK, feedback("click", "forged", shop.now, f"x{visit}", user_id="ann"))
+
+
+def log_of(shop: Shop) -> Log:
+    """The logs of a shop as they are now, with its catalogue, its changelogs and what it has committed."""
+    log = Log(shop.partitions)
+    for each in COUPONS:
+        log.append(topics.CATALOG, each)
+    for record in shop.everything:
+        log.put(record)
+    for agent, table in TABLE_OF_AGENT.items():
+        for key, cell in sorted(shop.owners[agent].table.items()):
+            home = topics.partition_for(key.encode(), shop.partitions)
+            log.put(Record(table, home, 0, int(shop.now * 1000), key.encode(), cell))
+    log.committed = {place: at for owner in shop.owners.values() for place, at in owner.committed.items()}
+    return log
+
+
+def live_shop(partitions: int = 2) -> Shop:
+    """A few hours of a shop: coupons that sell out, redemptions, expiries, duplicates and dead letters."""
+    shop = new_shop(partitions)
+    for visit in range(8):
+        shoppers_act(shop, visit)
+        strangers_act(shop, visit)
+        shop.settle()
+        shop.tick(shop.now + HALF_HOUR_S)
+        shop.settle()
+    return shop
+
+
+def live_log() -> Log:
+    """The logs of that shop, idle."""
+    return log_of(live_shop())
