@@ -19,6 +19,7 @@ from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
+from stream_coupons.evaluation.digest import digests_of
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
 from stream_coupons.runtime.batch import Result
@@ -29,7 +30,10 @@ NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a replay brought about; `decisions_sha256` is that of the file that `--out` writes."""
+    """What a replay brought about; `decisions_sha256` is that of the file that `--out` writes.
+
+    `state_blake2b` is by agent what `state digest` prints of a system.
+    """
 
     lines: int
     refused: dict[str, int]
@@ -43,7 +47,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     feedback: dict[str, int]
     examples: int
     decisions_sha256: str
-    state_sha256: str
+    state_blake2b: dict[str, str]
     interrupted: bool
 
 
@@ -210,10 +214,6 @@ class Replay:
 
     def summary(self, interrupted: bool) -> Summary:
         """What happened until now."""
-        state = hashlib.sha256()
-        for agent, key, cell in self.pipeline.states():
-            for part in (agent.encode(), key.encode(), cell):
-                state.update(len(part).to_bytes(8, "big") + part)
         ticks = self._fed[topics.TICKS.name]
         return Summary(
             lines=self.lines,
@@ -228,7 +228,7 @@ class Replay:
             feedback=self._tally.kinds("feedback"),
             examples=self.pipeline.sent.get(topics.EXAMPLES.name, 0),
             decisions_sha256=self._write.digest.hexdigest(),
-            state_sha256=state.hexdigest(),
+            state_blake2b={agent: one.blake2b for agent, one in digests_of(self.pipeline.states()).items()},
             interrupted=interrupted,
         )
 

@@ -71,6 +71,7 @@ def test_twice_is_byte_identical(run: Run, log: Path, catalog: Path, tmp_path: P
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert first["decisions_sha256"] == hashlib.sha256(outs[0].read_bytes()).hexdigest()
     assert first["issues"] > 0
+    assert list(first["state_blake2b"]) == ["users", "budgets", "neighbours"]
 
 
 def test_the_summary_adds_up(run: Run, log: Path, catalog: Path, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_lines_that_are_no_envelope_are_refused_with_their_number(
     assert f"line {len(RECORDED) + 3}: not_an_input" in result.stderr
     summary = json.loads(result.stdout)
     assert summary["refused"] == {"not_an_input": 1, "not_json": 1}
-    assert summary["state_sha256"] == clean["state_sha256"]
+    assert summary["state_blake2b"] == clean["state_blake2b"]
 
 
 def test_ticks_come_from_event_time_if_there_are_none(run: Run, catalog: Path, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_another_seed_decides_otherwise(run: Run, log: Path, catalog: Path, tmp_
 def test_the_summary_is_printed_for_people(run: Run, log: Path, catalog: Path) -> None:
     result = run("replay", log, "--catalog", catalog)
     assert result.exit_code == 0
-    assert "state sha256" in result.stdout
+    assert "state blake2b" in result.stdout
 
 
 def test_a_bad_catalogue_is_an_error(run: Run, log: Path, tmp_path: Path) -> None:
