@@ -11,7 +11,21 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from stream_coupons.cli import broker, catalog, demo, dlq, publish, replay, schemas, simulate, tail, topics, worker
+from stream_coupons.cli import (
+    broker,
+    catalog,
+    demo,
+    dlq,
+    publish,
+    replay,
+    schemas,
+    simulate,
+    state,
+    tail,
+    topics,
+    verify,
+    worker,
+)
 from stream_coupons.core.errors import StreamCouponsError
 
 
@@ -46,6 +60,8 @@ app.add_typer(catalog.app, name="catalog")
 app.command("publish")(publish.publish)
 app.command("tail")(tail.tail)
 app.add_typer(dlq.app, name="dlq")
+app.command("verify")(verify.verify)
+app.add_typer(state.app, name="state")
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.add_typer(schemas.app, name="schemas")

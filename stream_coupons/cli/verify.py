@@ -1,0 +1,131 @@
+"""`verify`: audit a system by its topics, whether it runs or not."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons import admin
+from stream_coupons.app import APP_ID
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.evaluation.accounts import NOT_FOLLOWED
+from stream_coupons.evaluation.audit import READ, audit
+from stream_coupons.evaluation.audit_topics import read_records, take_marks
+from stream_coupons.evaluation.findings import Findings
+from stream_coupons.evaluation.marks import Marks
+from stream_coupons.runtime.records import Record
+
+SHOW_EVERY = 500
+NEVER_CHECKED = (
+    f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on coupons "
+    "within a window; pacing"
+)
+
+
+def verify(
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object, for a script.")] = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Check what a system has sent against what must always hold.
+
+    Reads the topics from their beginning to the end that they have now,
+    without a group: no worker is disturbed, and none has to run. What the
+    workers have not committed yet is open, not wrong. What retention has
+    dropped is not checked. Limits are the widest that the catalogue's topic
+    still holds for a coupon. The offsets up to which a shopper's or coupon's
+    state was applied are taken from the changelogs. What the checks mean is
+    in docs/design.md. Takes about 500 bytes of memory for every decision
+    and every shopper.
+
+    Exit code 0 says that no check was violated, 1 that one was, with the
+    first violation.
+
+    Examples: stream-coupons verify
+              stream-coupons verify --json --bootstrap 127.0.0.1:9092
+    """
+    settings = settings_from(config, bootstrap)
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+        marks = take_marks(client, settings.kafka, APP_ID)
+    with (
+        terminal.fraction_progress("reading", marks.size(READ)) as progress,
+        terminal.Interruptions() as interruptions,
+    ):
+
+        def read(names: tuple[str, ...]) -> Iterable[Record]:
+            return interruptions.each(_shown(read_records(settings.kafka.bootstrap, names), progress))
+
+        findings = audit(read, marks)
+    if interruptions.happened:
+        terminal.stderr().print("interrupted: nothing is known", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
+    if json:
+        typer.echo(msgspec.json.encode(report(findings, marks)).decode())
+    else:
+        _print(findings, marks)
+    raise typer.Exit(1 if findings.count else 0)
+
+
+def _shown(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
+    """The records, and how far they are."""
+    for count, record in enumerate(records, start=1):
+        yield record
+        if count % SHOW_EVERY == 0:
+            progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
+
+
+def report(findings: Findings, marks: Marks) -> dict[str, Any]:
+    """All that was found, for a script."""
+    return {
+        "clean": not findings.count,
+        "violations": findings.count,
+        "first": [str(violation) for violation in findings.violations],
+        "checks": [
+            {"invariant": check.invariant, "check": check.title, "about": check.about, **msgspec.to_builtins(tally)}
+            for check, tally in findings.tallies.items()
+        ],
+        "not_committed": marks.lag(),
+        "lost_their_beginning": findings.shortened,
+        "never_checked": NEVER_CHECKED,
+    }
+
+
+def notes(findings: Findings, marks: Marks) -> list[str]:
+    """What the numbers do not say."""
+    lag = marks.lag()
+    behind = ", ".join(f"{name} {count}" for name, count in lag.items())
+    lines = [
+        f"the workers had not committed {sum(lag.values())} records ({behind}): what would follow from them is open"
+        if lag
+        else "the system was idle: nothing was on its way"
+    ]
+    if findings.shortened:
+        lines.append(f"retention has dropped the beginning of {', '.join(findings.shortened)}: not checked is its part")
+    lines.append(f"never checked: {NEVER_CHECKED}")
+    return lines
+
+
+def _print(findings: Findings, marks: Marks) -> None:
+    table = Table("", "check", "what must hold", "checked", "open", "not checked", "violations")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for check, tally in findings.tallies.items():
+        counts = (tally.checked, tally.open, tally.not_checked)
+        violations = Text(f"{tally.violations:,}", style="bold red" if tally.violations else "")
+        table.add_row(check.invariant, check.title, check.about, *(f"{count:,}" for count in counts), violations)
+    console = terminal.stdout()
+    console.print(table)
+    for line in notes(findings, marks):
+        console.print(line, markup=False, soft_wrap=True)
+    if not findings.count:
+        console.print("clean", style="bold green")
+        return
+    first = Text.assemble(("first violation: ", "bold red"), terminal.printable(str(findings.violations[0])))
+    console.print(first, soft_wrap=True)
+    console.print(f"{findings.count:,} violations", style="bold red")

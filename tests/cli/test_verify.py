@@ -1,0 +1,178 @@
+"""Verify and state digest: over what the agents sent, put into a broker's topics as they would have put it there."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+from agents.fakes import Shop
+from evaluation.builders import Log, live_shop, log_of
+from kafka import KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from stream_coupons import admin, topics
+from stream_coupons.app import APP_ID, TABLE_OF
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli.verify import NEVER_CHECKED
+from stream_coupons.clients import Publisher
+from stream_coupons.evaluation.digest import AGENTS, digests_of
+from stream_coupons.evaluation.findings import Check
+from stream_coupons.settings import KafkaSettings
+
+from .conftest import Run
+
+RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
+PARTITIONS = KafkaSettings().partitions
+
+
+def put(bootstrap: str, log: Log) -> None:
+    """Append a log to a broker's empty topics, and commit all of it."""
+    with admin.admin_client(bootstrap) as client:
+        admin.apply(client, KafkaSettings())
+    with Publisher(bootstrap, PARTITIONS) as publisher:
+        for (name, partition), records in log.records.items():
+            for one in records:
+                headers = [(header, value or b"") for header, value in one.headers]
+                publisher.send_bytes(topics.BY_NAME[name], one.key, one.value, partition, headers)
+    commit(bootstrap, log)
+
+
+def commit(bootstrap: str, log: Log) -> None:
+    """Be done with all of a log."""
+    read = {topic.name for topic in topics.READ_BY_AGENTS}
+    offsets = {
+        TopicPartition(*place): OffsetAndMetadata(end, "", -1) for place, end in log.ends.items() if place[0] in read
+    }
+    # A consumer waits until a new broker has a coordinator for the group.
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=APP_ID, enable_auto_commit=False)
+    consumer.assign(list(offsets))
+    consumer.commit(offsets)
+    consumer.close()
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return live_shop(PARTITIONS)
+
+
+@pytest.fixture(scope="module")
+def idle(run_broker: RunBroker, shop: Shop) -> Iterator[str]:
+    """A system that is idle."""
+    with run_broker() as broker:
+        put(broker.bootstrap, log_of(shop))
+        yield broker.bootstrap
+
+
+@pytest.mark.kafka
+def test_an_idle_system_is_clean(run: Run, idle: str) -> None:
+    result = run("verify", "-b", idle)
+    assert result.exit_code == 0, result.stdout
+    for check in Check:
+        assert check.about in result.stdout
+    assert result.stdout.splitlines()[-3:] == [
+        "the system was idle: nothing was on its way",
+        f"never checked: {NEVER_CHECKED}",
+        "clean",
+    ]
+    assert result.stderr == ""
+
+
+@pytest.mark.kafka
+def test_json_has_every_check_with_its_counts(run: Run, idle: str, shop: Shop) -> None:
+    found = json.loads(run("verify", "-b", idle, "--json").stdout)
+    assert (found["clean"], found["violations"], found["first"], found["not_committed"]) == (True, 0, [], {})
+    counts = {one["check"]: one for one in found["checks"]}
+    assert list(counts) == [check.title for check in Check]
+    issued = len(shop.messages(topics.ISSUES))
+    assert counts["issues"] == {
+        "invariant": "I4",
+        "check": "issues",
+        "about": Check.ISSUES.about,
+        "checked": issued,
+        "open": 0,
+        "not_checked": 0,
+        "violations": 0,
+    }
+    assert counts["records"]["checked"] > 10 * issued
+
+
+@pytest.mark.kafka
+def test_the_digests_are_those_of_the_states(run: Run, idle: str, shop: Shop) -> None:
+    states = [(name, key, cell) for name, owner in shop.owners.items() for key, cell in owner.table.items()]
+    expected = digests_of(state for state in states if state[0] != "neighbours")
+    result = run("state", "digest", "-b", idle, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert list(found) == list(AGENTS)
+    for agent in ("users", "budgets"):
+        assert found[agent] == {
+            "keys": expected[agent].keys,
+            "bytes": expected[agent].bytes,
+            "blake2b": expected[agent].blake2b,
+        }
+    only = run("state", "digest", "-b", idle, "--agent", "budgets")
+    assert expected["budgets"].blake2b in only.stdout
+    assert expected["users"].blake2b not in only.stdout
+    assert only.stderr == ""
+
+
+@pytest.mark.kafka
+def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broker: RunBroker, shop: Shop) -> None:
+    log = log_of(shop)
+    with run_broker() as broker:
+        for verb in (["verify"], ["state", "digest"]):
+            result = run(*verb, "-b", broker.bootstrap)
+            assert result.exit_code == 2
+            assert "coupon-issues does not exist" in result.stderr
+
+        put(broker.bootstrap, log)
+        first = next(iter(log.read((topics.PROPOSALS.name,))))
+        event = next(iter(log.read((topics.BROWSE.name,))))
+        forged = (first.value or b"").replace(b'"proposal_id":"i', b'"proposal_id":"j')
+        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+            publisher.send_bytes(topics.PROPOSALS, first.key, forged)
+            publisher.send_bytes(topics.BROWSE, b"eva", event.value)
+        result = run("verify", "-b", broker.bootstrap)
+        assert result.exit_code == 0, result.stdout
+        assert (
+            "the workers had not committed 2 records (browse-events 1, coupon-proposals 1): "
+            "what would follow from them is open"
+        ) in result.stdout
+        digest = run("state", "digest", "-b", broker.bootstrap, "--agent", "users", "--json")
+        assert (digest.exit_code, len(json.loads(digest.stdout))) == (0, 1)
+        assert "warning: the workers have not committed 2 records yet: states will change" in digest.stderr
+
+        issue = next(iter(log.read((topics.ISSUES.name,))))
+        twice = (issue.value or b"").replace(b'"propensity"', b'"title":"[bold]","propensity"')
+        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+            publisher.send_bytes(topics.ISSUES, issue.key, twice, issue.partition, list(issue.headers))  # type: ignore[arg-type]
+            publisher.send_bytes(topics.changelog(TABLE_OF["budgets"]), b"few", b"nonsense", 0)
+        result = run("verify", "-b", broker.bootstrap)
+        assert result.exit_code == 1
+        place = f"coupon-issues:{issue.partition}:{log.ends['coupon-issues', issue.partition]}"
+        identity = json.loads(twice)["issue_id"]
+        detail = f"issue {identity} differs from its first copy, expected the same key, value and origin"
+        assert f"I6 copies: {place}: {detail}" in run("verify", "-b", broker.bootstrap, "--json").stdout
+        assert "first violation: I3 records: stream-coupons-coupons-changelog:0:" in result.stdout
+        assert result.stdout.splitlines()[-1] == "2 violations"
+
+        result = run("state", "digest", "-b", broker.bootstrap)
+        assert result.exit_code == 2
+        assert "error: stream-coupons-coupons-changelog:0:" in result.stderr
+        assert "is no state of budgets" in result.stderr
+
+
+def test_without_a_broker_both_say_so() -> None:
+    # In processes of their own: kafka-python leaves sockets open when no broker answers.
+    verbs = (["verify"], ["state", "digest"])
+    command = [sys.executable, "-m", "stream_coupons"]
+    running = [
+        subprocess.Popen([*command, *verb, "-b", "127.0.0.1:1"], stderr=subprocess.PIPE, text=True) for verb in verbs
+    ]
+    for process in running:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in stderr
+        assert "Traceback" not in stderr

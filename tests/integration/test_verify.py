@@ -1,0 +1,79 @@
+"""Verify and state digest against workers that run, are killed and start again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli.main import app
+from stream_coupons.demo.system import LocalSystem
+
+from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, publish_journey, send_ticks, settings
+
+pytestmark = pytest.mark.kafka
+
+COUPONS = [
+    coupon("few", stock=20, redeem_within_s=DAY_S),
+    coupon("poor", budget_minor=3000, redeem_within_s=DAY_S),
+    coupon("once", max_per_user=1, redeem_within_s=DAY_S),
+]
+SHOPPERS = 40
+
+
+def run(system: LocalSystem, *verb: str) -> dict[str, Any]:
+    """What a verb says of a system as JSON."""
+    result = CliRunner().invoke(app, [*verb, "--json", "--bootstrap", system.bootstrap])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def shoppers_come(system: LocalSystem, visit: int) -> None:
+    """Everybody looks at something; some of them buy; a day passes."""
+    at = AT + visit * DAY_S
+    with system.publisher() as publisher:
+        for number in range(SHOPPERS):
+            publisher.send(topics.BROWSE, browse(f"{visit}-{number}", f"u{number}", f"i{number % 5}", at))
+        publish_journey(publisher, f"buyer-{visit}", "i1", "i2", "i3")
+        send_ticks(system, publisher, at + DAY_S)
+
+
+def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_same(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=2)
+    system.prepare(COUPONS)
+    with system:
+        system.wait_ready()
+        for visit in range(3):
+            shoppers_come(system, visit)
+            assert run(system, "verify")["clean"]
+        system.wait_idle(IDLE_WITHIN_S)
+        before = run(system, "state", "digest")
+        assert {agent: found["keys"] for agent, found in before.items()} == {
+            "users": SHOPPERS + 3,
+            "budgets": len(COUPONS),
+            "neighbours": SHOPPERS + 3,
+        }
+
+        system.kill(0)
+        system.workers[1].process.terminate()
+        system.workers[1].process.wait(30)
+        for index in range(2):
+            system.restart(index)
+        system.wait_ready()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert run(system, "state", "digest") == before
+        audited = run(system, "verify")
+        assert (audited["clean"], audited["not_committed"]) == (True, {})
+        checked = {one["check"]: one["checked"] for one in audited["checks"]}
+        assert checked["issues"] == len(distinct_issues(system)) > SHOPPERS
+        assert checked["records"] > 3 * SHOPPERS
+
+        shoppers_come(system, 3)
+        system.wait_idle(IDLE_WITHIN_S)
+        assert run(system, "state", "digest")["users"] != before["users"]
