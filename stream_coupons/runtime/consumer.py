@@ -37,6 +37,9 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             return
         if not self.flow_active:
             await self.perform_seek()
+            # That seeks no partition of which nothing was ever committed: its first records would be skipped.
+            for tp, records in fetched.items():
+                await self._fetch_again(tp, records)
             return
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
