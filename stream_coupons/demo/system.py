@@ -68,13 +68,30 @@ class LocalSystem:
         Of all workers; the broker's address is filled in.
     folder : Path
         For the settings file and the workers' logs.
+    supervised : bool
+        Whether a worker that has ended is started anew, as a supervisor would, instead of being an error.
+
+    Attributes
+    ----------
+    restarts : int
+        Workers that ended by themselves and were started anew.
     """
 
-    def __init__(self, broker: BrokerProcess, settings: Settings, folder: Path, workers: int = 2) -> None:
+    def __init__(
+        self,
+        broker: BrokerProcess,
+        settings: Settings,
+        folder: Path,
+        workers: int = 2,
+        *,
+        supervised: bool = False,
+    ) -> None:
         kafka = msgspec.structs.replace(settings.kafka, bootstrap=broker.bootstrap)
         self.settings = msgspec.structs.replace(settings, kafka=kafka)
         self._folder = folder
         self._count = workers
+        self._supervised = supervised
+        self.restarts = 0
         self.workers: list[WorkerProcess] = []
         self._lost: defaultdict[Sample, float] = defaultdict(float)
 
@@ -126,6 +143,10 @@ class LocalSystem:
         worker = self.workers[index]
         worker.process.kill()
         worker.process.wait()
+        self._keep_counts(worker)
+
+    def _keep_counts(self, worker: WorkerProcess) -> None:
+        """Add what a worker that ended had counted to what is counted of the lost ones."""
         for sample, value in worker.counted.items():
             if sample[0].endswith(("_total", "_count", "_sum", "_bucket")):
                 self._lost[sample] += value
@@ -164,15 +185,21 @@ class LocalSystem:
             time.sleep(0.1)
 
     def check(self) -> None:
-        """Raise if a worker has ended.
+        """Raise if a worker has ended, or start it anew where workers are supervised.
 
         Raises
         ------
         SystemFailed
         """
-        for worker in self.workers:
+        for index, worker in enumerate(self.workers):
             code = worker.process.poll()
-            if code is not None:
+            if code is None:
+                continue
+            if self._supervised:
+                self._keep_counts(worker)
+                self.restart(index)
+                self.restarts += 1
+            else:
                 raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
 
     def wait_idle(self, timeout_s: float) -> None:

@@ -1,11 +1,23 @@
-"""An empty broker for every trial."""
+"""An empty broker and a seed for every trial; the figures of all trials are printed at the end.
 
+The short form runs one seed and few rounds. STREAM_COUPONS_FAULTS=long runs three seeds and many rounds;
+STREAM_COUPONS_FAULTS_REPORT=FILE also appends the figures to a file, one JSON object a line.
+"""
+
+import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
 from stream_coupons.broker import BrokerProcess
+
+from .trial import FIGURES
+
+LONG = os.environ.get("STREAM_COUPONS_FAULTS") == "long"
+REPORT = os.environ.get("STREAM_COUPONS_FAULTS_REPORT")
 
 
 @pytest.fixture
@@ -13,3 +25,27 @@ def empty_broker(run_broker: Callable[[], AbstractContextManager[BrokerProcess]]
     """A broker that a test may kill; it has nothing in it."""
     with run_broker() as broker:
         yield broker
+
+
+@pytest.fixture(params=(1, 2, 3) if LONG else (1,))
+def seed(request: pytest.FixtureRequest) -> int:
+    """What a trial's chance comes from."""
+    print(f"seed {request.param}")
+    return int(request.param)
+
+
+@pytest.fixture
+def rounds() -> Callable[[int, int], int]:
+    """How often to repeat a fault: the first number in the short form, the second in the long one."""
+    return lambda short, long: long if LONG else short
+
+
+@pytest.fixture(autouse=True)
+def _note_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    first = len(FIGURES)
+    yield
+    for figures in FIGURES[first:]:
+        figures["trial"] = request.node.nodeid.rpartition("/")[2]
+        if REPORT:
+            with Path(REPORT).open("a") as report:
+                report.write(json.dumps(figures) + "\n")

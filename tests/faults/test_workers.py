@@ -30,7 +30,7 @@ def test_a_worker_killed_amid_a_closed_loop_loses_and_changes_nothing(
         running.play(0.4)
         wait_for_issues(running)
 
-        system.kill(0)
+        running.kill(0)
         running.play(0.6)
         kafka = msgspec.structs.replace(system.settings.kafka, commit_interval_s=0.3)
         system.settings = msgspec.structs.replace(system.settings, kafka=kafka)
@@ -38,7 +38,7 @@ def test_a_worker_killed_amid_a_closed_loop_loses_and_changes_nothing(
         system.wait_ready()
         running.play(1.0)
         system.totals()
-        system.kill(1)
+        running.kill(1)
         system.restart(1)
         system.wait_ready()
         running.check()

@@ -1,5 +1,7 @@
 """A running system under the load of shoppers who answer, and what must hold once a fault has healed."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +15,11 @@ from stream_coupons.codec import Decoder
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
-from tests.integration.builders import IDLE_WITHIN_S, messages, records, send_ticks, settings, violations
+from tests.integration.builders import IDLE_WITHIN_S, messages, records, send_ticks, settings, total, violations
 
 CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
+FIGURES: list[dict[str, Any]] = []
+"""What every trial that passed its check has counted."""
 
 
 def settings_under_faults(**about: Any) -> Settings:
@@ -36,6 +40,7 @@ class Trial:
         self.system = system
         self.world = world
         self.published: Counter[str] = Counter()
+        self.kills = 0
         self._publisher = publisher
         self._reader = reader
         self._decode = Decoder(topics.ISSUES)
@@ -45,16 +50,56 @@ class Trial:
         started_at = self.world.settings.start_at
         until = started_at + share * (self.world.ends_at - started_at)
         while self.world.now < until:
-            for topic, event in self.world.advance(min(self.world.now + 3600.0, until)):
-                self._publisher.send(topics.BY_NAME[topic], event)
-                self.published[topic] += 1
-            send_ticks(self.system, self._publisher, self.world.now)
-            for record in self._reader.poll(0.05):
-                self.world.receive(self._decode(record.value))
+            self.play_an_hour(until)
+
+    def play_an_hour(self, until: float) -> None:
+        """Live on for a simulated hour, but not beyond a time."""
+        for topic, event in self.world.advance(min(self.world.now + 3600.0, until)):
+            self._publisher.send(topics.BY_NAME[topic], event)
+            self.published[topic] += 1
+        send_ticks(self.system, self._publisher, self.world.now)
+        for record in self._reader.poll(0.05):
+            self.world.receive(self._decode(record.value))
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Live on in the background while the block runs, as long as there are days left.
+
+        Raises
+        ------
+        AssertionError
+            If the world's days were over before the block: the fault would have met no load.
+        """
+        over, failures = threading.Event(), list[BaseException]()
+
+        def live() -> None:
+            try:
+                while not over.is_set() and self.world.now < self.world.ends_at:
+                    self.play_an_hour(self.world.ends_at)
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=live, name="load")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+        assert self.world.now < self.world.ends_at, "the load ended before the fault: give the world more days"
+
+    def kill(self, index: int) -> None:
+        """SIGKILL a worker."""
+        self.system.kill(index)
+        self.kills += 1
 
     def check(self) -> None:
         """Wait until the system is idle by itself; then nothing is lost, given twice, changed or overspent."""
+        began = time.monotonic()
         self.system.wait_idle(IDLE_WITHIN_S)
+        idle_after_s = time.monotonic() - began
         found = violations(self.system)
         assert found == [], found
         assert changed_copies(self.system) == []
@@ -63,19 +108,37 @@ class Trial:
         proposed = {proposal.proposal_id for proposal in messages(self.system, topics.PROPOSALS)}
         reservations = messages(self.system, topics.RESERVATIONS)
         settlements = messages(self.system, topics.SETTLEMENTS)
-        issued = {issue.issue_id for issue in messages(self.system, topics.ISSUES)}
+        issues = [issue.issue_id for issue in messages(self.system, topics.ISSUES)]
         assert proposed == {reservation.proposal_id for reservation in reservations}
-        assert issued == {one.proposal_id for one in settlements if one.outcome == "confirmed"}
-        assert len(issued) > 10
+        assert set(issues) == {one.proposal_id for one in settlements if one.outcome == "confirmed"}
+        assert len(set(issues)) > 10
+        FIGURES.append(
+            {
+                "seed": self.world.settings.seed,
+                "events": self.published.total(),
+                "kills": self.kills,
+                "restarts": self.system.restarts,
+                "issues": len(set(issues)),
+                "issued twice": len(issues) - len(set(issues)),
+                "replays": int(total(self.system, "replays_total")),
+                "violations": len(found),
+                "idle after s": round(idle_after_s, 1),
+            }
+        )
 
 
 @contextmanager
 def trial(
-    broker: BrokerProcess, folder: Path, seed: int, settings_: Settings | None = None, workers: int = 2
+    broker: BrokerProcess,
+    folder: Path,
+    seed: int,
+    settings_: Settings | None = None,
+    workers: int = 2,
+    days: int = 2,
 ) -> Iterator[Trial]:
-    """A trial on an empty broker, with workers that are ready."""
-    world = World(WorldSettings(seed=seed, shoppers=60, days=2, coupons=12))
-    system = LocalSystem(broker, settings_ or settings_under_faults(), folder, workers)
+    """A trial on an empty broker, with workers that are ready and a supervisor that starts those that end anew."""
+    world = World(WorldSettings(seed=seed, shoppers=60, days=days, coupons=12))
+    system = LocalSystem(broker, settings_ or settings_under_faults(), folder, workers, supervised=True)
     system.prepare(world.catalogue())
     with (
         system,
