@@ -116,9 +116,9 @@ def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
     )
 
 
-def lag(client: KafkaAdminClient, group: str, settings: KafkaSettings) -> dict[str, int]:
-    """Records between the end of each topic that the agents read and what the group has committed, by topic."""
-    committed = client.list_group_offsets(group).get(group, {})
+def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
+    """Records between the end of each topic that the agents read and what their group has committed, by topic."""
+    committed = client.list_group_offsets(settings.group_id).get(settings.group_id, {})
     wanted = [
         TopicPartition(topic.name, partition)
         for topic in topics.READ_BY_AGENTS

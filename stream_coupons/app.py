@@ -1,10 +1,11 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import faust
+from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from mode import Service
 from prometheus_client import CollectorRegistry, start_http_server
@@ -21,15 +22,18 @@ from stream_coupons.core.events import ModelSnapshot, Tick
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.consumer import BatchTransport
+from stream_coupons.runtime.delivery import RETRY_PAUSE_MS, AtLeastOnce, Delivery, ExactlyOnce
 from stream_coupons.runtime.follower import Follower
+from stream_coupons.runtime.inbox import Inbox
 from stream_coupons.runtime.lane import Lane
-from stream_coupons.runtime.producer import Sender
+from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
-from stream_coupons.runtime.tables import StateTable
-from stream_coupons.settings import Settings
+from stream_coupons.runtime.spoilage import Spoilage
+from stream_coupons.settings import Guarantee, Settings
+from stream_coupons.topics import Topic
 
-APP_ID = "stream-coupons"
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 REPORT_EVERY_S = 1.0
 
@@ -37,6 +41,16 @@ REPORT_EVERY_S = 1.0
 def create_app(settings: Settings) -> faust.App:
     """Wire everything; nothing is connected or started yet."""
     return CouponApp(settings).faust
+
+
+class Loop(Protocol):
+    """What a Faust agent hands its chunks to."""
+
+    inbox: Inbox
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can take chunks."""
 
 
 class CouponApp:
@@ -48,54 +62,95 @@ class CouponApp:
         self.known = CurrentKnowledge(settings.rules(), self.metrics)
         self._observe = BatchReporter(self.metrics)
         self.faust = _new_faust(settings)
-        bootstrap = settings.kafka.bootstrap
-        self.sender = Sender(
-            bootstrap,
-            settings.kafka.produce_timeout_s,
-            max(topic.max_message_bytes for topic in topics.ALL),
-            on_failure=lambda agent: self.metrics.batch_failures.labels(agent).inc(),
-        )
-        self.catalogue = Follower(
-            bootstrap, topics.CATALOG.name, self.known.take_coupon, topics.CATALOG.max_message_bytes
-        )
-        self.snapshots = Follower(
-            bootstrap, topics.SNAPSHOTS.name, self.known.take_snapshot, topics.SNAPSHOTS.max_message_bytes
-        )
+        self.sender = Sender(self._new_producer, self._count_failure, self._is_member)
+        self.delivery = self._new_delivery()
+        self.catalogue = self._new_follower(topics.CATALOG, self.known.take_coupon)
+        self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.take_snapshot)
         self._add_services(self.sender, self.catalogue, self.snapshots)
+        if isinstance(self.delivery, ExactlyOnce):
+            self._add_services(self.delivery)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [
             self._add_owner(Users(self.known.now, settings.kafka.partitions)),
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
-        self.learner = Learner(settings.learning, self.sender, self.metrics, self._latest_snapshots)
-        self._add_agent("learner", (topics.EXAMPLES.name,), self.learner.consume)
+        self.learner = Learner(settings.learning, self.delivery, self.metrics, self._latest_snapshots, self.faust)
+        self._add_agent("learner", (topics.EXAMPLES.name,), self.learner)
         self._add_services(self.learner, Clock(self), Reporter(self))
+
+    def _new_producer(self, **options: Any) -> AIOKafkaProducer:
+        kafka = self.settings.kafka
+        largest = max(topic.max_message_bytes for topic in topics.ALL)
+        return new_producer(kafka.bootstrap, kafka.produce_timeout_s, largest, **options)
+
+    def _count_failure(self, agent: str) -> None:
+        self.metrics.batch_failures.labels(agent).inc()
+
+    def _is_member(self) -> bool:
+        """Whether the group has not given up on this worker, as far as it can know."""
+        since_s = time.monotonic() - self.faust.consumer.heard_at
+        return bool(since_s < self.settings.kafka.session_timeout_s)
+
+    def _new_delivery(self) -> Delivery:
+        kafka = self.settings.kafka
+        if kafka.guarantee is Guarantee.AT_LEAST_ONCE:
+            return AtLeastOnce(self.sender)
+        timeout_ms = int(kafka.transaction_timeout_s * 1000)
+        return ExactlyOnce(
+            lambda name: self._new_producer(
+                transactional_id=name, transaction_timeout_ms=timeout_ms, retry_backoff_ms=RETRY_PAUSE_MS
+            ),
+            kafka.group_id,
+            self._count_failure,
+        )
+
+    def _new_follower(self, topic: Topic, take: Callable[[bytes | None, bytes | None], None]) -> Follower:
+        kafka = self.settings.kafka
+        return Follower(kafka.bootstrap, topic.name, take, topic.max_message_bytes, kafka.isolation_level)
 
     def _add_services(self, *services: Service) -> None:
         for service in services:
             self.faust.service(service)
 
-    def _add_agent(self, name: str, names: tuple[str, ...], consume: Callable[[AsyncIterator[Any]], Any]) -> None:
+    def _add_agent(self, name: str, names: tuple[str, ...], loop: Loop) -> None:
         channel = self.faust.topic(*names, key_serializer="raw", value_serializer="raw")
 
         async def body(stream: Any) -> None:
-            await self.catalogue.wait_caught_up()
-            await self.snapshots.wait_caught_up()
-            # Acknowledging is the lane's: Faust would also do it for a chunk whose handler raised.
-            await consume(stream.noack().events())
+            # Acknowledging is the loop's: Faust would also do it for a chunk whose handler raised.
+            await loop.inbox.consume(stream.noack().events())
+
+        async def assign(_app: Any, assigned: set[TP], **_: Any) -> None:
+            partitions = frozenset(tp.partition for tp in assigned if tp.topic in names)
+            loop.inbox.assign(partitions, self.faust.consumer_generation_id)
 
         self.faust.agent(channel, name=name)(body)
+        self.faust.on_partitions_assigned.connect(assign, weak=False)
+        self.faust.transport.takers.append(lambda: loop.is_ready and self._has_knowledge())
+
+    def _has_knowledge(self) -> bool:
+        return self.catalogue.is_caught_up and self.snapshots.is_caught_up
 
     def _add_owner(self, agent: KeyedAgent[Any]) -> Lane[Any]:
-        """An agent that owns a table: its topics, its table, its lane."""
-        partitions = self.settings.kafka.partitions
-        table = StateTable(self.faust, TABLE_OF[agent.name], partitions)
-        self.faust.tables.add(table)
-        batches: Batches[Any] = Batches(agent, table.load, topics.TICKS.name, topics.partition_for, partitions)
-        table.when_recovered = batches.recover
-        lane: Lane[Any] = Lane(batches, table, self.sender, self._observe, self.settings.worker.batch_records)
-        self._add_agent(agent.name, agent.topics, lane.consume)
+        """An agent that owns states: its topics, its changelog, its lane."""
+        kafka, worker = self.settings.kafka, self.settings.worker
+        batches: Batches[Any] = Batches(
+            agent,
+            topics.TICKS.name,
+            topics.partition_for,
+            kafka.partitions,
+            keeps_outputs=not self.delivery.is_transactional,
+        )
+        lane: Lane[Any] = Lane(
+            batches,
+            KafkaChangelog(kafka.bootstrap, topics.changelog(TABLE_OF[agent.name]).name, kafka.isolation_level),
+            self.delivery,
+            self._observe,
+            Spoilage(agent.name, worker.bad_window_records, worker.max_bad_ratio),
+            worker.batch_records,
+            self.faust,
+        )
+        self._add_agent(agent.name, agent.topics, lane)
         self._add_services(lane)
         return lane
 
@@ -105,11 +160,12 @@ class CouponApp:
 
     def is_ready(self) -> bool:
         """Whether this worker owns recovered state, knows catalogue and models, and can write."""
-        followers = (self.catalogue, self.snapshots)
+        loops: list[Loop] = [*self.lanes, self.learner]
         return (
             self.sender.is_able
-            and all(lane.is_ready for lane in self.lanes)
-            and all(follower.is_caught_up for follower in followers)
+            and self.delivery.is_able
+            and all(loop.is_ready for loop in loops)
+            and self._has_knowledge()
         )
 
 
@@ -169,18 +225,18 @@ class Reporter(Service):  # type: ignore[misc]
 
     def _report_lag(self, consumer: Any) -> None:
         for tp in consumer.assignment():
-            if tp.topic not in topics.BY_NAME or tp.topic.endswith("-changelog"):
+            if tp.topic not in topics.BY_NAME:
                 continue
-            end, next_offset = consumer.highwater(tp), consumer.committed(TP(tp.topic, tp.partition))
+            end = consumer.highwater(tp)
             if end is not None:
-                lag = max(end - (next_offset or 0), 0)
+                lag = max(end - consumer.committed([tp.topic], tp.partition).get(tp.topic, 0), 0)
                 self._parts.metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
 
 
 def _new_faust(settings: Settings) -> faust.App:
     kafka = settings.kafka
     app = faust.App(
-        APP_ID,
+        kafka.group_id,
         broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
         store="memory://",
         autodiscover=False,
@@ -188,7 +244,6 @@ def _new_faust(settings: Settings) -> faust.App:
         web_tables_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * topics.MIB,
         broker_commit_interval=kafka.commit_interval_s,
@@ -200,5 +255,5 @@ def _new_faust(settings: Settings) -> faust.App:
         stream_buffer_maxsize=64,
         stream_wait_empty=True,
     )
-    app.transport = BatchTransport(app.conf.broker_consumer, app)
+    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.isolation_level)
     return app

@@ -108,7 +108,7 @@ class Publisher:
 
 
 class Reader:
-    """Reads all partitions of some topics without a group, from the beginning or from now on.
+    """Reads all partitions of some topics without a group, from the beginning or from now on, only what is committed.
 
     Use it as a context manager, or close it.
 
@@ -126,6 +126,7 @@ class Reader:
             enable_auto_commit=False,
             max_partition_fetch_bytes=16 * topics.MIB,
             fetch_max_wait_ms=100,
+            isolation_level="read_committed",
         )
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]

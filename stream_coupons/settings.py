@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +24,21 @@ from stream_coupons.core.rules import (
 PREFIX = "STREAM_COUPONS_"
 
 
+class Guarantee(StrEnum):
+    """What is promised of what the workers append."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Copies, with identical bytes, may come after a fault. For brokers without transactions, and least latency."""
+    EXACTLY_ONCE = "exactly_once"
+    """Readers with `read_committed` see no copy at all. Needs Apache Kafka 3.7 or later."""
+
+
 class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the brokers are and how patient we are with them."""
 
     bootstrap: str = "127.0.0.1:9092"
+    group_id: str = "stream-coupons"
+    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     partitions: Size = 4
     replication: Size = 1
     session_timeout_s: Positive = 10.0
@@ -34,7 +46,13 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rebalance_timeout_s: Positive = 20.0
     request_timeout_s: Positive = 45.0
     produce_timeout_s: Positive = 20.0
+    transaction_timeout_s: Positive = 60.0
     commit_interval_s: Positive = 1.0
+
+    @property
+    def isolation_level(self) -> str:
+        """How the workers read."""
+        return "read_committed" if self.guarantee is Guarantee.EXACTLY_ONCE else "read_uncommitted"
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +62,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 9464
     batch_records: Size = 2000
     tick_every_s: Annotated[float, Meta(ge=0)] = 5.0
+    max_bad_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    bad_window_records: Size = 1000
+    stalled_after_s: Positive = 120.0
 
 
 class LearningSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

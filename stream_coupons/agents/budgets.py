@@ -43,6 +43,8 @@ class Budgets(KeyedAgent[Ledger]):
         """Bring the view for metrics in line with one ledger."""
         self.ledgers[state_key] = state
 
-    def forget(self) -> None:
-        """Drop the view for metrics."""
-        self.ledgers.clear()
+    def forget(self, partition: int) -> None:
+        """Drop a partition from the view for metrics."""
+        for coupon_id in list(self.ledgers):
+            if topics.partition_for(coupon_id.encode(), self.partitions) == partition:
+                del self.ledgers[coupon_id]

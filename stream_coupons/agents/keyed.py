@@ -103,7 +103,7 @@ class KeyedAgent(Generic[State]):
     def place(self, partition: int, state_key: str, state: State) -> None:
         """No derived views, unless a subclass has them."""
 
-    def forget(self) -> None:
+    def forget(self, partition: int) -> None:
         """No derived views, unless a subclass has them."""
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:

@@ -7,7 +7,7 @@ example once.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mode import Service
@@ -20,73 +20,83 @@ from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
-from stream_coupons.runtime.consumer import is_current
-from stream_coupons.runtime.producer import Sender
+from stream_coupons.runtime.delivery import Delivery, Parcel
+from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import LearningSettings
 
 log = logging.getLogger(__name__)
 
+PARTITION = 0
+MAX_EXAMPLES = 2000
+
 
 class Learner(Service):  # type: ignore[misc]
     """Training examples in; snapshots out, at most one a domain every `publish_every_s`."""
 
+    name = "learner"
+
     def __init__(
         self,
         settings: LearningSettings,
-        sender: Sender,
+        delivery: Delivery,
         metrics: Metrics,
         latest: Callable[[], Awaitable[dict[str, ModelSnapshot]]],
+        app: Any,
     ) -> None:
         super().__init__()
+        self.inbox = Inbox()
         self._settings = settings
-        self._sender = sender
+        self._delivery = delivery
         self._metrics = metrics
         self._latest = latest
+        self._app = app
         self._decode = Decoder(topics.EXAMPLES)
-        self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
+        self._owned = NOTHING
         self._trainer: Trainer | None = None
-        self._generation: int | None = None
         self._unacknowledged: list[Any] = []
         self._letters: list[Output] = []
 
-    async def consume(self, events: AsyncIterator[Any]) -> None:
-        """Body of the Faust agent: hand every chunk to the loop."""
-        async for event in events:
-            await self._queue.put(event)
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has the models, if it owns their partition."""
+        return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         publish_at = loop.time() + self._settings.publish_every_s
         while not self.should_stop:
-            try:
-                wait_s = max(publish_at - loop.time(), 0.0)
-                chunk = await asyncio.wait_for(self._queue.get(), wait_s)
-            except TimeoutError:
+            messages = await self.inbox.get(MAX_EXAMPLES, max(publish_at - loop.time(), 0.0))
+            if self._owned is not self.inbox.ownership:
+                await self._own()
+            else:
+                for message in messages:
+                    await self._take(message)
+            if loop.time() >= publish_at:
                 await self._publish()
                 publish_at = loop.time() + self._settings.publish_every_s
-            else:
-                await self._take(chunk)
 
-    async def _take(self, chunk: Any) -> None:
-        if not is_current(chunk):
-            return
-        if self._trainer is None or self._generation != chunk.message.generation_id:
-            self._forget()
-            self._trainer = await self._resume()
-            self._generation = chunk.message.generation_id
-        for place, record in enumerate(chunk.value):
-            self._learn(self._trainer, record)
-            if place % 100 == 99:
-                await asyncio.sleep(0)
-        self._unacknowledged.append(chunk)
-
-    def _forget(self) -> None:
-        """Drop what was learnt since the last snapshot: it is delivered again, here or elsewhere."""
+    async def _own(self) -> None:
+        """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""
+        ownership = self.inbox.ownership
         self._trainer = None
         self._unacknowledged.clear()
         self._letters.clear()
+        await self._delivery.release(self.name, [PARTITION])
+        if PARTITION in ownership.partitions:
+            await self._delivery.take_over(self.name, [PARTITION])
+            self._trainer = await self._resume()
+        self._owned = ownership
+
+    async def _take(self, message: Any) -> None:
+        if self._trainer is None or not self._app.consumer.take(message):
+            return
+        for place, record in enumerate(message.value.records):
+            self._learn(self._trainer, record)
+            if place % 100 == 99:
+                await asyncio.sleep(0)
+        self._unacknowledged.append(message)
 
     async def _resume(self) -> Trainer:
         trainer = Trainer(self._settings.learning_rate, self._settings.l2)
@@ -113,17 +123,14 @@ class Learner(Service):  # type: ignore[misc]
     async def _publish(self) -> None:
         if self._trainer is None or not self._unacknowledged:
             return
-        if not is_current(self._unacknowledged[-1]):
-            # The partition may be another worker's by now: a snapshot of ours would undo what that one learnt.
-            self._forget()
-            return
         snapshots = self._trainer.snapshots()
-        outputs = [output(snapshot, 1).output for snapshot in snapshots]
-        await self._sender.deliver("learner", [*outputs, *self._letters])
-        self._letters.clear()
-        for chunk in self._unacknowledged:
-            chunk.message.ack(chunk.app.consumer)
+        outputs = [*(output(snapshot, 1).output for snapshot in snapshots), *self._letters]
+        offsets = {topics.EXAMPLES.name: self._unacknowledged[-1].value.end}
+        await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])
+        for message in self._unacknowledged:
+            self._app.consumer.acknowledge(message, is_committed=self._delivery.is_transactional)
         self._unacknowledged.clear()
+        self._letters.clear()
         for snapshot in snapshots:
             self._report(snapshot)
 

@@ -40,6 +40,6 @@ class Neighbours(KeyedAgent[Member]):
         """Bring the cell's arrays in line with one member."""
         self._cells[partition].put(state_key, state)
 
-    def forget(self) -> None:
-        """Drop all cells' arrays."""
-        self._cells.clear()
+    def forget(self, partition: int) -> None:
+        """Drop the arrays of a partition's cells."""
+        self._cells.pop(partition, None)

@@ -27,10 +27,14 @@ class BatchReporter:
             "observed": metrics.observed,
         }
 
-    def __call__(self, agent: str, result: Result, seconds: float) -> None:
-        """Count one batch of an agent that took `seconds`."""
+    def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
+        """Count batches of an agent that took `seconds` together."""
+        self._metrics.batch_seconds.labels(agent).observe(seconds)
+        for result in results:
+            self._count(result)
+
+    def _count(self, result: Result) -> None:
         metrics = self._metrics
-        metrics.batch_seconds.labels(agent).observe(seconds)
         for counter, counts in (
             (metrics.records, result.applied),
             (metrics.duplicates, result.duplicates),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons import admin, topics
-from stream_coupons.app import APP_ID, TABLE_OF
+from stream_coupons.app import TABLE_OF
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import StreamCouponsError
@@ -61,7 +61,7 @@ def digest(
     tables = {one: topics.changelog(TABLE_OF[one]) for one in agents}
     with admin.admin_client(settings.kafka.bootstrap) as client:
         admin.apply(client, settings.kafka, check_only=True)
-        behind = sum(admin.lag(client, APP_ID, settings.kafka).values())
+        behind = sum(admin.lag(client, settings.kafka).values())
         begins, ends = (
             sum(offsets(client, tables.values(), settings.kafka, spec).values())
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons import admin
-from stream_coupons.app import APP_ID
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.evaluation.accounts import NOT_FOLLOWED
@@ -52,7 +51,7 @@ def verify(
     settings = settings_from(config, bootstrap)
     with admin.admin_client(settings.kafka.bootstrap) as client:
         admin.apply(client, settings.kafka, check_only=True)
-        marks = take_marks(client, settings.kafka, APP_ID)
+        marks = take_marks(client, settings.kafka)
     with (
         terminal.fraction_progress("reading", marks.size(READ)) as progress,
         terminal.Interruptions() as interruptions,

@@ -1,6 +1,5 @@
 """Audit what a system sent."""
 
-from stream_coupons.app import APP_ID
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.evaluation.audit_topics import audit_topics
 from stream_coupons.evaluation.findings import Violation
@@ -8,4 +7,4 @@ from stream_coupons.evaluation.findings import Violation
 
 def audit_system(system: LocalSystem) -> list[Violation]:
     """Read the topics of a system and check all that `stream-coupons verify` checks."""
-    return audit_topics(system.settings.kafka, APP_ID).violations
+    return audit_topics(system.settings.kafka).violations

@@ -18,7 +18,6 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_coupons import admin, topics
-from stream_coupons.app import APP_ID
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.core.errors import StreamCouponsError
@@ -212,7 +211,7 @@ class LocalSystem:
         """
         deadline = time.monotonic() + timeout_s
         with admin.admin_client(self.bootstrap) as client:
-            while any((lag := admin.lag(client, APP_ID, self.settings.kafka)).values()):
+            while any((lag := admin.lag(client, self.settings.kafka)).values()):
                 self.check()
                 if time.monotonic() > deadline:
                     behind = {name: count for name, count in lag.items() if count}

@@ -22,13 +22,13 @@ EFFECTS_FIRST = (
 )
 
 
-def take_marks(client: KafkaAdminClient, kafka: KafkaSettings, group: str) -> Marks:
+def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
     """Where the topics of a system begin and end, and what its workers have committed.
 
     What is committed is asked first, so that all that it led to lies before the ends. Ends of effects are asked before
     those of their causes, so that the cause of whatever is read lies before its end too.
     """
-    committed = client.list_group_offsets(group).get(group, {})
+    committed = client.list_group_offsets(kafka.group_id).get(kafka.group_id, {})
     ends: dict[Partition, int] = {}
     for some in EFFECTS_FIRST:
         ends = offsets(client, some, kafka, OffsetSpec.LATEST) | ends
@@ -58,8 +58,8 @@ def read_records(bootstrap: str, names: Iterable[str]) -> Iterator[Record]:
             )
 
 
-def audit_topics(kafka: KafkaSettings, group: str) -> Findings:
+def audit_topics(kafka: KafkaSettings) -> Findings:
     """Audit a system by its topics."""
     with admin.admin_client(kafka.bootstrap) as client:
-        marks = take_marks(client, kafka, group)
+        marks = take_marks(client, kafka)
     return audit(partial(read_records, kafka.bootstrap), marks)

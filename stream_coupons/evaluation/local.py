@@ -26,7 +26,7 @@ from stream_coupons.runtime.batch import Batches, Result
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import Settings
 
-PARTITIONS = 1
+PARTITION, PARTITIONS = 0, 1
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
 
@@ -36,10 +36,11 @@ class _Owner:
 
     def __init__(self, step: KeyedAgent[object]) -> None:
         self.step = step
-        self.table: dict[str, bytes] = {}
+        # Nothing is ever delivered twice here, so nothing is kept to be sent again.
         self.batches: Batches[object] = Batches(
-            step, self.table.get, topics.TICKS.name, topics.partition_for, PARTITIONS
+            step, topics.TICKS.name, topics.partition_for, PARTITIONS, keeps_outputs=False
         )
+        self.batches.adopt(PARTITION, {})
 
 
 class LocalPipeline:
@@ -111,8 +112,8 @@ class LocalPipeline:
             if record.topic == topics.EXAMPLES.name:
                 self._learn(record)
             elif (owner := self._readers.get(record.topic)) is not None:
-                result = owner.batches.apply([record], _nothing_committed)
-                owner.table.update(result.states)
+                result = owner.batches.apply(PARTITION, [record], {})
+                owner.batches.save(result)
                 if self._on_result is not None:
                     self._on_result(result)
                 for output in result.outputs:
@@ -151,10 +152,6 @@ class LocalPipeline:
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""
         for name, owner in self.owners.items():
-            for key in sorted(owner.table):
-                yield name, key, owner.table[key]
-
-
-def _nothing_committed(partition: int) -> dict[str, int]:  # noqa: ARG001 - the runtime's signature
-    # Nothing is ever delivered twice here, so all outboxes may forget.
-    return {topic.name: 2**62 for topic in topics.ALL}
+            cells = owner.batches.cells(PARTITION)
+            for key in sorted(cells):
+                yield name, key, cells[key]

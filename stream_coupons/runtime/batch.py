@@ -28,10 +28,10 @@ NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
 @dataclass(slots=True)
 class Result:
-    """What a batch brings about: the new states' bytes, and the outputs in the order of their inputs."""
+    """What a batch of one partition brings about: new cells as bytes, and the outputs in the order of their inputs."""
 
-    states: dict[str, bytes] = field(default_factory=dict)
-    partitions: dict[str, int] = field(default_factory=dict)
+    partition: int
+    cells: dict[str, bytes] = field(default_factory=dict)
     outputs: list[Output] = field(default_factory=list)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
@@ -48,6 +48,17 @@ class StepFailed(Exception):
         self.failure: Failure = (record.topic, record.partition, record.offset, key)
 
 
+class Shard:
+    """All that is known of one partition: its cells' bytes, and what is derived from them."""
+
+    def __init__(self, cells: dict[str, bytes]) -> None:
+        self.cells = cells
+        self.deadlines = Deadlines()
+        self.last_tick = -1
+        self.unsent_ticks: set[str] = set()
+        """Keys whose outbox holds what a tick led to."""
+
+
 class Batches(Generic[State]):
     """Applies batches to the cells of one agent.
 
@@ -55,87 +66,100 @@ class Batches(Generic[State]):
     ----------
     step : KeyedStep
         The agent's step.
-    load : callable
-        Key to the bytes of its cell, None when it has none.
     ticks : str
         Name of the topic whose records say that time has passed in their partition.
     partition_for : callable
         Key and number of partitions to partition.
     partitions : int
         Number of partitions of every topic that the agent reads.
+    keeps_outputs : bool
+        Whether a cell keeps what it decided until its input is committed. Not needed where states, outputs and offsets
+        are appended in one transaction: an input whose state was saved will not come again.
     """
 
     def __init__(
         self,
         step: KeyedStep[State],
-        load: Callable[[str], bytes | None],
         ticks: str,
         partition_for: Callable[[bytes, int], int],
         partitions: int,
+        *,
+        keeps_outputs: bool = True,
     ) -> None:
         self.step = step
-        self._load = load
         self._ticks = ticks
         self._partition_for = partition_for
         self._partitions = partitions
+        self._keeps_outputs = keeps_outputs
         self._codec = CellCodec(step.state_type)
-        self._deadlines = Deadlines()
-        self._unsent_ticks: dict[int, set[str]] = {}
-        self._last_tick: dict[int, int] = {}
-        self._cells: dict[str, Cell[State]] = {}
-        self._where: dict[str, int] = {}
+        self._shards: dict[int, Shard] = {}
+        self._loaded: dict[str, Cell[State]] = {}
 
-    def recover(self, cells: Mapping[bytes, bytes], owned: set[int]) -> None:
-        """Make all that is derived from the cells anew, after a table was recovered."""
-        self.step.forget()
-        self._deadlines.clear()
-        self._unsent_ticks.clear()
-        self._last_tick.clear()
-        for raw_key, data in cells.items():
-            key = raw_key.decode()
-            partition = self._partition_for(self.step.partition_key(key), self._partitions)
-            if partition not in owned:
-                continue
+    @property
+    def owned(self) -> set[int]:
+        """The partitions adopted."""
+        return set(self._shards)
+
+    def cells(self, partition: int) -> Mapping[str, bytes]:
+        """The saved cells of a partition, by key."""
+        return self._shards[partition].cells
+
+    def adopt(self, partition: int, cells: dict[str, bytes]) -> None:
+        """Take over a partition whose saved cells are these, and make anew all that is derived from them."""
+        self.drop(partition)
+        shard = self._shards[partition] = Shard(cells)
+        for key, data in cells.items():
             cell = self._codec.decode(data)
-            self._deadlines.set(partition, key, cell.due)
+            shard.deadlines.set(key, cell.due)
             self.step.place(partition, key, cell.state)
-            tick = cell.applied.get(self._ticks, -1)
-            self._last_tick[partition] = max(tick, self._last_tick.get(partition, -1))
+            shard.last_tick = max(shard.last_tick, cell.applied.get(self._ticks, -1))
             if cell.keeps_for(self._ticks):
-                self._unsent_ticks.setdefault(partition, set()).add(key)
+                shard.unsent_ticks.add(key)
 
-    def apply(self, records: Sequence[Record], committed: Callable[[int], dict[str, int]]) -> Result:
-        """Apply records in order.
+    def drop(self, partition: int) -> None:
+        """Forget a partition: it is somebody else's."""
+        if self._shards.pop(partition, None) is not None:
+            self.step.forget(partition)
+
+    def save(self, result: Result) -> None:
+        """Take new cells, which the broker has, for the saved ones."""
+        self._shards[result.partition].cells.update(result.cells)
+
+    def apply(self, partition: int, records: Sequence[Record], committed: Mapping[str, int]) -> Result:
+        """Apply records of one partition number, of any of the agent's topics, in order.
 
         Parameters
         ----------
-        committed : callable
-            Partition to the next offset to be delivered after a restart, by topic: what lies below is never replayed.
+        committed : mapping
+            The next offset to be delivered after a restart, by topic: what lies below is never replayed.
         """
+        shard = self._shards[partition]
         failed: dict[Failure, str] = {}
         while True:
             try:
-                return self._attempt(records, committed, failed)
+                return self._attempt(partition, shard, records, committed, failed)
             except StepFailed as error:
                 if len(failed) >= MAX_FAILURES:
                     raise
                 failed[error.failure] = str(error)
-                self._roll_back()
+                self._roll_back(partition, shard)
 
-    def _roll_back(self) -> None:
-        for key, partition in self._where.items():
-            cell = self._saved(key)
-            self._deadlines.set(partition, key, cell.due)
+    def _roll_back(self, partition: int, shard: Shard) -> None:
+        for key in self._loaded:
+            cell = self._saved(shard, key)
+            shard.deadlines.set(key, cell.due)
             self.step.place(partition, key, cell.state)
 
     def _attempt(
         self,
+        partition: int,
+        shard: Shard,
         records: Sequence[Record],
-        committed: Callable[[int], dict[str, int]],
+        committed: Mapping[str, int],
         failed: Mapping[Failure, str],
     ) -> Result:
-        self._cells, self._where = {}, {}
-        result = Result()
+        self._loaded = {}
+        result = Result(partition)
         for record in records:
             detail = failed.get((record.topic, record.partition, record.offset, ""))
             if detail is not None:
@@ -143,43 +167,35 @@ class Batches(Generic[State]):
                 continue
             try:
                 if record.topic == self._ticks:
-                    self._apply_tick(record, failed, result)
+                    self._apply_tick(shard, record, failed, result)
                 else:
-                    self._apply_record(record, result)
+                    self._apply_record(shard, record, result)
             except BadMessage as bad:
                 self._refuse(record, bad.reason, bad.detail, result)
-        for key, cell in self._cells.items():
-            partition = self._where[key]
-            if (tick := self._last_tick.get(partition)) is not None:
-                cell.applied[self._ticks] = max(tick, cell.applied.get(self._ticks, -1))
-            cell.prune(committed(partition))
-            self._note_unsent(partition, key, cell)
-            result.states[key] = self._codec.encode(cell)
-            result.partitions[key] = partition
+        for key, cell in self._loaded.items():
+            if shard.last_tick >= 0:
+                cell.applied[self._ticks] = max(shard.last_tick, cell.applied.get(self._ticks, -1))
+            cell.prune(committed)
+            if key in shard.unsent_ticks and not cell.keeps_for(self._ticks):
+                shard.unsent_ticks.discard(key)
+            result.cells[key] = self._codec.encode(cell)
         return result
-
-    def _note_unsent(self, partition: int, key: str, cell: Cell[State]) -> None:
-        """Forget a key once nothing that a tick led to waits in its outbox any more."""
-        unsent = self._unsent_ticks.get(partition)
-        if unsent and key in unsent and not cell.keeps_for(self._ticks):
-            unsent.discard(key)
 
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
         result.outputs.append(self.step.refuse(record, reason, detail))
         result.dead[record.topic, reason] += 1
 
-    def _cell(self, key: str, partition: int) -> Cell[State]:
-        cell = self._cells.get(key)
+    def _cell(self, shard: Shard, key: str) -> Cell[State]:
+        cell = self._loaded.get(key)
         if cell is None:
-            cell = self._cells[key] = self._saved(key)
-            self._where[key] = partition
+            cell = self._loaded[key] = self._saved(shard, key)
         return cell
 
-    def _saved(self, key: str) -> Cell[State]:
-        data = self._load(key)
+    def _saved(self, shard: Shard, key: str) -> Cell[State]:
+        data = shard.cells.get(key)
         return self._codec.decode(data) if data is not None else self._codec.new()
 
-    def _apply_record(self, record: Record, result: Result) -> None:
+    def _apply_record(self, shard: Shard, record: Record, result: Result) -> None:
         if record.key is None:
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self.step.parse(record)
@@ -190,7 +206,7 @@ class Batches(Generic[State]):
                 f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
                 "set the sender's partitioner to murmur2",
             )
-        cell = self._cell(key, record.partition)
+        cell = self._cell(shard, key)
         if cell.is_replay(record):
             result.outputs += [kept.output for kept in cell.kept_for(record)]
             result.replays[record.topic] += 1
@@ -204,16 +220,16 @@ class Batches(Generic[State]):
                 raise StepFailed(record, "", error) from error
             cell.mark(record, with_origin=self.step.tracks_origins)
             self._take(cell, record, outcome, 0, result)
-            self._schedule(record.partition, key, cell)
+            self._schedule(shard, key, cell)
             if outcome.refused is not None:
                 result.dead[record.topic, outcome.refused] += 1
             else:
                 (result.duplicates if outcome.is_duplicate else result.applied)[record.topic] += 1
 
-    def _schedule(self, partition: int, key: str, cell: Cell[State]) -> None:
+    def _schedule(self, shard: Shard, key: str, cell: Cell[State]) -> None:
         """Set the deadline of a state that was just changed, at once: a later tick of this very batch must see it."""
         cell.due = self.step.due(cell.state)
-        self._deadlines.set(partition, key, cell.due)
+        shard.deadlines.set(key, cell.due)
 
     def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, result: Result) -> int:
         """Add an outcome's outputs to the result and, if they may have to be sent again, to the outbox."""
@@ -223,34 +239,32 @@ class Batches(Generic[State]):
             output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
             output.headers.append(began_header(record))
             result.outputs.append(output)
-            if sent.kept:
+            if sent.kept and self._keeps_outputs:
                 cell.outbox.append(Kept(record.topic, record.offset, index, output))
             index += 1
         return index
 
-    def _apply_tick(self, record: Record, failed: Mapping[Failure, str], result: Result) -> None:
+    def _apply_tick(self, shard: Shard, record: Record, failed: Mapping[Failure, str], result: Result) -> None:
         """Let time pass for every key that it is due for; their outputs share the tick's origin, in one order.
 
         What a replayed tick led to before is sent again first, in its old order; all else comes behind it.
         """
         _, tick = self.step.parse(record)
-        partition = record.partition
-        unsent = self._unsent_ticks.get(partition, ())
         again = sorted(
-            (kept for key in unsent for kept in self._cell(key, partition).kept_for(record)),
+            (kept for key in shard.unsent_ticks for kept in self._cell(shard, key).kept_for(record)),
             key=lambda kept: kept.index,
         )
         result.outputs += [kept.output for kept in again]
         index = again[-1].index + 1 if again else 0
         # All cells are loaded before any is stepped, so that a failure rolls all of them back.
-        due = {key: self._cell(key, partition) for key in self._deadlines.pop_due(partition, tick.at)}
+        due = {key: self._cell(shard, key) for key in shard.deadlines.pop_due(tick.at)}
         problems = []
         for key, cell in due.items():
             if cell.is_replay(record):
                 # The tick had passed when what it would end now was begun: the next one ends it.
-                self._schedule(partition, key, cell)
+                self._schedule(shard, key, cell)
                 continue
-            if (problem := failed.get((record.topic, partition, record.offset, key))) is not None:
+            if (problem := failed.get((record.topic, record.partition, record.offset, key))) is not None:
                 # Its deadline stays removed: it would only fail again at every tick.
                 problems.append(problem)
                 continue
@@ -259,8 +273,8 @@ class Batches(Generic[State]):
             except Exception as error:
                 raise StepFailed(record, key, error) from error
             index = self._take(cell, record, outcome, index, result)
-            self._schedule(partition, key, cell)
-        self._last_tick[partition] = record.offset
+            self._schedule(shard, key, cell)
+        shard.last_tick = record.offset
         if problems:
             self._refuse(record, Rejection.STEP_FAILED, "; ".join(problems), result)
         else:

@@ -4,6 +4,7 @@ The table keeps cells as bytes. `applied` and `origins` make a replay visible; `
 whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
 """
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -56,7 +57,7 @@ class Cell(Struct, Generic[State], array_like=True):
         """Whether an input of this topic led to outputs that may have to be sent again."""
         return any(kept.topic == topic for kept in self.outbox)
 
-    def prune(self, committed: dict[str, int]) -> None:
+    def prune(self, committed: Mapping[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""
         if self.outbox:
             self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]

@@ -1,97 +1,305 @@
 """Faust's consumer, but one message per fetched chunk of a partition instead of one per record.
 
-Delivery: a chunk is committed when, and only when, the lane that applied it has acknowledged it; chunks of a partition
-are acknowledged in order. Gaps between offsets (transaction markers, compaction) need no bookkeeping, since a chunk's
-end is what is committed. Faust 0.15.3's own path costs some 50 us a record and commits past records in flight.
-Changelog topics stay per record: Faust's recovery reads them.
+Delivery: the chunks of a partition form a chain, each beginning where the one before it ended. A loop takes a chunk
+only if it is the next link, and acknowledges it when its effects are appended; what is committed is the end of the last
+link acknowledged. Whatever gets lost between here and the loop therefore breaks the chain and is fetched again. Faust
+0.15.3 needs that: it drops messages below the highest offset that it has seen, and its streams skip, and acknowledge,
+what reaches them at the wrong moment of a rebalance. Its own path costs some 50 us a record and commits past records in
+flight.
+
+Offsets without a record for us (transaction markers, aborted records, compaction) are passed and committed, so that lag
+reaches zero.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport, server_list
 from faust.types import TP
 
 from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
+FETCH_WAIT_MS = 500
 
 
-def is_current(chunk: Any) -> bool:
-    """Whether a chunk is of the group's present generation.
+class Chunk(NamedTuple):
+    """Value of a message: records fetched together from one partition."""
+
+    records: list[Record]
+    previous: int
+    """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
+    end: int
+    """The offset behind the last record."""
+
+
+def is_current(message: Any, app: Any) -> bool:
+    """Whether a chunk's message is of the group's present generation.
 
     One fetched before a rebalance is delivered again, here or elsewhere: it must not be applied twice.
     """
-    return bool(chunk.message.generation_id == chunk.app.consumer_generation_id)
+    return bool(message.generation_id == app.consumer_generation_id)
+
+
+class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that talks to the broker; heartbeats go on while our loop is busy."""
+
+    heard_at = 0.0
+    """When the last heartbeat that was answered was sent (monotonic): the session lasts from then on."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        """Faust's own would drop its co-partitioning assignor for an application without Faust tables."""
+        conf = self.app.conf
+        self._assignor = self.app.assignor
+        return AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            bootstrap_servers=server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset=conf.consumer_auto_offset_reset,
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            isolation_level=transport.isolation_level,
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+        )
+
+    async def on_start(self) -> None:
+        """Connect, and note every heartbeat that is answered."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def beat_and_note() -> Any:
+            began = time.monotonic()
+            is_answered = await beat()
+            if is_answered:
+                self.heard_at = began
+            return is_answered
+
+        coordinator._do_heartbeat = beat_and_note
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Joining is being heard, too."""
+        self.heard_at = time.monotonic()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_start(self) -> dict[TP, int]:
+        """Seek every partition to what is committed, or to its first record where nothing ever was."""
+        return dict(await self.call_thread(self._seek_to_start))
+
+    async def _seek_to_start(self) -> dict[TP, int]:
+        consumer = self._ensure_consumer()
+        assigned = sorted(consumer.assignment())
+        committed = await consumer._coordinator.fetch_committed_offsets(assigned) if assigned else {}
+        starts = {tp: committed[tp].offset for tp in assigned if tp in committed and committed[tp].offset >= 0}
+        if fresh := [tp for tp in assigned if tp not in starts]:
+            await consumer.seek_to_beginning(*fresh)
+            starts |= {tp: await consumer.position(tp) for tp in fresh}
+        for tp, offset in starts.items():
+            consumer.seek(tp, offset)
+        return {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """What the group has committed, as the broker says now."""
+        return dict(await self.call_thread(self._committed_offsets, [TopicPartition(*tp) for tp in tps]))
+
+    async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
+        committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
+        return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
+
+    def position_of(self, tp: TP) -> int | None:
+        """The next offset to fetch, without waiting; None while it is not known."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
+        return int(state.position) if state is not None and state.has_valid_position else None
+
+
+class NoReadOffsets(dict[TP, int | None]):
+    """What Faust drops messages by, without a word, if they lie below the highest offset that it has seen: none."""
+
+    def __missing__(self, tp: TP) -> None:
+        """Nothing was seen."""
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        """Nothing is remembered: links of a chain that is handed on again lie below, and must pass."""
 
 
 class BatchConsumer(Consumer):  # type: ignore[misc]
-    """Delivers lists of `Record`; see the module's text for the guarantee."""
+    """Delivers messages whose value is a `Chunk`; see the module's text for the guarantee."""
+
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_offset = NoReadOffsets()
+        self._seeks = 0
+        self._sought_in: int | None = None
+        self._is_fetching = False
+        self._handed: dict[TP, int] = {}
+        self._taken: dict[TP, int] = {}
+        self._done: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def heard_at(self) -> float:
+        """When the last heartbeat that was answered was sent, by the monotonic clock."""
+        return self._thread.heard_at
+
+    async def perform_seek(self) -> None:
+        """Begin every chain where the group has committed to, or at the first record."""
+        self._seeks += 1
+        generation = self.app.consumer_generation_id
+        starts = await self._thread.seek_to_start()
+        self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
+        self._committed_offset.update(starts)
+        self._sought_in = generation
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch what is there and hand it on, a chunk per partition; what cannot be handed on is fetched again."""
-        fetched, active = await self._wait_next_records(timeout)
-        # Only now: waiting may have spanned a rebalance, and what was fetched then is of the generation after it.
-        generation = self.app.consumer_generation_id
-        if not fetched or self.should_stop:
+        while not self.should_stop and not self._is_wanted():
+            await self.sleep(FETCH_AGAIN_PAUSE_S)
+        if self.should_stop:
             return
-        if not self.flow_active:
+        generation = self.app.consumer_generation_id
+        if self._sought_in != generation:
             await self.perform_seek()
-            # That seeks no partition of which nothing was ever committed: its first records would be skipped.
-            for tp, records in fetched.items():
-                await self._fetch_again(tp, records)
+        elif self._is_fetching:
+            # The last call was cancelled: what it fetched went nowhere.
+            for tp in list(self._taken):
+                await self._rewind(tp)
+        else:
+            self._pass_gaps()
+        seeks = self._seeks
+        self._is_fetching = True
+        fetched, active = await self._wait_next_records(timeout)
+        self._is_fetching = False
+        if not fetched or self.should_stop:
             return
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
-            if self.app.rebalancing and not self._is_changelog_tp(tp):
+            is_stale = (
+                self._seeks != seeks
+                or self.app.consumer_generation_id != generation
+                or not self.flow_active
                 # Streams skip what reaches them before the rebalance has ended, and say nothing.
-                is_due = False
-            if not is_due or not self.flow_active or self.app.consumer_generation_id != generation:
-                await self._fetch_again(tp, records)
-            elif self._is_changelog_tp(tp):
-                for record in records:
-                    yield tp, self._to_message(tp, record)
-            elif records:
-                yield tp, self._to_chunk(tp, list(records))
+                or self.app.rebalancing
+            )
+            if not records:
+                continue
+            if is_stale or not is_due or tp not in self._handed:
+                await self._fetch_again(tp, records[0].offset)
+            else:
+                yield tp, self._to_chunk(tp, records)
 
-    async def _fetch_again(self, tp: TP, records: Any) -> None:
+    def _is_wanted(self) -> bool:
+        """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
+        return self.flow_active and all(wants() for wants in self.transport.takers)
+
+    def _pass_gaps(self) -> None:
+        """Count as done what was fetched and held no record for us, where nothing is under way."""
+        for tp, handed in self._handed.items():
+            position = self._thread.position_of(tp)
+            if position is not None and position > handed == self._taken.get(tp) == self._done.get(tp):
+                self._handed[tp] = self._taken[tp] = self._done[tp] = position
+
+    async def _fetch_again(self, tp: TP, offset: int) -> None:
         """The position is behind these records already: without a seek they would be lost to this worker."""
-        if not records or tp not in self.assignment():
-            return
-        position = await self.position(tp)
+        position = self._thread.position_of(tp) if tp in self.assignment() else None
         # Somebody may have sought back meanwhile: going forward would lose what lies between.
-        if position is not None and position > records[0].offset:
-            await self.seek(tp, records[0].offset)
+        if position is not None and position > offset:
+            await self._thread.seek_wait({TopicPartition(*tp): offset})
         await self.sleep(FETCH_AGAIN_PAUSE_S)
+
+    async def _rewind(self, tp: TP) -> None:
+        """Hand on again, from the last link that was taken."""
+        taken = self._taken.get(tp)
+        if taken is not None and tp in self.assignment():
+            self._seeks += 1
+            self._handed[tp] = taken
+            await self._thread.seek_wait({TopicPartition(*tp): taken})
 
     def _to_chunk(self, tp: TP, records: list[Any]) -> Any:
         message = self._to_message(tp, records[-1])
         message.key = None
-        message.value = [
-            Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
-        ]
+        message.value = Chunk(
+            [Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records],
+            self._handed[tp],
+            records[-1].offset + 1,
+        )
+        self._handed[tp] = message.value.end
         return message
 
+    def take(self, message: Any) -> bool:
+        """Whether a chunk is the next link of its chain; if not, what is missing will be handed on again."""
+        tp, chunk = message.tp, message.value
+        if not is_current(message, self.app):
+            return False
+        if self._taken.get(tp) != chunk.previous:
+            self.add_future(self._rewind(tp))
+            return False
+        self._taken[tp] = chunk.end
+        return True
+
+    def acknowledge(self, message: Any, *, is_committed: bool = False) -> None:
+        """All effects of a chunk that was taken are appended: its end may be committed, if it is not already."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if is_current(message, self.app) and message.tp in self._done:
+            self._done[message.tp] = max(self._done[message.tp], message.value.end)
+            if is_committed:
+                self._committed_offset[message.tp] = message.value.end
+
+    def ack(self, message: Any) -> bool:
+        """Only a stream calls this, for a chunk that it skipped: hand it on again."""
+        if is_current(message, self.app):
+            self.add_future(self._rewind(message.tp))
+        return False
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        return [tp for tp in self._done if topics is None or tp in topics or tp.topic in topics]
+
     def _new_offset(self, tp: TP) -> int | None:
-        """The next offset to commit: behind the last chunk that has none in flight before it."""
-        in_flight = min((m.offset for m in list(self._unacked_messages) if m.tp == tp and not m.acked), default=None)
-        done = [offset for offset in self._acked[tp] if in_flight is None or offset < in_flight]
-        if not done:
-            return None
-        self._acked[tp] = [offset for offset in self._acked[tp] if offset not in done]
-        self._acked_index[tp].difference_update(done)
-        return int(max(done)) + 1
+        """The next offset to commit, if there is any."""
+        return self._done.get(tp) or None
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Nothing: see `_new_offset`."""
+        """Nothing: see `_pass_gaps`."""
 
-    def committed(self, tp: TP) -> int | None:
-        """The offset from which the partition is delivered after a restart, as far as it is known."""
-        offset: int | None = self._committed_offset.get(tp)
-        return offset
+    def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """By topic, the offset from which a partition is delivered after a restart, as far as it is known."""
+        offsets = ((topic, self._committed_offset.get(TP(topic, partition))) for topic in topics)
+        return {topic: offset for topic, offset in offsets if offset is not None}
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
+        """What the group has committed, as the broker says now; nothing for partitions never committed."""
+        return await self._thread.committed_offsets(tps)
 
 
 class BatchTransport(Transport):  # type: ignore[misc]
-    """Faust's transport with that consumer."""
+    """Faust's transport with that consumer.
+
+    Attributes
+    ----------
+    takers : list of callable
+        The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
+    """
 
     Consumer = BatchConsumer
+
+    def __init__(self, url: Any, app: Any, isolation_level: str) -> None:
+        super().__init__(url, app)
+        self.isolation_level = isolation_level
+        self.takers: list[Callable[[], bool]] = []

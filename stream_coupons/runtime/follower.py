@@ -21,14 +21,21 @@ class Follower(Service):  # type: ignore[misc]
     """Hands every record (key, value) of a one-partition topic to a callback, from the beginning."""
 
     def __init__(
-        self, bootstrap: str, topic: str, take: Callable[[bytes | None, bytes | None], None], max_bytes: int
+        self,
+        bootstrap: str,
+        topic: str,
+        take: Callable[[bytes | None, bytes | None], None],
+        max_bytes: int,
+        isolation_level: str,
     ) -> None:
         super().__init__()
         self._bootstrap = bootstrap
         self._tp = TopicPartition(topic, PARTITION)
         self._take = take
         self._max_bytes = max_bytes
+        self._isolation_level = isolation_level
         self._next = 0
+        self._position = 0
         self._caught_up = asyncio.Event()
 
     @property
@@ -55,6 +62,7 @@ class Follower(Service):  # type: ignore[misc]
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=self._max_bytes,
                 fetch_max_wait_ms=200,
+                isolation_level=self._isolation_level,
             )
             try:
                 await consumer.start()
@@ -73,7 +81,8 @@ class Follower(Service):  # type: ignore[misc]
             await consumer.seek_to_beginning(self._tp)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         while not self.should_stop:
-            if await consumer.position(self._tp) >= end:
+            self._position = await consumer.position(self._tp)
+            if self._position >= end:
                 self._caught_up.set()
             fetched = await consumer.getmany(self._tp, timeout_ms=500)
             for record in fetched.get(self._tp, ()):
@@ -83,11 +92,13 @@ class Follower(Service):  # type: ignore[misc]
     async def refresh(self) -> None:
         """Wait until all that is in the topic now has been taken."""
         await self._caught_up.wait()
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, group_id=None, isolation_level=self._isolation_level
+        )
         await consumer.start()
         try:
             end = (await consumer.end_offsets([self._tp]))[self._tp]
         finally:
             await consumer.stop()
-        while self._next < end and not self.should_stop:
+        while self._position < end and not self.should_stop:
             await self.sleep(0.05)

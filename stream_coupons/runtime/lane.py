@@ -1,23 +1,25 @@
-"""The loop between Faust and an agent's step: take a batch, apply, save, send, acknowledge.
+"""The loop between Faust and an agent's step: own partitions, take a batch, apply, deliver, save, acknowledge.
 
-Order is the guarantee: the new states are in the changelog before any output is sent, outputs are appended before the
-input is acknowledged, and only acknowledged input is committed. A crash anywhere replays input whose states say that
-it was applied, and their outboxes hold what it led to.
+Order is the guarantee: new cells are in the changelog before any output is sent, or with them in a transaction; outputs
+are appended before the input is acknowledged; and only acknowledged input is committed.
 """
 
-import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 from mode import Service
 
 from stream_coupons.runtime.batch import Batches, Result
-from stream_coupons.runtime.consumer import is_current
-from stream_coupons.runtime.producer import Sender
-from stream_coupons.runtime.records import merge
-from stream_coupons.runtime.tables import StateTable
+from stream_coupons.runtime.changelog import Changelog
+from stream_coupons.runtime.delivery import Delivery, Parcel
+from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.records import Output, Record, merge
+from stream_coupons.runtime.spoilage import Spoilage
+
+log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 
@@ -25,75 +27,113 @@ State = TypeVar("State")
 class Observer(Protocol):
     """Told of every batch; it makes metrics of that."""
 
-    def __call__(self, agent: str, result: Result, seconds: float) -> None:
-        """A batch was applied, sent and acknowledged."""
+    def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
+        """Batches, one a partition, were applied, delivered and acknowledged together."""
 
 
 class Lane(Service, Generic[State]):  # type: ignore[misc]
-    """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind."""
+    """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind.
 
-    def __init__(
+    Parameters
+    ----------
+    app : faust.App
+        Its consumer is known only once it has started.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of the loop, each of them named once, where all is wired
         self,
         batches: Batches[State],
-        table: StateTable,
-        sender: Sender,
+        changelog: Changelog,
+        delivery: Delivery,
         observe: Observer,
+        spoilage: Spoilage,
         max_records: int,
+        app: Any,
     ) -> None:
         super().__init__()
+        self.inbox = Inbox()
         self._batches = batches
-        self._table = table
-        self._sender = sender
+        self._changelog = changelog
+        self._delivery = delivery
         self._observe = observe
+        self._spoilage = spoilage
         self._max_records = max_records
-        self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
+        self._app = app
+        self._owned: Ownership = NOTHING
+        self._floors: dict[TP, int] = {}
         self.name = batches.step.name
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether state is recovered."""
-        return self._table.is_recovered
 
     @property
     def label(self) -> str:
         """Name in logs."""
         return f"Lane: {self.name}"
 
-    async def consume(self, events: AsyncIterator[Any]) -> None:
-        """Body of the Faust agent: hand every chunk to the loop."""
-        async for event in events:
-            await self._queue.put(event)
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has the cells of the partitions that it owns, and has not stopped because its input is spoilt."""
+        return self._owned is self.inbox.ownership and self._owned is not NOTHING and not self._spoilage.is_over
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
         while not self.should_stop:
-            chunks = await self._take()
-            await self._table.wait_recovered()
-            chunks = [chunk for chunk in chunks if is_current(chunk)]
-            if chunks:
-                await self._process(chunks)
+            await self._turn()
 
-    async def _take(self) -> list[Any]:
-        chunks = [await self._queue.get()]
-        size = len(chunks[0].value)
-        while size < self._max_records and not self._queue.empty():
-            chunks.append(self._queue.get_nowait())
-            size += len(chunks[-1].value)
-        return chunks
+    async def _turn(self) -> None:
+        """One batch. What is not acknowledged must not be held on to: Faust waits for the messages that it knows of."""
+        messages = await self.inbox.get(self._max_records)
+        if self._owned is not self.inbox.ownership:
+            await self._own(self.inbox.ownership)
+        elif not self._spoilage.is_over:
+            taken = [message for message in messages if self._app.consumer.take(message)]
+            if taken:
+                await self._process(taken)
 
-    async def _process(self, chunks: list[Any]) -> None:
+    async def _own(self, ownership: Ownership) -> None:
+        """Let go of partitions, and take over others: shut out who had them, then read what they came to."""
+        kept = ownership.keeps(self._owned)
+        dropped = self._batches.owned - kept
+        for partition in dropped:
+            self._batches.drop(partition)
+        await self._delivery.release(self.name, dropped)
+        gained = ownership.partitions - kept
+        began = time.monotonic()
+        await self._delivery.take_over(self.name, gained)
+        cells = await self._changelog.read(gained)
+        for partition, found in cells.items():
+            self._batches.adopt(partition, found)
+        # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
+        places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
+        self._floors = dict(await self._app.consumer.committed_offsets(places))
+        self._owned = ownership
+        count = sum(len(found) for found in cells.values())
+        took_s = time.monotonic() - began
+        log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
+
+    async def _process(self, messages: list[Any]) -> None:
         started = time.perf_counter()
-        records = merge([chunk.value for chunk in chunks])
-        consumer = chunks[0].app.consumer
+        chunks: defaultdict[int, list[list[Record]]] = defaultdict(list)
+        ends: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        for message in messages:
+            tp, chunk = message.tp, message.value
+            floor = self._floors.get(tp, 0)
+            chunks[tp.partition].append([record for record in chunk.records if record.offset >= floor])
+            ends[tp.partition][tp.topic] = max(chunk.end, floor)
+        consumer = self._app.consumer
+        results = [
+            self._batches.apply(partition, merge(parts), consumer.committed(self._batches.step.topics, partition))
+            for partition, parts in chunks.items()
+        ]
+        if self._spoilage.is_over_with(results):
+            return
+        await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
+        for result in results:
+            self._batches.save(result)
+        for message in messages:
+            consumer.acknowledge(message, is_committed=self._delivery.is_transactional)
+        self._observe(self.name, results, time.perf_counter() - started)
 
-        def committed(partition: int) -> dict[str, int]:
-            offsets = ((topic, consumer.committed(TP(topic, partition))) for topic in self._batches.step.topics)
-            return {topic: offset for topic, offset in offsets if offset is not None}
-
-        result = self._batches.apply(records, committed)
-        await self._sender.deliver(self.name, self._table.changes(result.states, result.partitions))
-        self._table.save(result.states)
-        await self._sender.deliver(self.name, result.outputs)
-        for chunk in chunks:
-            chunk.message.ack(consumer)
-        self._observe(self.name, result, time.perf_counter() - started)
+    def _parcel(self, result: Result, offsets: dict[str, int]) -> Parcel:
+        changes = [
+            Output(self._changelog.topic, result.partition, key.encode(), data) for key, data in result.cells.items()
+        ]
+        return Parcel(result.partition, changes, result.outputs, offsets)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.produce import ProduceRequest
 from mode import Service
 
 from stream_coupons.runtime.records import Output
@@ -14,39 +16,68 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
+BATCH_BYTES = 256 * 1024
+
+
+class LeaseExpired(KafkaError):  # type: ignore[misc]
+    """The group has not been heard from for a session: somebody else may own what we would write for."""
+
+    retriable = True
+
+
+def new_producer(bootstrap: str, request_timeout_s: float, max_request_bytes: int, **options: Any) -> AIOKafkaProducer:
+    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=max_request_bytes,
+        max_batch_size=BATCH_BYTES,
+        request_timeout_ms=int(request_timeout_s * 1000),
+        **options,
+    )
+
+
+async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Awaitable[Any]]:
+    """Hand records to a producer, in order; each answer must be awaited."""
+    return [
+        await producer.send(
+            output.topic, value=output.value, key=output.key, partition=output.partition, headers=output.headers
+        )
+        for output in outputs
+    ]
 
 
 class Sender(Service):  # type: ignore[misc]
-    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries.
+    """Appends records, trying again for a while.
 
     Parameters
     ----------
+    connect : callable
+        Makes a producer that is not started.
     on_failure : callable
         Told for whom an attempt failed.
+    is_held : callable
+        Whether the group still counts on this worker; no produce request leaves while it does not.
     """
 
     def __init__(
-        self, bootstrap: str, request_timeout_s: float, max_request_bytes: int, on_failure: Callable[[str], None]
+        self,
+        connect: Callable[[], AIOKafkaProducer],
+        on_failure: Callable[[str], None],
+        is_held: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
         self.is_able = True
+        self._connect = connect
         self._on_failure = on_failure
-        self._bootstrap = bootstrap
-        self._request_timeout_ms = int(request_timeout_s * 1000)
-        self._max_request_bytes = max_request_bytes
-        self._producer: AIOKafkaProducer | None = None
+        self._is_held = is_held
+        self._producer: Any = None
+        self._connecting = asyncio.Lock()
 
     async def on_start(self) -> None:
         """Connect."""
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            acks="all",
-            enable_idempotence=True,
-            max_request_size=self._max_request_bytes,
-            max_batch_size=256 * 1024,
-            request_timeout_ms=self._request_timeout_ms,
-        )
-        await self._producer.start()
+        await self._connected()
 
     async def on_stop(self) -> None:
         """Flush and disconnect."""
@@ -66,12 +97,14 @@ class Sender(Service):  # type: ignore[misc]
         """
         pause_s = FIRST_PAUSE_S
         for attempt in range(1, ATTEMPTS + 1):
+            producer = await self._connected()
             try:
-                await self._send(outputs)
+                await _append(producer, outputs)
             except KafkaError as error:
                 self.is_able = False
                 self._on_failure(sender)
                 log.error("%s: attempt %d to send %d records: %r", sender, attempt, len(outputs), error)
+                await self._disconnect(producer)
                 if attempt == ATTEMPTS:
                     raise
                 await self.sleep(pause_s)
@@ -80,18 +113,39 @@ class Sender(Service):  # type: ignore[misc]
                 self.is_able = True
                 return
 
-    async def _send(self, outputs: Sequence[Output]) -> None:
-        if self._producer is None:
-            raise RuntimeError("the sender was not started")
-        appended = [
-            await self._producer.send(
-                output.topic,
-                value=output.value,
-                key=output.key,
-                partition=output.partition,
-                headers=output.headers,
-            )
-            for output in outputs
-        ]
-        if appended:
-            await asyncio.gather(*appended)
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._connecting:
+            if self._producer is None:
+                producer = self._connect()
+                _hold_back(producer, self._is_held)
+                await producer.start()
+                self._producer = producer
+            return self._producer
+
+    async def _disconnect(self, producer: AIOKafkaProducer) -> None:
+        """Leave a producer whose record was refused: its next one would lack that one's sequence number."""
+        if self._producer is producer:
+            self._producer = None
+            await producer.stop()
+
+
+async def _append(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
+    answers = await asyncio.gather(*await send_all(producer, outputs), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+
+
+def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:
+    """Look at the lease right before a produce request is written, as late as that can be done."""
+    client = producer.client
+    send = client.send
+
+    async def send_if_held(node_id: Any, request: Any, **about: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            await client.ready(node_id)
+            if not is_held():
+                raise LeaseExpired
+        return await send(node_id, request, **about)
+
+    client.send = send_if_held

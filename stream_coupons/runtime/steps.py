@@ -52,8 +52,8 @@ class KeyedStep(Protocol[State]):
     def place(self, partition: int, state_key: str, state: State) -> None:
         """Bring views derived from the states in line with this one."""
 
-    def forget(self) -> None:
-        """Drop all derived views: they are made anew."""
+    def forget(self, partition: int) -> None:
+        """Drop what is derived from the states of a partition."""
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:
         """The dead letter of a record."""

@@ -48,12 +48,15 @@ class Owner:
     def start(self) -> None:
         """A new process: whatever was in memory is gone."""
         self.step = self.make()
-        self.batches: Batches[Any] = Batches(
-            self.step, self.table.get, topics.TICKS.name, topics.partition_for, self.partitions
-        )
-        cells = {key.encode(): data for key, data in self.table.items()}
-        self.batches.recover(cells, set(range(self.partitions)))
+        self.batches: Batches[Any] = Batches(self.step, topics.TICKS.name, topics.partition_for, self.partitions)
+        for partition in range(self.partitions):
+            self.batches.adopt(
+                partition, {key: data for key, data in self.table.items() if self._home_of(key) == partition}
+            )
         self.position = dict(self.committed)
+
+    def _home_of(self, key: str) -> int:
+        return topics.partition_for(self.step.partition_key(key), self.partitions)
 
     def committed_in(self, partition: int) -> dict[str, int]:
         """Next offset by topic."""
@@ -127,14 +130,15 @@ class Shop:
         records = self.waiting(agent, partition, limit)
         if not records:
             return False
-        result = owner.batches.apply(records, owner.committed_in)
-        states, outputs = list(result.states.items()), result.outputs
+        result = owner.batches.apply(partition, records, owner.committed_in(partition))
+        states, outputs = list(result.cells.items()), result.outputs
         if crash is not None:
             owner.table.update(states[: round(len(states) * min(crash, 1.0))])
             self.send(outputs[: round(len(outputs) * max(crash - 1.0, 0.0))])
             owner.start()
             return True
         owner.table.update(states)
+        owner.batches.save(result)
         self.send(outputs)
         self.results.append((agent, result))
         for one in records:

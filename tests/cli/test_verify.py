@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from stream_coupons import admin, topics
-from stream_coupons.app import APP_ID, TABLE_OF
+from stream_coupons.app import TABLE_OF
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.verify import NEVER_CHECKED
 from stream_coupons.clients import Publisher
@@ -46,7 +46,7 @@ def commit(bootstrap: str, log: Log) -> None:
         TopicPartition(*place): OffsetAndMetadata(end, "", -1) for place, end in log.ends.items() if place[0] in read
     }
     # A consumer waits until a new broker has a coordinator for the group.
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=APP_ID, enable_auto_commit=False)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=KafkaSettings().group_id, enable_auto_commit=False)
     consumer.assign(list(offsets))
     consumer.commit(offsets)
     consumer.close()

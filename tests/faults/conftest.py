@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.settings import Guarantee
 
 from .trial import FIGURES
 
@@ -32,6 +33,14 @@ def seed(request: pytest.FixtureRequest) -> int:
     """What a trial's chance comes from."""
     print(f"seed {request.param}")
     return int(request.param)
+
+
+@pytest.fixture(params=list(Guarantee))
+def guarantee(request: pytest.FixtureRequest, engine: Engine) -> Guarantee:
+    """What the workers promise; the embedded broker has no transactions."""
+    if engine == "embedded" and request.param is Guarantee.EXACTLY_ONCE:
+        pytest.skip("the embedded broker has no transactions")
+    return Guarantee(request.param)
 
 
 @pytest.fixture

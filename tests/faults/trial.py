@@ -15,7 +15,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
-from tests.integration.builders import IDLE_WITHIN_S, messages, records, send_ticks, settings, total, violations
+from tests.integration.builders import DAY_S, IDLE_WITHIN_S, messages, records, send_ticks, settings, total, violations
 
 CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
 FIGURES: list[dict[str, Any]] = []
@@ -23,8 +23,13 @@ FIGURES: list[dict[str, Any]] = []
 
 
 def settings_under_faults(**about: Any) -> Settings:
-    """Many decisions, some of them explored, so that no two runs of a step decide alike by accident."""
-    return settings(triggers=frozenset({"browse", "cart"}), exploration_ratio=0.2, **about)
+    """Many decisions, some of them explored, so that no two runs of a step decide alike by accident.
+
+    An hour of the shoppers passes in some 50 ms: proposals must be waited for longer than usual.
+    """
+    return settings(
+        **{"triggers": frozenset({"browse", "cart"}), "exploration_ratio": 0.2, "proposal_timeout_s": 2 * DAY_S} | about
+    )
 
 
 class Trial:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from stream_coupons import topics
-from stream_coupons.app import APP_ID
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent, Tick
@@ -13,7 +12,7 @@ from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Poli
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.evaluation.audit_topics import audit_topics
 from stream_coupons.evaluation.findings import Violation
-from stream_coupons.settings import KafkaSettings, LearningSettings, Settings, WorkerSettings
+from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
 
 AT = 1_000_000_000.0
 DAY_S = 86400.0
@@ -31,13 +30,16 @@ PLAIN_POLICY: dict[str, Any] = {
 
 def settings(
     commit_interval_s: float = 0.3,
+    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE,
     learning: LearningSettings | None = None,
     early_feedback_s: float = 60.0,
     **policy: Any,
 ) -> Settings:
     """Unit weights, one cell, quick commits; time passes only by the ticks that a test sends."""
     return Settings(
-        kafka=KafkaSettings(commit_interval_s=commit_interval_s, session_timeout_s=6, heartbeat_interval_s=1),
+        kafka=KafkaSettings(
+            guarantee=guarantee, commit_interval_s=commit_interval_s, session_timeout_s=6, heartbeat_interval_s=1
+        ),
         worker=WorkerSettings(tick_every_s=0),
         profile=ProfileRules(browse_weight=1, cart_weight=1, order_weight=1),
         neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0),
@@ -93,7 +95,7 @@ def distinct_issues(system: LocalSystem) -> dict[str, CouponIssue]:
 
 def violations(system: LocalSystem) -> list[Violation]:
     """What the audit finds in the topics of an idle system, of which nothing is open."""
-    findings = audit_topics(system.settings.kafka, APP_ID)
+    findings = audit_topics(system.settings.kafka)
     assert not any(tally.open for tally in findings.tallies.values()), findings
     return findings.violations
 

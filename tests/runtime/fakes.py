@@ -1,7 +1,9 @@
 """A step small enough to see through, and a worker that can be killed at any point of its loop."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import Struct
 
@@ -82,8 +84,8 @@ class Adder:
     def place(self, partition: int, state_key: str, state: Total) -> None:  # noqa: ARG002
         self.view[state_key] = state.total
 
-    def forget(self) -> None:
-        self.view.clear()
+    def forget(self, partition: int) -> None:
+        self.view = {key: said for key, said in self.view.items() if home_of(key.encode(), PARTITIONS) != partition}
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:  # noqa: ARG002
         return Output("dead", record.partition, record.key, record.value, [("reason", reason.encode())])
@@ -102,6 +104,25 @@ def home_of(key: bytes, partitions: int) -> int:
 
 
 @dataclass
+class Applied:
+    """Results of several partitions, as one."""
+
+    results: list[Result]
+
+    @property
+    def cells(self) -> dict[str, bytes]:
+        return {key: data for result in self.results for key, data in result.cells.items()}
+
+    @property
+    def outputs(self) -> list[Output]:
+        return [output for result in self.results for output in result.outputs]
+
+    def __getattr__(self, name: str) -> Counter[Any]:
+        """A counter of all results."""
+        return sum((getattr(result, name) for result in self.results), Counter())
+
+
+@dataclass
 class Worker:
     """One process: its table outlives it, all else does not."""
 
@@ -117,19 +138,35 @@ class Worker:
     def restart(self, factor: int | None = None, owned: Iterable[int] = range(PARTITIONS)) -> None:
         """A new process over the same table."""
         self.step = Adder(self.factor if factor is None else factor, tracks_origins=self.tracks_origins)
-        self.batches = Batches(self.step, self.table.get, TICKS, home_of, PARTITIONS)
-        self.batches.recover({key.encode(): data for key, data in self.table.items()}, set(owned))
+        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS)
+        for partition in owned:
+            self.batches.adopt(
+                partition,
+                {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition},
+            )
 
-    def apply(self, records: Sequence[Record]) -> Result:
-        """Apply without saving or sending."""
-        return self.batches.apply(records, lambda _: self.committed)
+    def apply(self, records: Sequence[Record]) -> Applied:
+        """Apply without saving or sending, a batch a partition."""
+        homes = sorted({record.partition for record in records})
+        return Applied(
+            [
+                self.batches.apply(home, [one for one in records if one.partition == home], self.committed)
+                for home in homes
+            ]
+        )
 
-    def run(self, records: Sequence[Record]) -> Result:
+    def save(self, applied: Applied) -> None:
+        """Take the new cells, as the changelog has them."""
+        for result in applied.results:
+            self.batches.save(result)
+        self.table.update(applied.cells)
+
+    def run(self, records: Sequence[Record]) -> Applied:
         """Apply, save, send."""
-        result = self.apply(records)
-        self.table.update(result.states)
-        self.sent += result.outputs
-        return result
+        applied = self.apply(records)
+        self.save(applied)
+        self.sent += applied.outputs
+        return applied
 
     def cells(self) -> dict[str, object]:
         """What is durable of every key, but for the marks of how far its inputs came."""

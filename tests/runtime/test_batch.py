@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.runtime.batch import MAX_FAILURES, Result, StepFailed
+from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
 from stream_coupons.runtime.records import Output, Record
 
-from .fakes import NUMBERS, TICKS, WORDS, Worker, log, values
+from .fakes import NUMBERS, TICKS, WORDS, Applied, Worker, log, values
 
 LOG = [
     *log(
@@ -29,11 +29,16 @@ LOG = [
 ]
 
 
+def by_partition(outputs: list[Output]) -> list[Output]:
+    """In the order of their inputs within each partition; among partitions there is none."""
+    return sorted(outputs, key=lambda output: dict(output.headers).get("origin", b":0:").split(b":")[1])
+
+
 def wire(outputs: list[Output]) -> list[bytes]:
-    return [msgspec.msgpack.encode(output) for output in outputs]
+    return [msgspec.msgpack.encode(output) for output in by_partition(outputs)]
 
 
-def counted(result: Result) -> Counter[str]:
+def counted(result: Applied) -> Counter[str]:
     total = result.applied + result.duplicates + result.replays
     for (topic, _), count in result.dead.items():
         total[topic] += count
@@ -65,15 +70,15 @@ def crash(worker: Worker, records: list[Record], where: str) -> list[Output]:
     if where == "nothing saved":
         return []
     if where == "some states saved":
-        worker.table.update(list(result.states.items())[::2])
+        worker.table.update(sorted(result.cells.items())[::2])
         return []
-    worker.table.update(result.states)
+    worker.table.update(result.cells)
     return {"states saved": [], "some outputs sent": result.outputs[:3]}.get(where, result.outputs)
 
 
 def kept(outputs: list[Output]) -> list[Output]:
     """All but what is overtaken by the next one."""
-    return [output for output in outputs if not (output.value or b"").startswith(b"c=3")]
+    return by_partition([output for output in outputs if not (output.value or b"").startswith(b"c=3")])
 
 
 @pytest.mark.parametrize("where", CRASHES)
@@ -338,7 +343,7 @@ def test_a_tick_saved_by_half_gives_no_two_outputs_one_origin_nor_a_falling_one(
     worker = Worker()
     worker.run(TIMED)
     result = worker.apply(TICK)
-    worker.table[saved] = result.states[saved]
+    worker.table[saved] = result.cells[saved]
     worker.restart()
     outputs = worker.run(TICK).outputs
     assert sorted(values(outputs)) == [b"b=0*1", b"d=0*1"]
@@ -396,7 +401,14 @@ def test_deadlines_are_known_again_after_recovery_in_owned_partitions_only() -> 
     worker.run(TIMED)
     worker.restart(owned={0})
     assert values(worker.run(TICK).outputs) == [b"d=0*1", b"b=0*1"]
-    assert worker.run(log((TICKS, b"1", "now 50"), partition=1)).outputs == []
+    assert worker.batches.owned == {0}
+
+
+def test_a_partition_let_go_of_is_forgotten_and_another_is_not() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 2"), (NUMBERS, b"c", "add 3")))
+    worker.batches.drop(0)
+    assert (worker.batches.owned, worker.step.view) == ({1}, {"c": 3})
 
 
 def test_recovery_makes_views_of_owned_partitions_only() -> None:
@@ -415,7 +427,7 @@ def test_ticks_after_recovery_write_only_what_they_change() -> None:
     worker.committed = {TICKS: 1, NUMBERS: 3}
     worker.run(log((TICKS, b"0", "now 51"), start=1))
     worker.committed = {TICKS: 2, NUMBERS: 3}
-    assert worker.run(log((TICKS, b"0", "now 52"), start=2)).states == {}
+    assert worker.run(log((TICKS, b"0", "now 52"), start=2)).cells == {}
 
 
 def test_a_key_that_fails_in_time_costs_the_others_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What was fetched but cannot be handed on is fetched again, whatever was committed."""
+"""The chain of chunks: whatever is lost between the broker and the loop is fetched again, and never skipped."""
 
 import asyncio
 from types import SimpleNamespace
@@ -8,53 +8,216 @@ import pytest
 from faust.types import TP
 
 from stream_coupons.runtime import consumer
-from stream_coupons.runtime.consumer import BatchConsumer
+from stream_coupons.runtime.consumer import BatchConsumer, NoReadOffsets
 
-NEVER_COMMITTED, COMMITTED = TP("coupon-feedback", 0), TP("coupon-feedback", 1)
+HERE, THERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1)
 
 
-class Stopped(BatchConsumer):
-    """A consumer whose flow was stopped while it fetched, over positions in memory."""
+class Log:
+    """The thread that talks to the broker, over logs in memory; two records are fetched at a time."""
 
-    should_stop = False
-    flow_active = False
+    def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int]) -> None:
+        self.logs = logs
+        self.committed = committed
+        self.positions = dict.fromkeys(logs, 0)
+        self.gaps: dict[TP, int] = {}
+        """Where the position stands after all records were fetched: behind markers, say."""
 
-    def __init__(self, fetched: dict[TP, list[int]], committed: dict[TP, int]) -> None:
-        self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=True)
-        self.fetched = {tp: [SimpleNamespace(offset=offset) for offset in offsets] for tp, offsets in fetched.items()}
-        self.positions = {tp: offsets[-1] + 1 for tp, offsets in fetched.items()}
-        self.committed_offsets = committed
+    async def seek_to_start(self) -> dict[TP, int]:
+        self.positions = {tp: self.committed.get(tp, 0) for tp in self.logs}
+        return dict(self.positions)
 
-    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ARG002, ASYNC109
-        return self.fetched, None
+    async def seek_wait(self, offsets: dict[Any, int]) -> None:
+        self.positions |= {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
 
-    async def perform_seek(self) -> None:
-        """As aiokafka does: a partition without a committed offset stays where it is."""
-        self.positions |= {tp: offset for tp, offset in self.committed_offsets.items() if offset > 0}
-
-    def assignment(self) -> set[TP]:
-        return set(self.positions)
-
-    async def position(self, tp: TP) -> int:
+    def position_of(self, tp: TP) -> int:
         return self.positions[tp]
 
-    async def seek(self, tp: TP, offset: int) -> None:
-        self.positions[tp] = offset
+    def fetch(self) -> dict[TP, list[Any]]:
+        fetched = {}
+        for tp, log in self.logs.items():
+            found = [offset for offset in log if offset >= self.positions[tp]][:2]
+            if found:
+                self.positions[tp] = found[-1] + 1
+                fetched[tp] = [SimpleNamespace(offset=o, timestamp=0, key=b"", value=b"", headers=()) for o in found]
+            elif log:
+                self.positions[tp] = max(self.positions[tp], self.gaps.get(tp, 0))
+        return fetched
+
+
+class Consumer(BatchConsumer):
+    """The consumer without Faust around it."""
+
+    should_stop = False
+
+    def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
+        self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False)
+        self.transport = SimpleNamespace(takers=[])
+        self.flow_active = True
+        self._thread = Log(logs, committed or {})
+        self._read_offset = NoReadOffsets()
+        self._committed_offset = {}
+        self._unacked_messages = set()
+        self._buffered_partitions = set()
+        self._seeks, self._sought_in, self._is_fetching = 0, None, False
+        self._handed, self._taken, self._done = {}, {}, {}
+        self.during_fetch = lambda: None
+        self.futures: list[Any] = []
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ARG002, ASYNC109
+        fetched = self._thread.fetch()
+        self.during_fetch()
+        return fetched, None
+
+    def _to_message(self, tp: TP, record: Any) -> Any:  # noqa: ARG002
+        return Message(tp, self.app.consumer_generation_id)
+
+    def assignment(self) -> set[TP]:
+        return set(self._thread.logs)
+
+    def add_future(self, coro: Any) -> Any:
+        self.futures.append(coro)
 
     async def sleep(self, _n: float, **_: Any) -> None:
         """Take no time."""
 
+    def get(self) -> list[Any]:
+        """What is handed on by one fetch."""
 
-def test_a_stopped_flow_skips_no_record_of_a_partition_that_was_never_committed() -> None:
-    stopped = Stopped({NEVER_COMMITTED: [0, 1, 2], COMMITTED: [7, 8]}, {COMMITTED: 5})
+        async def get() -> list[Any]:
+            for future in self.futures:
+                await future
+            self.futures.clear()
+            return [message async for _, message in self.getmany(0.0)]
 
-    async def get() -> list[Any]:
-        return [each async for each in stopped.getmany(0.0)]
+        return asyncio.run(get())
 
-    assert asyncio.run(get()) == []
-    assert stopped.positions == {NEVER_COMMITTED: 0, COMMITTED: 5}, "never forward of what is committed"
+    def take_all(self, messages: list[Any]) -> list[int]:
+        """What a loop takes of these: the offsets."""
+        taken = [message for message in messages if self.take(message)]
+        for message in taken:
+            self.acknowledge(message)
+        return [record.offset for message in taken for record in message.value.records]
+
+    def run(self) -> list[int]:
+        """Take all that there is."""
+        offsets: list[int] = []
+        while messages := self.get() or (self.futures and self.get()):
+            offsets += self.take_all(messages)
+        return offsets
+
+
+class Message:
+    """Faust's, as far as it is looked at."""
+
+    def __init__(self, tp: TP, generation: int) -> None:
+        self.tp, self.generation_id, self.acked = tp, generation, False
+        self.key: Any = None
+        self.value: Any = None
 
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer, "FETCH_AGAIN_PAUSE_S", 0.0)
+
+
+def test_all_records_are_taken_once_from_where_was_committed_or_from_the_first() -> None:
+    reading = Consumer({HERE: [0, 1, 2, 3, 4], THERE: [5, 6, 7, 9]}, {THERE: 6})
+    assert sorted(reading.run()) == [0, 1, 2, 3, 4, 6, 7, 9]
+    assert (reading._new_offset(HERE), reading._new_offset(THERE)) == (5, 10)
+
+
+def test_what_was_fetched_when_the_flow_stopped_is_fetched_again() -> None:
+    reading = Consumer({HERE: [0, 1, 2], THERE: [7, 8]}, {THERE: 7})
+
+    def stop() -> None:
+        reading.flow_active = False
+
+    reading.during_fetch = stop
+    assert reading.get() == []
+    assert reading._thread.positions == {HERE: 0, THERE: 7}
+    reading.flow_active, reading.during_fetch = True, lambda: None
+    assert sorted(reading.run()) == [0, 1, 2, 7, 8]
+
+
+def test_what_was_fetched_before_a_rebalance_is_not_handed_on_after_it() -> None:
+    reading = Consumer({HERE: list(range(6))})
+    reading.take_all(reading.get())
+    reading._thread.committed = {HERE: 1}
+
+    def rebalance() -> None:
+        reading.app.consumer_generation_id = 2
+
+    reading.during_fetch = rebalance
+    assert reading.get() == []
+    reading.during_fetch = lambda: None
+    assert reading.run() == [1, 2, 3, 4, 5], "from what is committed, in order, without a gap"
+
+
+def test_a_chunk_that_a_stream_skipped_is_handed_on_again_and_nothing_overtakes_it() -> None:
+    reading = Consumer({HERE: list(range(8))})
+    assert reading.take_all(reading.get()) == [0, 1]
+    [skipped] = reading.get()
+    assert reading.ack(skipped) is False, "what was not applied is never committed"
+    assert reading.run() == [2, 3, 4, 5, 6, 7]
+    assert reading._new_offset(HERE) == 8
+
+
+def test_a_chunk_that_vanished_is_noticed_by_the_next_one() -> None:
+    reading = Consumer({HERE: list(range(8))})
+    assert reading.take_all(reading.get()) == [0, 1]
+    reading.get()
+    assert reading.take_all(reading.get()) == []
+    assert reading.run() == [2, 3, 4, 5, 6, 7]
+
+
+def test_what_a_cancelled_fetch_took_along_is_fetched_again() -> None:
+    reading = Consumer({HERE: list(range(4)), THERE: [3]})
+    reading.take_all(reading.get())
+
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    reading.during_fetch = cancel
+    with pytest.raises(asyncio.CancelledError):
+        reading.get()
+    reading.during_fetch = lambda: None
+    assert reading.run() == [2, 3]
+
+
+def test_offsets_without_records_are_committed_when_nothing_is_under_way() -> None:
+    reading = Consumer({HERE: [0, 1]})
+    reading._thread.gaps = {HERE: 5}
+    [message] = reading.get()
+    assert reading.take(message)
+    reading.get()
+    reading.get()
+    assert reading._new_offset(HERE) is None, "records before the markers are not done"
+    reading.acknowledge(message)
+    reading.get()
+    assert reading._new_offset(HERE) == 5
+
+
+def test_a_chunk_of_an_earlier_generation_is_neither_taken_nor_committed() -> None:
+    reading = Consumer({HERE: [0, 1]})
+    [message] = reading.get()
+    assert reading.take(message)
+    reading.app.consumer_generation_id = 2
+    reading.acknowledge(message)
+    assert message.acked, "Faust waits for it no longer"
+    assert reading._new_offset(HERE) is None
+    assert not reading.take(message)
+
+
+def test_nothing_is_fetched_before_every_loop_has_its_state() -> None:
+    reading = Consumer({HERE: [0, 1]})
+    answers = iter([False, False, True])
+    reading.transport.takers.append(lambda: next(answers))
+    assert len(reading.get()) == 1
+    assert next(answers, "all asked") == "all asked"
+
+
+def test_nothing_is_dropped_for_lying_below_what_was_read() -> None:
+    read = NoReadOffsets()
+    read[HERE] = 10
+    assert read[HERE] is None

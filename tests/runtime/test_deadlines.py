@@ -1,4 +1,4 @@
-"""Deadlines: the latest one set counts, each comes once, partitions apart."""
+"""Deadlines: the latest one set counts, each comes once."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,45 +9,30 @@ from stream_coupons.runtime.deadlines import Deadlines
 def test_keys_come_in_order_of_their_deadlines_and_once() -> None:
     deadlines = Deadlines()
     for key, due in (("a", 30.0), ("b", 10.0), ("c", 20.0), ("d", 20.1)):
-        deadlines.set(0, key, due)
-    assert deadlines.pop_due(0, 9.9) == []
-    assert deadlines.pop_due(0, 20.0) == ["b", "c"]
-    assert deadlines.pop_due(0, 20.0) == []
-    assert deadlines.pop_due(0, 99.0) == ["d", "a"]
+        deadlines.set(key, due)
+    assert deadlines.pop_due(9.9) == []
+    assert deadlines.pop_due(20.0) == ["b", "c"]
+    assert deadlines.pop_due(20.0) == []
+    assert deadlines.pop_due(99.0) == ["d", "a"]
 
 
 def test_the_latest_deadline_of_a_key_counts() -> None:
     deadlines = Deadlines()
     for due in (10.0, 50.0, 30.0, 30.0):
-        deadlines.set(0, "a", due)
-    assert deadlines.pop_due(0, 20.0) == []
-    assert deadlines.pop_due(0, 30.0) == ["a"]
-    assert deadlines.pop_due(0, 99.0) == []
+        deadlines.set("a", due)
+    assert deadlines.pop_due(20.0) == []
+    assert deadlines.pop_due(30.0) == ["a"]
+    assert deadlines.pop_due(99.0) == []
 
 
 def test_a_deadline_can_be_removed_and_set_again() -> None:
     deadlines = Deadlines()
-    deadlines.set(0, "a", 10.0)
-    deadlines.set(0, "a", None)
-    deadlines.set(0, "never", None)
-    assert deadlines.pop_due(0, 20.0) == []
-    deadlines.set(0, "a", 10.0)
-    assert deadlines.pop_due(0, 20.0) == ["a"]
-
-
-def test_partitions_do_not_hear_of_each_other() -> None:
-    deadlines = Deadlines()
-    deadlines.set(0, "a", 10.0)
-    deadlines.set(1, "b", 10.0)
-    assert deadlines.pop_due(1, 20.0) == ["b"]
-    assert deadlines.pop_due(0, 20.0) == ["a"]
-
-
-def test_forgetting_forgets_all() -> None:
-    deadlines = Deadlines()
-    deadlines.set(0, "a", 10.0)
-    deadlines.clear()
-    assert deadlines.pop_due(0, 20.0) == []
+    deadlines.set("a", 10.0)
+    deadlines.set("a", None)
+    deadlines.set("never", None)
+    assert deadlines.pop_due(20.0) == []
+    deadlines.set("a", 10.0)
+    assert deadlines.pop_due(20.0) == ["a"]
 
 
 moves = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9)) | st.integers(0, 9), max_size=40)
@@ -60,12 +45,12 @@ def test_it_is_a_dictionary_that_is_searched_in_order(steps: list[tuple[str, int
     for step in steps:
         if isinstance(step, tuple):
             key, due = step
-            deadlines.set(0, key, due)
+            deadlines.set(key, due)
             if due is None:
                 model.pop(key, None)
             else:
                 model[key] = due
         else:
             expected = sorted((due, key) for key, due in model.items() if due <= step)
-            assert deadlines.pop_due(0, step) == [key for _, key in expected]
+            assert deadlines.pop_due(step) == [key for _, key in expected]
             model = {key: due for key, due in model.items() if due > step}

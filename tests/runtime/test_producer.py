@@ -1,4 +1,4 @@
-"""Sending: awaited, repeated while it fails, given up in the end, and never half believed."""
+"""Sending: awaited, repeated while it fails, given up in the end, never half believed; not without a lease."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -6,42 +6,80 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream_coupons.runtime import producer
-from stream_coupons.runtime.producer import ATTEMPTS, Sender
+from stream_coupons.runtime.producer import ATTEMPTS, LeaseExpired, Sender
 from stream_coupons.runtime.records import Output
 
 OUTPUTS = [Output("t", 0, b"k", str(n).encode()) for n in range(3)]
 
 
-class Broker:
-    """Appends what is sent, but for the first `refusals` times that the second record comes."""
+class Client:
+    """Writes requests."""
 
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
-        self.appended: list[bytes] = []
+    def __init__(self) -> None:
+        self.written: list[object] = []
+
+    async def ready(self, node_id: int) -> bool:  # noqa: ARG002
+        return True
+
+    async def send(self, node_id: int, request: object) -> None:  # noqa: ARG002
+        self.written.append(request)
+
+
+class Producer:
+    """A connection to a broker that appends what is sent, but not the second record while it refuses."""
+
+    def __init__(self, broker: "Sending") -> None:
+        self.broker = broker
+        self.client = Client()
+        self.has_failed = False
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        self.broker.left += 1
 
     async def send(self, topic: str, *, value: bytes, **about: Any) -> Awaitable[None]:  # noqa: ARG002
+        assert not self.has_failed, "its sequence has a gap"
+
         async def append() -> None:
-            if value == b"1" and self.refusals:
-                self.refusals -= 1
+            if value == b"1" and self.broker.refusals:
+                self.broker.refusals -= 1
+                self.has_failed = True
                 raise KafkaConnectionError
-            self.appended.append(value)
+            self.broker.appended.append(value)
 
         return asyncio.ensure_future(append())
 
 
 class Sending:
-    """A sender on such a broker, and what it told of failures."""
+    """A sender, its broker, and what it told of failures."""
 
     def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.left = 0
+        self.appended: list[bytes] = []
         self.failed: list[tuple[str, bool]] = []
-        self.broker = Broker(refusals)
-        self.sender = Sender("nowhere:1", 1.0, 1000, lambda who: self.failed.append((who, self.sender.is_able)))
-        self.sender._producer = self.broker
+        self.is_held = True
+        self.producers: list[Producer] = []
 
-    def run(self) -> None:
-        asyncio.run(self.sender.deliver("users", OUTPUTS))
+    def connect(self) -> Producer:
+        self.producers.append(Producer(self))
+        return self.producers[-1]
+
+    def run(self, outputs: list[Output] = OUTPUTS) -> Sender:
+        async def deliver() -> Sender:
+            self.sender = Sender(
+                self.connect, lambda who: self.failed.append((who, self.sender.is_able)), lambda: self.is_held
+            )
+            await self.sender.deliver("users", outputs)
+            return self.sender
+
+        return asyncio.run(deliver())
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +87,13 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "FIRST_PAUSE_S", 0.0)
 
 
-def test_what_fails_is_sent_again_with_the_same_bytes_until_all_of_it_is_there() -> None:
+def test_what_fails_is_sent_again_with_the_same_bytes_by_a_new_producer_until_all_of_it_is_there() -> None:
     sending = Sending(refusals=2)
-    sending.run()
-    assert sending.broker.appended[-3:] == [b"0", b"1", b"2"]
-    assert set(sending.broker.appended) == {b"0", b"1", b"2"}
+    assert sending.run().is_able
+    assert sending.appended[-3:] == [b"0", b"1", b"2"]
+    assert set(sending.appended) == {b"0", b"1", b"2"}
     assert sending.failed == [("users", False)] * 2
-    assert sending.sender.is_able
+    assert (len(sending.producers), sending.left) == (3, 2)
 
 
 def test_after_many_attempts_it_gives_up_and_is_not_ready() -> None:
@@ -68,5 +106,20 @@ def test_after_many_attempts_it_gives_up_and_is_not_ready() -> None:
 
 def test_nothing_to_send_is_sent() -> None:
     sending = Sending(refusals=0)
-    asyncio.run(sending.sender.deliver("users", []))
-    assert (sending.broker.appended, sending.failed) == ([], [])
+    sending.run([])
+    assert (sending.appended, sending.failed) == ([], [])
+
+
+def test_no_record_leaves_without_a_lease_but_other_requests_do() -> None:
+    sending = Sending(refusals=0)
+    sending.run()
+    client = sending.producers[0].client
+    produce = ProduceRequest(transactional_id=None, required_acks=-1, timeout=1, topics=[])
+    ask = MetadataRequest([])
+    asyncio.run(client.send(1, produce))
+    sending.is_held = False
+    with pytest.raises(LeaseExpired) as expired:
+        asyncio.run(client.send(1, produce))
+    assert expired.value.retriable, "aiokafka tries again: the group may be heard from once more"
+    asyncio.run(client.send(1, ask))
+    assert client.written == [produce, ask]
