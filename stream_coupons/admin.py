@@ -8,12 +8,16 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
 from kafka.errors import KafkaError
+from kafka.protocol.api_key import ApiKey
 
 from stream_coupons import topics
 from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.settings import Guarantee, KafkaSettings
 from stream_coupons.topics import Topic
+
+FENCING_VERSION = 4
+"""Of AddPartitionsToTxn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,24 @@ def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
         replication_factor=settings.replication,
         topic_configs=topic.configs(),
     )
+
+
+def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
+    """See that the broker can do what `kafka.guarantee` promises.
+
+    Raises
+    ------
+    BadConfig
+        If it must fence with transactions and cannot: from Apache Kafka 3.6 on a broker checks that a partition is in
+        its producer's transaction before it appends.
+    """
+    if settings.guarantee is Guarantee.EXACTLY_ONCE:
+        _, newest = client.api_versions().get(ApiKey.AddPartitionsToTxn, (0, -1))
+        if newest < FENCING_VERSION:
+            raise BadConfig(
+                f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has no transactions as of "
+                "Apache Kafka 3.6 or later: set kafka.guarantee = at_least_once, or use such a broker"
+            )
 
 
 def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:

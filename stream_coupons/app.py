@@ -31,6 +31,7 @@ from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.spoilage import Spoilage
+from stream_coupons.runtime.watchdog import Watchdog
 from stream_coupons.settings import Guarantee, Settings
 from stream_coupons.topics import Topic
 
@@ -77,7 +78,8 @@ class CouponApp:
         ]
         self.learner = Learner(settings.learning, self.delivery, self.metrics, self._latest_snapshots, self.faust)
         self._add_agent("learner", (topics.EXAMPLES.name,), self.learner)
-        self._add_services(self.learner, Clock(self), Reporter(self))
+        watchdog = Watchdog(self._progress, settings.worker.stalled_after_s)
+        self._add_services(self.learner, Clock(self), Reporter(self), watchdog)
 
     def _new_producer(self, **options: Any) -> AIOKafkaProducer:
         kafka = self.settings.kafka
@@ -88,9 +90,7 @@ class CouponApp:
         self.metrics.batch_failures.labels(agent).inc()
 
     def _is_member(self) -> bool:
-        """Whether the group has not given up on this worker, as far as it can know."""
-        since_s = time.monotonic() - self.faust.consumer.heard_at
-        return bool(since_s < self.settings.kafka.session_timeout_s)
+        return bool(self.faust.consumer.is_member)
 
     def _new_delivery(self) -> Delivery:
         kafka = self.settings.kafka
@@ -158,6 +158,16 @@ class CouponApp:
         await self.snapshots.refresh()
         return self.known.snapshots
 
+    def _progress(self) -> int | None:
+        """Records done so far, a number that grows; None where there is nothing to do, or it has stopped on purpose."""
+        consumer = self.faust.consumer
+        if not all(takes() for takes in self.faust.transport.takers):
+            return None
+        ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
+        done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
+        behind = any(end is not None and end > done[tp] for tp, end in ends.items())
+        return sum(done.values()) if behind else None
+
     def is_ready(self) -> bool:
         """Whether this worker owns recovered state, knows catalogue and models, and can write."""
         loops: list[Loop] = [*self.lanes, self.learner]
@@ -195,6 +205,7 @@ class Reporter(Service):  # type: ignore[misc]
     def __init__(self, parts: CouponApp) -> None:
         super().__init__()
         self._parts = parts
+        self._reported: set[TP] = set()
 
     async def on_start(self) -> None:
         """Open the metrics port."""
@@ -224,13 +235,16 @@ class Reporter(Service):  # type: ignore[misc]
         )
 
     def _report_lag(self, consumer: Any) -> None:
-        for tp in consumer.assignment():
-            if tp.topic not in topics.BY_NAME:
-                continue
+        gauge, owned = self._parts.metrics.lag, consumer.assignment()
+        for tp in self._reported - owned:
+            gauge.remove(tp.topic, str(tp.partition))
+        self._reported &= owned
+        for tp in owned:
             end = consumer.highwater(tp)
             if end is not None:
                 lag = max(end - consumer.committed([tp.topic], tp.partition).get(tp.topic, 0), 0)
-                self._parts.metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+                gauge.labels(tp.topic, str(tp.partition)).set(lag)
+                self._reported.add(tp)
 
 
 def _new_faust(settings: Settings) -> faust.App:

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
 import sys
+import threading
+import time
 from typing import Annotated
 
 import faust
@@ -14,6 +17,12 @@ from stream_coupons import admin
 from stream_coupons.app import create_app
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5
+GRACE_S = 20.0
+"""Of those who stop a process, many allow 30 s."""
 
 
 def worker(
@@ -37,6 +46,7 @@ def worker(
         )
     with admin.admin_client(settings.kafka.bootstrap) as client:
         admin.apply(client, settings.kafka, check_only=True)
+        admin.check_guarantee(client, settings.kafka)
     run(settings, log_level)
 
 
@@ -48,4 +58,14 @@ def run(settings: Settings, log_level: str) -> None:
     app = create_app(settings)
     process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
     process.spinner = None
+    threading.Thread(target=_end_after_grace, args=(app,), name="grace", daemon=True).start()
     process.execute_from_commandline()
+
+
+def _end_after_grace(app: faust.App) -> None:
+    """End the process if it hangs on its way out: nothing is lost by that, and its supervisor can start another."""
+    while not app.should_stop:
+        time.sleep(LOOK_EVERY_S)
+    time.sleep(GRACE_S)
+    log.critical("the worker did not end within %.0f s of being told to: ending it", GRACE_S)
+    os._exit(1)

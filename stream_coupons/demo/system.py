@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,8 @@ from stream_coupons.core.events import Coupon
 from stream_coupons.settings import Settings
 
 READY_WITHIN_S = 120.0
+WORKER = ("stream_coupons", "worker")
+"""The module that a worker runs, with its arguments."""
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -128,14 +130,14 @@ class LocalSystem:
                 worker.process.kill()
                 worker.process.wait()
 
-    def _start(self, name: str) -> WorkerProcess:
+    def _start(self, name: str, command: Sequence[str] = WORKER) -> WorkerProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
         port = free_port()
         worker = msgspec.structs.replace(self.settings.worker, metrics_port=port)
         config = self._folder / f"{name}.toml"
         config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker)))
         log = self._folder / f"{name}.log"
-        return WorkerProcess(name, port, log, _spawn(config, log))
+        return WorkerProcess(name, port, log, _spawn(command, config, log))
 
     def kill(self, index: int) -> None:
         """SIGKILL a worker; what it had counted is kept."""
@@ -151,9 +153,39 @@ class LocalSystem:
                 self._lost[sample] += value
         worker.counted.clear()
 
-    def restart(self, index: int) -> None:
-        """Start a worker in the place of one that was killed."""
-        self.workers[index] = self._start(self.workers[index].name)
+    def restart(self, index: int, command: Sequence[str] = WORKER) -> None:
+        """Start a worker in the place of one that was killed.
+
+        Parameters
+        ----------
+        command
+            What Python runs instead of the worker, for those who try other versions of it.
+        """
+        self.workers[index] = self._start(self.workers[index].name, command)
+
+    def add(self, count: int) -> None:
+        """Start more workers."""
+        for index in range(len(self.workers), len(self.workers) + count):
+            self.workers.append(self._start(f"worker-{index + 1}"))
+
+    def remove(self, within_s: float = 30.0) -> None:
+        """Tell the last worker to leave, and wait until it has.
+
+        Raises
+        ------
+        SystemFailed
+            If it does not leave in time, or not in peace.
+        """
+        worker = self.workers.pop()
+        worker.process.terminate()
+        try:
+            code = worker.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            raise SystemFailed(f"{worker.name} did not leave within {within_s:.0f} s\n{_tail(worker.log)}") from None
+        if code != 0:
+            raise SystemFailed(f"{worker.name} left with exit code {code}\n{_tail(worker.log)}")
+        self._keep_counts(worker)
 
     def totals(self) -> dict[Sample, float]:
         """Metrics summed over the workers, with what killed ones had counted."""
@@ -226,8 +258,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(config: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "stream_coupons", "worker", "--config", str(config)]
+def _spawn(module: Sequence[str], config: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", *module, "--config", str(config)]
     output: IO[bytes] = log.open("ab")
     with output:
         return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1"})

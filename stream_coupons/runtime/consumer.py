@@ -125,6 +125,10 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return int(state.position) if state is not None and state.has_valid_position else None
 
 
+class ThrownOut(Exception):
+    """The session ran out while chunks were in hand: the process was paused, or the network was cut."""
+
+
 class NoReadOffsets(dict[TP, int | None]):
     """What Faust drops messages by, without a word, if they lie below the highest offset that it has seen: none."""
 
@@ -154,9 +158,15 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
-    def heard_at(self) -> float:
-        """When the last heartbeat that was answered was sent, by the monotonic clock."""
-        return self._thread.heard_at
+    def is_member(self) -> bool:
+        """Whether the group cannot have given this worker's partitions away: its session has not run out."""
+        return time.monotonic() - self._thread.heard_at < float(self.app.conf.broker_session_timeout)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Being thrown out amid work ends the worker: what it has in hand is somebody else's by now."""
+        if self._unacked_messages and not self.is_member:
+            await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
+        await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """Begin every chain where the group has committed to, or at the first record."""

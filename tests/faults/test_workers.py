@@ -1,5 +1,9 @@
-"""Workers that are killed or told to leave."""
+"""Workers that are killed, told to leave, paused, added and taken away."""
 
+import random
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,12 +13,15 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import Guarantee
 from tests.integration.builders import records, total, wait_until
 
+from .failing_worker import AT
 from .trial import Trial, settings_under_faults, trial
 
 pytestmark = pytest.mark.kafka
 
 NEVER_S = 600.0
 """A commit interval that does not pass within the test: all that a killed worker did is done again by another."""
+ENDS_WITHIN_S = 60.0
+Rounds = Callable[[int, int], int]
 
 
 def wait_for_issues(running: Trial) -> None:
@@ -23,10 +30,10 @@ def wait_for_issues(running: Trial) -> None:
     running.system.totals()
 
 
-def test_a_worker_killed_amid_a_closed_loop_loses_and_changes_nothing(
-    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee
+def test_what_a_killed_worker_had_done_and_not_committed_is_done_again_alike(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
-    settings = settings_under_faults(commit_interval_s=NEVER_S, guarantee=guarantee)
+    settings = settings_under_faults(commit_interval_s=NEVER_S)
     with trial(empty_broker, tmp_path, seed, settings) as running:
         system = running.system
         running.play(0.4)
@@ -44,20 +51,104 @@ def test_a_worker_killed_amid_a_closed_loop_loses_and_changes_nothing(
         system.restart(1)
         system.wait_ready()
         running.check()
-        if guarantee is Guarantee.AT_LEAST_ONCE:
-            assert total(system, "replays_total") > 0, "nothing was done again: this test tested nothing"
+        assert total(system, "replays_total") > 0, "nothing was done again: this test tested nothing"
+
+
+def test_one_of_three_workers_killed_again_and_again_at_random_moments(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
+) -> None:
+    chance = random.Random(seed)
+    with trial(
+        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), workers=3, days=rounds(20, 200)
+    ) as running:
+        with running.load():
+            wait_for_issues(running)
+            for _ in range(rounds(2, 20)):
+                time.sleep(chance.uniform(0.2, 4.0))
+                victim = chance.randrange(3)
+                running.system.totals()
+                running.kill(victim)
+                running.system.restart(victim)
+                running.system.wait_ready()
+        running.check()
+
+
+@pytest.mark.parametrize("at", AT)
+def test_a_worker_killed_at_a_failpoint(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, at: str
+) -> None:
+    chance = random.Random(f"{seed} {at}")
+    with trial(empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=20) as running:
+        system = running.system
+        with running.load():
+            wait_for_issues(running)
+            running.kill(0)
+            system.restart(0, ("tests.faults.failing_worker", f"{at}:{chance.randint(1, 30)}"))
+            wait_until(lambda: system.workers[0].process.poll() is not None, f"death {at}", ENDS_WITHIN_S)
+            assert system.workers[0].process.returncode == -signal.SIGKILL
+            running.kills += 1
+            system.restart(0)
+            system.wait_ready()
+        running.check()
 
 
 def test_a_worker_told_to_leave_goes_within_its_grace_period(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee
 ) -> None:
-    with trial(empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee)) as running:
-        running.play(0.4)
-        wait_for_issues(running)
-        leaving = running.system.workers[0].process
-        leaving.terminate()
-        running.play(0.6)
-        assert leaving.wait(30) == 0
-        running.system.restart(0)
-        running.play(1.0)
+    with trial(empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=20) as running:
+        with running.load():
+            wait_for_issues(running)
+            leaving = running.system.workers[0].process
+            leaving.terminate()
+            assert leaving.wait(30) == 0
+            running.system.restart(0)
+            running.system.wait_ready()
+        running.check()
+
+
+def test_a_worker_paused_beyond_its_session_harms_nothing_when_it_wakes(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
+) -> None:
+    chance = random.Random(seed)
+    settings = settings_under_faults(guarantee=guarantee)
+    with trial(empty_broker, tmp_path, seed, settings, days=rounds(40, 200)) as running:
+        system = running.system
+        with running.load():
+            wait_for_issues(running)
+            for _ in range(rounds(1, 5)):
+                time.sleep(chance.uniform(0.2, 2.0))
+                before = len(records(system, "coupon-issues"))
+                paused, other = chance.sample(system.workers, 2)
+                paused.process.send_signal(signal.SIGSTOP)
+                time.sleep(settings.kafka.session_timeout_s)
+                wait_until(lambda other=other: owns_all(other.scrape()), "a takeover")
+                wait_until(lambda before=before: len(records(system, "coupon-issues")) > before, "issues after it")
+                paused.process.send_signal(signal.SIGCONT)
+                time.sleep(2.0)
+                system.wait_ready()
+        running.check()
+
+
+def owns_all(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> bool:
+    """Whether a worker reports the lag of every partition of an input, which it does for those that it owns."""
+    owned = {dict(labels)["partition"] for name, labels in samples if name == "stream_coupons_lag_records"}
+    return owned >= {"0", "1", "2", "3"}
+
+
+def test_workers_come_and_go(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
+) -> None:
+    with trial(
+        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), workers=1, days=rounds(60, 400)
+    ) as running:
+        system = running.system
+        with running.load():
+            wait_for_issues(running)
+            for _ in range(rounds(1, 5)):
+                system.add(2)
+                system.wait_ready()
+                for _ in range(2):
+                    system.totals()
+                    system.remove()
+                system.wait_ready()
         running.check()

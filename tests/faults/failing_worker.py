@@ -1,0 +1,100 @@
+"""A worker that kills itself at a failpoint: `python -m tests.faults.failing_worker AT:COUNT --config FILE`.
+
+It is the product's own worker, but for a SIGKILL at the COUNTth time that it comes to AT.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stream_coupons.cli.main import main
+from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.consumer import BatchConsumer
+from stream_coupons.runtime.delivery import AtLeastOnce, ExactlyOnce
+
+AT = ("after-decide", "after-changelog", "after-output", "before-commit", "after-commit")
+
+
+class Failpoint:
+    """Counts down to the end of the process."""
+
+    def __init__(self, spec: str) -> None:
+        self.at, _, count = spec.partition(":")
+        assert self.at in AT, f"{spec}: expected one of {', '.join(AT)}"
+        self._left = int(count)
+
+    def reach(self, at: str) -> None:
+        """Die, if this is the place and the time."""
+        if at == self.at:
+            self._left -= 1
+            if self._left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(point: Failpoint) -> None:
+    """Put the failpoint into the loop."""
+    apply = Batches.apply
+
+    def apply_and_reach(self: Any, *given: Any) -> Any:
+        result = apply(self, *given)
+        # What decides nothing is no place to die at.
+        if result.outputs:
+            point.reach("after-decide")
+        return result
+
+    Batches.apply = apply_and_reach  # type: ignore[method-assign]
+    _around_sends(AtLeastOnce, point)
+    _around_transactions(ExactlyOnce, point)
+    commit = BatchConsumer._commit
+
+    async def commit_and_reach(self: Any, offsets: Any) -> Any:
+        point.reach("before-commit")
+        is_done = await commit(self, offsets)
+        point.reach("after-commit")
+        return is_done
+
+    BatchConsumer._commit = commit_and_reach
+
+
+def _around_sends(kind: Any, point: Failpoint) -> None:
+    async def deliver(self: Any, agent: str, parcels: Any) -> None:
+        await self._sender.deliver(agent, [change for parcel in parcels for change in parcel.changes])
+        outputs = [output for parcel in parcels for output in parcel.outputs]
+        if outputs:
+            point.reach("after-changelog")
+        await self._sender.deliver(agent, outputs)
+        if outputs:
+            point.reach("after-output")
+
+    kind.deliver = deliver
+
+
+def _around_transactions(kind: Any, point: Failpoint) -> None:
+    connect: Callable[..., Any] = kind._take_over_one
+
+    async def take_over_one(self: Any, agent: str, partition: int) -> None:
+        await connect(self, agent, partition)
+        producer = self._producers[agent, partition]
+        commit, offsets = producer.commit_transaction, producer.send_offsets_to_transaction
+
+        async def commit_and_reach() -> None:
+            point.reach("after-output")
+            point.reach("before-commit")
+            await commit()
+            point.reach("after-commit")
+
+        async def offsets_and_reach(*given: Any) -> None:
+            point.reach("after-changelog")
+            await offsets(*given)
+
+        producer.commit_transaction, producer.send_offsets_to_transaction = commit_and_reach, offsets_and_reach
+
+    kind._take_over_one = take_over_one
+
+
+if __name__ == "__main__":
+    install(Failpoint(sys.argv[1]))
+    sys.argv = ["stream-coupons", "worker", *sys.argv[2:]]
+    main()
