@@ -122,7 +122,7 @@ class CouponApp:
 
         async def assign(_app: Any, assigned: set[TP], **_: Any) -> None:
             partitions = frozenset(tp.partition for tp in assigned if tp.topic in names)
-            loop.inbox.assign(partitions, self.faust.consumer_generation_id)
+            loop.inbox.assign(partitions, self.faust.consumer.membership())
 
         self.faust.agent(channel, name=name)(body)
         self.faust.on_partitions_assigned.connect(assign, weak=False)

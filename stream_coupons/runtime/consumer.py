@@ -34,14 +34,15 @@ class Chunk(NamedTuple):
     """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
     end: int
     """The offset behind the last record."""
+    epoch: int
+    """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
 
 
-def is_current(message: Any, app: Any) -> bool:
-    """Whether a chunk's message is of the group's present generation.
+class Membership(NamedTuple):
+    """Who this worker is in its group."""
 
-    One fetched before a rebalance is delivered again, here or elsewhere: it must not be applied twice.
-    """
-    return bool(message.generation_id == app.consumer_generation_id)
+    member_id: str
+    generation: int
 
 
 class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -118,6 +119,11 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
 
+    def membership(self) -> Membership:
+        """As the coordinator gave it last."""
+        coordinator = self._ensure_consumer()._coordinator
+        return Membership(str(coordinator.member_id), int(coordinator.generation))
+
     def position_of(self, tp: TP) -> int | None:
         """The next offset to fetch, without waiting; None while it is not known."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
@@ -147,6 +153,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._read_offset = NoReadOffsets()
+        self._epoch = 0
         self._seeks = 0
         self._sought_in: int | None = None
         self._is_fetching = False
@@ -167,15 +174,27 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         if self._unacked_messages and not self.is_member:
             await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
         await super().on_partitions_revoked(revoked)
+        self._epoch += 1
+
+    def membership(self) -> Membership:
+        """As the coordinator gave it last."""
+        return self._thread.membership()
+
+    def _is_current(self, message: Any) -> bool:
+        """Whether a chunk is of the present assignment.
+
+        One fetched before is delivered again, here or elsewhere: it must not be applied twice.
+        """
+        return bool(message.value.epoch == self._epoch)
 
     async def perform_seek(self) -> None:
         """Begin every chain where the group has committed to, or at the first record."""
         self._seeks += 1
-        generation = self.app.consumer_generation_id
+        epoch = self._epoch
         starts = await self._thread.seek_to_start()
         self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
         self._committed_offset.update(starts)
-        self._sought_in = generation
+        self._sought_in = epoch
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch what is there and hand it on, a chunk per partition; what cannot be handed on is fetched again."""
@@ -183,8 +202,8 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             await self.sleep(FETCH_AGAIN_PAUSE_S)
         if self.should_stop:
             return
-        generation = self.app.consumer_generation_id
-        if self._sought_in != generation:
+        epoch = self._epoch
+        if self._sought_in != epoch:
             await self.perform_seek()
         elif self._is_fetching:
             # The last call was cancelled: what it fetched went nowhere.
@@ -202,7 +221,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             is_due = active is None or tp in active or tp in self._buffered_partitions
             is_stale = (
                 self._seeks != seeks
-                or self.app.consumer_generation_id != generation
+                or self._epoch != epoch
                 or not self.flow_active
                 # Streams skip what reaches them before the rebalance has ended, and say nothing.
                 or self.app.rebalancing
@@ -248,6 +267,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             [Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records],
             self._handed[tp],
             records[-1].offset + 1,
+            self._epoch,
         )
         self._handed[tp] = message.value.end
         return message
@@ -255,7 +275,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     def take(self, message: Any) -> bool:
         """Whether a chunk is the next link of its chain; if not, what is missing will be handed on again."""
         tp, chunk = message.tp, message.value
-        if not is_current(message, self.app):
+        if not self._is_current(message):
             return False
         if self._taken.get(tp) != chunk.previous:
             self.add_future(self._rewind(tp))
@@ -267,14 +287,14 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """All effects of a chunk that was taken are appended: its end may be committed, if it is not already."""
         message.acked = True
         self._unacked_messages.discard(message)
-        if is_current(message, self.app) and message.tp in self._done:
+        if self._is_current(message) and message.tp in self._done:
             self._done[message.tp] = max(self._done[message.tp], message.value.end)
             if is_committed:
                 self._committed_offset[message.tp] = message.value.end
 
     def ack(self, message: Any) -> bool:
         """Only a stream calls this, for a chunk that it skipped: hand it on again."""
-        if is_current(message, self.app):
+        if self._is_current(message):
             self.add_future(self._rewind(message.tp))
         return False
 

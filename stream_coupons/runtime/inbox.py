@@ -4,23 +4,28 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+from stream_coupons.runtime.consumer import Membership
+
 CAPACITY = 64
 """Chunks; when there are more, Faust's own buffers fill up, and then nothing more is fetched."""
 
 
 class Ownership(NamedTuple):
-    """Partitions that this worker owns in a generation of the group."""
+    """Partitions that this worker owns as a member of its group."""
 
     partitions: frozenset[int]
-    generation: int
+    membership: Membership
 
     def keeps(self, before: "Ownership") -> frozenset[int]:
-        """Partitions that nobody else can have owned since: owned before, in the generation just before this one."""
-        is_next = self.generation == before.generation + 1
-        return self.partitions & before.partitions if is_next else frozenset()
+        """Partitions that nobody else can have owned since: owned before, by the same member, one generation ago.
+
+        Generations alone would not do: a coordinator that lost its memory begins anew with the first.
+        """
+        (member, generation), (was, earlier) = self.membership, before.membership
+        return self.partitions & before.partitions if (member, generation) == (was, earlier + 1) else frozenset()
 
 
-NOTHING = Ownership(frozenset(), -2)
+NOTHING = Ownership(frozenset(), Membership("", -2))
 
 
 class Inbox:
@@ -36,9 +41,9 @@ class Inbox:
         async for event in events:
             await self._queue.put(event.message)
 
-    def assign(self, partitions: frozenset[int], generation: int) -> None:
+    def assign(self, partitions: frozenset[int], membership: Membership) -> None:
         """Tell which partitions are owned from now on."""
-        self.ownership = Ownership(partitions, generation)
+        self.ownership = Ownership(partitions, membership)
         self._is_told.set()
 
     async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:

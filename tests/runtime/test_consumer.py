@@ -51,7 +51,7 @@ class Consumer(BatchConsumer):
     should_stop = False
 
     def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
-        self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False)
+        self.app = SimpleNamespace(rebalancing=False)
         self.transport = SimpleNamespace(takers=[])
         self.flow_active = True
         self._thread = Log(logs, committed or {})
@@ -59,7 +59,7 @@ class Consumer(BatchConsumer):
         self._committed_offset = {}
         self._unacked_messages = set()
         self._buffered_partitions = set()
-        self._seeks, self._sought_in, self._is_fetching = 0, None, False
+        self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
         self._handed, self._taken, self._done = {}, {}, {}
         self.during_fetch = lambda: None
         self.futures: list[Any] = []
@@ -70,7 +70,7 @@ class Consumer(BatchConsumer):
         return fetched, None
 
     def _to_message(self, tp: TP, record: Any) -> Any:  # noqa: ARG002
-        return Message(tp, self.app.consumer_generation_id)
+        return Message(tp)
 
     def assignment(self) -> set[TP]:
         return set(self._thread.logs)
@@ -110,8 +110,8 @@ class Consumer(BatchConsumer):
 class Message:
     """Faust's, as far as it is looked at."""
 
-    def __init__(self, tp: TP, generation: int) -> None:
-        self.tp, self.generation_id, self.acked = tp, generation, False
+    def __init__(self, tp: TP) -> None:
+        self.tp, self.acked = tp, False
         self.key: Any = None
         self.value: Any = None
 
@@ -146,7 +146,7 @@ def test_what_was_fetched_before_a_rebalance_is_not_handed_on_after_it() -> None
     reading._thread.committed = {HERE: 1}
 
     def rebalance() -> None:
-        reading.app.consumer_generation_id = 2
+        reading._epoch += 1
 
     reading.during_fetch = rebalance
     assert reading.get() == []
@@ -198,11 +198,11 @@ def test_offsets_without_records_are_committed_when_nothing_is_under_way() -> No
     assert reading._new_offset(HERE) == 5
 
 
-def test_a_chunk_of_an_earlier_generation_is_neither_taken_nor_committed() -> None:
+def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> None:
     reading = Consumer({HERE: [0, 1]})
     [message] = reading.get()
     assert reading.take(message)
-    reading.app.consumer_generation_id = 2
+    reading._epoch += 1
     reading.acknowledge(message)
     assert message.acked, "Faust waits for it no longer"
     assert reading._new_offset(HERE) is None
