@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.demo.system import WORKER
 from stream_coupons.settings import Guarantee
 from tests.integration.builders import records, total, wait_until
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.kafka
 NEVER_S = 600.0
 """A commit interval that does not pass within the test: all that a killed worker did is done again by another."""
 ENDS_WITHIN_S = 60.0
+NEXT_VERSION = ("tests.faults.next_version_worker",)
 Rounds = Callable[[int, int], int]
 
 
@@ -152,3 +154,25 @@ def test_workers_come_and_go(
                     system.remove()
                 system.wait_ready()
         running.check()
+
+
+def test_workers_of_two_versions_are_exchanged_one_by_one_and_back(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
+) -> None:
+    with trial(
+        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=rounds(60, 400)
+    ) as running:
+        system = running.system
+        with running.load():
+            wait_for_issues(running)
+            for _ in range(rounds(1, 3)):
+                for command in (NEXT_VERSION, WORKER):
+                    for index, worker in enumerate(list(system.workers)):
+                        system.totals()
+                        worker.process.terminate()
+                        assert worker.process.wait(30) == 0
+                        system.restart(index, command)
+                        system.wait_ready()
+        running.check()
+        new = [b"added_in_the_next_version" in record.value for record in records(system, "coupon-issues")]
+        assert {True, False} == set(new), "both versions must have issued"

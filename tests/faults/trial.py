@@ -108,7 +108,9 @@ class Trial:
         found = violations(self.system)
         assert found == [], found
         assert changed_copies(self.system) == []
-        assert records(self.system, "dead-letters") == []
+        refused = Counter(dict(record.headers)["reason"].decode() for record in records(self.system, "dead-letters"))
+        # An hour of the shoppers takes 50 ms: on a busy machine one may answer after the window has closed.
+        assert not refused.keys() - {"late"}, refused
         assert {name: len(records(self.system, name)) for name in self.published} == dict(self.published)
         proposed = {proposal.proposal_id for proposal in messages(self.system, topics.PROPOSALS)}
         reservations = messages(self.system, topics.RESERVATIONS)
@@ -125,6 +127,7 @@ class Trial:
                 "restarts": self.system.restarts,
                 "issues": len(set(issues)),
                 "issued twice": len(issues) - len(set(issues)),
+                "late": refused.total(),
                 "replays": int(total(self.system, "replays_total")),
                 "violations": len(found),
                 "idle after s": round(idle_after_s, 1),

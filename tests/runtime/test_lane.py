@@ -1,0 +1,184 @@
+"""The order of a lane: shut out, recover, apply, deliver, save, acknowledge; and nothing of it out of turn."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.consumer import Chunk, Membership
+from stream_coupons.runtime.lane import Lane
+from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.spoilage import Spoilage
+
+from .fakes import NUMBERS, PARTITIONS, TICKS, Adder, home_of
+
+BOTH = frozenset(range(PARTITIONS))
+
+
+class World:
+    """All that a lane talks to; it notes what it is told, in order."""
+
+    is_transactional = False
+    topic = "changelog"
+
+    def __init__(self, *, max_bad_ratio: float = 1.0) -> None:
+        self.log: list[Any] = []
+        self.cells: dict[int, dict[str, bytes]] = {}
+        self.committed_now: dict[TP, int] = {}
+        self.consumer = self
+        self.refuses = False
+        self.is_broken = False
+        self.step = Adder()
+        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS)
+        self.lane: Lane[Any] = Lane(
+            self.batches,
+            self,
+            self,
+            lambda agent, results, seconds: self.log.append("observe"),  # noqa: ARG005
+            Spoilage("adder", 4, max_bad_ratio),
+            100,
+            self,
+        )
+        self.epoch = 1
+
+    # the changelog
+    async def read(self, partitions: Any) -> dict[int, dict[str, bytes]]:
+        self.log.append(("read", sorted(partitions)))
+        return {partition: dict(self.cells.get(partition, {})) for partition in partitions}
+
+    # the delivery
+    async def take_over(self, agent: str, partitions: Any) -> None:  # noqa: ARG002
+        self.log.append(("shut out", sorted(partitions)))
+
+    async def release(self, agent: str, partitions: Any) -> None:  # noqa: ARG002
+        self.log.append(("release", sorted(partitions)))
+
+    async def deliver(self, agent: str, parcels: Any) -> None:  # noqa: ARG002
+        if self.is_broken:
+            raise ConnectionError
+        assert not any(self.batches.cells(parcel.partition).keys() & {"new"} for parcel in parcels)
+        self.log += [
+            ("deliver", p.partition, [c.key for c in p.changes], [o.value for o in p.outputs], dict(p.offsets))
+            for p in parcels
+        ]
+
+    # the consumer
+    async def committed_offsets(self, tps: Any) -> dict[TP, int]:
+        self.log.append("committed?")
+        return {tp: offset for tp, offset in self.committed_now.items() if tp in tps}
+
+    def committed(self, topics: Any, partition: int) -> dict[str, int]:  # noqa: ARG002
+        return {}
+
+    def take(self, message: Any) -> bool:  # noqa: ARG002
+        return not self.refuses
+
+    def acknowledge(self, message: Any, *, is_committed: bool) -> None:
+        self.log.append(("acknowledge", message.tp.partition, message.value.end, is_committed))
+
+    # what comes in
+    def assign(self, partitions: frozenset[int], generation: int = 1, member: str = "me") -> None:
+        self.lane.inbox.assign(partitions, Membership(member, generation))
+
+    def put(self, key: bytes, *values: str, start: int = 0) -> None:
+        tp = TP(NUMBERS, home_of(key, PARTITIONS))
+        records = [Record(*tp, start + n, 0, key, value.encode()) for n, value in enumerate(values)]
+        chunk = Chunk(records, start, start + len(records), 1)
+        self.lane.inbox._queue.put_nowait(SimpleNamespace(tp=tp, value=chunk))
+
+    def run(self, turns: int = 1) -> list[Any]:
+        """What is noted in some turns of the loop."""
+
+        async def turn() -> None:
+            for _ in range(turns):
+                await self.lane._turn()
+
+        self.log.clear()
+        asyncio.run(turn())
+        return list(self.log)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.assign(BOTH)
+    world.run()
+    return world
+
+
+def test_partitions_are_owned_once_whoever_had_them_is_shut_out_and_their_cells_are_read() -> None:
+    world = World()
+    assert not world.lane.is_ready
+    world.assign(BOTH)
+    assert not world.lane.is_ready
+    assert world.run() == [("release", []), ("shut out", [0, 1]), ("read", [0, 1]), "committed?"]
+    assert world.lane.is_ready
+
+
+def test_only_what_was_gained_is_read_and_what_was_lost_is_forgotten(world: World) -> None:
+    world.assign(frozenset({1}), 2)
+    assert world.run() == [("release", [0]), ("shut out", []), ("read", []), "committed?"]
+    assert world.batches.owned == {1}
+    world.assign(BOTH, 3)
+    assert world.run() == [("release", []), ("shut out", [0]), ("read", [0]), "committed?"]
+
+
+def test_nothing_is_kept_by_who_was_away_for_a_generation_or_came_back_as_another(world: World) -> None:
+    world.assign(BOTH, 3)
+    assert world.run()[:2] == [("release", [0, 1]), ("shut out", [0, 1])]
+    world.assign(BOTH, 4, "another")
+    assert world.run()[:2] == [("release", [0, 1]), ("shut out", [0, 1])]
+
+
+def test_a_batch_is_delivered_saved_and_then_acknowledged(world: World) -> None:
+    world.put(b"b", "add 1", "add 2")
+    world.put(b"c", "add 5")
+    assert world.run() == [
+        ("deliver", 0, [b"b"], [b"b=1*1", b"b=3*1"], {NUMBERS: 2}),
+        ("deliver", 1, [b"c"], [b"c=5*1"], {NUMBERS: 1}),
+        ("acknowledge", 0, 2, False),
+        ("acknowledge", 1, 1, False),
+        "observe",
+    ]
+    assert list(world.batches.cells(0)) == ["b"]
+
+
+def test_what_cannot_be_delivered_is_neither_saved_nor_acknowledged(world: World) -> None:
+    world.is_broken = True
+    world.put(b"b", "add 1")
+    with pytest.raises(ConnectionError):
+        world.run()
+    assert world.log == []
+    assert not world.batches.cells(0)
+
+
+def test_what_is_out_of_turn_is_not_applied(world: World) -> None:
+    world.refuses = True
+    world.put(b"b", "add 1")
+    assert world.run() == []
+    assert world.step.applied == 0
+
+
+def test_what_its_predecessor_committed_until_it_was_shut_out_is_not_done_again() -> None:
+    world = World()
+    world.committed_now = {TP(NUMBERS, 0): 2}
+    world.assign(BOTH)
+    world.run()
+    world.put(b"b", "nonsense", "add 1", "add 2", start=0)
+    [delivered, acknowledged, _] = world.run()
+    assert delivered == ("deliver", 0, [b"b"], [b"b=2*1"], {NUMBERS: 3})
+    assert acknowledged == ("acknowledge", 0, 3, False)
+
+
+def test_when_most_is_bad_it_stops_before_it_delivers_and_acknowledges_nothing_more() -> None:
+    world = World(max_bad_ratio=0.5)
+    world.assign(BOTH)
+    world.run()
+    world.put(b"b", "nonsense", "nonsense", "nonsense", "add 1")
+    assert world.run() == []
+    assert not world.lane.is_ready
+    world.put(b"b", "add 1", start=4)
+    assert world.run() == []
