@@ -87,6 +87,7 @@ class BrokerProcess(ABC):
         """
         if self.is_running:
             raise BrokerFailed(f"the broker already runs as process {self.pid}")
+        self._reap()  # one that ended by itself has left its files open
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = self._prepare()
         self._log = self.log_file.open("a", encoding="utf-8")

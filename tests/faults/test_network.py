@@ -1,8 +1,8 @@
 """A bad network between workers and broker, under load; shoppers and audit reach the broker by another port."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -11,15 +11,13 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import Settings
-from tests.integration.builders import DAY_S, records, wait_until
+from tests.integration.builders import wait_until
 
 from .proxy import Direction, Proxy
-from .trial import Trial, settings_under_faults, trial
+from .under_load import trial_under_load, unhurried
 
 pytestmark = pytest.mark.kafka
 
-DAYS = 60
-"""More than shoppers live through while a fault lasts: the load must not end before it."""
 PRODUCE_TIMEOUT_S = 4.0
 OUTAGE_S = 9.0
 """Longer than a session and than the patience of a producer: both must give up."""
@@ -30,27 +28,11 @@ NARROW_BYTES_PER_S = 8_000.0
 Rounds = Callable[[int, int], int]
 
 
-def patient() -> Settings:
-    """Settings with which decisions are still taken when an answer takes simulated days: days fly by while it waits."""
-    return settings_under_faults(proposal_timeout_s=DAYS * DAY_S, max_issues_per_window=20, reorder_suppress_s=0)
-
-
 def impatient() -> Settings:
-    """The same, but producers give up within an outage."""
-    usual = patient()
+    """Settings whose producers give up within an outage."""
+    usual = unhurried()
     kafka = msgspec.structs.replace(usual.kafka, produce_timeout_s=PRODUCE_TIMEOUT_S)
     return msgspec.structs.replace(usual, kafka=kafka)
-
-
-@contextmanager
-def trial_under_load(broker: BrokerProcess, folder: Path, seed: int, settings: Settings) -> Iterator[Trial]:
-    """Work that is amid its flow when the block begins, and goes on until all workers are ready; then the check."""
-    with trial(broker, folder, seed, settings, days=DAYS) as running:
-        with running.load():
-            wait_until(lambda: bool(records(running.system, "coupon-issues")), "a first issue")
-            yield running
-            running.system.wait_ready()
-        running.check()
 
 
 @pytest.mark.parametrize("then", ["close", "stall"])
@@ -115,7 +97,7 @@ def check_slow(
     broker: BrokerProcess, proxy: Proxy, folder: Path, seed: int, faults: list[AbstractContextManager[None]]
 ) -> None:
     """Run a trial in which the network is slow again and again, at last more than a session long."""
-    with trial_under_load(broker, folder, seed, patient()):
+    with trial_under_load(broker, folder, seed):
         for fault in faults:
             slowed = proxy.slowed_bytes
             with fault:
