@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import Settings
 from tests.integration.builders import DAY_S, records, wait_until
@@ -18,8 +20,14 @@ HEALED_FOR_S = 2.0
 
 
 def unhurried() -> Settings:
-    """Settings with which decisions are taken though an answer takes simulated days, which fly by while it waits."""
-    return settings_under_faults(proposal_timeout_s=DAYS * DAY_S, max_issues_per_window=20, reorder_suppress_s=0)
+    """Settings that suit an answer which takes simulated days: they fly by while it waits.
+
+    Proposals would expire meanwhile. And after an outage ticks may overtake feedback that is older by milliseconds,
+    which is more simulated time than the usual grace: it would be refused as late.
+    """
+    usual = settings_under_faults(proposal_timeout_s=DAYS * DAY_S, max_issues_per_window=20, reorder_suppress_s=0)
+    attribution = msgspec.structs.replace(usual.attribution, grace_s=DAYS * DAY_S)
+    return msgspec.structs.replace(usual, attribution=attribution)
 
 
 @contextmanager
