@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,16 +20,17 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return request.param
 
 
-RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
+RunBroker = Callable[..., AbstractContextManager[BrokerProcess]]
 
 
 @pytest.fixture(scope="session")
 def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunBroker:
-    """Runs an empty broker for as long as a `with` block."""
+    """Runs an empty broker for as long as a `with` block, in a folder of its own if none is given."""
 
     @contextmanager
-    def run() -> Iterator[BrokerProcess]:
-        broker = open_broker(engine, tmp_path_factory.mktemp(f"broker-{engine}"))
+    def run(folder: Path | None = None, advertised_port: int | None = None) -> Iterator[BrokerProcess]:
+        folder = folder or tmp_path_factory.mktemp(f"broker-{engine}")
+        broker = open_broker(engine, folder, advertised_port=advertised_port)
         try:
             broker.start()
         except BrokerUnavailable as reason:

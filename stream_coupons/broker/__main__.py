@@ -45,6 +45,8 @@ def _parse() -> argparse.Namespace:
         metavar="SECONDS",
         help="how long the first rebalance of a group waits for members (default 0.2)",
     )
+    parser.add_argument("--proxied-port", type=int, help="a second port, for a proxy")
+    parser.add_argument("--advertised-port", type=int, help="where who comes in there is told to come back")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input closes")
     return parser.parse_args()
 
@@ -71,6 +73,8 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_reader(sys.stdin.fileno(), stopped.set)
     try:
         port = await server.start(options.port)
+        if options.proxied_port is not None:
+            await server.listen_for_proxy(options.proxied_port, options.advertised_port or options.proxied_port)
         print(f"{READY_PREFIX}{LOOPBACK}:{port}", flush=True)
         await stopped.wait()
     finally:

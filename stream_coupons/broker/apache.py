@@ -37,8 +37,15 @@ class ApacheKafka(BrokerProcess):
 
     _pipes_output = False
 
-    def __init__(self, data_dir: Path, port: int | None = None, *, start_timeout_s: float = 90.0) -> None:
-        super().__init__(data_dir, port, start_timeout_s=start_timeout_s)
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        *,
+        advertised_port: int | None = None,
+        start_timeout_s: float = 90.0,
+    ) -> None:
+        super().__init__(data_dir, port, advertised_port=advertised_port, start_timeout_s=start_timeout_s)
         self._controller_port: int | None = None
 
     @property
@@ -74,13 +81,18 @@ class ApacheKafka(BrokerProcess):
             raise BrokerFailed(f"formatting {self._logs} failed: {done.stderr or done.stdout}")
 
     def _settings(self, controller_port: int) -> str:
+        listeners = f"PLAINTEXT://{HOST}:{self.port}"
+        advertised = listeners
+        if self.advertised_port is not None:
+            listeners += f",PROXIED://{HOST}:{self.proxied_port}"
+            advertised += f",PROXIED://{HOST}:{self.advertised_port}"
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"{listeners},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self._logs,

@@ -1,6 +1,7 @@
 """The requests of consumer groups: membership, committed offsets, descriptions."""
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -47,6 +48,12 @@ class GroupsApi:
             ApiKey.DESCRIBE_GROUPS: self.describe_groups,
             ApiKey.DELETE_GROUPS: self.delete_groups,
         }
+
+    def reached_at(self, node: Node) -> "GroupsApi":
+        """Return the same groups for those who reach this node at another address."""
+        view = copy.copy(self)
+        view._node = node
+        return view
 
     async def tick(self) -> None:
         """Let time pass in every group."""

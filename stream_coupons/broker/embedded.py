@@ -18,7 +18,10 @@ class EmbeddedBroker(BrokerProcess):
     def _prepare(self) -> list[str]:
         port = free_port() if self.port is None else self.port
         module = [sys.executable, "-m", "stream_coupons.broker", "--exit-with-stdin"]
-        return [*module, "--data", str(self.data_dir.resolve()), "--port", str(port)]
+        command = [*module, "--data", str(self.data_dir.resolve()), "--port", str(port)]
+        if self.advertised_port is not None:
+            command += ["--proxied-port", str(self.proxied_port), "--advertised-port", str(self.advertised_port)]
+        return command
 
     def _await_ready(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None

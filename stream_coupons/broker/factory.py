@@ -11,10 +11,12 @@ from stream_coupons.core.errors import BadConfig
 Engine = Literal["embedded", "kafka"]
 
 
-def open_broker(engine: Engine, data_dir: Path, port: int | None = None) -> BrokerProcess:
+def open_broker(
+    engine: Engine, data_dir: Path, port: int | None = None, advertised_port: int | None = None
+) -> BrokerProcess:
     """Return a broker, not yet started, that keeps its data in `data_dir`.
 
-    Without a port it takes a free one and keeps it over restarts.
+    Without a port it takes a free one and keeps it over restarts. For `advertised_port` see `BrokerProcess`.
 
     Raises
     ------
@@ -22,7 +24,7 @@ def open_broker(engine: Engine, data_dir: Path, port: int | None = None) -> Brok
         When there is no engine of that name.
     """
     if engine == "embedded":
-        return EmbeddedBroker(data_dir, port)
+        return EmbeddedBroker(data_dir, port, advertised_port=advertised_port)
     if engine == "kafka":
-        return ApacheKafka(data_dir, port)
+        return ApacheKafka(data_dir, port, advertised_port=advertised_port)
     raise BadConfig(f"broker engine {engine!r}, expected one of {', '.join(get_args(Engine))}")

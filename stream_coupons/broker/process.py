@@ -21,14 +21,29 @@ class BrokerProcess(ABC):
 
     Use it as a context manager, or call `start` and `stop`. After `stop` or `kill`, `start` brings
     it back on the same data and the same port.
+
+    Parameters
+    ----------
+    advertised_port : int, optional
+        Of a proxy on the loopback. The broker then also listens on `proxied_port`, and tells whoever comes in there
+        to come back by this port; who comes in by `port` meets no proxy.
     """
 
     _pipes_output: ClassVar[bool] = True
     """Whether `_await_ready` reads the child's output; else it goes to the log."""
 
-    def __init__(self, data_dir: Path, port: int | None = None, *, start_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        *,
+        advertised_port: int | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
         self.data_dir = data_dir
         self.port = port
+        self.advertised_port = advertised_port
+        self.proxied_port = None if advertised_port is None else free_port()
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -39,6 +54,11 @@ class BrokerProcess(ABC):
         if self.port is None:
             raise BrokerFailed("the broker was not started, it has no address yet")
         return f"{HOST}:{self.port}"
+
+    @property
+    def advertised(self) -> str:
+        """The address for workers, "127.0.0.1:PORT": the proxy's, or where there is none `bootstrap`."""
+        return self.bootstrap if self.advertised_port is None else f"{HOST}:{self.advertised_port}"
 
     @property
     def pid(self) -> int | None:
@@ -67,6 +87,7 @@ class BrokerProcess(ABC):
         """
         if self.is_running:
             raise BrokerFailed(f"the broker already runs as process {self.pid}")
+        self._reap()  # one that ended by itself has left its files open
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = self._prepare()
         self._log = self.log_file.open("a", encoding="utf-8")

@@ -4,6 +4,7 @@ A fetch that waits for data or a join that waits for others holds up its own con
 """
 
 import asyncio
+import functools
 import logging
 import struct
 import time
@@ -52,34 +53,51 @@ class BrokerServer:
         self._topics = Topics(data)
         self._offsets = CommittedOffsets(data / "offsets.jsonl")
         self._group_initial_delay_s = group_initial_delay_s
-        self._handlers: Handlers = {}
+        self._records = RecordsApi(self._topics)
+        self._groups: GroupsApi | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def start(self, port: int = 0) -> int:
         """Listen on `port`, 0 for any free one, and return the port that was bound."""
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, port, limit=_READ_BUFFER_BYTES)
-        bound: int = self._server.sockets[0].getsockname()[1]
+        handlers: Handlers = {}
+        bound = await self._listen(port, handlers)
         node = Node(LOOPBACK, bound)
-        groups = GroupsApi(node, self._offsets, self._group_initial_delay_s)
-        records = RecordsApi(self._topics)
-        self._handlers = {
-            **records.handlers(),
-            **groups.handlers(),
-            **TopicsApi(node, self._topics, self._offsets).handlers(),
-            ApiKey.API_VERSIONS: self._api_versions,
-        }
+        self._groups = groups = GroupsApi(node, self._offsets, self._group_initial_delay_s)
+        handlers |= self._handlers_at(node, groups)
         self._chores = [
             asyncio.create_task(_every(_TICK_S, groups.tick)),
             asyncio.create_task(_every(_CLEAN_EVERY_S, self._clean)),
         ]
         return bound
 
+    async def listen_for_proxy(self, port: int, advertised_port: int) -> None:
+        """Listen on a second port too, and tell whoever comes in there to come back by the port of a proxy."""
+        if self._groups is None:
+            raise RuntimeError("the server was not started")
+        node = Node(LOOPBACK, advertised_port)
+        await self._listen(port, self._handlers_at(node, self._groups.reached_at(node)))
+
+    async def _listen(self, port: int, handlers: Handlers) -> int:
+        accept = functools.partial(self._accept, handlers)
+        server = await asyncio.start_server(accept, LOOPBACK, port, limit=_READ_BUFFER_BYTES)
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    def _handlers_at(self, node: Node, groups: GroupsApi) -> Handlers:
+        return {
+            **self._records.handlers(),
+            **groups.handlers(),
+            **TopicsApi(node, self._topics, self._offsets).handlers(),
+            ApiKey.API_VERSIONS: self._api_versions,
+        }
+
     async def stop(self) -> None:
         """Stop listening, drop the connections, close the files."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         tasks = [*self._chores, *self._connections]
         for task in tasks:
             task.cancel()
@@ -90,19 +108,19 @@ class BrokerServer:
     async def _clean(self) -> None:
         await clean_topics(self._topics, time.time())
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, handlers: Handlers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
             logger.warning("refused a connection: at most %d", MAX_CONNECTIONS)
             writer.close()
             return
-        task = asyncio.create_task(self._serve(reader, writer))
+        task = asyncio.create_task(self._serve(handlers, reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, handlers: Handlers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                response = await self._answer(await _read_frame(reader))
+                response = await _answer(handlers, await _read_frame(reader))
                 if response is not None:
                     writer.write(response)
                     await writer.drain()
@@ -115,20 +133,21 @@ class BrokerServer:
         finally:
             writer.close()
 
-    async def _answer(self, frame: bytes) -> bytes | None:
-        try:
-            header, request = decode_request(frame)
-        except UnsupportedVersion as error:
-            # A client that offers a newer ApiVersions learns from version 0 what it may use.
-            if error.header.api is not ApiKey.API_VERSIONS:
-                raise
-            fields = {"error_code": ErrorCode.UNSUPPORTED_VERSION, "api_keys": api_versions()}
-            return encode_response(error.header, fields, version=0)
-        response = await self._handlers[header.api](header, request)
-        return None if response is None else encode_response(header, response)
-
     async def _api_versions(self, _header: Header, _request: Request) -> Fields:
         return {"error_code": 0, "api_keys": api_versions(), "throttle_time_ms": 0}
+
+
+async def _answer(handlers: Handlers, frame: bytes) -> bytes | None:
+    try:
+        header, request = decode_request(frame)
+    except UnsupportedVersion as error:
+        # A client that offers a newer ApiVersions learns from version 0 what it may use.
+        if error.header.api is not ApiKey.API_VERSIONS:
+            raise
+        fields = {"error_code": ErrorCode.UNSUPPORTED_VERSION, "api_keys": api_versions()}
+        return encode_response(error.header, fields, version=0)
+    response = await handlers[header.api](header, request)
+    return None if response is None else encode_response(header, response)
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:

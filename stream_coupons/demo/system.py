@@ -64,7 +64,7 @@ class LocalSystem:
     Parameters
     ----------
     broker : BrokerProcess
-        A started broker.
+        A started broker; workers go by the address it advertises, everybody else by its own.
     settings : Settings
         Of all workers; the broker's address is filled in.
     folder : Path
@@ -89,6 +89,7 @@ class LocalSystem:
     ) -> None:
         kafka = msgspec.structs.replace(settings.kafka, bootstrap=broker.bootstrap)
         self.settings = msgspec.structs.replace(settings, kafka=kafka)
+        self._advertised = broker.advertised
         self._folder = folder
         self._count = workers
         self._supervised = supervised
@@ -135,7 +136,8 @@ class LocalSystem:
         port = free_port()
         worker = msgspec.structs.replace(self.settings.worker, metrics_port=port)
         config = self._folder / f"{name}.toml"
-        config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker)))
+        kafka = msgspec.structs.replace(self.settings.kafka, bootstrap=self._advertised)
+        config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker, kafka=kafka)))
         log = self._folder / f"{name}.log"
         return WorkerProcess(name, port, log, _spawn(command, config, log))
 

@@ -1,6 +1,9 @@
 """What must survive the death of a broker, on every broker."""
 
 import asyncio
+import os
+import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -125,3 +128,14 @@ def test_the_last_value_of_every_key_outlives_compaction(broker: BrokerProcess, 
                 table[record.key] = record.value
     assert table == {**dict(values), b"k0": None}
     assert end_offsets(broker.bootstrap, unique) == {0: len(values) + 1}
+
+
+def test_a_broker_that_ended_by_itself_is_started_again(broker: BrokerProcess, unique: str) -> None:
+    create_topic(broker.bootstrap, unique, partitions=1)
+    KAFKA_PYTHON.produce(broker.bootstrap, unique, numbered(10), False)
+    assert broker.pid is not None
+    os.kill(broker.pid, signal.SIGKILL)
+    while broker.is_running:
+        time.sleep(0.05)
+    broker.start()
+    assert len(KAFKA_PYTHON.consume(broker.bootstrap, unique, unique, 10)) == 10

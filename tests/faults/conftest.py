@@ -15,6 +15,7 @@ import pytest
 from stream_coupons.broker import BrokerProcess, Engine
 from stream_coupons.settings import Guarantee
 
+from .proxy import Proxy
 from .trial import FIGURES
 
 LONG = os.environ.get("STREAM_COUPONS_FAULTS") == "long"
@@ -25,6 +26,23 @@ REPORT = os.environ.get("STREAM_COUPONS_FAULTS_REPORT")
 def empty_broker(run_broker: Callable[[], AbstractContextManager[BrokerProcess]]) -> Iterator[BrokerProcess]:
     """A broker that a test may kill; it has nothing in it."""
     with run_broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """A proxy; it leads nowhere until it is told."""
+    with Proxy() as running:
+        yield running
+
+
+@pytest.fixture
+def proxied_broker(
+    proxy: Proxy, run_broker: Callable[..., AbstractContextManager[BrokerProcess]]
+) -> Iterator[BrokerProcess]:
+    """An empty broker whose workers come in through the proxy; what publishes, reads and verifies does not."""
+    with run_broker(advertised_port=proxy.port) as broker:
+        proxy.broker_port = broker.proxied_port
         yield broker
 
 
