@@ -14,7 +14,7 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import KafkaSettings
 from tests.integration.builders import IDLE_WITHIN_S, records, total
 
-from .trial import CHAIN, Trial, changed_copies, settings_under_faults, trial
+from .trial import CHAIN, Trial, changed_copies, trial
 
 pytestmark = pytest.mark.kafka
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from stream_coupons import topics
+from stream_coupons import admin, topics
+from stream_coupons.app import APP_ID
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import IDLE_WITHIN_S, records, send_ticks, settings, total, violations
@@ -238,6 +239,18 @@ def valid(system: LocalSystem, topic: topics.Topic) -> list[Any]:
         with suppress(BadMessage):
             found.append(decode(record.value))
     return found
+
+
+def is_ready(worker: WorkerProcess) -> bool:
+    """Whether a worker says that it is ready; one that says nothing is not."""
+    return worker.scrape().get(("stream_coupons_ready", ())) == 1.0
+
+
+def committed(system: LocalSystem, topic: topics.Topic) -> dict[int, int]:
+    """The next offset that the workers have not committed, by partition of a topic."""
+    with admin.admin_client(system.bootstrap) as client:
+        offsets = client.list_group_offsets(APP_ID).get(APP_ID, {})
+    return {tp.partition: position.offset for tp, position in offsets.items() if tp.topic == topic.name}
 
 
 def changed_copies(system: LocalSystem) -> list[tuple[str, Any]]:
