@@ -75,6 +75,8 @@ class LocalSystem:
     ----------
     restarts : int
         Workers that ended by themselves and were started anew.
+    environment : dict
+        Variables that a worker, by its name, gets besides this process's own when it starts.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class LocalSystem:
         self._count = workers
         self._supervised = supervised
         self.restarts = 0
+        self.environment: dict[str, dict[str, str]] = {}
         self.workers: list[WorkerProcess] = []
         self._lost: defaultdict[Sample, float] = defaultdict(float)
 
@@ -136,7 +139,7 @@ class LocalSystem:
         config = self._folder / f"{name}.toml"
         config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker)))
         log = self._folder / f"{name}.log"
-        return WorkerProcess(name, port, log, _spawn(config, log))
+        return WorkerProcess(name, port, log, _spawn(config, log, self.environment.get(name, {})))
 
     def kill(self, index: int) -> None:
         """SIGKILL a worker; what it had counted is kept."""
@@ -227,11 +230,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(config: Path, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(config: Path, log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "stream_coupons", "worker", "--config", str(config)]
     output: IO[bytes] = log.open("ab")
     with output:
-        return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1"})
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1", **environment}
+        )
 
 
 def _tail(log: Path, lines: int = 15) -> str:

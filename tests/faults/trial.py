@@ -110,8 +110,13 @@ class Trial:
             self.world.receive(issue)
 
     @contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self, pause_s: float = 0.0) -> Iterator[None]:
         """Live on in the background while the block runs, as long as there are days left.
+
+        Parameters
+        ----------
+        pause_s : float
+            After each simulated hour.
 
         Raises
         ------
@@ -124,6 +129,7 @@ class Trial:
             try:
                 while not over.is_set() and self.world.now < self.world.ends_at:
                     self.play_an_hour(self.world.ends_at)
+                    over.wait(pause_s)
             except BaseException as error:
                 failures.append(error)
 
@@ -212,6 +218,13 @@ def trial(
     """A trial on an empty broker, with workers that are ready and a supervisor that starts those that end anew."""
     world = World(WorldSettings(seed=seed, shoppers=60, days=days, coupons=12))
     system = LocalSystem(broker, settings_ or settings_under_faults(), folder, workers, supervised=True)
+    with trial_of(system, world) as running:
+        yield running
+
+
+@contextmanager
+def trial_of(system: LocalSystem, world: World) -> Iterator[Trial]:
+    """A trial of a system that is not started yet with a world of its own."""
     system.prepare(world.catalogue())
     with (
         system,
