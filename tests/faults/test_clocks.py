@@ -84,12 +84,8 @@ def test_no_clock_of_a_worker_ends_a_promise_early_or_gives_its_money_twice(
     system = LocalSystem(empty_broker, settings, tmp_path / "workers", len(clocks), supervised=True)
     system.environment = {f"worker-{number}": clock.environment() for number, clock in enumerate(clocks, 1)}
     with trial_of(system, world) as running:
-        for phase in phases:
-            running.send(
-                topics.CATALOG,
-                coupon(phase, domain=phase, budget_minor=LEFT * 100, redeem_within_s=WITHIN_S),
-            )
-        running.flush()
+        terms = {"budget_minor": LEFT * 100, "redeem_within_s": WITHIN_S}
+        running.add_coupons([coupon(phase, domain=phase, **terms) for phase in phases])
         promised = {}
         for phase, days in phases.items():
             with running.load(pause_s=HOUR_TAKES_S):

@@ -33,11 +33,7 @@ def test_the_last_units_are_given_exactly_whoever_dies(
 ) -> None:
     with trial(empty_broker, tmp_path, seed, settings_under_faults(), days=DAYS) as running:
         count = rounds(4, 30)
-        for number in range(count):
-            coupon, _ = last_of(number)
-            running.send(topics.CATALOG, coupon)
-        running.flush()
-        wait_until(lambda: catalogued(running) == 12 + count, "all coupons in every worker's catalogue")
+        running.add_coupons([last_of(number)[0] for number in range(count)])
         with running.load():
             for number in range(count):
                 everybody_asks(running, number)
@@ -53,16 +49,6 @@ def test_the_last_units_are_given_exactly_whoever_dies(
         assert {f"last-{number}": given[f"last-{number}"] for number in range(count)} == {
             f"last-{number}": last_of(number)[1] for number in range(count)
         }
-
-
-def catalogued(running: Trial) -> int:
-    """Coupons that the worker with the fewest knows."""
-    return int(
-        min(
-            sum(value for (name, _), value in worker.scrape().items() if name == "stream_coupons_catalogue_coupons")
-            for worker in running.system.workers
-        )
-    )
 
 
 def everybody_asks(running: Trial, number: int) -> None:

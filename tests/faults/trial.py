@@ -16,12 +16,12 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.events import Coupon, CouponIssue
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
-from tests.integration.builders import IDLE_WITHIN_S, records, send_ticks, settings, total, violations
+from tests.integration.builders import IDLE_WITHIN_S, records, send_ticks, settings, total, violations, wait_until
 
 CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
 COUNTED_AS_APPLIED = {(topics.FEEDBACK.name, Rejection.UNKNOWN_ISSUE)}
@@ -94,6 +94,17 @@ class Trial:
             if refused_as is not None:
                 self.refused[topic.name, refused_as] += 1
 
+    def add_coupons(self, coupons: list[Coupon]) -> None:
+        """Add to the catalogue, and wait until every worker has it."""
+        for coupon in coupons:
+            self.send(topics.CATALOG, coupon)
+        self.flush()
+        count = len(self.world.catalogue()) + len(coupons)
+        wait_until(
+            lambda: all(worker_total(worker, "catalogue_coupons") == count for worker in self.system.workers),
+            f"{count} coupons in every worker's catalogue",
+        )
+
     def flush(self) -> None:
         """Wait until the broker has all that was sent."""
         self._publisher.flush()
@@ -157,7 +168,8 @@ class Trial:
         found = violations(self.system)
         assert found == [], found
         assert changed_copies(self.system) == []
-        assert refusals(self.system) == self.refused
+        letters = refusals(self.system)
+        assert letters == self.refused, f"dead letters {letters}, expected {self.refused}"
         self._check_published()
         proposed = {proposal.proposal_id for proposal in valid(self.system, topics.PROPOSALS)}
         reservations = valid(self.system, topics.RESERVATIONS)
@@ -252,6 +264,11 @@ def valid(system: LocalSystem, topic: topics.Topic) -> list[Any]:
         with suppress(BadMessage):
             found.append(decode(record.value))
     return found
+
+
+def worker_total(worker: WorkerProcess, metric: str) -> float:
+    """A metric of one worker summed over its labels."""
+    return sum(value for (name, _), value in worker.scrape().items() if name == f"stream_coupons_{metric}")
 
 
 def is_ready(worker: WorkerProcess) -> bool:
