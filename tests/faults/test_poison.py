@@ -14,14 +14,18 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.settings import WorkerSettings
-from tests.integration.builders import records, total, wait_until
+from tests.integration.builders import DAY_S, records, total, wait_until
 
-from .trial import Trial, committed, is_ready, refusals, trial
+from .trial import Trial, committed, is_ready, refusals, settings_under_faults, trial
 
 pytestmark = pytest.mark.kafka
 
 FOLLOWED = (topics.CATALOG, topics.SNAPSHOTS)
 """Topics that every worker reads to itself: what is bad in them is refused there, without a dead letter."""
+
+
+PATIENT = {"proposal_timeout_s": 10 * DAY_S}
+"""An hour of the load takes a moment: the usual wait would be over before a decision has gone round."""
 
 
 def poison(topic: topics.Topic, number: int) -> Iterator[tuple[str, bytes | None]]:
@@ -37,8 +41,9 @@ def poison(topic: topics.Topic, number: int) -> Iterator[tuple[str, bytes | None
     yield "no object", mark
     yield "binary", bytes(range(256)) + mark
     if topic in topics.INPUTS:
-        yield "5 MB", b'{"event_id":"' + b"x" * 5_000_000 + mark + b'"}'
         yield "unknown version", b'{"schema_version":2,"event_id":"poison-' + mark + b'"}'
+    if topic in (topics.BROWSE, topics.FEEDBACK):  # that is enough, and each is read more than once
+        yield "5 MB", b'{"event_id":"' + b"x" * 5_000_000 + mark + b'"}'
 
 
 def reason_of(topic: topics.Topic, value: bytes | None) -> str:
@@ -51,7 +56,7 @@ def reason_of(topic: topics.Topic, value: bytes | None) -> str:
 def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
 ) -> None:
-    with trial(empty_broker, tmp_path, seed, days=30) as running:
+    with trial(empty_broker, tmp_path, seed, settings_under_faults(**PATIENT), days=30) as running:
         with running.load():
             for number in range(rounds(1, 10)):
                 for topic in (*topics.READ_BY_AGENTS, *FOLLOWED):
@@ -84,7 +89,7 @@ BAD = 12_000
 def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when_told_to(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
-    with trial(empty_broker, tmp_path, seed, days=60) as running:
+    with trial(empty_broker, tmp_path, seed, settings_under_faults(**PATIENT), days=60) as running:
         system = running.system
         with running.load():
             for number in range(BAD):
