@@ -31,17 +31,12 @@ from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.spoilage import Spoilage
-from stream_coupons.runtime.watchdog import Watchdog
 from stream_coupons.settings import Guarantee, Settings
 from stream_coupons.topics import Topic
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 REPORT_EVERY_S = 1.0
-
-
-def create_app(settings: Settings) -> faust.App:
-    """Wire everything; nothing is connected or started yet."""
-    return CouponApp(settings).faust
+NOT_IN_THE_GROUP = -1
 
 
 class Loop(Protocol):
@@ -78,8 +73,7 @@ class CouponApp:
         ]
         self.learner = Learner(settings.learning, self.delivery, self.metrics, self._latest_snapshots, self.faust)
         self._add_agent("learner", (topics.EXAMPLES.name,), self.learner)
-        watchdog = Watchdog(self._progress, settings.worker.stalled_after_s)
-        self._add_services(self.learner, Clock(self), Reporter(self), watchdog)
+        self._add_services(self.learner, Clock(self), Reporter(self))
 
     def _new_producer(self, **options: Any) -> AIOKafkaProducer:
         kafka = self.settings.kafka
@@ -158,9 +152,12 @@ class CouponApp:
         await self.snapshots.refresh()
         return self.known.snapshots
 
-    def _progress(self) -> int | None:
+    def progress(self) -> int | None:
         """Records done so far, a number that grows; None where there is nothing to do, or it has stopped on purpose."""
-        consumer = self.faust.consumer
+        # Not by Faust's property, which would make a consumer in the thread that asks.
+        consumer = self.faust._consumer
+        if consumer is None or not consumer.is_coordinated:
+            return NOT_IN_THE_GROUP
         if not all(takes() for takes in self.faust.transport.takers):
             return None
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}

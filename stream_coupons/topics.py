@@ -36,6 +36,8 @@ class Topic:
     cleanup: Cleanup = Cleanup.DELETE
     retention_ms: int = 7 * DAY_MS
     max_message_bytes: int = MIB
+    has_brokers_time: bool = False
+    """Whether a record's timestamp is when the broker appended it, not what its sender's clock said."""
 
     def key_of(self, message: Struct) -> bytes:
         """The key of a message of this topic."""
@@ -49,6 +51,8 @@ class Topic:
         }
         if self.cleanup is Cleanup.DELETE:
             configs["retention.ms"] = str(self.retention_ms)
+        if self.has_brokers_time:
+            configs["message.timestamp.type"] = "LogAppendTime"
         return configs
 
 
@@ -78,7 +82,7 @@ OBSERVED = Topic(
     "coupons another system gave",
     max_message_bytes=INPUT_BYTES,
 )
-TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS)
+TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS, has_brokers_time=True)
 VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
 NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)
 PROPOSALS = Topic("coupon-proposals", events.Proposal, "coupon_id", "wishes to issue")

@@ -61,14 +61,3 @@ def broker(session_broker: BrokerProcess) -> BrokerProcess:
 def unique() -> str:
     """A name no other test uses, for topics and groups of a shared broker."""
     return f"t-{uuid.uuid4().hex[:12]}"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the trials under faults have counted, whatever their order."""
-    from tests.faults.trial import FIGURES
-
-    if FIGURES:
-        terminalreporter.section("trials under faults")
-        for figures in FIGURES:
-            named = ", ".join(f"{name} {value}" for name, value in figures.items() if name != "trial")
-            terminalreporter.write_line(f"{figures.get('trial', '?')}: {named}")

@@ -10,7 +10,7 @@ from stream_coupons.agents.wire import TOPIC_OF, dead_letter, output
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Envelope
+from stream_coupons.core.events import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Output, Record
@@ -18,6 +18,12 @@ from stream_coupons.runtime.steps import Outcome, Sent
 from stream_coupons.topics import Topic
 
 State = TypeVar("State")
+
+
+def _not_ahead(tick: Tick, record: Record) -> Tick:
+    """A tick is never later than its append: a worker whose clock is ahead must not end what is still promised."""
+    appended_at = record.timestamp_ms / 1000.0
+    return tick if not 0 <= appended_at < tick.at else Tick(at=appended_at)
 
 
 class KeyedAgent(Generic[State]):
@@ -65,7 +71,7 @@ class KeyedAgent(Generic[State]):
         """
         message = self._decoders[record.topic](record.value)
         if record.topic == topics.TICKS.name:
-            return "", message
+            return "", _not_ahead(message, record)
         key = str(getattr(message, self._keys[record.topic]))
         if record.key != key.encode():
             raise BadMessage(

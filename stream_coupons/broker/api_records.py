@@ -57,13 +57,16 @@ class RecordsApi:
         }
         if topic is None or log is None:
             return answer | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+        at_ms = int(time.time() * 1000) if topic.config("message.timestamp.type") == "LogAppendTime" else None
         try:
-            base_offset = log.append(part.records or b"", topic.limit("max.message.bytes"), topic.has_policy("compact"))
+            base_offset = log.append(
+                part.records or b"", topic.limit("max.message.bytes"), topic.has_policy("compact"), at_ms
+            )
         except AppendRefused as refusal:
             return answer | {"error_code": refusal.code, "error_message": str(refusal)}
         for event in self._waiting.get(log, ()):
             event.set()
-        return answer | {"base_offset": base_offset}
+        return answer | {"base_offset": base_offset, "log_append_time_ms": -1 if at_ms is None else at_ms}
 
     async def fetch(self, _header: Header, request: Request) -> Fields:
         """Answer with what there is, or wait for `min_bytes` of it as long as the client allows."""

@@ -29,6 +29,9 @@ _CRC_END: Final = 21
 _MAGIC: Final = 2
 _CODEC_MASK: Final = 0x07
 _TRANSACTIONAL_OR_CONTROL: Final = 0x30
+_APPEND_TIME: Final = 0x08
+_MAX_TIMESTAMP_AT: Final = 35 - _CRC_END
+"""Place of the newest timestamp among the bytes that the checksum covers."""
 _GZIP: Final = 1
 _MAX_VARINT_BITS: Final = 70
 MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
@@ -159,11 +162,21 @@ def _read_record(payload: bytes, start: int, body: int, header: BatchHeader) -> 
     value_size, _ = _varint(payload, position + max(key_size, 0))
     return Record(
         offset=header.base_offset + offset_delta,
-        timestamp=header.first_timestamp + timestamp_delta,
+        timestamp=header.max_timestamp
+        if header.attributes & _APPEND_TIME
+        else header.first_timestamp + timestamp_delta,
         key=key,
         is_tombstone=value_size < 0,
         encoded=payload[start : body + size],
     )
+
+
+def stamp_batch(batch: bytes, at_ms: int) -> bytes:
+    """Return the batch with one time for all its records: that of its append, whatever the producer's clock said."""
+    checked = bytearray(batch[_CRC_END:])
+    struct.pack_into(">h", checked, 0, int.from_bytes(checked[:2], "big") | _APPEND_TIME)
+    struct.pack_into(">q", checked, _MAX_TIMESTAMP_AT, at_ms)
+    return batch[: _CRC_END - _CRC.size] + _CRC.pack(calc_crc32c(bytes(checked))) + bytes(checked)
 
 
 def thin_batch(batch: bytes, kept: list[Record]) -> bytes:

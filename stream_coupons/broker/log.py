@@ -22,6 +22,7 @@ from stream_coupons.broker.batches import (
     offset_prefix,
     read_header,
     read_records,
+    stamp_batch,
 )
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
@@ -96,11 +97,16 @@ class PartitionLog:
         """Whether the log was closed, as a deleted topic's is."""
         return self._fd < 0
 
-    def append(self, batch: bytes, max_bytes: int, needs_keys: bool = False) -> int:
+    def append(self, batch: bytes, max_bytes: int, needs_keys: bool = False, at_ms: int | None = None) -> int:
         """Append one batch as a producer sent it and return the offset of its first record.
 
         A batch that an idempotent producer has sent before is not appended again: the offset is
         the one it got the first time.
+
+        Parameters
+        ----------
+        at_ms : int, optional
+            The time that all its records get in place of the producer's.
 
         Raises
         ------
@@ -111,6 +117,9 @@ class PartitionLog:
         known = self._sequences.find_duplicate(header)
         if known is not None:
             return known
+        if at_ms is not None:
+            batch = stamp_batch(batch, at_ms)
+            header = read_header(batch)
         base_offset = self._end
         self._write(offset_prefix(base_offset, header.size), memoryview(batch)[PREFIX_SIZE:])
         self._note(header, base_offset, self._size)

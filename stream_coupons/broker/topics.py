@@ -24,13 +24,15 @@ DEFAULT_CONFIGS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
     "delete.retention.ms": "86400000",
     "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "message.timestamp.type": "CreateTime",
     "retention.bytes": "-1",
     "retention.ms": "604800000",
     "segment.bytes": str(1024 * 1024),
 }
 """What the broker acts on, with its defaults; other settings are stored and described only."""
 
-_INTEGER_CONFIGS: Final = frozenset(DEFAULT_CONFIGS) - {"cleanup.policy"}
+_INTEGER_CONFIGS: Final = frozenset(DEFAULT_CONFIGS) - {"cleanup.policy", "message.timestamp.type"}
+_TIMESTAMP_TYPES: Final = frozenset({"CreateTime", "LogAppendTime"})
 _POLICIES: Final = frozenset({"compact", "delete"})
 
 
@@ -212,6 +214,8 @@ def check_configs(configs: Mapping[str, str]) -> None:
     for name, value in configs.items():
         if name == "cleanup.policy" and not _POLICIES.issuperset(value.split(",")):
             raise TopicRefused(ErrorCode.INVALID_CONFIG, f"{name}={value!r}, expected compact and/or delete")
+        if name == "message.timestamp.type" and value not in _TIMESTAMP_TYPES:
+            raise TopicRefused(ErrorCode.INVALID_CONFIG, f"{name}={value!r}, expected CreateTime or LogAppendTime")
         if name in _INTEGER_CONFIGS and not re.fullmatch(r"-1|\d{1,18}", value):
             raise TopicRefused(ErrorCode.INVALID_CONFIG, f"{name}={value!r}, expected a number")
 

@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
 import sys
-import threading
-import time
 from typing import Annotated
 
 import faust
@@ -14,15 +11,10 @@ import typer
 import uvloop
 
 from stream_coupons import admin
-from stream_coupons.app import create_app
+from stream_coupons.app import CouponApp
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.runtime.watchdog import Watchdog
 from stream_coupons.settings import Settings
-
-log = logging.getLogger(__name__)
-
-LOOK_EVERY_S = 0.5
-GRACE_S = 20.0
-"""Of those who stop a process, many allow 30 s."""
 
 
 def worker(
@@ -55,17 +47,9 @@ def run(settings: Settings, log_level: str) -> None:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = create_app(settings)
+    parts = CouponApp(settings)
+    app = parts.faust
     process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
     process.spinner = None
-    threading.Thread(target=_end_after_grace, args=(app,), name="grace", daemon=True).start()
+    Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
     process.execute_from_commandline()
-
-
-def _end_after_grace(app: faust.App) -> None:
-    """End the process if it hangs on its way out: nothing is lost by that, and its supervisor can start another."""
-    while not app.should_stop:
-        time.sleep(LOOK_EVERY_S)
-    time.sleep(GRACE_S)
-    log.critical("the worker did not end within %.0f s of being told to: ending it", GRACE_S)
-    os._exit(1)

@@ -226,6 +226,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     effects.emit(issue)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
+    effects.add(attribution.join_early(shopper, identity, known.catalogue))
     return effects
 
 

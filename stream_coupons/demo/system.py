@@ -8,13 +8,15 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import msgspec
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_coupons import admin, topics
@@ -76,6 +78,8 @@ class LocalSystem:
     ----------
     restarts : int
         Workers that ended by themselves and were started anew.
+    environment : dict
+        Variables that a worker, by its name, gets besides this process's own when it starts.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class LocalSystem:
         self._count = workers
         self._supervised = supervised
         self.restarts = 0
+        self.environment: dict[str, dict[str, str]] = {}
         self.workers: list[WorkerProcess] = []
         self._lost: defaultdict[Sample, float] = defaultdict(float)
 
@@ -139,7 +144,7 @@ class LocalSystem:
         kafka = msgspec.structs.replace(self.settings.kafka, bootstrap=self._advertised)
         config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker, kafka=kafka)))
         log = self._folder / f"{name}.log"
-        return WorkerProcess(name, port, log, _spawn(command, config, log))
+        return WorkerProcess(name, port, log, _spawn(command, config, log, self.environment.get(name, {})))
 
     def kill(self, index: int) -> None:
         """SIGKILL a worker; what it had counted is kept."""
@@ -245,12 +250,22 @@ class LocalSystem:
         """
         deadline = time.monotonic() + timeout_s
         with admin.admin_client(self.bootstrap) as client:
-            while any((lag := admin.lag(client, self.settings.kafka)).values()):
+            while any((lag := _lag(client, self.settings)).values()):
                 self.check()
                 if time.monotonic() > deadline:
                     behind = {name: count for name, count in lag.items() if count}
                     raise SystemFailed(f"lag did not return to zero within {timeout_s:.0f} s: {behind}")
                 time.sleep(0.05)
+
+
+def _lag(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
+    """The lag by topic; something where it is not known yet, as right after a broker's start."""
+    try:
+        return admin.lag(client, settings.kafka)
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return {repr(error): 1}
 
 
 def free_port() -> int:
@@ -260,11 +275,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(module: Sequence[str], config: Path, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", *module, "--config", str(config)]
     output: IO[bytes] = log.open("ab")
     with output:
-        return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1"})
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1", **environment}
+        )
 
 
 def _tail(log: Path, lines: int = 15) -> str:

@@ -124,6 +124,12 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator = self._ensure_consumer()._coordinator
         return Membership(str(coordinator.member_id), int(coordinator.generation))
 
+    @property
+    def is_coordinated(self) -> bool:
+        """Whether it is a member of its group and the coordination goes on."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        return coordinator is not None and coordinator.generation > 0 and not coordinator._coordination_task.done()
+
     def position_of(self, tp: TP) -> int | None:
         """The next offset to fetch, without waiting; None while it is not known."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
@@ -179,6 +185,11 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     def membership(self) -> Membership:
         """As the coordinator gave it last."""
         return self._thread.membership()
+
+    @property
+    def is_coordinated(self) -> bool:
+        """Whether it is in its group, and what keeps it there goes on: aiokafka's routine can end for good."""
+        return self._thread.is_coordinated
 
     def _is_current(self, message: Any) -> bool:
         """Whether a chunk is of the present assignment.

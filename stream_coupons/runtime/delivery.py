@@ -88,7 +88,7 @@ class AtLeastOnce:
 
     @property
     def is_able(self) -> bool:
-        """Whether the last attempt to send succeeded."""
+        """Whether the last attempts to send succeeded."""
         return self._sender.is_able
 
     async def take_over(self, agent: str, partitions: Collection[int]) -> None:

@@ -68,12 +68,17 @@ class Sender(Service):  # type: ignore[misc]
         is_held: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
-        self.is_able = True
+        self._failing: set[str] = set()
         self._connect = connect
         self._on_failure = on_failure
         self._is_held = is_held
         self._producer: Any = None
         self._connecting = asyncio.Lock()
+
+    @property
+    def is_able(self) -> bool:
+        """Whether the last attempt of everybody who sends by this succeeded."""
+        return not self._failing
 
     async def on_start(self) -> None:
         """Connect."""
@@ -101,7 +106,7 @@ class Sender(Service):  # type: ignore[misc]
             try:
                 await _append(producer, outputs)
             except KafkaError as error:
-                self.is_able = False
+                self._failing.add(sender)
                 self._on_failure(sender)
                 log.error("%s: attempt %d to send %d records: %r", sender, attempt, len(outputs), error)
                 await self._disconnect(producer)
@@ -110,7 +115,7 @@ class Sender(Service):  # type: ignore[misc]
                 await self.sleep(pause_s)
                 pause_s *= 2
             else:
-                self.is_able = True
+                self._failing.discard(sender)
                 return
 
     async def _connected(self) -> AIOKafkaProducer:

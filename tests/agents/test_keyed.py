@@ -13,7 +13,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Alternative, Proposal, Reservation, Settlement, UserVector
+from stream_coupons.core.events import Alternative, Proposal, Reservation, Settlement, Tick, UserVector
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.records import Record
@@ -53,6 +53,12 @@ def refused(record: Record) -> str:
 )
 def test_a_message_belongs_to_its_shopper(topic: topics.Topic, message: Any) -> None:
     assert Users(known, 1).parse(record(topic, message)) == ("u", message)
+
+
+@pytest.mark.parametrize(("said", "appended", "is_at"), [(5.0, 9.0, 5.0), (9.0, 5.0, 5.0), (9.0, -0.001, 9.0)])
+def test_a_tick_is_never_later_than_its_append(said: float, appended: float, is_at: float) -> None:
+    tick = Record(topics.TICKS.name, 0, 0, int(appended * 1000), b"0", encode(Tick(at=said)))
+    assert Users(known, 1).parse(tick) == ("", Tick(at=is_at))
 
 
 @pytest.mark.parametrize("key", [b"v", b"", b"u ", b"\xff", b'"u"'])

@@ -17,6 +17,7 @@ from kafka.errors import (
 from kafka.partitioner.default import murmur2
 
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Reader
 
 from .clients import (
     AIOKAFKA,
@@ -253,3 +254,21 @@ def test_a_long_poll_does_not_hold_up_other_connections(broker: BrokerProcess, u
     message = until(lambda: waiting.poll(0.5), "the long poll wakes up")
     assert message.value() == b"v"
     waiting.close()
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_records_of_a_topic_with_the_brokers_time_have_that_whatever_their_sender_says(
+    broker: BrokerProcess, unique: str, compression: str | None
+) -> None:
+    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+        admin.create_topics([NewTopic(unique, 1, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+        admin.wait_for_topics([unique])
+    began_ms = int(time.time() * 1000)
+    with closing(KafkaProducer(bootstrap_servers=broker.bootstrap, compression_type=compression)) as producer:
+        for number in range(3):
+            producer.send(unique, b"%d" % number, timestamp_ms=1000 + number)
+        producer.flush()
+    with Reader(broker.bootstrap, [unique], from_beginning=True) as reader:
+        found = list(reader.read_to_end())
+    assert [record.value for record in found] == [b"0", b"1", b"2"]
+    assert all(began_ms <= record.timestamp <= time.time() * 1000 for record in found)

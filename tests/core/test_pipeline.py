@@ -5,11 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream_coupons.core import observation
 from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     CouponIssue,
+    FeedbackEvent,
     Proposal,
     Reservation,
     Settlement,
@@ -32,6 +34,7 @@ from .builders import (
     browse,
     cart,
     coupon,
+    feedback,
     granted,
     item,
     knowledge,
@@ -61,6 +64,9 @@ class Case:
 
     def hear(self, reservation: Reservation) -> Effects:
         return self._take(confirm(self.user, self.shopper, reservation, self.known))
+
+    def listen(self, event: FeedbackEvent) -> Effects:
+        return self._take(observation.feedback(self.shopper, event, self.known))
 
     def wait(self, at: float) -> Effects:
         return self._take(pass_time(self.user, self.shopper, at))
@@ -161,6 +167,21 @@ def test_what_is_confirmed_again_after_its_window_is_issued_once() -> None:
     assert case.hear(reservation).facts == [("duplicate", "reservation")]
     assert len(case.issues()) == 1
     assert case.outcomes() == ["confirmed", "expired"]
+
+
+def test_feedback_that_came_before_its_issue_counts_when_it_comes() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    proposal = case.proposal()
+    for kind in ("click", "purchase"):
+        case.listen(feedback(kind, proposal.proposal_id))
+    assert case.outcomes() == []
+    case.hear(granted(proposal))
+    assert case.outcomes() == ["confirmed", "redeemed"]
+    assert case.shopper.early == []
+    case.wait(AT + 30 * DAY_S)
+    assert {each.head for each in of_type(case.said, TrainingExample) if each.label} == {"click", "redeem"}
+    assert case.outcomes() == ["confirmed", "redeemed"]
 
 
 def test_a_reservation_that_comes_too_late_is_given_back_once() -> None:

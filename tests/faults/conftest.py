@@ -76,3 +76,12 @@ def _note_figures(request: pytest.FixtureRequest) -> Iterator[None]:
         if REPORT:
             with Path(REPORT).open("a") as report:
                 report.write(json.dumps(figures) + "\n")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the trials under faults have counted, whatever their order."""
+    if FIGURES:
+        terminalreporter.section("trials under faults")
+        for figures in FIGURES:
+            named = ", ".join(f"{name} {value}" for name, value in figures.items() if name != "trial")
+            terminalreporter.write_line(f"{figures.get('trial', '?')}: {named}")

@@ -11,7 +11,7 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import Guarantee
 
 from .test_workers import wait_for_issues
-from .trial import settings_under_faults, trial
+from .trial import DAYS, trial, unhurried
 
 pytestmark = pytest.mark.kafka
 
@@ -26,9 +26,7 @@ def test_a_broker_that_ends_under_load_and_comes_back_loses_nothing(
     rounds: Callable[[int, int], int],
 ) -> None:
     chance = random.Random(seed)
-    with trial(
-        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=rounds(40, 200)
-    ) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), days=DAYS) as running:
         with running.load():
             wait_for_issues(running)
             for _ in range(rounds(1, 10)):

@@ -15,7 +15,7 @@ from stream_coupons.settings import Guarantee
 from tests.integration.builders import records, total, wait_until
 
 from .failing_worker import AT
-from .trial import Trial, settings_under_faults, trial
+from .trial import DAYS, Trial, trial, unhurried
 
 pytestmark = pytest.mark.kafka
 
@@ -35,7 +35,7 @@ def wait_for_issues(running: Trial) -> None:
 def test_what_a_killed_worker_had_done_and_not_committed_is_done_again_alike(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
-    settings = settings_under_faults(commit_interval_s=NEVER_S)
+    settings = unhurried(commit_interval_s=NEVER_S)
     with trial(empty_broker, tmp_path, seed, settings) as running:
         system = running.system
         running.play(0.4)
@@ -60,9 +60,7 @@ def test_one_of_three_workers_killed_again_and_again_at_random_moments(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
 ) -> None:
     chance = random.Random(seed)
-    with trial(
-        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), workers=3, days=rounds(20, 200)
-    ) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), workers=3, days=DAYS) as running:
         with running.load():
             wait_for_issues(running)
             for _ in range(rounds(2, 20)):
@@ -80,7 +78,7 @@ def test_a_worker_killed_at_a_failpoint(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, at: str
 ) -> None:
     chance = random.Random(f"{seed} {at}")
-    with trial(empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=20) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), days=DAYS) as running:
         system = running.system
         with running.load():
             wait_for_issues(running)
@@ -97,7 +95,7 @@ def test_a_worker_killed_at_a_failpoint(
 def test_a_worker_told_to_leave_goes_within_its_grace_period(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee
 ) -> None:
-    with trial(empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=20) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), days=DAYS) as running:
         with running.load():
             wait_for_issues(running)
             leaving = running.system.workers[0].process
@@ -112,8 +110,8 @@ def test_a_worker_paused_beyond_its_session_harms_nothing_when_it_wakes(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
 ) -> None:
     chance = random.Random(seed)
-    settings = settings_under_faults(guarantee=guarantee)
-    with trial(empty_broker, tmp_path, seed, settings, days=rounds(40, 200)) as running:
+    settings = unhurried(guarantee=guarantee)
+    with trial(empty_broker, tmp_path, seed, settings, days=DAYS) as running:
         system = running.system
         with running.load():
             wait_for_issues(running)
@@ -140,9 +138,7 @@ def owns_all(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> b
 def test_workers_come_and_go(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
 ) -> None:
-    with trial(
-        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), workers=1, days=rounds(60, 400)
-    ) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), workers=1, days=DAYS) as running:
         system = running.system
         with running.load():
             wait_for_issues(running)
@@ -159,9 +155,7 @@ def test_workers_come_and_go(
 def test_workers_of_two_versions_are_exchanged_one_by_one_and_back(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
 ) -> None:
-    with trial(
-        empty_broker, tmp_path, seed, settings_under_faults(guarantee=guarantee), days=rounds(60, 400)
-    ) as running:
+    with trial(empty_broker, tmp_path, seed, unhurried(guarantee=guarantee), days=DAYS) as running:
         system = running.system
         with running.load():
             wait_for_issues(running)

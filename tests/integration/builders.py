@@ -17,6 +17,7 @@ from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, 
 AT = 1_000_000_000.0
 DAY_S = 86400.0
 IDLE_WITHIN_S = 90.0
+STALLED_AFTER_S = 30.0
 
 PLAIN_POLICY: dict[str, Any] = {
     "exploration_ratio": 0.0,
@@ -40,7 +41,7 @@ def settings(
         kafka=KafkaSettings(
             guarantee=guarantee, commit_interval_s=commit_interval_s, session_timeout_s=6, heartbeat_interval_s=1
         ),
-        worker=WorkerSettings(tick_every_s=0),
+        worker=WorkerSettings(tick_every_s=0, stalled_after_s=STALLED_AFTER_S),
         profile=ProfileRules(browse_weight=1, cart_weight=1, order_weight=1),
         neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0),
         policy=PolicyRules(**(PLAIN_POLICY | policy)),

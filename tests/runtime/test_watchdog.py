@@ -1,47 +1,65 @@
-"""A worker that has work and does none of it is given up; one that has none, or gets on, is not."""
+"""A worker that has work and does none of it is ended, and one that hangs on its way out; no other is."""
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 
-from stream_coupons.runtime.watchdog import Stalled, Watchdog
+from stream_coupons.runtime import watchdog
+from stream_coupons.runtime.watchdog import Watchdog
 
 
-class Over(Exception):
-    """All values were looked at."""
+class App:
+    """Told to stop once all values were looked at; then it hangs."""
+
+    def __init__(self, values: Sequence[int | None]) -> None:
+        self.values = list(values)
+        self.crashed = False
+
+    @property
+    def should_stop(self) -> bool:
+        return not self.values
+
+    def progress(self) -> int | None:
+        return self.values.pop(0)
 
 
-async def watch(progress: Iterable[int | None], stalled_after_s: float) -> None:
-    """Look once for each value; real time hardly passes, so 0 s without progress is already too long."""
-    values = list(progress)
-
-    def next_value() -> int | None:
-        if not values:
-            raise Over
-        return values.pop(0)
-
-    watchdog = Watchdog(next_value, stalled_after_s)
-
-    async def no_time(_n: float) -> None:
-        await asyncio.sleep(0.001)
-
-    watchdog.sleep = no_time  # type: ignore[method-assign]
-    try:
-        await watchdog._watch.fun(watchdog)
-    except Over:
-        return
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time passes only by sleeping."""
+    slept: list[float] = []
+    monkeypatch.setattr(watchdog.time, "sleep", slept.append)
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(watchdog.logging, "shutdown", lambda: None)
+    return slept
 
 
-@pytest.mark.parametrize("progress", [[1, 2, 3, 4], [None, None, None], [1, None, 1, None, 1]])
-def test_it_lets_be_who_gets_on_or_has_nothing_to_do(progress: list[int | None]) -> None:
-    asyncio.run(watch(progress, 0.0))
+def watch(app: App, stalled_after_s: float) -> list[int]:
+    ended: list[int] = []
+    Watchdog(app, app.progress, stalled_after_s, ended.append).run()
+    return ended
 
 
-def test_it_gives_up_who_has_work_and_does_none() -> None:
-    with pytest.raises(Stalled):
-        asyncio.run(watch([None, 7, 7, 7, 7], 0.0))
+@pytest.mark.parametrize("values", [[1, 2, 3, 4] * 5, [None] * 20, [1, None] * 10])
+def test_it_lets_be_who_gets_on_or_has_nothing_to_do(
+    values: list[int | None], slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App(values)
+    assert watch(app, 1.0) == [1], "it hung on its way out"
+    assert app.values == []
+    assert slept[-1] == watchdog.LEAVING_S
+    assert "though there is work" not in caplog.text
 
 
-def test_it_has_patience() -> None:
-    asyncio.run(watch([7, 7, 7, 7], 3600.0))
+def test_it_ends_who_has_work_and_does_none(slept: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    app = App([None, 7, 7, 7, 7, 7, 7, 7])
+    assert watch(app, 1.0) == [1]
+    assert len(app.values) == 3
+    assert sum(slept) == 2.5
+    assert "though there is work" in caplog.text
+
+
+def test_who_crashed_gets_less_time_to_go(slept: list[float]) -> None:
+    app = App([])
+    app.crashed = True
+    assert watch(app, 1.0) == [1]
+    assert slept == [watchdog.CRASHED_S]

@@ -1,0 +1,163 @@
+"""Workers whose clocks are days ahead or behind, and step while they run.
+
+Where libfaketime is missing the tests are skipped, or fail in continuous integration.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.simulation.shoppers import World, WorldSettings
+from tests.integration.builders import DAY_S, browse, coupon, messages, wait_until
+
+from .trial import Trial, settings_under_faults, trial_of, valid
+
+pytestmark = pytest.mark.kafka
+
+LEFT = 30
+SHOPPERS = 50
+STEP_DAYS = 3
+WITHIN_S = 2 * DAY_S
+"""Coupons can be used for so long: with their grace of an hour, a clock that is three days ahead has seen their end."""
+
+
+def library() -> Path:
+    """libfaketime, which answers for the system's clock; the monotonic one it leaves alone."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        reason = "no libfaketime: apt-get install faketime"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock of one worker."""
+
+    file: Path
+
+    def step(self, days: int) -> None:
+        """Be so many days ahead of the true time from now on; negative for behind."""
+        temporary = self.file.with_suffix(".new")
+        temporary.write_text(f"{days:+d}d\n")
+        temporary.replace(self.file)  # the worker reads it at any time
+
+    def environment(self) -> dict[str, str]:
+        """What makes a process read this clock."""
+        return {
+            "LD_PRELOAD": str(library()),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_RESET": "1",
+        }
+
+
+PHASES = {"apart": (STEP_DAYS, -STEP_DAYS), "ahead": (STEP_DAYS, 0), "behind": (0, -STEP_DAYS)}
+"""How many days the clocks of the two workers are ahead."""
+LOAD_DAYS = 2
+HOUR_TAKES_S = 3.0
+"""The load must not be ahead of time, nor far behind: the ticks of true clocks end its coupons."""
+
+
+def test_no_clock_of_a_worker_ends_a_promise_early_or_gives_its_money_twice(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
+) -> None:
+    phases = dict(list(PHASES.items())[: rounds(1, len(PHASES))])
+    clocks = [Clock(tmp_path / f"clock-{number}") for number in (1, 2)]
+    for clock in clocks:
+        clock.step(0)
+    settings = settings_under_faults(proposal_timeout_s=30 * DAY_S)
+    settings = msgspec.structs.replace(settings, worker=msgspec.structs.replace(settings.worker, tick_every_s=0.5))
+    start_at = time.time() - LOAD_DAYS * DAY_S
+    world = World(WorldSettings(seed=seed, shoppers=60, days=LOAD_DAYS, coupons=12, start_at=start_at))
+    system = LocalSystem(empty_broker, settings, tmp_path / "workers", len(clocks), supervised=True)
+    system.environment = {f"worker-{number}": clock.environment() for number, clock in enumerate(clocks, 1)}
+    with trial_of(system, world) as running:
+        terms = {"budget_minor": LEFT * 100, "redeem_within_s": WITHIN_S}
+        running.add_coupons([coupon(phase, domain=phase, **terms) for phase in phases])
+        promised = {}
+        for phase, days in phases.items():
+            with running.load(pause_s=HOUR_TAKES_S):
+                promised[phase] = ask(running, phase, "first")
+                for clock, ahead in zip(clocks, days, strict=True):
+                    clock.step(ahead)
+                wait_until(lambda days=days: days_of_ticks(running) >= set(days), f"ticks of clocks that are {phase}")
+                time.sleep(2)
+                redeem(running, phase, promised[phase])
+                send_browses(running, phase, "second")
+                time.sleep(3)
+                for clock in clocks:
+                    clock.step(0)
+                wait_answers(running, phase, 2 * SHOPPERS)
+        running.check()
+        check_promises(running, promised)
+
+
+def send_browses(running: Trial, phase: str, visit: str) -> None:
+    """Shoppers of every partition want the coupon of a phase."""
+    now = time.time()
+    for number in range(SHOPPERS):
+        user_id = f"{phase}-{visit}-{number}"
+        running.send(topics.BROWSE, browse(user_id, user_id, at=now, domain=phase))
+    running.flush()
+
+
+def ask(running: Trial, phase: str, visit: str) -> dict[str, str]:
+    """Let shoppers want the coupon of a phase; who was given which issue."""
+    send_browses(running, phase, visit)
+    wait_answers(running, phase, SHOPPERS)
+    wait_until(lambda: len(given(running, phase)) == LEFT, f"{LEFT} coupons of {phase}")
+    return given(running, phase)
+
+
+def wait_answers(running: Trial, phase: str, count: int) -> None:
+    """Wait until so many shoppers of a phase have their answer."""
+
+    def answered() -> bool:
+        running.system.check()
+        users = {one.user_id for one in valid(running.system, topics.RESERVATIONS)}
+        return sum(user_id.startswith(phase) for user_id in users) == count
+
+    wait_until(answered, f"{count} answers of {phase}", within_s=90)
+
+
+def given(running: Trial, phase: str) -> dict[str, str]:
+    """Issues of a phase's coupon by id, and to whom."""
+    return {one.issue_id: one.user_id for one in valid(running.system, topics.ISSUES) if one.coupon_id == phase}
+
+
+def redeem(running: Trial, phase: str, promised: dict[str, str]) -> None:
+    """All who were given the coupon of a phase use it, two days before its end."""
+    for issue_id, user_id in promised.items():
+        about = {"event_id": f"used-{issue_id}", "user_id": user_id, "occurred_at": time.time(), "domain": phase}
+        running.send(topics.FEEDBACK, FeedbackEvent(issue_id=issue_id, kind="purchase", **about))
+    running.flush()
+
+
+def days_of_ticks(running: Trial) -> set[int]:
+    """How many days ahead of now the ticks have been."""
+    now = time.time()
+    return {round((tick.at - now) / DAY_S) for tick in messages(running.system, topics.TICKS)}
+
+
+def check_promises(running: Trial, promised: dict[str, dict[str, str]]) -> None:
+    """Whoever was given a coupon could use it, and nobody was given the same money meanwhile."""
+    ends = {
+        one.proposal_id: one.outcome
+        for one in valid(running.system, topics.SETTLEMENTS)
+        if one.outcome in ("redeemed", "expired")
+    }
+    for phase, issues in promised.items():
+        assert Counter(ends.get(issue_id) for issue_id in issues) == {"redeemed": LEFT}, phase
+        assert given(running, phase) == issues, f"the money of {phase} was promised twice"

@@ -1,0 +1,75 @@
+"""Two hundred shoppers of every partition want the last of a coupon, amid other load, and a worker dies meanwhile."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.events import Coupon
+from tests.integration.builders import DAY_S, browse, coupon, records, wait_until
+
+from .trial import Trial, settings_under_faults, trial, valid
+
+pytestmark = pytest.mark.kafka
+
+SHOPPERS = 200
+DAYS = 40
+LIMITS = ({"stock": 1}, {"stock": 3}, {"budget_minor": 2 * 100 + 99})
+LEFT = (1, 3, 2)
+"""How many coupons of 1.00 each of these limits allows."""
+
+
+def last_of(number: int) -> tuple[Coupon, int]:
+    """The coupon of a round, of a domain of its own, and how many of it there are."""
+    kind = number % len(LIMITS)
+    return coupon(f"last-{number}", domain=f"round-{number}", **LIMITS[kind]), LEFT[kind]
+
+
+def test_the_last_units_are_given_exactly_whoever_dies(
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
+) -> None:
+    with trial(empty_broker, tmp_path, seed, settings_under_faults(), days=DAYS) as running:
+        count = rounds(4, 30)
+        running.add_coupons([last_of(number)[0] for number in range(count)])
+        with running.load():
+            for number in range(count):
+                everybody_asks(running, number)
+                if number % 2:
+                    running.kill(number // 2 % 2)
+                    running.system.restart(number // 2 % 2)
+                wait_until(lambda number=number: answered(running, number) == SHOPPERS, f"answers of round {number}")
+        check_partitions(running)
+        running.check()
+        given = Counter(
+            issue.coupon_id for issue in {one.issue_id: one for one in valid(running.system, topics.ISSUES)}.values()
+        )
+        assert {f"last-{number}": given[f"last-{number}"] for number in range(count)} == {
+            f"last-{number}": last_of(number)[1] for number in range(count)
+        }
+
+
+def everybody_asks(running: Trial, number: int) -> None:
+    """All shoppers of a round browse at once; later than the load's days, so that none of its ticks ends their wish."""
+    at = running.world.ends_at + DAY_S
+    for shopper in range(SHOPPERS):
+        user_id = f"round-{number}-{shopper}"
+        running.send(topics.BROWSE, browse(user_id, user_id, at=at, domain=f"round-{number}"))
+    running.flush()
+
+
+def answered(running: Trial, number: int) -> int:
+    """How many shoppers of a round have an answer."""
+    running.system.check()
+    users = {record.key for record in records(running.system, topics.RESERVATIONS.name)}
+    return sum(user.startswith(f"round-{number}-".encode()) for user in users)
+
+
+def check_partitions(running: Trial) -> None:
+    """The shoppers of a round are of every partition."""
+    asked = {
+        record.partition for record in records(running.system, topics.BROWSE.name) if record.key.startswith(b"round-0-")
+    }
+    assert asked == set(range(running.system.settings.kafka.partitions))
