@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker.apache import apache_kafka_missing
 from stream_coupons.settings import Guarantee
 
 from .proxy import Proxy
@@ -72,16 +73,37 @@ def _note_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     first = len(FIGURES)
     yield
     for figures in FIGURES[first:]:
-        figures["trial"] = request.node.nodeid.rpartition("/")[2]
+        request.node.user_properties.append(("figures", figures))
         if REPORT:
             with Path(REPORT).open("a") as report:
-                report.write(json.dumps(figures) + "\n")
+                report.write(json.dumps({"trial": request.node.nodeid.rpartition("/")[2], **figures}) + "\n")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the trials under faults have counted, whatever their order."""
-    if FIGURES:
+    """Print what the trials under faults have counted."""
+    lines = [
+        f"{report.nodeid.rpartition('/')[2]}: {', '.join(f'{key} {value}' for key, value in figures.items())}"
+        for report in terminalreporter.getreports("")
+        if report.when == "teardown"
+        for name, figures in report.user_properties
+        if name == "figures"
+    ]
+    if lines:
         terminalreporter.section("trials under faults")
-        for figures in FIGURES:
-            named = ", ".join(f"{name} {value}" for name, value in figures.items() if name != "trial")
-            terminalreporter.write_line(f"{figures.get('trial', '?')}: {named}")
+        terminalreporter.write("\n".join(lines) + "\n")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the short form, run a trial on one engine: on Apache Kafka where it can run, else on the embedded broker."""
+    if LONG or apache_kafka_missing() is not None:
+        return
+    here = Path(__file__).parent
+    left_out = [
+        item
+        for item in items
+        if here in item.path.parents
+        if item.get_closest_marker("everywhere") is None
+        if getattr(item, "callspec", None) is not None and item.callspec.params.get("engine") == "embedded"
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

@@ -16,6 +16,7 @@ from .trial import DAYS, trial, unhurried
 pytestmark = pytest.mark.kafka
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("end", [BrokerProcess.kill, BrokerProcess.stop], ids=["killed", "restarted"])
 def test_a_broker_that_ends_under_load_and_comes_back_loses_nothing(
     empty_broker: BrokerProcess,

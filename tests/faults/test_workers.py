@@ -32,6 +32,7 @@ def wait_for_issues(running: Trial) -> None:
     running.system.totals()
 
 
+@pytest.mark.everywhere
 def test_what_a_killed_worker_had_done_and_not_committed_is_done_again_alike(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
