@@ -10,7 +10,6 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.settings import KafkaSettings
 from tests.integration.builders import IDLE_WITHIN_S, records, total
 
 from .trial import CHAIN, Trial, changed_copies, trial
@@ -18,19 +17,9 @@ from .trial import CHAIN, Trial, changed_copies, trial
 pytestmark = pytest.mark.kafka
 
 GRACE_S = 30.0
-HAS_GROUP_ID = "group_id" in KafkaSettings.__struct_fields__
 
 
-@pytest.mark.parametrize(
-    "group_id",
-    [
-        None,
-        pytest.param(
-            "coupons-anew", marks=pytest.mark.skipif(not HAS_GROUP_ID, reason="there is no kafka.group_id yet")
-        ),
-    ],
-    ids=["offsets reset", "another group"],
-)
+@pytest.mark.parametrize("group_id", [None, "coupons-anew"], ids=["offsets reset", "another group"])
 def test_reading_everything_again_issues_nothing_anew(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, group_id: str | None
 ) -> None:

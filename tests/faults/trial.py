@@ -19,7 +19,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon, CouponIssue
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
-from stream_coupons.settings import Settings
+from stream_coupons.settings import Guarantee, Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import (
     DAY_S,
@@ -204,6 +204,8 @@ class Trial:
         assert proposed == {reservation.proposal_id for reservation in reservations}
         assert set(issues) == {one.proposal_id for one in settlements if one.outcome == "confirmed"}
         assert len(set(issues)) > 10
+        if self.system.settings.kafka.guarantee is Guarantee.EXACTLY_ONCE:
+            assert doubled(self.system) == [], "a reader of what is committed must see no copy"
         FIGURES.append(
             {
                 "seed": self.world.settings.seed,
@@ -310,12 +312,11 @@ def committed(system: LocalSystem, topic: topics.Topic) -> dict[int, int]:
     return {tp.partition: position.offset for tp, position in offsets.items() if tp.topic == topic.name}
 
 
-def changed_copies(system: LocalSystem) -> list[tuple[str, Any]]:
-    """(topic, identity) of every decision whose copies are not the same bytes."""
-    changed = []
+def copies_of_decisions(system: LocalSystem) -> Iterator[tuple[str, Any, list[tuple[Any, Any]]]]:
+    """(topic, identity, keys and bytes of all copies) of every decision, as a reader of what is committed sees them."""
     for topic in CHAIN:
         decode = Decoder(topic)
-        copies: dict[Any, set[tuple[Any, Any]]] = {}
+        copies: dict[Any, list[tuple[Any, Any]]] = {}
         for record in records(system, topic.name):
             try:
                 message = decode(record.value)
@@ -326,6 +327,16 @@ def changed_copies(system: LocalSystem) -> list[tuple[str, Any]]:
                 getattr(message, "rank", None),
                 getattr(message, "outcome", None),
             )
-            copies.setdefault(identity, set()).add((record.key, record.value))
-        changed += [(topic.name, identity) for identity, seen in copies.items() if len(seen) > 1]
-    return changed
+            copies.setdefault(identity, []).append((record.key, record.value))
+        for identity, seen in copies.items():
+            yield topic.name, identity, seen
+
+
+def changed_copies(system: LocalSystem) -> list[tuple[str, Any]]:
+    """(topic, identity) of every decision whose copies are not the same bytes."""
+    return [(topic, identity) for topic, identity, seen in copies_of_decisions(system) if len(set(seen)) > 1]
+
+
+def doubled(system: LocalSystem) -> list[tuple[str, Any]]:
+    """(topic, identity) of every decision that is there more than once."""
+    return [(topic, identity) for topic, identity, seen in copies_of_decisions(system) if len(seen) > 1]
