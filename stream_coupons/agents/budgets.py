@@ -23,6 +23,7 @@ class Budgets(KeyedAgent[Ledger]):
     reads = (topics.PROPOSALS, topics.SETTLEMENTS)
     state_type = Ledger
     tracks_origins = True
+    has_views = True
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)

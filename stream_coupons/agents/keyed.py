@@ -41,6 +41,7 @@ class KeyedAgent(Generic[State]):
     reads: tuple[Topic, ...]
     state_type: type[State]
     tracks_origins = False
+    has_views = False
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         self.known = known

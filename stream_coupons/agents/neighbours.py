@@ -18,6 +18,7 @@ class Neighbours(KeyedAgent[Member]):
     name = "neighbours"
     reads = (topics.VECTORS,)
     state_type = Member
+    has_views = True
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)

