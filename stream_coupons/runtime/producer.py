@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 BATCH_BYTES = 256 * 1024
+STOPS_WITHIN_S = 20.0
 
 
 class LeaseExpired(KafkaError):  # type: ignore[misc]
@@ -99,6 +100,8 @@ class Sender(Service):  # type: ignore[misc]
         ------
         KafkaError
             If any could not be appended in any attempt; others may have been.
+        TimeoutError
+            If a producer does not come to an end: no other may be begun then.
         """
         pause_s = FIRST_PAUSE_S
         for attempt in range(1, ATTEMPTS + 1):
@@ -128,10 +131,13 @@ class Sender(Service):  # type: ignore[misc]
             return self._producer
 
     async def _disconnect(self, producer: AIOKafkaProducer) -> None:
-        """Leave a producer whose record was refused: its next one would lack that one's sequence number."""
+        """Leave a producer whose record was refused: its next one would lack that one's sequence number.
+
+        Not before it has come to an end: what it sent late would lie behind what its successor sends.
+        """
         if self._producer is producer:
             self._producer = None
-            await producer.stop()
+            await asyncio.wait_for(producer.stop(), STOPS_WITHIN_S)
 
 
 async def _append(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:

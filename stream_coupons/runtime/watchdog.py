@@ -48,19 +48,22 @@ class Watchdog(threading.Thread):
         progress: Callable[[], int | None],
         stalled_after_s: float,
         end: Callable[[int], object] = os._exit,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._app = app
         self._progress = progress
         self._stalled_after_s = stalled_after_s
         self._end = end
+        # Not time.sleep: it waits by the system's clock, which may be set, and fails where that one is faked.
+        self._wait = wait or threading.Event().wait
 
     def run(self) -> None:
         """Watch until the process ends, by itself or by this."""
         last: int | None = None
         since = time.monotonic()
         while not self._app.should_stop:
-            time.sleep(LOOK_EVERY_S)
+            self._wait(LOOK_EVERY_S)
             try:
                 now = self._progress()
             except Exception:
@@ -72,7 +75,7 @@ class Watchdog(threading.Thread):
             elif time.monotonic() - since > self._stalled_after_s:
                 log.critical("no record was done for %.0f s though there is work: ending", self._stalled_after_s)
                 return self._give_up()
-        time.sleep(CRASHED_S if self._app.crashed else LEAVING_S)
+        self._wait(CRASHED_S if self._app.crashed else LEAVING_S)
         log.critical("the worker did not end in time: ending it")
         return self._give_up()
 

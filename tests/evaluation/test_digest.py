@@ -78,7 +78,9 @@ def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
             for limit in [1, 7, 2] * 40:
                 waiting = again.waiting(agent, home, limit)
                 owner = again.owners[agent]
-                owner.table.update(owner.batches.apply(waiting, owner.committed_in).states)
+                result = owner.batches.apply(home, waiting, owner.committed_in(home))
+                owner.batches.save(result)
+                owner.table.update(result.cells)
                 for one in waiting:
                     owner.position[one.topic, home] = one.offset + 1
             assert not again.waiting(agent, home)

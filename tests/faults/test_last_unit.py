@@ -34,7 +34,7 @@ def test_the_last_units_are_given_exactly_whoever_dies(
     with trial(empty_broker, tmp_path, seed, settings_under_faults(), days=DAYS) as running:
         count = rounds(4, 30)
         running.add_coupons([last_of(number)[0] for number in range(count)])
-        with running.load():
+        with running.load(pause_s=0.5):
             for number in range(count):
                 everybody_asks(running, number)
                 if number % 2:

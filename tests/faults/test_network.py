@@ -58,25 +58,27 @@ def test_records_whose_acknowledgement_was_lost_are_not_lost_and_not_doubled(
 def test_a_cut_of_one_direction_heals(
     proxied_broker: BrokerProcess, proxy: Proxy, tmp_path: Path, seed: int, rounds: Rounds, direction: Direction
 ) -> None:
-    with trial_under_load(proxied_broker, tmp_path, seed, impatient()):
+    with trial_under_load(proxied_broker, tmp_path, seed, impatient()) as running:
         for _ in range(rounds(1, 10)):
             held = proxy.held_bytes
             with proxy.holding(direction):
                 time.sleep(OUTAGE_S)
             assert proxy.held_bytes > held, "nothing wanted to pass"
+            running.system.wait_ready()
             time.sleep(2.0)
 
 
 def test_a_network_that_comes_and_goes_heals(
     proxied_broker: BrokerProcess, proxy: Proxy, tmp_path: Path, seed: int, rounds: Rounds
 ) -> None:
-    with trial_under_load(proxied_broker, tmp_path, seed, impatient()):
+    with trial_under_load(proxied_broker, tmp_path, seed, impatient()) as running:
         for _ in range(rounds(6, 60)):
             dropped, refused = proxy.dropped, proxy.refused
             with proxy.down():
                 time.sleep(0.7)
             assert proxy.dropped > dropped, "there was no connection to cut"
             assert proxy.refused > refused, "nobody tried to come back"
+            running.system.check()
             time.sleep(1.3)
 
 

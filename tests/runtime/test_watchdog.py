@@ -27,15 +27,14 @@ class App:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time passes only by sleeping."""
     slept: list[float] = []
-    monkeypatch.setattr(watchdog.time, "sleep", slept.append)
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: sum(slept))
     monkeypatch.setattr(watchdog.logging, "shutdown", lambda: None)
     return slept
 
 
-def watch(app: App, stalled_after_s: float) -> list[int]:
+def watch(app: App, stalled_after_s: float, slept: list[float]) -> list[int]:
     ended: list[int] = []
-    Watchdog(app, app.progress, stalled_after_s, ended.append).run()
+    Watchdog(app, app.progress, stalled_after_s, ended.append, slept.append).run()
     return ended
 
 
@@ -44,7 +43,7 @@ def test_it_lets_be_who_gets_on_or_has_nothing_to_do(
     values: list[int | None], slept: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App(values)
-    assert watch(app, 1.0) == [1], "it hung on its way out"
+    assert watch(app, 1.0, slept) == [1], "it hung on its way out"
     assert app.values == []
     assert slept[-1] == watchdog.LEAVING_S
     assert "though there is work" not in caplog.text
@@ -52,7 +51,7 @@ def test_it_lets_be_who_gets_on_or_has_nothing_to_do(
 
 def test_it_ends_who_has_work_and_does_none(slept: list[float], caplog: pytest.LogCaptureFixture) -> None:
     app = App([None, 7, 7, 7, 7, 7, 7, 7])
-    assert watch(app, 1.0) == [1]
+    assert watch(app, 1.0, slept) == [1]
     assert len(app.values) == 3
     assert sum(slept) == 2.5
     assert "though there is work" in caplog.text
@@ -61,5 +60,5 @@ def test_it_ends_who_has_work_and_does_none(slept: list[float], caplog: pytest.L
 def test_who_crashed_gets_less_time_to_go(slept: list[float]) -> None:
     app = App([])
     app.crashed = True
-    assert watch(app, 1.0) == [1]
+    assert watch(app, 1.0, slept) == [1]
     assert slept == [watchdog.CRASHED_S]
