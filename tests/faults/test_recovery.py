@@ -41,7 +41,7 @@ def test_all_of_a_large_changelog_is_recovered(
 ) -> None:
     count = rounds(20_000, 1_000_000)
     settings = settings_under_faults()
-    world = World(WorldSettings(seed=seed, shoppers=60, days=4, coupons=12))
+    world = World(WorldSettings(seed=seed, shoppers=60, days=1, coupons=12))
     first = LocalSystem(empty_broker, settings, tmp_path / "first", 1)
     first.prepare(world.catalogue())
     events: dict[str, BrowseEvent] = {}
