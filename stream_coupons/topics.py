@@ -127,7 +127,7 @@ REDRIVES = Topic(
 
 
 def changelog(table: str) -> Topic:
-    """The topic that a table is recovered from; Faust names it after application and table."""
+    """The topic that an agent's cells are recovered from; its name does not depend on the consumer group."""
     return Topic(
         f"stream-coupons-{table}-changelog",
         None,

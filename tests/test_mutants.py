@@ -63,8 +63,8 @@ MUTANTS = {
     ),
     "a transaction is committed of which a record was refused": (
         "runtime/delivery.py",
-        "                raise answer\n        await producer.commit",
-        "                del answer\n        await producer.commit",
+        "await wait_for_all(answers)",
+        "await asyncio.gather(*answers, return_exceptions=True)",
     ),
     "read before the predecessor is shut out": (
         "runtime/lane.py",

@@ -316,9 +316,6 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """The next offset to commit, if there is any."""
         return self._done.get(tp) or None
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Nothing: see `_pass_gaps`."""
-
     def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """By topic, the offset from which a partition is delivered after a restart, as far as it is known."""
         offsets = ((topic, self._committed_offset.get(TP(topic, partition))) for topic in topics)

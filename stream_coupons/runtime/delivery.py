@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from stream_coupons.runtime.producer import Sender, send_all
+from stream_coupons.runtime.producer import Sender, send_all, wait_for_all
 from stream_coupons.runtime.records import Output
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 Place = tuple[str, int]
 """Agent and partition."""
 
-FAILED = -1
 RETRY_PAUSE_MS = 10
 NEXT_TRANSACTION_PAUSE_S = 0.002
 """aiokafka's own, 100 and 20 ms, make a transaction of 6 to 9 ms one of 33 (p50), and one in ten 130."""
@@ -133,11 +132,13 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         self._on_failure = on_failure
         self._producers: dict[Place, AIOKafkaProducer] = {}
         self._began: dict[Place, float] = {}
+        self._has_failed = False
 
     @property
     def is_able(self) -> bool:
         """Whether no transaction has failed or been under way for long."""
-        return all(time.monotonic() - began < LATE_AFTER_S for began in self._began.values())
+        is_late = any(time.monotonic() - began >= LATE_AFTER_S for began in self._began.values())
+        return not self._has_failed and not is_late
 
     async def on_stop(self) -> None:
         """Disconnect."""
@@ -168,15 +169,14 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             If one was fenced, or a record was refused; after a pause in which the worker is not ready, so that whoever
             looks sees it, and a supervisor does not start it anew at once.
         """
-        done = await asyncio.gather(*(self._commit(agent, parcel) for parcel in parcels), return_exceptions=True)
-        failures = [failure for failure in done if isinstance(failure, BaseException)]
-        if not failures:
-            return
-        self._on_failure(agent)
-        log.error("%s: a transaction failed: %r", agent, failures[0])
-        self._began[agent, FAILED] = -LATE_AFTER_S
-        await self.sleep(PAUSE_S)
-        raise failures[0]
+        try:
+            await wait_for_all([self._commit(agent, parcel) for parcel in parcels])
+        except Exception as error:
+            self._has_failed = True
+            self._on_failure(agent)
+            log.error("%s: a transaction failed: %r", agent, error)
+            await self.sleep(PAUSE_S)
+            raise
 
     async def _commit(self, agent: str, parcel: Parcel) -> None:
         place = (agent, parcel.partition)
@@ -185,11 +185,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         await producer.begin_transaction()
         answers = await send_all(producer, [*parcel.changes, *parcel.outputs])
         offsets = {TopicPartition(topic, parcel.partition): offset for topic, offset in parcel.offsets.items()}
+        answers.append(producer.send_offsets_to_transaction(offsets, self._group))
         # Every answer is looked at: aiokafka would commit a transaction of which a record was refused.
-        for answer in await asyncio.gather(
-            producer.send_offsets_to_transaction(offsets, self._group), *answers, return_exceptions=True
-        ):
-            if isinstance(answer, BaseException):
-                raise answer
+        await wait_for_all(answers)
         await producer.commit_transaction()
         del self._began[place]

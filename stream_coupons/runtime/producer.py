@@ -49,6 +49,13 @@ async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> lis
     ]
 
 
+async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
+    """Wait until all answers are there, and raise the first failure among them."""
+    for answer in await asyncio.gather(*answers, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+
+
 class Sender(Service):  # type: ignore[misc]
     """Appends records, trying again for a while.
 
@@ -107,7 +114,7 @@ class Sender(Service):  # type: ignore[misc]
         for attempt in range(1, ATTEMPTS + 1):
             producer = await self._connected()
             try:
-                await _append(producer, outputs)
+                await wait_for_all(await send_all(producer, outputs))
             except KafkaError as error:
                 self._failing.add(sender)
                 self._on_failure(sender)
@@ -138,13 +145,6 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is producer:
             self._producer = None
             await asyncio.wait_for(producer.stop(), STOPS_WITHIN_S)
-
-
-async def _append(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
-    answers = await asyncio.gather(*await send_all(producer, outputs), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
 
 
 def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:
