@@ -16,6 +16,9 @@ from stream_coupons.topics import Topic
 BOOTSTRAP_TIMEOUT_MS = 10_000
 """A person waits for this long to hear that no broker answers."""
 
+RECONNECT_WITHIN_MS = 1_000
+"""Longest pause between two attempts to reach a broker that is away; kafka-python's own grows to half a minute."""
+
 
 class NotAppended(StreamCouponsError):
     """The broker did not take a record."""
@@ -40,6 +43,7 @@ class Publisher:
             self._producer = KafkaProducer(
                 bootstrap_servers=bootstrap.split(","),
                 bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+                reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
@@ -122,6 +126,7 @@ class Reader:
         self._consumer = KafkaConsumer(
             bootstrap_servers=bootstrap.split(","),
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
             group_id=None,
             enable_auto_commit=False,
             max_partition_fetch_bytes=16 * topics.MIB,

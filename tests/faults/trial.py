@@ -36,6 +36,8 @@ YEARS_S = 1000 * DAY_S
 DAYS = 400
 """More than shoppers live through while a fault lasts: the load must not end before it."""
 
+EVENTS_BETWEEN_FAULTS = 100
+
 CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
 COUNTED_AS_APPLIED = {(topics.FEEDBACK.name, Rejection.UNKNOWN_ISSUE)}
 """Refused only after it has waited: it counts as applied when it comes."""
@@ -180,6 +182,11 @@ class Trial:
         if failures:
             raise failures[0]
         assert self.world.now < self.world.ends_at, "the load ended before the fault: give the world more days"
+
+    def wait_for_load(self) -> None:
+        """Wait until the load, which a fault may have held up, goes on: the next fault is to meet it."""
+        sent = self.published.total()
+        wait_until(lambda: self.published.total() > sent + EVENTS_BETWEEN_FAULTS, "the load goes on")
 
     def kill(self, index: int) -> None:
         """SIGKILL a worker."""

@@ -1,6 +1,5 @@
 """A trial whose load goes on from before a fault until it has healed."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from tests.integration.builders import records, wait_until
 from .trial import DAYS, Trial, trial, unhurried
 
 ISSUES_BEFORE = 10
-HEALED_FOR_S = 2.0
 
 
 @contextmanager
@@ -25,5 +23,5 @@ def trial_under_load(
             wait_until(lambda: len(records(running.system, "coupon-issues")) >= ISSUES_BEFORE, "the first issues")
             yield running
             running.system.wait_ready()
-            time.sleep(HEALED_FOR_S)
+            running.wait_for_load()
         running.check()
