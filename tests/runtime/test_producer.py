@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.memory_records import MemoryRecords
 
 from stream_coupons.runtime import producer
 from stream_coupons.runtime.producer import ATTEMPTS, LeaseExpired, Sender
 from stream_coupons.runtime.records import Output
 
-OUTPUTS = [Output("t", 0, b"k", str(n).encode()) for n in range(3)]
+OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]
+BATCH_BYTES = 1000
 
 
 class Client:
@@ -30,7 +32,7 @@ class Client:
 
 
 class Producer:
-    """A connection to a broker that appends what is sent, but not the second record while it refuses."""
+    """A connection to a broker that appends what is sent, but not record 1 while it refuses."""
 
     def __init__(self, broker: "Sending") -> None:
         self.broker = broker
@@ -43,15 +45,20 @@ class Producer:
     async def stop(self) -> None:
         self.broker.left += 1
 
-    async def send(self, topic: str, *, value: bytes, **about: Any) -> Awaitable[None]:  # noqa: ARG002
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(BATCH_BYTES, 0)
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> Awaitable[None]:
         assert not self.has_failed, "its sequence has a gap"
+        values = [record.value for record in MemoryRecords(bytes(batch._build())).next_batch()]
 
         async def append() -> None:
-            if value == b"1" and self.broker.refusals:
+            if b"1" in values and self.broker.refusals:
                 self.broker.refusals -= 1
                 self.has_failed = True
                 raise KafkaConnectionError
-            self.broker.appended.append(value)
+            self.broker.appended += values
+            self.broker.batches.append((topic, partition, len(values)))
 
         return asyncio.ensure_future(append())
 
@@ -63,6 +70,7 @@ class Sending:
         self.refusals = refusals
         self.left = 0
         self.appended: list[bytes] = []
+        self.batches: list[tuple[str, int, int]] = []
         self.failed: list[tuple[str, bool]] = []
         self.is_held = True
         self.producers: list[Producer] = []
@@ -108,6 +116,14 @@ def test_nothing_to_send_is_sent() -> None:
     sending = Sending(refusals=0)
     sending.run([])
     assert (sending.appended, sending.failed) == ([], [])
+
+
+def test_records_of_a_partition_go_in_order_in_few_batches_however_large_they_are() -> None:
+    values = [bytes([n]) * size for n, size in enumerate([100, 100, 5000, 600, 600, 600])]
+    sending = Sending(refusals=0)
+    sending.run([Output("t", n % 2, b"k", value) for n, value in enumerate(values)])
+    assert sending.appended == values[::2] + values[1::2]
+    assert sending.batches == [("t", 0, 1), ("t", 0, 1), ("t", 0, 1), ("t", 1, 2), ("t", 1, 1)]
 
 
 def test_no_record_leaves_without_a_lease_but_other_requests_do() -> None:
