@@ -1,7 +1,7 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 import faust
@@ -36,7 +36,8 @@ from stream_coupons.topics import Topic
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 REPORT_EVERY_S = 1.0
-NOT_IN_THE_GROUP = -1
+NOT_IN_THE_GROUP: Mapping[Hashable, int] = {"membership": 0}
+"""Getting into the group is work, too."""
 
 
 class Loop(Protocol):
@@ -152,18 +153,20 @@ class CouponApp:
         await self.snapshots.refresh()
         return self.known.snapshots
 
-    def progress(self) -> int | None:
-        """Records done so far, a number that grows; None where there is nothing to do, or it has stopped on purpose."""
+    def progress(self) -> Mapping[Hashable, int]:
+        """What is committed of every partition that is behind; nothing where there is no work, or it stands on purpose.
+
+        By partition: a loop that hangs must not be covered by others that get on.
+        """
         # Not by Faust's property, which would make a consumer in the thread that asks.
         consumer = self.faust._consumer
         if consumer is None or not consumer.is_coordinated:
             return NOT_IN_THE_GROUP
         if not all(takes() for takes in self.faust.transport.takers):
-            return None
+            return {}
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
         done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
-        behind = any(end is not None and end > done[tp] for tp, end in ends.items())
-        return sum(done.values()) if behind else None
+        return {tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}
 
     def is_ready(self) -> bool:
         """Whether this worker owns recovered state, knows catalogue and models, and can write."""

@@ -1,15 +1,17 @@
-"""End a worker that has work and does not get on, or hangs on its way out: its supervisor starts a new one.
+"""End a worker of which a part has work and does not get on, or that hangs on its way out; a supervisor starts anew.
 
 Nothing is lost by that, and lag returns to zero. It is a thread, since what hangs may be the event loop, or a service
-of Faust's that other services wait for.
+of Faust's that other services wait for. Before it ends the process it tells where every task waits.
 """
 
+import asyncio
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ CRASHED_S = 3.0
 
 class Watched(Protocol):
     """An application, as seen from outside."""
+
+    loop: Any
 
     @property
     def should_stop(self) -> bool:
@@ -37,15 +41,15 @@ class Watchdog(threading.Thread):
     Parameters
     ----------
     progress : callable
-        A number that changes with the work done; None when there is none to do.
+        How far each part has come that has work to do: a number that changes when it gets on.
     stalled_after_s : float
-        Seconds without a change after which the worker is given up.
+        Seconds without a change in any one part after which the worker is given up.
     """
 
     def __init__(
         self,
         app: Watched,
-        progress: Callable[[], int | None],
+        progress: Callable[[], Mapping[Hashable, int]],
         stalled_after_s: float,
         end: Callable[[int], object] = os._exit,
         wait: Callable[[float], object] | None = None,
@@ -60,25 +64,44 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         """Watch until the process ends, by itself or by this."""
-        last: int | None = None
-        since = time.monotonic()
+        seen: dict[Hashable, tuple[int, float]] = {}
         while not self._app.should_stop:
             self._wait(LOOK_EVERY_S)
+            now = time.monotonic()
             try:
-                now = self._progress()
+                at_work = self._progress()
             except Exception:
                 # Amid a rebalance some of it cannot be asked for; what can never be asked for does not get on.
                 log.debug("progress is not known", exc_info=True)
-                now = last
-            if now is None or now != last:
-                last, since = now, time.monotonic()
-            elif time.monotonic() - since > self._stalled_after_s:
-                log.critical("no record was done for %.0f s though there is work: ending", self._stalled_after_s)
+                at_work = {part: count for part, (count, _) in seen.items()}
+            seen = {
+                part: seen[part] if part in seen and seen[part][0] == count else (count, now)
+                for part, count in at_work.items()
+            }
+            stalled = [part for part, (_, since) in seen.items() if now - since > self._stalled_after_s]
+            if stalled:
+                log.critical("no record was done for %.0f s though there is work: %s", self._stalled_after_s, stalled)
                 return self._give_up()
         self._wait(CRASHED_S if self._app.crashed else LEAVING_S)
         log.critical("the worker did not end in time: ending it")
         return self._give_up()
 
     def _give_up(self) -> None:
+        try:
+            for task in asyncio.all_tasks(self._app.loop):
+                log.critical("%s waits in %s", task.get_name(), " < ".join(_places(task.get_coro())))
+        except RuntimeError:
+            log.critical("where the tasks wait is not known", exc_info=True)  # they come and go while we look
         logging.shutdown()
         self._end(1)
+
+
+def _places(waiting: Any) -> list[str]:
+    """Where a suspended coroutine waits, innermost first: file and line of it and of what it awaits."""
+    places: list[str] = []
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+        if frame is not None:
+            places.insert(0, f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    return places

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream_coupons.runtime import delivery
 from stream_coupons.runtime.delivery import AtLeastOnce, ExactlyOnce, Parcel
@@ -30,7 +31,10 @@ class Producer:
     async def begin_transaction(self) -> None:
         self.log.append((self.name, "begin"))
 
-    async def send(self, topic: str, **about: Any) -> Awaitable[None]:  # noqa: ARG002
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(10_000, 0)
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> Awaitable[None]:  # noqa: ARG002
         self.log.append((self.name, topic))
 
         async def answer() -> None:
