@@ -36,5 +36,5 @@ def test_a_broker_that_ends_under_load_and_comes_back_loses_nothing(
                 time.sleep(chance.uniform(0.0, 2.0))
                 empty_broker.start()
                 running.system.wait_ready()
-                running.wait_for_load()
+                running.wait_for_work()
         running.check()

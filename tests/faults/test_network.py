@@ -24,6 +24,8 @@ OUTAGE_S = 9.0
 SLOW_FOR_S = 12.0
 NARROW_BYTES_PER_S = 8_000.0
 """64 kbit/s."""
+MOST_SWALLOWED = 5
+"""Responses one after another."""
 
 Rounds = Callable[[int, int], int]
 
@@ -45,12 +47,18 @@ def test_records_whose_acknowledgement_was_lost_are_not_lost_and_not_doubled(
     then: Literal["close", "stall"],
 ) -> None:
     swallowed = 0
-    with trial_under_load(proxied_broker, tmp_path, seed, impatient()):
-        for count in range(1, rounds(3, 20) + 1):
+    with trial_under_load(proxied_broker, tmp_path, seed, impatient()) as running:
+        for number in range(rounds(3, 20)):
+            count = 1 + number % MOST_SWALLOWED
             proxy.swallow(count, then)
             swallowed += count
-            wait_until(lambda wanted=swallowed: proxy.swallowed == wanted, f"{swallowed} responses swallowed")
-            time.sleep(1.0)
+
+            def are_swallowed(wanted: int = swallowed) -> bool:
+                running.system.check()  # who has tried often enough leaves
+                return proxy.swallowed == wanted
+
+            wait_until(are_swallowed, f"{swallowed} responses swallowed")
+            running.wait_for_work()
     assert proxy.swallowed == swallowed
 
 
@@ -64,8 +72,7 @@ def test_a_cut_of_one_direction_heals(
             with proxy.holding(direction):
                 time.sleep(OUTAGE_S)
             assert proxy.held_bytes > held, "nothing wanted to pass"
-            running.system.wait_ready()
-            time.sleep(2.0)
+            running.wait_for_work()
 
 
 def test_a_network_that_comes_and_goes_heals(
@@ -78,8 +85,7 @@ def test_a_network_that_comes_and_goes_heals(
                 time.sleep(0.7)
             assert proxy.dropped > dropped, "there was no connection to cut"
             assert proxy.refused > refused, "nobody tried to come back"
-            running.system.check()
-            time.sleep(1.3)
+            running.wait_for_work()
 
 
 def test_two_seconds_of_latency_each_way_heal(
@@ -99,10 +105,10 @@ def check_slow(
     broker: BrokerProcess, proxy: Proxy, folder: Path, seed: int, faults: list[AbstractContextManager[None]]
 ) -> None:
     """Run a trial in which the network is slow again and again, at last more than a session long."""
-    with trial_under_load(broker, folder, seed):
+    with trial_under_load(broker, folder, seed) as running:
         for fault in faults:
             slowed = proxy.slowed_bytes
             with fault:
                 time.sleep(SLOW_FOR_S)
             assert proxy.slowed_bytes > slowed, "nothing was made to wait"
-            time.sleep(2.0)
+            running.wait_for_work()

@@ -183,10 +183,19 @@ class Trial:
             raise failures[0]
         assert self.world.now < self.world.ends_at, "the load ended before the fault: give the world more days"
 
-    def wait_for_load(self) -> None:
-        """Wait until the load, which a fault may have held up, goes on: the next fault is to meet it."""
-        sent = self.published.total()
-        wait_until(lambda: self.published.total() > sent + EVENTS_BETWEEN_FAULTS, "the load goes on")
+    def wait_for_work(self) -> None:
+        """Wait until events are sent again, and done, after what a fault held up: the next fault is to meet work.
+
+        A worker that the fault made leave is started anew.
+        """
+        sent, done = self.published.total(), total(self.system, "records_total")
+
+        def goes_on() -> bool:
+            self.system.check()
+            is_sent = self.published.total() > sent + EVENTS_BETWEEN_FAULTS
+            return is_sent and total(self.system, "records_total") > done + EVENTS_BETWEEN_FAULTS
+
+        wait_until(goes_on, "events sent and done", within_s=120.0)
 
     def kill(self, index: int) -> None:
         """SIGKILL a worker."""

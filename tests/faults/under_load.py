@@ -23,5 +23,5 @@ def trial_under_load(
             wait_until(lambda: len(records(running.system, "coupon-issues")) >= ISSUES_BEFORE, "the first issues")
             yield running
             running.system.wait_ready()
-            running.wait_for_load()
+            running.wait_for_work()
         running.check()
