@@ -1,13 +1,15 @@
 """Apply a batch of records to the states of one agent: pure of Kafka and Faust, so it runs under any test.
 
-A batch is all or nothing until it is sent: states are decoded once, changed in memory and written once. If a step
-raises, the batch is begun again without the guilty record, which becomes a dead letter.
+A batch is all or nothing until it is sent: states are decoded once, changed in memory and written once; those of keys
+that were busy lately are not even decoded. If a step raises, the batch is begun again without the guilty record, which
+becomes a dead letter.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
@@ -23,6 +25,9 @@ Failure = tuple[str, int, int, str]
 MAX_FAILURES = 100
 """Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
 
+MAX_LIVE = 4096
+"""Cells kept decoded after they were saved. Shoppers come in sessions: most records are of a key that was seen lately."""
+
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
 
@@ -32,6 +37,8 @@ class Result:
 
     partition: int
     cells: dict[str, bytes] = field(default_factory=dict)
+    live: dict[str, Any] = field(default_factory=dict)
+    """The same cells, not encoded."""
     outputs: list[Output] = field(default_factory=list)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
@@ -94,6 +101,8 @@ class Batches(Generic[State]):
         self._codec = CellCodec(step.state_type)
         self._shards: dict[int, Shard] = {}
         self._loaded: dict[str, Cell[State]] = {}
+        self._live: dict[str, Cell[State]] = {}
+        """Saved cells, the one saved last at the end. A batch takes out what it changes: it may never be saved."""
 
     @property
     def owned(self) -> set[int]:
@@ -120,12 +129,16 @@ class Batches(Generic[State]):
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""
+        self._live.clear()
         if self._shards.pop(partition, None) is not None:
             self.step.forget(partition)
 
     def save(self, result: Result) -> None:
         """Take new cells, which the broker has, for the saved ones."""
         self._shards[result.partition].cells.update(result.cells)
+        self._live.update(result.live)
+        for key in list(islice(self._live, max(len(self._live) - MAX_LIVE, 0))):
+            del self._live[key]
 
     def apply(self, partition: int, records: Sequence[Record], committed: Mapping[str, int]) -> Result:
         """Apply records of one partition number, of any of the agent's topics, in order.
@@ -181,6 +194,7 @@ class Batches(Generic[State]):
             if key in shard.unsent_ticks and not cell.keeps_for(self._ticks):
                 shard.unsent_ticks.discard(key)
             result.cells[key] = self._codec.encode(cell)
+        result.live = self._loaded
         return result
 
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
@@ -190,24 +204,30 @@ class Batches(Generic[State]):
     def _cell(self, shard: Shard, key: str) -> Cell[State]:
         cell = self._loaded.get(key)
         if cell is None:
-            cell = self._loaded[key] = self._saved(shard, key)
+            cell = self._loaded[key] = self._live.pop(key, None) or self._saved(shard, key)
         return cell
 
     def _saved(self, shard: Shard, key: str) -> Cell[State]:
         data = shard.cells.get(key)
         return self._codec.decode(data) if data is not None else self._codec.new()
 
-    def _apply_record(self, shard: Shard, record: Record, result: Result) -> None:
-        if record.key is None:
-            raise BadMessage(Rejection.NO_KEY, NO_KEY)
-        key, message = self.step.parse(record)
-        expected = self._partition_for(record.key, self._partitions)
+    def _check_home(self, shard: Shard, key: str, record: Record) -> None:
+        """Refuse a record in a partition that is not its key's; a key that has a cell here was looked at before."""
+        if key in shard.cells or key in self._loaded:
+            return
+        expected = self._partition_for(record.key or b"", self._partitions)
         if record.partition != expected:
             raise BadMessage(
                 Rejection.WRONG_PARTITION,
                 f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
                 "set the sender's partitioner to murmur2",
             )
+
+    def _apply_record(self, shard: Shard, record: Record, result: Result) -> None:
+        if record.key is None:
+            raise BadMessage(Rejection.NO_KEY, NO_KEY)
+        key, message = self.step.parse(record)
+        self._check_home(shard, key, record)
         cell = self._cell(shard, key)
         if cell.is_replay(record):
             result.outputs += [kept.output for kept in cell.kept_for(record)]
