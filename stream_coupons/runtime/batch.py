@@ -26,7 +26,7 @@ MAX_FAILURES = 100
 """Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
 
 MAX_LIVE = 4096
-"""Cells kept decoded after they were saved. Shoppers come in sessions: most records are of a key that was seen lately."""
+"""Cells kept decoded after they were saved: shoppers come in sessions, so most records are of a key seen lately."""
 
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
