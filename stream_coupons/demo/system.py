@@ -10,6 +10,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -51,7 +52,7 @@ class WorkerProcess:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
                 text = answer.read().decode()
-        except OSError:
+        except (OSError, HTTPException):  # it may end amid its answer
             return {}
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
