@@ -204,7 +204,8 @@ class Batches(Generic[State]):
     def _cell(self, shard: Shard, key: str) -> Cell[State]:
         cell = self._loaded.get(key)
         if cell is None:
-            cell = self._loaded[key] = self._live.pop(key, None) or self._saved(shard, key)
+            cell = self._live.pop(key) if key in self._live else self._saved(shard, key)
+            self._loaded[key] = cell
         return cell
 
     def _saved(self, shard: Shard, key: str) -> Cell[State]:
