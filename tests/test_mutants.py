@@ -16,7 +16,7 @@ SUITE = ("tests/runtime", "tests/core", "tests/agents")
 MUTANTS = {
     "a copy of an event counts again": (
         "core/profile.py",
-        "    if hashed in profile.seen:\n        return True\n",
+        "    if place_of(profile.seen, digest) >= 0:\n        return True\n",
         "",
     ),
     "a copy of a message counts again": (
@@ -31,8 +31,13 @@ MUTANTS = {
     ),
     "a replayed record is not answered again": (
         "runtime/batch.py",
-        "result.outputs += [kept.output for kept in cell.kept_for(record)]",
+        "result.slot().extend(kept.output for kept in cell.kept_for(record))",
         "pass",
+    ),
+    "what was finished later is said later": (
+        "runtime/batch.py",
+        "self._conclude(attempt, key, one.record, outcome, one.slot)",
+        "self._conclude(attempt, key, one.record, outcome, None)",
     ),
     "one more than the stock": (
         "core/ledger.py",

@@ -1,6 +1,6 @@
 """What the agents that own a table have in common: records to messages, effects to outputs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -14,10 +14,11 @@ from stream_coupons.core.events import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Output, Record
-from stream_coupons.runtime.steps import Outcome, Sent
+from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 from stream_coupons.topics import Topic
 
 State = TypeVar("State")
+NOTHING = Outcome([], [])
 
 
 def _not_ahead(tick: Tick, record: Record) -> Tick:
@@ -50,8 +51,12 @@ class KeyedAgent(Generic[State]):
         self._decoders = {topic.name: Decoder(topic) for topic in self.reads}
         self._keys = {topic.name: topic.key for topic in self.reads}
 
-    def step(self, state_key: str, state: State, message: Any, partition: int) -> Effects:
+    def step(self, state_key: str, state: State, message: Any, partition: int) -> Effects | Deferred:
         """Apply one message to the state of its key."""
+        raise NotImplementedError
+
+    def decide(self, deferred: Sequence[Any]) -> list[Effects]:
+        """Bring the work of deferred steps to its end."""
         raise NotImplementedError
 
     def state_key(self, message: Any, record_key: str) -> str:  # noqa: ARG002 - subclasses look at the message
@@ -90,10 +95,15 @@ class KeyedAgent(Generic[State]):
                 Rejection.FROM_THE_FUTURE, f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
             )
 
-    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome:
+    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
         """Run the step and turn its effects into outputs."""
         effects = self.step(state_key, state, message, record.partition)
-        return self._outcome(effects, record)
+        return effects if isinstance(effects, Deferred) else self._outcome(effects, record)
+
+    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
+        """Finish deferred steps and turn their effects into outputs."""
+        effects = self.decide([step.work for step, _ in deferred])
+        return [self._outcome(each, record) for each, (_, record) in zip(effects, deferred, strict=True)]
 
     def due(self, state: State) -> float | None:  # noqa: ARG002 - most states do not wait for time
         """When time alone will change this state next."""
@@ -118,6 +128,8 @@ class KeyedAgent(Generic[State]):
         return dead_letter(record, reason, detail)
 
     def _outcome(self, effects: Effects, record: Record) -> Outcome:
+        if not (effects.facts or effects.messages or effects.refused):
+            return NOTHING  # an event that is only remembered: most are
         sent = list(self._outputs(effects, record))
         itself = next((refused.reason for refused in effects.refused if refused.message is None), None)
         duplicate = any(noun == "duplicate" for noun, _ in effects.facts)

@@ -7,7 +7,7 @@ from stream_coupons import topics
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.metrics import Metrics
-from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import BEGAN_HEADER, Output
 
 UNTOUCHED = Ledger()

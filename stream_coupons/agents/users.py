@@ -1,5 +1,6 @@
 """users: owns each shopper's profile, open proposals and open issues (key user_id)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from stream_coupons import topics
@@ -16,6 +17,7 @@ from stream_coupons.core.events import (
     Reservation,
 )
 from stream_coupons.core.shopper import Shopper, next_due
+from stream_coupons.runtime.steps import Deferred
 
 
 class Users(KeyedAgent[Shopper]):
@@ -34,12 +36,13 @@ class Users(KeyedAgent[Shopper]):
     )
     state_type = Shopper
 
-    def step(self, state_key: str, state: Shopper, message: Any, partition: int) -> Effects:  # noqa: ARG002
+    def step(self, state_key: str, state: Shopper, message: Any, partition: int) -> Effects | Deferred:  # noqa: ARG002
         """Dispatch a message to the step for its kind."""
         known = self.known()
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
-                return pipeline.propose(state_key, state, message, known)
+                proposed = pipeline.propose(state_key, state, message, known)
+                return Deferred(proposed) if isinstance(proposed, pipeline.Undecided) else proposed
             case Reservation():
                 return pipeline.confirm(state_key, state, message, known)
             case FeedbackEvent():
@@ -49,6 +52,10 @@ class Users(KeyedAgent[Shopper]):
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")
+
+    def decide(self, deferred: Sequence[pipeline.Undecided]) -> list[Effects]:
+        """Decide on triggers of several shoppers at once."""
+        return pipeline.decide(deferred, self.known())
 
     def due(self, state: Shopper) -> float | None:
         """When the first proposal, issue, control or waiting feedback ends."""

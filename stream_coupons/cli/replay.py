@@ -22,7 +22,7 @@ from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
 from stream_coupons.evaluation.digest import digests_of
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
-from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from stream_coupons.core.coupons import CouponSet, Positions
-from stream_coupons.core.features import Moment
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import Shopper
@@ -45,11 +44,16 @@ def _personal_objection(
     return None
 
 
-def shortlist(positions: Positions, moment: Moment, size: int) -> Positions:
-    """The `size` most promising positions by both scores R(u, i), ascending; all when they are few."""
+def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
+    """The `size` most promising positions, ascending; all when they are few.
+
+    Parameters
+    ----------
+    promise : array, shape (coupons,)
+        Both scores R(u, i), added.
+    """
     if len(positions) <= size:
         return positions
-    promise = (moment.category + moment.brand + moment.item + moment.collaborative)[positions]
-    best = np.argsort(-promise, kind="stable")[:size]
+    best = np.argsort(-promise[positions], kind="stable")[:size]
     kept: Positions = np.sort(positions[best])
     return kept

@@ -1,6 +1,6 @@
 """The catalogue, compiled to arrays, so that all coupons of a domain are judged at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.events import Coupon, Item
 from stream_coupons.core.profile import DAY_S, category_brand
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, unpack_vector
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
@@ -52,9 +52,9 @@ class Terms:
     columns: Positions
     weights: Floats
 
-    def score(self, vector: Floats) -> Floats:
-        """Inner products of a dense vector over the vocabulary with every coupon's row, shape (coupons,)."""
-        scores: Floats = (vector[self.columns] * self.weights).sum(axis=1)
+    def score(self, vectors: Floats) -> Floats:
+        """Inner products of dense vectors over the vocabulary with every coupon's row, shape (vectors, coupons)."""
+        scores: Floats = (np.take(vectors, self.columns, axis=1) * self.weights).sum(axis=2)
         return scores
 
 
@@ -99,6 +99,10 @@ class CouponSet:
         self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
         self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
         self.scopes = self._terms([[(name, 1.0) for name in _scope(c)] for c in each])
+        # Never empty: what is not in the vocabulary is looked up, too.
+        known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
+        self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
+        self._sorted_columns: Positions = known[:, 1].astype(np.intp)
         self.static_hashes: Hashes = np.array(
             [
                 [
@@ -128,19 +132,37 @@ class CouponSet:
                 weights[i, j] = weight
         return Terms(columns, weights)
 
-    def dense(self, interests: Mapping[int, float], scale: float) -> Floats:
-        """A sparse vector as a dense one over this set's vocabulary, shape (vocabulary + 1,)."""
-        vector = np.zeros(len(self.vocabulary) + 1)
-        column_of = self.vocabulary.get
-        for index, weight in interests.items():
-            column = column_of(index)
-            if column is not None:
-                vector[column] = weight * scale
-        return vector
+    def dense(self, vectors: Sequence[SparseVector]) -> Floats:
+        """Sparse vectors as dense ones over this set's vocabulary, shape (vectors, vocabulary + 1)."""
+        dense, vocabulary = np.zeros((len(vectors), len(self.vocabulary) + 1)), self.vocabulary
+        for row, vector in enumerate(vectors):
+            known = vector.keys() & vocabulary.keys()
+            dense[row, [vocabulary[index] for index in known]] = [vector[index] for index in known]
+        return dense
 
-    def content_scores(self, vector: Floats) -> Floats:
-        """R(u, i) = sum_k w(i, k) f(u, k) for every coupon i, shape (coupons,)."""
-        return self.categories.score(vector) + self.brands.score(vector) + self.items.score(vector)
+    def dense_packed(self, vectors: Sequence[PackedVector]) -> tuple[Floats, Floats]:
+        """The same of packed vectors, and the sum of the weights of each, known or not, shape (vectors,)."""
+        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
+        unpacked = [unpack_vector(vector) for vector in vectors]
+        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in unpacked])
+        indices = np.concatenate([indices for indices, _ in unpacked])
+        weights = np.concatenate([weights for _, weights in unpacked])
+        dense[row, self._columns(indices)] = weights
+        dense[:, 0] = 0.0
+        return dense, np.bincount(row, weights, len(vectors)).astype(np.float64)
+
+    def _columns(self, indices: Hashes) -> Positions:
+        """Columns of features; 0 of those that are not in the vocabulary."""
+        place = np.minimum(np.searchsorted(self._sorted_indices, indices), len(self._sorted_indices) - 1)
+        return np.where(self._sorted_indices[place] == indices, self._sorted_columns[place], 0)
+
+    def category_column(self, name: str) -> int:
+        """Column of a category; 0 when no coupon is for it."""
+        return self.vocabulary.get(feature_index(f"category:{name}"), 0)
+
+    def content_scores(self, vectors: Floats) -> Floats:
+        """R(u, i) = sum_k w(i, k) f(u, k) for every vector u and coupon i, shape (vectors, coupons)."""
+        return self.categories.score(vectors) + self.brands.score(vectors) + self.items.score(vectors)
 
 
 class Catalogue:

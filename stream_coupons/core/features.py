@@ -7,7 +7,7 @@ so that the model can tell.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
-from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, item_features
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import SparseVector, feature_index
 
 DIMENSIONS = 2**16
 CONTEXT_SLOTS = 4
@@ -87,6 +87,17 @@ Indices = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """Who is looked at, when, in what context, and what they do just then."""
+
+    user_id: str
+    shopper: Shopper
+    at: float
+    context: Mapping[str, str | float | bool | None]
+    trigger: BrowseEvent | CartEvent | OrderEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """Whom and what rows of features are about. Models do not look at it; oracles of a simulation do."""
 
@@ -98,14 +109,41 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED))."""
+    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED)).
+
+    `subjects` say whom they are about, one after another.
+    """
 
     numeric: Floats
     hashed: Indices
-    subject: Subject | None = None
+    subjects: tuple[Subject, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numeric)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """How near each coupon of a set is to the shoppers of some moments: arrays of shape (moments, coupons).
+
+    The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithms
+    of the share that the coupon's scope has in the interests of both; and how near the coupon is to what the shopper
+    looks at, or puts into the cart, at this moment.
+    """
+
+    category: Floats
+    brand: Floats
+    item: Floats
+    collaborative: Floats
+    scope_share: Floats
+    near_scope_share: Floats
+    browsed: Floats
+    carted: Floats
+
+    @property
+    def promise(self) -> Floats:
+        """Both scores R(u, i), added."""
+        return self.category + self.brand + self.item + self.collaborative
 
 
 def _mix(a: Indices | int, b: Indices | int) -> Indices:
@@ -123,106 +161,83 @@ def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) 
     return (successes + prior * strength) / (max(trials, successes) + strength)
 
 
-def extract(
-    user_id: str,
-    shopper: Shopper,
-    coupons: CouponSet,
-    chosen: Positions,
-    moment: "Moment",
-    rules: ProfileRules,
-) -> FeatureRows:
-    """Features of the shopper with each of the chosen coupons.
-
-    Parameters
-    ----------
-    chosen : array of int, shape (n,)
-        Positions in `coupons`.
-    moment : Moment
-        Time, context and the scores R(u, i) of every coupon of the set.
-
-    Returns
-    -------
-    FeatureRows
-        n rows; numbers are rounded to four decimals, so that what is stored is what was scored.
-    """
-    numeric = np.concatenate(
-        (
-            np.broadcast_to(_shopper_numbers(shopper, moment.at, rules), (len(chosen), len(OF_SHOPPER))),
-            coupons.static_numeric[chosen],
-            _match_numbers(shopper, coupons, chosen, moment),
-            _history_numbers(shopper, coupons, chosen, moment.at),
-        ),
-        axis=1,
-    )
-    hashed = _hashes(user_id, shopper, coupons, chosen, moment)
-    return FeatureRows(np.round(numeric, 4), hashed, Subject(user_id, coupons, chosen, moment.at))
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When, in what context, and how near each coupon is to the shopper.
-
-    The arrays have shape (coupons,): the scores R(u, i) by the shopper's own interests, split by what they are in, and
-    by the neighbours'; the logarithms of the share that the coupon's scope has in the interests of both; and how near
-    the coupon is to what the shopper looks at, or puts into the cart, at this moment.
-    """
-
-    at: float
-    context: Mapping[str, str | float | bool | None]
-    category: Floats
-    brand: Floats
-    item: Floats
-    collaborative: Floats
-    scope_share: Floats
-    near_scope_share: Floats
-    browsed: Floats
-    carted: Floats
-
-
-def look(
-    shopper: Shopper,
-    coupons: CouponSet,
-    at: float,
-    context: Mapping[str, str | float | bool | None],
-    rules: ProfileRules,
-    trigger: BrowseEvent | CartEvent | OrderEvent | None = None,
-) -> Moment:
-    """Score every coupon of the set against the shopper's interests, their neighbours', and what they do just now."""
-    interests, near = shopper.profile.interests, shopper.neighbourhood.interests
-    scale = decay(shopper.profile, at, rules)
-    own_vector, near_vector = coupons.dense(interests, scale), coupons.dense(near, 1.0)
-    nothing = np.zeros(len(coupons))
-    return Moment(
-        at=at,
-        context=context,
-        category=coupons.categories.score(own_vector),
-        brand=coupons.brands.score(own_vector),
-        item=coupons.items.score(own_vector),
-        collaborative=coupons.content_scores(near_vector),
-        scope_share=_log_share(coupons.scopes.score(own_vector), scale * sum(interests.values())),
-        near_scope_share=_log_share(coupons.scopes.score(near_vector), sum(near.values())),
-        browsed=_nearness(coupons, trigger.item) if isinstance(trigger, BrowseEvent) else nothing,
-        carted=_nearness(coupons, trigger.item)
-        if isinstance(trigger, CartEvent) and trigger.action == "add"
-        else nothing,
+def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> Views:
+    """Score every coupon of the set against each shopper's interests, their neighbours', and what they do just now."""
+    interests = [moment.shopper.profile.interests for moment in moments]
+    scale = np.array([decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
+    own = coupons.dense(interests) * scale
+    mass = np.array([sum(vector.values()) for vector in interests])[:, None] * scale
+    near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
+    now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
+    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[:, None]
+    return Views(
+        category=coupons.categories.score(own),
+        brand=coupons.brands.score(own),
+        item=coupons.items.score(own),
+        collaborative=coupons.content_scores(near),
+        scope_share=_log_share(coupons.scopes.score(own), mass),
+        near_scope_share=_log_share(coupons.scopes.score(near), near_mass[:, None]),
+        browsed=np.where(is_browsed, now, 0.0),
+        carted=np.where(is_browsed, 0.0, now),
     )
 
 
-def _nearness(coupons: CouponSet, item: Item | None) -> Floats:
-    """Content scores of the coupons against one item, as if it were all that is known."""
+def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
+    """The item that is looked at or put into the cart, as if it were all that is known."""
+    item = None
+    if isinstance(trigger, BrowseEvent) or (isinstance(trigger, CartEvent) and trigger.action == "add"):
+        item = trigger.item
     names = item_features(item.item_id, item.category, item.brand) if item is not None else []
-    return coupons.content_scores(coupons.dense({feature_index(name): 1.0 for name in names}, 1.0))
+    return {feature_index(name): 1.0 for name in names}
 
 
-def _log_share(scope: Floats, mass: float) -> Floats:
+def _log_share(scope: Floats, mass: Floats) -> Floats:
     """Logarithm of the scope's share in a mass of interest, drawn towards `PRIOR_SHARE` while the mass is small.
 
     Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
     came ten times or a hundred. Scaled to be 0 at the prior share.
     """
-    share = (np.maximum(scope, 0.0) + PRIOR_SHARE) / (max(mass, 0.0) + 1.0)
+    share = (np.maximum(scope, 0.0) + PRIOR_SHARE) / (np.maximum(mass, 0.0) + 1.0)
     logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
     return logarithm
+
+
+def extract(
+    moments: Sequence[Moment], views: Views, coupons: CouponSet, chosen: Sequence[Positions], rules: ProfileRules
+) -> FeatureRows:
+    """Features of each moment's shopper with each of the coupons chosen for it.
+
+    A row does not depend on which others are extracted with it, to the last bit: decisions do not depend on batches.
+
+    Parameters
+    ----------
+    views : Views
+        The scores R(u, i) of every coupon of the set at these moments.
+    chosen : sequence of arrays of int
+        For each moment, positions in `coupons`.
+
+    Returns
+    -------
+    FeatureRows
+        As many rows as are chosen in all; numbers are rounded to four decimals, so that what is stored is what was
+        scored.
+    """
+    owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
+    position = np.concatenate(chosen)
+    numeric = np.concatenate(
+        (
+            np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
+            coupons.static_numeric[position],
+            _match_numbers(moments, views, coupons, owner, position),
+            _history_numbers(moments, coupons, owner, position),
+        ),
+        axis=1,
+    )
+    subjects = (
+        Subject(moment.user_id, coupons, positions, moment.at)
+        for moment, positions in zip(moments, chosen, strict=True)
+    )
+    return FeatureRows(np.round(numeric, 4), _hashes(moments, coupons, owner, position), tuple(subjects))
 
 
 def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
@@ -253,74 +268,107 @@ def _mean_price(profile: Profile) -> float | None:
     return sum(profile.prices) / len(profile.prices) if profile.prices else None
 
 
-def _match_numbers(shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Floats:
+def _match_numbers(
+    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
+) -> Floats:
     def squash(scores: Floats) -> Floats:
         squashed: Floats = np.log1p(np.maximum(scores, 0.0)) / 2.0
         return squashed
 
-    mean_price = _mean_price(shopper.profile)
-    if mean_price is None:
-        price_fit = np.full(len(coupons), 0.5)
-    else:
-        price_fit = np.exp2(-np.abs(coupons.price_log2 - math.log2(max(mean_price, 1.0))))
+    category, brand, item = (each[owner, position] for each in (views.category, views.brand, views.item))
+    prices = (_mean_price(moment.shopper.profile) for moment in moments)
+    price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
+    distance = np.abs(coupons.price_log2[position] - price_log2[owner])
     return np.stack(
         (
-            squash(moment.category + moment.brand + moment.item),
-            squash(moment.category),
-            squash(moment.brand),
-            squash(moment.item),
-            squash(moment.collaborative),
-            moment.scope_share,
-            moment.near_scope_share,
-            moment.browsed,
-            moment.carted,
-            price_fit,
+            squash(category + brand + item),
+            squash(category),
+            squash(brand),
+            squash(item),
+            squash(views.collaborative[owner, position]),
+            views.scope_share[owner, position],
+            views.near_scope_share[owner, position],
+            views.browsed[owner, position],
+            views.carted[owner, position],
+            np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
         ),
         axis=1,
-    )[chosen]
+    )
 
 
-def _history_numbers(shopper: Shopper, coupons: CouponSet, chosen: Positions, at: float) -> Floats:
-    history, ordered_at = shopper.history, shopper.profile.category_ordered_at
-    numbers = np.zeros((len(chosen), len(OF_HISTORY)))
-    numbers[:, -1] = 4.0 * NEUTRAL_REDEEM_RATE
-    for row, position in enumerate(chosen.tolist()):
-        coupon = coupons.coupons[position]
-        of_row = numbers[row]
-        ordered = max([ordered_at[name] for name in coupon.categories if name in ordered_at], default=None)
-        if ordered is not None:
-            of_row[0] = 1.0 / (1.0 + max(at - ordered, 0.0) / REORDER_S)
-        of_coupon = history.by_coupon.get(coupon.coupon_id)
-        if of_coupon is not None:
-            of_row[1] = math.log1p(of_coupon.issued)
-            of_row[2] = math.log1p(of_coupon.redeemed)
-        of_category = history.by_category.get(coupon.categories[0]) if coupon.categories else None
-        if of_category is not None:
-            of_row[3] = math.log1p(of_category.issued) / 2.0
-            of_row[4] = 4.0 * _rate(of_category.redeemed, of_category.issued, NEUTRAL_REDEEM_RATE)
-    return numbers
+def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
+    """What the shopper's history says of the coupon and of its category, looked up in one table for each."""
+    of_categories = (len(moments), len(coupons.vocabulary) + 1)
+    ordered_at = np.full(of_categories, -math.inf)
+    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
+    by_coupon = np.zeros((2, len(moments), len(coupons)))
+    for row, moment in enumerate(moments):
+        history = moment.shopper.history
+        for name, at in moment.shopper.profile.category_ordered_at.items():
+            if column := coupons.category_column(name):
+                ordered_at[row, column] = at
+        for name, tally in history.by_category.items():
+            if column := coupons.category_column(name):
+                issued[row, column] = math.log1p(tally.issued) / 2.0
+                redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
+        for coupon_id, tally in history.by_coupon.items():
+            if (at_position := coupons.position.get(coupon_id)) is not None:
+                by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
+    columns = coupons.categories.columns[position]
+    now = np.array([moment.at for moment in moments])[owner]
+    age_s = np.maximum(now - ordered_at[owner[:, None], columns].max(axis=1), 0.0)
+    return np.stack(
+        (
+            1.0 / (1.0 + age_s / REORDER_S),
+            by_coupon[0, owner, position],
+            by_coupon[1, owner, position],
+            issued[owner, columns[:, 0]],
+            redeem_rate[owner, columns[:, 0]],
+        ),
+        axis=1,
+    )
 
 
-def _hashes(user_id: str, shopper: Shopper, coupons: CouponSet, chosen: Positions, moment: Moment) -> Indices:
-    static = coupons.static_hashes[chosen]
-    user = feature_index(f"shopper={user_id}")
-    hour = feature_index(f"hour={int(moment.at % DAY_S // (4 * HOUR_S))}")
-    weekday = feature_index(f"weekday={int(moment.at // DAY_S % 7)}")
-    taste = feature_index(f"taste={favourite(shopper.profile)}")
-    redeemer = feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}")
-    hashed = np.zeros((len(chosen), len(HASHED)), dtype=np.uint32)
-    fixed = len(HASHED) - CONTEXT_SLOTS
-    left, right = hashed[:, :fixed], np.ones((len(chosen), fixed), np.uint32)
-    left[:, 0:5] = static
-    left[:, 5:8] = (user, hour, weekday)
-    left[:, 8:13] = static[:, [2, 1, 4, 2, 2]]
-    right[:, 8:13] = (user, user, user, hour, taste)
-    left[:, 13:15] = static[:, [4, 1]]
-    right[:, 13:15] = redeemer
-    left[:] = _mix(left, right)
-    for slot, (name, value) in enumerate(sorted(moment.context.items())[:CONTEXT_SLOTS]):
-        hashed[:, fixed + slot] = _mix(feature_index(f"{name}={_band(value)}"), 1)
-    return hashed
+def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
+    shopper = np.array([_shopper_hashes(moment) for moment in moments], dtype=np.uint32)
+    user, hour, _, taste, redeemer = shopper[owner].T
+    _, kind, category, _, depth = coupons.static_hashes[position].T
+    crosses = (
+        (category, user),
+        (kind, user),
+        (depth, user),
+        (category, hour),
+        (category, taste),
+        (depth, redeemer),
+        (kind, redeemer),
+    )
+    context = np.array([_context_hashes(moment.context) for moment in moments], dtype=np.uint32)
+    return np.concatenate(
+        (
+            _mix(coupons.static_hashes, 1)[position],
+            _mix(shopper[:, :3], 1)[owner],
+            _mix(np.stack([one for one, _ in crosses], axis=1), np.stack([other for _, other in crosses], axis=1)),
+            np.where(context[:, :, 1], _mix(context[:, :, 0], 1), np.uint32(0))[owner],
+        ),
+        axis=1,
+    )
+
+
+def _shopper_hashes(moment: Moment) -> tuple[int, ...]:
+    shopper, at = moment.shopper, moment.at
+    return (
+        feature_index(f"shopper={moment.user_id}"),
+        feature_index(f"hour={int(at % DAY_S // (4 * HOUR_S))}"),
+        feature_index(f"weekday={int(at // DAY_S % 7)}"),
+        feature_index(f"taste={favourite(shopper.profile)}"),
+        feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
+    )
+
+
+def _context_hashes(context: Mapping[str, str | float | bool | None]) -> list[tuple[int, bool]]:
+    """(hash, whether the slot is used) of every slot."""
+    used = [(feature_index(f"{name}={_band(value)}"), True) for name, value in sorted(context.items())[:CONTEXT_SLOTS]]
+    return used + [(0, False)] * (CONTEXT_SLOTS - len(used))
 
 
 def _band(value: str | float | bool | None) -> str:

@@ -126,12 +126,12 @@ class Cell:
         vector[self._columns[own]] += self._weights[own]
         vector[0] = 0.0
         used = len(self._users)
-        products = (vector[self._columns[:used]] * self._weights[:used]).sum(axis=1)
+        products = np.einsum("mf,mf->m", np.take(vector, self._columns[:used]), self._weights[:used])
         lengths = self._norms[:used] * self._norms[own]
         similarity = np.divide(products, lengths, out=np.zeros(used), where=lengths > 0)
         similarity[own] = 0.0
-        similarity[similarity < self._rules.min_similarity] = 0.0
-        order = np.argsort(-similarity, kind="stable")[: self._rules.neighbours]
+        near = np.flatnonzero(similarity >= self._rules.min_similarity)
+        order = near[np.argsort(-similarity[near], kind="stable")[: self._rules.neighbours]]
         rows = [row for row in order.tolist() if similarity[row] > 0]
         return [
             Neighbour(user, float(similarity[row])) for row in rows if (user := self._users[row]) is not None

@@ -5,12 +5,12 @@ import numpy as np
 from stream_coupons.core import attribution
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import extract, look
+from stream_coupons.core.features import Moment, extract, look
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
-from stream_coupons.core.similarity import stable_hash
+from stream_coupons.core.similarity import pack_vector, stable_hash
 
 
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
@@ -24,8 +24,9 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     if coupons is None or position is None:
         effects.count("observed", "unknown_coupon")
         return effects
-    moment = look(shopper, coupons, event.occurred_at, event.context, known.rules.profile)
-    rows = extract(user_id, shopper, coupons, np.array([position]), moment, known.rules.profile)
+    moments = [Moment(user_id, shopper, event.occurred_at, event.context)]
+    views = look(moments, coupons, known.rules.profile)
+    rows = extract(moments, views, coupons, [np.array([position])], known.rules.profile)
     scorer = known.scorer(event.domain)
     click, redeem, order = scorer.predict(rows)[0].tolist()
     numeric, hashed = attribution.pack(rows, 0)
@@ -62,7 +63,7 @@ def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     """Take in who is near; news from a cell that the shopper has left, or older than known, is ignored."""
     if update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
         shopper.neighbourhood = Neighbourhood(
-            update.at, update.neighbours[:8], dict(zip(update.indices, update.weights, strict=False))
+            update.at, update.neighbours[:8], pack_vector(dict(zip(update.indices, update.weights, strict=True)))
         )
     return Effects()
 

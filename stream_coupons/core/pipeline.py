@@ -1,13 +1,15 @@
-"""The two steps that decide, readable from top to bottom: propose and confirm.
+"""The steps that decide, readable from top to bottom: propose, decide and confirm.
 
-propose   an event of the shop -> profile -> neighbourhood -> candidates -> features -> score -> policy -> a proposal
+propose   an event of the shop -> profile -> neighbourhood -> candidates, if it is a trigger
+decide    candidates of one trigger or of many -> features -> score -> policy -> proposals
 confirm   the budgets' answer -> caps, expiry, one issue per trigger -> a coupon-issue
 
 A step takes a shopper's state, changes it in place and returns its effects. It knows no Kafka, no clock and no
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +33,7 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import FeatureRows, extract, look
+from stream_coupons.core.features import FeatureRows, Moment, extract, look
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -51,8 +53,21 @@ KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart"
 REDEEM = HEADS.index("redeem")
 
 
-def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects:
-    """Fold an event into the shopper's state and, if it is a trigger, propose the best coupon for now."""
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A trigger that may lead to a proposal: its shopper's state must not change before `decide` has taken it."""
+
+    moment: Moment
+    event: ShopEvent
+    identity: str
+    coupons: CouponSet
+    eligible: Positions
+    effects: Effects
+    """What it has brought about until here."""
+
+
+def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects | Undecided:
+    """Fold an event into the shopper's state and, if it is a trigger, find the coupons that the shopper may get."""
     effects = Effects()
     if is_duplicate(shopper.profile, event.event_id, known.rules.profile):
         effects.count("duplicate", KINDS[type(event)])
@@ -61,13 +76,18 @@ def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) 
     if isinstance(event, OrderEvent):
         attribution.observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
-    if KINDS[type(event)] in known.rules.policy.triggers:
-        outcome = _decide(user_id, shopper, event, known, effects)
-        effects.count("decision", outcome)
+    if KINDS[type(event)] not in known.rules.policy.triggers:
+        return effects
+    found = _candidates(user_id, shopper, event, known, effects)
+    if isinstance(found, Undecided):
+        return found
+    effects.count("decision", found)
     return effects
 
 
-def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, effects: Effects) -> str:
+def _candidates(
+    user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, effects: Effects
+) -> Undecided | NoCoupon:
     at, rules = event.occurred_at, known.rules.policy
     objection = policy.standing_objection(shopper, at, rules)
     if objection is not None:
@@ -79,24 +99,56 @@ def _decide(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, 
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
-
     shopper.considered_at = at
-    moment = look(shopper, coupons, at, event.context, known.rules.profile, event)
-    positions = shortlist(positions, moment, rules.max_candidates)
-    rows = extract(user_id, shopper, coupons, positions, moment, known.rules.profile)
-    scorer = known.scorer(event.domain)
-    predicted = scorer.predict(rows)
-    worth = policy.values(coupons, positions, predicted, rules)
-    choice = policy.choose(worth, event.event_id, rules, known.rules.seed)
+    moment = Moment(user_id, shopper, at, event.context, event)
+    return Undecided(moment, event, identity, coupons, positions, effects)
 
-    decision = _Decision(identity, event, coupons, positions, rows, predicted, worth, scorer.version)
+
+def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
+    """Propose to each shopper the best coupon for now, or none: the effects of their whole events.
+
+    Each decision is the one that it would be alone, to the last bit; together they cost a fraction.
+    """
+    by_domain: defaultdict[str, list[Undecided]] = defaultdict(list)
+    for one in undecided:
+        by_domain[one.event.domain].append(one)
+    for domain, together in by_domain.items():
+        _decide_in(domain, together, known)
+    return [one.effects for one in undecided]
+
+
+def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> None:
+    rules, profile_rules, coupons = known.rules.policy, known.rules.profile, undecided[0].coupons
+    moments = [one.moment for one in undecided]
+    views = look(moments, coupons, profile_rules)
+    chosen = [
+        shortlist(one.eligible, promise, rules.max_candidates)
+        for one, promise in zip(undecided, views.promise, strict=True)
+    ]
+    rows = extract(moments, views, coupons, chosen, profile_rules)
+    scorer = known.scorer(domain)
+    predicted = scorer.predict(rows)
+    worth = policy.values(coupons, np.concatenate(chosen), predicted, rules)
+    first = 0
+    for one, positions in zip(undecided, chosen, strict=True):
+        of_one = slice(first, first + len(positions))
+        first += len(positions)
+        own = FeatureRows(rows.numeric[of_one], rows.hashed[of_one])
+        decision = _Decision(one, positions, own, predicted[of_one], worth[of_one], scorer.version)
+        one.effects.count("decision", _conclude(decision, known))
+
+
+def _conclude(decision: "_Decision", known: Knowledge) -> str:
+    rules, undecided = known.rules.policy, decision.undecided
+    user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
+    choice = policy.choose(decision.worth, undecided.event.event_id, rules, known.rules.seed)
     if not choice.order:
         _open_control(shopper, decision, choice.best, known, withheld=False)
         return NoCoupon.NOT_WORTH_IT
     if policy.is_holdout(user_id, rules, known.rules.seed):
         _open_control(shopper, decision, choice.order[0], known, withheld=True)
         return NoCoupon.HOLDOUT
-    effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
+    undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
     return "proposed"
 
 
@@ -109,9 +161,7 @@ def issue_id(user_id: str, trigger_id: str) -> str:
 class _Decision:
     """The candidates of one trigger and all that was computed of them, row by row."""
 
-    identity: str
-    event: ShopEvent
-    coupons: CouponSet
+    undecided: Undecided
     positions: Positions
     rows: FeatureRows
     predicted: Floats
@@ -119,7 +169,7 @@ class _Decision:
     model_version: int
 
     def coupon(self, row: int) -> Coupon:
-        return self.coupons.coupons[int(self.positions[row])]
+        return self.undecided.coupons.coupons[int(self.positions[row])]
 
     def probabilities(self, row: int) -> Predicted:
         click, redeem, order = self.predicted[row].tolist()
@@ -140,10 +190,10 @@ class _Decision:
 
 
 def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge, *, withheld: bool) -> None:
-    coupon, event = decision.coupon(row), decision.event
+    coupon, event = decision.coupon(row), decision.undecided.event
     numeric, hashed = attribution.pack(decision.rows, row)
     control = OpenControl(
-        control_id=decision.identity,
+        control_id=decision.undecided.identity,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
         at=event.occurred_at,
@@ -158,12 +208,12 @@ def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowle
 
 
 def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: Choice, known: Knowledge) -> Proposal:
-    event, rules = decision.event, known.rules.policy
+    event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
     expires_at = min(event.occurred_at + rules.proposal_timeout_s, END_OF_TIME)
     # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
     options = [decision.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
-    shopper.proposals[decision.identity] = OpenProposal(
-        proposal_id=decision.identity,
+    shopper.proposals[identity] = OpenProposal(
+        proposal_id=identity,
         trigger_id=event.event_id,
         domain=event.domain,
         at=event.occurred_at,
@@ -172,7 +222,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         options=options,
     )
     return Proposal(
-        proposal_id=decision.identity,
+        proposal_id=identity,
         user_id=user_id,
         at=event.occurred_at,
         expires_at=expires_at,

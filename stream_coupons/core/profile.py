@@ -9,17 +9,19 @@ profile forget: the weakest interests, the oldest event ids.
 """
 
 import math
+from functools import lru_cache
 from statistics import mean, median
 
 from msgspec import Struct, field
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import SparseVector, feature_index, stable_hash, top
+from stream_coupons.core.similarity import SparseVector, feature_index, stable_digest, top
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
 MAX_CATEGORIES = 24
+DIGEST_BYTES = 8
 HOUR_S = 3600.0
 DAY_S = 86400.0
 
@@ -41,7 +43,8 @@ class Profile(Struct, array_like=True):
     last_event_at: float = 0.0
     last_order_at: float | None = None
     prices: list[float] = field(default_factory=list)
-    seen: list[int] = field(default_factory=list)
+    seen: bytes = b""
+    """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
 
@@ -51,20 +54,26 @@ def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
 
     The horizon is the shopper's last `max_seen_events` events.
     """
-    hashed = stable_hash(event_id)
-    if hashed in profile.seen:
+    digest = stable_digest(event_id)
+    if place_of(profile.seen, digest) >= 0:
         return True
-    profile.seen.append(hashed)
-    if len(profile.seen) > rules.max_seen_events:
-        del profile.seen[: -rules.max_seen_events]
+    profile.seen = (profile.seen + digest)[-rules.max_seen_events * DIGEST_BYTES :]
     return False
 
 
 def forget_event(profile: Profile, event_id: str) -> None:
     """Make an event unknown again: it was refused after all, and must count if it is sent again."""
-    hashed = stable_hash(event_id)
-    if hashed in profile.seen:
-        profile.seen.remove(hashed)
+    place = place_of(profile.seen, stable_digest(event_id))
+    if place >= 0:
+        profile.seen = profile.seen[:place] + profile.seen[place + DIGEST_BYTES :]
+
+
+def place_of(digests: bytes, digest: bytes) -> int:
+    """Where a digest begins in a row of digests; -1 when it is not there."""
+    place = digests.find(digest)
+    while place % DIGEST_BYTES and place >= 0:  # it lies across two others
+        place = digests.find(digest, place + 1)
+    return place
 
 
 def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
@@ -99,9 +108,9 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
     span = LANDMARK_HALF_LIVES * rules.half_life_s
-    landmark = math.floor(at / span) * span
-    if landmark <= profile.landmark:
+    if at < profile.landmark + span:
         return
+    landmark = math.floor(at / span) * span
     scale = 2.0 ** ((profile.landmark - landmark) / rules.half_life_s)
     profile.interests = {index: weight * scale for index, weight in profile.interests.items()}
     profile.categories = {name: weight * scale for name, weight in profile.categories.items()}
@@ -115,8 +124,7 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
 
 def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
     interests = profile.interests
-    for name in item_features(item.item_id, item.category, item.brand):
-        index = feature_index(name)
+    for index in item_indices(item.item_id, item.category, item.brand):
         interests[index] = interests.get(index, 0.0) + weight
     if item.category is not None:
         categories = profile.categories
@@ -129,7 +137,7 @@ def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) 
         del profile.prices[: -rules.recent_prices]
     filled = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
     if filled is not None:
-        index = feature_index(f"price:{price_band(filled)}")
+        index = price_index(filled)
         interests[index] = interests.get(index, 0.0) + weight
 
 
@@ -179,9 +187,21 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
     return names
 
 
+@lru_cache(maxsize=200_000)
+def item_indices(item_id: str | None, category: str | None, brand: str | None) -> tuple[int, ...]:
+    """Indices of the features of an item."""
+    return tuple(feature_index(name) for name in item_features(item_id, category, brand))
+
+
 def category_brand(category: str, brand: str) -> str:
     """Name of the feature of a brand within a category."""
     return f"category:{category} brand:{brand}"
+
+
+@lru_cache(maxsize=200_000)
+def price_index(price_minor: float) -> int:
+    """Index of the feature of a price's band."""
+    return feature_index(f"price:{price_band(price_minor)}")
 
 
 def price_band(price_minor: float) -> int:

@@ -4,7 +4,7 @@ from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.events import FeedbackEvent, Neighbour
 from stream_coupons.core.profile import Profile
-from stream_coupons.core.similarity import SparseVector
+from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
@@ -15,7 +15,13 @@ class Neighbourhood(Struct, array_like=True):
 
     at: float = 0.0
     neighbours: list[Neighbour] = field(default_factory=list)
-    interests: SparseVector = field(default_factory=dict)
+    packed: PackedVector = (b"", b"")
+
+    @property
+    def interests(self) -> SparseVector:
+        """The sum of the vectors."""
+        indices, weights = unpack_vector(self.packed)
+        return dict(zip(indices.tolist(), weights.tolist(), strict=True))
 
 
 class Tally(Struct, array_like=True):
@@ -180,8 +186,11 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
 
 def next_due(shopper: Shopper) -> float | None:
     """When time alone will change this state next; None when nothing is open."""
-    deadlines = [proposal.expires_at for proposal in shopper.proposals.values()]
-    deadlines += [expires_at for expires_at, _ in shopper.issues.values()]
-    deadlines += [control.until for control in shopper.controls.values()]
-    deadlines += [early.waits_until for early in shopper.early]
-    return min(deadlines, default=None)
+    deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
+    if shopper.proposals:
+        deadlines += [proposal.expires_at for proposal in shopper.proposals.values()]
+    if shopper.controls:
+        deadlines += [control.until for control in shopper.controls.values()]
+    if shopper.early:
+        deadlines += [early.waits_until for early in shopper.early]
+    return min(deadlines) if deadlines else None

@@ -6,8 +6,26 @@ from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
 
+import numpy as np
+from numpy.typing import NDArray
+
 SparseVector = dict[int, float]
 """Feature index (unsigned 32 bit) to weight; absent means zero."""
+
+PackedVector = tuple[bytes, bytes]
+"""The same as little-endian bytes: indices of 32 bits, weights of 64. For what is kept, but read only now and then."""
+
+
+def pack_vector(vector: Mapping[int, float]) -> PackedVector:
+    """A sparse vector as bytes, in its order."""
+    indices = np.fromiter(vector, "<u4", len(vector))
+    return indices.tobytes(), np.fromiter(vector.values(), "<f8", len(vector)).tobytes()
+
+
+def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """(indices, weights) of a packed vector, read-only."""
+    indices, weights = packed
+    return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f8")
 
 
 @lru_cache(maxsize=200_000)
@@ -20,10 +38,15 @@ def feature_index(name: str) -> int:
     return crc32(name.encode())
 
 
+def stable_digest(*parts: str) -> bytes:
+    """Eight bytes that stand for some strings, the same on every machine and run."""
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return blake2b(text.encode(), digest_size=8).digest()
+
+
 def stable_hash(*parts: str) -> int:
-    """Unsigned 64-bit hash of some strings, the same on every machine and run."""
-    text = "".join(f"{len(part)}:{part}" for part in parts)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    """Unsigned 64-bit hash of some strings: their digest as a number."""
+    return int.from_bytes(stable_digest(*parts), "big")
 
 
 def unit_interval(*parts: str) -> float:
@@ -72,13 +95,11 @@ def simhash(vector: Mapping[int, float], cells: int) -> int:
     Vectors at a small angle mostly share a cell (Charikar 2002, section 3). The hyperplanes are the bits of a mix
     of the feature index, so nothing is stored.
     """
-    if cells == 1:
+    if cells == 1 or not vector:
         return 0
     bits = (cells - 1).bit_length()
-    sums = [0.0] * bits
-    for index, weight in vector.items():
-        mixed = (index * 0x9E3779B1) & 0xFFFFFFFF
-        mixed ^= mixed >> 15
-        for bit in range(bits):
-            sums[bit] += weight if mixed >> bit & 1 else -weight
-    return sum(1 << bit for bit, total in enumerate(sums) if total > 0) % cells
+    mixed = np.fromiter(vector, np.uint32, len(vector)) * np.uint32(0x9E3779B1)
+    mixed ^= mixed >> np.uint32(15)
+    signs = 2.0 * (mixed >> np.arange(bits, dtype=np.uint32)[:, None] & np.uint32(1)) - 1.0
+    sums = (signs * np.fromiter(vector.values(), np.float64, len(vector))).sum(axis=1)
+    return sum(1 << bit for bit, total in enumerate(sums.tolist()) if total > 0) % cells

@@ -22,7 +22,8 @@ from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot
-from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import Settings
 

@@ -99,12 +99,17 @@ class LinearScorer:
     def __init__(self, version: int, weights: Floats) -> None:
         self.version = version
         self._hashed: Floats = np.ascontiguousarray(weights[:, :DIMENSIONS].T)
-        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:BIAS].T)
+        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:BIAS])
         self._bias: Floats = weights[:, BIAS].copy()
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Probabilities of shape (n, len(HEADS))."""
-        logits = rows.numeric @ self._numeric + self._hashed[rows.hashed].sum(axis=1) + self._bias
+        """Probabilities of shape (n, len(HEADS)).
+
+        A row's do not depend on which others are scored with it, to the last bit; those of a product by BLAS do.
+        """
+        numeric = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
+        hashed = np.einsum("nfh->nh", np.take(self._hashed, rows.hashed, axis=0))
+        logits = numeric + hashed + self._bias
         probabilities: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
         return probabilities
 
@@ -113,7 +118,7 @@ class LinearScorer:
         numeric, places = rows.numeric[row], rows.hashed[row]
         added = [
             (name, float(value), float(value * weight))
-            for name, value, weight in zip(NUMERIC, numeric, self._numeric[:, head], strict=True)
+            for name, value, weight in zip(NUMERIC, numeric, self._numeric[head], strict=True)
         ]
         added += [
             (name, 1.0, float(self._hashed[place, head]))

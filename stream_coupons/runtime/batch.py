@@ -1,27 +1,22 @@
 """Apply a batch of records to the states of one agent: pure of Kafka and Faust, so it runs under any test.
 
 A batch is all or nothing until it is sent: states are decoded once, changed in memory and written once; those of keys
-that were busy lately are not even decoded. If a step raises, the batch is begun again without the guilty record, which
-becomes a dead letter.
+that were busy lately are not even decoded. A step may defer its end, to be finished together with those of other keys
+and partitions. If a step raises, the batch is begun again without the guilty record, which becomes a dead letter.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept
-from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.records import Output, Record, began_header, origin_header
-from stream_coupons.runtime.steps import KeyedStep, Outcome
+from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 
 State = TypeVar("State")
-Failure = tuple[str, int, int, str]
-"""(topic, partition, offset, key) of a step that raised; the key is empty but for a tick, which has many."""
-
 MAX_FAILURES = 100
 """Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
 
@@ -29,22 +24,6 @@ MAX_LIVE = 4096
 """Cells kept decoded after they were saved: shoppers come in sessions, so most records are of a key seen lately."""
 
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
-
-
-@dataclass(slots=True)
-class Result:
-    """What a batch of one partition brings about: new cells as bytes, and the outputs in the order of their inputs."""
-
-    partition: int
-    cells: dict[str, bytes] = field(default_factory=dict)
-    live: dict[str, Any] = field(default_factory=dict)
-    """The same cells, not encoded."""
-    outputs: list[Output] = field(default_factory=list)
-    applied: Counter[str] = field(default_factory=Counter)
-    duplicates: Counter[str] = field(default_factory=Counter)
-    replays: Counter[str] = field(default_factory=Counter)
-    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
-    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class StepFailed(Exception):
@@ -55,15 +34,8 @@ class StepFailed(Exception):
         self.failure: Failure = (record.topic, record.partition, record.offset, key)
 
 
-class Shard:
-    """All that is known of one partition: its cells' bytes, and what is derived from them."""
-
-    def __init__(self, cells: dict[str, bytes]) -> None:
-        self.cells = cells
-        self.deadlines = Deadlines()
-        self.last_tick = -1
-        self.unsent_ticks: set[str] = set()
-        """Keys whose outbox holds what a tick led to."""
+class FinishFailed(Exception):
+    """One of several deferred steps raised, it is not known which: the batch is begun again, deferring none."""
 
 
 class Batches(Generic[State]):
@@ -100,7 +72,6 @@ class Batches(Generic[State]):
         self._keeps_outputs = keeps_outputs
         self._codec = CellCodec(step.state_type)
         self._shards: dict[int, Shard] = {}
-        self._loaded: dict[str, Cell[State]] = {}
         self._live: dict[str, Cell[State]] = {}
         """Saved cells, the one saved last at the end. A batch takes out what it changes: it may never be saved."""
 
@@ -148,73 +119,91 @@ class Batches(Generic[State]):
         committed : mapping
             The next offset to be delivered after a restart, by topic: what lies below is never replayed.
         """
-        shard = self._shards[partition]
+        return self.apply_all({partition: (records, committed)})[0]
+
+    def apply_all(self, work: Mapping[int, tuple[Sequence[Record], Mapping[str, int]]]) -> list[Result]:
+        """Apply records of several partitions; what their steps defer is finished together."""
+        attempts: list[Attempt[State]] = []
+        try:
+            for partition, (records, _) in work.items():
+                attempts.append(self._attempt(partition, records, defers=True))
+            self._finish(attempts)
+        except FinishFailed:
+            for attempt in attempts:
+                self._roll_back(attempt)
+            attempts = [self._attempt(partition, records, defers=False) for partition, (records, _) in work.items()]
+        for attempt in attempts:
+            self._close(attempt, work[attempt.result.partition][1])
+        return [attempt.result for attempt in attempts]
+
+    def _attempt(self, partition: int, records: Sequence[Record], *, defers: bool) -> Attempt[State]:
+        """Apply all records but those that make a step raise."""
         failed: dict[Failure, str] = {}
         while True:
+            attempt = Attempt[State](Result(partition), self._shards[partition], failed, defers)
             try:
-                return self._attempt(partition, shard, records, committed, failed)
+                for record in records:
+                    self._apply_one(attempt, record)
             except StepFailed as error:
+                self._roll_back(attempt)
                 if len(failed) >= MAX_FAILURES:
                     raise
                 failed[error.failure] = str(error)
-                self._roll_back(partition, shard)
+            except FinishFailed:
+                self._roll_back(attempt)
+                raise
+            else:
+                return attempt
 
-    def _roll_back(self, partition: int, shard: Shard) -> None:
-        for key in self._loaded:
-            cell = self._saved(shard, key)
-            shard.deadlines.set(key, cell.due)
-            self.step.place(partition, key, cell.state)
+    def _roll_back(self, attempt: Attempt[State]) -> None:
+        for key in attempt.loaded:
+            cell = self._saved(attempt.shard, key)
+            attempt.shard.deadlines.set(key, cell.due)
+            self.step.place(attempt.result.partition, key, cell.state)
 
-    def _attempt(
-        self,
-        partition: int,
-        shard: Shard,
-        records: Sequence[Record],
-        committed: Mapping[str, int],
-        failed: Mapping[Failure, str],
-    ) -> Result:
-        self._loaded = {}
-        result = Result(partition)
-        for record in records:
-            detail = failed.get((record.topic, record.partition, record.offset, ""))
-            if detail is not None:
-                self._refuse(record, Rejection.STEP_FAILED, detail, result)
-                continue
-            try:
-                if record.topic == self._ticks:
-                    self._apply_tick(shard, record, failed, result)
-                else:
-                    self._apply_record(shard, record, result)
-            except BadMessage as bad:
-                self._refuse(record, bad.reason, bad.detail, result)
-        for key, cell in self._loaded.items():
+    def _close(self, attempt: Attempt[State], committed: Mapping[str, int]) -> None:
+        """Encode what was changed."""
+        result, shard = attempt.result, attempt.shard
+        for key, cell in attempt.loaded.items():
             if shard.last_tick >= 0:
                 cell.applied[self._ticks] = max(shard.last_tick, cell.applied.get(self._ticks, -1))
             cell.prune(committed)
             if key in shard.unsent_ticks and not cell.keeps_for(self._ticks):
                 shard.unsent_ticks.discard(key)
             result.cells[key] = self._codec.encode(cell)
-        result.live = self._loaded
-        return result
+        result.live = attempt.loaded
+
+    def _apply_one(self, attempt: Attempt[State], record: Record) -> None:
+        detail = attempt.failed.get((record.topic, record.partition, record.offset, ""))
+        if detail is not None:
+            self._refuse(record, Rejection.STEP_FAILED, detail, attempt.result)
+            return
+        try:
+            if record.topic == self._ticks:
+                self._apply_tick(attempt, record)
+            else:
+                self._apply_record(attempt, record)
+        except BadMessage as bad:
+            self._refuse(record, bad.reason, bad.detail, attempt.result)
 
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
-        result.outputs.append(self.step.refuse(record, reason, detail))
+        result.slot().append(self.step.refuse(record, reason, detail))
         result.dead[record.topic, reason] += 1
 
-    def _cell(self, shard: Shard, key: str) -> Cell[State]:
-        cell = self._loaded.get(key)
+    def _cell(self, attempt: Attempt[State], key: str) -> Cell[State]:
+        cell = attempt.loaded.get(key)
         if cell is None:
-            cell = self._live.pop(key) if key in self._live else self._saved(shard, key)
-            self._loaded[key] = cell
+            cell = self._live.pop(key) if key in self._live else self._saved(attempt.shard, key)
+            attempt.loaded[key] = cell
         return cell
 
     def _saved(self, shard: Shard, key: str) -> Cell[State]:
         data = shard.cells.get(key)
         return self._codec.decode(data) if data is not None else self._codec.new()
 
-    def _check_home(self, shard: Shard, key: str, record: Record) -> None:
+    def _check_home(self, attempt: Attempt[State], key: str, record: Record) -> None:
         """Refuse a record in a partition that is not its key's; a key that has a cell here was looked at before."""
-        if key in shard.cells or key in self._loaded:
+        if key in attempt.loaded or key in attempt.shard.cells:
             return
         expected = self._partition_for(record.key or b"", self._partitions)
         if record.partition != expected:
@@ -224,14 +213,16 @@ class Batches(Generic[State]):
                 "set the sender's partitioner to murmur2",
             )
 
-    def _apply_record(self, shard: Shard, record: Record, result: Result) -> None:
+    def _apply_record(self, attempt: Attempt[State], record: Record) -> None:
         if record.key is None:
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self.step.parse(record)
-        self._check_home(shard, key, record)
-        cell = self._cell(shard, key)
+        self._check_home(attempt, key, record)
+        if key in attempt.deferred:
+            self._finish([attempt])
+        result, cell = attempt.result, self._cell(attempt, key)
         if cell.is_replay(record):
-            result.outputs += [kept.output for kept in cell.kept_for(record)]
+            result.slot().extend(kept.output for kept in cell.kept_for(record))
             result.replays[record.topic] += 1
         elif self.step.tracks_origins and cell.is_copy(record):
             cell.mark(record, with_origin=False)
@@ -242,52 +233,86 @@ class Batches(Generic[State]):
             except Exception as error:
                 raise StepFailed(record, "", error) from error
             cell.mark(record, with_origin=self.step.tracks_origins)
-            self._take(cell, record, outcome, 0, result)
-            self._schedule(shard, key, cell)
-            if outcome.refused is not None:
-                result.dead[record.topic, outcome.refused] += 1
+            if isinstance(outcome, Deferred):
+                attempt.deferred[key] = Unfinished(outcome, record, result.slot())
+                if not attempt.defers:
+                    self._finish([attempt])
             else:
-                (result.duplicates if outcome.is_duplicate else result.applied)[record.topic] += 1
+                self._conclude(attempt, key, record, outcome, None)
+
+    def _finish(self, attempts: Sequence[Attempt[State]]) -> None:
+        """Bring what was deferred to its end."""
+        waiting = [(attempt, key, one) for attempt in attempts for key, one in attempt.deferred.items()]
+        if not waiting:
+            return
+        try:
+            outcomes = self.step.finish([(one.step, one.record) for _, _, one in waiting])
+        except Exception as error:
+            if len(waiting) == 1 and not waiting[0][0].defers:
+                raise StepFailed(waiting[0][2].record, "", error) from error
+            raise FinishFailed from error
+        for (attempt, key, one), outcome in zip(waiting, outcomes, strict=True):
+            self._conclude(attempt, key, one.record, outcome, one.slot)
+        for attempt in attempts:
+            attempt.deferred.clear()
+
+    def _conclude(
+        self, attempt: Attempt[State], key: str, record: Record, outcome: Outcome, slot: list[Output] | None
+    ) -> None:
+        """Take over what a step brought about, into the slot that is kept for it if there is one."""
+        result, cell = attempt.result, attempt.loaded[key]
+        if outcome.sent:
+            self._take(cell, record, outcome, 0, result.slot() if slot is None else slot)
+        if outcome.facts:
+            result.facts.update(outcome.facts)
+        self._schedule(attempt.shard, key, cell)
+        if outcome.refused is not None:
+            result.dead[record.topic, outcome.refused] += 1
+        else:
+            (result.duplicates if outcome.is_duplicate else result.applied)[record.topic] += 1
 
     def _schedule(self, shard: Shard, key: str, cell: Cell[State]) -> None:
         """Set the deadline of a state that was just changed, at once: a later tick of this very batch must see it."""
         cell.due = self.step.due(cell.state)
         shard.deadlines.set(key, cell.due)
 
-    def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, result: Result) -> int:
-        """Add an outcome's outputs to the result and, if they may have to be sent again, to the outbox."""
-        result.facts.update(outcome.facts)
+    def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, slot: list[Output]) -> int:
+        """Add an outcome's outputs to the slot and, if they may have to be sent again, to the outbox."""
+        began = began_header(record)
         for sent in outcome.sent:
             output = sent.output
             output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
-            output.headers.append(began_header(record))
-            result.outputs.append(output)
+            output.headers.append(began)
+            slot.append(output)
             if sent.kept and self._keeps_outputs:
                 cell.outbox.append(Kept(record.topic, record.offset, index, output))
             index += 1
         return index
 
-    def _apply_tick(self, shard: Shard, record: Record, failed: Mapping[Failure, str], result: Result) -> None:
+    def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
         """Let time pass for every key that it is due for; their outputs share the tick's origin, in one order.
 
         What a replayed tick led to before is sent again first, in its old order; all else comes behind it.
         """
         _, tick = self.step.parse(record)
+        self._finish([attempt])
+        shard, result = attempt.shard, attempt.result
         again = sorted(
-            (kept for key in shard.unsent_ticks for kept in self._cell(shard, key).kept_for(record)),
+            (kept for key in shard.unsent_ticks for kept in self._cell(attempt, key).kept_for(record)),
             key=lambda kept: kept.index,
         )
-        result.outputs += [kept.output for kept in again]
+        slot = result.slot()
+        slot += [kept.output for kept in again]
         index = again[-1].index + 1 if again else 0
         # All cells are loaded before any is stepped, so that a failure rolls all of them back.
-        due = {key: self._cell(shard, key) for key in shard.deadlines.pop_due(tick.at)}
+        due = {key: self._cell(attempt, key) for key in shard.deadlines.pop_due(tick.at)}
         problems = []
         for key, cell in due.items():
             if cell.is_replay(record):
                 # The tick had passed when what it would end now was begun: the next one ends it.
                 self._schedule(shard, key, cell)
                 continue
-            if (problem := failed.get((record.topic, record.partition, record.offset, key))) is not None:
+            if (problem := attempt.failed.get((record.topic, record.partition, record.offset, key))) is not None:
                 # Its deadline stays removed: it would only fail again at every tick.
                 problems.append(problem)
                 continue
@@ -295,7 +320,8 @@ class Batches(Generic[State]):
                 outcome = self.step.pass_time(key, cell.state, tick.at, record)
             except Exception as error:
                 raise StepFailed(record, key, error) from error
-            index = self._take(cell, record, outcome, index, result)
+            index = self._take(cell, record, outcome, index, slot)
+            result.facts.update(outcome.facts)
             self._schedule(shard, key, cell)
         shard.last_tick = record.offset
         if problems:

@@ -12,7 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from faust.types import TP
 from mode import Service
 
-from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
@@ -119,10 +120,10 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             chunks[tp.partition].append([record for record in chunk.records if record.offset >= floor])
             ends[tp.partition][tp.topic] = max(chunk.end, floor)
         consumer = self._app.consumer
-        results = [
-            self._batches.apply(partition, merge(parts), consumer.committed(self._batches.step.topics, partition))
-            for partition, parts in chunks.items()
-        ]
+        topics = self._batches.step.topics
+        results = self._batches.apply_all(
+            {partition: (merge(parts), consumer.committed(topics, partition)) for partition, parts in chunks.items()}
+        )
         if self._spoilage.is_over_with(results):
             return
         await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])

@@ -4,7 +4,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.attempt import Result
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.runtime.records import Output, Record
@@ -26,6 +27,12 @@ class Outcome(NamedTuple):
     refused: str | None = None
 
 
+class Deferred(NamedTuple):
+    """A step that is to be finished together with others of its kind; until then its key's state must not change."""
+
+    work: Any
+
+
 class KeyedStep(Protocol[State]):
     """The owner of a table: every record is routed to the state of one key."""
 
@@ -42,8 +49,11 @@ class KeyedStep(Protocol[State]):
     def partition_key(self, state_key: str) -> bytes:
         """The part of a state key that chooses its partition."""
 
-    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome:
+    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
         """Change the state in place; may raise, then the state is thrown away."""
+
+    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
+        """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
 
     def due(self, state: State) -> float | None:
         """When time alone will change this state next."""

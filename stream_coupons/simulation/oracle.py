@@ -1,5 +1,7 @@
 """A scorer that knows the simulation's truth: how well any model could do there."""
 
+import numpy as np
+
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.simulation.shoppers import World
@@ -15,11 +17,13 @@ class OracleScorer:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """The truth, shape (n, 3)."""
-        subject = rows.subject
-        if subject is None:
+        if len(rows) and not rows.subjects:
             raise ValueError("rows without a subject: an oracle has to be told whom they are about")
-        coupons = [subject.coupons.coupons[position] for position in subject.positions.tolist()]
-        return self._world.truths(subject.user_id, coupons, subject.at)
+        truths = [
+            self._world.truths(subject.user_id, [subject.coupons.coupons[n] for n in subject.positions], subject.at)
+            for subject in rows.subjects
+        ]
+        return np.concatenate(truths)
 
     def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:  # noqa: ARG002
         """Nothing: the truth has no weights."""

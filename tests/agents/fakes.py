@@ -16,7 +16,8 @@ from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.events import Tick
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {

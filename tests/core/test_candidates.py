@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from stream_coupons.core.candidates import eligible, objection, shortlist
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.features import look
+from stream_coupons.core.features import Moment, look
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper import History, Shopper
+from stream_coupons.core.similarity import pack_vector
 
 from .builders import AT, DAY_S, browse, coupon, item, order
 
@@ -86,12 +87,12 @@ def test_the_shortlist_keeps_the_most_promising() -> None:
         for n in range(times):
             fold(shopper.profile, browse(f"{name}{n}", what=item(name)), ProfileRules())
     compiled = CouponSet([coupon(f"c{name}", items=[name]) for name in "ABCD"], 1000.0)
-    moment = look(shopper, compiled, AT, {}, ProfileRules())
+    [promise] = look([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise
     everything = np.arange(4)
-    assert shortlist(everything, moment, 2).tolist() == [0, 2]
-    assert shortlist(everything, moment, 3).tolist() == [0, 1, 2]
-    assert shortlist(everything, moment, 4).tolist() == [0, 1, 2, 3]
-    assert shortlist(np.array([1, 3]), moment, 1).tolist() == [1]
+    assert shortlist(everything, promise, 2).tolist() == [0, 2]
+    assert shortlist(everything, promise, 3).tolist() == [0, 1, 2]
+    assert shortlist(everything, promise, 4).tolist() == [0, 1, 2, 3]
+    assert shortlist(np.array([1, 3]), promise, 1).tolist() == [1]
 
 
 def test_neighbours_promise_too() -> None:
@@ -100,6 +101,6 @@ def test_neighbours_promise_too() -> None:
     fold(shopper.profile, order("o", AT, item("A")), ProfileRules())
     neighbour = Shopper()
     fold(neighbour.profile, order("o", AT, item("B")), ProfileRules())
-    shopper.neighbourhood.interests = dict.fromkeys(neighbour.profile.interests, 1e6)
-    moment = look(shopper, compiled, AT, {}, ProfileRules())
-    assert shortlist(np.arange(2), moment, 1).tolist() == [1]
+    shopper.neighbourhood.packed = pack_vector(dict.fromkeys(neighbour.profile.interests, 1e6))
+    [promise] = look([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise
+    assert shortlist(np.arange(2), promise, 1).tolist() == [1]

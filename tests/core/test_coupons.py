@@ -28,7 +28,7 @@ coupon_lists = st.lists(
 )
 def test_content_scores_are_the_inner_products_of_the_formula(coupons: list[Coupon], taste: dict[str, float]) -> None:
     compiled = CouponSet(coupons, 1000.0)
-    scores = compiled.content_scores(compiled.dense({feature_index(name): w for name, w in taste.items()}, 1.0))
+    [scores] = compiled.content_scores(compiled.dense([{feature_index(name): w for name, w in taste.items()}]))
     for score, each in zip(scores, compiled.coupons, strict=True):
         expected = sum(taste.get(f"category:{name}", 0.0) for name in each.categories)
         expected += sum(taste.get(f"item:{name}", 0.0) for name in each.items)
@@ -80,5 +80,5 @@ def test_a_domain_sees_its_own_coupons_only() -> None:
 
 def test_an_empty_vector_scores_nothing() -> None:
     compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
-    assert not compiled.content_scores(compiled.dense({}, 1.0)).any()
+    assert not compiled.content_scores(compiled.dense([{}])).any()
     assert not np.isnan(compiled.static_numeric).any()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.attribution import pack, unpack
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.events import Item
 from stream_coupons.core.features import (
     CONTEXT_SLOTS,
@@ -17,6 +17,7 @@ from stream_coupons.core.features import (
     NUMERIC,
     SCHEMA,
     FeatureRows,
+    Moment,
     _mix,
     extract,
     look,
@@ -24,7 +25,7 @@ from stream_coupons.core.features import (
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import feature_index, pack_vector
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 
@@ -97,7 +98,11 @@ PINNED_NUMBERS = [
 
 
 def rows_of(shopper: Shopper, at: float = AT, user: str = "u", **context: str | float | bool | None) -> FeatureRows:
-    return extract(user, shopper, COUPONS, ALL, look(shopper, COUPONS, at, context, RULES), RULES)
+    return rows_at(Moment(user, shopper, at, context))
+
+
+def rows_at(moment: Moment, chosen: Positions = ALL) -> FeatureRows:
+    return extract([moment], look([moment], COUPONS, RULES), COUPONS, [chosen], RULES)
 
 
 def column(rows: FeatureRows, name: str) -> list[float]:
@@ -158,8 +163,8 @@ def test_numbers_are_finite_and_bounded_and_places_within_range_for_any_shopper(
     for event in folded:
         fold(shopper.profile, event, RULES)
     vocabulary = list(COUPONS.vocabulary)
-    shopper.neighbourhood.interests = {vocabulary[n % len(vocabulary)]: weight for n, weight in near.items()}
-    rows = extract("u", shopper, COUPONS, ALL, look(shopper, COUPONS, at, context, RULES), RULES)
+    shopper.neighbourhood.packed = pack_vector({vocabulary[n % len(vocabulary)]: weight for n, weight in near.items()})
+    rows = rows_at(Moment("u", shopper, at, context))
     assert np.isfinite(rows.numeric).all()
     assert (abs(rows.numeric) <= 12.0).all()
     assert rows.hashed[:, :-CONTEXT_SLOTS].min() >= 1
@@ -207,7 +212,7 @@ def test_a_stranger_is_described_by_stand_ins_and_flags_not_by_zeros() -> None:
 def test_a_known_shopper_is_described_by_what_is_known() -> None:
     shopper = Shopper(history=History(issued=3, clicked=2, redeemed=1, last_issued_at=AT - DAY_S))
     fold(shopper.profile, order("o", AT - DAY_S, item("A", category="tea", brand="x", price_minor=2000)), RULES)
-    shopper.neighbourhood.interests = {feature_index("item:B"): 1.0}
+    shopper.neighbourhood.packed = pack_vector({feature_index("item:B"): 1.0})
     rows = rows_of(shopper)
     for flag in ("no_order_known", "no_price_known", "no_neighbours"):
         assert column(rows, flag) == [0.0] * 5
@@ -230,11 +235,11 @@ def test_the_share_of_a_scope_is_of_what_is_in_all_of_it() -> None:
     shopper = Shopper()
     for event_id, what in enumerate((item("A", category="tea"), item("B", category="soap", brand="x"))):
         fold(shopper.profile, browse(str(event_id), what=what), RULES)
-    moment = look(shopper, coupons, AT, {}, RULES)
-    all_of_it, both, tea = moment.scope_share.tolist()
+    moments = [Moment("u", shopper, AT, {})]
+    [(all_of_it, both, tea)] = look(moments, coupons, RULES).scope_share.tolist()
     assert both == all_of_it < 0.0 < tea, "no tea by x was seen; a coupon without a scope has no share to go by"
     fold(shopper.profile, browse("2", what=item("C", category="tea", brand="x")), RULES)
-    assert look(shopper, coupons, AT, {}, RULES).scope_share[1] > both
+    assert look(moments, coupons, RULES).scope_share[0, 1] > both
 
 
 def test_a_share_does_not_grow_with_the_number_of_visits() -> None:
@@ -253,8 +258,7 @@ def test_what_is_looked_at_or_carted_now_is_told_apart_from_the_past() -> None:
     seen, carted = browse(what=tea), cart(what=tea)
     removed = cart(what=tea, action="remove")
     for trigger, expected in ((seen, (1.0, 0.0)), (carted, (0.0, 1.0)), (removed, (0.0, 0.0)), (None, (0.0, 0.0))):
-        moment = look(shopper, COUPONS, AT, {}, RULES, trigger)
-        rows = extract("u", shopper, COUPONS, ALL, moment, RULES)
+        rows = rows_at(Moment("u", shopper, AT, {}, trigger))
         assert (column(rows, "browsed_now")[1], column(rows, "carted_now")[1]) == expected
 
 
@@ -268,8 +272,7 @@ def test_each_row_is_of_its_own_coupon_whatever_was_chosen() -> None:
     shopper = Shopper(history=History(by_coupon={"c": Tally(2, 1)}, by_category={"tea": Tally(3, 1)}))
     fold(shopper.profile, browse(what=item("A", category="tea")), RULES)
     whole = rows_of(shopper)
-    moment = look(shopper, COUPONS, AT, {}, RULES)
-    some = extract("u", shopper, COUPONS, np.array([3, 1]), moment, RULES)
+    some = rows_at(Moment("u", shopper, AT, {}), np.array([3, 1]))
     assert some.numeric.tolist() == whole.numeric[[3, 1]].tolist()
     assert some.hashed.tolist() == whole.hashed[[3, 1]].tolist()
     assert column(whole, "this_coupon_issued") == pytest.approx([0, 0, math.log1p(2), 0, 0], abs=1e-4)
@@ -321,5 +324,4 @@ def test_numbers_of_the_context_are_banded() -> None:
 
 
 def test_no_rows_are_no_rows() -> None:
-    moment = look(Shopper(), COUPONS, AT, {}, RULES)
-    assert len(extract("u", Shopper(), COUPONS, np.array([], dtype=np.intp), moment, RULES)) == 0
+    assert len(rows_at(Moment("u", Shopper(), AT, {}), np.array([], dtype=np.intp))) == 0

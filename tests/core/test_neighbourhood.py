@@ -44,7 +44,7 @@ def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() 
         {"u2": 2 / 3, "u3": 2 / 3}
     )
     compiled = CouponSet([coupon(name, items=[name]) for name in "ABCD"], 1000.0)
-    scores = dict(zip("ABCD", compiled.content_scores(compiled.dense(sums, 1.0)), strict=True))
+    scores = dict(zip("ABCD", compiled.content_scores(compiled.dense([sums]))[0], strict=True))
     assert scores["D"] == pytest.approx(4 / 3)
     assert scores == pytest.approx({"A": 2 / 3, "B": 2 / 3, "C": 4 / 3, "D": 4 / 3})
 

@@ -1,10 +1,10 @@
 """Steps that only take notice."""
 
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import extract, look
+from stream_coupons.core.features import Moment, extract, look
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time
-from stream_coupons.core.pipeline import propose
+from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, ProfileRules
@@ -20,8 +20,9 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     fold(shopper.profile, browse(what=item("A")), ProfileRules())
     coupons = KNOWN.catalogue.of_domain("ecommerce")
     assert coupons is not None
-    moment = look(shopper, coupons, AT, {"weather": "rain"}, ProfileRules())
-    expected = extract("u", shopper, coupons, coupons.valid_from.argsort()[:1], moment, ProfileRules())
+    moments = [Moment("u", shopper, AT, {"weather": "rain"})]
+    views = look(moments, coupons, ProfileRules())
+    expected = extract(moments, views, coupons, [coupons.valid_from.argsort()[:1]], ProfileRules())
     effects = observe("u", shopper, observed(context={"weather": "rain"}, propensity=0.25), KNOWN)
     assert effects.facts == [("observed", "scored")]
     first = of_type(pass_time("u", shopper, AT + 30 * DAY_S).messages, TrainingExample)[0]
@@ -111,7 +112,9 @@ def test_news_of_neighbours_is_taken_from_the_own_cell_and_never_backwards() -> 
 
 def test_time_ends_a_proposal_without_an_answer_once() -> None:
     shopper = Shopper()
-    propose("u", shopper, browse("t1"), KNOWN)
+    undecided = propose("u", shopper, browse("t1"), KNOWN)
+    assert isinstance(undecided, Undecided)
+    decide([undecided], KNOWN)
     assert pass_time("u", shopper, AT + HOUR_S - 1).facts == []
     assert pass_time("u", shopper, AT + HOUR_S).facts == [("decision", NoCoupon.TIMED_OUT)]
     assert pass_time("u", shopper, AT + HOUR_S).facts == []

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stream_coupons.core import observation
 from stream_coupons.core.attribution import unpack
@@ -18,9 +20,9 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.features import extract, look
+from stream_coupons.core.features import Moment, extract, look
 from stream_coupons.core.observation import pass_time
-from stream_coupons.core.pipeline import confirm, issue_id, propose
+from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Rules
 from stream_coupons.core.scoring import Knowledge
@@ -60,7 +62,8 @@ class Case:
         return effects
 
     def see(self, event: Any) -> Effects:
-        return self._take(propose(self.user, self.shopper, event, self.known))
+        effects = propose(self.user, self.shopper, event, self.known)
+        return self._take(decide([effects], self.known)[0] if isinstance(effects, Undecided) else effects)
 
     def hear(self, reservation: Reservation) -> Effects:
         return self._take(confirm(self.user, self.shopper, reservation, self.known))
@@ -362,18 +365,41 @@ def test_a_proposal_stores_the_rows_that_were_scored() -> None:
     coupons = case.known.catalogue.of_domain("ecommerce")
     assert coupons is not None
     profile = case.known.rules.profile
-    rows = extract(
-        "u",
-        case.shopper,
-        coupons,
-        coupons.valid_from.argsort(kind="stable"),
-        look(case.shopper, coupons, AT, event.context, profile),
-        profile,
-    )
+    moments = [Moment("u", case.shopper, AT, event.context)]
+    chosen = [coupons.valid_from.argsort(kind="stable")]
+    rows = extract(moments, look(moments, coupons, profile), coupons, chosen, profile)
     for option in proposal.options:
         stored, row = unpack(option.numeric, option.hashed), coupons.position[option.coupon_id]
         assert stored.numeric[0].tolist() == rows.numeric[row].tolist()
         assert stored.hashed[0].tolist() == rows.hashed[row].tolist()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.integers(0, 40), max_size=30), min_size=1, max_size=40), st.integers(1, 7))
+def test_decisions_together_are_the_decisions_alone_to_the_last_bit(visits: list[list[int]], together: int) -> None:
+    many = [coupon(f"c{n}", categories=[f"k{n % 9}"], brands=[f"b{n % 5}"] if n % 3 else []) for n in range(90)]
+    known = knowledge(*many, rules=rules(exploration_ratio=0.1, holdout_ratio=0.1))
+
+    def undecided() -> list[Undecided]:
+        found = []
+        for number, seen in enumerate(visits):
+            shopper = Shopper()
+            for visit, n in enumerate(seen):
+                what = item(f"i{n}", category=f"k{n % 9}", brand=f"b{n % 5}", price_minor=37 * n)
+                propose(f"u{number}", shopper, order(f"o{visit}", AT + visit, what), known)
+            one = propose(f"u{number}", shopper, browse("t", AT + 99, item("i1", category="k1")), known)
+            assert isinstance(one, Undecided)
+            found.append(one)
+        return found
+
+    def told(groups: list[list[Undecided]]) -> list[bytes]:
+        effects = [each for group in groups for each in decide(group, known)]
+        shoppers = [frozen(one.moment.shopper) for group in groups for one in group]
+        return [msgspec.json.encode([each.messages, each.facts]) for each in effects] + shoppers
+
+    alone, others = undecided(), undecided()
+    groups = [others[n : n + together] for n in range(0, len(others), together)]
+    assert told([[one] for one in alone]) == told(groups) == told([undecided()])
 
 
 def test_same_events_and_knowledge_give_the_same_bytes() -> None:

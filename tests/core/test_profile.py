@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.profile import (
+    DIGEST_BYTES,
     LANDMARK_HALF_LIVES,
     MAX_CATEGORIES,
     MAX_RECENT_ORDERS,
@@ -18,6 +19,7 @@ from stream_coupons.core.profile import (
     fill_missing,
     fold,
     is_duplicate,
+    place_of,
     price_band,
 )
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
@@ -190,7 +192,7 @@ def test_everything_is_bounded() -> None:
         assert len(profile.interests) <= 25
         assert len(profile.categories) <= MAX_CATEGORIES
         assert len(profile.ordered_at) <= MAX_RECENT_ORDERS
-        assert len(profile.seen) <= 10
+        assert len(profile.seen) <= 10 * DIGEST_BYTES
         assert len(profile.prices) <= 4
     assert set(profile.ordered_at) == {f"i{n}" for n in range(300 - MAX_RECENT_ORDERS, 300)}
 
@@ -200,6 +202,14 @@ def test_the_weakest_interests_make_room() -> None:
     strong = [cart(at=AT, what=item(name)) for name in "ABCD"]
     profile = folded([*strong, browse(at=AT, what=item("E")), browse(at=AT, what=item("F"))], rules)
     assert profile.interests.keys() == {feature_index(f"item:{name}") for name in "ABCD"}
+
+
+@given(st.lists(st.binary(min_size=8, max_size=8), max_size=20, unique=True), st.binary(min_size=8, max_size=8))
+def test_a_digest_is_found_where_it_is_and_not_across_two_others(row: list[bytes], one: bytes) -> None:
+    joined = b"".join(row)
+    for digest in (one, *(joined[start : start + DIGEST_BYTES] for start in range(8 * len(row) - 7))):
+        expected = row.index(digest) * DIGEST_BYTES if digest in row else -1
+        assert place_of(joined, digest) == expected
 
 
 def test_an_event_is_a_duplicate_within_the_horizon_only() -> None:

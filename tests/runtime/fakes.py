@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.runtime.batch import Batches, Result
+from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
-from stream_coupons.runtime.steps import Outcome, Sent
+from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 
 NUMBERS, WORDS, TICKS = "numbers", "words", "ticks"
 PARTITIONS = 2
@@ -27,8 +28,8 @@ class Total(Struct):
 class Adder:
     """Adds what it is told and says the total times `factor`, which stands for the model in use.
 
-    A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), and
-    `fail`, `fail-at` (raise now, or when woken), `refuse`, `same`.
+    A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
+    (add when the step is finished), and `fail`, `fail-at`, `fail-later` (raise now, or then), `refuse`, `same`.
     """
 
     name = "adder"
@@ -41,6 +42,8 @@ class Adder:
         self.tracks_origins = tracks_origins
         self.view: dict[str, int] = {}
         self.applied = 0
+        self.finished: list[int] = []
+        """Steps that were finished together, at each time."""
 
     def parse(self, record: Record) -> tuple[str, object]:
         text = (record.value or b"").decode(errors="replace")
@@ -54,9 +57,17 @@ class Adder:
     def partition_key(self, state_key: str) -> bytes:
         return state_key.encode()
 
-    def apply(self, state_key: str, state: Total, message: tuple[str, float], record: Record) -> Outcome:  # noqa: ARG002
+    def apply(
+        self,
+        state_key: str,
+        state: Total,
+        message: tuple[str, float],
+        record: Record,  # noqa: ARG002
+    ) -> Outcome | Deferred:
         what, number = message
         self.applied += 1
+        if what in ("later", "fail-later"):
+            return Deferred((state_key, state, message))
         state.total += int(number)
         self.view[state_key] = state.total
         if what == "fail":
@@ -68,6 +79,17 @@ class Adder:
             return Outcome([], [("told", what)])
         said = [Sent(self._say(state_key, state), kept=what != "soft") for _ in range(1 + (what == "twice"))]
         return Outcome(said, [("told", what)], what == "same", "invalid" if what == "refuse" else None)
+
+    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
+        self.finished.append(len(deferred))
+        outcomes = []
+        for (state_key, state, (what, number)), _ in ((step.work, record) for step, record in deferred):
+            state.total += int(number)
+            self.view[state_key] = state.total
+            if what == "fail-later":
+                raise RuntimeError("a bug of ours, in what was deferred")
+            outcomes.append(Outcome([Sent(self._say(state_key, state), kept=True)], [("told", what)]))
+        return outcomes
 
     def _say(self, key: str, state: Total) -> Output:
         return Output("out", 0, key.encode(), f"{key}={state.total}*{self.factor}".encode())
@@ -149,12 +171,8 @@ class Worker:
     def apply(self, records: Sequence[Record]) -> Applied:
         """Apply without saving or sending, a batch a partition."""
         homes = sorted({record.partition for record in records})
-        return Applied(
-            [
-                self.batches.apply(home, [one for one in records if one.partition == home], self.committed)
-                for home in homes
-            ]
-        )
+        work = {home: ([one for one in records if one.partition == home], self.committed) for home in homes}
+        return Applied(self.batches.apply_all(work))
 
     def save(self, applied: Applied) -> None:
         """Take the new cells, as the changelog has them."""

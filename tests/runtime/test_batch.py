@@ -25,6 +25,11 @@ LOG = [
         (WORDS, b"d", "add 5"),
         (TICKS, b"0", "now 60"),
         (NUMBERS, b"d", "add 7"),
+        (NUMBERS, b"b", "later 4"),
+        (NUMBERS, b"c", "later 6"),
+        (NUMBERS, b"d", "add 1"),
+        (NUMBERS, b"b", "add 9"),
+        (NUMBERS, b"d", "later 2"),
     )
 ]
 
@@ -165,6 +170,7 @@ def test_soft_outputs_are_sent_once_and_not_kept() -> None:
 
 BAD = [
     ("fail 9", "step_failed"),
+    ("fail-later 9", "step_failed"),
     ("nonsense", "invalid"),
 ]
 
@@ -174,7 +180,7 @@ BAD = [
 def test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came(
     value: str, reason: str, place: int
 ) -> None:
-    good = [(NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "at 70"), (NUMBERS, b"b", "add 2"), (NUMBERS, b"d", "add 3")]
+    good = [(NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "at 70"), (NUMBERS, b"b", "later 2"), (NUMBERS, b"d", "later 3")]
     bad = [*good[:place], (NUMBERS, b"b", value), *good[place:]]
     worker, quiet = Worker(), Worker()
     result = worker.run(log(*bad))
@@ -208,6 +214,43 @@ def test_a_new_key_whose_only_record_failed_leaves_no_trace_in_views() -> None:
     assert all(state.total == 0 for state in worker.states().values())
 
 
+def test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs() -> None:
+    worker = Worker()
+    told = [
+        (NUMBERS, b"b", "later 1"),
+        (NUMBERS, b"d", "add 5"),
+        (NUMBERS, b"d", "later 2"),
+        (NUMBERS, b"c", "later 3"),
+    ]
+    worker.run(log(*told))
+    assert worker.step.finished == [3]
+    assert values(by_partition(worker.sent)) == [b"b=1*1", b"d=5*1", b"d=7*1", b"c=3*1"]
+
+
+@pytest.mark.parametrize("then", [(NUMBERS, b"b", "add 4"), (TICKS, b"0", "now 60")])
+def test_what_is_deferred_is_finished_before_its_key_changes_or_time_passes(then: tuple[str, bytes, str]) -> None:
+    together, alone = Worker(), Worker()
+    told = log(
+        (NUMBERS, b"b", "at 50"), (NUMBERS, b"b", "later 1"), (NUMBERS, b"d", "later 2"), then, (WORDS, b"d", "add 9")
+    )
+    together.run(told)
+    for record in told:
+        alone.run([record])
+    assert together.step.finished == [2]
+    assert wire(together.sent) == wire(alone.sent)
+
+
+def test_one_failure_in_what_is_deferred_costs_the_others_nothing() -> None:
+    worker = Worker()
+    told = log(
+        (NUMBERS, b"b", "later 1"), (NUMBERS, b"d", "fail-later 2"), (NUMBERS, b"c", "later 3"), (NUMBERS, b"d", "at 7")
+    )
+    result = worker.run(told)
+    assert result.dead == {(NUMBERS, "step_failed"): 1}
+    assert values(worker.sent) == [b"b=1*1", b"c=3*1"]
+    assert {key: state.total for key, state in worker.states().items()} == {"b": 1, "c": 3, "d": 0}
+
+
 def test_a_null_key_and_a_wrong_partition_are_refused_by_their_reasons() -> None:
     worker = Worker()
     result = worker.run([*log((NUMBERS, None, "add 1")), *log((NUMBERS, b"b", "add 1"), partition=1)])
@@ -220,7 +263,19 @@ entries = st.lists(
         st.sampled_from([NUMBERS, WORDS]),
         st.sampled_from([b"b", b"c", b"d", None]),
         st.sampled_from(
-            ["add 1", "twice 2", "soft 1", "same 0", "refuse 1", "fail 1", "nonsense", "at 50", "fail-at 50"]
+            [
+                "add 1",
+                "twice 2",
+                "soft 1",
+                "same 0",
+                "refuse 1",
+                "fail 1",
+                "nonsense",
+                "at 50",
+                "fail-at 50",
+                "later 1",
+                "fail-later 1",
+            ]
         ),
     )
     | st.just((TICKS, b"0", "now 60")),

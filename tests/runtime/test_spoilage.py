@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from stream_coupons.runtime.batch import Result
+from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.spoilage import Spoilage
 
 

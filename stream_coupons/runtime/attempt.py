@@ -1,0 +1,73 @@
+"""A batch of one partition in the making, and what it comes to."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from stream_coupons.runtime.cells import Cell
+from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import Deferred
+
+State = TypeVar("State")
+Failure = tuple[str, int, int, str]
+"""(topic, partition, offset, key) of a step that raised; the key is empty but for a tick, which has many."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What a batch of one partition brings about: new cells as bytes, and the outputs of each input in their order."""
+
+    partition: int
+    cells: dict[str, bytes] = field(default_factory=dict)
+    live: dict[str, Any] = field(default_factory=dict)
+    """The same cells, not encoded."""
+    slots: list[list[Output]] = field(default_factory=list)
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    replays: Counter[str] = field(default_factory=Counter)
+    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """All outputs, in the order of their inputs: who knows copies by their origin relies on it."""
+        return [output for slot in self.slots for output in slot]
+
+    def slot(self) -> list[Output]:
+        """The place of the next input's outputs, to be filled now or later."""
+        self.slots.append([])
+        return self.slots[-1]
+
+
+class Shard:
+    """All that is known of one partition: its cells' bytes, and what is derived from them."""
+
+    def __init__(self, cells: dict[str, bytes]) -> None:
+        self.cells = cells
+        self.deadlines = Deadlines()
+        self.last_tick = -1
+        self.unsent_ticks: set[str] = set()
+        """Keys whose outbox holds what a tick led to."""
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """A deferred step, its record, and the place of its outputs."""
+
+    step: Deferred
+    record: Record
+    slot: list[Output]
+
+
+@dataclass(slots=True)
+class Attempt(Generic[State]):
+    """A batch of one partition in the making."""
+
+    result: Result
+    shard: Shard
+    failed: Mapping[Failure, str]
+    defers: bool
+    loaded: dict[str, Cell[State]] = field(default_factory=dict)
+    deferred: dict[str, Unfinished] = field(default_factory=dict)
