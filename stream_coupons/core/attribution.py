@@ -38,13 +38,13 @@ Head = Literal["click", "redeem", "order"]
 
 def pack(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
     """One row of features as little-endian bytes, for the shopper's state."""
-    return rows.numeric[row].astype("<f4").tobytes(), rows.hashed[row].astype("<u4").tobytes()
+    return rows.numeric[row].astype("<f4").tobytes(), rows.hashed[row].astype("<u2").tobytes()
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     """The one row that `pack` made bytes of."""
     numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
-    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u2").astype(np.uint32)[None, :])
 
 
 def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float) -> TrainingExample:

@@ -62,9 +62,8 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effect
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     """Take in who is near; news from a cell that the shopper has left, or older than known, is ignored."""
     if update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
-        shopper.neighbourhood = Neighbourhood(
-            update.at, update.neighbours[:8], pack_vector(dict(zip(update.indices, update.weights, strict=True)))
-        )
+        packed = pack_vector(dict(zip(update.indices, update.weights, strict=True)))
+        shopper.neighbourhood = Neighbourhood(update.at, packed)
     return Effects()
 
 

@@ -94,7 +94,8 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice
     [1, 2]
     """
     n = len(worth)
-    greedy = [row for row in np.argsort(-worth, kind="stable").tolist() if worth[row] > rules.min_value_minor]
+    ranked = np.argsort(-worth, kind="stable")
+    greedy = ranked[worth[ranked] > rules.min_value_minor].tolist()
     best = int(np.argmax(worth))
     explore = 1.0 if rules.strategy == "random" else rules.exploration_ratio
     if unit_interval(str(seed), "explore", trigger) < explore:

@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import FeedbackEvent, Neighbour
+from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 
@@ -11,10 +11,9 @@ Predicted = tuple[float, float, float]
 
 
 class Neighbourhood(Struct, array_like=True):
-    """The nearest shoppers and the sum of their vectors, each times its similarity."""
+    """The sum of the nearest shoppers' vectors, each times its similarity."""
 
     at: float = 0.0
-    neighbours: list[Neighbour] = field(default_factory=list)
     packed: PackedVector = (b"", b"")
 
     @property

@@ -13,19 +13,19 @@ SparseVector = dict[int, float]
 """Feature index (unsigned 32 bit) to weight; absent means zero."""
 
 PackedVector = tuple[bytes, bytes]
-"""The same as little-endian bytes: indices of 32 bits, weights of 64. For what is kept, but read only now and then."""
+"""The same as little-endian bytes, indices and weights of 32 bits. For what is kept, but read only now and then."""
 
 
 def pack_vector(vector: Mapping[int, float]) -> PackedVector:
     """A sparse vector as bytes, in its order."""
     indices = np.fromiter(vector, "<u4", len(vector))
-    return indices.tobytes(), np.fromiter(vector.values(), "<f8", len(vector)).tobytes()
+    return indices.tobytes(), np.fromiter(vector.values(), "<f4", len(vector)).tobytes()
 
 
 def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
-    """(indices, weights) of a packed vector, read-only."""
+    """(indices, weights) of a packed vector."""
     indices, weights = packed
-    return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f8")
+    return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f4").astype(np.float64)
 
 
 @lru_cache(maxsize=200_000)

@@ -19,6 +19,8 @@ ACCUMULATOR_START = 1.0
 BIAS = DIMENSIONS + len(NUMERIC)
 """Hashed places come first, then the numbers, then a constant 1."""
 
+NAMES = (*NUMERIC, *HASHED)
+
 RATE_RATIO = {"click": 1.0, "redeem": 1.0, "order": 0.2}
 """Each head's learning rate over the one set. Orders without a coupon are seen in the holdout only, a twentieth of the
 examples, and every error there is multiplied by a margin in the uplift: go slowly."""
@@ -115,17 +117,12 @@ class LinearScorer:
 
     def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
         """(feature, value, what it adds to the log-odds) of one row, largest magnitude first; zeros left out."""
-        numeric, places = rows.numeric[row], rows.hashed[row]
-        added = [
-            (name, float(value), float(value * weight))
-            for name, value, weight in zip(NUMERIC, numeric, self._numeric[head], strict=True)
-        ]
-        added += [
-            (name, 1.0, float(self._hashed[place, head]))
-            for name, place in zip(HASHED, places.tolist(), strict=True)
-            if place
-        ]
-        return sorted((entry for entry in added if entry[2]), key=lambda entry: (-abs(entry[2]), entry[0]))
+        places = rows.hashed[row]
+        values = np.concatenate((rows.numeric[row], places > 0))
+        added = values * np.concatenate((self._numeric[head], self._hashed[places, head]))
+        loud = np.flatnonzero(added)
+        said = [(NAMES[n], float(values[n]), float(added[n])) for n in loud.tolist()]
+        return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
 def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:

@@ -107,7 +107,6 @@ def test_news_of_neighbours_is_taken_from_the_own_cell_and_never_backwards() -> 
     assert shopper.neighbourhood.interests == {1: 0.5}
     learn_neighbours(shopper, near("ecommerce/1", AT + 1, 3))
     assert shopper.neighbourhood.interests == {3: 0.5}
-    assert shopper.neighbourhood.neighbours == [Neighbour("v", 0.5)]
 
 
 def test_time_ends_a_proposal_without_an_answer_once() -> None:
