@@ -64,9 +64,7 @@ class Bench:
             watch = Watch(client, group, runtime.reads, self.partitions, on_progress)
             with (
                 self.cores.measuring(),
-                started(
-                    runtime, group, self.broker, self.workload, self.partitions, self.folder / group
-                ) as running,
+                started(runtime, group, self.broker, self.workload, self.partitions, self.folder / group) as running,
             ):
                 os.sched_setaffinity(0, self.cores.others)
                 self._publish(self.events[: self.warm_up])
@@ -194,9 +192,7 @@ class Watch:
     def count(self, named: dict[str, str]) -> dict[str, int]:
         """Records in topics, by what they are called."""
         ends = self._ends(list(named.values()))
-        return {
-            noun: sum(end for tp, end in ends.items() if tp.topic == topic) for noun, topic in named.items()
-        }
+        return {noun: sum(end for tp, end in ends.items() if tp.topic == topic) for noun, topic in named.items()}
 
 
 def cpu_of(pid: int) -> float:

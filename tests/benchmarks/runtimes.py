@@ -56,11 +56,14 @@ RUNTIMES = (
     Runtime("ours", "a worker of stream_coupons, at least once", None, ""),
     Runtime("faust", "plain Faust: three agents, three tables, an event at a time", "peer_faust", "steps"),
     Runtime("quixstreams", "Quix Streams: RocksDB states, changelogs, the same steps", "peer_quix", "steps"),
+    Runtime("quix-unordered", "Quix Streams as above, without its order by time", "peer_quix", "unordered"),
     Runtime("quix-counter", "Quix Streams: one counter per key, no output", "peer_quix", "counter", is_full=False),
     Runtime("quix-nothing", "Quix Streams: reads only", "peer_quix", "nothing", is_full=False),
     Runtime("faust-nothing", "Faust: an agent that does nothing", "peer_faust", "nothing", is_full=False),
     Runtime("decode", "librdkafka in batches and decoding, nothing else", "peer_librdkafka", "decode", is_full=False),
-    Runtime("floor", "librdkafka in batches and the steps on live objects: nothing is stored", "peer_librdkafka", "steps"),
+    Runtime(
+        "floor", "librdkafka in batches and the steps on live objects: nothing is stored", "peer_librdkafka", "steps"
+    ),
 )
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 
@@ -150,9 +153,7 @@ def started(
 
 
 @contextmanager
-def _worker(
-    group: str, broker: BrokerProcess, workload: Workload, partitions: int, folder: Path
-) -> Iterator[Running]:
+def _worker(group: str, broker: BrokerProcess, workload: Workload, partitions: int, folder: Path) -> Iterator[Running]:
     usual = workload.settings(Settings())
     settings = msgspec.structs.replace(
         usual,
@@ -161,6 +162,7 @@ def _worker(
         worker=msgspec.structs.replace(usual.worker, tick_every_s=0.0),
     )
     system = LocalSystem(broker, settings, folder, workers=1)
+    system.environment["worker-1"] = {"APP_DATADIR": str(folder / "faust")}
     with system:
         worker = system.workers[0]
         yield Running(worker.process, group, worker.log)
