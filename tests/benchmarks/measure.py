@@ -76,13 +76,14 @@ class Bench:
                     cpu_s, began = cpu_of(pid), time.perf_counter()
                 finally:
                     os.kill(pid, signal.SIGCONT)
-                end = watch.wait_idle(running, len(self.events))
+                end, later = watch.wait_idle(running, len(self.events))
                 measured = len(self.events) - self.warm_up
                 return {
                     "runtime": runtime.name,
                     "cpu_us": (end.cpu_s - cpu_s) / measured * 1e6,
                     "events_per_s": measured / (end.at - began),
                     "peak_mib": peak_mib(pid),
+                    "idle_cpu_ratio": (later.cpu_s - end.cpu_s) / (later.at - end.at),
                     "written": watch.count(WRITTEN) if runtime.is_full else {},
                 }
 
@@ -136,8 +137,8 @@ class Watch:
     partitions: int
     on_progress: Callable[[int], None]
 
-    def wait_idle(self, running: Running, published: int) -> Sample:
-        """When all input is committed and stays so: the first moment of that.
+    def wait_idle(self, running: Running, published: int) -> tuple[Sample, Sample]:
+        """When all input is committed and stays so: the first moment of that, and a later one.
 
         Raises
         ------
@@ -156,7 +157,7 @@ class Watch:
             elif first is None:
                 first = now
             elif now.at - first.at >= SETTLED_S:
-                return first
+                return first, now
             if time.monotonic() > deadline:
                 raise RuntimeFailed(
                     f"{self.group}: {committed} of {published} events committed, lag {behind}, no end in sight\n"

@@ -23,8 +23,10 @@ bytes from topics of {partitions} partitions and, but for those that say that th
 CPU is user and system time of all threads of the runtime's process, from the end of a warm-up of {warm_up} of the
 events to the first moment when its group has committed all input, intermediate topics included, and stays there. While
 the rest is published the process is stopped, so it finds a backlog. The sum is divided by the number of source events.
-Each runtime ran {repeats} times, in turn with the others, on empty topics of one Apache Kafka broker, {pinned}.
-Events per second include waiting for the last commit, which the runtimes make every 1 to 5 seconds.
+Runs of each runtime: {repeats}, in turn with the others, on empty topics of one Apache Kafka broker, {pinned}.
+
+Events per second include waiting for the last commit, which the runtimes make every 1 to 5 seconds, and what each
+spends while it waits is in its CPU: with few events that weighs, so go by long runs.
 
 A run counts only if it wrote what it should have:
 
@@ -41,7 +43,8 @@ All that could be decided either way was decided in favour of the others:
 - They send no headers. Ours carry the origin and the beginning of the chain.
 - They check neither partitions nor copies, write no dead letters and serve no metrics; our worker does all of that.
 - Faust runs on uvloop, as our worker does, with buffers four times its default, and its changelog is not awaited.
-- Quix Streams stores states as bytes, not as its default JSON, and its sends are not awaited either.
+- Quix Streams stores states as bytes, not as its default JSON, and sends a state to its changelog once per key and
+  checkpoint, every 5 seconds; our worker sends it with every batch.
 - `quix-counter` and `quix-nothing` do not concatenate topics, which spares them the ordering by time.
 
 A state that several topics change needs `concat` in Quix Streams, and an application that concatenates reads

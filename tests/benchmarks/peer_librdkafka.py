@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.runtime.records import Record
-from tests.benchmarks.steps import ALL_READ, SOURCES, Job, all_steps
+from tests.benchmarks.steps import ALL_READ, SOURCES, AgentSteps, Job, all_steps
 
 AT_A_TIME = 1000
 COMMIT_EVERY_S = 1.0
@@ -34,11 +34,10 @@ class Floor:
                 "queue.buffering.max.messages": 1_000_000,
             }
         )
-        self._readers = {
-            name: (steps, states)
-            for steps, states in [(steps, {}) for steps in all_steps(job).values()]
-            for name in steps.reads
-        }
+        self._readers: dict[str, tuple[AgentSteps, dict[str, Any]]] = {}
+        for steps in all_steps(job).values():
+            states: dict[str, Any] = {}
+            self._readers |= dict.fromkeys(steps.reads, (steps, states))
 
     def take(self, messages: list[Any]) -> None:
         """Run the steps of a batch."""

@@ -7,7 +7,7 @@ and taken off by the number of calls.
 import functools
 import importlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -65,7 +65,7 @@ class Stopwatch:
     """Sums of CPU seconds and calls by phase."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
         self.inner_calls: Counter[str] = Counter()
         """Calls of other phases that a phase made."""

@@ -77,8 +77,8 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "system": platform.system() + " " + platform.release(),
-        "python": platform.python_version(),
-        "apache_kafka": KAFKA_VERSION,
+        "Python": platform.python_version(),
+        "Apache Kafka": KAFKA_VERSION,
         **versions,
     }
 
@@ -102,7 +102,10 @@ def summary(results: Results) -> dict[str, Any]:
         "pinned": results.is_pinned,
         "ratios": results.ratios(),
         "medians": {
-            name: {figure: round(results.median(name, figure), 2) for figure in ("cpu_us", "events_per_s", "peak_mib")}
+            name: {
+                figure: round(results.median(name, figure), 2)
+                for figure in ("cpu_us", "events_per_s", "peak_mib", "idle_cpu_ratio")
+            }
             for name in results.runtimes
         },
         "runs": list(results.runs),
