@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 # Trials under faults mostly wait, so a machine of two cores can take three at a time.
 FAULTS_AT_A_TIME := -n 3
 
-.PHONY: help demo test test-faults check format schemas lock clean
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/.ready
+
+.PHONY: help demo test test-faults bench check format schemas lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,6 +20,9 @@ demo: $(READY)  ## run the main job on the embedded broker and write a report (u
 test: check  ## every check and every test; broker tests on Apache Kafka too where Java and Maven are
 	@$(BIN)/pytest --ignore tests/faults
 	@$(BIN)/pytest tests/faults $(FAULTS_AT_A_TIME)
+
+bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
+	@$(BENCH)/bin/python -m tests.benchmarks.speed --events 20000 --repeats 1
 
 check: $(READY)  ## format, lint, types, layers, schemas
 	@$(BIN)/ruff format --check --quiet .
@@ -36,6 +42,7 @@ lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --group bench pyproject.toml -o requirements-bench.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream_coupons needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
@@ -45,8 +52,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(BENCH_READY): requirements-bench.lock
+	@$(PYTHON) -m venv $(BENCH)
+	@echo "installing the locked dependencies of the benchmark into $(BENCH)"
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 test-faults: $(READY)  ## the long form of the faults: three seeds, many rounds (hours)
 	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(FAULTS_AT_A_TIME) -k 'not embedded' --timeout 3600
 
 clean:  ## remove the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,210 @@
+"""One run: a runtime on empty topics, warmed up and stopped, a backlog put before it, and what it spends on it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+
+from stream_coupons import admin, topics
+from stream_coupons.bench.workload import Workload
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.codec import encode
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import KafkaSettings, Settings
+from tests.benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
+from tests.benchmarks.steps import SOURCES, WRITTEN
+
+POLL_S = 0.1
+SETTLED_S = 1.5
+"""Lag must stay at zero for so long: what a runtime still has in its buffers would raise it again."""
+TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+Event = tuple[str, bytes, bytes, int]
+"""(topic, key, value, partition)."""
+
+
+def event_file(workload: Workload, partitions: int) -> list[Event]:
+    """All source events as bytes, in the order in which they are published."""
+    events = []
+    for topic, event in workload.stream():
+        key = topic.key_of(event)
+        events.append((topic.name, key, encode(event), topics.partition_for(key, partitions)))
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A broker, a stream and the cores: what all runs share."""
+
+    broker: BrokerProcess
+    workload: Workload
+    partitions: int
+    events: Sequence[Event]
+    warm_up: int
+    cores: Cores
+    folder: Path
+
+    def run(self, runtime: Runtime, number: int, on_progress: Callable[[int], None]) -> dict[str, Any]:
+        """Run one runtime; what it spent, and what it wrote.
+
+        Raises
+        ------
+        RuntimeFailed
+        """
+        group = f"{runtime.name}-{number}"
+        with admin.admin_client(self.broker.bootstrap) as client:
+            self._make_topics(client)
+            watch = Watch(client, group, runtime.reads, self.partitions, on_progress)
+            with (
+                self.cores.measuring(),
+                started(runtime, group, self.broker, self.workload, self.partitions, self.folder / group) as running,
+            ):
+                os.sched_setaffinity(0, self.cores.others)
+                self._publish(self.events[: self.warm_up])
+                watch.wait_idle(running, self.warm_up)
+                pid = running.process.pid
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    self._publish(self.events[self.warm_up :])
+                    cpu_s, began = cpu_of(pid), time.perf_counter()
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                end, later = watch.wait_idle(running, len(self.events))
+                measured = len(self.events) - self.warm_up
+                return {
+                    "runtime": runtime.name,
+                    "cpu_us": (end.cpu_s - cpu_s) / measured * 1e6,
+                    "events_per_s": measured / (end.at - began),
+                    "peak_mib": peak_mib(pid),
+                    "idle_cpu_ratio": (later.cpu_s - end.cpu_s) / (later.at - end.at),
+                    "written": watch.count(WRITTEN) if runtime.is_full else {},
+                }
+
+    def _make_topics(self, client: KafkaAdminClient) -> None:
+        """Delete what the last run left, then create all topics of ours, empty."""
+        left = [name for name in client.list_topics() if not name.startswith("__")]
+        if left:
+            client.delete_topics(left)
+            while set(left) & set(client.list_topics()):
+                time.sleep(0.05)
+        settings = Settings(kafka=KafkaSettings(bootstrap=self.broker.bootstrap, partitions=self.partitions))
+        LocalSystem(self.broker, settings, self.folder).prepare(self.workload.catalogue())
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        failures: list[Any] = []
+        producer = Producer(
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 50,
+                "queue.buffering.max.messages": 500_000,
+                "error_cb": failures.append,
+            }
+        )
+        for topic, key, value, partition in events:
+            while True:
+                try:
+                    producer.produce(topic, value, key, partition)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        if producer.flush(60.0) or failures:
+            raise RuntimeFailed(f"the broker did not take the event file: {failures[:1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A moment, and the CPU seconds spent until then."""
+
+    at: float
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Follows how far a group has committed its input topics."""
+
+    client: KafkaAdminClient
+    group: str
+    reads: Sequence[str]
+    partitions: int
+    on_progress: Callable[[int], None]
+
+    def wait_idle(self, running: Running, published: int) -> tuple[Sample, Sample]:
+        """When all input is committed and stays so: the first moment of that, and a later one.
+
+        Raises
+        ------
+        RuntimeFailed
+            If it takes too long, or the process ends.
+        """
+        deadline = time.monotonic() + 120.0 + published / 200.0
+        first: Sample | None = None
+        while True:
+            now = Sample(time.perf_counter(), cpu_of(running.process.pid))
+            running.check()
+            committed, behind = self._offsets()
+            self.on_progress(committed)
+            if behind or committed < published:
+                first = None
+            elif first is None:
+                first = now
+            elif now.at - first.at >= SETTLED_S:
+                return first, now
+            if time.monotonic() > deadline:
+                raise RuntimeFailed(
+                    f"{self.group}: {committed} of {published} events committed, lag {behind}, no end in sight\n"
+                    + running.tail()
+                )
+            time.sleep(POLL_S)
+
+    def _offsets(self) -> tuple[int, int]:
+        """(source events committed, lag over all input topics)."""
+        try:
+            committed = self.client.list_group_offsets(self.group).get(self.group, {})
+        except KafkaError as error:
+            # A new broker has no coordinator until somebody joins a group.
+            if not error.retriable:
+                raise
+            return 0, 1
+        source = behind = 0
+        for tp, end in self._ends(self.reads).items():
+            done = max(committed[tp].offset, 0) if tp in committed else 0
+            behind += max(end - done, 0)
+            source += done if tp.topic in SOURCES else 0
+        return source, behind
+
+    def _ends(self, names: Sequence[str]) -> dict[TopicPartition, int]:
+        wanted = [
+            TopicPartition(name, partition)
+            for name in names
+            for partition in range(topics.BY_NAME[name].partitions or self.partitions)
+        ]
+        ends = self.client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST))
+        return {tp: end.offset for tp, end in ends.items()}
+
+    def count(self, named: dict[str, str]) -> dict[str, int]:
+        """Records in topics, by what they are called."""
+        ends = self._ends(list(named.values()))
+        return {noun: sum(end for tp, end in ends.items() if tp.topic == topic) for noun, topic in named.items()}
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of all threads of a process, in user and in kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had resident."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024.0
+    raise RuntimeFailed(f"process {pid} has no VmHWM")

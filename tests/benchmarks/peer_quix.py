@@ -1,0 +1,82 @@
+"""Quix Streams with its defaults: RocksDB states with changelogs, at least once, a commit every five seconds.
+
+Run as `python -m tests.benchmarks.peer_quix JOB`. Modes: `steps`, `unordered` (the same, see below), `counter` (one
+counter per key and topic, no output), `nothing`.
+
+States belong to a dataframe, so an agent that reads several topics concatenates theirs, as the documentation says;
+the whole application then reads in the order of timestamps, which `unordered` switches off. `counter` and `nothing`
+have a dataframe for each topic and are spared that order.
+"""
+
+import functools
+import sys
+from typing import Any
+
+import msgspec
+from quixstreams import Application, State, message_context
+from quixstreams.dataframe import StreamingDataFrame
+from quixstreams.models import Serializer, Topic
+
+from stream_coupons.runtime.records import Output, Record
+from tests.benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
+
+
+class OutputValue(Serializer):
+    """An output is sent as the bytes that its step made."""
+
+    def __call__(self, value: Output, **_: Any) -> bytes:
+        """The bytes."""
+        return value.value or b""
+
+
+def inputs(app: Application, names: tuple[str, ...]) -> list[StreamingDataFrame]:
+    """A dataframe of bytes for each topic."""
+    return [app.dataframe(app.topic(name, value_deserializer="bytes", key_deserializer="bytes")) for name in names]
+
+
+def add_agent(app: Application, steps: AgentSteps, outputs: dict[str, Topic]) -> None:
+    """An agent: its topics as one dataframe, its state, and its outputs each to the topic that it names."""
+
+    def run(value: bytes, key: bytes, timestamp: int, _headers: Any, state: State) -> list[Output]:
+        context = message_context()
+        record = Record(context.topic, context.partition, context.offset, timestamp, key, value)
+        return steps.step(record, state.get_bytes, state.set_bytes)
+
+    def topic_of(output: Output, *_: Any) -> Topic:
+        return outputs[output.topic]
+
+    frames = inputs(app, steps.reads)
+    frame = functools.reduce(StreamingDataFrame.concat, frames)
+    frame = frame.apply(run, expand=True, stateful=True, metadata=True)
+    frame.to_topic(topic_of, key=lambda output: output.key)
+
+
+def count(_value: bytes, state: State) -> None:
+    """One more for this key."""
+    state.set("count", state.get("count", 0) + 1)
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    job = msgspec.json.decode(sys.argv[1], type=Job)
+    app = Application(
+        broker_address=job.bootstrap,
+        consumer_group=job.group,
+        auto_offset_reset="earliest",
+        state_dir=job.folder,
+    )
+    if job.mode in ("steps", "unordered"):
+        outputs = {name: app.topic(name, value_serializer=OutputValue()) for name in WRITTEN.values()}
+        for steps in all_steps(job).values():
+            add_agent(app, steps, outputs)
+        if job.mode == "unordered":
+            app._dataframe_registry._requires_time_alignment = False
+    else:
+        for frame in inputs(app, SOURCES):
+            if job.mode == "counter":
+                frame.update(count, stateful=True)
+    app.run()
+
+
+if __name__ == "__main__":
+    main()

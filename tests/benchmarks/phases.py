@@ -1,0 +1,148 @@
+"""The phases of our pipeline that are timed, and how: CPU before and after every call, without sampling.
+
+A phase's time is its own: what phases called inside it take is theirs. What the timing itself costs is measured first
+and taken off by the number of calls.
+"""
+
+import functools
+import importlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+BATCH, CELLS, KEYED = "stream_coupons.runtime.batch", "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
+PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.pipeline", "stream_coupons.core.neighbourhood"
+POLICY, LEDGER = "stream_coupons.core.policy", "stream_coupons.core.ledger"
+
+
+class Phase(NamedTuple):
+    """A name for some functions, each as (module, attribute where its caller finds it)."""
+
+    name: str
+    functions: tuple[tuple[str, str], ...]
+
+
+PHASES = (
+    Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "Batches.apply"),)),
+    Phase("batch: headers and outbox", ((BATCH, "Batches._take"),)),
+    Phase("cell: decode", ((CELLS, "CellCodec.decode"),)),
+    Phase("cell: encode", ((CELLS, "CellCodec.encode"),)),
+    Phase("cell: prune outbox", ((CELLS, "Cell.prune"),)),
+    Phase("parse: decode message", (("stream_coupons.codec", "Decoder.__call__"),)),
+    Phase("parse: key and rest", ((KEYED, "KeyedAgent.parse"),)),
+    Phase("agent: dispatch and effects", ((KEYED, "KeyedAgent.apply"),)),
+    Phase("output: encode message, partition", ((KEYED, "output"),)),
+    Phase("propose: rest", ((PIPELINE, "propose"),)),
+    Phase("propose: known event?", ((PIPELINE, "is_duplicate"),)),
+    Phase("propose: fold", ((PIPELINE, "fold"),)),
+    Phase("propose: observe order", (("stream_coupons.core.attribution", "observe_order"),)),
+    Phase("propose: publish vector", ((PIPELINE, "publish_vector"),)),
+    Phase("decide: rest", ((PIPELINE, "_decide"),)),
+    Phase("decide: eligible", ((PIPELINE, "eligible"),)),
+    Phase("decide: look", ((PIPELINE, "look"),)),
+    Phase("decide: shortlist", ((PIPELINE, "shortlist"),)),
+    Phase("decide: extract", ((PIPELINE, "extract"),)),
+    Phase("decide: predict", (("stream_coupons.models.linear", "LinearScorer.predict"),)),
+    Phase("decide: values", ((POLICY, "values"),)),
+    Phase("decide: choose", ((POLICY, "choose"),)),
+    Phase("decide: pack options", ((PIPELINE, "_open_proposal"),)),
+    Phase("confirm: rest", ((PIPELINE, "confirm"),)),
+    Phase("confirm: reasons", ((PIPELINE, "_reasons"),)),
+    Phase("users: learn neighbours", (("stream_coupons.core.observation", "learn_neighbours"),)),
+    Phase("users: next deadline", (("stream_coupons.agents.users", "next_due"),)),
+    Phase("budgets: reserve", ((LEDGER, "reserve"),)),
+    Phase("budgets: settle", ((LEDGER, "settle"),)),
+    Phase("neighbours: rest", (("stream_coupons.agents.neighbours", "update"),)),
+    Phase("neighbours: put into cell", ((NEIGHBOURHOOD, "Cell.put"),)),
+    Phase("neighbours: nearest", ((NEIGHBOURHOOD, "Cell.nearest"),)),
+)
+"""In the order of the table. A function that is not there any more is named in the result, and the others are timed."""
+
+
+class Stopwatch:
+    """Sums of CPU seconds and calls by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
+        self.inner_calls: Counter[str] = Counter()
+        """Calls of other phases that a phase made."""
+        self.missing: list[str] = []
+        self._running: list[str] = [""]
+        self._since = 0.0
+
+    def timed(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            now = time.process_time()
+            outer = self._running[-1]
+            self.seconds[outer] += now - self._since
+            self.inner_calls[outer] += 1
+            self.calls[phase] += 1
+            self._running.append(phase)
+            self._since = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                now = time.process_time()
+                self.seconds[phase] += now - self._since
+                self._running.pop()
+                self._since = time.process_time()
+
+        return call
+
+    @contextmanager
+    def watching(self, phases: tuple[Phase, ...] = PHASES) -> Iterator[None]:
+        """Time these functions wherever they are called."""
+        undo = []
+        for phase in phases:
+            for module, path in phase.functions:
+                owner: Any = importlib.import_module(module)
+                *outer, name = path.split(".")
+                for part in outer:
+                    owner = getattr(owner, part, None)
+                function = getattr(owner, name, None)
+                if function is None:
+                    self.missing.append(f"{module}.{path}")
+                    continue
+                undo.append((owner, name, function))
+                setattr(owner, name, self.timed(phase.name, function))
+        self._since = time.process_time()
+        try:
+            yield
+        finally:
+            for owner, name, function in undo:
+                setattr(owner, name, function)
+
+    def own_seconds(self) -> dict[str, float]:
+        """Seconds by phase, without what the timing cost."""
+        inside, around = overhead()
+        return {
+            phase: max(self.seconds[phase] - self.calls[phase] * inside - self.inner_calls[phase] * around, 0.0)
+            for phase in self.calls
+        }
+
+
+def overhead(calls: int = 100_000) -> tuple[float, float]:
+    """Seconds that a timed call adds to its own phase, and to the phase that makes it."""
+    watch = Stopwatch()
+    inner = watch.timed("inner", _nothing)
+
+    def many() -> None:
+        for _ in range(calls):
+            inner()
+
+    watch.timed("outer", many)()
+    began = time.process_time()
+    for _ in range(calls):
+        _nothing()
+    bare = (time.process_time() - began) / calls
+    return max(watch.seconds["inner"] / calls - bare, 0.0), watch.seconds["outer"] / calls
+
+
+def _nothing() -> None:
+    pass

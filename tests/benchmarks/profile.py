@@ -1,0 +1,147 @@
+"""Where every microsecond of our pipeline goes: the three agents in one process, without a broker, phase by phase.
+
+`python -m tests.benchmarks.profile`. The agents take turns over the same stream as `speed` uses, a batch each, on
+several partitions; what they send is read by whom it is for. Prints a table of microseconds per source event.
+"""
+
+import argparse
+import itertools
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stream_coupons import topics
+from stream_coupons.bench.workload import Workload
+from stream_coupons.codec import encode
+from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.records import Record
+from tests.benchmarks.phases import PHASES, Stopwatch
+from tests.benchmarks.steps import READS, new_agents
+
+AT_MS = 1_900_000_000_000
+UNCOMMITTED = 1
+"""Batches that are applied but not committed: their outputs stay in the outbox, as they do between two commits."""
+
+
+class Owner:
+    """An agent's batches, the records that wait for it and how far it has read."""
+
+    def __init__(self, agent: Any, partitions: int) -> None:
+        self.name: str = agent.name
+        self.batches: Batches[Any] = Batches(agent, topics.TICKS.name, topics.partition_for, partitions)
+        for partition in range(partitions):
+            self.batches.adopt(partition, {})
+        self.waiting: list[Record] = []
+        self._ends: list[dict[int, dict[str, int]]] = [{}] * (UNCOMMITTED + 1)
+
+    def turn(self, size: int) -> Iterator[Any]:
+        """Apply one batch; what was sent."""
+        batch, self.waiting = self.waiting[:size], self.waiting[size:]
+        parts: defaultdict[int, list[Record]] = defaultdict(list)
+        ends = {partition: dict(of_topic) for partition, of_topic in self._ends[-1].items()}
+        for record in batch:
+            parts[record.partition].append(record)
+            ends.setdefault(record.partition, {})[record.topic] = record.offset + 1
+        committed = self._ends.pop(0)
+        self._ends.append(ends)
+        for partition, records in parts.items():
+            result = self.batches.apply(partition, records, committed.get(partition, {}))
+            self.batches.save(result)
+            yield from result.outputs
+
+
+class Logs:
+    """Gives records their offsets."""
+
+    def __init__(self) -> None:
+        self._ends: Counter[tuple[str, int]] = Counter()
+
+    def append(self, topic: str, partition: int, key: bytes, value: bytes, headers: Sequence[Any] = ()) -> Record:
+        """The record as it would be read."""
+        offset = self._ends[topic, partition]
+        self._ends[topic, partition] += 1
+        return Record(topic, partition, offset, AT_MS, key, value, tuple(headers))
+
+
+def sources(workload: Workload, partitions: int, logs: Logs) -> list[Record]:
+    """The event file as records."""
+    records = []
+    for topic, event in workload.stream():
+        key = topic.key_of(event)
+        records.append(logs.append(topic.name, topics.partition_for(key, partitions), key, encode(event)))
+    return records
+
+
+def drive(owners: Sequence[Owner], records: Sequence[Record], logs: Logs, size: int) -> Counter[str]:
+    """Feed the records a batch at a time until nobody has anything to do; what was sent, by topic."""
+    readers = {topic: owner for owner in owners for topic in READS[owner.name]}
+    users, sent, todo = owners[0], Counter[str](), iter(records)
+    while True:
+        # A worker's batch is filled with what waits in all of its topics.
+        users.waiting += itertools.islice(todo, max(size - len(users.waiting), 0))
+        if not any(owner.waiting for owner in owners):
+            return sent
+        for owner in owners:
+            for output in owner.turn(size):
+                sent[output.topic] += 1
+                reader = readers.get(output.topic)
+                if reader is not None:
+                    reader.waiting.append(
+                        logs.append(output.topic, output.partition, output.key, output.value, output.headers)
+                    )
+
+
+def pipeline(workload: Workload, partitions: int) -> tuple[list[Owner], list[Record], Logs]:
+    """Agents without states, and what they are to read."""
+    logs = Logs()
+    owners = [Owner(agent, partitions) for agent in new_agents(workload, partitions)]
+    return owners, sources(workload, partitions, logs), logs
+
+
+def main() -> None:
+    """Run it once as it is and once timed; print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000, help="source events (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=2000, help="records in a batch (default: %(default)s)")
+    parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
+    options = parser.parse_args()
+    workload = Workload(events=options.events)
+
+    owners, records, logs = pipeline(workload, options.partitions)
+    began = time.process_time()
+    drive(owners, records, logs, options.batch)
+    plain_us = (time.process_time() - began) / options.events * 1e6
+
+    owners, records, logs = pipeline(workload, options.partitions)
+    watch = Stopwatch()
+    with watch.watching():
+        sent = drive(owners, records, logs, options.batch)
+    own = watch.own_seconds()
+
+    table = Table("phase", "µs per event", "calls per event", "µs per call", title="CPU by phase")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in [phase.name for phase in PHASES if watch.calls[phase.name]]:
+        calls = watch.calls[name]
+        table.add_row(
+            name,
+            f"{own[name] / options.events * 1e6:.2f}",
+            f"{calls / options.events:.3f}",
+            f"{own[name] / calls * 1e6:.2f}",
+        )
+    table.add_section()
+    table.add_row("all phases", f"{sum(own.values()) / options.events * 1e6:.2f}", "", "")
+    table.add_row("the same, not timed", f"{plain_us:.2f}", "", "")
+    console = Console()
+    console.print(table)
+    console.print("sent per event:", {topic: round(count / options.events, 3) for topic, count in sent.items()})
+    if watch.missing:
+        console.print("not timed, for they are not there:", ", ".join(watch.missing))
+
+
+if __name__ == "__main__":
+    main()

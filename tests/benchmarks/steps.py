@@ -1,0 +1,104 @@
+"""The steps that every runtime runs, behind the one interface that peers see: a record and a cell in, outputs out.
+
+This is the only module of the benchmark that knows how our agents call their steps. A runtime that handles one message
+at a time is a batch of one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.agents.budgets import Budgets
+from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.users import Users
+from stream_coupons.bench.workload import Workload
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.models.linear import prior
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.settings import Settings
+
+SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
+"""Topics of the event file."""
+
+READS = {
+    "users": (*SOURCES, topics.RESERVATIONS.name, topics.NEIGHBOURS.name),
+    "budgets": (topics.PROPOSALS.name, topics.SETTLEMENTS.name),
+    "neighbours": (topics.VECTORS.name,),
+}
+"""What each agent reads, without the topics that stay empty here (feedback, observed issues, ticks)."""
+
+ALL_READ = tuple(name for names in READS.values() for name in names)
+WRITTEN = {
+    "vectors": topics.VECTORS.name,
+    "updates": topics.NEIGHBOURS.name,
+    "proposals": topics.PROPOSALS.name,
+    "reservations": topics.RESERVATIONS.name,
+    "issues": topics.ISSUES.name,
+    "settlements": topics.SETTLEMENTS.name,
+}
+"""Topics that the steps write to, by what is counted there."""
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What a runtime's process is told: JSON in its first argument."""
+
+    mode: str
+    bootstrap: str
+    group: str
+    partitions: int
+    workload: Workload
+    folder: str
+
+
+class AgentSteps:
+    """One agent's steps over cells that are bytes (`step`) or stay objects (`step_live`).
+
+    A cell is the agent's state and nothing else: no offsets, no outbox. What a peer would need to survive a replay is
+    left out, in its favour.
+    """
+
+    def __init__(self, agent: KeyedAgent[Any]) -> None:
+        self.name = agent.name
+        self.reads = READS[agent.name]
+        self._agent = agent
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(agent.state_type).decode
+
+    def step(
+        self, record: Record, load: Callable[[str], bytes | None], save: Callable[[str, bytes], None]
+    ) -> list[Output]:
+        """Decode a record, load the cell of its key, run the step, save the cell; the outputs."""
+        key, message = self._agent.parse(record)
+        cell = load(key)
+        state = self._agent.state_type() if cell is None else self._decode(cell)
+        outputs = self._apply(key, state, message, record)
+        save(key, self._encode(state))
+        return outputs
+
+    def step_live(self, record: Record, states: dict[str, Any]) -> list[Output]:
+        """The same over states that are never bytes."""
+        key, message = self._agent.parse(record)
+        state = states.get(key)
+        if state is None:
+            state = states[key] = self._agent.state_type()
+        return self._apply(key, state, message, record)
+
+    def _apply(self, key: str, state: Any, message: Any, record: Record) -> list[Output]:
+        return [sent.output for sent in self._agent.apply(key, state, message, record).sent]
+
+
+def new_agents(workload: Workload, partitions: int) -> list[KeyedAgent[Any]]:
+    """Our three agents as a worker has them before any model was learnt."""
+    rules = workload.settings(Settings()).rules()
+    known = Knowledge(rules, Catalogue(workload.catalogue(), rules.policy.typical_price_minor), {}, prior())
+    return [kind(lambda: known, partitions) for kind in (Users, Budgets, Neighbours)]
+
+
+def all_steps(job: Job) -> dict[str, AgentSteps]:
+    """Every agent's steps, by name."""
+    return {agent.name: AgentSteps(agent) for agent in new_agents(job.workload, job.partitions)}

@@ -1,0 +1,70 @@
+"""The benchmark runs, sees what is wrong, and our worker needs less CPU than plain Faust: a ratio, never a time."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_coupons.bench.workload import Workload
+from stream_coupons.broker import apache_kafka_missing
+from tests.benchmarks.phases import Phase, Stopwatch
+from tests.benchmarks.profile import drive, pipeline
+from tests.benchmarks.report import Results, summary, write_report
+from tests.benchmarks.runtimes import BY_NAME, RuntimeFailed
+from tests.benchmarks.speed import check, measure, parse
+
+WRITTEN = dict.fromkeys(("vectors", "updates", "proposals", "reservations", "issues", "settlements"), 100)
+
+
+def run(runtime: str, cpu_us: float) -> dict[str, Any]:
+    figures = {"cpu_us": cpu_us, "events_per_s": 9.0, "peak_mib": 5.0, "idle_cpu_ratio": 0.0}
+    return {"runtime": runtime, **figures, "written": WRITTEN}
+
+
+@pytest.mark.kafka
+def test_a_worker_needs_less_cpu_than_plain_faust() -> None:
+    missing = apache_kafka_missing()
+    if missing and os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") != "1":
+        pytest.skip(missing)
+    results = measure([BY_NAME["ours"], BY_NAME["faust"]], Workload(events=3_000), 4, 0.05, 1)
+    assert results.ratios()["ours/faust"]["median"] < 0.9
+
+
+def test_a_runtime_that_wrote_too_little_fails_the_benchmark() -> None:
+    check(run("ours", 1.0), carts=100)
+    with pytest.raises(RuntimeFailed, match=r"wrote.*'issues': 100.*103 carts"):
+        check(run("faust", 1.0), carts=103)
+
+
+def test_ratios_compare_the_runs_of_one_repetition(tmp_path: Path) -> None:
+    runs = [run("ours", 10.0), run("faust", 100.0), run("ours", 20.0), run("faust", 50.0)]
+    results = Results(Workload(events=1_000), 4, 0.05, 2, 100, True, runs)
+    assert summary(results)["ratios"] == {"ours/faust": {"median": 0.25, "least": 0.1, "most": 0.4}}
+    write_report(results, tmp_path)
+    assert "| 0.25 | 0.1 | 0.4 |" in (tmp_path / "benchmarks.md").read_text()
+    assert ">75.0</text>" in (tmp_path / "benchmarks.svg").read_text()
+
+
+@pytest.mark.parametrize("wrong", [["--events", "5"], ["--warm-up", "1"], ["--runtimes", "flink"]])
+def test_options_that_cannot_be_are_refused_before_a_broker_starts(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        parse(wrong)
+    assert error.value.code == 2
+
+
+def test_every_timed_function_is_there_and_every_event_is_timed() -> None:
+    owners, records, logs = pipeline(Workload(events=300, at_a_time=30), partitions=2)
+    watch = Stopwatch()
+    with watch.watching():
+        sent = drive(owners, records, logs, size=100)
+    assert watch.missing == []
+    assert watch.calls["propose: fold"] == 300
+    assert sent["coupon-issues"] == watch.calls["decide: choose"] == sum(r.topic == "cart-events" for r in records)
+
+
+def test_a_function_that_is_gone_is_named() -> None:
+    watch = Stopwatch()
+    with watch.watching((Phase("gone", (("stream_coupons.codec", "Decoder.gone"),)),)):
+        pass
+    assert watch.missing == ["stream_coupons.codec.Decoder.gone"]
