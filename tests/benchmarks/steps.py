@@ -20,6 +20,7 @@ from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.steps import Deferred
 from stream_coupons.settings import Settings
 
 SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
@@ -89,7 +90,10 @@ class AgentSteps:
         return self._apply(key, state, message, record)
 
     def _apply(self, key: str, state: Any, message: Any, record: Record) -> list[Output]:
-        return [sent.output for sent in self._agent.apply(key, state, message, record).sent]
+        outcome = self._agent.apply(key, state, message, record)
+        if isinstance(outcome, Deferred):
+            [outcome] = self._agent.finish([(outcome, record)])
+        return [sent.output for sent in outcome.sent]
 
 
 def new_agents(workload: Workload, partitions: int) -> list[KeyedAgent[Any]]:
