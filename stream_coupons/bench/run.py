@@ -16,12 +16,12 @@ from stream_coupons import __version__, admin, topics
 from stream_coupons.bench import latency, processes, target, throughput
 from stream_coupons.bench.interruption import Interruption
 from stream_coupons.bench.latency import Client, Latency, Send
-from stream_coupons.bench.throughput import Memory, Throughput
+from stream_coupons.bench.throughput import Backlog, Event, Memory, Throughput
 from stream_coupons.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
 from stream_coupons.broker import BrokerProcess, open_broker
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.core.events import CartEvent
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 
@@ -29,14 +29,13 @@ FLOOR_WITHIN_S = 10.0
 """Broker and client are measured without the engine for at most this long."""
 BUSY_LOAD = 0.5
 """Load of each core, before anything was started, above which the figures are doubtful."""
-FEW_SHOPPERS = 5_000
-"""Who do not grow the workers by more than what they need for whatever they do."""
+FEW_SHOPPERS = 4_000
+"""Whose states are no more than what workers' memory varies by anyway."""
 LATE_MS = 20.0
 """Of one send in a hundred behind the schedule: above it the publisher is part of what was measured."""
 
 Show = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done."""
-Event = BrowseEvent | CartEvent | OrderEvent
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -56,6 +55,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     workers: int
     rate: float
     seconds: float
+
+    @property
+    def more_events(self) -> int:
+        """Events of a second backlog, whose new shoppers make the workers grow."""
+        return self.workload.events // 2
 
     @property
     def steady_events(self) -> int:
@@ -129,7 +133,7 @@ def check(plan: Plan) -> None:
         )
     if plan.steady_events < 100:
         raise BadConfig(f"--rate times --seconds is {plan.steady_events} events, expected at least 100")
-    events = plan.workload.events + plan.steady_events
+    events = plan.workload.events + plan.more_events + plan.steady_events
     days = events / SESSION / plan.workload.shoppers * BETWEEN_SESSIONS_S / 86400.0
     if BEGIN_AT + days * 86400.0 > time.time():
         raise BadConfig(
@@ -153,14 +157,18 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
         with admin.admin_client(system.bootstrap) as client:
             admin.check_guarantee(client, system.settings.kafka)
         system.prepare(plan.workload.catalogue())
-        backlog = throughput.publish(system, plan.workload, lambda share: show("publishing the backlog", share))
+        backlog = _publish(system, plan, 0, plan.workload.events, show)
         # Pushed before it is entered: what has been started when a start fails is stopped as well.
         stack.push(system)
         with interruption.held():
             system.__enter__()
-        samples = throughput.drain(system, backlog, broker.pid, lambda share: show("working off the backlog", share))
-        speed = throughput.throughput(system, samples, backlog, has_broker=broker.pid is not None)
-        grown = throughput.memory(samples, backlog)
+        samples = throughput.drain(system, broker.pid, lambda share: show("working off the backlog", share))
+        before = throughput.settle(system, lambda share: show("letting it settle", share))
+        more = _publish(system, plan, plan.workload.events, plan.more_events, show)
+        throughput.drain(system, broker.pid, lambda share: show("working off more shoppers", share))
+        after = throughput.settle(system, lambda share: show("letting it settle", share))
+        speed = throughput.throughput(system, samples, backlog.events, backlog.triggers | more.triggers)
+        grown = throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
         steady = _steady(system, plan, show)
         floor = _floor(system, plan, show)
     return Report(
@@ -185,6 +193,11 @@ def _broker(plan: Plan, folder: Path, warn: Callable[[str], None]) -> Iterator[B
         yield own
 
 
+def _publish(system: LocalSystem, plan: Plan, begins_at: int, count: int, show: Show) -> Backlog:
+    events = _events(plan, begins_at, count)
+    return throughput.publish(system, events, count, lambda share: show("publishing a backlog", share))
+
+
 def _steady(system: LocalSystem, plan: Plan, show: Show) -> Latency:
     """Go on with the workload where the backlog ended, at a steady rate."""
     kafka = system.settings.kafka
@@ -196,7 +209,7 @@ def _steady(system: LocalSystem, plan: Plan, show: Show) -> Latency:
             encode(event),
             event.event_id if isinstance(event, CartEvent) else "",
         )
-        for topic, event in _next_events(plan, plan.steady_events)
+        for topic, event in _events(plan, plan.workload.events + plan.more_events, plan.steady_events)
     ]
     client = Client(system.bootstrap, topics.ISSUES.name, kafka.partitions, _trigger_of)
     before = throughput.pending(system)
@@ -218,15 +231,15 @@ def _floor(system: LocalSystem, plan: Plan, show: Show) -> Latency:
             encode(event),
             event.event_id,
         )
-        for topic, event in _next_events(plan, count)
+        for topic, event in _events(plan, 0, count)
     ]
     client = Client(system.bootstrap, target.FLOOR, kafka.partitions, _event_of)
     timing = client.measure(sends, plan.rate, lambda share: show("the same without the engine", share))
     return latency.summary(timing, plan.rate, len(sends))
 
 
-def _next_events(plan: Plan, count: int) -> Iterator[tuple[topics.Topic, Event]]:
-    begins_at = plan.workload.events
+def _events(plan: Plan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
+    """A part of one and the same stream."""
     longer = msgspec.structs.replace(plan.workload, events=begins_at + count)
     return islice(longer.stream(), begins_at, None)
 
@@ -260,9 +273,8 @@ def _notes(
     if speed.events > plan.workload.events * (1.0 - throughput.WARM_UP_RATIO):
         notes.append("the backlog was gone too soon: the time contains the start of the workers; raise --events")
     if grown.shoppers < FEW_SHOPPERS:
-        notes.append(
-            f"only {grown.shoppers} shoppers were new: their memory is lost in that of batches; raise --shoppers"
-        )
+        text = f"only {grown.shoppers} shoppers were new when memory was looked at: too few to say what each takes"
+        notes.append(f"{text}; raise --events, and --shoppers to at least a fifth of it")
     if max(steady.sent_late_p99_ms, floor.sent_late_p99_ms) > LATE_MS:
         notes.append("the publisher itself was behind its schedule: the latencies contain that; lower --rate")
     if steady.repeated:

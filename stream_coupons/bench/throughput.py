@@ -4,30 +4,29 @@ The backlog is appended before the workers start, so that whoever publishes take
 """
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 import msgspec
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stream_coupons import admin, topics
 from stream_coupons.bench import processes
-from stream_coupons.bench.workload import Workload
 from stream_coupons.clients import Reader
-from stream_coupons.core.events import CartEvent
+from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.demo.system import LocalSystem, SystemFailed
 from stream_coupons.demo.watch import total
+from stream_coupons.topics import Topic
 
 WARM_UP_RATIO = 0.1
-"""Of the events, at the beginning: they are worked off, but not counted."""
+"""Of what is to be done, at the beginning: it is done, but not counted."""
 SAMPLE_EVERY_S = 0.25
 STALLED_AFTER_S = 120.0
-SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
 COUNTED = ("records_total", "duplicates_total", "replays_total")
 
+Event = BrowseEvent | CartEvent | OrderEvent
 Show = Callable[[float], None]
 """Told the share that is done."""
 
@@ -39,27 +38,22 @@ class Backlog(Struct):
     ----------
     triggers : set of str
         Ids of the events that must lead to a coupon each.
-    first_seen : list of int
-        How many events had gone before each shopper's first, ascending.
+    shoppers : set of str
+        Whoever came.
     """
 
-    events: int
-    triggers: set[str]
-    first_seen: list[int]
-
-    def shoppers_within(self, events: int) -> int:
-        """Shoppers among the first events."""
-        return bisect_right(self.first_seen, events - 1)
+    events: int = 0
+    triggers: set[str] = field(default_factory=set)
+    shoppers: set[str] = field(default_factory=set)
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """A system at one moment: source events applied, CPU seconds used, memory held."""
+    """A system at one moment: records applied by all agents, CPU seconds used until then."""
 
     at: float
-    applied: int
+    records: int
     worker_cpu_s: float
     broker_cpu_s: float
-    rss_bytes: int
 
 
 class Throughput(Struct, frozen=True, kw_only=True):
@@ -72,8 +66,12 @@ class Throughput(Struct, frozen=True, kw_only=True):
     ----------
     broker_cpu_us_per_event : float or None
         None for a broker that somebody else runs.
+    events : int
+        Of the backlog, without the warm-up.
     peak_rss_bytes : int
         Of all workers.
+    triggers : int
+        Of this backlog and the one for memory.
     pending : int
         Triggers that led to no coupon because an earlier proposal for the same shopper was still on its way: the engine
         allows one at a time. A backlog of few shoppers has many of those.
@@ -93,33 +91,30 @@ class Throughput(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """By how much workers grew from the end of the warm-up to the end of the backlog, and shoppers who came in it."""
+    """By how much idle workers grew when shoppers came who had not been there before."""
 
     shoppers: int
     growth_bytes: int
     bytes_per_shopper: float | None
 
 
-def publish(system: LocalSystem, workload: Workload, show: Show) -> Backlog:
-    """Append all events of a workload."""
-    backlog = Backlog(0, set(), [])
-    seen: set[str] = set()
+def publish(system: LocalSystem, events: Iterable[tuple[Topic, Event]], count: int, show: Show) -> Backlog:
+    """Append events."""
+    backlog = Backlog()
     with system.publisher() as publisher:
-        for number, (topic, event) in enumerate(workload.stream()):
+        for topic, event in events:
             publisher.send(topic, event)
             if isinstance(event, CartEvent):
                 backlog.triggers.add(event.event_id)
-            if event.user_id not in seen:
-                seen.add(event.user_id)
-                backlog.first_seen.append(number)
+            backlog.shoppers.add(event.user_id)
             backlog.events += 1
-            if number % 1000 == 0:
-                show(number / workload.events)
+            if backlog.events % 1000 == 0:
+                show(backlog.events / count)
     return backlog
 
 
-def drain(system: LocalSystem, backlog: Backlog, broker_pid: int | None, show: Show) -> list[Sample]:
-    """Watch workers that have just started until nothing is left to do.
+def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sample]:
+    """Watch workers until nothing is left to do.
 
     Raises
     ------
@@ -134,15 +129,30 @@ def drain(system: LocalSystem, backlog: Backlog, broker_pid: int | None, show: S
             left = _left(client, system)
             system.check()
             samples.append(_sample(system, broker_pid))
-            if len(samples) < 2 or samples[-1].applied > samples[-2].applied:
+            records = samples[-1].records
+            if len(samples) < 2 or records > samples[-2].records:
                 moved_at = time.monotonic()
-            show(samples[-1].applied / backlog.events)
             if not left:
                 return samples
+            show(records / (records + left))
             if time.monotonic() - moved_at > STALLED_AFTER_S:
-                done = f"{samples[-1].applied} of {backlog.events}"
-                raise SystemFailed(f"nothing happened for {STALLED_AFTER_S:.0f} s, {done} events were applied")
+                raise SystemFailed(f"nothing happened for {STALLED_AFTER_S:.0f} s; {left} records are not committed")
             time.sleep(SAMPLE_EVERY_S)
+
+
+def settle(system: LocalSystem, show: Show) -> int:
+    """Let the windows of the backlog's coupons close and be learnt from; the memory that workers hold then.
+
+    The events lie in the past, so the next tick closes them all at once. What follows must not burden whoever is
+    measured next.
+    """
+    tick_every_s = system.settings.worker.tick_every_s
+    began = time.monotonic()
+    while tick_every_s and (passed := time.monotonic() - began) < tick_every_s + 1.0:
+        show(passed / (tick_every_s + 1.0))
+        time.sleep(SAMPLE_EVERY_S)
+    system.wait_idle(STALLED_AFTER_S)
+    return processes.rss_bytes(worker.process.pid for worker in system.workers)
 
 
 def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
@@ -157,22 +167,22 @@ def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
 
 def _sample(system: LocalSystem, broker_pid: int | None) -> Sample:
     totals = system.totals()
-    pids = [worker.process.pid for worker in system.workers]
+    records = sum(total(totals, name) - total(totals, name, topic=topics.TICKS.name) for name in COUNTED)
     return Sample(
         at=time.monotonic(),
-        applied=int(sum(total(totals, name, topic=source) for name in COUNTED for source in SOURCES)),
-        worker_cpu_s=processes.cpu_s(pids),
+        records=int(records),
+        worker_cpu_s=processes.cpu_s(worker.process.pid for worker in system.workers),
         broker_cpu_s=0.0 if broker_pid is None else processes.cpu_s([broker_pid]),
-        rss_bytes=processes.rss_bytes(pids),
     )
 
 
-def warmed_up(samples: list[Sample], events: int) -> Sample:
+def warmed_up(samples: list[Sample]) -> Sample:
     """The first sample after the warm-up; of a backlog that was gone too soon for that, the last before it began."""
-    first = next(sample for sample in samples if sample.applied >= events * WARM_UP_RATIO)
-    if first.applied <= events / 2:
+    records = samples[-1].records
+    first = next(sample for sample in samples if sample.records >= records * WARM_UP_RATIO)
+    if first.records <= records / 2:
         return first
-    return max((sample for sample in samples if not sample.applied), key=lambda sample: sample.at, default=first)
+    return max((sample for sample in samples if not sample.records), key=lambda sample: sample.at, default=first)
 
 
 def pending(system: LocalSystem) -> int:
@@ -189,33 +199,32 @@ def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
     return len(left)
 
 
-def throughput(system: LocalSystem, samples: list[Sample], backlog: Backlog, *, has_broker: bool) -> Throughput:
-    """What a system that has just worked off its backlog did, at what speed and cost."""
-    first, last = warmed_up(samples, backlog.events), samples[-1]
-    events = max(last.applied - first.applied, 1)
+def throughput(system: LocalSystem, samples: list[Sample], events: int, triggers: set[str]) -> Throughput:
+    """What workers that have worked off a backlog did, at what speed and cost.
+
+    What events lead to is applied behind them. So it is not events that are counted after the warm-up: it is the share
+    of all records, times the events.
+    """
+    first, last = warmed_up(samples), samples[-1]
+    counted = max(events * (1.0 - first.records / max(last.records, 1)), 1.0)
     seconds = last.at - first.at
+    broker_us = (last.broker_cpu_s - first.broker_cpu_s) * 1e6 / counted
     excused = pending(system)
-    broker_us = (last.broker_cpu_s - first.broker_cpu_s) * 1e6 / events
     return Throughput(
-        events=events,
+        events=round(counted),
         seconds=round(seconds, 2),
-        events_per_s=round(events / max(seconds, 1e-3), 1),
-        worker_cpu_us_per_event=round((last.worker_cpu_s - first.worker_cpu_s) * 1e6 / events, 1),
-        broker_cpu_us_per_event=round(broker_us, 1) if has_broker else None,
+        events_per_s=round(counted / max(seconds, 1e-3), 1),
+        worker_cpu_us_per_event=round((last.worker_cpu_s - first.worker_cpu_s) * 1e6 / counted, 1),
+        broker_cpu_us_per_event=round(broker_us, 1) if last.broker_cpu_s else None,
         peak_rss_bytes=processes.peak_rss_bytes(worker.process.pid for worker in system.workers),
-        triggers=len(backlog.triggers),
+        triggers=len(triggers),
         pending=excused,
-        missing=max(without_issue(system, backlog.triggers) - excused, 0),
+        missing=max(without_issue(system, triggers) - excused, 0),
     )
 
 
-def memory(samples: list[Sample], backlog: Backlog) -> Memory:
-    """What the samples say of memory."""
-    first, last = warmed_up(samples, backlog.events), samples[-1]
-    shoppers = backlog.shoppers_within(last.applied) - backlog.shoppers_within(first.applied)
-    growth = last.rss_bytes - first.rss_bytes
-    return Memory(
-        shoppers=shoppers,
-        growth_bytes=growth,
-        bytes_per_shopper=round(growth / shoppers, 1) if shoppers and first.applied else None,
-    )
+def memory(shoppers: int, before_bytes: int, after_bytes: int) -> Memory:
+    """Growth by new shoppers."""
+    growth = after_bytes - before_bytes
+    per_shopper = round(growth / shoppers, 1) if shoppers else None
+    return Memory(shoppers=shoppers, growth_bytes=growth, bytes_per_shopper=per_shopper)

@@ -38,7 +38,7 @@ def bench(  # noqa: PLR0913 - the options of a command
     ] = False,
     workers: Annotated[int, typer.Option(help="Worker processes, at most kafka.partitions.", min=1)] = 2,
     events: Annotated[int, typer.Option(help="Events of the backlog.", min=100)] = 100_000,
-    shoppers: Annotated[int, typer.Option(help="How many shoppers they are of.", min=1)] = 10_000,
+    shoppers: Annotated[int, typer.Option(help="How many shoppers they are of.", min=1)] = 20_000,
     coupons: Annotated[int, typer.Option(help="How many coupons the catalogue has.", min=1)] = 200,
     rate: Annotated[float, typer.Option(help="Events a second of the steady load.", min=1)] = 200.0,
     seconds: Annotated[float, typer.Option(help="How long the steady load lasts.", min=1)] = 30.0,
@@ -53,12 +53,12 @@ def bench(  # noqa: PLR0913 - the options of a command
     """Measure throughput, latency and memory with made-up events: one in ten
     leads to a coupon.
 
-    Starts a broker and workers, works off a backlog, then sends at a steady
-    rate. Latency runs from when an event was due to be sent until its coupon
-    is read, so that no stall is hidden; percentiles are exact. The floor is
-    the same rate through a plain topic, without the engine. The first tenth
-    of each part warms up. CPU is that of the workers. Leave the machine alone
-    meanwhile.
+    Starts a broker and workers, works off a backlog, takes in new shoppers to
+    see how memory grows, then sends at a steady rate. Latency runs from when
+    an event was due to be sent until its coupon is read, so that no stall is
+    hidden; percentiles are exact. The floor is the same rate through a plain
+    topic, without the engine. The first tenth of each part warms up. CPU is
+    that of the workers. Leave the machine alone meanwhile.
 
     Ends with exit code 1 if an event that should lead to a coupon led to
     none. Ctrl-C ends it early; nothing is left behind.

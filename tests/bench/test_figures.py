@@ -1,34 +1,34 @@
 """From samples and times to figures."""
 
 from stream_coupons.bench.latency import Timing, summary
-from stream_coupons.bench.throughput import Backlog, Sample, memory, warmed_up
+from stream_coupons.bench.throughput import Sample, memory, warmed_up
 
 
-def sample(at: float, applied: int, rss_bytes: int = 0) -> Sample:
-    return Sample(at=at, applied=applied, worker_cpu_s=at, broker_cpu_s=at, rss_bytes=rss_bytes)
+def sample(at: float, records: int) -> Sample:
+    return Sample(at=at, records=records, worker_cpu_s=at, broker_cpu_s=at)
 
 
 def test_the_warm_up_is_the_first_tenth() -> None:
     samples = [sample(0, 0), sample(1, 50), sample(2, 120), sample(3, 600), sample(4, 1000)]
-    assert warmed_up(samples, 1000) is samples[2]
+    assert warmed_up(samples) is samples[2]
 
 
 def test_a_backlog_gone_at_once_counts_from_before_it_began() -> None:
     samples = [sample(0, 0), sample(1, 0), sample(2, 900), sample(3, 1000)]
-    assert warmed_up(samples, 1000) is samples[1]
+    assert warmed_up(samples) is samples[1]
 
 
-def test_memory_is_growth_by_the_shoppers_who_came_after_the_warm_up() -> None:
-    # A new shopper every second event, until there are 400.
-    backlog = Backlog(1000, set(), list(range(0, 800, 2)))
-    assert [backlog.shoppers_within(count) for count in (0, 1, 2, 3, 1000)] == [0, 1, 1, 2, 400]
-    found = memory([sample(0, 0, 10), sample(1, 200, 5_000), sample(2, 1000, 65_000)], backlog)
+def test_nothing_done_is_not_an_error() -> None:
+    assert warmed_up([sample(0, 0), sample(1, 0)]) is not None
+
+
+def test_memory_is_growth_by_new_shoppers() -> None:
+    found = memory(300, 5_000, 65_000)
     assert (found.shoppers, found.growth_bytes, found.bytes_per_shopper) == (300, 60_000, 200.0)
 
 
-def test_memory_is_not_known_without_a_warm_up() -> None:
-    backlog = Backlog(1000, set(), list(range(0, 800, 2)))
-    assert memory([sample(0, 0, 10), sample(1, 1000, 65_000)], backlog).bytes_per_shopper is None
+def test_memory_is_not_known_without_new_shoppers() -> None:
+    assert memory(0, 5_000, 65_000).bytes_per_shopper is None
 
 
 def test_latency_counts_from_when_an_event_was_due_without_the_warm_up() -> None:
