@@ -12,6 +12,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from stream_coupons.cli import (
+    bench,
     broker,
     catalog,
     demo,
@@ -64,6 +65,7 @@ app.command("verify")(verify.verify)
 app.add_typer(state.app, name="state")
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
+app.command("bench")(bench.bench)
 app.add_typer(schemas.app, name="schemas")
 
 

@@ -1,0 +1,58 @@
+"""A steady rate that does not yield to stalls, and percentiles of what was measured under it.
+
+Who waits for an answer before the next question, or shifts the schedule after a stall, leaves out the very questions
+that would have waited longest (coordinated omission). Here every event has its moment from the start; one that leaves
+late is counted from when it was due.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+
+async def on_schedule(
+    count: int,
+    rate: float,
+    begins_at: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[tuple[int, float]]:
+    """(number, when it is due) of every event: none comes early, and what is late comes without a pause.
+
+    Parameters
+    ----------
+    count : int
+        Of events.
+    rate : float
+        Events a second.
+    begins_at : float
+        When the first one is due, by `clock`.
+    """
+    for number in range(count):
+        due = begins_at + number / rate
+        # Once in any case: who is late all the time must still let others run.
+        await sleep(max(due - clock(), 0.0))
+        while (early_s := due - clock()) > 0:
+            await sleep(early_s)
+        yield number, due
+
+
+def percentile(ordered: Sequence[float], ratio: float) -> float:
+    """The least of the values that is not exceeded by `ratio` of them (nearest rank): always one that was measured.
+
+    Parameters
+    ----------
+    ordered : sequence of float
+        All values, ascending; at least one.
+    ratio : float
+        Above 0 and at most 1.
+
+    Examples
+    --------
+    >>> [percentile(range(1, 201), ratio) for ratio in (0.5, 0.99, 1.0)]
+    [100, 198, 200]
+    """
+    # Rounded, because 0.99 * 200 is a little more than 198 in floating point.
+    rank = math.ceil(round(ratio * len(ordered), 9))
+    return ordered[max(rank, 1) - 1]

@@ -1,0 +1,282 @@
+"""The whole measurement on one system: a backlog, then a steady rate, then the same rate without the engine."""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from stream_coupons import __version__, admin, topics
+from stream_coupons.bench import latency, processes, target, throughput
+from stream_coupons.bench.interruption import Interruption
+from stream_coupons.bench.latency import Client, Latency, Send
+from stream_coupons.bench.throughput import Backlog, Event, Memory, Throughput
+from stream_coupons.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
+from stream_coupons.broker import BrokerProcess, open_broker
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import CartEvent
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import Settings
+
+FLOOR_WITHIN_S = 10.0
+"""Broker and client are measured without the engine for at most this long."""
+BUSY_LOAD = 0.5
+"""Load of each core, before anything was started, above which the figures are doubtful."""
+FEW_SHOPPERS = 4_000
+"""Whose states are no more than what workers' memory varies by anyway."""
+LATE_MS = 20.0
+"""Of one send in a hundred behind the schedule: above it the publisher is part of what was measured."""
+
+Show = Callable[[str, float], None]
+"""Told what is being done, and the share of it that is done."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What to measure.
+
+    Attributes
+    ----------
+    engine : str
+        Of a broker of our own; empty for one that somebody else runs, at `settings.kafka.bootstrap`.
+    rate, seconds : float
+        Of the steady load: events a second, and for how long.
+    """
+
+    settings: Settings
+    workload: Workload
+    engine: str
+    workers: int
+    rate: float
+    seconds: float
+
+    @property
+    def more_events(self) -> int:
+        """Events of a second backlog, whose new shoppers make the workers grow."""
+        return self.workload.events // 2
+
+    @property
+    def steady_events(self) -> int:
+        """Events of the steady load."""
+        return int(self.rate * self.seconds)
+
+    def options(self) -> dict[str, object]:
+        """All that decides what is measured, for the report."""
+        kafka, worker = self.settings.kafka, self.settings.worker
+        return {
+            "engine": self.engine or "bootstrap",
+            "guarantee": kafka.guarantee.value,
+            "workers": self.workers,
+            "partitions": kafka.partitions,
+            "replication": kafka.replication,
+            **msgspec.to_builtins(self.workload),
+            "rate": self.rate,
+            "seconds": self.seconds,
+            "commit_interval_s": kafka.commit_interval_s,
+            "batch_records": worker.batch_records,
+            "tick_every_s": worker.tick_every_s,
+        }
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """Where it was measured; no names."""
+
+    cores: int
+    processor: str
+    system: str
+    python: str
+    version: str
+    load_before: float
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """All that was found.
+
+    Attributes
+    ----------
+    floor : Latency
+        Of a plain topic at the same rate: broker and client without the engine.
+    missing : int
+        Triggers, of the backlog and of the steady load, that led to no issue. There must be none.
+    notes : list of str
+        What makes a figure doubtful.
+    """
+
+    options: dict[str, object]
+    machine: Machine
+    throughput: Throughput
+    memory: Memory
+    latency: Latency
+    floor: Latency
+    missing: int
+    notes: list[str]
+
+
+def check(plan: Plan) -> None:
+    """See that a plan can be carried out, before anything is started.
+
+    Raises
+    ------
+    BadConfig
+    """
+    processes.require_proc()
+    partitions = plan.settings.kafka.partitions
+    if plan.workers > partitions:
+        raise BadConfig(
+            f"--workers {plan.workers}: with kafka.partitions = {partitions}, expected at most {partitions}"
+        )
+    if plan.steady_events < 100:
+        raise BadConfig(f"--rate times --seconds is {plan.steady_events} events, expected at least 100")
+    events = plan.workload.events + plan.more_events + plan.steady_events
+    days = events / SESSION / plan.workload.shoppers * BETWEEN_SESSIONS_S / 86400.0
+    if BEGIN_AT + days * 86400.0 > time.time():
+        raise BadConfig(
+            f"--shoppers {plan.workload.shoppers}: each would come on {days:,.0f} days, the last ones in the future; "
+            "expected more shoppers or fewer events"
+        )
+
+
+def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Interruption) -> Report:
+    """Measure. Whatever happens, nothing that was started or created is there afterwards.
+
+    Raises
+    ------
+    StreamCouponsError
+    """
+    machine = _machine()
+    with tempfile.TemporaryDirectory(prefix="stream-coupons-bench-") as folder, ExitStack() as stack:
+        show("starting the broker", 0.0)
+        broker = stack.enter_context(_broker(plan, Path(folder), warn))
+        system = LocalSystem(broker, plan.settings, Path(folder) / "workers", plan.workers)
+        with admin.admin_client(system.bootstrap) as client:
+            admin.check_guarantee(client, system.settings.kafka)
+        system.prepare(plan.workload.catalogue())
+        backlog = _publish(system, plan, 0, plan.workload.events, show)
+        # Pushed before it is entered: what has been started when a start fails is stopped as well.
+        stack.push(system)
+        with interruption.held():
+            system.__enter__()
+        samples = throughput.drain(system, broker.pid, lambda share: show("working off the backlog", share))
+        before = throughput.settle(system, lambda share: show("letting it settle", share))
+        more = _publish(system, plan, plan.workload.events, plan.more_events, show)
+        throughput.drain(system, broker.pid, lambda share: show("working off more shoppers", share))
+        after = throughput.settle(system, lambda share: show("letting it settle", share))
+        speed = throughput.throughput(system, samples, backlog.events, backlog.triggers | more.triggers)
+        grown = throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
+        steady = _steady(system, plan, show)
+        floor = _floor(system, plan, show)
+    return Report(
+        options=plan.options(),
+        machine=machine,
+        throughput=speed,
+        memory=grown,
+        latency=steady,
+        floor=floor,
+        missing=speed.missing + steady.missing,
+        notes=_notes(plan, machine, speed, grown, steady, floor),
+    )
+
+
+@contextmanager
+def _broker(plan: Plan, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerProcess]:
+    if not plan.engine:
+        with target.borrowed(plan.settings.kafka, warn) as borrowed:
+            yield borrowed
+        return
+    with open_broker(plan.engine, folder / "broker") as own:  # type: ignore[arg-type]
+        yield own
+
+
+def _publish(system: LocalSystem, plan: Plan, begins_at: int, count: int, show: Show) -> Backlog:
+    events = _events(plan, begins_at, count)
+    return throughput.publish(system, events, count, lambda share: show("publishing a backlog", share))
+
+
+def _steady(system: LocalSystem, plan: Plan, show: Show) -> Latency:
+    """Go on with the workload where the backlog ended, at a steady rate."""
+    kafka = system.settings.kafka
+    sends = [
+        Send(
+            topic.name,
+            topics.partition_for(topic.key_of(event), kafka.partitions),
+            topic.key_of(event),
+            encode(event),
+            event.event_id if isinstance(event, CartEvent) else "",
+        )
+        for topic, event in _events(plan, plan.workload.events + plan.more_events, plan.steady_events)
+    ]
+    client = Client(system.bootstrap, topics.ISSUES.name, kafka.partitions, _trigger_of)
+    before = throughput.pending(system)
+    timing = client.measure(sends, plan.rate, lambda share: show("steady load", share))
+    system.check()
+    return latency.summary(timing, plan.rate, len(sends), throughput.pending(system) - before)
+
+
+def _floor(system: LocalSystem, plan: Plan, show: Show) -> Latency:
+    """The same events at the same rate through a plain topic."""
+    kafka = system.settings.kafka
+    target.create_floor(kafka)
+    count = max(int(plan.rate * min(plan.seconds, FLOOR_WITHIN_S)), 1)
+    sends = [
+        Send(
+            target.FLOOR,
+            topics.partition_for(topic.key_of(event), kafka.partitions),
+            topic.key_of(event),
+            encode(event),
+            event.event_id,
+        )
+        for topic, event in _events(plan, 0, count)
+    ]
+    client = Client(system.bootstrap, target.FLOOR, kafka.partitions, _event_of)
+    timing = client.measure(sends, plan.rate, lambda share: show("the same without the engine", share))
+    return latency.summary(timing, plan.rate, len(sends))
+
+
+def _events(plan: Plan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
+    """A part of one and the same stream."""
+    longer = msgspec.structs.replace(plan.workload, events=begins_at + count)
+    return islice(longer.stream(), begins_at, None)
+
+
+def _trigger_of(issue: bytes) -> str:
+    return str(msgspec.json.decode(issue)["trigger_id"])
+
+
+def _event_of(event: bytes) -> str:
+    return str(msgspec.json.decode(event)["event_id"])
+
+
+def _machine() -> Machine:
+    return Machine(
+        cores=len(os.sched_getaffinity(0)),
+        processor=processes.cpu_model(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        version=__version__,
+        load_before=round(os.getloadavg()[0], 2),
+    )
+
+
+def _notes(
+    plan: Plan, machine: Machine, speed: Throughput, grown: Memory, steady: Latency, floor: Latency
+) -> list[str]:
+    notes = []
+    if machine.load_before > BUSY_LOAD * machine.cores:
+        load = f"load {machine.load_before} on {machine.cores} cores"
+        notes.append(f"the machine was busy before anything was started ({load}): figures are worse than they would be")
+    if speed.events > plan.workload.events * (1.0 - throughput.WARM_UP_RATIO):
+        notes.append("the backlog was gone too soon: the time contains the start of the workers; raise --events")
+    if grown.shoppers < FEW_SHOPPERS:
+        text = f"only {grown.shoppers} shoppers were new when memory was looked at: too few to say what each takes"
+        notes.append(f"{text}; raise --events, and --shoppers to at least a fifth of it")
+    if max(steady.sent_late_p99_ms, floor.sent_late_p99_ms) > LATE_MS:
+        notes.append("the publisher itself was behind its schedule: the latencies contain that; lower --rate")
+    if steady.repeated:
+        notes.append(f"{steady.repeated} issues came twice: a worker was started anew or could not write meanwhile")
+    return notes
