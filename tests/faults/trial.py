@@ -37,6 +37,8 @@ DAYS = 400
 """More than shoppers live through while a fault lasts: the load must not end before it."""
 
 EVENTS_BETWEEN_FAULTS = 100
+PAUSE_S = 0.1
+"""After each simulated hour: several trials share a machine, and are to wait for faults, not for each other."""
 
 CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
 COUNTED_AS_APPLIED = {(topics.FEEDBACK.name, Rejection.UNKNOWN_ISSUE)}
@@ -149,7 +151,7 @@ class Trial:
             self.world.receive(issue)
 
     @contextmanager
-    def load(self, pause_s: float = 0.0) -> Iterator[None]:
+    def load(self, pause_s: float = PAUSE_S) -> Iterator[None]:
         """Live on in the background while the block runs, as long as there are days left.
 
         Parameters
