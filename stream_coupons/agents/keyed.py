@@ -48,8 +48,7 @@ class KeyedAgent(Generic[State]):
         self.known = known
         self.partitions = partitions
         self.topics = tuple(topic.name for topic in self.reads)
-        self._decoders = {topic.name: Decoder(topic) for topic in self.reads}
-        self._keys = {topic.name: topic.key for topic in self.reads}
+        self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
 
     def step(self, state_key: str, state: State, message: Any, partition: int) -> Effects | Deferred:
         """Apply one message to the state of its key."""
@@ -75,14 +74,13 @@ class KeyedAgent(Generic[State]):
         BadMessage
             If the bytes are no message of the topic, or the record's key is not the id inside.
         """
-        message = self._decoders[record.topic](record.value)
+        decode, id_field = self._readers[record.topic]
+        message = decode(record.value)
         if record.topic == topics.TICKS.name:
             return "", _not_ahead(message, record)
-        key = str(getattr(message, self._keys[record.topic]))
+        key = str(getattr(message, id_field))
         if record.key != key.encode():
-            raise BadMessage(
-                Rejection.WRONG_KEY, f"key is {record.key!r}, {self._keys[record.topic]} inside is {key!r}"
-            )
+            raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}")
         if isinstance(message, Envelope):
             self._check_time(message, record)
         return self.state_key(message, key), message

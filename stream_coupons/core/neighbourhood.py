@@ -148,7 +148,8 @@ class Cell:
             # Ties go to the smaller feature index, whatever the columns' numbers.
             indices = np.array([self._indices[column] for column in columns.tolist()])
             columns = columns[np.lexsort((indices, -np.abs(totals[columns])))[:size]]
-        return {self._indices[column]: float(totals[column]) for column in columns.tolist()}
+        sums = np.round(totals[columns], 9).tolist()
+        return {self._indices[column]: total for column, total in zip(columns.tolist(), sums, strict=True)}
 
 
 class Cells:
@@ -198,7 +199,7 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
             at=message.at,
             neighbours=neighbours,
             indices=list(sums),
-            weights=[round(weight, 9) for weight in sums.values()],
+            weights=list(sums.values()),
         )
     )
     return effects

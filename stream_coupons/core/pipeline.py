@@ -356,6 +356,6 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
         vectors.append(UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=[], weights=[]))
     shopper.cell = cell
     scale = decay(shopper.profile, at, known.rules.profile)
-    weights = [round(weight * scale, 6) for weight in interests.values()]
+    weights = np.round(np.fromiter(interests.values(), np.float64, len(interests)) * scale, 6).tolist()
     vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(interests), weights=weights))
     return vectors

@@ -16,12 +16,11 @@ from msgspec import Struct, field
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import SparseVector, feature_index, stable_digest, top
+from stream_coupons.core.similarity import DIGEST_BYTES, SparseVector, feature_index, stable_digest, top
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
 MAX_CATEGORIES = 24
-DIGEST_BYTES = 8
 HOUR_S = 3600.0
 DAY_S = 86400.0
 

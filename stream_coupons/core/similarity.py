@@ -38,10 +38,14 @@ def feature_index(name: str) -> int:
     return crc32(name.encode())
 
 
+DIGEST_BYTES = 8
+
+
 def stable_digest(*parts: str) -> bytes:
-    """Eight bytes that stand for some strings, the same on every machine and run."""
-    text = "".join([f"{len(part)}:{part}" for part in parts])
-    return blake2b(text.encode(), digest_size=8).digest()
+    """A few bytes that stand for some strings, the same on every machine and run."""
+    # Each part is led by its length, so that no two lists of parts give one text.
+    text = f"{len(parts[0])}:{parts[0]}" if len(parts) == 1 else "".join([f"{len(part)}:{part}" for part in parts])
+    return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def stable_hash(*parts: str) -> int:
@@ -100,6 +104,7 @@ def simhash(vector: Mapping[int, float], cells: int) -> int:
     bits = (cells - 1).bit_length()
     mixed = np.fromiter(vector, np.uint32, len(vector)) * np.uint32(0x9E3779B1)
     mixed ^= mixed >> np.uint32(15)
-    signs = 2.0 * (mixed >> np.arange(bits, dtype=np.uint32)[:, None] & np.uint32(1)) - 1.0
-    sums = (signs * np.fromiter(vector.values(), np.float64, len(vector))).sum(axis=1)
+    weights = np.fromiter(vector.values(), np.float64, len(vector))
+    sides = (mixed >> np.arange(bits, dtype=np.uint32)[:, None] & np.uint32(1)).astype(bool)
+    sums = np.where(sides, weights, -weights).sum(axis=1)
     return sum(1 << bit for bit, total in enumerate(sums.tolist()) if total > 0) % cells

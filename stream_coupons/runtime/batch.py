@@ -220,7 +220,7 @@ class Batches(Generic[State]):
         self._check_home(attempt, key, record)
         if key in attempt.deferred:
             self._finish([attempt])
-        result, cell = attempt.result, self._cell(attempt, key)
+        result, cell = attempt.result, attempt.loaded.get(key) or self._cell(attempt, key)
         if cell.is_replay(record):
             result.slot().extend(kept.output for kept in cell.kept_for(record))
             result.replays[record.topic] += 1
@@ -263,8 +263,8 @@ class Batches(Generic[State]):
         result, cell = attempt.result, attempt.loaded[key]
         if outcome.sent:
             self._take(cell, record, outcome, 0, result.slot() if slot is None else slot)
-        if outcome.facts:
-            result.facts.update(outcome.facts)
+        for fact in outcome.facts:
+            result.facts[fact] += 1
         self._schedule(attempt.shard, key, cell)
         if outcome.refused is not None:
             result.dead[record.topic, outcome.refused] += 1

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.profile import (
-    DIGEST_BYTES,
     LANDMARK_HALF_LIVES,
     MAX_CATEGORIES,
     MAX_RECENT_ORDERS,
@@ -23,7 +22,7 @@ from stream_coupons.core.profile import (
     price_band,
 )
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import DIGEST_BYTES, feature_index
 
 from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
 
