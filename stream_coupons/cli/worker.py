@@ -1,7 +1,6 @@
 """`worker`: run the agents."""
 
 import asyncio
-import gc
 import logging
 import sys
 from typing import Annotated
@@ -14,6 +13,7 @@ import uvloop
 from stream_coupons import admin
 from stream_coupons.app import CouponApp
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.watchdog import Watchdog
 from stream_coupons.settings import Settings
 
@@ -52,14 +52,6 @@ def run(settings: Settings, log_level: str) -> None:
     app = parts.faust
     process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
     process.spinner = None
-    _collect_rarely()
+    collect_rarely()
     Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
     process.execute_from_commandline()
-
-
-def _collect_rarely() -> None:
-    """Let the cycle collector look less often: it walks thousands of live states, which have no cycles, a sixth of
-    the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.coupons import Floats, Positions
+from stream_coupons.core.coupons import Floats, Hashes, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Neighbour, NeighbourUpdate, UserVector
 from stream_coupons.core.rules import NeighbourhoodRules
@@ -40,7 +40,9 @@ class Cell:
         self._users: list[str | None] = []
         self._free: list[int] = []
         self._columns_of: dict[int, int] = {}
-        self._indices: list[int] = [0]
+        self._count = 1
+        self._indices: Hashes = np.zeros(16, dtype=np.uint32)
+        """Feature index by column; those from `_count` on are not used yet. Column 0 is nothing."""
         self._columns: Positions = np.zeros((0, self._width), dtype=np.intp)
         self._weights: Floats = np.zeros((0, self._width))
         self._norms: Floats = np.zeros(0)
@@ -65,7 +67,7 @@ class Cell:
                     return
                 self._remove(stalest)
             row = self._new_row(user_id)
-        if len(self._indices) > 4 * self._width * max(len(self._rows), 16):
+        if self._count > 4 * self._width * max(len(self._rows), 16):
             self._forget_unused()
         size = min(len(member.indices), self._width)
         weights = np.asarray(member.weights[:size])
@@ -79,8 +81,11 @@ class Cell:
     def _column(self, index: int) -> int:
         column = self._columns_of.get(index)
         if column is None:
-            column = self._columns_of[index] = len(self._indices)
-            self._indices.append(index)
+            column = self._columns_of[index] = self._count
+            if column == len(self._indices):
+                self._indices = np.concatenate([self._indices, np.zeros_like(self._indices)])
+            self._indices[column] = index
+            self._count += 1
         return column
 
     def _new_row(self, user_id: str) -> int:
@@ -116,13 +121,13 @@ class Cell:
         """Renumber the columns, so that features nobody has any more take no room."""
         used, renumbered = np.unique(np.append(self._columns.ravel(), 0), return_inverse=True)
         self._columns = renumbered[:-1].reshape(self._columns.shape)
-        self._indices = [self._indices[column] for column in used.tolist()]
-        self._columns_of = {index: column for column, index in enumerate(self._indices) if column}
+        self._indices, self._count = self._indices[used], len(used)
+        self._columns_of = {index: column for column, index in enumerate(self._indices.tolist()) if column}
 
     def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
         """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms."""
         own = self._rows[user_id]
-        vector = np.zeros(len(self._indices))
+        vector = np.zeros(self._count)
         vector[self._columns[own]] += self._weights[own]
         vector[0] = 0.0
         used = len(self._users)
@@ -143,13 +148,19 @@ class Cell:
         totals = np.bincount(self._columns[picked].ravel(), weighted.ravel(), minlength=1)
         totals[0] = 0.0
         columns = np.flatnonzero(totals)
+        indices, sums = self._indices[columns], np.round(totals[columns], 9)
         size = self._rules.max_vector
         if len(columns) > size:
-            # Ties go to the smaller feature index, whatever the columns' numbers.
-            indices = np.array([self._indices[column] for column in columns.tolist()])
-            columns = columns[np.lexsort((indices, -np.abs(totals[columns])))[:size]]
-        sums = np.round(totals[columns], 9).tolist()
-        return {self._indices[column]: total for column, total in zip(columns.tolist(), sums, strict=True)}
+            magnitudes = np.abs(sums)
+            least = np.partition(magnitudes, -size)[-size]
+            above, tied = np.flatnonzero(magnitudes > least), np.flatnonzero(magnitudes == least)
+            # Ties go to the smaller feature index.
+            tied = tied[np.argsort(indices[tied])[: size - len(above)]]
+            kept = np.concatenate([above, tied])
+            indices, sums = indices[kept], sums[kept]
+        # Columns are numbered as they came: what is said must not depend on that.
+        order = np.argsort(indices)
+        return dict(zip(indices[order].tolist(), sums[order].tolist(), strict=True))
 
 
 class Cells:

@@ -29,7 +29,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     rows = extract(moments, views, coupons, [np.array([position])], known.rules.profile)
     scorer = known.scorer(event.domain)
     click, redeem, order = scorer.predict(rows)[0].tolist()
-    numeric, hashed = attribution.pack(rows, 0)
+    numeric, hashed = attribution.pack(rows).row(0)
     issue = OpenIssue(
         issue_id=event.issue_id,
         coupon_id=event.coupon_id,

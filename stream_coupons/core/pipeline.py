@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from stream_coupons.core import attribution, policy
+from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, shortlist
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
@@ -33,7 +34,7 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import FeatureRows, Moment, extract, look
+from stream_coupons.core.features import Moment, extract, look
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -129,19 +130,18 @@ def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) ->
     scorer = known.scorer(domain)
     predicted = scorer.predict(rows)
     worth = policy.values(coupons, np.concatenate(chosen), predicted, rules)
-    first = 0
+    packed, first = attribution.pack(rows), 0
     for one, positions in zip(undecided, chosen, strict=True):
-        of_one = slice(first, first + len(positions))
+        decision = _Decision(one, positions, first, packed, predicted, worth, scorer.version)
         first += len(positions)
-        own = FeatureRows(rows.numeric[of_one], rows.hashed[of_one])
-        decision = _Decision(one, positions, own, predicted[of_one], worth[of_one], scorer.version)
         one.effects.count("decision", _conclude(decision, known))
 
 
 def _conclude(decision: "_Decision", known: Knowledge) -> str:
     rules, undecided = known.rules.policy, decision.undecided
     user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
-    choice = policy.choose(decision.worth, undecided.event.event_id, rules, known.rules.seed)
+    worth = decision.worth[decision.first :][: len(decision.positions)]
+    choice = policy.choose(worth, undecided.event.event_id, rules, known.rules.seed)
     if not choice.order:
         _open_control(shopper, decision, choice.best, known, withheld=False)
         return NoCoupon.NOT_WORTH_IT
@@ -163,7 +163,9 @@ class _Decision:
 
     undecided: Undecided
     positions: Positions
-    rows: FeatureRows
+    first: int
+    """Of its rows among those of all that were decided together."""
+    packed: PackedRows
     predicted: Floats
     worth: Floats
     model_version: int
@@ -171,27 +173,30 @@ class _Decision:
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
 
+    def features(self, row: int) -> tuple[bytes, bytes]:
+        return self.packed.row(self.first + row)
+
     def probabilities(self, row: int) -> Predicted:
-        click, redeem, order = self.predicted[row].tolist()
+        click, redeem, order = self.predicted[self.first + row].tolist()
         return round(click, 6), round(redeem, 6), round(order, 6)
 
     def option(self, row: int, propensity: float) -> Option:
         coupon = self.coupon(row)
-        numeric, hashed = attribution.pack(self.rows, row)
+        numeric, hashed = self.features(row)
         return Option(
             coupon_id=coupon.coupon_id,
             amount_minor=coupon.max_discount_minor,
             numeric=numeric,
             hashed=hashed,
             predicted=self.probabilities(row),
-            value_minor=round(float(self.worth[row]), 3),
+            value_minor=round(float(self.worth[self.first + row]), 3),
             propensity=round(propensity, 6),
         )
 
 
 def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge, *, withheld: bool) -> None:
     coupon, event = decision.coupon(row), decision.undecided.event
-    numeric, hashed = attribution.pack(decision.rows, row)
+    numeric, hashed = decision.features(row)
     control = OpenControl(
         control_id=decision.undecided.identity,
         coupon_id=coupon.coupon_id,

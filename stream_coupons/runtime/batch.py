@@ -203,7 +203,7 @@ class Batches(Generic[State]):
 
     def _check_home(self, attempt: Attempt[State], key: str, record: Record) -> None:
         """Refuse a record in a partition that is not its key's; a key that has a cell here was looked at before."""
-        if key in attempt.loaded or key in attempt.shard.cells:
+        if key in attempt.shard.cells:
             return
         expected = self._partition_for(record.key or b"", self._partitions)
         if record.partition != expected:
@@ -217,10 +217,13 @@ class Batches(Generic[State]):
         if record.key is None:
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self.step.parse(record)
-        self._check_home(attempt, key, record)
-        if key in attempt.deferred:
+        cell = attempt.loaded.get(key)
+        if cell is None:
+            self._check_home(attempt, key, record)
+            cell = self._cell(attempt, key)
+        elif key in attempt.deferred:
             self._finish([attempt])
-        result, cell = attempt.result, attempt.loaded.get(key) or self._cell(attempt, key)
+        result = attempt.result
         if cell.is_replay(record):
             result.slot().extend(kept.output for kept in cell.kept_for(record))
             result.replays[record.topic] += 1

@@ -117,14 +117,20 @@ class System:
         """Let every agent apply what waits for it; whether there was anything."""
         worked = False
         for owner in self.owners:
-            for partition, records in self._waiting.pop(owner.name, {}).items():
-                worked = True
-                committed = {topic: self._ends[topic, partition] for topic in owner.topics}
-                began = time.process_time()
-                result = owner.batches.apply(partition, records, committed)
+            waiting = self._waiting.pop(owner.name, {})
+            worked = worked or bool(waiting)
+            committed = {
+                partition: {topic: self._ends[topic, partition] for topic in owner.topics} for partition in waiting
+            }
+            began = time.process_time()
+            results = owner.batches.apply_all(
+                {partition: (records, committed[partition]) for partition, records in waiting.items()}
+            )
+            for result in results:
                 owner.batches.save(result)
-                self.cpu_s[owner.name] += time.process_time() - began
-                self.records[owner.name] += len(records)
+            self.cpu_s[owner.name] += time.process_time() - began
+            self.records[owner.name] += sum(map(len, waiting.values()))
+            for result in results:
                 for output in result.outputs:
                     self.append(output)
         return worked

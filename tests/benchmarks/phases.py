@@ -39,7 +39,7 @@ PHASES = (
     Phase("propose: fold", ((PIPELINE, "fold"),)),
     Phase("propose: observe order", (("stream_coupons.core.attribution", "observe_order"),)),
     Phase("propose: publish vector", ((PIPELINE, "publish_vector"),)),
-    Phase("decide: rest", ((PIPELINE, "_decide"),)),
+    Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
     Phase("decide: look", ((PIPELINE, "look"),)),
     Phase("decide: shortlist", ((PIPELINE, "shortlist"),)),

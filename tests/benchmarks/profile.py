@@ -18,6 +18,7 @@ from stream_coupons import topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.codec import encode
 from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.records import Record
 from tests.benchmarks.phases import PHASES, Stopwatch
 from tests.benchmarks.steps import READS, new_agents
@@ -48,8 +49,8 @@ class Owner:
             ends.setdefault(record.partition, {})[record.topic] = record.offset + 1
         committed = self._ends.pop(0)
         self._ends.append(ends)
-        for partition, records in parts.items():
-            result = self.batches.apply(partition, records, committed.get(partition, {}))
+        work = {partition: (records, committed.get(partition, {})) for partition, records in parts.items()}
+        for result in self.batches.apply_all(work):
             self.batches.save(result)
             yield from result.outputs
 
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
     options = parser.parse_args()
     workload = Workload(events=options.events)
+    collect_rarely()  # as a worker does
 
     owners, records, logs = pipeline(workload, options.partitions)
     began = time.process_time()

@@ -19,7 +19,7 @@ ROWS = FeatureRows(
     np.round(np.linspace(0, 3, len(NUMERIC)), 4)[None, :],
     np.arange(len(HASHED), dtype=np.uint32)[None, :] * (DIMENSIONS // len(HASHED)),
 )
-NUMBERS, PLACES = attribution.pack(ROWS, 0)
+NUMBERS, PLACES = attribution.pack(ROWS).row(0)
 
 
 def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed: bool = False) -> OpenIssue:

@@ -182,7 +182,7 @@ def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History)
         fold(shopper.profile, event, RULES)
     rows = rows_of(shopper, weather="rain")
     for row in range(len(rows)):
-        again = unpack(*pack(rows, row))
+        again = unpack(*pack(rows).row(row))
         assert again.numeric.tolist() == rows.numeric[row : row + 1].tolist()
         assert again.hashed.tolist() == rows.hashed[row : row + 1].tolist()
 
