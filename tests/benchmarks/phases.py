@@ -25,7 +25,7 @@ class Phase(NamedTuple):
 
 
 PHASES = (
-    Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "Batches.apply"),)),
+    Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "Batches.apply_all"),)),
     Phase("batch: headers and outbox", ((BATCH, "Batches._take"),)),
     Phase("cell: decode", ((CELLS, "CellCodec.decode"),)),
     Phase("cell: encode", ((CELLS, "CellCodec.encode"),)),
