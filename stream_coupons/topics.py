@@ -183,7 +183,7 @@ def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:
     return [topic for topic in topics if topic.message is not None]
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=100_000)
 def partition_for(key: bytes, partitions: int) -> int:
     """The partition of a key: murmur2, as Java's producer computes it.
 

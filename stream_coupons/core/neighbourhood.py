@@ -15,6 +15,7 @@ from stream_coupons.core.coupons import Floats, Hashes, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Neighbour, NeighbourUpdate, UserVector
 from stream_coupons.core.rules import NeighbourhoodRules
+from stream_coupons.core.similarity import PackedVector, pack_vector, unpack_vector
 
 GROWTH = 2
 
@@ -23,8 +24,7 @@ class Member(Struct, array_like=True):
     """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable."""
 
     at: float = -1.0
-    indices: list[int] = []
-    weights: list[float] = []
+    packed: PackedVector = (b"", b"")
 
 
 class Cell:
@@ -61,7 +61,8 @@ class Cell:
 
     def put(self, user_id: str, member: Member) -> None:
         """Set, replace or (when the member is empty) remove a shopper's vector; the stalest is left out when full."""
-        if not member.indices:
+        indices, weights = unpack_vector(member.packed)
+        if not len(indices):
             self._remove(user_id)
             return
         row = self._rows.get(user_id)
@@ -74,11 +75,11 @@ class Cell:
             row = self._new_row(user_id)
         if self._count > self._max_count:
             self._forget_unused()
-        size = min(len(member.indices), self._width)
-        weights = np.asarray(member.weights[:size])
+        size = min(len(indices), self._width)
+        weights = weights[:size]
         self._columns[row] = 0
         self._weights[row] = 0.0
-        self._columns[row, :size] = [self._column(index) for index in member.indices[:size]]
+        self._columns[row, :size] = [self._column(index) for index in indices[:size].tolist()]
         self._weights[row, :size] = weights
         self._norms[row] = np.sqrt(weights @ weights)
         self._at[row] = member.at
@@ -211,7 +212,7 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
     effects = Effects()
     if message.at < member.at:
         return effects
-    member.at, member.indices, member.weights = message.at, message.indices, message.weights
+    member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
     cells.put(cell_key(message.cell, message.user_id), member)
     if message.user_id not in cells.cell(message.cell):
         return effects

@@ -11,7 +11,7 @@ from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.similarity import SparseVector, cosine, feature_index, top
+from stream_coupons.core.similarity import SparseVector, cosine, feature_index, pack_vector, top
 
 from .builders import AT, coupon
 
@@ -19,7 +19,12 @@ EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
 
 
 def member(vector: SparseVector, at: float = AT) -> Member:
-    return Member(at, list(vector), list(vector.values()))
+    return Member(at, pack_vector(vector))
+
+
+def stored(weight: float) -> float:
+    """A weight with the 32 bits in which members keep it: brute force is to see what the cell sees."""
+    return float(np.float32(weight))
 
 
 def items(names: str) -> SparseVector:
@@ -49,7 +54,9 @@ def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() 
     assert scores == pytest.approx({"A": 2 / 3, "B": 2 / 3, "C": 4 / 3, "D": 4 / 3})
 
 
-sparse = st.dictionaries(st.integers(1, 12), st.floats(-10, 10).filter(lambda w: abs(w) > 1e-3), min_size=1, max_size=6)
+sparse = st.dictionaries(
+    st.integers(1, 12), st.floats(-10, 10, width=32).filter(lambda w: abs(w) > 1e-3), min_size=1, max_size=6
+)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -142,7 +149,7 @@ def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
             vectors.pop(user, None)
             cell.put(user, Member())
         else:
-            vectors[user] = {rng.randrange(step, step + 60): rng.random() + 0.1 for _ in range(3)}
+            vectors[user] = {rng.randrange(step, step + 60): stored(rng.random() + 0.1) for _ in range(3)}
             cell.put(user, member(vectors[user], float(step)))
     assert len(cell) == len(vectors) > 10
     for user, own in vectors.items():
@@ -225,7 +232,7 @@ def test_a_view_made_of_the_states_is_the_view_that_grew() -> None:
     recovered = Cells(EVERYBODY)
     for key, state in town.members.items():
         recovered.put(key, state)
-    living = [split_cell_key(key)[1] for key, state in town.members.items() if state.indices]
+    living = [split_cell_key(key)[1] for key, state in town.members.items() if state.packed[0]]
     assert len(living) > 10
     for user in living:
         assert similarities(recovered.cell("shop/0"), user) == pytest.approx(

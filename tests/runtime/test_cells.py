@@ -3,6 +3,7 @@
 from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.core.neighbourhood import Member
 from stream_coupons.core.shopper import EarlyFeedback, OpenProposal, Option, Shopper
+from stream_coupons.core.similarity import pack_vector
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept
 from stream_coupons.runtime.records import Output, Record, origin_header, origin_of
 
@@ -32,7 +33,9 @@ def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
     codec = CellCodec(Shopper)
     assert codec.decode(codec.encode(Cell(1.0, shopper))).state == shopper
     members = CellCodec(Member)
-    assert members.decode(members.encode(Cell(None, Member(1.0, [1], [0.5])))).state == Member(1.0, [1], [0.5])
+    assert members.decode(members.encode(Cell(None, Member(1.0, pack_vector({1: 0.5}))))).state == Member(
+        1.0, pack_vector({1: 0.5})
+    )
 
 
 def test_new_cells_share_nothing() -> None:
