@@ -35,6 +35,7 @@ from stream_coupons.settings import Guarantee, Settings
 from stream_coupons.topics import Topic
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
+AGENTS = (*TABLE_OF, "learner")
 REPORT_EVERY_S = 1.0
 NOT_IN_THE_GROUP: Mapping[Hashable, int] = {"membership": 0}
 """Getting into the group is work, too."""
@@ -59,11 +60,11 @@ class CouponApp:
         self.known = CurrentKnowledge(settings.rules(), self.metrics)
         self._observe = BatchReporter(self.metrics)
         self.faust = _new_faust(settings)
-        self.sender = Sender(self._new_producer, self._count_failure, self._is_member)
+        self.clock_sender = self._new_sender("clock")
         self.delivery = self._new_delivery()
         self.catalogue = self._new_follower(topics.CATALOG, self.known.take_coupon)
         self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.take_snapshot)
-        self._add_services(self.sender, self.catalogue, self.snapshots)
+        self._add_services(self.clock_sender, self.catalogue, self.snapshots)
         if isinstance(self.delivery, ExactlyOnce):
             self._add_services(self.delivery)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
@@ -87,10 +88,15 @@ class CouponApp:
     def _is_member(self) -> bool:
         return bool(self.faust.consumer.is_member)
 
+    def _new_sender(self, name: str) -> Sender:
+        return Sender(name, self._new_producer, self._count_failure, self._is_member)
+
     def _new_delivery(self) -> Delivery:
         kafka = self.settings.kafka
         if kafka.guarantee is Guarantee.AT_LEAST_ONCE:
-            return AtLeastOnce(self.sender)
+            senders = {name: self._new_sender(name) for name in AGENTS}
+            self._add_services(*senders.values())
+            return AtLeastOnce(senders)
         timeout_ms = int(kafka.transaction_timeout_s * 1000)
         return ExactlyOnce(
             lambda name: self._new_producer(
@@ -172,7 +178,7 @@ class CouponApp:
         """Whether this worker owns recovered state, knows catalogue and models, and can write."""
         loops: list[Loop] = [*self.lanes, self.learner]
         return (
-            self.sender.is_able
+            self.clock_sender.is_able
             and self.delivery.is_able
             and all(loop.is_ready for loop in loops)
             and self._has_knowledge()
@@ -196,7 +202,7 @@ class Clock(Service):  # type: ignore[misc]
             value = encode(Tick(at=time.time()))
             owned = [tp for tp in self._parts.faust.consumer.assignment() if tp.topic == topics.TICKS.name]
             ticks = [Output(topics.TICKS.name, tp.partition, str(tp.partition).encode(), value) for tp in owned]
-            await self._parts.sender.deliver("clock", ticks)
+            await self._parts.clock_sender.deliver(ticks)
 
 
 class Reporter(Service):  # type: ignore[misc]

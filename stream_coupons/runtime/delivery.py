@@ -78,17 +78,24 @@ class Delivery(Protocol):
 
 
 class AtLeastOnce:
-    """Cells before outputs, each awaited; offsets are committed behind."""
+    """Cells before outputs, each awaited; offsets are committed behind.
+
+    Parameters
+    ----------
+    senders : mapping
+        By agent. Each has its own producer: aiokafka has one request under way to a broker at a time, and agents would
+        wait for each other's.
+    """
 
     is_transactional = False
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
+    def __init__(self, senders: Mapping[str, Sender]) -> None:
+        self._senders = senders
 
     @property
     def is_able(self) -> bool:
         """Whether the last attempts to send succeeded."""
-        return self._sender.is_able
+        return all(sender.is_able for sender in self._senders.values())
 
     async def take_over(self, agent: str, partitions: Collection[int]) -> None:
         """Nothing: the lease of whoever was paused has run out when his partitions are given away."""
@@ -98,8 +105,8 @@ class AtLeastOnce:
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
         """Append all cells, then all outputs."""
-        await self._sender.deliver(agent, [change for parcel in parcels for change in parcel.changes])
-        await self._sender.deliver(agent, [output for parcel in parcels for output in parcel.outputs])
+        await self._senders[agent].deliver([change for parcel in parcels for change in parcel.changes])
+        await self._senders[agent].deliver([output for parcel in parcels for output in parcel.outputs])
 
 
 class ExactlyOnce(Service):  # type: ignore[misc]

@@ -77,10 +77,12 @@ async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
 
 
 class Sender(Service):  # type: ignore[misc]
-    """Appends records, trying again for a while.
+    """Appends records for one agent, trying again for a while.
 
     Parameters
     ----------
+    name : str
+        Who sends.
     connect : callable
         Makes a producer that is not started.
     on_failure : callable
@@ -91,22 +93,20 @@ class Sender(Service):  # type: ignore[misc]
 
     def __init__(
         self,
+        name: str,
         connect: Callable[[], AIOKafkaProducer],
         on_failure: Callable[[str], None],
         is_held: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
-        self._failing: set[str] = set()
+        self.name = name
+        self.is_able = True
+        """Whether the last attempt succeeded."""
         self._connect = connect
         self._on_failure = on_failure
         self._is_held = is_held
         self._producer: Any = None
         self._connecting = asyncio.Lock()
-
-    @property
-    def is_able(self) -> bool:
-        """Whether the last attempt of everybody who sends by this succeeded."""
-        return not self._failing
 
     async def on_start(self) -> None:
         """Connect."""
@@ -117,7 +117,7 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is not None:
             await self._producer.stop()
 
-    async def deliver(self, sender: str, outputs: Sequence[Output]) -> None:
+    async def deliver(self, outputs: Sequence[Output]) -> None:
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
@@ -136,16 +136,16 @@ class Sender(Service):  # type: ignore[misc]
             try:
                 await wait_for_all(await send_all(producer, outputs))
             except KafkaError as error:
-                self._failing.add(sender)
-                self._on_failure(sender)
-                log.error("%s: attempt %d to send %d records: %r", sender, attempt, len(outputs), error)
+                self.is_able = False
+                self._on_failure(self.name)
+                log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
                 await self._disconnect(producer)
                 if attempt == ATTEMPTS:
                     raise
                 await self.sleep(pause_s)
                 pause_s *= 2
             else:
-                self._failing.discard(sender)
+                self.is_able = True
                 return
 
     async def _connected(self) -> AIOKafkaProducer:

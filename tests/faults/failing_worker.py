@@ -35,16 +35,16 @@ class Failpoint:
 
 def install(point: Failpoint) -> None:
     """Put the failpoint into the loop."""
-    apply = Batches.apply
+    apply_all = Batches.apply_all
 
     def apply_and_reach(self: Any, *given: Any) -> Any:
-        result = apply(self, *given)
+        results = apply_all(self, *given)
         # What decides nothing is no place to die at.
-        if result.outputs:
+        if any(result.outputs for result in results):
             point.reach("after-decide")
-        return result
+        return results
 
-    Batches.apply = apply_and_reach  # type: ignore[method-assign]
+    Batches.apply_all = apply_and_reach  # type: ignore[method-assign]
     _around_sends(AtLeastOnce, point)
     _around_transactions(ExactlyOnce, point)
     commit = BatchConsumer._commit
@@ -60,11 +60,11 @@ def install(point: Failpoint) -> None:
 
 def _around_sends(kind: Any, point: Failpoint) -> None:
     async def deliver(self: Any, agent: str, parcels: Any) -> None:
-        await self._sender.deliver(agent, [change for parcel in parcels for change in parcel.changes])
+        await self._senders[agent].deliver([change for parcel in parcels for change in parcel.changes])
         outputs = [output for parcel in parcels for output in parcel.outputs]
         if outputs:
             point.reach("after-changelog")
-        await self._sender.deliver(agent, outputs)
+        await self._senders[agent].deliver(outputs)
         if outputs:
             point.reach("after-output")
 

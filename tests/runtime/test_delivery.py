@@ -112,9 +112,12 @@ def test_at_least_once_appends_all_cells_before_any_output() -> None:
         def __init__(self) -> None:
             self.sent: list[list[str]] = []
 
-        async def deliver(self, agent: str, outputs: list[Output]) -> None:  # noqa: ARG002
+        async def deliver(self, outputs: list[Output]) -> None:
             self.sent.append([output.topic for output in outputs])
 
     sender = Sender()
-    asyncio.run(AtLeastOnce(sender).deliver("users", PARCELS))
+    asyncio.run(AtLeastOnce({"users": sender}).deliver("users", PARCELS))
     assert sender.sent == [["changelog", "changelog"], ["issues"]]
+    sender.is_able = False
+    others = {"users": sender, "budgets": Sender()}
+    assert not AtLeastOnce(others).is_able, "who cannot send is not covered by others who can"

@@ -82,9 +82,9 @@ class Sending:
     def run(self, outputs: list[Output] = OUTPUTS) -> Sender:
         async def deliver() -> Sender:
             self.sender = Sender(
-                self.connect, lambda who: self.failed.append((who, self.sender.is_able)), lambda: self.is_held
+                "users", self.connect, lambda who: self.failed.append((who, self.sender.is_able)), lambda: self.is_held
             )
-            await self.sender.deliver("users", outputs)
+            await self.sender.deliver(outputs)
             return self.sender
 
         return asyncio.run(deliver())
@@ -139,15 +139,3 @@ def test_no_record_leaves_without_a_lease_but_other_requests_do() -> None:
     assert expired.value.retriable, "aiokafka tries again: the group may be heard from once more"
     asyncio.run(client.send(1, ask))
     assert client.written == [produce, ask]
-
-
-def test_who_cannot_send_is_not_covered_by_others_who_can() -> None:
-    sending = Sending(refusals=ATTEMPTS)
-    with pytest.raises(KafkaConnectionError):
-        sending.run()
-
-    async def send_as_another() -> None:
-        await sending.sender.deliver("clock", [])
-
-    asyncio.run(send_as_another())
-    assert not sending.sender.is_able
