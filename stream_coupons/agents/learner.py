@@ -8,7 +8,7 @@ example once.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mode import Service
 
@@ -19,11 +19,13 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
-from stream_coupons.models.learner import Trainer
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import LearningSettings
+
+if TYPE_CHECKING:
+    from stream_coupons.models.learner import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +100,16 @@ class Learner(Service):  # type: ignore[misc]
                 await asyncio.sleep(0)
         self._unacknowledged.append(message)
 
-    async def _resume(self) -> Trainer:
+    async def _resume(self) -> "Trainer":
+        # River takes a second to import, and of all workers one needs it.
+        from stream_coupons.models.learner import Trainer
+
         trainer = Trainer(self._settings.learning_rate, self._settings.l2)
         trainer.restore(await self._latest())
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
 
-    def _learn(self, trainer: Trainer, record: Record) -> None:
+    def _learn(self, trainer: "Trainer", record: Record) -> None:
         try:
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, "key is null: training examples are keyed by domain")

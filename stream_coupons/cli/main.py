@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the c
 130 interrupted.
 """
 
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -11,27 +12,50 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from stream_coupons.cli import (
-    bench,
-    broker,
-    catalog,
-    demo,
-    dlq,
-    publish,
-    replay,
-    schemas,
-    simulate,
-    state,
-    tail,
-    topics,
-    verify,
-    worker,
-)
 from stream_coupons.core.errors import StreamCouponsError
+
+VERBS = (
+    "demo",
+    "worker",
+    "broker",
+    "topics",
+    "catalog",
+    "publish",
+    "tail",
+    "dlq",
+    "verify",
+    "state",
+    "replay",
+    "simulate",
+    "bench",
+    "schemas",
+)
+"""Modules of this package: each has a function of its name, or an `app` with verbs of its own."""
 
 
 class Verbs(TyperGroup):
-    """The verbs; an error of ours becomes one clear line and exit code 2, whoever runs them."""
+    """The verbs; an error of ours becomes one clear line and exit code 2, whoever runs them.
+
+    A verb is imported when it is asked for: together they take seconds, and a worker that starts needs one.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Click's signature
+        """Names, in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Click's signature
+        """One verb; None when there is none of that name."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"stream_coupons.cli.{cmd_name}")
+        if hasattr(module, "app"):
+            command: Any = typer.main.get_group(module.app)
+        else:
+            verb = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+            verb.command(cmd_name)(getattr(module, cmd_name))
+            command = typer.main.get_command(verb)
+        command.name = cmd_name
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb."""
@@ -53,20 +77,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("demo")(demo.demo)
-app.command("worker")(worker.worker)
-app.command("broker")(broker.broker)
-app.add_typer(topics.app, name="topics")
-app.add_typer(catalog.app, name="catalog")
-app.command("publish")(publish.publish)
-app.command("tail")(tail.tail)
-app.add_typer(dlq.app, name="dlq")
-app.command("verify")(verify.verify)
-app.add_typer(state.app, name="state")
-app.command("replay")(replay.replay)
-app.command("simulate")(simulate.simulate)
-app.command("bench")(bench.bench)
-app.add_typer(schemas.app, name="schemas")
+
+
+@app.callback()
+def _verbs() -> None:
+    """Decide which shopper gets which coupon, now, and learn from what happens next."""
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExamp
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.linear import OnlineHead
+from stream_coupons.models.online import OnlineHead
 from stream_coupons.models.progressive import BinaryMetrics
 from stream_coupons.models.snapshots import make_snapshot, unpack_heads
 

@@ -3,21 +3,25 @@
 import math
 import struct
 import zlib
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 import numpy as np
-import river
 
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, HeadWeights, ModelSnapshot
 from stream_coupons.core.features import DIMENSIONS, SCHEMA
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.linear import BIAS, LinearScorer, OnlineHead, dense
+from stream_coupons.models.linear import BIAS, LinearScorer, dense
+
+if TYPE_CHECKING:  # River takes a second to import, and who only serves does not need it
+    from stream_coupons.models.online import OnlineHead
 
 FORMAT_VERSION = 1
 COMPRESSION_LEVEL = 1
 
 
-def pack_head(head: OnlineHead) -> HeadWeights:
+def pack_head(head: "OnlineHead") -> HeadWeights:
     """Weights and accumulators of one head, ascending by index."""
     weights, accumulators = head.weights(), head.accumulators()
     indices = sorted(set(weights) | set(accumulators))
@@ -66,7 +70,7 @@ def checksum(heads: dict[str, HeadWeights]) -> int:
 def make_snapshot(
     domain: str,
     version: int,
-    heads: dict[str, OnlineHead],
+    heads: dict[str, "OnlineHead"],
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
@@ -78,7 +82,7 @@ def make_snapshot(
         version=version,
         format_version=FORMAT_VERSION,
         feature_schema=SCHEMA,
-        river_version=river.__version__,
+        river_version=metadata.version("river"),
         examples=examples,
         source_offset=source_offset,
         origins=dict(origins),

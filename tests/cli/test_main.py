@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from stream_coupons.cli.main import app
 
 from .conftest import Run
 
+NO_CONTEXT: Any = None
+
 
 def verbs(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if hasattr(command, "commands"):
-        for name, inner in command.commands.items():
-            yield from verbs(inner, (*names, name))
+    if isinstance(command, TyperGroup):
+        for name in command.list_commands(NO_CONTEXT):
+            yield from verbs(command.get_command(NO_CONTEXT, name), (*names, name))
     else:
         yield names
 

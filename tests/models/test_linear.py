@@ -14,11 +14,10 @@ from stream_coupons.models.linear import (
     PRIOR_DEPTH_RATIO,
     PRIOR_RATE,
     LinearScorer,
-    OnlineHead,
     dense,
     prior,
-    to_river,
 )
+from stream_coupons.models.online import OnlineHead, to_river
 
 from .builders import examples, random_rows
 
