@@ -175,10 +175,11 @@ class CouponApp:
         return {tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}
 
     def is_ready(self) -> bool:
-        """Whether this worker owns recovered state, knows catalogue and models, and can write."""
+        """Whether this worker has recovered state, catalogue and models, can write, and is not on its way out."""
         loops: list[Loop] = [*self.lanes, self.learner]
         return (
-            self.clock_sender.is_able
+            not self.faust.should_stop
+            and self.clock_sender.is_able
             and self.delivery.is_able
             and all(loop.is_ready for loop in loops)
             and self._has_knowledge()
@@ -214,8 +215,9 @@ class Reporter(Service):  # type: ignore[misc]
         self._reported: set[TP] = set()
 
     async def on_start(self) -> None:
-        """Open the metrics port."""
+        """Open the metrics port. Readiness is looked at when it is asked for: one that hangs reports nothing itself."""
         worker = self._parts.settings.worker
+        self._parts.metrics.ready.set_function(self._parts.is_ready)
         if worker.metrics_port:
             start_http_server(worker.metrics_port, worker.metrics_host, self._parts.metrics.registry)
 
@@ -224,7 +226,6 @@ class Reporter(Service):  # type: ignore[misc]
         while not self.should_stop:
             await self.sleep(REPORT_EVERY_S)
             parts = self._parts
-            parts.metrics.ready.set(parts.is_ready())
             parts.known.report_ages()
             self._report_budgets(parts.faust.consumer)
             self._report_lag(parts.faust.consumer)

@@ -144,7 +144,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     @property
     def is_able(self) -> bool:
         """Whether no transaction has failed or been under way for long."""
-        is_late = any(time.monotonic() - began >= LATE_AFTER_S for began in self._began.values())
+        is_late = any(time.monotonic() - began >= LATE_AFTER_S for began in list(self._began.values()))
         return not self._has_failed and not is_late
 
     async def on_stop(self) -> None:

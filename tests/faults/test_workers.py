@@ -122,7 +122,12 @@ def test_a_worker_paused_beyond_its_session_harms_nothing_when_it_wakes(
                 paused, other = chance.sample(system.workers, 2)
                 paused.process.send_signal(signal.SIGSTOP)
                 time.sleep(settings.kafka.session_timeout_s)
-                wait_until(lambda other=other: owns_all(other.scrape()), "a takeover")
+
+                def is_taken_over(index: int = system.workers.index(other)) -> bool:
+                    system.check()  # who woke in the last round may only now have ended
+                    return owns_all(system.workers[index].scrape())
+
+                wait_until(is_taken_over, "a takeover")
                 wait_until(lambda before=before: len(records(system, "coupon-issues")) > before, "issues after it")
                 paused.process.send_signal(signal.SIGCONT)
                 time.sleep(2.0)
