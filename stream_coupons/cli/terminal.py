@@ -1,14 +1,12 @@
 """What verbs show and how they stop: consoles, progress bars, refused lines, Ctrl-C."""
 
-import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import IO, Any, Self, TypeVar
+from types import FrameType
+from typing import IO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.recordings import Refusals, not_readable
+from stream_coupons.signals import TakesSignals
 
 INTERRUPTED = 130
 
@@ -145,28 +144,13 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-class Interruptions:
+class Interruptions(TakesSignals):
     """Makes Ctrl-C and SIGTERM end a loop between two items, never within the work on one.
 
     Use it as a context manager around `for item in interruptions.each(items)`; a second Ctrl-C ends the program.
     """
 
-    def __init__(self) -> None:
-        self.happened = False
-        self._waits = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    _waits = False
 
     def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
         is_second, self.happened = self.happened, True
