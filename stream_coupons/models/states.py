@@ -1,0 +1,52 @@
+"""States of models as named arrays, and what is looked at before one is believed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.models.linear import BIAS
+
+State = dict[str, NDArray[Any]]
+"""Named arrays of float64, float32, uint32 or int64."""
+
+
+def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
+    """Refuse a state that lacks arrays or has others.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    if set(state) != expected:
+        raise SnapshotMismatch(f"arrays are {sorted(state)}, expected {sorted(expected)}")
+
+
+def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+    """Refuse an array of another type or shape, or one that holds an infinity or no number.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    values = state[name]
+    if values.dtype != dtype or values.shape != shape or not np.isfinite(values).all():
+        raise SnapshotMismatch(f"{name} is {values.dtype} of shape {values.shape}: expected finite {shape}")
+
+
+def check_linear(state: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse a linear model's state that is not `places` in range and columns of one finite number a place.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    if not {"places", "weights"} <= set(state):
+        raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")
+    places = state["places"]
+    if places.dtype != np.uint32 or places.ndim != 1 or (places.size and int(places.max()) > BIAS):
+        raise SnapshotMismatch(f"places are not uint32 within 0..{BIAS}")
+    for name in set(state) - {"places"}:
+        check_finite(state, name, places.shape)
