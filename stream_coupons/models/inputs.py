@@ -1,14 +1,14 @@
 """One row of features as the models take it: index and value of all that is not zero."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FeatureRows
-from stream_coupons.models.linear import BIAS
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.encoding import encode
 
 
 class Row:
@@ -16,26 +16,20 @@ class Row:
 
     Parameters
     ----------
-    numeric : sequence of float
+    numeric : list of float
         In order of `NUMERIC`.
-    hashed : sequence of int
+    hashed : list of int
         Places within 0..DIMENSIONS - 1; 0 is nothing, and a place hit twice counts twice.
     """
 
-    def __init__(self, numeric: Sequence[float], hashed: Sequence[int]) -> None:
+    def __init__(self, numeric: list[float], hashed: list[int]) -> None:
         self.numeric = numeric
         self.hashed = hashed
 
     @cached_property
     def features(self) -> dict[int, float]:
-        """River's mapping from index to value: hashed places, then the numbers, then a constant 1 at `BIAS`."""
-        features: dict[int, float] = {}
-        for place in self.hashed:
-            if place:
-                features[place] = features.get(place, 0.0) + 1.0
-        features.update((index, value) for index, value in enumerate(self.numeric, DIMENSIONS) if value)
-        features[BIAS] = 1.0
-        return features
+        """River's mapping from index to value."""
+        return encode(self.numeric, self.hashed)
 
     @cached_property
     def arrays(self) -> tuple[NDArray[np.int64], Floats]:

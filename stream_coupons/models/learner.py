@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, NUMERIC, SCHEMA
+from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.heads import Happening, Head
@@ -13,8 +13,6 @@ from stream_coupons.models.snapshots import check, label, make_snapshot
 
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
-MAX_PLACES = 1000
-"""The most hashed places of one example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +147,10 @@ def check_features(example: TrainingExample) -> None:
     """
     if example.feature_schema != SCHEMA:
         raise BadMessage(Rejection.INVALID, f"feature_schema is {example.feature_schema}, expected {SCHEMA}")
-    if len(example.numeric) != len(NUMERIC) or len(example.hashed) > MAX_PLACES:
-        raise BadMessage(
-            Rejection.INVALID,
-            f"{len(example.numeric)} numbers and {len(example.hashed)} places, "
-            f"expected {len(NUMERIC)} and at most {MAX_PLACES}",
-        )
+    if len(example.numeric) != len(NUMERIC):
+        raise BadMessage(Rejection.INVALID, f"{len(example.numeric)} numbers, expected {len(NUMERIC)}")
+    if len(example.hashed) > MAX_PLACES:
+        raise BadMessage(Rejection.INVALID, f"{len(example.hashed)} places, at most {MAX_PLACES}")
     if not all(abs(value) <= MAX_NUMBER for value in example.numeric):
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
     if not all(0 <= place < DIMENSIONS for place in example.hashed):

@@ -17,10 +17,11 @@ from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnaps
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
-from stream_coupons.models.linear import BIAS, LinearScorer, dense
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.linear import LinearScorer, dense
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1

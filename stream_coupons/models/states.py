@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.models.linear import BIAS
+from stream_coupons.models.encoding import BIAS
 
 State = dict[str, NDArray[Any]]
 """Named arrays of float64, float32, uint32 or int64."""

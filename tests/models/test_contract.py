@@ -189,9 +189,7 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(name: ModelNam
         assert model.predict(rows).tolist() == before
 
 
-def test_a_row_names_what_is_not_zero_and_a_place_hit_twice_counts_twice() -> None:
-    row = Row([0.0, 2.0], [0, 7, 7, 9])
-    bias = DIMENSIONS + len(NUMERIC)
-    assert row.features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bias: 1.0}
+def test_the_arrays_of_a_row_are_its_features() -> None:
+    row = noise(19, 1)[0][0]
     indices, values = row.arrays
     assert dict(zip(indices.tolist(), values.tolist(), strict=True)) == row.features

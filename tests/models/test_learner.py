@@ -4,9 +4,9 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC
+from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, NUMERIC
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.models.learner import MAX_PLACES, Trainer
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import compile_snapshot
 

@@ -13,8 +13,8 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, ModelSnapshot
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import logit
+from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import BIAS
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
 from stream_coupons.models.snapshots import checksum, compile_snapshot, pack, unpack
