@@ -13,6 +13,7 @@ from river import linear_model, optim, utils
 
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.states import State, check_linear, check_names
 
@@ -35,13 +36,21 @@ class OnlineLogistic:
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then take one step down the gradient of the log loss."""
-        probability = float(self._model.predict_proba_one(row.features)[True])
-        self._model.learn_one(row.features, label, w=weight)
+        return self.learn_features(row.features, label, weight)
+
+    def learn_features(self, features: dict[int, float], label: bool, weight: float) -> float:
+        """`learn_one` of any features by index."""
+        probability = self.predict_features(features)
+        self._model.learn_one(features, label, w=weight)
         return probability
 
     def predict(self, rows: FeatureRows) -> Floats:
         """River's own predictions, shape (n,)."""
-        return np.array([self._model.predict_proba_one(row.features)[True] for row in each_row(rows)], np.float64)
+        return np.array([self.predict_features(row.features) for row in each_row(rows)], np.float64)
+
+    def predict_features(self, features: dict[int, float]) -> float:
+        """River's own prediction."""
+        return float(self._model.predict_proba_one(features)[True])
 
     def weights(self) -> dict[int, float]:
         """Weights by index."""
@@ -56,10 +65,10 @@ class OnlineLogistic:
             state[name] = np.array([values.get(place, 0.0) for place in places], np.float64)
         return state
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+    def restore(self, state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
+        """Go on from what `state` gave; `last` is the highest index there may be."""
         check_names(state, {"places", "weights", *self._kept})
-        check_linear(state)
+        check_linear(state, last)
         places = state["places"].tolist()
         self._model._weights = utils.VectorDict(dict(zip(places, state["weights"].tolist(), strict=True)))
         for name, values in self._kept.items():

@@ -15,11 +15,15 @@ class ModelName(StrEnum):
 
     ADAGRAD = "adagrad"
     FTRL = "ftrl"
+    FM = "fm"
+    MONDRIAN = "mondrian"
+    NEURAL = "neural"
+    DEEP = "deep"
 
 
 SERVABLE = frozenset({ModelName.ADAGRAD, ModelName.FTRL})
 """Those that compile to arrays: only they can be champion."""
-DEAR: frozenset[ModelName] = frozenset()
+DEAR = frozenset({ModelName.MONDRIAN})
 """Those that cost too much to learn every example: they see a sample of them."""
 
 

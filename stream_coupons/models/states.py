@@ -36,7 +36,22 @@ def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int,
         raise SnapshotMismatch(f"{name} is {values.dtype} of shape {values.shape}: expected finite {shape}")
 
 
-def check_linear(state: Mapping[str, NDArray[Any]]) -> None:
+def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray[np.uint32]:
+    """The `places` of a state: uint32 of shape (n,), ascending, the last one at most `last`.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    places = state["places"]
+    if places.dtype != np.uint32 or places.ndim != 1:
+        raise SnapshotMismatch(f"places are {places.dtype} of shape {places.shape}: expected uint32 in one row")
+    if (np.diff(places.astype(np.int64)) <= 0).any() or (places.size and int(places[-1]) > last):
+        raise SnapshotMismatch(f"places do not ascend within 0..{last}")
+    return places
+
+
+def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
     """Refuse a linear model's state that is not `places` in range and columns of one finite number a place.
 
     Raises
@@ -45,8 +60,6 @@ def check_linear(state: Mapping[str, NDArray[Any]]) -> None:
     """
     if not {"places", "weights"} <= set(state):
         raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")
-    places = state["places"]
-    if places.dtype != np.uint32 or places.ndim != 1 or (places.size and int(places.max()) > BIAS):
-        raise SnapshotMismatch(f"places are not uint32 within 0..{BIAS}")
+    places = check_places(state, last)
     for name in set(state) - {"places"}:
         check_finite(state, name, places.shape)
