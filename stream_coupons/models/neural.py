@@ -59,8 +59,8 @@ class NeuralNetwork:
             shuffle=False,
             random_state=seed,
         )
-        # scikit-learn makes its arrays when it first sees data. Rows of zeros teach the first layer nothing, and all else
-        # is then set.
+        # scikit-learn makes its arrays when it first sees data. Rows of zeros teach the first layer nothing, all else
+        # is set below.
         self._model.partial_fit(np.zeros((BATCH, INPUTS)), [0] * BATCH, classes=[0, 1])
         first = self._model.coefs_[-1] * 0.1
         self._set([self._model.coefs_[0], first, self._model.intercepts_[0], np.array([_logit(base_rate)])])
