@@ -26,6 +26,7 @@ VERBS = (
     "verify",
     "state",
     "replay",
+    "ope",
     "simulate",
     "bench",
     "schemas",

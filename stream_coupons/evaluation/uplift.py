@@ -94,6 +94,13 @@ class Curve:
         """Area between the Qini curve and the straight line; 0 when the order tells nothing."""
         return _area(self.qini, self.share) - float(self.qini[-1]) / 2
 
+    def thinned(self, points: int) -> "Curve":
+        """At most so many of the points, at about equal distances, with both ends: to be drawn."""
+        if len(self.share) <= points:
+            return self
+        kept = np.unique(np.searchsorted(self.share, np.linspace(0, self.share[-1], points)))
+        return Curve(self.share[kept], self.uplift[kept], self.qini[kept])
+
 
 @dataclass(frozen=True, slots=True)
 class Uplift:
