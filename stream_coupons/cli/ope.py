@@ -2,30 +2,28 @@
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
+import numpy as np
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, feed_all, read_log
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.datasets import foreign
+from stream_coupons.datasets.foreign import WINDOW_S
 from stream_coupons.evaluation import valuation
 from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
 from stream_coupons.evaluation.ope import Estimator
 from stream_coupons.evaluation.policies import parse
-from stream_coupons.evaluation.progressive_run import Scored, run
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.evaluation.rewards import Reward
 from stream_coupons.evaluation.targeting import Targeting
 from stream_coupons.evaluation.valuation import Question, Report, Valued
 from stream_coupons.models.progressive import Interval
-from stream_coupons.settings import Settings
 
-SHOW_EVERY = 100
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
 LEGEND = (
     "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
@@ -34,7 +32,7 @@ LEGEND = (
 
 
 def ope(  # noqa: PLR0913 - the options of a command
-    log: Annotated[Path, typer.Argument(metavar="LOG.jsonl", help="Log of another system, JSON lines.")],
+    log: LogArgument,
     reward: Annotated[Reward, typer.Option(help="What a decision brings.")] = Reward.CLICK,
     policy: Annotated[
         list[str] | None,
@@ -50,10 +48,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     estimate_propensities: Annotated[
         bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
     ] = False,
-    window_days: Annotated[
-        float,
-        typer.Option(help="How long an issue waits for its outcome if the log does not say it.", min=1e-3, max=366),
-    ] = foreign.WINDOW_S / DAY_S,
+    window: WindowOption = WINDOW_S,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -87,43 +82,34 @@ def ope(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
-    read = foreign.read(log, window_days * DAY_S)
+    read = read_log(log, window)
     asked = tuple(parse(text, read.coupon_of) for text in policy or ())
     question = Question(reward, asked, clip, skip, estimate_propensities, settings.seed)
     warnings = missing_arms(read)
-    scored = _scored(read, settings)
+    running = ProgressiveRun(read, settings, score_arms=True)
+    interrupted = feed_all(running, read, "scoring every arm")
+    scored = running.finish()
     decisions = decisions_of(scored, read, settings.policy.typical_price_minor)
-    notes = []
-    if open_ones := len(scored) - len(decisions):
-        notes.append(f"{open_ones} issues are left out: their window was open when the log ended")
     found = valuation.report(decisions, question, settings.policy)
     found.warnings[:0] = warnings
-    found.notes[:0] = notes
+    if open_ones := len(scored) - len(decisions):
+        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
     terminal.report_refusals(read.refusals)
     if json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())
     else:
         _print(found)
+    if interrupted:
+        terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
     raise typer.Exit(1 if read.refusals.count else 0)
 
 
-def _scored(log: foreign.ForeignLog, settings: Settings) -> list[Scored]:
-    with (
-        terminal.fraction_progress("scoring every arm", len(log)) as progress,
-        terminal.Interruptions() as interruptions,
-    ):
-
-        def show(done: int, total: int) -> None:
-            if interruptions.happened:
-                raise KeyboardInterrupt
-            if done % SHOW_EVERY == 0 or done == total:
-                progress.update(progress.task_ids[0], completed=done, note=f"{done:,} of {total:,} records")
-
-        try:
-            return run(log, settings, score_arms=True, on_progress=show)
-        except KeyboardInterrupt:
-            terminal.stderr().print("interrupted: nothing is known", markup=False)
-            raise typer.Exit(terminal.INTERRUPTED) from None
+def _encoded(value: object) -> object:
+    """Arrays, which are those of the curves, as lists."""
+    if isinstance(value, np.ndarray):
+        return value.round(6).tolist()
+    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
 def _print(found: Report) -> None:

@@ -81,7 +81,9 @@ class Decisions:
     @property
     def is_none(self) -> Mask:
         """Which columns are the arm that gives nothing, shape (n, a)."""
-        return self.arm == (self.names.index(NO_COUPON) if NO_COUPON in self.names else -2)
+        none = self.names.index(NO_COUPON) if NO_COUPON in self.names else len(self.names)
+        is_none: Mask = self.arm == none
+        return is_none
 
     @property
     def is_coupon(self) -> Mask:

@@ -73,7 +73,7 @@ def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Repo
         If the log cannot answer it.
     """
     found = rewards(decisions, question.reward, rules)
-    notes, warnings = list(found.notes), []
+    notes, warnings = list(found.notes), list[str]()
     propensity, source = _propensities(decisions, question, warnings)
     # Skipped decisions count in what is estimated from the log, never in the values.
     kept = ~np.isnan(propensity)
