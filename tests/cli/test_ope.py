@@ -1,11 +1,21 @@
 """Off-policy evaluation from the command line."""
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evaluation.randomised_log import RandomisedLog
+
+from stream_coupons.cli.foreign_logs import feed_all, read_log
+from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.datasets.foreign_records import LogRecord
+from stream_coupons.evaluation.logged_decisions import decisions_of
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from stream_coupons.settings import Settings
 
 from .conftest import Run
 
@@ -92,3 +102,38 @@ def test_without_arms_and_propensities_it_says_what_to_add(run: Run, tmp_path: P
     result = run("ope", RandomisedLog(30).write(tmp_path / "log.jsonl", change))
     assert result.exit_code == 2
     assert 'Give each issue its "arms"' in result.stderr
+
+
+class InterruptedLog(ForeignLog):
+    """A log in whose middle the user presses Ctrl-C."""
+
+    def records(self) -> Iterator[LogRecord]:
+        for number, record in enumerate(super().records()):
+            if number == 300:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield record
+
+
+def test_what_was_scored_until_an_interruption_is_kept(log: Path) -> None:
+    read = read_log(log, WINDOW_S)
+    read.__class__ = InterruptedLog
+    running = ProgressiveRun(read, Settings(), score_arms=True)
+    assert feed_all(running, read, "scoring")
+    scored = running.finish()
+    assert 50 < len(scored) < 200
+    decisions = decisions_of(scored, read, 1000.0)
+    assert 0 < len(decisions) < len(scored)
+
+
+def test_a_deterministic_log_says_nothing_of_other_policies(run: Run, tmp_path: Path) -> None:
+    def change(issue: dict[str, Any]) -> None:
+        issue["propensity"] = 1.0
+
+    source = RandomisedLog(60)
+    source.arm[:] = 1
+    source.clicked[:] = False
+    result = run("ope", source.write(tmp_path / "log.jsonl", change))
+    assert result.exit_code == 0
+    assert "random: 66.7% of its choices are arms that the log never chose" in result.stderr
+    assert "always:toys" not in result.stdout
+    assert "2 arms were never chosen" in result.stdout
