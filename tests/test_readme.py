@@ -27,7 +27,9 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.datasets.foreign import take_all
 from stream_coupons.metrics import Metrics
+from stream_coupons.recordings import Line
 from stream_coupons.settings import KafkaSettings, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +166,13 @@ def test_the_catalogue_example_is_good() -> None:
     assert not reading.refusals.count
     assert not reading.warnings
     assert len(reading.coupons) == 1
+
+
+def test_the_example_of_a_foreign_log_is_read_whole() -> None:
+    texts = block("foreign-log").encode().splitlines()
+    log = take_all((Line(number, text, len(text)) for number, text in enumerate(texts, start=1)), "README.md")
+    assert not log.refusals.count
+    assert log.counts == {"browse": 1, "issue": 1, "feedback": 2}
 
 
 def test_the_feedback_example_is_feedback() -> None:

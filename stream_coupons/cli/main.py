@@ -27,6 +27,7 @@ VERBS = (
     "state",
     "replay",
     "evaluate",
+    "ope",
     "simulate",
     "bench",
     "schemas",

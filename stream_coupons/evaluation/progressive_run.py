@@ -95,7 +95,8 @@ def run(
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then.
+        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
     on_progress : callable, optional
         Called with the records done and their number.
 
@@ -136,7 +137,7 @@ class ProgressiveRun:
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         self.refused: Counter[str] = Counter()
-        self._log = log
+        self.log = log
         self._score_arms = score_arms
         domains = {coupon.domain for coupon in log.coupons}
         self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
@@ -226,7 +227,7 @@ class ProgressiveRun:
 
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
         moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
-        predicted = self._pipeline.score(moment, [self._log.coupon_of[arm] for arm in arms], domain)
+        predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
         return dict(zip(arms, predicted, strict=True))
 
     def _feedback(self, feedback: LoggedFeedback) -> None:
