@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import HASHED, NUMERIC, OF_COUPON, OF_SHOPPER, Moment, extract, look
+from stream_coupons.core.features import (
+    NUMERIC,
+    OF_COUPON,
+    OF_EVERY_COUPON,
+    OF_SHOPPER,
+    Moment,
+    extract,
+    hashed_names,
+    look,
+)
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose
@@ -139,12 +148,12 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     assert {numbers[name] for name in OF_COUPON} == {0.0}
     of_shopper = [NUMERIC.index(name) for name in OF_SHOPPER]
     assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
-    places = dict(zip(HASHED, rows.hashed[0].tolist(), strict=True))
-    of_coupons = {name for name, place in places.items() if not place and not name.startswith("context")}
-    assert of_coupons == {
-        name for name in HASHED if {"coupon", "kind", "category", "brand", "depth"} & set(name.split("*"))
-    }
-    assert (places["shopper"], places["context0"]) == (given.hashed[0, HASHED.index("shopper")], given.hashed[0, -4])
+    names = hashed_names(context=["weather"])
+    places = dict(zip(names, rows.hashed[0].tolist(), strict=True))
+    of_coupons = {name for name, place in places.items() if not place and name != "weather"}
+    assert of_coupons == {name for name in names if set(OF_EVERY_COUPON) & set(name.split("*"))}
+    assert places["shopper"] == given.hashed[0, names.index("shopper")]
+    assert rows.hashed[0, names.index("weather")] == given.hashed[0, names.index("weather")] > 0
 
 
 def test_features_without_a_coupon_do_not_depend_on_the_catalogue() -> None:
