@@ -27,9 +27,7 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.datasets.foreign import take_all
 from stream_coupons.metrics import Metrics
-from stream_coupons.recordings import Line
 from stream_coupons.settings import KafkaSettings, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -168,11 +166,18 @@ def test_the_catalogue_example_is_good() -> None:
     assert len(reading.coupons) == 1
 
 
-def test_the_example_of_a_foreign_log_is_read_whole() -> None:
-    texts = block("foreign-log").encode().splitlines()
-    log = take_all((Line(number, text, len(text)) for number, text in enumerate(texts, start=1)), "README.md")
-    assert not log.refusals.count
-    assert log.counts == {"browse": 1, "issue": 1, "feedback": 2}
+def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(block("foreign-log"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["evaluate", str(log), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["labelled"], found["refused_lines"]) == (2, 2, {})
+    assert {head["head"]: (head["examples"], head["positives"]) for head in found["heads"]} == {
+        "click": (1, 1),
+        "redeem": (1, 1),
+        "order": (1, 0),
+    }
 
 
 def test_the_feedback_example_is_feedback() -> None:

@@ -1,6 +1,6 @@
 """The catalogue, compiled to arrays, so that all coupons of a domain are judged at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -214,15 +214,29 @@ class CouponSet:
 
 
 class Catalogue:
-    """All coupons known; immutable: a change makes a new one."""
+    """All coupons known; immutable: a change makes a new one.
 
-    def __init__(self, coupons: Iterable[Coupon], default_price_minor: float = 1000.0) -> None:
+    Parameters
+    ----------
+    attributes : mapping, optional
+        Names of the attributes that are looked at, by domain; all that the coupons of the domain have, if not given.
+    """
+
+    def __init__(
+        self,
+        coupons: Iterable[Coupon],
+        default_price_minor: float = 1000.0,
+        attributes: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.by_id = {coupon.coupon_id: coupon for coupon in coupons}
         self._default_price_minor = default_price_minor
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
-        self.domains = {domain: CouponSet(members, default_price_minor) for domain, members in by_domain.items()}
+        self.domains = {
+            domain: CouponSet(members, default_price_minor, None if attributes is None else attributes.get(domain, ()))
+            for domain, members in by_domain.items()
+        }
         self.nothing = CouponSet([NOTHING], default_price_minor)
         """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
 

@@ -24,9 +24,6 @@ from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 
-PUBLISH_RATIO = 0.01
-"""What was learnt is taken into use when it is this share of all that was: a snapshot costs as much as many labels."""
-
 TOPIC_OF = {
     BrowseEvent: topics.BROWSE.name,
     CartEvent: topics.CART.name,
@@ -142,7 +139,10 @@ class ProgressiveRun:
         domains = {coupon.domain for coupon in log.coupons}
         self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
-        self._published = 0
+        self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
+        # That coupons to come will have another attribute is not known before one has.
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._pipeline.look_at(self._attributes)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
@@ -183,15 +183,9 @@ class ProgressiveRun:
             self._now = at
             self._pipeline.tick(math.nextafter(at, 0.0))
 
-    def _publish(self) -> None:
-        learnt = self._pipeline.sent.get(topics.EXAMPLES.name, 0)
-        if learnt - self._published > PUBLISH_RATIO * learnt:
-            self._pipeline.publish()
-            self._published = learnt
-
     def _issue(self, issue: LoggedIssue) -> None:
-        self._publish()
         domain = issue.domain or self._only_domain
+        self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         arms = issue.arms or tuple(self._issued)
         by_arm = self._score(issue, domain, arms) if self._score_arms else {}
@@ -224,6 +218,13 @@ class ProgressiveRun:
             by_arm=by_arm,
             context=issue.context,
         )
+
+    def _meet(self, coupon_id: str, domain: str) -> None:
+        """Look at the attributes of a coupon, and whether others have them, from now on."""
+        coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
+        if coupon is not None and not coupon.attributes.keys() <= set(known):
+            self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
+            self._pipeline.look_at(self._attributes)
 
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
         moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)

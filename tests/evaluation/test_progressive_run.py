@@ -43,6 +43,7 @@ def changed(record: Record, rng: random.Random) -> list[Record]:
         return rng.choice([[], [{**record, "occurred_at": at}], [record, browse(at, f"u{rng.randrange(12)}", "milk")]])
     issue_id = record["issue_id"]
     wide = {"coupon_id": f"new-{issue_id}", "categories": [f"cat-{issue_id}-{n}" for n in range(rng.randrange(1, 40))]}
+    wide |= {"kind": f"kind-{issue_id}", f"attribute-{rng.randrange(3)}": rng.random(), "colour": issue_id}
     return [
         {**record, "occurred_at": at, "coupon": wide, "arms": [wide["coupon_id"], "none"], "context": {"moon": 1.0}},
         feedback(rng.choice(["click", "purchase", "expiry"]), issue_id, at + 1),
