@@ -9,12 +9,12 @@ from rich.text import Text
 from stream_coupons.cli.terminal import printable, utc
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
 from stream_coupons.evaluation.phrases import Told
-from stream_coupons.evaluation.verdicts import WORDS, Score, Verdict
+from stream_coupons.evaluation.verdicts import WORDS, Code, Score, Verdict
 
 CHOSEN: Mapping[Choice, str] = {
-    Choice.BEST: "it was worth most of all that this shopper could get",
-    Choice.ALTERNATIVE: "it was the next best: what was ranked above it was sold out",
-    Choice.EXPLORED: "it was drawn by chance, to learn how shoppers answer to it",
+    Choice.BEST: "worth most of all that this shopper may get",
+    Choice.ALTERNATIVE: "next best, for what is ranked above it is sold out",
+    Choice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
 }
 
 
@@ -32,7 +32,7 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
         *_told(explanation.reasons),
     ]
     if explanation.others:
-        lines += [_title("Why not the others"), _table(explanation.others)]
+        lines += [_title("Why not the others"), *_table(explanation.others)]
     if explanation.is_reproduced:
         lines.append(Text("The decision was computed again and came out the same to the last digit.", style="green"))
     return lines + [_note(note) for note in explanation.notes]
@@ -46,10 +46,10 @@ def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
     if objection is not None:
         lines.append(_line("nothing", f"{objection}: {WORDS[objection]}"))
     elif not given:
-        lines.append(_line("nothing", "no coupon is left to give"))
+        lines.append(_line("nothing", "no coupon can be given, see why below"))
     for domain in explanation.model_versions:
         lines += _gets([verdict for verdict in given if verdict.domain == domain])
-    lines.append(_table(explanation.coupons))
+    lines += _table(explanation.coupons)
     models = ", ".join(f"{domain} {version}" for domain, version in explanation.model_versions.items())
     lines.append(_line("models", models or "none: the catalogue is empty"))
     lines.append(_note("what the shopper looks at just then, and the context of the event, would come to it"))
@@ -67,8 +67,10 @@ def _gets(given: list[Verdict]) -> list[Text]:
         name = f"{verdict.coupon_id} {verdict.title}".strip()
         lines.append(_line("gets", name))
         if verdict.score is not None:
-            lines.append(_line("propensity", f"{verdict.score.propensity:.4g} (exploration tries others, too)"))
-            lines += _told(verdict.score.reasons)
+            is_best = verdict.score.rank == 1
+            why = CHOSEN[Choice.BEST if is_best else Choice.ALTERNATIVE]
+            chance = f" (propensity {verdict.score.propensity:.4g})" if is_best else ""
+            lines += [_line("how it is chosen", why + chance), *_told(verdict.score.reasons)]
     return lines
 
 
@@ -98,17 +100,24 @@ def _scores(content: float | None, neighbours: float | None) -> str:
     return f"{content:.4g} by the shopper's own interests, {neighbours:.4g} by those of similar shoppers"
 
 
-def _table(verdicts: Iterable[Verdict]) -> Table:
-    table = Table("rank", "coupon", "why not", "redeem", "order", "worth, cents", "own", "similar")
+def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
+    """Coupons, best first, and what the codes among them mean."""
+    table = Table("rank", "coupon", "why not", "redeem", "order", "worth", "own", "similar")
     for column in (table.columns[0], *table.columns[3:]):
         column.justify = "right"
-    table.columns[1].overflow = "fold"
+    table.columns[1].overflow = table.columns[2].overflow = "fold"
+    said: dict[Code, None] = {}
     for verdict in sorted(verdicts, key=_order):
-        why = "" if verdict.reason is None else f"{verdict.reason}: {WORDS[verdict.reason]}"
+        if verdict.reason is not None:
+            said[verdict.reason] = None
         rank, *numbers = _scored(verdict.score)
-        cells = (rank, verdict.coupon_id, why, *numbers, _number(verdict.content), _number(verdict.neighbours))
+        scores = _number(verdict.content), _number(verdict.neighbours)
+        cells = (rank, verdict.coupon_id, verdict.reason or "", *numbers, *scores)
         table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+    columns = (
+        "worth in cents against giving none; own and similar: R(u, i) by own interests, by those of similar shoppers"
+    )
+    return [table, *(_line(code, WORDS[code]) for code in said), Text(columns, style="dim")]
 
 
 def _order(verdict: Verdict) -> tuple[str, float, str]:

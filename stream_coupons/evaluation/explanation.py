@@ -255,6 +255,8 @@ def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge) -> Iterator[str]:
         yield "no state of this shopper is kept: why not the others cannot be said"
     elif kept.decided is None:
         yield "the shopper's state has moved on and what it was is no longer kept: the others are judged by that of now"
+    elif kept.decided.profile.last_event_at > issue.issued_at:
+        yield "the state kept of that moment knows later events too: they were applied in one batch with the trigger"
     if kept.trigger is None:
         yield "the event that triggered it is no longer kept: what the shopper looked at just then is left out"
     version = known.scorer(issue.domain).version
