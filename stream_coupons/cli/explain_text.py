@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.terminal import printable, utc
+from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
 from stream_coupons.evaluation.phrases import Told
 from stream_coupons.evaluation.verdicts import WORDS, Code, Score, Verdict
@@ -112,7 +113,10 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
             said[verdict.reason] = None
         rank, *numbers = _scored(verdict.score)
         scores = _number(verdict.content), _number(verdict.neighbours)
-        cells = (rank, verdict.coupon_id, verdict.reason or "", *numbers, *scores)
+        why = verdict.reason or ""
+        if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
+            why = f"{verdict.reason} ({verdict.lacks})"
+        cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     columns = (
         "worth in cents against giving none; own and similar: R(u, i) by own interests, by those of similar shoppers"

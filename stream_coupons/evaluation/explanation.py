@@ -18,7 +18,7 @@ from stream_coupons.core.features import NUMERIC, Moment
 from stream_coupons.core.ledger import Ledger, shortage
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import ShopEvent
-from stream_coupons.core.reasons import NoCoupon, Passed
+from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.evaluation.phrases import Told, score_of, tell
@@ -112,12 +112,14 @@ def explain_shopper(
     moment, verdicts = Moment(user_id, shopper, at, {}), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
         judged = Judged(moment, coupons, domain, known)
-        sold_out = {position for position in judged.ranked if _is_sold_out(coupons, position, at, ledgers)}
+        lacking = _lacking(coupons, at, ledgers)
         offered = judged.ranked[: judged.rules.alternatives]
-        first = next((position for position in offered if position not in sold_out), None)
+        first = next((position for position in offered if position not in lacking), None)
         for position in range(len(coupons)):
-            reason = _why_not_now(judged, position, sold_out, first, standing)
-            verdicts.append(judged.verdict(position, reason))
+            reason = _why_not_now(
+                judged, position, standing, is_sold_out=position in lacking, is_first=position == first
+            )
+            verdicts.append(judged.verdict(position, reason, lacking.get(position)))
     return ShopperExplanation(
         user_id=user_id,
         at=at,
@@ -129,16 +131,21 @@ def explain_shopper(
     )
 
 
-def _is_sold_out(coupons: CouponSet, position: int, at: float, ledgers: Mapping[str, Ledger] | None) -> bool:
+def _lacking(coupons: CouponSet, at: float, ledgers: Mapping[str, Ledger] | None) -> dict[int, Shortage]:
+    """What is sold out, by position."""
     if ledgers is None:
-        return False
-    coupon = coupons.coupons[position]
-    ledger = ledgers.get(coupon.coupon_id, Ledger())
-    return shortage(ledger, coupon, coupon.max_discount_minor, at) is not None
+        return {}
+    found = {}
+    for position, coupon in enumerate(coupons.coupons):
+        ledger = ledgers.get(coupon.coupon_id, Ledger())
+        lacks = shortage(ledger, coupon, coupon.max_discount_minor, at)
+        if lacks is not None:
+            found[position] = lacks
+    return found
 
 
 def _why_not_now(
-    judged: Judged, position: int, sold_out: set[int], first: int | None, standing: NoCoupon | None
+    judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool, is_first: bool
 ) -> Code | None:
     """The first of the reasons, those of the coupon itself before those of the shopper."""
     objection = judged.objection(position)
@@ -146,11 +153,11 @@ def _why_not_now(
         return objection
     if position not in judged.ranked:
         return NoCoupon.NOT_WORTH_IT
-    if position in sold_out:
+    if is_sold_out:
         return NoCoupon.SOLD_OUT
     if standing is not None:
         return standing
-    return None if position == first or judged.is_random else Passed.OUTRANKED
+    return None if is_first or judged.is_random else Passed.OUTRANKED
 
 
 def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExplanation:

@@ -12,7 +12,7 @@ from stream_coupons.core.events import Coupon, Reason
 from stream_coupons.core.features import Moment
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.pipeline import REDEEM
-from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.evaluation.phrases import Told, tell
 
@@ -72,6 +72,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         Whether `core.candidates.eligible` lets this shopper have it.
     reason : str or None
         Code of why it is not given, the first that applies; None if it is given, or may be.
+    lacks : Shortage or None
+        What of it is sold out, where the budgets were looked at.
     content, neighbours : float or None
         R(u, i) by the shopper's own interests and by those of similar shoppers; None where they were not looked at.
     score : Score or None
@@ -83,6 +85,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     domain: str
     eligible: bool
     reason: Code | None
+    lacks: Shortage | None = None
     content: float | None = None
     neighbours: float | None = None
     score: Score | None = None
@@ -124,7 +127,7 @@ class Judged:
         """What a candidate is worth, as an issue says it."""
         return round(float(self._judged.worth[self._row[position]]), 3)
 
-    def verdict(self, position: int, reason: Code | None) -> Verdict:
+    def verdict(self, position: int, reason: Code | None, lacks: Shortage | None = None) -> Verdict:
         """All that is to be said of a coupon, and why it is not given."""
         coupon, views = self.coupons.coupons[position], self._judged.views
         content = views.category[0, position] + views.brand[0, position] + views.item[0, position]
@@ -134,6 +137,7 @@ class Judged:
             domain=coupon.domain,
             eligible=position in self._eligible,
             reason=reason,
+            lacks=lacks,
             content=float(content),
             neighbours=float(views.collaborative[0, position]),
             score=self._score(position),

@@ -109,6 +109,7 @@ def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop,
     assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
     text = run(*ask, later)
     assert "gets: tea\nhow it is chosen: next best, for what is ranked above it is sold out" in text.stdout
+    assert "sold_out (stock)" in text.stdout
     assert "models: ecommerce 0, travel 0" in text.stdout
 
     soon = json.loads(run(*ask, AT + 9 * STEP_S + 1, "--json").stdout)

@@ -15,7 +15,7 @@ from stream_coupons.core.events import Proposal
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.pipeline import Undecided
 from stream_coupons.core.profile import fold
-from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import History, OpenProposal, Shopper
@@ -148,16 +148,18 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ledger", "limits"),
+    ("ledger", "limits", "lacks"),
     [
-        (Ledger(reserved=1, issued=2), {"stock": 3}),
-        (Ledger(spent_minor=950), {"budget_minor": 1000}),
-        (Ledger(held_minor=150), {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}),
+        (Ledger(reserved=1, issued=2), {"stock": 3}, Shortage.STOCK),
+        (Ledger(spent_minor=950), {"budget_minor": 1000}, Shortage.BUDGET),
+        (Ledger(held_minor=150), {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}, Shortage.PACING),
     ],
 )
-def test_what_is_sold_out_makes_way_for_the_next(ledger: Ledger, limits: dict[str, Any]) -> None:
+def test_what_is_sold_out_makes_way_for_the_next(ledger: Ledger, limits: dict[str, Any], lacks: Shortage) -> None:
     known = knowledge(coupon("cheap", discount_minor=20, **limits), DEAR, rules=WORTH)
-    assert reasons(explain(Shopper(), known, {"cheap": ledger})) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
+    found = explain(Shopper(), known, {"cheap": ledger})
+    assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
+    assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
     assert reasons(explain(Shopper(), known, {})) == {"cheap": None, "dear": Passed.OUTRANKED}
     assert reasons(explain(Shopper(), known, None)) == {"cheap": None, "dear": Passed.OUTRANKED}
 
