@@ -13,9 +13,11 @@ from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import CouponIssue, ModelSnapshot
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed
+from stream_coupons.core.shopper import Shopper
 from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, explain_issue
 from stream_coupons.models.learner import DomainModel
+from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
 RULES = SETTINGS.rules()
@@ -97,6 +99,22 @@ def test_a_state_that_has_moved_on_is_said() -> None:
     assert any("computed again" in note for note in found.notes)
     # These were stored with the issue, which is still open.
     assert found.content == pytest.approx(1.0, rel=1e-3)
+
+
+def test_of_several_states_with_the_proposal_the_first_is_the_decisions(log: Log) -> None:
+    issue = issues(log)[0]
+    evidence = Evidence(RULES, issue.user_id, issue)
+    codec = CellCodec(Shopper)
+    for record in log.read((USERS,)):
+        evidence.take(record)
+        cell = codec.decode(record.value or b"")
+        if issue.issue_id in cell.state.proposals:
+            cell.state.profile.browses *= 2  # another event, while the budgets are asked
+            evidence.take(record._replace(value=codec.encode(cell)))
+            break
+    assert evidence.decided is not None
+    assert evidence.now is not None
+    assert evidence.now.profile.browses == 2 * evidence.decided.profile.browses > 0
 
 
 def test_a_state_that_saw_later_events_is_said(log: Log) -> None:

@@ -41,8 +41,8 @@ coupons = st.builds(
     domain=st.sampled_from(["ecommerce", "travel"]),
     categories=st.lists(st.sampled_from(CATEGORIES), max_size=2),
     items=st.lists(st.sampled_from(["tea0", "ham1"]), max_size=2),
-    valid_from=st.sampled_from([0.0, AT - 5, AT + 5]),
-    valid_until=st.sampled_from([AT - 5, AT + DAY_S]),
+    valid_from=st.sampled_from([0.0, 0.0, AT - 5, AT + 5]),
+    valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
     max_per_user=st.sampled_from([None, 1, 2]),
     discount_minor=st.sampled_from([20, 100, 700]),
     max_discount_minor=st.just(700),
@@ -52,7 +52,7 @@ some_rules = st.builds(
     lambda **policy: rules(min_value_minor=0.0, cooldown_s=HOUR_S, max_issues_per_window=2, **policy),
     holdout_ratio=st.sampled_from([0.0, 0.0, 1.0]),
     quiet_from_hour=st.sampled_from([0.0, 0.0, 1.0]),
-    max_candidates=st.integers(1, 8),
+    max_candidates=st.sampled_from([1, 2, 64]),
 )
 
 
@@ -175,6 +175,7 @@ def test_a_coupon_that_was_not_scored_says_so() -> None:
     fold(shopper.profile, browse("b", AT, item("t", category="tea")), ProfileRules())
     found = explain(shopper, knowledge(near, CHEAP, rules=rules(max_candidates=1)))
     assert reasons(found) == {"cheap": Passed.NOT_SHORTLISTED, "near": None}
+    assert [verdict.eligible for verdict in found.coupons] == [True, True]
     assert [verdict.score is None for verdict in found.coupons] == [True, False]
     assert [verdict.content for verdict in found.coupons] == [0.0, 1.0]
 
