@@ -25,6 +25,7 @@ VERBS = (
     "dlq",
     "verify",
     "state",
+    "explain",
     "replay",
     "evaluate",
     "ope",
