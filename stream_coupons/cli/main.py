@@ -27,6 +27,7 @@ VERBS = (
     "state",
     "replay",
     "simulate",
+    "tune",
     "bench",
     "schemas",
 )
