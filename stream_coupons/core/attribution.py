@@ -35,6 +35,7 @@ from stream_coupons.core.shopper import (
 from stream_coupons.core.similarity import stable_hash
 
 NEVER_ISSUED = "never issued to this shopper"
+CLOSED = "its window has closed"
 Head = Literal["click", "redeem", "order"]
 
 
@@ -92,9 +93,11 @@ def remember_closed(shopper: Shopper, identity: str) -> None:
 
 
 def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
-    """Remember a coupon given, and count it in the shopper's history."""
+    """Remember an issue and, if a coupon was given, count it in the shopper's history."""
     history = shopper.history
     shopper.keep_issue(issue)
+    if not issue.is_given:
+        return
     history.issued += 1
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     tally(history.by_coupon, issue.coupon_id).issued += 1
@@ -119,7 +122,10 @@ def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
         for event in waiting:
-            _apply(shopper, event, event, catalogue, effects)
+            if issue_id in shopper.issues:
+                _apply(shopper, event, event, catalogue, effects)
+            else:  # an expiry before it ended the issue
+                _refuse(shopper, event, Rejection.LATE, CLOSED, event, effects)
     return effects
 
 
@@ -133,7 +139,7 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     if event.issue_id in shopper.issues:
         _apply(shopper, event, None, catalogue, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
-        _refuse(shopper, event, Rejection.LATE, "its window has closed", None, effects)
+        _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         _refuse(shopper, event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, None, effects)
     else:
@@ -151,6 +157,9 @@ def _apply(
         fault = f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
         _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
         return
+    if event.kind == "expiry":
+        _expire(shopper, issue, event, waited, effects)
+        return
     issue.seen = True
     if event.kind == "impression":
         effects.count("feedback", "impression")
@@ -158,16 +167,34 @@ def _apply(
         effects.count("feedback", "repeated")
     elif event.kind == "click":
         issue.clicked = True
-        shopper.history.clicked += 1
+        shopper.history.clicked += issue.is_given
         effects.count("feedback", "click")
     else:
         issue.redeemed = True
-        _count_redemption(shopper, issue.coupon_id, catalogue)
+        if issue.is_given:
+            _count_redemption(shopper, issue.coupon_id, catalogue)
         effects.count("feedback", "purchase")
         if not issue.observed:
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
             _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
     shopper.keep_issue(issue)
+
+
+def _expire(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, waited: FeedbackEvent | None, effects: Effects
+) -> None:
+    """Close the window of an issue that another system says is over.
+
+    Of ours only time says so: whoever could end one at will would free the money that is held for it, while the shopper
+    may still use the coupon.
+    """
+    if not issue.observed:
+        _refuse(shopper, event, Rejection.INVALID, "we issued it, it ends when its time is over", waited, effects)
+        return
+    effects.count("feedback", "expiry")
+    del shopper.issues[issue.issue_id]
+    remember_closed(shopper, issue.issue_id)
+    _close_issue(event.user_id, issue, event.occurred_at, effects)
 
 
 def _refuse(
@@ -234,6 +261,9 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
 
 
 def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
+    if not issue.is_given:
+        effects.emit(example(user_id, issue, "order", issue.redeemed, at))
+        return
     if issue.clicked or not issue.redeemed:  # a channel may report purchases without clicks: no label then
         effects.emit(example(user_id, issue, "click", issue.clicked, at))
     effects.emit(example(user_id, issue, "redeem", issue.redeemed, at))

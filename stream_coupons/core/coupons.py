@@ -15,6 +15,7 @@ Hashes = NDArray[np.uint32]
 Positions = NDArray[np.intp]
 
 BRAND_WEIGHT = 0.5
+NOTHING = Coupon(coupon_id="nothing", discount_minor=0, max_discount_minor=1)
 
 
 def price_of(coupon: Coupon, default_minor: float) -> float:
@@ -175,6 +176,8 @@ class Catalogue:
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
         self.domains = {domain: CouponSet(members, default_price_minor) for domain, members in by_domain.items()}
+        self.nothing = CouponSet([NOTHING], default_price_minor)
+        """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
 
     def of_domain(self, domain: str) -> CouponSet | None:
         """The coupons of one domain; None when there are none."""

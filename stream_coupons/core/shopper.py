@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 
@@ -68,7 +68,7 @@ class OpenProposal(Struct, array_like=True):
 
 
 class OpenIssue(Struct, array_like=True):
-    """A coupon given, ours or observed, whose outcome is not known yet."""
+    """A coupon given, ours or observed, or observed to be withheld, whose outcome is not known yet."""
 
     issue_id: str
     coupon_id: str
@@ -87,8 +87,13 @@ class OpenIssue(Struct, array_like=True):
     redeemed: bool = False
 
     @property
+    def is_given(self) -> bool:
+        """Whether there is a coupon: another system may have given none, and looked at what the shopper does."""
+        return self.coupon_id != NO_COUPON
+
+    @property
     def withheld(self) -> bool:
-        """False: it was given."""
+        """False: it was given, or another system chose not to."""
         return False
 
 

@@ -4,8 +4,9 @@ One partition, one thread, one order: the same records always give the same byte
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 from msgspec import Struct
 
 from stream_coupons import topics
@@ -15,10 +16,13 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import Decoder, encode
+from stream_coupons.core import observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
+from stream_coupons.core.features import Moment
 from stream_coupons.core.scoring import Knowledge, Scorer
+from stream_coupons.core.shopper import Predicted, Shopper
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot
@@ -149,6 +153,35 @@ class LocalPipeline:
         for snapshot in self.trainer.snapshots():
             scorers[snapshot.domain] = compile_snapshot(snapshot)
         self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
+
+    def shopper(self, user_id: str) -> Shopper:
+        """A shopper's state as it is now, to be looked at."""
+        state = self.owners["users"].batches.state(PARTITION, user_id)
+        assert isinstance(state, Shopper)
+        return state
+
+    def score(self, moment: Moment, coupon_ids: Sequence[str], domain: str) -> list[Predicted]:
+        """Probabilities of some coupons at a moment; what `NO_COUPON` among them would bring, by the model of a domain.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such coupon.
+        """
+        by_domain: dict[str, list[str]] = {}
+        predicted: dict[str, list[float]] = {}
+        for coupon_id in coupon_ids:
+            if coupon_id == NO_COUPON:
+                rows = observation.rows_without(moment, self._known)
+                predicted[coupon_id] = self._known.scorer(domain).predict(rows)[0].tolist()
+            else:
+                by_domain.setdefault(self._catalogue.by_id[coupon_id].domain, []).append(coupon_id)
+        for name, members in by_domain.items():
+            coupons = self._catalogue.domains[name]
+            positions = np.array([coupons.position[coupon_id] for coupon_id in members])
+            rows = observation.rows_with(moment, coupons, positions, self._known)
+            predicted.update(zip(members, self._known.scorer(name).predict(rows).tolist(), strict=True))
+        return [observation.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""
