@@ -21,7 +21,7 @@ from stream_coupons.datasets import foreign
 from stream_coupons.evaluation import search_space
 from stream_coupons.evaluation.objective import Comparison, Head, Metric, Objective, Sample, compare, split_at
 from stream_coupons.evaluation.processes import processes
-from stream_coupons.evaluation.search_space import Method, Plan, Value, leaves
+from stream_coupons.evaluation.search_space import Method, Plan, Value, leaves, tree_of
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
 
@@ -44,6 +44,7 @@ class Tuned(Struct, frozen=True, kw_only=True):
     head: Head
     seed: int
     trials: int
+    given_up: int
     failed: int
     best_trial: int
     best_quality: float
@@ -89,7 +90,8 @@ def tune(  # noqa: PLR0913 - the options of a command
     with the settings used today (the defaults, or --config) on the later
     part, which the search has not seen. Only if the whole 95 % interval of
     the difference is a gain is --out written; otherwise exit code 1 says
-    so. Ctrl-C keeps what is done.
+    so. A trial that lags behind the median of the others is given up on the
+    way. Ctrl-C keeps what is done.
 
     Needs an optional extra: pip install 'stream-coupons\\[tune]'
 
@@ -114,7 +116,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
         best = _search(kept, objective, pool, jobs, interruptions)
         before, after = _predict([base, best.settings], objective, pool, interruptions)
-        failed = kept.failed()
+        given_up, failed = kept.given_up(), kept.failed()
     before.issued_since(cut).require_both(f"{log}, P({head}), the part from {terminal.utc(cut)}")
     later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
     is_better = later.gain.low > 0
@@ -127,6 +129,7 @@ def tune(  # noqa: PLR0913 - the options of a command
         head=head,
         seed=seed,
         trials=kept.total,
+        given_up=given_up,
         failed=failed,
         best_trial=best.number,
         best_quality=best.quality,
@@ -232,8 +235,8 @@ def _write(out: Path, best: "Best", base: Settings, log: Path) -> None:
     """The values found, and whatever else of the settings they were found with is not the default."""
     import tomli_w
 
-    defaults = leaves(msgspec.to_builtins(Settings()))
-    chosen = {name: value for name, value in leaves(msgspec.to_builtins(base)).items() if value != defaults[name]}
+    defaults = leaves(tree_of(Settings()))
+    chosen = {name: value for name, value in leaves(tree_of(base)).items() if value != defaults[name]}
     tree: dict[str, Any] = {}
     for name, value in sorted((chosen | best.values).items()):
         *sections, field = name.split(".")

@@ -8,12 +8,13 @@ settings were chosen on looks better than it is (Cawley, Talbot 2010, "On over-f
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from stream_coupons.settings import Settings
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_REPEATS = 1000
+CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
+"""Shares of the records after which a trial that lags behind may be given up."""
 
 
 class Metric(StrEnum):
@@ -42,6 +45,18 @@ class Metric(StrEnum):
     def sign(self) -> int:
         """By what to multiply a difference to make it positive where the second is better."""
         return 1 if self is Metric.ROC_AUC else -1
+
+
+class Quality(NamedTuple):
+    """How good settings are; NaN if they lead to no finite metric.
+
+    `steps` are the metric as it stood at each of the `CHECKPOINTS` that were reached. A trial that `is_given_up` has
+    reached no further, and its `value` is the last of these.
+    """
+
+    value: float
+    steps: tuple[float, ...] = ()
+    is_given_up: bool = False
 
 
 class Head(StrEnum):
@@ -148,8 +163,13 @@ class Objective:
     metric: Metric
     head: Head
 
-    def __call__(self, settings: Settings) -> float:
-        """The quality of these settings on what was known before `until`; NaN if they lead to none.
+    def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> Quality:
+        """The quality of these settings on what was known before `until`.
+
+        Parameters
+        ----------
+        bars : sequence of float
+            One for each of the `CHECKPOINTS`, or none: where the metric is worse, the trial is given up.
 
         Raises
         ------
@@ -158,11 +178,21 @@ class Objective:
         """
         log = _read_once(self.log)
         running = ProgressiveRun(log, settings)
-        for record in takewhile(lambda record: record.occurred_at < self.until, log.records()):
+        records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
+        steps: list[float] = []
+        begin = 0
+        for end in (int(len(records) * share) for share in CHECKPOINTS):
+            for record in records[begin:end]:
+                running.feed(record)
+            begin = end
+            steps.append(sample(running.scored(), self.head).quality(self.metric))
+            if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
+                return Quality(steps[-1], tuple(steps), is_given_up=True)
+        for record in records[begin:]:
             running.feed(record)
         known = sample(running.finish(), self.head)
         known.require_both(f"{self.log}, P({self.head}), the part before the cut")
-        return known.quality(self.metric)
+        return Quality(known.quality(self.metric), tuple(steps))
 
     def predictions(self, settings: Settings) -> Sample:
         """The predictions of these settings over the whole log."""

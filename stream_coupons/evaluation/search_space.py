@@ -66,8 +66,6 @@ BUILT_IN: dict[str, Axis] = {
     "neighbourhood.min_similarity": Range(low=0.0, high=0.3),
 }
 
-UNHEARD = ("kafka", "worker")
-"""Sections of the settings that change nothing of what is predicted."""
 NOT_SEARCHED = {
     "attribution": "it says what counts as a label: values under different labels cannot be compared",
     "kafka": "it changes nothing of what is predicted",
@@ -104,7 +102,7 @@ class SearchSpace:
 
     def settings(self, base: Settings, values: Mapping[str, Value]) -> Settings:
         """These settings with some values in place of theirs."""
-        tree = msgspec.to_builtins(base)
+        tree = tree_of(base)
         for name, value in values.items():
             *sections, field = name.split(".")
             branch = tree
@@ -115,7 +113,7 @@ class SearchSpace:
 
     def values(self, settings: Settings) -> dict[str, Value]:
         """What these settings have where this space looks."""
-        values = leaves(msgspec.to_builtins(settings))
+        values = leaves(tree_of(settings))
         return {name: values[name] for name in self.axes}
 
     def nearest(self, settings: Settings) -> dict[str, Value]:
@@ -190,7 +188,7 @@ class Plan:
             "grid": len(self.grid()),
             "space": msgspec.to_builtins(self.space.axes),
             "settings": {
-                section: values for section, values in msgspec.to_builtins(self.base).items() if section not in UNHEARD
+                section: values for section, values in tree_of(self.base).items() if section not in ("kafka", "worker")
             },
         }
 
@@ -245,6 +243,12 @@ def _axes(tree: Mapping[str, Any], prefix: str, file: Path) -> Iterable[tuple[st
             raise BadConfig(f"{file}: {name}: {error}; expected {{low, high, log}} or {{choices}}") from None
 
 
+def tree_of(settings: Settings) -> dict[str, Any]:
+    """Settings as their file has them; sets in one order, which that of a process is not."""
+    tree: dict[str, Any] = msgspec.to_builtins(settings, order="deterministic")
+    return tree
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested mappings by dotted name."""
     found: dict[str, Any] = {}
@@ -253,7 +257,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-_DEFAULTS = leaves(msgspec.to_builtins(Settings()))
+_DEFAULTS = leaves(tree_of(Settings()))
 _SECTIONS = {name.rpartition(".")[0] for name in _DEFAULTS}
 _SEARCHED = [name for name in _DEFAULTS if name.partition(".")[0] not in NOT_SEARCHED]
 
@@ -288,7 +292,7 @@ def _read(name: str, value: Value, source: str) -> Any:
     for section in reversed(sections):
         tree = {section: tree}
     try:
-        return leaves(msgspec.to_builtins(msgspec.convert(tree, Settings)))[name]
+        return leaves(tree_of(msgspec.convert(tree, Settings)))[name]
     except msgspec.ValidationError as error:
         raise BadConfig(f"{source}: {name} = {value!r}: {error}") from None
 

@@ -12,12 +12,14 @@ References
        optimization framework. KDD.
 .. [2] Bergstra, J., Bardenet, R., Bengio, Y., and Kegl, B. (2011). Algorithms for hyper-parameter optimization. NIPS.
 .. [3] Bergstra, J., and Bengio, Y. (2012). Random search for hyper-parameter optimization. JMLR 13.
+.. [4] Golovin, D., Solnik, B., Moitra, S., Kochanski, G., Karro, J., and Sculley, D. (2017). Google Vizier: a service
+       for black-box optimization. KDD, sec. 3.2.2 (median stopping).
 """
 
 import fcntl
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.evaluation.objective import CHECKPOINTS, Quality
 from stream_coupons.evaluation.search_space import Method, Plan, Range, Value, leaves
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
@@ -41,8 +44,11 @@ STUDY = "tune"
 QUESTION = "question"
 JOURNAL_BEGINS = b'{"op_code":'
 
-Evaluate = Callable[[Settings], float]
-"""The quality of settings; it is sent to worker processes, so it must be picklable."""
+ENOUGH = 5
+"""Trials whose median is a bar to others."""
+
+Evaluate = Callable[[Settings, Sequence[float]], Quality]
+"""The quality of settings, given up below the bars; it is sent to worker processes, so it must be picklable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ class Best:
 class Study:
     """The trials in a file; open it with `opened`.
 
-    A trial is done when all its values were chosen and its quality is known, or known to be none. One that was under
-    way when a process died is taken up again, under its number.
+    A trial is done when all its values were chosen and its quality is known, or known to be none, or it was given up.
+    One that was under way when a process died is taken up again, under its number.
     """
 
     def __init__(self, study: optuna.Study, plan: Plan) -> None:
@@ -101,6 +107,21 @@ class Study:
         """How many of them led to no quality."""
         return sum(self._is_chosen(trial) for trial in self._trials(TrialState.FAIL))
 
+    def given_up(self) -> int:
+        """How many of them were given up on the way."""
+        return len(self._trials(TrialState.PRUNED))
+
+    def bars(self) -> list[float]:
+        """What a trial has to reach by each checkpoint: the median of those that went to the end [4]_.
+
+        Empty as long as these are too few. A bar is NaN, which nothing fails, if none of them had a metric by then.
+        """
+        steps = [trial.intermediate_values for trial in self._trials(TrialState.COMPLETE)]
+        if len(steps) < ENOUGH:
+            return []
+        reached = [[each[step] for each in steps if step in each] for step in range(len(CHECKPOINTS))]
+        return [float(np.median(values)) if values else math.nan for values in reached]
+
     def next(self) -> FrozenTrial | None:
         """A trial to work on; None when as many as planned are done or under way."""
         if self._again:
@@ -119,10 +140,16 @@ class Study:
         seed = int(np.random.SeedSequence((self._plan.seed, number)).generate_state(1)[0])
         return TPESampler(seed=seed) if self._plan.method is Method.BAYES else RandomSampler(seed=seed)
 
-    def tell(self, trial: FrozenTrial, quality: float) -> None:
+    def tell(self, trial: FrozenTrial, quality: Quality) -> None:
         """Keep what came of a trial, on the disk when this returns."""
-        if math.isfinite(quality):
-            self._study.tell(trial.number, quality)
+        reporter = optuna.Trial(self._study, trial._trial_id)
+        for step, value in enumerate(quality.steps):
+            if math.isfinite(value) and step not in trial.intermediate_values:
+                reporter.report(value, step)
+        if quality.is_given_up:
+            self._study.tell(trial.number, state=TrialState.PRUNED)
+        elif math.isfinite(quality.value):
+            self._study.tell(trial.number, quality.value)
         else:
             self._study.tell(trial.number, state=TrialState.FAIL)
 
@@ -165,7 +192,7 @@ def opened(path: Path, plan: Plan, question: Mapping[str, object]) -> Iterator[S
         try:
             storage = JournalStorage(JournalFileBackend(str(path), _AlreadyOwned(str(path))))
             names = optuna.get_all_study_names(storage)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise BadConfig(f"{path} is no study: {error}") from None
         whole = json.loads(json.dumps({**plan.question(), **question}))
         if not names:
@@ -230,7 +257,7 @@ def _mend(path: Path, file: IO[bytes]) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iterator[list[tuple[FrozenTrial, float]]]:
+def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iterator[list[tuple[FrozenTrial, Quality]]]:
     """Try trials, so many at a time, and give what came, with its quality; the caller tells the study.
 
     It waits in here only, so a caller that takes Ctrl-C while it waits never loses what has come.
@@ -240,10 +267,10 @@ def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iter
     BadConfig
         If a worker process died; what was under way is tried again when the study is opened next.
     """
-    at_work: dict[Future[float], FrozenTrial] = {}
+    at_work: dict[Future[Quality], FrozenTrial] = {}
     while True:
         while len(at_work) < jobs and (trial := study.next()) is not None:
-            at_work[pool.submit(evaluate, study.settings(trial))] = trial
+            at_work[pool.submit(evaluate, study.settings(trial), study.bars())] = trial
         if not at_work:
             return
         finished, _ = wait(at_work, return_when=FIRST_COMPLETED)

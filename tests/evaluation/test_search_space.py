@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.rules import NeighbourhoodRules, ProfileRules
+from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.evaluation.search_space import (
     BUILT_IN,
     Choices,
@@ -16,6 +16,7 @@ from stream_coupons.evaluation.search_space import (
     Range,
     SearchSpace,
     build,
+    tree_of,
 )
 from stream_coupons.settings import KafkaSettings, LearningSettings, Settings
 
@@ -92,6 +93,12 @@ def test_a_question_depends_on_all_that_a_trial_does_and_not_on_how_many_there_a
     assert [other.question() == plan.question() for other in others] == [False] * 5
     grid = replace(plan, method=Method.GRID)
     assert replace(grid, trials=9).question() != grid.question()
+
+
+def test_settings_are_the_same_in_every_process() -> None:
+    """The order of a set is not: a study would be taken for that of other settings."""
+    rules = PolicyRules(triggers=frozenset({"order", "cart", "browse"}))
+    assert tree_of(Settings(policy=rules))["policy"]["triggers"] == ["browse", "cart", "order"]
 
 
 def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
