@@ -144,13 +144,14 @@ class ForeignLog:
         """The coupon of an issue as the log described it first, and its description here."""
         if line.coupon is None:
             return None, {}
-        coupon_id = line.coupon.get("coupon_id")
-        if isinstance(coupon_id, str) and line.coupon == self._described.get(coupon_id):
-            return self._catalogue[coupon_id], line.coupon
-        coupon = read_coupon(line.coupon, self._window_s)
+        description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
+        coupon_id = description.get("coupon_id")
+        if isinstance(coupon_id, str) and description == self._described.get(coupon_id):
+            return self._catalogue[coupon_id], description
+        coupon = read_coupon(description, self._window_s)
         if coupon.coupon_id in self._catalogue:
             self.redescribed[coupon.coupon_id] += 1
-        return self._catalogue.get(coupon.coupon_id, coupon), line.coupon
+        return self._catalogue.get(coupon.coupon_id, coupon), description
 
     def _take_feedback(self, number: int, line: FeedbackLine) -> None:
         issue = self._issues.get(line.issue_id)

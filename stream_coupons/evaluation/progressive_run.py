@@ -6,6 +6,7 @@ an `expiry`, never before; a window that the log's end finds open has none.
 """
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -22,6 +23,9 @@ from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue,
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
+
+PUBLISH_RATIO = 0.01
+"""What was learnt is taken into use when it is this share of all that was: a snapshot costs as much as many labels."""
 
 TOPIC_OF = {
     BrowseEvent: topics.BROWSE.name,
@@ -136,12 +140,23 @@ class ProgressiveRun:
         self._score_arms = score_arms
         domains = {coupon.domain for coupon in log.coupons}
         self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
-        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, on_output=self._take)
+        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
+        self._published = 0
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
+
+    @property
+    def issues(self) -> int:
+        """How many issues were scored."""
+        return len(self._scored)
+
+    @property
+    def labelled(self) -> int:
+        """How many of them have a label."""
+        return sum(scored.labelled_at is not None for scored in self._scored.values())
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -171,7 +186,14 @@ class ProgressiveRun:
             self._now = at
             self._pipeline.tick(math.nextafter(at, 0.0))
 
+    def _publish(self) -> None:
+        learnt = self._pipeline.sent.get(topics.EXAMPLES.name, 0)
+        if learnt - self._published > PUBLISH_RATIO * learnt:
+            self._pipeline.publish()
+            self._published = learnt
+
     def _issue(self, issue: LoggedIssue) -> None:
+        self._publish()
         domain = issue.domain or self._only_domain
         self._issued[issue.arm] = None
         arms = issue.arms or tuple(self._issued)
@@ -238,7 +260,7 @@ class ProgressiveRun:
 
     def _label(self, label: _Label) -> None:
         scored = self._scored[label.issue_id]
-        scored.labelled_at = label.at
+        scored.labelled_at = max(label.at, scored.occurred_at)
         if label.head == "click":
             scored.clicked = label.label
         else:
