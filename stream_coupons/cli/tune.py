@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
-from msgspec import Struct
 from rich.progress import Progress
 from rich.table import Table
 
@@ -18,10 +17,13 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.datasets import foreign
+from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
 from stream_coupons.evaluation import search_space
-from stream_coupons.evaluation.objective import Comparison, Head, Metric, Objective, Sample, compare, split_at
+from stream_coupons.evaluation.objective import Head, Metric, Objective, Sample, compare, split_at
+from stream_coupons.evaluation.plan import Method, Plan
 from stream_coupons.evaluation.processes import processes
-from stream_coupons.evaluation.search_space import Method, Plan, Value, leaves, tree_of
+from stream_coupons.evaluation.search_space import Value
+from stream_coupons.evaluation.tuned import Tuned, settings_file, verdict
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
 
@@ -29,32 +31,6 @@ if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
     from stream_coupons.evaluation.tuning import Best, Study
 
 METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
-
-
-class Tuned(Struct, frozen=True, kw_only=True):
-    """What came of it. In `searched` and `held_out`, `first` is the settings used today and `second` those found.
-
-    `searched` are the issues whose outcome was known before `split_at`: by them the settings were chosen. `held_out`
-    are those from then on.
-    """
-
-    log: Path
-    method: Method
-    metric: Metric
-    head: Head
-    seed: int
-    trials: int
-    given_up: int
-    failed: int
-    best_trial: int
-    best_quality: float
-    used_today: dict[str, Value]
-    found: dict[str, Value]
-    split_at: float
-    searched: Comparison
-    held_out: Comparison
-    is_better: bool
-    written: Path | None
 
 
 def tune(  # noqa: PLR0913 - the options of a command
@@ -78,6 +54,14 @@ def tune(  # noqa: PLR0913 - the options of a command
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
     ] = 0.3,
+    window: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after an issue in which a purchase counts, where the log does not say.",
+            min=1,
+            max=MAX_WINDOW_S,
+        ),
+    ] = foreign.WINDOW_S,
     seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
     json: JsonOption = False,
@@ -105,23 +89,27 @@ def tune(  # noqa: PLR0913 - the options of a command
     base = settings_from(config, None)
     plan = Plan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     plan.grid()  # what does not fit is refused before the log is read
-    question = {"log": _digest(log), "metric": metric, "head": head, "held_out": held_out, "version": __version__}
-    reading = foreign.read(log)
+    question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
+    question["version"] = __version__
+    reading = foreign.read(log, window)
     terminal.report_refusals(reading.refusals)
     cut = split_at(reading, held_out)
-    objective = Objective(log, cut, metric, head)
+    objective = Objective(log, window, cut, metric, head)
 
     from stream_coupons.evaluation.tuning import opened
 
     with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
+        before = _predict("scoring with the settings used today", base, objective, pool, interruptions)
+        before.known_before(cut).require_both(f"{log}, P({head}), before {terminal.utc(cut)}")
+        before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
         best = _search(kept, objective, pool, jobs, interruptions)
-        before, after = _predict([base, best.settings], objective, pool, interruptions)
+        after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
         given_up, failed = kept.given_up(), kept.failed()
-    before.issued_since(cut).require_both(f"{log}, P({head}), the part from {terminal.utc(cut)}")
     later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
     is_better = later.gain.low > 0
-    if out is not None and (is_better or force):
-        _write(out, best, base, log)
+    with terminal.replaced(out if is_better or force else None) as sink:
+        if sink is not None:
+            sink.write(settings_file(best.values, base).encode())
     tuned = Tuned(
         log=log,
         method=method,
@@ -213,42 +201,20 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 
 def _predict(
-    both: list[Settings], objective: Objective, pool: Executor, interruptions: terminal.Interruptions
-) -> list[Sample]:
-    """The predictions of both settings over the whole log."""
-    with terminal.fraction_progress("judging on the later part", len(both)) as progress:
-        found = []
-        for sample in interruptions.each(pool.map(objective.predictions, both)):
-            found.append(sample)
-            progress.advance(progress.task_ids[0])
-        if interruptions.happened:
-            _stop("interrupted: all trials are done and kept")
+    what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: terminal.Interruptions
+) -> Sample:
+    """The predictions of settings over the whole log."""
+    with terminal.fraction_progress(what, 1) as progress:
+        progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
+        found = next(interruptions.each(pool.map(objective.predictions, [settings])), None)
+    if found is None:
+        _stop("interrupted: all trials are kept")
     return found
 
 
-def _stop(text: str) -> None:
+def _stop(text: str) -> NoReturn:
     terminal.stderr().print(f"{text}; the same command goes on", markup=False)
     raise typer.Exit(terminal.INTERRUPTED)
-
-
-def _write(out: Path, best: "Best", base: Settings, log: Path) -> None:
-    """The values found, and whatever else of the settings they were found with is not the default."""
-    import tomli_w
-
-    defaults = leaves(tree_of(Settings()))
-    chosen = {name: value for name, value in leaves(tree_of(base)).items() if value != defaults[name]}
-    tree: dict[str, Any] = {}
-    for name, value in sorted((chosen | best.values).items()):
-        *sections, field = name.split(".")
-        branch = tree
-        for section in sections:
-            branch = branch.setdefault(section, {})
-        branch[field] = value
-    text = f"# Found by stream-coupons tune on {terminal.printable(log.name)}. What is not here has its default.\n\n"
-    try:
-        out.write_text(text + tomli_w.dumps(tree), encoding="utf-8")
-    except OSError as error:
-        raise not_readable(out, error) from None
 
 
 def _print(tuned: Tuned, json: bool) -> None:
@@ -279,17 +245,3 @@ def _quality_table(tuned: Tuned) -> Table:
         gain = [f"{one.gain.value:+.4f}", f"{one.gain.low:+.4f} .. {one.gain.high:+.4f}"]
         table.add_row(part, f"{one.issues}", f"{one.positives}", *quality, *gain)
     return table
-
-
-def verdict(tuned: Tuned) -> str:
-    """What the table says."""
-    gain = tuned.held_out.gain
-    if tuned.is_better:
-        text = "better than the settings used today"
-    elif gain.value > 0:
-        text = "not shown to be better than the settings used today: the interval reaches below zero"
-    else:
-        text = "no better than the settings used today"
-    if tuned.written is not None:
-        return f"{text}; written to {tuned.written}"
-    return text if tuned.is_better else f"{text}; nothing is written"

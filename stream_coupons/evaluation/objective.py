@@ -149,9 +149,9 @@ def split_at(log: ForeignLog, held_out: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _read_once(path: Path) -> ForeignLog:
+def _read_once(path: Path, window_s: float) -> ForeignLog:
     """The log, read once by each process."""
-    return foreign.read(path)
+    return foreign.read(path, window_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,7 @@ class Objective:
     """What a process works on: it reads the log itself."""
 
     log: Path
+    window_s: float
     until: float
     metric: Metric
     head: Head
@@ -170,13 +171,8 @@ class Objective:
         ----------
         bars : sequence of float
             One for each of the `CHECKPOINTS`, or none: where the metric is worse, the trial is given up.
-
-        Raises
-        ------
-        BadConfig
-            If there are no outcomes to judge by.
         """
-        log = _read_once(self.log)
+        log = _read_once(self.log, self.window_s)
         running = ProgressiveRun(log, settings)
         records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
         steps: list[float] = []
@@ -191,12 +187,11 @@ class Objective:
         for record in records[begin:]:
             running.feed(record)
         known = sample(running.finish(), self.head)
-        known.require_both(f"{self.log}, P({self.head}), the part before the cut")
         return Quality(known.quality(self.metric), tuple(steps))
 
     def predictions(self, settings: Settings) -> Sample:
         """The predictions of these settings over the whole log."""
-        return sample(run(_read_once(self.log), settings), self.head)
+        return sample(run(_read_once(self.log, self.window_s), settings), self.head)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ import itertools
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,14 +26,6 @@ DIGITS = 4
 """Significant digits of a value that is tried: what is found is short to read, and is exactly what was judged."""
 
 Value = float | int | str | bool
-
-
-class Method(StrEnum):
-    """How the next point is chosen: all of a grid, by chance, or by what the points before have shown."""
-
-    GRID = "grid"
-    RANDOM = "random"
-    BAYES = "bayes"
 
 
 class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,35 +152,6 @@ class SearchSpace:
         # The ends are exact: geomspace may miss them by the last bit, and they are the bounds.
         values = np.clip(spaced, axis.low, axis.high).tolist()
         return list(dict.fromkeys(round(value) for value in values)) if self.is_whole(name) else values
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is searched, and how."""
-
-    space: SearchSpace
-    base: Settings
-    method: Method
-    trials: int
-    is_maximised: bool
-    seed: int = 0
-
-    def grid(self) -> list[dict[str, Value]]:
-        """The points of the grid; none with another method."""
-        return self.space.grid(self.trials) if self.method is Method.GRID else []
-
-    def question(self) -> dict[str, object]:
-        """What a trial depends on; how many there are does not matter, unless it makes another grid."""
-        return {
-            "method": self.method,
-            "seed": self.seed,
-            "direction": "maximize" if self.is_maximised else "minimize",
-            "grid": len(self.grid()),
-            "space": msgspec.to_builtins(self.space.axes),
-            "settings": {
-                section: values for section, values in tree_of(self.base).items() if section not in ("kafka", "worker")
-            },
-        }
 
 
 def build(file: Path | None = None, only: Iterable[str] = ()) -> SearchSpace:

@@ -20,7 +20,7 @@ import fcntl
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.evaluation.objective import CHECKPOINTS, Quality
-from stream_coupons.evaluation.search_space import Method, Plan, Range, Value, leaves
+from stream_coupons.evaluation.plan import Method, Plan
+from stream_coupons.evaluation.search_space import Range, Value, leaves
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
 
@@ -261,11 +262,6 @@ def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iter
     """Try trials, so many at a time, and give what came, with its quality; the caller tells the study.
 
     It waits in here only, so a caller that takes Ctrl-C while it waits never loses what has come.
-
-    Raises
-    ------
-    BadConfig
-        If a worker process died; what was under way is tried again when the study is opened next.
     """
     at_work: dict[Future[Quality], FrozenTrial] = {}
     while True:
@@ -274,10 +270,4 @@ def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iter
         if not at_work:
             return
         finished, _ = wait(at_work, return_when=FIRST_COMPLETED)
-        try:
-            yield [(at_work.pop(future), future.result()) for future in finished]
-        except BrokenExecutor:
-            raise BadConfig(
-                "a worker process was killed, for lack of memory perhaps: each holds the log; what is done is kept, "
-                "go on with the same command and fewer --jobs"
-            ) from None
+        yield [(at_work.pop(future), future.result()) for future in finished]

@@ -190,7 +190,7 @@ def test_a_log_without_outcomes_to_tell_apart_is_an_error(run: Run, log: Path, t
     path.write_bytes(b"".join(line for line in log.read_bytes().splitlines(True) if b"purchase" not in line))
     result = run("tune", path, "--trials", 1, "--study", tmp_path / "study")
     assert result.exit_code == 2
-    assert "P(redeem), the part before the cut: 0 of 2" in result.stderr
+    assert "P(redeem), before 2026-01-12 16:00:00Z: 0 of 2" in result.stderr
     assert "known outcomes are positive, expected some but not all" in result.stderr
 
 

@@ -14,8 +14,9 @@ pytest.importorskip("optuna")
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.evaluation.objective import CHECKPOINTS, Quality
+from stream_coupons.evaluation.plan import Method, Plan
 from stream_coupons.evaluation.processes import processes
-from stream_coupons.evaluation.search_space import Choices, Method, Plan, Range, SearchSpace, Value
+from stream_coupons.evaluation.search_space import Choices, Range, SearchSpace, Value
 from stream_coupons.evaluation.tuning import ENOUGH, Best, Evaluate, Study, opened, results
 from stream_coupons.settings import LearningSettings, Settings
 
@@ -275,7 +276,7 @@ def test_processes_work_and_a_dead_one_is_told_of(tmp_path: Path) -> None:
     assert len(tried) == 4
     with (
         opened(tmp_path / "other", plan(trials=4), QUESTION) as study,
-        processes(1) as pool,
         pytest.raises(BadConfig, match=r"a worker process was killed.*fewer --jobs"),
+        processes(1) as pool,
     ):
         list(results(study, die, pool, 1))
