@@ -143,7 +143,7 @@ def split_at(log: ForeignLog, held_out: float) -> float:
     at = times[min(int(len(times) * (1 - held_out)), len(times) - 1)] if times else 0.0
     if not times or at == times[0]:
         raise BadConfig(
-            f"the log has {len(times)} issues of a coupon: too few, or too much at one time, to cut it in two"
+            f"the log has {len(times)} issues of a coupon: too few, or too many at one time, to be cut in two"
         )
     return at
 
