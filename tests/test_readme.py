@@ -174,6 +174,20 @@ def test_the_catalogue_example_is_good() -> None:
     assert len(reading.coupons) == 1
 
 
+def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(block("foreign-log"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["evaluate", str(log), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["labelled"], found["refused_lines"]) == (2, 2, {})
+    assert {head["head"]: (head["examples"], head["positives"]) for head in found["heads"]} == {
+        "click": (1, 1),
+        "redeem": (1, 1),
+        "order": (1, 0),
+    }
+
+
 def test_the_feedback_example_is_feedback() -> None:
     texts = [text for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "issue_id" in text]
     assert [type(Decoder(topics.FEEDBACK)(text.encode())) for text in texts] == [FeedbackEvent]

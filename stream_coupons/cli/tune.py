@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
+from rich import box
 from rich.progress import Progress
 from rich.table import Table
 
@@ -228,20 +229,21 @@ def _print(tuned: Tuned, json: bool) -> None:
 
 
 def _values_table(tuned: Tuned) -> Table:
-    table = Table(
-        "setting", "today", "found", title=f"trial {tuned.best_trial} of {tuned.trials}", title_justify="left"
-    )
+    title = f"trial {tuned.best_trial} of {tuned.trials}"
+    for count, what in ((tuned.given_up, "given up on the way"), (tuned.failed, "without a quality")):
+        title += f", {count} {what}" if count else ""
+    table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name, value in tuned.found.items():
         table.add_row(name, str(tuned.used_today[name]), str(value))
     return table
 
 
 def _quality_table(tuned: Tuned) -> Table:
-    title = f"{METRICS[tuned.metric]} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}"
-    columns = ("part", "issues", "positive", "today", "found", "gain", "95 % interval")
-    table = Table(*columns, title=title, title_justify="left")
+    title = f"{METRICS[tuned.metric]} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):
         quality = [f"{value:.4f}" for value in (one.first, one.second)]
-        gain = [f"{one.gain.value:+.4f}", f"{one.gain.low:+.4f} .. {one.gain.high:+.4f}"]
-        table.add_row(part, f"{one.issues}", f"{one.positives}", *quality, *gain)
+        gain = [f"{value:+.4f}" for value in (one.gain.value, one.gain.low, one.gain.high)]
+        table.add_row(part, str(one.issues), str(one.positives), *quality, *gain)
     return table

@@ -27,9 +27,11 @@ from stream_coupons.core.shopper import (
     MAX_CLOSED,
     MAX_EARLY,
     EarlyFeedback,
+    History,
     OpenControl,
     OpenIssue,
     Shopper,
+    Tally,
     tally,
 )
 from stream_coupons.core.similarity import stable_hash
@@ -41,25 +43,25 @@ Head = Literal["click", "redeem", "order"]
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Rows of features as they are stored: numbers in 32 bits, places in 16."""
+    """Rows of features as they are stored, in 32 bits."""
 
     numeric: NDArray[np.float32]
-    hashed: NDArray[np.uint16]
+    hashed: NDArray[np.uint32]
 
     def row(self, row: int) -> tuple[bytes, bytes]:
-        """One of them as little-endian bytes, for the shopper's state."""
-        return self.numeric[row].tobytes(), self.hashed[row].tobytes()
+        """One of them as little-endian bytes, for the shopper's state; places that only others need are left out."""
+        return self.numeric[row].tobytes(), np.trim_zeros(self.hashed[row], "b").tobytes()
 
 
 def pack(rows: FeatureRows) -> PackedRows:
     """Rows as they are stored."""
-    return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u2"))
+    return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u4"))
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     """The one row that `PackedRows` made bytes of."""
     numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
-    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u2").astype(np.uint32)[None, :])
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
 
 
 def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float) -> TrainingExample:
@@ -100,10 +102,9 @@ def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None
         return
     history.issued += 1
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    tally(history.by_coupon, issue.coupon_id).issued += 1
+    for each in _tallies(history, issue.coupon_id, catalogue):
+        each.issued += 1
     coupon = catalogue.by_id.get(issue.coupon_id)
-    if coupon is not None and coupon.categories:
-        tally(history.by_category, coupon.categories[0]).issued += 1
     if coupon is not None and coupon.max_per_user is not None and not issue.observed:
         history.capped[issue.coupon_id] = history.capped.get(issue.coupon_id, 0) + 1
 
@@ -167,12 +168,17 @@ def _apply(
         effects.count("feedback", "repeated")
     elif event.kind == "click":
         issue.clicked = True
-        shopper.history.clicked += issue.is_given
+        if issue.is_given:
+            shopper.history.clicked += 1
+            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+                each.clicked += 1
         effects.count("feedback", "click")
     else:
         issue.redeemed = True
         if issue.is_given:
-            _count_redemption(shopper, issue.coupon_id, catalogue)
+            shopper.history.redeemed += 1
+            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+                each.redeemed += 1
         effects.count("feedback", "purchase")
         if not issue.observed:
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
@@ -210,13 +216,15 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {fault}", waited)
 
 
-def _count_redemption(shopper: Shopper, coupon_id: str, catalogue: Catalogue) -> None:
-    history = shopper.history
-    history.redeemed += 1
-    tally(history.by_coupon, coupon_id).redeemed += 1
+def _tallies(history: History, coupon_id: str, catalogue: Catalogue) -> list[Tally]:
+    """The tallies that a coupon is counted in."""
+    tallies = [tally(history.by_coupon, coupon_id)]
     coupon = catalogue.by_id.get(coupon_id)
+    if coupon is not None and coupon.kind:
+        tallies.append(tally(history.by_kind, coupon.kind))
     if coupon is not None and coupon.categories:
-        tally(history.by_category, coupon.categories[0]).redeemed += 1
+        tallies.append(tally(history.by_category, coupon.categories[0]))
+    return tallies
 
 
 def _settle(

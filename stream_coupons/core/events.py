@@ -66,11 +66,12 @@ class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper ordered."""
+    """A shopper ordered; `discount_minor` is what coupons, whoever gave them, took off."""
 
     order_id: Id
     items: Annotated[list[Item], Meta(max_length=1000)] = []
     total_minor: Amount | None = None
+    discount_minor: Amount | None = None
     context: Context = {}
 
 

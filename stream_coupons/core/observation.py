@@ -8,18 +8,13 @@ from stream_coupons.core import attribution
 from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import HASHED, NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
+from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
 from stream_coupons.core.similarity import pack_vector, stable_hash
 
-OF_THE_COUPON = [
-    place
-    for place, name in enumerate(HASHED)
-    if {"coupon", "kind", "category", "brand", "depth"} & set(name.split("*"))
-]
 TERMS = [NUMERIC.index(name) for name in OF_COUPON]
 
 
@@ -37,7 +32,6 @@ def rows_without(moment: Moment, known: Knowledge) -> FeatureRows:
     """
     rows = rows_with(moment, known.catalogue.nothing, np.array([0]), known)
     rows.numeric[:, TERMS] = 0.0
-    rows.hashed[:, OF_THE_COUPON] = 0
     return rows
 
 
@@ -87,7 +81,7 @@ def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowle
     position = coupons.position.get(event.coupon_id) if coupons is not None else None
     if coupons is None or position is None:
         return None
-    return rows_with(moment, coupons, np.array([position]), known)
+    return rows_with(moment, coupons.alone(position), np.array([0]), known)
 
 
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:

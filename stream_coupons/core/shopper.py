@@ -24,10 +24,11 @@ class Neighbourhood(Struct, array_like=True):
 
 
 class Tally(Struct, array_like=True):
-    """Coupons issued and redeemed."""
+    """Coupons issued, redeemed and clicked."""
 
     issued: int = 0
     redeemed: int = 0
+    clicked: int = 0
 
 
 class History(Struct, array_like=True):
@@ -40,6 +41,7 @@ class History(Struct, array_like=True):
     capped: dict[str, int] = field(default_factory=dict)
     by_coupon: dict[str, Tally] = field(default_factory=dict)
     by_category: dict[str, Tally] = field(default_factory=dict)
+    by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
 
 
@@ -65,6 +67,8 @@ class OpenProposal(Struct, array_like=True):
     expires_at: float
     model_version: int
     options: list[Option]
+    context: list[str] = field(default_factory=list)
+    """Keys of the trigger's context: they name some of the features."""
 
 
 class OpenIssue(Struct, array_like=True):

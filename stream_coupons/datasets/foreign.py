@@ -142,7 +142,7 @@ class ForeignLog:
 
     def _coupon_of(self, line: IssueLine) -> tuple[Coupon | None, dict[str, Any]]:
         """The coupon of an issue as the log described it first, and its description here."""
-        if line.coupon is None:
+        if line.coupon is None or line.coupon.get("coupon_id") == NO_COUPON:
             return None, {}
         description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
         coupon_id = description.get("coupon_id")

@@ -24,9 +24,6 @@ from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 
-PUBLISH_RATIO = 0.01
-"""What was learnt is taken into use when it is this share of all that was: a snapshot costs as much as many labels."""
-
 TOPIC_OF = {
     BrowseEvent: topics.BROWSE.name,
     CartEvent: topics.CART.name,
@@ -95,7 +92,8 @@ def run(
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then.
+        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
     on_progress : callable, optional
         Called with the records done and their number.
 
@@ -136,12 +134,15 @@ class ProgressiveRun:
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         self.refused: Counter[str] = Counter()
-        self._log = log
+        self.log = log
         self._score_arms = score_arms
         domains = {coupon.domain for coupon in log.coupons}
         self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
-        self._published = 0
+        self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
+        # That coupons to come will have another attribute is not known before one has.
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._pipeline.look_at(self._attributes)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
@@ -186,15 +187,9 @@ class ProgressiveRun:
             self._now = at
             self._pipeline.tick(math.nextafter(at, 0.0))
 
-    def _publish(self) -> None:
-        learnt = self._pipeline.sent.get(topics.EXAMPLES.name, 0)
-        if learnt - self._published > PUBLISH_RATIO * learnt:
-            self._pipeline.publish()
-            self._published = learnt
-
     def _issue(self, issue: LoggedIssue) -> None:
-        self._publish()
         domain = issue.domain or self._only_domain
+        self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         arms = issue.arms or tuple(self._issued)
         by_arm = self._score(issue, domain, arms) if self._score_arms else {}
@@ -228,9 +223,16 @@ class ProgressiveRun:
             context=issue.context,
         )
 
+    def _meet(self, coupon_id: str, domain: str) -> None:
+        """Look at the attributes of a coupon, and whether others have them, from now on."""
+        coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
+        if coupon is not None and not coupon.attributes.keys() <= set(known):
+            self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
+            self._pipeline.look_at(self._attributes)
+
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
         moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
-        predicted = self._pipeline.score(moment, [self._log.coupon_of[arm] for arm in arms], domain)
+        predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
         return dict(zip(arms, predicted, strict=True))
 
     def _feedback(self, feedback: LoggedFeedback) -> None:

@@ -231,7 +231,7 @@ def rate_interval(positives: int, examples: int, confidence: float = 0.95) -> In
     rate, weight = positives / examples, z * z / examples
     middle = (rate + weight / 2) / (1 + weight)
     reach = z / (1 + weight) * math.sqrt(rate * (1 - rate) / examples + weight / (4 * examples))
-    return Interval(rate, middle - reach, middle + reach)
+    return Interval(rate, min(max(middle - reach, 0.0), rate), max(min(middle + reach, 1.0), rate))
 
 
 class Slice(Struct, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ BUILT_IN: dict[str, Axis] = {
     "learning.learning_rate": Range(low=0.002, high=1.0, log=True),
     "learning.l2": Range(low=1e-8, high=1e-2, log=True),
     "profile.half_life_s": Range(low=1 * DAY_S, high=180 * DAY_S, log=True),
+    "profile.habit_half_life_s": Range(low=14 * DAY_S, high=730 * DAY_S, log=True),
     # Only the proportions of the three weights matter: order_weight stays, the others move.
     "profile.browse_weight": Range(low=0.1, high=10.0, log=True),
     "profile.cart_weight": Range(low=0.1, high=10.0, log=True),
@@ -117,9 +118,13 @@ class SearchSpace:
                     point[name] = value
         return point
 
-    def rounded(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Values with `DIGITS` significant digits, as they are tried."""
-        return {name: float(f"{value:.{DIGITS}g}") if type(value) is float else value for name, value in values.items()}
+    def rounded(self, values: Mapping[str, Value], base: Settings) -> dict[str, Value]:
+        """Values with `DIGITS` significant digits, as they are tried; one that these settings have stays exact."""
+        today = self.values(base)
+        return {
+            name: float(f"{value:.{DIGITS}g}") if type(value) is float and value != today[name] else value
+            for name, value in values.items()
+        }
 
     def grid(self, trials: int) -> list[dict[str, Value]]:
         """All combinations of evenly spaced values, as many of each range as `trials` allow.

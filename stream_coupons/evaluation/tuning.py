@@ -164,7 +164,7 @@ class Study:
 
     def values(self, trial: FrozenTrial) -> dict[str, Value]:
         """The values that a trial tries."""
-        return self._space.rounded(trial.params)
+        return self._space.rounded(trial.params, self._plan.base)
 
     def settings(self, trial: FrozenTrial) -> Settings:
         """The settings that a trial tries."""

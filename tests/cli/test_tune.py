@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from stream_coupons.evaluation import search_space
 from stream_coupons.settings import Settings, load
 from tests.evaluation.foreign_shop import write_log
 
@@ -161,7 +162,9 @@ def test_it_goes_on_where_it_was_stopped(run: Run, log: Path, tmp_path: Path, nu
         assert ends(workers)
     before = trials(study)
     done = {n: trial for n, trial in before.items() if trial[0] == "COMPLETE"}
-    under_way = {n: trial for n, trial in before.items() if trial[0] == "RUNNING" and len(trial[2]) == 8}
+    under_way = {
+        n: trial for n, trial in before.items() if trial[0] == "RUNNING" and len(trial[2]) == len(search_space.BUILT_IN)
+    }
     assert done
     assert under_way
     result = run("tune", log, "--study", study, "--trials", len(before) + 1)
@@ -209,7 +212,7 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
         (("log.jsonl", "--out", "study"), "--out study: is --study as well"),
         (("log.jsonl", "--out", "none/found.toml"), "--out none/found.toml: there is no folder none"),
         (("log.jsonl", "--only", "learning.lerning_rate"), "did you mean learning.learning_rate?"),
-        (("log.jsonl", "--method", "grid"), "--trials 50: a grid of 8 settings with two values of each range has 640"),
+        (("log.jsonl", "--method", "grid"), "--trials 50: a grid of 9 settings with two values of each range has 1280"),
         (("log.jsonl", "--config", "none.toml"), "none.toml"),
         (("log.jsonl", "--space", "none.toml"), "none.toml: No such file"),
     ],

@@ -318,3 +318,21 @@ def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     attribution.open_issue(shopper, issue(), KNOWN.catalogue)
     effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
     assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["redeemed"]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_expiry_of_a_coupon_of_ours_is_refused_and_frees_no_money(early: bool) -> None:
+    case = Case()
+    forged = feedback("expiry", "i1", AT + 60, event_id="forged")
+    if early:
+        case.hear(forged)
+        case.give(issue())
+    else:
+        case.give(issue())
+        case.hear(forged)
+    refusals = [refused.reason for refused in case.last.refused]
+    assert refusals == [Rejection.INVALID]
+    assert case.settlements == case.examples == []
+    assert case.shopper.issue("i1") == issue()
+    case.hear(feedback("purchase", "i1", AT + 120))
+    assert [settlement.outcome for settlement in case.settlements] == ["redeemed"]

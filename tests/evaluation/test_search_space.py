@@ -14,6 +14,7 @@ from stream_coupons.evaluation.search_space import (
     Choices,
     Range,
     SearchSpace,
+    Value,
     build,
     tree_of,
 )
@@ -54,10 +55,11 @@ def test_settings_outside_are_moved_to_the_border() -> None:
     assert space.nearest(Settings()) == {RATE: 0.1, NEIGHBOURS: 5}
 
 
-def test_what_is_tried_has_four_digits() -> None:
-    assert build().rounded({RATE: 0.123456, NEIGHBOURS: 12345, PRICE: "last"}) == {
-        RATE: 0.1235, NEIGHBOURS: 12345, PRICE: "last",
-    }  # fmt: skip
+def test_what_is_tried_has_four_digits_unless_it_is_used_today() -> None:
+    today = Settings(learning=LearningSettings(learning_rate=0.123456))
+    values: dict[str, Value] = {RATE: 0.123456, NEIGHBOURS: 12345, PRICE: "last"}
+    assert build().rounded(values, Settings()) == values | {RATE: 0.1235}
+    assert build().rounded(values, today) == values
 
 
 def test_a_grid_takes_as_many_values_as_the_trials_allow() -> None:
