@@ -30,6 +30,7 @@ VERBS = (
     "evaluate",
     "ope",
     "simulate",
+    "tune",
     "bench",
     "schemas",
 )
