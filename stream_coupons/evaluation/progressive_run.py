@@ -36,6 +36,8 @@ class Scored(Struct, kw_only=True):
 
     Attributes
     ----------
+    line : int
+        Where the issue stands in the log.
     p_click, p_redeem, p_order : float
         Of a click, of a purchase with the coupon, and of a purchase without any.
     clicked, redeemed : bool or None
@@ -49,6 +51,7 @@ class Scored(Struct, kw_only=True):
         Of the order that the purchase was of, minor units.
     """
 
+    line: int = 0
     issue_id: str
     user_id: str
     arm: str
@@ -204,6 +207,7 @@ class ProgressiveRun:
         opened = self._pipeline.shopper(issue.user_id).issue(issue.issue_id)
         click, redeem, order = opened.predicted
         self._scored[issue.issue_id] = Scored(
+            line=issue.line,
             issue_id=issue.issue_id,
             user_id=issue.user_id,
             arm=issue.arm,
