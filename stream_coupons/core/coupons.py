@@ -190,14 +190,17 @@ class CouponSet:
 
     def dense_packed(self, vectors: Sequence[PackedVector]) -> tuple[Floats, Floats]:
         """The same of packed vectors, and the sum of the weights of each, known or not, shape (vectors,)."""
-        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
         unpacked = [unpack_vector(vector) for vector in vectors]
-        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in unpacked])
-        indices = np.concatenate([indices for indices, _ in unpacked])
-        weights = np.concatenate([weights for _, weights in unpacked])
-        dense[row, self._columns(indices)] = weights
+        return self.dense_arrays(unpacked), np.array([weights.sum() for _, weights in unpacked])
+
+    def dense_arrays(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
+        """The same of vectors given as (indices, weights)."""
+        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
+        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in vectors])
+        indices = np.concatenate([indices for indices, _ in vectors])
+        dense[row, self._columns(indices)] = np.concatenate([weights for _, weights in vectors])
         dense[:, 0] = 0.0
-        return dense, np.bincount(row, weights, len(vectors)).astype(np.float64)
+        return dense
 
     def _columns(self, indices: Hashes) -> Positions:
         """Columns of features; 0 of those that are not in the vocabulary."""

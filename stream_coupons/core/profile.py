@@ -12,19 +12,18 @@ import math
 from functools import lru_cache
 from statistics import mean, median
 
+import numpy as np
 from msgspec import Struct, field
+from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.similarity import (
     DIGEST_BYTES,
-    PackedVector,
     SparseVector,
     feature_index,
-    pack_vector,
     stable_digest,
     top,
-    unpack_vector,
 )
 
 LANDMARK_HALF_LIVES = 256
@@ -32,6 +31,13 @@ MAX_RECENT_ORDERS = 64
 MAX_CATEGORIES = 24
 HOUR_S = 3600.0
 DAY_S = 86400.0
+
+
+Habits = tuple[bytes, bytes, bytes]
+"""Features of what was ordered, ascending, and how often: fading slowly, and fading fast. As little-endian bytes."""
+
+FRESH_RATIO = 1 / 6
+"""What fades fast has this part of the other's half-life."""
 
 
 class Profile(Struct, array_like=True):
@@ -55,8 +61,7 @@ class Profile(Struct, array_like=True):
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
-    habits: PackedVector = (b"", b"")
-    """Items and categories ordered, by how often; habits fade slower than interests."""
+    habits: Habits = (b"", b"", b"")
     habits_at: float = 0.0
     """The latest order: habits are as of then."""
     usual_orders: float = 0.0
@@ -179,25 +184,40 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
 
 def _add_habits(profile: Profile, event: OrderEvent, rules: ProfileRules) -> None:
     """Count what was ordered among the habits; the rarest are forgotten."""
-    age_s = profile.habits_at - event.occurred_at
-    grown = 2.0 ** (-max(age_s, 0.0) / rules.habit_half_life_s)
-    faded = habit_decay(profile, event.occurred_at, rules)
-    profile.habits_at = max(profile.habits_at, event.occurred_at)
-    indices, weights = unpack_vector(profile.habits)
-    habits = dict(zip(indices.tolist(), (weights * faded).tolist(), strict=True))
-    for item in event.items:
-        for index in habit_indices(item.item_id, item.category):
-            habits[index] = habits.get(index, 0.0) + grown
-    if len(habits) > rules.max_habits * 5 // 4:
-        habits = top(habits, rules.max_habits)
-    profile.habits = pack_vector(habits)
-    profile.usual_orders = profile.usual_orders * faded + grown
-    profile.usual_discounted = profile.usual_discounted * faded + grown * bool(event.discount_minor)
+    at = event.occurred_at
+    grown = habit_fading(profile.habits_at - at, rules)
+    faded = habit_fading(at - profile.habits_at, rules)
+    profile.habits_at = max(profile.habits_at, at)
+    profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
+    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * bool(event.discount_minor)
+    ordered = [index for item in event.items for index in habit_indices(item.item_id, item.category)]
+    if not ordered:
+        return
+    known, slow, fresh = unpack_habits(profile.habits)
+    indices, of_each = np.unique(np.concatenate((known, np.array(ordered, np.uint32))), return_inverse=True)
+    counts = np.bincount(of_each[len(known) :], minlength=len(indices))
+    slow = np.bincount(of_each[: len(known)], slow * faded[0], len(indices)) + counts * grown[0]
+    fresh = np.bincount(of_each[: len(known)], fresh * faded[1], len(indices)) + counts * grown[1]
+    if len(indices) > rules.max_habits * 5 // 4:
+        kept = np.sort(np.argsort(-slow, kind="stable")[: rules.max_habits])
+        indices, slow, fresh = indices[kept], slow[kept], fresh[kept]
+    profile.habits = (indices.tobytes(), slow.astype("<f4").tobytes(), fresh.astype("<f4").tobytes())
 
 
-def habit_decay(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Factor from the habits' weights to their values at time `at`, or at the latest order if that is later."""
-    return float(2.0 ** (-max(at - profile.habits_at, 0.0) / rules.habit_half_life_s))
+def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
+    """(features, how often, how often of late), each of shape (n,), as of the latest order."""
+    indices, slow, fresh = habits
+    return (
+        np.frombuffer(indices, "<u4"),
+        np.frombuffer(slow, "<f4").astype(np.float64),
+        np.frombuffer(fresh, "<f4").astype(np.float64),
+    )
+
+
+def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
+    """What is left of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
+    halvings = -max(age_s, 0.0) / rules.habit_half_life_s
+    return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
 
 
 @lru_cache(maxsize=200_000)

@@ -30,7 +30,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     missing_price: MissingPolicy = "median"
     max_ahead_s: NonNegative = 86400.0
     habit_half_life_s: Positive = 180 * 86400.0
-    max_habits: Size = 256
+    max_habits: Size = 512
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

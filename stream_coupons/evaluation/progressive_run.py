@@ -42,7 +42,7 @@ class Scored(Struct, kw_only=True):
         Of a click, of a purchase with the coupon, and of a purchase without any.
     clicked, redeemed : bool or None
         None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
-        same. A purchase without a click reported says nothing of clicks.
+        same. A purchase without a click reported is no click.
     labelled_at : float or None
         When the window closed: what was not known before.
     by_arm : dict

@@ -50,7 +50,8 @@ def test_an_observed_coupon_is_never_issued_or_settled() -> None:
     closed = pass_time("u", shopper, AT + 30 * DAY_S)
     said = effects.messages + joined.messages + closed.messages
     assert of_type(said, CouponIssue) == of_type(said, Settlement) == of_type(said, Proposal) == []
-    assert [(example.head, example.label) for example in of_type(said, TrainingExample)] == [("redeem", True)]
+    labels = [(example.head, example.label) for example in of_type(said, TrainingExample)]
+    assert labels == [("click", False), ("redeem", True)]
 
 
 def test_an_observed_coupon_counts_once_even_after_its_window() -> None:

@@ -121,7 +121,7 @@ def test_labels_are_those_of_windows_that_closed_by_the_end() -> None:
         "clicked": (True, False, None),
         "bought": (True, True, 900),
         "silent": (False, False, None),
-        "bought without a click": (None, True, None),
+        "bought without a click": (False, True, None),
         "open": (None, None, None),
     }
 
