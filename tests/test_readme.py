@@ -27,6 +27,8 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.evaluation import search_space
+from stream_coupons.evaluation.search_space import Range
 from stream_coupons.metrics import Metrics
 from stream_coupons.settings import KafkaSettings, Settings
 
@@ -157,6 +159,12 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
                 break
     # One shopper is one partition: what came before the third issue was read before it.
     assert delivered == [first.issue_id, second.issue_id, third.issue_id]
+
+
+def test_the_search_space_example_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(block("space"), encoding="utf-8")
+    assert search_space.build(path).axes["profile.max_interests"] == Range(low=32, high=256, log=True)
 
 
 def test_the_catalogue_example_is_good() -> None:

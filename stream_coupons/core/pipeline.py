@@ -17,7 +17,7 @@ import numpy as np
 
 from stream_coupons.core import attribution, policy
 from stream_coupons.core.attribution import PackedRows
-from stream_coupons.core.candidates import eligible, shortlist
+from stream_coupons.core.candidates import eligible
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
@@ -34,7 +34,8 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import Moment, extract, hashed_names, look
+from stream_coupons.core.features import Moment, hashed_names
+from stream_coupons.core.judgement import judge
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -119,20 +120,12 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
 
 
 def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> None:
-    rules, profile_rules, coupons = known.rules.policy, known.rules.profile, undecided[0].coupons
-    moments = [one.moment for one in undecided]
-    views = look(moments, coupons, profile_rules)
-    chosen = [
-        shortlist(one.eligible, promise, rules.max_candidates)
-        for one, promise in zip(undecided, views.promise, strict=True)
-    ]
-    rows = extract(moments, views, coupons, chosen, profile_rules)
+    moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
-    predicted = scorer.predict(rows)
-    worth = policy.values(coupons, np.concatenate(chosen), predicted, rules)
-    packed, first = attribution.pack(rows), 0
-    for one, positions in zip(undecided, chosen, strict=True):
-        decision = _Decision(one, positions, first, packed, predicted, worth, scorer.version)
+    judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
+    packed, first = attribution.pack(judged.rows), 0
+    for one, positions in zip(undecided, judged.chosen, strict=True):
+        decision = _Decision(one, positions, first, packed, judged.predicted, judged.worth, scorer.version)
         first += len(positions)
         one.effects.count("decision", _conclude(decision, known))
 

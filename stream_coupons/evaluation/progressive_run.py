@@ -177,6 +177,10 @@ class ProgressiveRun:
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        return self.scored()
+
+    def scored(self) -> list[Scored]:
+        """All issues that were fed, with the labels that are known by now."""
         return list(self._scored.values())
 
     def _pass_time(self, at: float) -> None:
