@@ -19,7 +19,7 @@ from stream_coupons.core.features import Moment
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
-from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
@@ -36,6 +36,8 @@ class Scored(Struct, kw_only=True):
 
     Attributes
     ----------
+    line : int
+        Where the issue stands in the log.
     p_click, p_redeem, p_order : float
         Of a click, of a purchase with the coupon, and of a purchase without any.
     clicked, redeemed : bool or None
@@ -49,6 +51,7 @@ class Scored(Struct, kw_only=True):
         Of the order that the purchase was of, minor units.
     """
 
+    line: int = 0
     issue_id: str
     user_id: str
     arm: str
@@ -136,12 +139,11 @@ class ProgressiveRun:
         self.refused: Counter[str] = Counter()
         self.log = log
         self._score_arms = score_arms
-        domains = {coupon.domain for coupon in log.coupons}
-        self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
         self._attributes: dict[str, tuple[str, ...]] = {}
+        self._domains: set[str] = set()
         self._pipeline.look_at(self._attributes)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
@@ -188,7 +190,7 @@ class ProgressiveRun:
             self._pipeline.tick(math.nextafter(at, 0.0))
 
     def _issue(self, issue: LoggedIssue) -> None:
-        domain = issue.domain or self._only_domain
+        domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         arms = issue.arms or tuple(self._issued)
@@ -208,6 +210,7 @@ class ProgressiveRun:
         opened = self._pipeline.shopper(issue.user_id).issue(issue.issue_id)
         click, redeem, order = opened.predicted
         self._scored[issue.issue_id] = Scored(
+            line=issue.line,
             issue_id=issue.issue_id,
             user_id=issue.user_id,
             arm=issue.arm,
@@ -223,10 +226,17 @@ class ProgressiveRun:
             context=issue.context,
         )
 
+    def _usual_domain(self) -> str:
+        """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
+        return next(iter(self._domains)) if len(self._domains) == 1 else DEFAULT_DOMAIN
+
     def _meet(self, coupon_id: str, domain: str) -> None:
         """Look at the attributes of a coupon, and whether others have them, from now on."""
         coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
-        if coupon is not None and not coupon.attributes.keys() <= set(known):
+        if coupon is None:
+            return
+        self._domains.add(domain)
+        if not coupon.attributes.keys() <= set(known):
             self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
             self._pipeline.look_at(self._attributes)
 
@@ -262,7 +272,7 @@ class ProgressiveRun:
 
     def _label(self, label: _Label) -> None:
         scored = self._scored[label.issue_id]
-        scored.labelled_at = max(label.at, scored.occurred_at)
+        scored.labelled_at = label.at
         if label.head == "click":
             scored.clicked = label.label
         else:

@@ -106,9 +106,8 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
     )
     given = [issue for issue in known if issue.coupon_id != NO_COUPON]
     withheld = [issue for issue in known if issue.coupon_id == NO_COUPON]
-    clicks = [issue for issue in given if issue.clicked is not None]
     columns = (
-        (clicks, [issue.p_click for issue in clicks], [issue.clicked for issue in clicks]),
+        (given, [issue.p_click for issue in given], [issue.clicked for issue in given]),
         (given, [issue.p_redeem for issue in given], [issue.redeemed for issue in given]),
         (withheld, [issue.p_order for issue in withheld], [issue.redeemed for issue in withheld]),
     )

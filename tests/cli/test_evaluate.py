@@ -58,6 +58,12 @@ def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_predictions_are_in_the_order_of_the_log_whatever_their_times(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("late", AT + 60), issue("early", AT))
+    run("evaluate", log, "--predictions", tmp_path / "scored.jsonl")
+    assert [line["issue_id"] for line in read_lines(tmp_path / "scored.jsonl")] == ["late", "early"]
+
+
 def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path: Path) -> None:
     log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S))
     result = run("evaluate", log, "--json", "--window", DAY_S)

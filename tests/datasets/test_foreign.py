@@ -214,6 +214,14 @@ def test_a_line_that_cannot_be_used_is_refused_with_its_number_and_the_rest_goes
     assert log.counts == {"issue": 1, "feedback": 1}
 
 
+def test_an_expiry_before_its_issue_is_refused_and_other_feedback_waits_for_it() -> None:
+    expiry = feedback("expiry", occurred_at=AT - 1)
+    log = taken(expiry, feedback("expiry", occurred_at=AT), issue(), expiry, feedback("click", occurred_at=AT - 1))
+    assert sorted(refused(log)) == [(n, "invalid", "issue i1 expires before it is issued") for n in (1, 2, 4)]
+    assert log.counts == {"issue": 1, "feedback": 1}
+    assert taken(issue(), feedback("expiry", occurred_at=AT)).counts["feedback"] == 1
+
+
 def test_a_log_without_an_issue_says_what_it_holds_and_what_is_expected() -> None:
     browse = {"type": "browse", "user_id": "u1", "occurred_at": AT}
     with pytest.raises(BadConfig, match=r"log\.jsonl: holds no issue, only 2 browse\. Expected at least one line"):

@@ -43,6 +43,7 @@ def changed(record: Record, rng: random.Random) -> list[Record]:
         return rng.choice([[], [{**record, "occurred_at": at}], [record, browse(at, f"u{rng.randrange(12)}", "milk")]])
     issue_id = record["issue_id"]
     wide = {"coupon_id": f"new-{issue_id}", "categories": [f"cat-{issue_id}-{n}" for n in range(rng.randrange(1, 40))]}
+    wide |= {"domain": rng.choice(["ecommerce", "travel"])}
     wide |= {"kind": f"kind-{issue_id}", f"attribute-{rng.randrange(3)}": rng.random(), "colour": issue_id}
     return [
         {**record, "occurred_at": at, "coupon": wide, "arms": [wide["coupon_id"], "none"], "context": {"moon": 1.0}},
@@ -189,6 +190,17 @@ def test_where_the_log_names_no_arms_those_issued_until_then_are_scored() -> Non
         score_arms=True,
     )
     assert [list(one.by_arm) for one in found] == [["c1"], ["c1", "B"], ["c1", "B", "none"]]
+
+
+def test_where_nothing_was_given_the_model_is_that_of_the_coupons_until_then() -> None:
+    """Its label is learnt where the coupons are scored: the snapshot of the domain is new by then."""
+    travel = {"coupon_id": "c1", "domain": "travel"}
+    nothing = issue("i2", AT + 1, coupon=None)
+    expiry = feedback("expiry", "i2", AT + 2)
+    found = scored(issue("i1", coupon=travel), nothing, expiry, issue("i3", AT + 3, coupon=travel))
+    assert [one.model_version for one in found] == [0, 0, 1]
+    other = scored(issue("i1", coupon={"coupon_id": "c0"}), nothing, expiry, issue("i3", AT + 3, coupon=travel))
+    assert [one.model_version for one in other] == [0, 0, 0]
 
 
 def test_what_is_known_of_an_issue_is_passed_on() -> None:

@@ -45,15 +45,19 @@ def of_head(issues: list[Scored], head: str) -> Judged:
 def test_each_head_is_judged_on_the_issues_it_is_about() -> None:
     issues = [
         scored(0, clicked=True, redeemed=True),
-        scored(1, clicked=None, redeemed=True),
+        scored(1, clicked=False, redeemed=True),
         scored(2, coupon_id="none", redeemed=True),
         scored(3, clicked=None, redeemed=None, labelled_at=None),
     ]
     found = {
         series.head: ([issue.issue_id for issue in series.issues], series.labels.tolist()) for series in judged(issues)
     }
-    assert found == {"click": (["i0"], [True]), "redeem": (["i0", "i1"], [True, True]), "order": (["i2"], [True])}
-    assert [series.probabilities.tolist() for series in judged(issues)] == [[0.2], [0.1, 0.1], [0.05]]
+    assert found == {
+        "click": (["i0", "i1"], [True, False]),
+        "redeem": (["i0", "i1"], [True, True]),
+        "order": (["i2"], [True]),
+    }
+    assert [series.probabilities.tolist() for series in judged(issues)] == [[0.2, 0.2], [0.1, 0.1], [0.05]]
 
 
 def test_labels_are_in_the_order_in_which_they_came() -> None:
