@@ -1,6 +1,7 @@
-"""JSON Schemas of the topics, made from the message types, and the check that they only ever grow.
+"""JSON Schemas of the topics and of the foreign log, made from the types, and the check that they only ever grow.
 
-`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/events.py` is what decides.
+`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/events.py` is what decides, and
+`datasets/foreign_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
 Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
 the decoder, and base64 is not checked by validators.
 """
@@ -15,12 +16,14 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import SCHEMA_VERSION
+from stream_coupons.core.events import SCHEMA_VERSION, Context, Coupon
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.datasets.foreign_records import LogLine
 from stream_coupons.topics import DEAD_LETTERS, Topic, with_message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
+FOREIGN_LOG = "foreign-log"
 
 Schema = dict[str, Any]
 Digits = Annotated[str, Meta(pattern="^-?[0-9]+$")]
@@ -56,31 +59,30 @@ def generate(examples: Path | None = None) -> dict[str, str]:
     Parameters
     ----------
     examples : Path, optional
-        Folder of the hand-written `<topic>.v1.json`; those found there become the schemas' `examples`.
+        Folder of the hand-written `<topic>.v1.json` and `foreign-log.v1.jsonl`; those found there become the schemas'
+        `examples`.
     """
     documents = {}
     for topic in [*with_message(), DEAD_LETTERS]:
-        schema = document(topic)
         source = examples / f"{stem(topic.name)}.json" if examples else None
-        if source is not None and source.is_file():
-            schema["examples"] = json.loads(source.read_text(encoding="utf-8"))
-        text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-        documents[f"{stem(topic.name)}.schema.json"] = text
+        shown = json.loads(source.read_text(encoding="utf-8")) if source and source.is_file() else []
+        documents[f"{stem(topic.name)}.schema.json"] = _text(document(topic), shown)
+    source = examples / f"{stem(FOREIGN_LOG)}.jsonl" if examples else None
+    lines = source.read_text(encoding="utf-8").splitlines() if source and source.is_file() else []
+    documents[f"{stem(FOREIGN_LOG)}.schema.json"] = _text(log_document(), [json.loads(line) for line in lines])
     return documents
+
+
+def _text(schema: Schema, examples: list[Any]) -> str:
+    shown = {"examples": examples} if examples else {}
+    return json.dumps({**schema, **shown}, indent=2, ensure_ascii=False) + "\n"
 
 
 def document(topic: Topic) -> Schema:
     """The schema of one topic's messages, or of the headers of dead-letters."""
     message = topic.message or DeadLetterHeaders
-    generated = msgspec.json.schema(message, ref_template=DEFINITIONS + "{name}")
-    definitions: dict[str, Schema] = generated["$defs"]
-    for definition in definitions.values():
-        if "description" in definition:
-            definition["description"] = inspect.cleandoc(definition["description"])
+    definitions, _ = _definitions(message)
     body = definitions.pop(message.__name__)
-    version = body["properties"].get("schema_version")
-    if version is not None:
-        version["const"] = SCHEMA_VERSION  # the decoder refuses every other one
     schema: Schema = {
         "$schema": DIALECT,
         "$id": f"urn:stream-coupons:schema:{topic.name}:v{SCHEMA_VERSION}",
@@ -97,12 +99,53 @@ def document(topic: Topic) -> Schema:
     return schema
 
 
+def log_document() -> Schema:
+    """The schema of one line of a foreign log."""
+    definitions, body = _definitions(LogLine)
+    known, _ = _definitions(Coupon)
+    _, flat = _definitions(Context)
+    coupon = known.pop("Coupon")
+    coupon["title"] = "LoggedCoupon"
+    coupon["description"] = "A coupon: the fields of the catalogue, where null is missing, and any other flat keys."
+    coupon["properties"] = {
+        name: field if name == "coupon_id" or "anyOf" in field else {"anyOf": [field, {"type": "null"}]}
+        for name, field in coupon["properties"].items()
+    }
+    coupon["required"] = ["coupon_id"]
+    definitions["IssueLine"]["properties"]["coupon"] = {
+        "anyOf": [{"$ref": DEFINITIONS + "LoggedCoupon"}, {"type": "null"}],
+        "default": None,
+    }
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:stream-coupons:schema:{FOREIGN_LOG}:v{SCHEMA_VERSION}",
+        "title": "ForeignLogLine",
+        "description": "A line of the log of another system, for `evaluate`; times are epoch seconds or have a zone.",
+        "x-describes": "line",
+        **body,
+        "$defs": {**definitions, **known, "LoggedCoupon": coupon | flat},
+    }
+
+
+def _definitions(of: Any) -> tuple[dict[str, Schema], Schema]:
+    """The schemas of all types within a type, by name, and what is around them."""
+    body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
+    definitions: dict[str, Schema] = body.pop("$defs", {})
+    for definition in definitions.values():
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
+        version = definition.get("properties", {}).get("schema_version")
+        if version is not None:
+            version["const"] = SCHEMA_VERSION  # the decoder refuses every other one
+    return definitions, body
+
+
 def stale(folder: Path) -> list[str]:
     """What in a folder of schemas is not what the types say; empty when all is fresh."""
     wanted = generate(folder / "examples")
     present = {path.name for path in folder.glob("*.schema.json")}
     problems = [f"{name}: missing" for name in sorted(wanted.keys() - present)]
-    problems += [f"{name}: no topic has it" for name in sorted(present - wanted.keys()) if _is_current(name)]
+    problems += [f"{name}: nothing has it" for name in sorted(present - wanted.keys()) if _is_current(name)]
     problems += [
         f"{name}: differs from the message types"
         for name in sorted(wanted.keys() & present)
@@ -121,7 +164,7 @@ def breaking(folder: Path) -> list[str]:
             changes = breaking_changes(old, json.loads(wanted[path.name]))
             problems += [f"{path.name}: {change}" for change in changes]
         elif _is_current(path.name):
-            problems.append(f"{path.name}: the topic was removed")
+            problems.append(f"{path.name}: what it describes was removed")
     return problems
 
 
@@ -186,7 +229,7 @@ class _Comparison:
 
     def _by_kind(self, schema: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
         branches = [_resolved(branch, definitions) for branch in schema.get("anyOf", [schema])]
-        return {branch.get("type", "one of a set" if "enum" in branch else "anything"): branch for branch in branches}
+        return {_kind(branch): branch for branch in branches}
 
     def _same_kind(self, at: str, old: Schema, new: Schema) -> Iterator[str]:
         yield from _bounds(at, old, new)
@@ -219,6 +262,15 @@ class _Comparison:
             yield f"{at}.{name}: was required, is optional, and readers rely on it"
         for name in sorted(before.keys() & after.keys()):
             yield from self.differences(f"{at}.{name}", before[name], after[name])
+
+
+def _kind(schema: Schema) -> str:
+    """What tells the branches of a schema apart: their types and, of lines of a log, what they tell of."""
+    tag = schema.get("properties", {}).get("type", {}).get("enum")
+    if tag is not None:
+        return f"{schema['type']} of type {tag[0]}"
+    kind: str = schema.get("type", "one of a set" if "enum" in schema else "anything")
+    return kind
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:

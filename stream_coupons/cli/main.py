@@ -26,6 +26,7 @@ VERBS = (
     "verify",
     "state",
     "replay",
+    "evaluate",
     "simulate",
     "bench",
     "schemas",

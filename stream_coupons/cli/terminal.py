@@ -120,6 +120,28 @@ def written(path: Path | None) -> Iterator[IO[bytes] | None]:
         yield file
 
 
+@contextmanager
+def replaced(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """The same, but the file takes its place only when all of it was written, and not at all after an error.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if path is None or (path.exists() and not path.is_file()):  # into a pipe, say, there is only one way
+        with written(path) as file:
+            yield file
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with written(part) as file:
+            yield file
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
+
+
 def size_of(path: Path) -> int | None:
     """Bytes of a regular file; None for a pipe."""
     return path.stat().st_size if path.is_file() else None

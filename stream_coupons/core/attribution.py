@@ -27,38 +27,41 @@ from stream_coupons.core.shopper import (
     MAX_CLOSED,
     MAX_EARLY,
     EarlyFeedback,
+    History,
     OpenControl,
     OpenIssue,
     Shopper,
+    Tally,
     tally,
 )
 from stream_coupons.core.similarity import stable_hash
 
 NEVER_ISSUED = "never issued to this shopper"
+CLOSED = "its window has closed"
 Head = Literal["click", "redeem", "order"]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Rows of features as they are stored: numbers in 32 bits, places in 16."""
+    """Rows of features as they are stored, in 32 bits."""
 
     numeric: NDArray[np.float32]
-    hashed: NDArray[np.uint16]
+    hashed: NDArray[np.uint32]
 
     def row(self, row: int) -> tuple[bytes, bytes]:
-        """One of them as little-endian bytes, for the shopper's state."""
-        return self.numeric[row].tobytes(), self.hashed[row].tobytes()
+        """One of them as little-endian bytes, for the shopper's state; places that only others need are left out."""
+        return self.numeric[row].tobytes(), np.trim_zeros(self.hashed[row], "b").tobytes()
 
 
 def pack(rows: FeatureRows) -> PackedRows:
     """Rows as they are stored."""
-    return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u2"))
+    return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u4"))
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     """The one row that `PackedRows` made bytes of."""
     numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
-    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u2").astype(np.uint32)[None, :])
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
 
 
 def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float) -> TrainingExample:
@@ -92,15 +95,16 @@ def remember_closed(shopper: Shopper, identity: str) -> None:
 
 
 def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
-    """Remember a coupon given, and count it in the shopper's history."""
+    """Remember an issue and, if a coupon was given, count it in the shopper's history."""
     history = shopper.history
     shopper.keep_issue(issue)
+    if not issue.is_given:
+        return
     history.issued += 1
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    tally(history.by_coupon, issue.coupon_id).issued += 1
+    for each in _tallies(history, issue.coupon_id, catalogue):
+        each.issued += 1
     coupon = catalogue.by_id.get(issue.coupon_id)
-    if coupon is not None and coupon.categories:
-        tally(history.by_category, coupon.categories[0]).issued += 1
     if coupon is not None and coupon.max_per_user is not None and not issue.observed:
         history.capped[issue.coupon_id] = history.capped.get(issue.coupon_id, 0) + 1
 
@@ -119,7 +123,10 @@ def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
         for event in waiting:
-            _apply(shopper, event, event, catalogue, effects)
+            if issue_id in shopper.issues:
+                _apply(shopper, event, event, catalogue, effects)
+            else:  # an expiry before it ended the issue
+                _refuse(shopper, event, Rejection.LATE, CLOSED, event, effects)
     return effects
 
 
@@ -133,7 +140,7 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     if event.issue_id in shopper.issues:
         _apply(shopper, event, None, catalogue, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
-        _refuse(shopper, event, Rejection.LATE, "its window has closed", None, effects)
+        _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         _refuse(shopper, event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, None, effects)
     else:
@@ -151,6 +158,9 @@ def _apply(
         fault = f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
         _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
         return
+    if event.kind == "expiry":
+        _expire(shopper, issue, event, waited, effects)
+        return
     issue.seen = True
     if event.kind == "impression":
         effects.count("feedback", "impression")
@@ -158,16 +168,39 @@ def _apply(
         effects.count("feedback", "repeated")
     elif event.kind == "click":
         issue.clicked = True
-        shopper.history.clicked += 1
+        if issue.is_given:
+            shopper.history.clicked += 1
+            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+                each.clicked += 1
         effects.count("feedback", "click")
     else:
         issue.redeemed = True
-        _count_redemption(shopper, issue.coupon_id, catalogue)
+        if issue.is_given:
+            shopper.history.redeemed += 1
+            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+                each.redeemed += 1
         effects.count("feedback", "purchase")
         if not issue.observed:
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
             _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
     shopper.keep_issue(issue)
+
+
+def _expire(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, waited: FeedbackEvent | None, effects: Effects
+) -> None:
+    """Close the window of an issue that another system says is over.
+
+    Of ours only time says so: whoever could end one at will would free the money that is held for it, while the shopper
+    may still use the coupon.
+    """
+    if not issue.observed:
+        _refuse(shopper, event, Rejection.INVALID, "we issued it, it ends when its time is over", waited, effects)
+        return
+    effects.count("feedback", "expiry")
+    del shopper.issues[issue.issue_id]
+    remember_closed(shopper, issue.issue_id)
+    _close_issue(event.user_id, issue, event.occurred_at, effects)
 
 
 def _refuse(
@@ -183,13 +216,15 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {fault}", waited)
 
 
-def _count_redemption(shopper: Shopper, coupon_id: str, catalogue: Catalogue) -> None:
-    history = shopper.history
-    history.redeemed += 1
-    tally(history.by_coupon, coupon_id).redeemed += 1
+def _tallies(history: History, coupon_id: str, catalogue: Catalogue) -> list[Tally]:
+    """The tallies that a coupon is counted in."""
+    tallies = [tally(history.by_coupon, coupon_id)]
     coupon = catalogue.by_id.get(coupon_id)
+    if coupon is not None and coupon.kind:
+        tallies.append(tally(history.by_kind, coupon.kind))
     if coupon is not None and coupon.categories:
-        tally(history.by_category, coupon.categories[0]).redeemed += 1
+        tallies.append(tally(history.by_category, coupon.categories[0]))
+    return tallies
 
 
 def _settle(
@@ -234,6 +269,9 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
 
 
 def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
+    if not issue.is_given:
+        effects.emit(example(user_id, issue, "order", issue.redeemed, at))
+        return
     if issue.clicked or not issue.redeemed:  # a channel may report purchases without clicks: no label then
         effects.emit(example(user_id, issue, "click", issue.clicked, at))
     effects.emit(example(user_id, issue, "redeem", issue.redeemed, at))

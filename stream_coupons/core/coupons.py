@@ -9,12 +9,22 @@ from numpy.typing import NDArray
 from stream_coupons.core.events import Coupon, Item
 from stream_coupons.core.profile import DAY_S, category_brand
 from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, unpack_vector
+from stream_coupons.core.values import LEVELS, value_hashes
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
 Positions = NDArray[np.intp]
 
 BRAND_WEIGHT = 0.5
+MAX_PADDING = 4
+"""Rows of terms are padded to one length unless that makes them so many times longer than they are."""
+
+MAX_ATTRIBUTES = 12
+"""Attributes of coupons that are looked at, the first by name."""
+
+ABSENT = 0
+"""The hash of what is not there."""
+NOTHING = Coupon(coupon_id="nothing", discount_minor=0, max_discount_minor=1)
 
 
 def price_of(coupon: Coupon, default_minor: float) -> float:
@@ -44,17 +54,33 @@ def is_in_scope(coupon: Coupon, item: Item) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The features that coupons have in common with profiles, as padded rows.
+    """The features that coupons have in common with profiles, as rows.
 
     R(u, i) = sum over features k of coupon i of w(i, k) f(u, k) is `(f[columns] * weights).sum(axis=1)`.
     """
 
     columns: Positions
     weights: Floats
+    starts: Positions | None = None
+    """Where each row starts, if they are end to end: padding them all to the longest would cost too much."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[tuple[int, float]]]) -> "Terms":
+        """Rows of (column, weight). Column 0 is nothing: rows are padded with it."""
+        width = max([len(row) for row in rows] + [1])
+        if len(rows) * width <= MAX_PADDING * sum(max(len(row), 1) for row in rows):
+            padded = [[*row, *[(0, 0.0)] * (width - len(row))] for row in rows]
+            flat = np.array(padded, dtype=np.float64).reshape(len(rows), width, 2)
+            return cls(flat[:, :, 0].astype(np.intp), np.ascontiguousarray(flat[:, :, 1]))
+        filled = [row or [(0, 0.0)] for row in rows]
+        end_to_end = np.array([term for row in filled for term in row])
+        starts = np.cumsum([0, *(len(row) for row in filled[:-1])])
+        return cls(end_to_end[:, 0].astype(np.intp), end_to_end[:, 1].copy(), starts)
 
     def score(self, vectors: Floats) -> Floats:
         """Inner products of dense vectors over the vocabulary with every coupon's row, shape (vectors, coupons)."""
-        scores: Floats = (np.take(vectors, self.columns, axis=1) * self.weights).sum(axis=2)
+        products = np.take(vectors, self.columns, axis=1) * self.weights
+        scores: Floats = products.sum(axis=2) if self.starts is None else np.add.reduceat(products, self.starts, axis=1)
         return scores
 
 
@@ -67,13 +93,29 @@ def _scope(coupon: Coupon) -> list[str]:
     return [f"category:{name}" for name in coupon.categories] + [f"brand:{name}" for name in coupon.brands]
 
 
+def _static_hashes(coupon: Coupon, depth_ratio: float) -> list[int]:
+    """Hashes of what every coupon has; all absent if the coupon stands for giving none."""
+    if coupon is NOTHING:
+        return [ABSENT] * 5
+    return [
+        feature_index(f"coupon={coupon.coupon_id}"),
+        feature_index(f"kind={coupon.kind}"),
+        feature_index(f"category={coupon.categories[0] if coupon.categories else ''}"),
+        feature_index(f"brand={coupon.brands[0] if coupon.brands else ''}"),
+        feature_index(f"depth={round(depth_ratio * 10)}"),
+    ]
+
+
 class CouponSet:
     """The coupons of one domain in order of their ids, and what scoring needs of them as arrays.
 
     Attributes are read-only arrays of shape (coupons,), unless they say otherwise.
     """
 
-    def __init__(self, coupons: Iterable[Coupon], default_price_minor: float) -> None:
+    def __init__(
+        self, coupons: Iterable[Coupon], default_price_minor: float, attributes: tuple[str, ...] | None = None
+    ) -> None:
+        self._default_price_minor = default_price_minor
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
         self.vocabulary: dict[int, int] = {}
@@ -92,9 +134,10 @@ class CouponSet:
                 self.depth_ratio,
                 np.log1p(self.discount_minor) / 10.0,
                 np.log1p(np.array([c.redeem_within_s for c in each]) / DAY_S) / 4.0,
+                np.log1p(np.array([len(c.items) for c in each])) / 3.0,
             ],
             axis=1,
-        ).reshape(len(each), 3)
+        ).reshape(len(each), 4)
         self.categories = self._terms([[(f"category:{x}", 1.0) for x in c.categories] for c in each])
         self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
         self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
@@ -103,34 +146,39 @@ class CouponSet:
         known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
         self._sorted_columns: Positions = known[:, 1].astype(np.intp)
+        named = sorted({name for c in each for name in c.attributes}) if attributes is None else attributes
+        self.attributes = tuple(named)[:MAX_ATTRIBUTES]
+        """Names of the attributes that are looked at; every coupon that lacks one is known by that."""
         self.static_hashes: Hashes = np.array(
-            [
-                [
-                    feature_index(f"coupon={c.coupon_id}"),
-                    feature_index(f"kind={c.kind}"),
-                    feature_index(f"category={c.categories[0] if c.categories else ''}"),
-                    feature_index(f"brand={c.brands[0] if c.brands else ''}"),
-                    feature_index(f"depth={round(depth * 10)}"),
-                ]
-                for c, depth in zip(each, self.depth_ratio, strict=True)
-            ],
+            [_static_hashes(c, depth) for c, depth in zip(each, self.depth_ratio.tolist(), strict=True)],
             dtype=np.uint32,
         ).reshape(len(each), 5)
+        """Of what every coupon has."""
+        self.attribute_hashes: Hashes = np.array(
+            [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
+        ).reshape(len(each), len(self.attributes), LEVELS)
+        """Of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
+        kinds = np.array([c.kind for c in each])
+        self.of_kind = {kind: np.flatnonzero(kinds == kind) for kind in dict.fromkeys(kinds.tolist()) if kind}
+        self._alone: dict[int, CouponSet] = {}
+
+    def alone(self, position: int) -> "CouponSet":
+        """The set of this one coupon: what is looked at for it costs no more than it must."""
+        found = self._alone.get(position)
+        if found is None:
+            found = self._alone[position] = CouponSet(
+                [self.coupons[position]], self._default_price_minor, self.attributes
+            )
+        return found
 
     def __len__(self) -> int:
         return len(self.coupons)
 
     def _terms(self, rows: list[list[tuple[str, float]]]) -> Terms:
-        # Column 0 is nothing: its value is zero in every vector, so rows may be padded with it.
-        width = max([len(row) for row in rows] + [1])
-        columns = np.zeros((len(rows), width), dtype=np.intp)
-        weights = np.zeros((len(rows), width))
-        for i, row in enumerate(rows):
-            for j, (name, weight) in enumerate(row):
-                index = feature_index(name)
-                columns[i, j] = self.vocabulary.setdefault(index, len(self.vocabulary) + 1)
-                weights[i, j] = weight
-        return Terms(columns, weights)
+        return Terms.of([[(self._column(feature_index(name)), weight) for name, weight in row] for row in rows])
+
+    def _column(self, index: int) -> int:
+        return self.vocabulary.setdefault(index, len(self.vocabulary) + 1)
 
     def dense(self, vectors: Sequence[SparseVector]) -> Floats:
         """Sparse vectors as dense ones over this set's vocabulary, shape (vectors, vocabulary + 1)."""
@@ -175,6 +223,8 @@ class Catalogue:
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
         self.domains = {domain: CouponSet(members, default_price_minor) for domain, members in by_domain.items()}
+        self.nothing = CouponSet([NOTHING], default_price_minor)
+        """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
 
     def of_domain(self, domain: str) -> CouponSet | None:
         """The coupons of one domain; None when there are none."""

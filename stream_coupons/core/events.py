@@ -26,6 +26,8 @@ Amount = Annotated[int, Meta(ge=0, le=2**53, description="money in minor units (
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], str | float | bool | None]
+NO_COUPON = "none"
+"""The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,26 +66,33 @@ class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper ordered."""
+    """A shopper ordered; `discount_minor` is what coupons, whoever gave them, took off."""
 
     order_id: Id
     items: Annotated[list[Item], Meta(max_length=1000)] = []
     total_minor: Amount | None = None
+    discount_minor: Amount | None = None
     context: Context = {}
 
 
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """What a shopper did with a coupon that was issued to them."""
+    """What a shopper did with a coupon that was issued to them.
+
+    `expiry` says that a coupon which another system gave can no longer be used; those of ours end by themselves.
+    """
 
     issue_id: Id
-    kind: Literal["impression", "click", "purchase"]
+    kind: Literal["impression", "click", "purchase", "expiry"]
     coupon_id: Id | None = None
     discount_minor: Amount | None = None
     order_value_minor: Amount | None = None
 
 
 class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A coupon that another system gave: scored and learnt from, never issued again."""
+    """A coupon that another system gave: scored and learnt from, never issued again.
+
+    The coupon_id `none` says that it gave nothing, and that a purchase by `expires_at` was made without a coupon.
+    """
 
     issue_id: Id
     coupon_id: Id
@@ -99,7 +108,10 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A coupon of the catalogue: what it is for, what it gives, what it may cost."""
+    """A coupon of the catalogue: what it is for, what it gives, what it may cost.
+
+    `attributes` are whatever else is known of it. No coupon is called `none`: that is the arm that gives nothing.
+    """
 
     coupon_id: Id
     domain: Annotated[str, Meta(min_length=1, max_length=64)] = "ecommerce"
@@ -120,6 +132,11 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_minor: Amount | None = None
     max_per_user: Count | None = None
     pacing: Literal["none", "even"] = "none"
+    attributes: Context = {}
+
+    def __post_init__(self) -> None:
+        if self.coupon_id == NO_COUPON:
+            raise ValueError(f"coupon_id {NO_COUPON!r} stands for giving no coupon, expected another one")
 
 
 class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,16 +14,21 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, CouponSet, Floats, Positions
 from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
-from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, item_features
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_decay, item_features
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.shopper import Shopper, Tally
 from stream_coupons.core.similarity import SparseVector, feature_index
+from stream_coupons.core.values import LEVELS, value_hashes
 
-DIMENSIONS = 2**16
-CONTEXT_SLOTS = 4
+DIMENSIONS = 2**18
+MAX_CONTEXT = 32
+"""Keys of a context that are looked at, the first by name."""
+
+NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
+NEUTRAL_DISCOUNTED_RATE = 0.1
 PRIOR_SHARE = 0.05
 REORDER_S = 3 * DAY_S
 
@@ -40,8 +45,10 @@ OF_SHOPPER = (
     "no_order_known",
     "no_price_known",
     "no_neighbours",
+    "usual_orders",
+    "usual_discounts",
 )
-OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem")
+OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
 OF_MATCH = (
     "content",
     "category",
@@ -53,6 +60,9 @@ OF_MATCH = (
     "browsed_now",
     "carted_now",
     "price_fit",
+    "habit",
+    "habit_of_category",
+    "habit_share",
 )
 OF_HISTORY = (
     "category_ordered",
@@ -60,28 +70,46 @@ OF_HISTORY = (
     "this_coupon_redeemed",
     "this_category_issued",
     "this_category_redeem_rate",
+    "this_coupon_click_rate",
+    "this_coupon_redeem_rate",
+    "this_kind_click_rate",
+    "this_kind_redeem_rate",
 )
 NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
-HASHED = (
-    "coupon",
-    "kind",
-    "category",
-    "brand",
-    "depth",
-    "shopper",
-    "hour",
-    "weekday",
-    "shopper*category",
-    "shopper*kind",
-    "shopper*depth",
-    "hour*category",
-    "taste*category",
-    "redeemer*depth",
-    "redeemer*kind",
-    *(f"context{slot}" for slot in range(CONTEXT_SLOTS)),
+OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
+OF_MOMENT = ("shopper", "hour", "weekday")
+CROSSES = (
+    ("shopper", "coupon"),
+    ("shopper", "kind"),
+    ("shopper", "category"),
+    ("shopper", "depth"),
+    ("hour", "category"),
+    ("taste", "category"),
+    ("redeemer", "depth"),
+    ("redeemer", "kind"),
 )
-SCHEMA = blake2b(repr((NUMERIC, HASHED, DIMENSIONS)).encode(), digest_size=8).hexdigest()
+HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(f"{one}*{other}" for one, other in CROSSES))
+"""The first columns of what is hashed. Behind them come those of every attribute of the coupon and, last, those of
+every key of the context; see `hashed_names`."""
+
+CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
+MAX_PLACES = (
+    len(HASHED) + MAX_ATTRIBUTES * (LEVELS + 1) + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
+)
+"""The most columns of what is hashed."""
+SCHEMA = blake2b(repr((NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS)).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
+
+
+def hashed_names(attributes: Sequence[str] = (), context: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the columns of what is hashed, of coupons with these attributes in a context with these keys."""
+    names = list(HASHED)
+    for attribute in attributes:
+        names += [attribute] * LEVELS + [f"shopper*{attribute}"]
+    for key in sorted(context)[:MAX_CONTEXT]:
+        names += [key] * LEVELS + [f"{key}*{other}" for other in (*CROSSED_WITH_CONTEXT, *attributes)]
+    return tuple(names)
+
 
 Indices = NDArray[np.uint32]
 
@@ -127,8 +155,9 @@ class Views:
     """How near each coupon of a set is to the shoppers of some moments: arrays of shape (moments, coupons).
 
     The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithms
-    of the share that the coupon's scope has in the interests of both; and how near the coupon is to what the shopper
-    looks at, or puts into the cart, at this moment.
+    of the share that the coupon's scope has in the interests of both; how near the coupon is to what the shopper
+    looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, what is in
+    its categories, and the logarithm of the scope's share in all that they order.
     """
 
     category: Floats
@@ -139,6 +168,9 @@ class Views:
     near_scope_share: Floats
     browsed: Floats
     carted: Floats
+    habit: Floats
+    habit_of_category: Floats
+    habit_share: Floats
 
     @property
     def promise(self) -> Floats:
@@ -147,12 +179,14 @@ class Views:
 
 
 def _mix(a: Indices | int, b: Indices | int) -> Indices:
-    """A place for the pair of two hashes; 0 is kept for "nothing"."""
+    """A place for the pair of two hashes; 0, which is kept for "nothing", if one of them is absent."""
+    one, other = np.asarray(a, np.uint32), np.asarray(b, np.uint32)
     with np.errstate(over="ignore"):
-        mixed = (np.asarray(a, np.uint32) * np.uint32(0x9E3779B1)) ^ np.asarray(b, np.uint32)
+        mixed = (one * np.uint32(0x9E3779B1)) ^ other
         mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
         mixed = mixed ^ (mixed >> np.uint32(13))
-    places: Indices = mixed % np.uint32(DIMENSIONS - 1) + np.uint32(1)
+    is_there = (one != ABSENT) & (other != ABSENT)
+    places: Indices = (mixed % np.uint32(DIMENSIONS - 1) + np.uint32(1)) * is_there
     return places
 
 
@@ -168,6 +202,9 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
     own = coupons.dense(interests) * scale
     mass = np.array([sum(vector.values()) for vector in interests])[:, None] * scale
     near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
+    habits, habit_mass = coupons.dense_packed([moment.shopper.profile.habits for moment in moments])
+    faded = np.array([habit_decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
+    habit = coupons.scopes.score(habits) * faded
     now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
     is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[:, None]
     return Views(
@@ -179,6 +216,9 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         near_scope_share=_log_share(coupons.scopes.score(near), near_mass[:, None]),
         browsed=np.where(is_browsed, now, 0.0),
         carted=np.where(is_browsed, 0.0, now),
+        habit=habit,
+        habit_of_category=coupons.categories.score(habits) * faded,
+        habit_share=_log_share(habit, habit_mass[:, None] * faded),
     )
 
 
@@ -253,12 +293,14 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         math.log1p(max(profile.carts * scale, 0.0)),
         math.log1p(mean_price or 0.0) / 10.0,
         math.log1p(history.issued) / 3.0,
-        _rate(history.clicked, history.issued, 0.1),
+        _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
         4.0 * _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
         1.0 / (1.0 + max(since, 0.0)),
         float(profile.last_order_at is None),
         float(mean_price is None),
-        float(not shopper.neighbourhood.interests),
+        float(not shopper.neighbourhood.packed[0]),
+        math.log1p(profile.usual_orders * habit_decay(profile, at, rules)) / 2.0,
+        2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
     ]
 
 
@@ -291,17 +333,21 @@ def _match_numbers(
             views.browsed[owner, position],
             views.carted[owner, position],
             np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
+            squash(views.habit[owner, position]),
+            squash(views.habit_of_category[owner, position]),
+            views.habit_share[owner, position],
         ),
         axis=1,
     )
 
 
 def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
-    """What the shopper's history says of the coupon and of its category, looked up in one table for each."""
+    """What the shopper's history says of the coupon, its kind and its category, looked up in one table for each."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     ordered_at = np.full(of_categories, -math.inf)
     issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
     by_coupon = np.zeros((2, len(moments), len(coupons)))
+    rates = np.zeros((4, len(moments), len(coupons)))
     for row, moment in enumerate(moments):
         history = moment.shopper.history
         for name, at in moment.shopper.profile.category_ordered_at.items():
@@ -311,9 +357,19 @@ def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Posit
             if column := coupons.category_column(name):
                 issued[row, column] = math.log1p(tally.issued) / 2.0
                 redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
+        # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
+        own = (
+            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
+            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
+        )
+        rates[:, row] = [[own[0]], [4.0 * own[1]]] * 2
         for coupon_id, tally in history.by_coupon.items():
             if (at_position := coupons.position.get(coupon_id)) is not None:
                 by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
+                rates[:2, row, at_position] = _rates(tally, own)
+        for kind, tally in history.by_kind.items():
+            if (of_kind := coupons.of_kind.get(kind)) is not None:
+                rates[2:, row, of_kind] = np.array(_rates(tally, own))[:, None]
     columns = coupons.categories.columns[position]
     now = np.array([moment.at for moment in moments])[owner]
     age_s = np.maximum(now - ordered_at[owner[:, None], columns].max(axis=1), 0.0)
@@ -324,34 +380,42 @@ def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Posit
             by_coupon[1, owner, position],
             issued[owner, columns[:, 0]],
             redeem_rate[owner, columns[:, 0]],
+            *rates[:, owner, position],
         ),
         axis=1,
     )
+
+
+def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
+    """Click and redeem rate of a tally, drawn towards the shopper's own while there is little to go by."""
+    return _rate(tally.clicked, tally.issued, own[0]), 4.0 * _rate(tally.redeemed, tally.issued, own[1])
 
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
-    shopper = np.array([_shopper_hashes(moment) for moment in moments], dtype=np.uint32)
-    user, hour, _, taste, redeemer = shopper[owner].T
-    _, kind, category, _, depth = coupons.static_hashes[position].T
-    crosses = (
-        (category, user),
-        (kind, user),
-        (depth, user),
-        (category, hour),
-        (category, taste),
-        (depth, redeemer),
-        (kind, redeemer),
-    )
-    context = np.array([_context_hashes(moment.context) for moment in moments], dtype=np.uint32)
-    return np.concatenate(
-        (
-            _mix(coupons.static_hashes, 1)[position],
-            _mix(shopper[:, :3], 1)[owner],
-            _mix(np.stack([one for one, _ in crosses], axis=1), np.stack([other for _, other in crosses], axis=1)),
-            np.where(context[:, :, 1], _mix(context[:, :, 0], 1), np.uint32(0))[owner],
+    """Places of what is hashed, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
+    shopper = np.array([_shopper_hashes(moment) for moment in moments], dtype=np.uint32)[owner]
+    coupon = coupons.static_hashes[position]
+    named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_SHOPPER_HASHES, shopper.T, strict=True))
+    blocks = [
+        _mix(coupon, 1),
+        _mix(shopper[:, : len(OF_MOMENT)], 1),
+        _mix(
+            np.stack([named[other] for _, other in CROSSES], axis=1),
+            np.stack([named[one] for one, _ in CROSSES], axis=1),
         ),
-        axis=1,
-    )
+    ]
+    attributes = coupons.attribute_hashes[position]
+    for slot in range(len(coupons.attributes)):
+        blocks += [_mix(attributes[:, slot], 1), _mix(attributes[:, slot, 0], named["shopper"])[:, None]]
+    if any(moment.context for moment in moments):
+        context = _context_hashes(moments)[owner]
+        crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
+        for slot in range(context.shape[1]):
+            blocks += [_mix(context[:, slot], 1), _mix(context[:, slot, :1], crossed)]
+    return np.concatenate(blocks, axis=1)
+
+
+OF_SHOPPER_HASHES = ("shopper", "hour", "weekday", "taste", "redeemer")
 
 
 def _shopper_hashes(moment: Moment) -> tuple[int, ...]:
@@ -365,13 +429,14 @@ def _shopper_hashes(moment: Moment) -> tuple[int, ...]:
     )
 
 
-def _context_hashes(context: Mapping[str, str | float | bool | None]) -> list[tuple[int, bool]]:
-    """(hash, whether the slot is used) of every slot."""
-    used = [(feature_index(f"{name}={_band(value)}"), True) for name, value in sorted(context.items())[:CONTEXT_SLOTS]]
-    return used + [(0, False)] * (CONTEXT_SLOTS - len(used))
-
-
-def _band(value: str | float | bool | None) -> str:
-    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
-        return f"{math.copysign(round(2 * math.log2(1 + abs(value))), value):.0f}"
-    return str(value)
+def _context_hashes(moments: Sequence[Moment]) -> Indices:
+    """Hashes of every key's value, keys by name, shape (moments, most keys, LEVELS)."""
+    each = [
+        [value_hashes(name, value) for name, value in sorted(moment.context.items())[:MAX_CONTEXT]]
+        for moment in moments
+    ]
+    hashes = np.full((len(each), max(map(len, each)), LEVELS), ABSENT, np.uint32)
+    for row, values in enumerate(each):
+        if values:
+            hashes[row, : len(values)] = values
+    return hashes

@@ -1,34 +1,57 @@
 """The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stream_coupons.core import attribution
+from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import Moment, extract, look
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
+from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
+from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
 from stream_coupons.core.similarity import pack_vector, stable_hash
+
+TERMS = [NUMERIC.index(name) for name in OF_COUPON]
+
+
+def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
+    """Features of a moment with some coupons of a set, one row for each."""
+    rules = known.rules.profile
+    return extract([moment], look([moment], coupons, rules), coupons, [positions], rules)
+
+
+def rows_without(moment: Moment, known: Knowledge) -> FeatureRows:
+    """Features of a moment in which no coupon is given: one row.
+
+    It is that of a coupon for everything, without its terms and all that is hashed of it: what P(order) learns from
+    such rows is of shoppers and moments, and holds beside every coupon.
+    """
+    rows = rows_with(moment, known.catalogue.nothing, np.array([0]), known)
+    rows.numeric[:, TERMS] = 0.0
+    return rows
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """Probabilities as they are kept."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
-    """Score a coupon that another system gave, as if it were ours, and wait for what comes of it."""
+    """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows."""
     effects = Effects()
     if event.issue_id in shopper.issues or stable_hash(event.issue_id) in shopper.closed:
         effects.count("duplicate", "observed")
         return effects
-    coupons = known.catalogue.of_domain(event.domain)
-    position = coupons.position.get(event.coupon_id) if coupons is not None else None
-    if coupons is None or position is None:
+    rows = _rows_of(user_id, shopper, event, known)
+    if rows is None:
         effects.count("observed", "unknown_coupon")
         return effects
-    moments = [Moment(user_id, shopper, event.occurred_at, event.context)]
-    views = look(moments, coupons, known.rules.profile)
-    rows = extract(moments, views, coupons, [np.array([position])], known.rules.profile)
     scorer = known.scorer(event.domain)
-    click, redeem, order = scorer.predict(rows)[0].tolist()
     numeric, hashed = attribution.pack(rows).row(0)
     issue = OpenIssue(
         issue_id=event.issue_id,
@@ -39,7 +62,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         held_minor=0,
         numeric=numeric,
         hashed=hashed,
-        predicted=(round(click, 6), round(redeem, 6), round(order, 6)),
+        predicted=stored(scorer.predict(rows)[0].tolist()),
         propensity=event.propensity,
         model_version=scorer.version,
         observed=True,
@@ -48,6 +71,17 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     effects.count("observed", "scored")
     effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue))
     return effects
+
+
+def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> FeatureRows | None:
+    moment = Moment(user_id, shopper, event.occurred_at, event.context)
+    if event.coupon_id == NO_COUPON:
+        return rows_without(moment, known)
+    coupons = known.catalogue.of_domain(event.domain)
+    position = coupons.position.get(event.coupon_id) if coupons is not None else None
+    if coupons is None or position is None:
+        return None
+    return rows_with(moment, coupons.alone(position), np.array([0]), known)
 
 
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:

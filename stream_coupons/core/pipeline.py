@@ -34,7 +34,7 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import Moment, extract, look
+from stream_coupons.core.features import Moment, extract, hashed_names, look
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import decay, fold, is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -225,6 +225,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         expires_at=expires_at,
         model_version=decision.model_version,
         options=options,
+        context=sorted(event.context),
     )
     return Proposal(
         proposal_id=identity,
@@ -343,7 +344,9 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
 def _reasons(proposal: OpenProposal, option: Option, known: Knowledge) -> list[Reason]:
     """The features that spoke loudest for or against, as the model in use now weighs them."""
     rows = attribution.unpack(option.numeric, option.hashed)
-    loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM)[: known.rules.policy.explain_top]
+    coupons = known.catalogue.of_domain(proposal.domain)
+    names = hashed_names(coupons.attributes if coupons is not None else (), proposal.context)
+    loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 
 

@@ -16,7 +16,16 @@ from msgspec import Struct, field
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import DIGEST_BYTES, SparseVector, feature_index, stable_digest, top
+from stream_coupons.core.similarity import (
+    DIGEST_BYTES,
+    PackedVector,
+    SparseVector,
+    feature_index,
+    pack_vector,
+    stable_digest,
+    top,
+    unpack_vector,
+)
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
@@ -46,6 +55,13 @@ class Profile(Struct, array_like=True):
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
+    habits: PackedVector = (b"", b"")
+    """Items and categories ordered, by how often; habits fade slower than interests."""
+    habits_at: float = 0.0
+    """The latest order: habits are as of then."""
+    usual_orders: float = 0.0
+    usual_discounted: float = 0.0
+    """Orders, and those with a discount among them, faded like habits."""
 
 
 def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
@@ -158,6 +174,36 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.category_ordered_at[item.category] = max(at, profile.category_ordered_at.get(item.category, 0.0))
     profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
     profile.category_ordered_at = _latest(profile.category_ordered_at, MAX_CATEGORIES)
+    _add_habits(profile, event, rules)
+
+
+def _add_habits(profile: Profile, event: OrderEvent, rules: ProfileRules) -> None:
+    """Count what was ordered among the habits; the rarest are forgotten."""
+    age_s = profile.habits_at - event.occurred_at
+    grown = 2.0 ** (-max(age_s, 0.0) / rules.habit_half_life_s)
+    faded = habit_decay(profile, event.occurred_at, rules)
+    profile.habits_at = max(profile.habits_at, event.occurred_at)
+    indices, weights = unpack_vector(profile.habits)
+    habits = dict(zip(indices.tolist(), (weights * faded).tolist(), strict=True))
+    for item in event.items:
+        for index in habit_indices(item.item_id, item.category):
+            habits[index] = habits.get(index, 0.0) + grown
+    if len(habits) > rules.max_habits * 5 // 4:
+        habits = top(habits, rules.max_habits)
+    profile.habits = pack_vector(habits)
+    profile.usual_orders = profile.usual_orders * faded + grown
+    profile.usual_discounted = profile.usual_discounted * faded + grown * bool(event.discount_minor)
+
+
+def habit_decay(profile: Profile, at: float, rules: ProfileRules) -> float:
+    """Factor from the habits' weights to their values at time `at`, or at the latest order if that is later."""
+    return float(2.0 ** (-max(at - profile.habits_at, 0.0) / rules.habit_half_life_s))
+
+
+@lru_cache(maxsize=200_000)
+def habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
+    """Indices of the features of an item that habits are kept of."""
+    return tuple(feature_index(name) for name in item_features(item_id, category, None))
 
 
 def _latest(times: dict[str, float], size: int) -> dict[str, float]:

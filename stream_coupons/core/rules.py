@@ -29,6 +29,8 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     recent_prices: Size = 15
     missing_price: MissingPolicy = "median"
     max_ahead_s: NonNegative = 86400.0
+    habit_half_life_s: Positive = 180 * 86400.0
+    max_habits: Size = 256
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

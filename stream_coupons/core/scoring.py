@@ -1,6 +1,6 @@
 """What the core asks of a model: probabilities for rows of features, and what each feature added."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,8 +22,13 @@ class Scorer(Protocol):
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, 3), columns as in `HEADS`."""
 
-    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
-        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first."""
+    def contributions(
+        self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
+    ) -> list[tuple[str, float, float]]:
+        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first.
+
+        `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
+        """
 
 
 @dataclass(frozen=True, slots=True)

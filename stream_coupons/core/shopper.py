@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 
@@ -24,10 +24,11 @@ class Neighbourhood(Struct, array_like=True):
 
 
 class Tally(Struct, array_like=True):
-    """Coupons issued and redeemed."""
+    """Coupons issued, redeemed and clicked."""
 
     issued: int = 0
     redeemed: int = 0
+    clicked: int = 0
 
 
 class History(Struct, array_like=True):
@@ -40,6 +41,7 @@ class History(Struct, array_like=True):
     capped: dict[str, int] = field(default_factory=dict)
     by_coupon: dict[str, Tally] = field(default_factory=dict)
     by_category: dict[str, Tally] = field(default_factory=dict)
+    by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
 
 
@@ -65,10 +67,12 @@ class OpenProposal(Struct, array_like=True):
     expires_at: float
     model_version: int
     options: list[Option]
+    context: list[str] = field(default_factory=list)
+    """Keys of the trigger's context: they name some of the features."""
 
 
 class OpenIssue(Struct, array_like=True):
-    """A coupon given, ours or observed, whose outcome is not known yet."""
+    """A coupon given, ours or observed, or observed to be withheld, whose outcome is not known yet."""
 
     issue_id: str
     coupon_id: str
@@ -87,8 +91,13 @@ class OpenIssue(Struct, array_like=True):
     redeemed: bool = False
 
     @property
+    def is_given(self) -> bool:
+        """Whether there is a coupon: another system may have given none, and looked at what the shopper does."""
+        return self.coupon_id != NO_COUPON
+
+    @property
     def withheld(self) -> bool:
-        """False: it was given."""
+        """False: it was given, or another system chose not to."""
         return False
 
 

@@ -38,13 +38,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon, FeedbackEvent, Item, ObservedIssue, OrderEvent
+from stream_coupons.core.events import Context, Coupon, FeedbackEvent, Item, ObservedIssue, OrderEvent
 from stream_coupons.topics import FEEDBACK, OBSERVED, ORDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("transactions", "products", "campaigns", "campaign_descriptions", "coupons", "coupon_redemptions")
+TABLES = (
+    "transactions",
+    "products",
+    "campaigns",
+    "campaign_descriptions",
+    "coupons",
+    "coupon_redemptions",
+    "demographics",
+)
 TIME_ZONE = "America/New_York"
 MARGIN_RATIO = 0.3  # assumed; the data holds no costs
 PRIOR_DISCOUNT_MINOR = 100.0  # the median of all coupon discounts of the data
@@ -180,6 +188,7 @@ class _Products:
     ids: Ints
     categories: NDArray[np.object_]
     brands: NDArray[np.object_]
+    departments: NDArray[np.object_]
     is_fuel: NDArray[np.bool_]
 
     @classmethod
@@ -193,6 +202,7 @@ class _Products:
             ids=ids,
             categories=_without_missing(rows["product_category"]),
             brands=_without_missing(brands),
+            departments=_without_missing(rows["department"]),
             is_fuel=rows["product_type"].eq("GASOLINE-REG UNLEADED").to_numpy(np.bool_),
         )
 
@@ -265,7 +275,10 @@ class CompleteJourney:
         brands = _top_terms(coupons["coupon"].to_numpy(), self._products.brands[covered])
         offers = coupons.drop_duplicates("coupon")
         prices, discounts = self._typical_money(offers["start_at"].to_numpy(), covered, categories)
-        columns = ("coupon", "coupon_id", "campaign_id", "campaign_type", "start_at", "expires_at")
+        items = _items(coupons["coupon"].to_numpy(), self._products.ids[covered])
+        most = _top_terms(coupons["coupon"].to_numpy(), self._products.departments[covered])
+        departments = [terms[0] if terms else None for terms in most]
+        columns = ("coupon", "coupon_id", "coupon_upc", "campaign_id", "campaign_type", "start_at", "expires_at")
         return [
             Coupon(
                 coupon_id=coupon_id,
@@ -273,6 +286,8 @@ class CompleteJourney:
                 kind=kind,
                 categories=categories[number],
                 brands=brands[number],
+                items=items[number],
+                attributes={"upc": str(upc), "department": departments[number]},
                 max_discount_minor=max(1, round(discounts[number])),
                 typical_price_minor=None if np.isnan(prices[number]) else round(prices[number]),
                 margin_ratio=MARGIN_RATIO,
@@ -280,7 +295,7 @@ class CompleteJourney:
                 valid_until=expires_at,
                 redeem_within_s=expires_at - start_at,
             )
-            for number, coupon_id, campaign, kind, start_at, expires_at in _rows(offers, *columns)
+            for number, coupon_id, upc, campaign, kind, start_at, expires_at in _rows(offers, *columns)
         ]
 
     def _typical_money(self, start_at: Floats, covered: Ints, categories: list[list[str]]) -> tuple[Floats, Floats]:
@@ -334,8 +349,13 @@ class CompleteJourney:
             yield FEEDBACK.name, message
 
     def _observed(self) -> Iterator[tuple[str, Message]]:
-        columns = ("issue_id", "user_id", "coupon_id", "start_at", "expires_at")
-        for issue_id, user_id, coupon_id, start_at, expires_at in _rows(self.issues, *columns):
+        columns = ("issue_id", "user_id", "household", "coupon_id", "start_at", "expires_at")
+        known = self._tables["demographics"].astype(object).set_index("household_id")
+        contexts: dict[Any, Context] = {
+            household: {str(name): str(value) for name, value in row.items() if value == value and value is not None}
+            for household, row in known.to_dict("index").items()
+        }
+        for issue_id, user_id, household, coupon_id, start_at, expires_at in _rows(self.issues, *columns):
             message = ObservedIssue(
                 event_id=f"issue-{issue_id}",
                 user_id=user_id,
@@ -343,6 +363,7 @@ class CompleteJourney:
                 issue_id=issue_id,
                 coupon_id=coupon_id,
                 expires_at=expires_at,
+                context=contexts.get(household, {}),
             )
             yield OBSERVED.name, message
 
@@ -373,6 +394,7 @@ class CompleteJourney:
                 order_id=basket,
                 items=items,
                 total_minor=int(lines.sales_minor[first:last].sum()),
+                discount_minor=max(int(lines.discount_minor[first:last].sum()), 0),
             )
             yield ORDER.name, message
 
@@ -433,6 +455,14 @@ def _top_terms(coupon: Ints, terms: NDArray[np.object_]) -> list[list[str]]:
         if term is not None:
             counts[number][term] += 1
     return [sorted(count, key=lambda term: (-count[term], term))[:TOP_TERMS] for count in counts]
+
+
+def _items(coupon: Ints, product_ids: Ints) -> list[list[str]]:
+    """The products that each coupon covers."""
+    items: list[list[str]] = [[] for _ in range(coupon.max() + 1)]
+    for number, product_id in zip(coupon.tolist(), product_ids.tolist(), strict=True):
+        items[number].append(str(product_id))
+    return items
 
 
 def _shrunken_mean(total: NDArray[Any], count: NDArray[Any], prior: Floats | float) -> Floats:

@@ -4,8 +4,9 @@ One partition, one thread, one order: the same records always give the same byte
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 from msgspec import Struct
 
 from stream_coupons import topics
@@ -15,10 +16,13 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import Decoder, encode
+from stream_coupons.core import observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
+from stream_coupons.core.features import Moment
 from stream_coupons.core.scoring import Knowledge, Scorer
+from stream_coupons.core.shopper import Predicted, Shopper
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot
@@ -28,6 +32,9 @@ from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.settings import Settings
 
 PARTITION, PARTITIONS = 0, 1
+LEARNT_PER_SNAPSHOT = 100
+"""At first every example comes into use at once, later as many together as are this part of all."""
+
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
 
@@ -56,7 +63,7 @@ class LocalPipeline:
     scorer : Scorer, optional
         Scores in place of the model that learns: a baseline or an oracle. Nothing is learnt then.
     learn_every : int
-        Examples between two snapshots.
+        The most examples between two snapshots.
     on_output : callable, optional
         Called with every record sent, in order.
     on_result : callable, optional
@@ -81,6 +88,8 @@ class LocalPipeline:
         self._on_result = on_result
         self.trainer = Trainer(settings.learning.learning_rate, settings.learning.l2)
         self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
+        self._since_snapshot = 0
+        self._learnt = 0
         agents: tuple[KeyedAgent[object], ...] = (
             Users(self._get_known, PARTITIONS),  # type: ignore[assignment]
             Budgets(self._get_known, PARTITIONS),
@@ -91,10 +100,13 @@ class LocalPipeline:
         self._pending: deque[Record] = deque()
         self._ends: dict[str, int] = {}
         self._examples = Decoder(topics.EXAMPLES)
-        self._since_snapshot = 0
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
+        """What is known now. What was learnt comes into use when it is asked for, if it is enough."""
+        learnt = self._since_snapshot
+        if learnt and learnt >= min(self._learn_every, 1 + self._learnt // LEARNT_PER_SNAPSHOT):
+            self.publish()
         return self._known
 
     def send(self, topic: str, message: Struct) -> None:
@@ -139,8 +151,7 @@ class LocalPipeline:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
         self._since_snapshot += 1
-        if self._since_snapshot >= self._learn_every:
-            self.publish()
+        self._learnt += 1
 
     def publish(self) -> None:
         """Take what was learnt into use now."""
@@ -149,6 +160,35 @@ class LocalPipeline:
         for snapshot in self.trainer.snapshots():
             scorers[snapshot.domain] = compile_snapshot(snapshot)
         self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
+
+    def shopper(self, user_id: str) -> Shopper:
+        """A shopper's state as it is now, to be looked at."""
+        state = self.owners["users"].batches.state(PARTITION, user_id)
+        assert isinstance(state, Shopper)
+        return state
+
+    def score(self, moment: Moment, coupon_ids: Sequence[str], domain: str) -> list[Predicted]:
+        """Probabilities of some coupons at a moment; what `NO_COUPON` among them would bring, by the model of a domain.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such coupon.
+        """
+        by_domain: dict[str, list[str]] = {}
+        predicted: dict[str, list[float]] = {}
+        for coupon_id in coupon_ids:
+            if coupon_id == NO_COUPON:
+                rows = observation.rows_without(moment, self._get_known())
+                predicted[coupon_id] = self._get_known().scorer(domain).predict(rows)[0].tolist()
+            else:
+                by_domain.setdefault(self._catalogue.by_id[coupon_id].domain, []).append(coupon_id)
+        for name, members in by_domain.items():
+            coupons = self._catalogue.domains[name]
+            positions = np.array([coupons.position[coupon_id] for coupon_id in members])
+            rows = observation.rows_with(moment, coupons, positions, self._get_known())
+            predicted.update(zip(members, self._get_known().scorer(name).predict(rows).tolist(), strict=True))
+        return [observation.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""

@@ -4,7 +4,7 @@ import math
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA
+from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.online import OnlineHead
@@ -141,12 +141,10 @@ def check_features(example: TrainingExample) -> None:
     """
     if example.feature_schema != SCHEMA:
         raise BadMessage(Rejection.INVALID, f"feature_schema is {example.feature_schema}, expected {SCHEMA}")
-    if len(example.numeric) != len(NUMERIC) or len(example.hashed) != len(HASHED):
-        raise BadMessage(
-            Rejection.INVALID,
-            f"{len(example.numeric)} numbers and {len(example.hashed)} places, "
-            f"expected {len(NUMERIC)} and {len(HASHED)}",
-        )
+    if len(example.numeric) != len(NUMERIC):
+        raise BadMessage(Rejection.INVALID, f"{len(example.numeric)} numbers, expected {len(NUMERIC)}")
+    if len(example.hashed) > MAX_PLACES:
+        raise BadMessage(Rejection.INVALID, f"{len(example.hashed)} places, at most {MAX_PLACES}")
     if not all(abs(value) <= MAX_NUMBER for value in example.numeric):
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
     if not all(0 <= place < DIMENSIONS for place in example.hashed):

@@ -1,18 +1,15 @@
 """Logistic regression as it is served, one head a column: weights compiled to arrays, and those before learning."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
-
-BIAS = DIMENSIONS + len(NUMERIC)
-"""Hashed places come first, then the numbers, then a constant 1."""
-
-NAMES = (*NUMERIC, *HASHED)
+from stream_coupons.models.encoding import BIAS, FIRST_BIN, bins_of
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
@@ -48,7 +45,9 @@ class LinearScorer:
     def __init__(self, version: int, weights: Floats) -> None:
         self.version = version
         self._hashed: Floats = np.ascontiguousarray(weights[:, :DIMENSIONS].T)
-        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:BIAS])
+        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:FIRST_BIN])
+        self._bins: Floats = np.zeros((BIAS - FIRST_BIN + 1, len(HEADS)))
+        self._bins[1:] = weights[:, FIRST_BIN:BIAS].T
         self._bias: Floats = weights[:, BIAS].copy()
 
     def predict(self, rows: FeatureRows) -> Floats:
@@ -58,18 +57,27 @@ class LinearScorer:
         """
         numeric = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
         hashed = np.einsum("nfh->nh", np.take(self._hashed, rows.hashed, axis=0))
-        logits = numeric + hashed + self._bias
+        binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(rows.numeric), axis=0))
+        logits = numeric + binned + hashed + self._bias
         probabilities: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
         return probabilities
 
-    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
-        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first; zeros left out."""
-        places = rows.hashed[row]
-        values = np.concatenate((rows.numeric[row], places > 0))
-        added = values * np.concatenate((self._numeric[head], self._hashed[places, head]))
-        loud = np.flatnonzero(added)
-        said = [(NAMES[n], float(values[n]), float(added[n])) for n in loud.tolist()]
-        return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
+    def contributions(
+        self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
+    ) -> list[tuple[str, float, float]]:
+        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first; zeros left out.
+
+        `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
+        """
+        numbers, places = rows.numeric[row], rows.hashed[row]
+        of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
+        said = dict(zip(NUMERIC, zip(numbers.tolist(), of_numbers.tolist(), strict=True), strict=True))
+        for name, place in zip(names or hashed_names(), places.tolist(), strict=False):
+            if place:
+                _, added = said.get(name, (1.0, 0.0))
+                said[name] = (1.0, added + float(self._hashed[place, head]))
+        loud = [(name, value, added) for name, (value, added) in said.items() if added]
+        return sorted(loud, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
 def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:

@@ -7,24 +7,13 @@ small the gradient, and a row of many rare features moves as one.
 
 from river import linear_model, optim, utils
 
-from stream_coupons.core.features import DIMENSIONS
-from stream_coupons.models.linear import BIAS, prior_weights
+from stream_coupons.models.encoding import encode
+from stream_coupons.models.linear import prior_weights
 
 ACCUMULATOR_START = 1.0
 RATE_RATIO = {"click": 1.0, "redeem": 1.0, "order": 0.2}
 """Each head's learning rate over the one set. Orders without a coupon are seen in the holdout only, a twentieth of the
 examples, and every error there is multiplied by a margin in the uplift: go slowly."""
-
-
-def to_river(numeric: list[float], hashed: list[int]) -> dict[int, float]:
-    """One row of features as River's mapping from index to value; a place hit twice counts twice."""
-    features: dict[int, float] = {}
-    for place in hashed:
-        if place:
-            features[place] = features.get(place, 0.0) + 1.0
-    features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
-    features[BIAS] = 1.0
-    return features
 
 
 class OnlineHead:
@@ -38,11 +27,11 @@ class OnlineHead:
 
     def learn(self, numeric: list[float], hashed: list[int], label: bool) -> None:
         """Take one step down the gradient of the log loss."""
-        self._model.learn_one(to_river(numeric, hashed), label)
+        self._model.learn_one(encode(numeric, hashed), label)
 
     def predict(self, numeric: list[float], hashed: list[int]) -> float:
         """River's own prediction, for tests of the compiled one."""
-        return float(self._model.predict_proba_one(to_river(numeric, hashed))[True])
+        return float(self._model.predict_proba_one(encode(numeric, hashed))[True])
 
     def weights(self) -> dict[int, float]:
         """Weights by index."""

@@ -12,12 +12,13 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, HeadWeights, ModelSnapshot
 from stream_coupons.core.features import DIMENSIONS, SCHEMA
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.linear import BIAS, LinearScorer, dense
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.linear import LinearScorer, dense
 
 if TYPE_CHECKING:  # River takes a second to import, and who only serves does not need it
     from stream_coupons.models.online import OnlineHead
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 COMPRESSION_LEVEL = 1
 
 

@@ -84,6 +84,11 @@ class Batches(Generic[State]):
         """The saved cells of a partition, by key."""
         return self._shards[partition].cells
 
+    def state(self, partition: int, key: str) -> State:
+        """The saved state of a key, or a new one, to be looked at; who changes it breaks what is saved."""
+        cell = self._live.get(key)
+        return (cell if cell is not None else self._saved(self._shards[partition], key)).state
+
     def adopt(self, partition: int, cells: dict[str, bytes]) -> None:
         """Take over a partition whose saved cells are these, and make anew all that is derived from them."""
         self.drop(partition)

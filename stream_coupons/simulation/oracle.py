@@ -1,5 +1,7 @@
 """A scorer that knows the simulation's truth: how well any model could do there."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stream_coupons.core.coupons import Floats
@@ -25,6 +27,12 @@ class OracleScorer:
         ]
         return np.concatenate(truths)
 
-    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:  # noqa: ARG002
+    def contributions(
+        self,
+        rows: FeatureRows,  # noqa: ARG002
+        row: int,  # noqa: ARG002
+        head: int,  # noqa: ARG002
+        names: Sequence[str] = (),  # noqa: ARG002
+    ) -> list[tuple[str, float, float]]:
         """Nothing: the truth has no weights."""
         return []

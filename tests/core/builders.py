@@ -1,6 +1,6 @@
 """Messages, coupons and knowledge, complete but for what a test cares about; a scorer that says what it is told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +92,13 @@ class FixedScorer:
             predicted[:, 1] = self.redeem + 0.1 * rows.numeric[:, NUMERIC.index(self.by)]
         return predicted
 
-    def contributions(self, rows: FeatureRows, row: int, head: int) -> list[tuple[str, float, float]]:
+    def contributions(
+        self,
+        rows: FeatureRows,
+        row: int,
+        head: int,
+        names: Sequence[str] = (),  # noqa: ARG002
+    ) -> list[tuple[str, float, float]]:
         return [("content", float(rows.numeric[row, NUMERIC.index("content")]), 0.1 + head)]
 
 

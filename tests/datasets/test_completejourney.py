@@ -158,7 +158,19 @@ def test_a_coupon_is_described_by_its_campaign_and_products(catalogue: dict[str,
     assert coupon.valid_until == 1514178000.0  # 2017-12-25: its last day is the 24th
     assert coupon.redeem_within_s == coupon.valid_until - coupon.valid_from
     assert (coupon.categories, coupon.brands) == (["VITAMINS"], ["m5465"])
-    assert not coupon.items
+    assert sorted(coupon.items) == ["10456329", "10457608", "12385921", "6961675", "877774"]
+    assert coupon.attributes == {"upc": "59986600074", "department": "DRUG GM"}
+
+
+def test_households_that_said_who_they_are_come_with_that(messages: list[tuple[str, Any]]) -> None:
+    contexts = [issue.context for issue in of_topic(messages, OBSERVED.name)]
+    assert 0 < sum(map(bool, contexts)) < len(contexts)
+    assert {"age", "income", "household_size"} <= set(next(context for context in contexts if context))
+
+
+def test_orders_say_what_coupons_took_off(messages: list[tuple[str, Any]]) -> None:
+    discounts = [order.discount_minor for order in of_topic(messages, ORDER.name)]
+    assert 0.01 < np.mean([discount > 0 for discount in discounts]) < 0.2
 
 
 def test_prices_and_discounts_are_learnt_before_the_campaign_only(journey: CompleteJourney) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC
+from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import unpack_heads
@@ -137,7 +137,7 @@ def test_quality_without_a_positive_has_no_auc() -> None:
 MISFITS = [
     {"feature_schema": "other"},
     {"numeric": [0.0] * (len(NUMERIC) - 1)},
-    {"hashed": [1] * (len(HASHED) + 1)},
+    {"hashed": [1] * (MAX_PLACES + 1)},
     {"hashed": [DIMENSIONS] * len(HASHED)},
     {"hashed": [-1] * len(HASHED)},
 ]

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, bins_of, encode
 from stream_coupons.models.linear import (
-    BIAS,
     PRIOR_DEPTH_RATIO,
     PRIOR_RATE,
     LinearScorer,
     dense,
     prior,
 )
-from stream_coupons.models.online import OnlineHead, to_river
+from stream_coupons.models.online import OnlineHead
 
 from .builders import examples, random_rows
 
@@ -135,5 +135,36 @@ def test_a_new_head_starts_from_the_prior() -> None:
 
 
 def test_nothing_is_no_feature_and_a_place_hit_twice_counts_twice() -> None:
-    features = to_river([0.0, 2.0], [0, 7, 7, 9])
-    assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, BIAS: 1.0}
+    features = encode([0.0, 2.0, *[0.0] * (len(NUMERIC) - 2)], [0, 7, 7, 9])
+    bin_of_2 = FIRST_BIN + BINS + 12
+    assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bin_of_2: 1.0, BIAS: 1.0}
+
+
+def test_bins_are_apart_by_number_and_open_at_their_ends() -> None:
+    values = np.array([-100.0, -1.0, -0.8, 0.0, 0.01, 0.24, 0.26, 3.9, 100.0])
+    numeric = np.zeros((len(values), len(NUMERIC)))
+    numeric[:, 0] = values
+    numeric[:, -1] = values
+    bins = bins_of(numeric)
+    assert bins[:, 0].tolist() == [1, 1, 1, 0, 5, 5, 6, 20, 20]
+    assert (bins[:, -1] > 0).tolist() == (values != 0).tolist()
+    assert bins.max() == BIAS - FIRST_BIN
+    assert not set(bins[:, 0]) & set(bins[:, -1]) - {0}
+
+
+def test_a_linear_model_follows_a_curve_by_its_bins() -> None:
+    rng = np.random.default_rng(0)
+    head = OnlineHead("click", 0.3, L2)
+    column = NUMERIC.index("price_fit")
+    for _ in range(3000):
+        numeric = [0.0] * len(NUMERIC)
+        numeric[column] = float(rng.uniform(0.0, 2.0))
+        head.learn(numeric, [], bool(0.5 < numeric[column] < 1.0))
+    inside, outside = ([value if n == column else 0.0 for n in range(len(NUMERIC))] for value in (0.7, 1.6))
+    assert head.predict(inside, []) > 0.7 > 0.3 > head.predict(outside, [])
+
+
+def test_a_number_whose_bin_and_size_both_speak_is_one_reason() -> None:
+    scorer, rows = compiled(trained(12, 200)), random_rows(13, 1)
+    names = [name for name, _, _ in scorer.contributions(rows, 0, 0)]
+    assert len(names) == len(set(names))

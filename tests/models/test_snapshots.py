@@ -69,7 +69,7 @@ def test_a_snapshot_says_how_far_and_how_well_it_learnt(snapshot: ModelSnapshot)
 
 
 OTHER: list[dict[str, Any]] = [
-    {"format_version": 2},
+    {"format_version": 1},
     {"feature_schema": "0123456789abcdef"},
     {"checksum": 1},
     {"heads": {}},

@@ -1,0 +1,273 @@
+"""`evaluate`: learn from the log of another system record by record, and say how good the predictions were."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog, take_all
+from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
+from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored
+from stream_coupons.evaluation.quality import Judged, Quality, Slice, judged, quality
+from stream_coupons.evaluation.quality_report import page
+from stream_coupons.evaluation.segments import COUPON, by_coupon, by_segment
+from stream_coupons.models.progressive import Interval
+from stream_coupons.recordings import Line, lines
+
+COUPONS_SHOWN, SEGMENTS_SHOWN = 10, 20
+
+
+class Prediction(Struct, frozen=True, kw_only=True):
+    """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end."""
+
+    issue_id: str
+    user_id: str
+    arm: str
+    occurred_at: float
+    p_click: float
+    p_redeem: float
+    p_order: float
+    clicked: bool | None
+    redeemed: bool | None
+    model_version: int
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """What `--json` prints."""
+
+    records: Mapping[str, int]
+    refused_lines: Mapping[str, int]
+    refused_feedback: Mapping[str, int]
+    redescribed_coupons: Mapping[str, int]
+    issues: int
+    labelled: int
+    heads: Sequence[Quality]
+    slices: Sequence[Slice]
+    interrupted: bool
+
+
+def evaluate(
+    log: Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)],
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    window: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after an issue in which a purchase counts, where the log does not say.",
+            min=1,
+            max=MAX_WINDOW_S,
+        ),
+    ] = WINDOW_S,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Learn from the log of another system and say how good the predictions
+    were.
+
+    Every issue is scored with the model as it stood at its moment, from the
+    records before it. It is learnt when its window has closed: at its
+    expires_at, or after its coupon's redeem_within_s, or after --window.
+    What a line may hold: schemas/foreign-log.v1.schema.json. A line that
+    cannot be used is refused with its number, and exit code 1 says so.
+
+    Examples: stream-coupons evaluate log.jsonl
+              stream-coupons evaluate log.jsonl --predictions scored.jsonl
+              stream-coupons evaluate log.jsonl --report log.html --window 86400
+              stream-coupons evaluate log.jsonl --json > quality.json
+    """
+    _require_other(log, predictions, report)
+    settings = settings_from(config, None)
+    with terminal.replaced(report) as page_sink:
+        with terminal.replaced(predictions) as sink:
+            foreign = _read(log, window)
+            running = ProgressiveRun(foreign, settings)
+            interrupted = _run(running, foreign)
+            scored = running.finish()
+            if sink is not None:
+                sink.writelines(encode(_prediction(issue)) + b"\n" for issue in scored)
+        series = judged(scored)
+        evaluation = _judge(running, foreign, series, interrupted=interrupted)
+        if page_sink is not None:
+            html = page(log.name, series, evaluation.heads, evaluation.slices).html()
+            page_sink.write(html.encode())
+    terminal.report_refusals(foreign.refusals)
+    if json:
+        typer.echo(encode(evaluation).decode())
+    else:
+        _print(evaluation)
+    if interrupted:
+        terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
+    raise typer.Exit(1 if foreign.refusals.count else 0)
+
+
+def _require_other(log: Path, *outputs: Path | None) -> None:
+    written = [path for path in outputs if path is not None and path.exists()]
+    if any(log.exists() and path.samefile(log) for path in written):
+        raise BadConfig(f"{log}: is the log, expected another file to write to")
+    named = [path.absolute() for path in outputs if path is not None]
+    if len(set(named)) < len(named):
+        raise BadConfig(f"--predictions and --report: both are {named[0]}, expected two files")
+
+
+def _read(log: Path, window_s: float) -> ForeignLog:
+    with terminal.opened(log) as source, terminal.byte_progress("reading", terminal.size_of(log)) as progress:
+
+        def counted() -> Iterator[Line]:
+            for line in lines(source):
+                progress.update(progress.task_ids[0], advance=line.size)
+                yield line
+
+        return take_all(counted(), str(log), window_s)
+
+
+def _run(running: ProgressiveRun, foreign: ForeignLog) -> bool:
+    """Feed all records; say whether it was interrupted."""
+    with (
+        terminal.fraction_progress("learning", len(foreign)) as progress,
+        terminal.Interruptions() as interruptions,
+    ):
+        for record in interruptions.each(foreign.records()):
+            running.feed(record)
+            progress.update(progress.task_ids[0], advance=1)
+        return interruptions.happened
+
+
+def _prediction(issue: Scored) -> Prediction:
+    return Prediction(**{name: getattr(issue, name) for name in Prediction.__struct_fields__})
+
+
+def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged], *, interrupted: bool) -> Evaluation:
+    catalogue = {coupon.coupon_id: coupon for coupon in foreign.coupons}
+    slices = []
+    for one in series:
+        # Without a coupon there is nothing to tell coupons apart by.
+        slices += [*by_coupon(one), *by_segment(one, catalogue)] if one.head != "order" else by_segment(one, {})
+    return Evaluation(
+        records=foreign.counts,
+        refused_lines=foreign.refusals.by_reason,
+        refused_feedback=running.refused,
+        redescribed_coupons=foreign.redescribed,
+        issues=running.issues,
+        labelled=running.labelled,
+        heads=[quality(one) for one in series],
+        slices=slices,
+        interrupted=interrupted,
+    )
+
+
+def _print(evaluation: Evaluation) -> None:
+    console = terminal.stdout()
+    console.print(terminal.summary_table(_summary(evaluation)))
+    console.print(_metrics_table(evaluation.heads))
+    for head in ("click", "redeem", "order"):
+        slices = [each for each in evaluation.slices if each.head == head]
+        coupons = [each for each in slices if each.by == COUPON]
+        shown = coupons[:COUPONS_SHOWN] + [each for each in slices if each.by != COUPON][:SEGMENTS_SHOWN]
+        if shown:
+            console.print(_slices_table(head, shown))
+        if len(slices) > len(shown):
+            console.print(f"... and {len(slices) - len(shown)} more; --json and --report have all", markup=False)
+    for warning in _warnings(evaluation):
+        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(warning)), soft_wrap=True)
+
+
+def _summary(evaluation: Evaluation) -> dict[str, object]:
+    return {
+        "records": evaluation.records,
+        "refused lines": evaluation.refused_lines,
+        "feedback not joined": evaluation.refused_feedback,
+        "issues": evaluation.issues,
+        "with a label": evaluation.labelled,
+    }
+
+
+def _warnings(evaluation: Evaluation) -> Iterator[str]:
+    open_windows = evaluation.issues - evaluation.labelled
+    if not evaluation.labelled:
+        yield "no window had closed by the end of the log, so nothing was learnt and nothing is judged; see --window"
+    elif open_windows:
+        yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
+    if late := evaluation.refused_feedback.get(Rejection.LATE):
+        yield f"{late} records of feedback came after the window of their issue had closed; see --window"
+    if changed := len(evaluation.redescribed_coupons):
+        times = sum(evaluation.redescribed_coupons.values())
+        yield (
+            f"{changed} coupons are described in more than one way, {times} times otherwise than first: the first "
+            "counts; put into `context` what changes from issue to issue"
+        )
+
+
+def _metrics_table(heads: Sequence[Quality]) -> Table:
+    table = Table("", *(head.head for head in heads), box=box.SIMPLE_HEAD)
+    rows: tuple[tuple[str, Callable[[Quality], str]], ...] = (
+        ("examples", lambda head: f"{head.examples:,}"),
+        ("positives", lambda head: f"{head.positives:,}"),
+        ("log loss", lambda head: _number(head.log_loss.value)),
+        ("  95%", lambda head: _span(head.log_loss)),
+        ("  of base rate", lambda head: _number(head.base_log_loss)),
+        ("ROC AUC", lambda head: _number(head.roc_auc.value)),
+        ("  95%", lambda head: _span(head.roc_auc)),
+        ("average precision", lambda head: _number(head.average_precision)),
+        ("Brier score", lambda head: _number(head.brier)),
+        ("calibration ratio", lambda head: _number(head.calibration_ratio)),
+        ("accuracy", lambda head: _number(head.working.accuracy)),
+        ("precision", lambda head: _number(head.working.precision)),
+        ("recall", lambda head: _number(head.working.recall)),
+        ("F1", lambda head: _number(head.working.f1)),
+        ("  last threshold", lambda head: _number(head.working.threshold)),
+        ("recent log loss", lambda head: _with_gap(head.recent.log_loss, head.recent.log_loss_gap)),
+        ("recent ROC AUC", lambda head: _with_gap(head.recent.roc_auc, head.recent.roc_auc_gap)),
+    )
+    for name, text in rows:
+        table.add_row(name, *(text(head) if head.examples else "" for head in heads))
+    table.caption = (
+        "Intervals are bootstraps over shoppers. Each issue is called positive or not by the threshold of greatest F1 "
+        "on the labels known before it. Recent is the last fifth of the labels, in brackets recent minus all. "
+        "Calibration is predicted over observed."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _slices_table(head: str, slices: Sequence[Slice]) -> Table:
+    table = Table(title=f"\n{head}", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("", min_width=16, overflow="fold")
+    for name in ("issues", "observed", "95%", "predicted", "AUC", "95%"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for each in slices:
+        table.add_row(
+            terminal.printable(f"{each.by} {each.value}"),
+            f"{each.examples:,}",
+            _number(each.observed.value, 3),
+            _span(each.observed, 3),
+            _number(each.predicted, 3),
+            _number(each.roc_auc.value, 3),
+            _span(each.roc_auc, 3),
+        )
+    return table
+
+
+def _number(value: float, decimals: int = 4) -> str:
+    return "" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def _span(interval: Interval, decimals: int = 4) -> str:
+    return "" if math.isnan(interval.low) else f"{interval.low:.{decimals}f}-{interval.high:.{decimals}f}"
+
+
+def _with_gap(value: float, gap: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f} ({gap:+.4f})"

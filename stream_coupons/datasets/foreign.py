@@ -1,0 +1,221 @@
+"""Reader of a foreign log: what shoppers did, and which coupons another system gave them, in one file of JSON lines.
+
+    {"type": "order", "user_id": "u1", "occurred_at": "2026-01-02T09:00:00Z", "items": [{"item_id": "tea"}]}
+    {"type": "issue", "issue_id": "i1", "user_id": "u1", "occurred_at": 1767348000, "coupon": {"coupon_id": "c1"}}
+    {"type": "feedback", "issue_id": "i1", "occurred_at": 1767351600, "kind": "click"}
+
+The whole log is read, and put in order of time, before its first record is given out. A line that cannot be used is
+refused with its number and the rest goes on. Blank lines and unknown keys of a line are skipped.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon
+from stream_coupons.core.profile import DAY_S
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.datasets.foreign_lines import LogFault, arm_of, event, parse, read_coupon, seconds
+from stream_coupons.datasets.foreign_records import (
+    FeedbackLine,
+    IssueLine,
+    LoggedFeedback,
+    LoggedIssue,
+    LogLine,
+    LogRecord,
+)
+from stream_coupons.recordings import Line, Refusals, lines, not_readable
+
+WINDOW_S = 7 * DAY_S
+
+
+class ForeignLog:
+    """A foreign log, as far as it was taken in.
+
+    Attributes
+    ----------
+    refusals : Refusals
+        The lines that were not used.
+    counts : Counter
+        Records by type.
+    redescribed : Counter
+        By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts.
+    coupon_of : dict
+        The coupon_id behind the name of every arm.
+    """
+
+    def __init__(self, window_s: float, refusals: Refusals) -> None:
+        self.refusals = refusals
+        self.counts: Counter[str] = Counter()
+        self.redescribed: Counter[str] = Counter()
+        self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
+        self._window_s = window_s
+        self._catalogue: dict[str, Coupon] = {}
+        self._described: dict[str, dict[str, Any]] = {}
+        self._issues: dict[str, LoggedIssue] = {}
+        self._waiting: list[tuple[Line, FeedbackLine]] = []
+        self._records: list[tuple[float, int, LogRecord]] = []
+
+    @property
+    def coupons(self) -> list[Coupon]:
+        """The catalogue: each coupon as the first line that describes it says.
+
+        One that is only named among `arms` has but its id.
+        """
+        return list(self._catalogue.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self) -> Iterator[LogRecord]:
+        """All records in order of time; those of one time in the order of the file."""
+        return (record for _, _, record in self._records)
+
+    def take(self, line: Line) -> None:
+        """Add a line of the file, or refuse it."""
+        try:
+            record = parse(line.text)
+            if isinstance(record, IssueLine):
+                self._take_issue(line.number, record)
+            elif isinstance(record, FeedbackLine) and record.issue_id not in self._issues:
+                self._waiting.append((line, record))
+            elif isinstance(record, FeedbackLine):
+                self._take_feedback(line.number, record)
+            else:
+                self._add(line.number, record, event(line.number, record))
+        except BadMessage as bad:
+            self.refusals.add(line, bad)
+
+    def close(self) -> None:
+        """Take the feedback that stood before its issue, and put everything in order of time."""
+        for line, record in self._waiting:
+            try:
+                self._take_feedback(line.number, record)
+            except BadMessage as bad:
+                self.refusals.add(line, bad)
+        self._waiting.clear()
+        for coupon_id in self.coupon_of.values():
+            if coupon_id != NO_COUPON and coupon_id not in self._catalogue:
+                self._catalogue[coupon_id] = read_coupon({"coupon_id": coupon_id}, self._window_s)
+        self._records.sort(key=lambda entry: entry[:2])
+
+    def _add(self, number: int, line: LogLine, record: LogRecord) -> None:
+        self.counts[str(line.__struct_config__.tag)] += 1
+        self._records.append((record.occurred_at, number, record))
+
+    def _take_issue(self, number: int, line: IssueLine) -> None:
+        if line.issue_id in self._issues:
+            first = self._issues[line.issue_id].line
+            raise BadMessage(LogFault.REPEATED, f"issue {line.issue_id} is on line {first} already")
+        coupon, description = self._coupon_of(line)
+        arm = arm_of(line, coupon)
+        at = seconds(line.occurred_at, "occurred_at")
+        window_s = coupon.redeem_within_s if coupon is not None else self._window_s
+        expires_at = min(at + window_s, END_OF_TIME)
+        if line.expires_at is not None:
+            expires_at = seconds(line.expires_at, "expires_at")
+        if expires_at < at:
+            raise BadMessage(Rejection.INVALID, f"expires_at is {at - expires_at:g} s before occurred_at")
+        issue = LoggedIssue(
+            line=number,
+            issue_id=line.issue_id,
+            user_id=line.user_id,
+            occurred_at=at,
+            expires_at=expires_at,
+            domain=coupon.domain if coupon is not None else line.domain,
+            coupon_id=coupon.coupon_id if coupon is not None else NO_COUPON,
+            arm=arm,
+            arms=tuple(dict.fromkeys(line.arms or ())),
+            propensity=line.propensity,
+            context=line.context or {},
+        )
+        if coupon is not None:
+            self._catalogue.setdefault(coupon.coupon_id, coupon)
+            self._described.setdefault(coupon.coupon_id, description)
+        self.coupon_of[arm] = issue.coupon_id
+        for each in issue.arms:
+            self.coupon_of.setdefault(each, each)
+        self._issues[issue.issue_id] = issue
+        self._add(number, line, issue)
+
+    def _coupon_of(self, line: IssueLine) -> tuple[Coupon | None, dict[str, Any]]:
+        """The coupon of an issue as the log described it first, and its description here."""
+        if line.coupon is None:
+            return None, {}
+        description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
+        coupon_id = description.get("coupon_id")
+        if isinstance(coupon_id, str) and description == self._described.get(coupon_id):
+            return self._catalogue[coupon_id], description
+        coupon = read_coupon(description, self._window_s)
+        if coupon.coupon_id in self._catalogue:
+            self.redescribed[coupon.coupon_id] += 1
+        return self._catalogue.get(coupon.coupon_id, coupon), description
+
+    def _take_feedback(self, number: int, line: FeedbackLine) -> None:
+        issue = self._issues.get(line.issue_id)
+        if issue is None:
+            raise BadMessage(Rejection.UNKNOWN_ISSUE, f"issue {line.issue_id}: no line of the log is of that issue")
+        if line.user_id is not None and line.user_id != issue.user_id:
+            detail = f"issue {line.issue_id} is of shopper {issue.user_id}, not of {line.user_id}"
+            raise BadMessage(LogFault.WRONG_USER, detail)
+        feedback = LoggedFeedback(
+            line=number,
+            issue_id=line.issue_id,
+            user_id=issue.user_id,
+            occurred_at=seconds(line.occurred_at, "occurred_at"),
+            kind=line.kind,
+            order_value_minor=line.order_value_minor,
+            discount_minor=line.discount_minor,
+        )
+        self._add(number, line, feedback)
+
+
+def read(path: Path, window_s: float = WINDOW_S) -> ForeignLog:
+    """Read a foreign log.
+
+    Parameters
+    ----------
+    path : Path
+        JSON lines.
+    window_s : float
+        How long a coupon can be used if neither `expires_at` nor its `redeem_within_s` says so, and how long the
+        shopper is watched after nothing was given; seconds, at most 366 days.
+
+    Raises
+    ------
+    BadConfig
+        If the file cannot be read or holds no issue.
+    """
+    try:
+        with path.open("rb") as source:
+            return take_all(lines(source), str(path), window_s)
+    except OSError as error:
+        raise not_readable(path, error) from None
+
+
+def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) -> ForeignLog:
+    """The same of lines that were read already; `name` is for messages.
+
+    Raises
+    ------
+    BadConfig
+    """
+    log = ForeignLog(window_s, Refusals())
+    for line in numbered:
+        log.take(line)
+    log.close()
+    if not log.counts["issue"]:
+        raise BadConfig(_without_issue(name, log))
+    return log
+
+
+def _without_issue(name: str, log: ForeignLog) -> str:
+    first = log.refusals.first
+    seen = ", ".join(f"{count} {kind}" for kind, count in sorted(log.counts.items())) or "nothing else"
+    refused = f"; {log.refusals.count} lines were refused, line {first[0].line}: {first[0].detail}" if first else ""
+    return (
+        f"{name}: holds no issue, only {seen}{refused}. Expected at least one line such as "
+        '{"type": "issue", "issue_id": "i1", "user_id": "u1", "occurred_at": 1767348000, "coupon": {"coupon_id": "c1"}}'
+    )

@@ -1,0 +1,131 @@
+"""The lines of a foreign log as types: what another system recorded, and what it becomes when it was read.
+
+The log is JSON lines; `type` says what a line is. Its JSON Schema, `schemas/foreign-log.v1.schema.json`, is made from
+the types here. A time is UTC epoch seconds or ISO 8601 with a zone.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from stream_coupons.core.events import (
+    SCHEMA_VERSION,
+    Amount,
+    BrowseEvent,
+    CartEvent,
+    Context,
+    EpochSeconds,
+    Id,
+    Item,
+    OrderEvent,
+)
+
+Time = Annotated[datetime, Meta(tz=True)] | EpochSeconds
+Domain = Annotated[str, Meta(min_length=1, max_length=64)]
+Propensity = Annotated[float, Meta(gt=0, le=1)]
+FeedbackKind = Literal["impression", "click", "purchase", "expiry"]
+
+
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What every line has."""
+
+    occurred_at: Time
+    schema_version: int = SCHEMA_VERSION
+
+
+class Behaviour(Line, frozen=True, kw_only=True, omit_defaults=True):
+    """What every event of the shop has; an `event_id` that is missing is made from the line's number."""
+
+    user_id: Id
+    event_id: Id | None = None
+    domain: Domain = "ecommerce"
+    context: Context | None = None
+
+
+class BrowseLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="browse"):
+    """A shopper looked at an item."""
+
+    item: Item | None = None
+
+
+class CartLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="cart"):
+    """A shopper put an item into the cart, or took it out."""
+
+    item: Item
+    action: Literal["add", "remove"] = "add"
+
+
+class OrderLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="order"):
+    """A shopper ordered; an `order_id` that is missing is the event's."""
+
+    order_id: Id | None = None
+    items: Annotated[list[Item], Meta(max_length=1000)] = []
+    total_minor: Amount | None = None
+
+
+class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):
+    """A coupon was given; without `coupon`, none was: the arm `none`.
+
+    `coupon` has the fields of a coupon of the catalogue, of which only `coupon_id` must be there, and any other flat
+    keys. `arms` are all that could have been chosen, `propensity` the probability with which `arm` was.
+    """
+
+    issue_id: Id
+    user_id: Id
+    coupon: dict[str, Any] | None = None
+    arm: Id | None = None
+    arms: Annotated[list[Id], Meta(max_length=10_000)] | None = None
+    propensity: Propensity | None = None
+    expires_at: Time | None = None
+    domain: Domain | None = None
+    context: Context | None = None
+
+
+class FeedbackLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
+    """What the shopper did with a coupon, or without one; `expiry` says that it can no longer be used."""
+
+    issue_id: Id
+    kind: FeedbackKind
+    user_id: Id | None = None
+    event_id: Id | None = None
+    order_value_minor: Amount | None = None
+    discount_minor: Amount | None = None
+
+
+LogLine = BrowseLine | CartLine | OrderLine | IssueLine | FeedbackLine
+TYPES = ("browse", "cart", "order", "issue", "feedback")
+
+
+class LoggedIssue(Struct, frozen=True, kw_only=True):
+    """A coupon that another system gave, or the `none` that it chose instead.
+
+    `arms` is empty when the log does not say them; so is `domain` None, where nothing was given.
+    """
+
+    line: int
+    issue_id: str
+    user_id: str
+    occurred_at: float
+    expires_at: float
+    domain: str | None
+    coupon_id: str
+    arm: str
+    arms: tuple[str, ...] = ()
+    propensity: float | None = None
+    context: Context = {}
+
+
+class LoggedFeedback(Struct, frozen=True, kw_only=True):
+    """What the shopper of an issue did with it."""
+
+    line: int
+    issue_id: str
+    user_id: str
+    occurred_at: float
+    kind: FeedbackKind
+    order_value_minor: int | None = None
+    discount_minor: int | None = None
+
+
+LogRecord = LoggedIssue | LoggedFeedback | BrowseEvent | CartEvent | OrderEvent

@@ -1,0 +1,265 @@
+"""A foreign log through the system, record by record: every issue is scored before anything of it is learnt.
+
+Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
+the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
+an `expiry`, never before; a window that the log's end finds open has none.
+"""
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.core.events import NO_COUPON, BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
+from stream_coupons.core.features import Moment
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper import Predicted
+from stream_coupons.datasets.foreign import ForeignLog
+from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.runtime.records import Output
+from stream_coupons.settings import Settings
+
+PUBLISH_RATIO = 0.01
+"""What was learnt is taken into use when it is this share of all that was: a snapshot costs as much as many labels."""
+
+TOPIC_OF = {
+    BrowseEvent: topics.BROWSE.name,
+    CartEvent: topics.CART.name,
+    OrderEvent: topics.ORDER.name,
+}
+
+
+class Scored(Struct, kw_only=True):
+    """An issue, the probabilities at its moment, and what came of it.
+
+    Attributes
+    ----------
+    p_click, p_redeem, p_order : float
+        Of a click, of a purchase with the coupon, and of a purchase without any.
+    clicked, redeemed : bool or None
+        None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
+        same. A purchase without a click reported says nothing of clicks.
+    labelled_at : float or None
+        When the window closed: what was not known before.
+    by_arm : dict
+        The three probabilities of every arm at that moment, if they were asked for.
+    value_minor : int or None
+        Of the order that the purchase was of, minor units.
+    """
+
+    issue_id: str
+    user_id: str
+    arm: str
+    coupon_id: str
+    occurred_at: float
+    propensity: float | None
+    p_click: float
+    p_redeem: float
+    p_order: float
+    model_version: int
+    clicked: bool | None = None
+    redeemed: bool | None = None
+    labelled_at: float | None = None
+    value_minor: int | None = None
+    arms: tuple[str, ...] = ()
+    by_arm: dict[str, Predicted] = {}
+    context: dict[str, str | float | bool | None] = {}
+
+
+class _Label(Struct):
+    issue_id: str
+    head: str
+    label: bool
+    at: float
+
+
+_decode_label = msgspec.json.Decoder(_Label).decode
+
+
+def run(
+    log: ForeignLog,
+    settings: Settings,
+    *,
+    score_arms: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Scored]:
+    """Score every issue of a log with the model as it stood at its moment.
+
+    Parameters
+    ----------
+    settings : Settings
+        As a worker's; see `for_logs` for what is different.
+    score_arms : bool
+        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then.
+    on_progress : callable, optional
+        Called with the records done and their number.
+
+    Returns
+    -------
+    list of Scored
+        In order of time, with their labels as they are known at the end of the log.
+    """
+    running = ProgressiveRun(log, settings, score_arms=score_arms)
+    for done, record in enumerate(log.records(), start=1):
+        running.feed(record)
+        if on_progress is not None:
+            on_progress(done, len(log))
+    return running.finish()
+
+
+def for_logs(settings: Settings) -> Settings:
+    """Settings under which a log is only looked at.
+
+    Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
+    on its way for a while, is left out unless it was set to another value than the default.
+    """
+    attribution = settings.attribution
+    if attribution.grace_s == AttributionRules().grace_s:
+        attribution = msgspec.structs.replace(attribution, grace_s=0.0)
+    policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
+    return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
+
+
+class ProgressiveRun:
+    """One run over a log, fed record by record in order of time; `run` does all of it.
+
+    Attributes
+    ----------
+    refused : Counter
+        Feedback that came too late, or else could not be joined, by reason.
+    """
+
+    def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
+        self.refused: Counter[str] = Counter()
+        self._log = log
+        self._score_arms = score_arms
+        domains = {coupon.domain for coupon in log.coupons}
+        self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
+        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
+        self._published = 0
+        self._now = 0.0
+        self._scored: dict[str, Scored] = {}
+        self._issued: dict[str, None] = {}
+        self._clicked: set[str] = set()
+        self._values: dict[str, int] = {}
+
+    @property
+    def issues(self) -> int:
+        """How many issues were scored."""
+        return len(self._scored)
+
+    @property
+    def labelled(self) -> int:
+        """How many of them have a label."""
+        return sum(scored.labelled_at is not None for scored in self._scored.values())
+
+    def feed(self, record: LogRecord) -> None:
+        """Take in the next record of the log."""
+        self._pass_time(record.occurred_at)
+        if isinstance(record, LoggedIssue):
+            self._issue(record)
+        elif isinstance(record, LoggedFeedback):
+            self._feedback(record)
+        else:
+            self._pipeline.send(TOPIC_OF[type(record)], record)
+
+    def finish(self) -> list[Scored]:
+        """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
+        self._pipeline.tick(self._now)
+        for issue_id in self._scored.keys() & self._values.keys():
+            scored = self._scored[issue_id]
+            scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        return list(self._scored.values())
+
+    def _pass_time(self, at: float) -> None:
+        """Close the windows that ended before this moment: what happens at the very end of one is still within."""
+        if at > self._now:
+            self._now = at
+            self._pipeline.tick(math.nextafter(at, 0.0))
+
+    def _publish(self) -> None:
+        learnt = self._pipeline.sent.get(topics.EXAMPLES.name, 0)
+        if learnt - self._published > PUBLISH_RATIO * learnt:
+            self._pipeline.publish()
+            self._published = learnt
+
+    def _issue(self, issue: LoggedIssue) -> None:
+        self._publish()
+        domain = issue.domain or self._only_domain
+        self._issued[issue.arm] = None
+        arms = issue.arms or tuple(self._issued)
+        by_arm = self._score(issue, domain, arms) if self._score_arms else {}
+        observed = ObservedIssue(
+            event_id=issue.issue_id,
+            user_id=issue.user_id,
+            occurred_at=issue.occurred_at,
+            domain=domain,
+            issue_id=issue.issue_id,
+            coupon_id=issue.coupon_id,
+            expires_at=issue.expires_at,
+            propensity=issue.propensity,
+            context=issue.context,
+        )
+        self._pipeline.send(topics.OBSERVED.name, observed)
+        opened = self._pipeline.shopper(issue.user_id).issue(issue.issue_id)
+        click, redeem, order = opened.predicted
+        self._scored[issue.issue_id] = Scored(
+            issue_id=issue.issue_id,
+            user_id=issue.user_id,
+            arm=issue.arm,
+            coupon_id=issue.coupon_id,
+            occurred_at=issue.occurred_at,
+            propensity=issue.propensity,
+            p_click=click,
+            p_redeem=redeem,
+            p_order=order,
+            model_version=opened.model_version,
+            arms=issue.arms,
+            by_arm=by_arm,
+            context=issue.context,
+        )
+
+    def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
+        moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
+        predicted = self._pipeline.score(moment, [self._log.coupon_of[arm] for arm in arms], domain)
+        return dict(zip(arms, predicted, strict=True))
+
+    def _feedback(self, feedback: LoggedFeedback) -> None:
+        issue = self._scored.get(feedback.issue_id)
+        if issue is None or issue.labelled_at is None:
+            if feedback.kind == "click":
+                self._clicked.add(feedback.issue_id)
+            elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
+                self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+        message = FeedbackEvent(
+            # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
+            event_id=f"feedback on line {feedback.line}",
+            user_id=feedback.user_id,
+            occurred_at=feedback.occurred_at,
+            issue_id=feedback.issue_id,
+            kind=feedback.kind,
+            discount_minor=feedback.discount_minor,
+            order_value_minor=feedback.order_value_minor,
+        )
+        self._pipeline.send(topics.FEEDBACK.name, message)
+
+    def _take(self, output: Output) -> None:
+        if output.topic == topics.EXAMPLES.name:
+            self._label(_decode_label(output.value or b""))
+        elif output.topic == topics.DEAD_LETTERS.name:
+            self.refused[dict(output.headers)["reason"].decode()] += 1
+
+    def _label(self, label: _Label) -> None:
+        scored = self._scored[label.issue_id]
+        scored.labelled_at = max(label.at, scored.occurred_at)
+        if label.head == "click":
+            scored.clicked = label.label
+        else:
+            scored.redeemed = label.label
+        if scored.coupon_id == NO_COUPON:
+            scored.clicked = label.issue_id in self._clicked

@@ -1,0 +1,46 @@
+"""From features to the indices of a linear model's weights.
+
+A number speaks twice: by its size, and by which of some equal bins it lies in, so that a linear model can follow any
+curve. Bins are fixed: numbers are within about [0, 3] by their making. What is 0 says nothing.
+
+Indices: hashed places, then the numbers, then each number's bins, then a constant 1.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import DIMENSIONS, NUMERIC
+
+BINS = 20
+BINS_PER_UNIT = 4.0
+LOWEST = -1.0
+"""Where the first bin begins: logarithms of shares may be below 0. The first and the last bin are open."""
+
+FIRST_BIN = DIMENSIONS + len(NUMERIC)
+BIAS = FIRST_BIN + len(NUMERIC) * BINS
+
+_FIRST_OF_EACH = np.arange(len(NUMERIC)) * BINS
+
+
+def bins_of(numeric: Floats) -> NDArray[np.intp]:
+    """The bin of every number, counted from 1 through those of all numbers; 0 where the number is 0.
+
+    Parameters
+    ----------
+    numeric : array, shape (n, len(NUMERIC))
+    """
+    within = np.clip(np.floor((numeric - LOWEST) * BINS_PER_UNIT), 0, BINS - 1).astype(np.intp)
+    return np.where(numeric == 0.0, 0, within + _FIRST_OF_EACH + 1)
+
+
+def encode(numeric: list[float], hashed: list[int]) -> dict[int, float]:
+    """One row of features as River's mapping from index to value; a place hit twice counts twice."""
+    features: dict[int, float] = {}
+    for place in hashed:
+        if place:
+            features[place] = features.get(place, 0.0) + 1.0
+    features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
+    features.update((FIRST_BIN - 1 + place, 1.0) for place in bins_of(np.array([numeric]))[0].tolist() if place)
+    features[BIAS] = 1.0
+    return features
