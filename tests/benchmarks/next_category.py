@@ -1,12 +1,13 @@
 """How well a shopper's profile and neighbours tell what is bought next, on the Complete Journey.
 
     python -m tests.benchmarks.next_category
-    STREAM_COUPONS_PROFILE__HALF_LIFE_S=1209600 python -m tests.benchmarks.next_category --json
+    STREAM_COUPONS_PROFILE__HALF_LIFE_S=2419200 python -m tests.benchmarks.next_category --json
 
 The orders before a cut pass through the same agents as live; then every category is scored by what the agents hold: the
-shopper's own decayed interests, the sum of the neighbours' vectors, and a blend of both. What households buy in the
-28 days from the cut says how good that is. An exact user-based collaborative filter, computed at once from all counts,
-is measured in the same run. Settings come from the environment, so any of them can be ablated as in the second line.
+shopper's interests, which fade fast, their habits, which fade slowly, the sum of the neighbours' vectors, and a blend.
+What households buy in the 28 days from the cut says how good that is. An exact user-based collaborative filter,
+computed at once from all counts, is measured in the same run. Settings come from the environment, so any of them can
+be ablated as in the second line.
 
 Protocol
 --------
@@ -17,7 +18,8 @@ the mean over households is reported (macro). What it buys is counted twice: by 
 28 days counts one, and by distinct categories, where each category counts once.
 "New" ranks only categories that the household never bought before the cut, and counts only those.
 Ties go to the category whose name sorts first.
-The weight of the blend is the best by lines among `WEIGHTS` at an earlier cut, never at the judged one.
+A blend adds shares: each row of scores divided by its sum. Its weights are the best by lines, of all that are
+multiples of 0.1 and sum to 1, at an earlier cut, never at the judged one. So is the half-life of the exact own scores.
 Intervals are 95 % percentile intervals of a seeded bootstrap over households; differences are paired.
 """
 
@@ -37,7 +39,7 @@ from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.core.events import OrderEvent
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import feature_index, unpack_vector
 from stream_coupons.datasets import completejourney
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.cells import CellCodec
@@ -47,9 +49,12 @@ CUT = "2017-10-01"
 EARLIER_CUT = "2017-08-01"
 WINDOW_DAYS = 28
 SIZE = 10
-WEIGHTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+PARTS = ("interests", "habits", "neighbours")
+WEIGHTS = [(i / 10, j / 10, (10 - i - j) / 10) for i in range(11) for j in range(11 - i)]
+"""Of each of `PARTS`."""
 EXACT_NEIGHBOURS = 50
-EXACT_OWN_WEIGHT = 0.7
+HALF_LIVES_DAYS = (14, 28, 56, 84, 112, 168)
+EXACT_WEIGHTS = 0.7, 0.3
 RESAMPLES = 1000
 SEED = 7
 COLUMNS = ("by lines", "by lines, new", "by category", "by category, new")
@@ -130,9 +135,9 @@ def shares(scores: Matrix) -> Matrix:
     return np.divide(positive, sums, out=np.zeros_like(positive), where=sums > 0)
 
 
-def blend(own: Matrix, near: Matrix, weight: float) -> Matrix:
-    """`weight` of the shopper's own shares, the rest of the neighbours'."""
-    return weight * shares(own) + (1.0 - weight) * shares(near)
+def blend(parts: Sequence[Matrix], weights: Sequence[float]) -> Matrix:
+    """The parts' shares, each times its weight, added."""
+    return sum((weight * shares(part) for weight, part in zip(weights, parts, strict=True)), np.zeros(()))
 
 
 def exact_neighbours(counts: Matrix, size: int = EXACT_NEIGHBOURS) -> Matrix:
@@ -153,8 +158,8 @@ def states(
     purchases: Purchases,
     settings: Settings,
     advance: Callable[[], None] = lambda: None,
-) -> list[tuple[Matrix, Matrix]]:
-    """(own interests, neighbours' sum) by category as the live agents hold them at each cut; cuts ascend."""
+) -> list[list[Matrix]]:
+    """`PARTS` by category as the live agents hold them at each cut; cuts ascend."""
     pipeline = LocalPipeline(settings, [])
     left, found = list(cuts), []
     for order in orders:
@@ -168,17 +173,19 @@ def states(
     return found + [_held(pipeline, purchases) for _ in left]
 
 
-def _held(pipeline: LocalPipeline, purchases: Purchases) -> tuple[Matrix, Matrix]:
+def _held(pipeline: LocalPipeline, purchases: Purchases) -> list[Matrix]:
     codec: CellCodec[Shopper] = CellCodec(Shopper)
     features = [feature_index(f"category:{name}") for name in purchases.categories]
     row = {name: i for i, name in enumerate(purchases.households)}
-    own, near = np.zeros((2, len(row), len(features)))
+    parts = [np.zeros((len(row), len(features))) for _ in PARTS]
     for agent, user_id, cell in pipeline.states():
         if agent == "users" and user_id in row:
             shopper = codec.decode(cell).state
-            for matrix, vector in ((own, shopper.profile.interests), (near, shopper.neighbourhood.interests)):
+            habits = dict(zip(*unpack_vector(shopper.profile.habits), strict=True))
+            vectors = shopper.profile.interests, habits, shopper.neighbourhood.interests
+            for matrix, vector in zip(parts, vectors, strict=True):
                 matrix[row[user_id]] = [vector.get(feature, 0.0) for feature in features]
-    return own, near
+    return parts
 
 
 def interval(values: NDArray[np.float64], seed: int = SEED) -> tuple[float, float, float]:
@@ -191,39 +198,38 @@ def interval(values: NDArray[np.float64], seed: int = SEED) -> tuple[float, floa
 
 
 def compare(
-    purchases: Purchases,
-    cuts: tuple[float, float],
-    held: list[tuple[Matrix, Matrix]],
-    half_life_s: float,
-    size: int = SIZE,
+    purchases: Purchases, cuts: tuple[float, float], held: Sequence[Sequence[Matrix]], size: int = SIZE
 ) -> dict[str, Any]:
-    """Every way of scoring at the second cut; the blend's weight is chosen at the first."""
-    tuning = Judge.at(cuts[0], purchases, size)
-    by_weight = {weight: float(np.nanmean(tuning.recalls(blend(*held[0], weight))[:, 0])) for weight in WEIGHTS}
-    weight = max(WEIGHTS, key=lambda each: by_weight[each])
-    judge, (own, near) = Judge.at(cuts[1], purchases, size), held[1]
-    exact_own = purchases.counts(-np.inf, cuts[1], half_life_s)
+    """Every way of scoring at the second cut; what is to be chosen is chosen at the first."""
+    earlier = Judge.at(cuts[0], purchases, size)
+
+    def earlier_recall(scores: Matrix) -> float:
+        return float(np.nanmean(earlier.recalls(scores)[:, 0]))
+
+    chosen = max(WEIGHTS, key=lambda weights: earlier_recall(blend(held[0], weights)))
+    half_life_days = max(
+        HALF_LIVES_DAYS, key=lambda days: earlier_recall(purchases.counts(-np.inf, cuts[0], days * DAY_S))
+    )
+    judge = Judge.at(cuts[1], purchases, size)
+    exact_own = purchases.counts(-np.inf, cuts[1], half_life_days * DAY_S)
     exact_near = exact_neighbours(judge.known)
     scored = {
         "popularity": np.tile(judge.known.sum(axis=0), (len(judge.known), 1)),
         "exact: own": exact_own,
         "exact: neighbours": exact_near,
-        f"exact: {EXACT_OWN_WEIGHT} own + {1 - EXACT_OWN_WEIGHT:.1f} neighbours": blend(
-            exact_own, exact_near, EXACT_OWN_WEIGHT
-        ),
-        "ours: own": own,
-        "ours: neighbours": near,
-        f"ours: {weight} own + {1 - weight:.1f} neighbours": blend(own, near, weight),
+        "exact: {} own + {} neighbours".format(*EXACT_WEIGHTS): blend([exact_own, exact_near], EXACT_WEIGHTS),
+        **{f"ours: {name}": part for name, part in zip(PARTS, held[1], strict=True)},
+        "ours: {} interests + {} habits + {} neighbours".format(*chosen): blend(held[1], chosen),
     }
     recalls = {name: judge.recalls(scores) for name, scores in scored.items()}
-    *_, reference, _, _, ours = recalls.values()
+    *_, reference, _, _, _, ours = recalls.values()
     recalls["difference, ours - exact"] = ours - reference
     return {
         "households": int(np.sum(~np.isnan(ours[:, 0]))),
         "households_new": int(np.sum(~np.isnan(ours[:, 1]))),
         "categories": len(purchases.categories),
-        "weight": weight,
-        "recall_by_weight_at_the_earlier_cut": by_weight,
+        "weights": chosen,
+        "exact_half_life_days": half_life_days,
         "rows": {
             name: {column: interval(values[:, i]) for i, column in enumerate(COLUMNS)}
             for name, values in recalls.items()
@@ -250,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cut", type=epoch, default=epoch(CUT), help=f"what is judged begins here (default: {CUT})")
     parser.add_argument(
-        "--earlier-cut", type=epoch, default=epoch(EARLIER_CUT), help=f"chooses the weight (default: {EARLIER_CUT})"
+        "--earlier-cut", type=epoch, default=epoch(EARLIER_CUT), help=f"chooses weights (default: {EARLIER_CUT})"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
@@ -264,7 +270,7 @@ def main() -> None:
     fed = sum(order.occurred_at < cuts[1] for order in orders)
     with fraction_progress("orders", fed) as progress:
         held = states(orders, cuts, purchases, settings, lambda: progress.advance(progress.task_ids[0]))
-    found = compare(purchases, cuts, held, settings.profile.half_life_s)
+    found = compare(purchases, cuts, held)
     if options.json:
         print(json.dumps(found))
         return

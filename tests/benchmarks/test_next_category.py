@@ -14,7 +14,7 @@ from .next_category import COLUMNS, Judge, Purchases, compare, exact_neighbours,
 
 CUT = 100 * DAY_S
 SETTINGS = Settings(
-    profile=ProfileRules(half_life_s=1e9, order_weight=1.0),
+    profile=ProfileRules(half_life_s=1e9, habit_half_life_s=1e9, order_weight=1.0),
     neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0.0),
 )
 
@@ -78,10 +78,10 @@ def test_households_never_seen_or_that_buy_nothing_do_not_count() -> None:
 
 
 def test_the_agents_hold_what_was_ordered_before_each_cut_and_the_golden_case() -> None:
-    [nothing, (own, near)] = states(ORDERS, (5 * DAY_S, CUT), PURCHASES, SETTINGS)
-    assert not nothing[0].any()
-    assert not nothing[1].any()
+    [nothing, (own, habits, near)] = states(ORDERS, (5 * DAY_S, CUT), PURCHASES, SETTINGS)
+    assert not np.any(nothing)
     assert own == pytest.approx(Judge.at(CUT, PURCHASES).known, rel=1e-2)
+    assert habits == pytest.approx(Judge.at(CUT, PURCHASES).known, rel=1e-2)
     exact = exact_neighbours(Judge.at(CUT, PURCHASES).known)
     assert exact[0] == pytest.approx([2 / 3, 2 / 3, 4 / 3, 4 / 3, 0])
     # Here vectors hold items, too, each of one shopper only: the cosine is 2 / sqrt(7 * 6), not 2 / 3.
@@ -98,19 +98,18 @@ def test_rows_become_shares_of_what_is_positive() -> None:
     assert shares(np.array([[1.0, 3.0, -9.0], [0.0, 0.0, 0.0]])).tolist() == [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0]]
 
 
-def test_the_weight_is_that_of_the_earlier_cut() -> None:
-    a, e = np.eye(5)[[0, 4]]
-    earlier = np.tile(a, (5, 1)), np.tile(e, (5, 1))  # u5 buys E then: the neighbours are right
-    judged = np.tile(a, (5, 1)), np.tile(e, (5, 1))  # u1 buys A above all: the shopper is right
-    found = compare(PURCHASES, (15 * DAY_S, CUT), [earlier, judged], 1e9, size=1)
-    assert found["weight"] == 0.4
-    assert found["recall_by_weight_at_the_earlier_cut"][0.6] == 0.0
-    assert found["recall_by_weight_at_the_earlier_cut"][0.4] == 1.0
+def test_the_weights_are_those_of_the_earlier_cut() -> None:
+    a, b, e = (np.tile(row, (5, 1)) for row in np.eye(5)[[0, 1, 4]])
+    # At the earlier cut u5 buys E, as the neighbours say; at the judged one u1 buys A above all, as the interests say.
+    found = compare(PURCHASES, (15 * DAY_S, CUT), [[a, b, e], [a, b, e]], size=1)
+    assert found["weights"] == (0.0, 0.0, 1.0)
     assert (found["households"], found["categories"]) == (1, 5)
     by_lines = {name: row["by lines"][0] for name, row in found["rows"].items()}
     assert by_lines["popularity"] == 0.0  # C, which all know, goes first
-    assert by_lines["ours: own"] == 3 / 6
-    assert by_lines["ours: 0.4 own + 0.6 neighbours"] == pytest.approx(1 / 6)
+    assert by_lines["ours: interests"] == 3 / 6
+    assert by_lines["ours: habits"] == 0.0
+    assert by_lines["ours: 0.0 interests + 0.0 habits + 1.0 neighbours"] == pytest.approx(1 / 6)
+    assert by_lines["difference, ours - exact"] == pytest.approx(1 / 6)
     assert set(found["rows"]["popularity"]) == set(COLUMNS)
 
 
