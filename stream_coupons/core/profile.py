@@ -47,7 +47,10 @@ class Profile(Struct, array_like=True):
     """
 
     landmark: float = 0.0
-    interests: SparseVector = field(default_factory=dict)
+    category_interests: SparseVector = field(default_factory=dict)
+    finer_interests: SparseVector = field(default_factory=dict)
+    """In items, brands, brands within categories, and bands of price. Bounded by themselves: there are so many of them
+    that they would crowd out the categories, which are what shoppers have in common."""
     categories: dict[str, float] = field(default_factory=dict)
     browses: float = 0.0
     carts: float = 0.0
@@ -67,6 +70,11 @@ class Profile(Struct, array_like=True):
     usual_orders: float = 0.0
     usual_discounted: float = 0.0
     """Orders, and those with a discount among them, faded like habits."""
+
+    @property
+    def interests(self) -> SparseVector:
+        """All of them, as a new vector."""
+        return self.category_interests | self.finer_interests
 
 
 def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
@@ -122,8 +130,27 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         _add_item(profile, event.item, sign * grown * rules.cart_weight, rules)
     else:
         _add_order(profile, event, grown, rules)
-    if len(profile.interests) > rules.max_interests * 5 // 4:
-        profile.interests = top(profile.interests, rules.max_interests)
+    if len(profile.category_interests) > rules.max_categories * 5 // 4:
+        profile.category_interests = top(profile.category_interests, rules.max_categories)
+    if len(profile.finer_interests) > rules.max_interests * 5 // 4:
+        profile.finer_interests = top(profile.finer_interests, rules.max_interests)
+
+
+def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
+    """What a shopper is known by to others at time `at`: at most `size` weights, categories first, then the strongest.
+
+    An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
+    within weeks, what was bought does not.
+    """
+    scale, habit_scale = decay(profile, at, rules), rules.order_weight * habit_decay(profile, at, rules)
+    indices, counts = unpack_vector(profile.habits)
+    habits = dict(zip(indices.tolist(), (counts * habit_scale).tolist(), strict=True))
+
+    def weighed(interests: SparseVector) -> SparseVector:
+        return {index: max(weight * scale, habits.get(index, -math.inf)) for index, weight in interests.items()}
+
+    leading = top(weighed(profile.category_interests), size)
+    return leading | top(weighed(profile.finer_interests), size - len(leading))
 
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
@@ -132,7 +159,8 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
         return
     landmark = math.floor(at / span) * span
     scale = 2.0 ** ((profile.landmark - landmark) / rules.half_life_s)
-    profile.interests = {index: weight * scale for index, weight in profile.interests.items()}
+    profile.category_interests = {index: weight * scale for index, weight in profile.category_interests.items()}
+    profile.finer_interests = {index: weight * scale for index, weight in profile.finer_interests.items()}
     profile.categories = {name: weight * scale for name, weight in profile.categories.items()}
     profile.browses *= scale
     profile.carts *= scale
@@ -143,10 +171,12 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
 
 
 def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
-    interests = profile.interests
-    for index in item_indices(item.item_id, item.category, item.brand):
-        interests[index] = interests.get(index, 0.0) + weight
+    finer = profile.finer_interests
+    for index in finer_indices(item.item_id, item.category, item.brand):
+        finer[index] = finer.get(index, 0.0) + weight
     if item.category is not None:
+        index = feature_index(f"category:{item.category}")
+        profile.category_interests[index] = profile.category_interests.get(index, 0.0) + weight
         categories = profile.categories
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
@@ -158,7 +188,7 @@ def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) 
     filled = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
     if filled is not None:
         index = price_index(filled)
-        interests[index] = interests.get(index, 0.0) + weight
+        finer[index] = finer.get(index, 0.0) + weight
 
 
 def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: ProfileRules) -> None:
@@ -253,9 +283,10 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
 
 
 @lru_cache(maxsize=200_000)
-def item_indices(item_id: str | None, category: str | None, brand: str | None) -> tuple[int, ...]:
-    """Indices of the features of an item."""
-    return tuple(feature_index(name) for name in item_features(item_id, category, brand))
+def finer_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, ...]:
+    """Indices of the features of an item, but for its category."""
+    names = item_features(item_id, category, brand)
+    return tuple(feature_index(name) for name in names if name != f"category:{category}")
 
 
 def category_brand(category: str, brand: str) -> str:
