@@ -142,8 +142,9 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
     An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
     within weeks, what was bought does not.
     """
-    scale, habit_scale = decay(profile, at, rules), rules.order_weight * habit_decay(profile, at, rules)
-    indices, counts = unpack_vector(profile.habits)
+    scale = decay(profile, at, rules)
+    habit_scale = rules.order_weight * habit_fading(at - profile.habits_at, rules)[0]
+    indices, counts, _ = unpack_habits(profile.habits)
     habits = dict(zip(indices.tolist(), (counts * habit_scale).tolist(), strict=True))
 
     def weighed(interests: SparseVector) -> SparseVector:
