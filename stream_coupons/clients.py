@@ -111,10 +111,24 @@ class Publisher:
             self._producer.close()
 
 
-class Reader:
-    """Reads all partitions of some topics without a group, from the beginning or from now on, only what is committed.
+def _consumer(bootstrap: str) -> KafkaConsumer:
+    """One without a group that commits nothing, and reads only what is committed."""
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+        reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
+        group_id=None,
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=16 * topics.MIB,
+        fetch_max_wait_ms=100,
+        isolation_level="read_committed",
+    )
 
-    Use it as a context manager, or close it.
+
+class Reader:
+    """Reads some topics without a group, from the beginning or from now on, only what is committed.
+
+    All of their partitions, or with `key` only those that hold its records. Use it as a context manager, or close it.
 
     Raises
     ------
@@ -122,23 +136,19 @@ class Reader:
         If a topic does not exist.
     """
 
-    def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool) -> None:
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
-            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-            reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
-            group_id=None,
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=16 * topics.MIB,
-            fetch_max_wait_ms=100,
-            isolation_level="read_committed",
-        )
+    def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None) -> None:
+        self._consumer = _consumer(bootstrap)
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
             self._consumer.close()
             raise BadConfig(f"no topic {', '.join(missing)} at {bootstrap}; see `stream-coupons topics apply`")
-        self._partitions = [TopicPartition(name, number) for name in names for number in partitions[name]]
+        self._partitions = [
+            TopicPartition(name, number)
+            for name, numbers in partitions.items()
+            for number in numbers
+            if key is None or number == topics.partition_for(key, len(numbers))
+        ]
         self._consumer.assign(self._partitions)
         if from_beginning:
             self._consumer.seek_to_beginning(*self._partitions)
@@ -174,3 +184,33 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Fetcher:
+    """Reads single records by their place, without a group, only what is committed. Use it as a context manager."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._consumer = _consumer(bootstrap)
+
+    def fetch(self, topic: str, partition: int, offset: int) -> Any | None:
+        """The record at a place; None if it is not there, or no longer."""
+        if partition not in (self._consumer.partitions_for_topic(topic) or ()):
+            return None
+        tp = TopicPartition(topic, partition)
+        self._consumer.assign([tp])
+        begin, end = self._consumer.beginning_offsets([tp])[tp], self._consumer.end_offsets([tp])[tp]
+        if not begin <= offset < end:
+            return None
+        self._consumer.seek(tp, offset)
+        while self._consumer.position(tp) <= offset:
+            for record in self._consumer.poll(timeout_ms=100, max_records=1).get(tp, ()):
+                return record if record.offset == offset else None
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()

@@ -51,8 +51,8 @@ MUTANTS = {
     ),
     "budget is not looked at": (
         "core/ledger.py",
-        "return committed <= coupon.budget_minor",
-        "return committed < float('inf') or committed <= coupon.budget_minor",
+        "if committed <= coupon.budget_minor",
+        "if committed < float('inf') or committed <= coupon.budget_minor",
     ),
     "acknowledged before it is delivered": (
         "runtime/lane.py",

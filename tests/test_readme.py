@@ -27,6 +27,8 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.evaluation import search_space
+from stream_coupons.evaluation.search_space import Range
 from stream_coupons.metrics import Metrics
 from stream_coupons.settings import KafkaSettings, Settings
 
@@ -159,11 +161,31 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
     assert delivered == [first.issue_id, second.issue_id, third.issue_id]
 
 
+def test_the_search_space_example_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(block("space"), encoding="utf-8")
+    assert search_space.build(path).axes["profile.max_interests"] == Range(low=32, high=256, log=True)
+
+
 def test_the_catalogue_example_is_good() -> None:
     reading = read_catalogue(block("catalogue").encode(), "README.md", now=1_767_348_000.0)
     assert not reading.refusals.count
     assert not reading.warnings
     assert len(reading.coupons) == 1
+
+
+def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(block("foreign-log"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["evaluate", str(log), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["labelled"], found["refused_lines"]) == (2, 2, {})
+    assert {head["head"]: (head["examples"], head["positives"]) for head in found["heads"]} == {
+        "click": (1, 1),
+        "redeem": (1, 1),
+        "order": (1, 0),
+    }
 
 
 def test_the_feedback_example_is_feedback() -> None:

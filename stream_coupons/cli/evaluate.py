@@ -97,7 +97,8 @@ def evaluate(
             interrupted = _run(running, foreign)
             scored = running.finish()
             if sink is not None:
-                sink.writelines(encode(_prediction(issue)) + b"\n" for issue in scored)
+                in_order = sorted(scored, key=lambda issue: issue.line)
+                sink.writelines(encode(_prediction(issue)) + b"\n" for issue in in_order)
         series = judged(scored)
         evaluation = _judge(running, foreign, series, interrupted=interrupted)
         if page_sink is not None:

@@ -25,9 +25,12 @@ VERBS = (
     "dlq",
     "verify",
     "state",
+    "explain",
     "replay",
     "evaluate",
+    "ope",
     "simulate",
+    "tune",
     "bench",
     "schemas",
 )

@@ -272,8 +272,7 @@ def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) ->
     if not issue.is_given:
         effects.emit(example(user_id, issue, "order", issue.redeemed, at))
         return
-    if issue.clicked or not issue.redeemed:  # a channel may report purchases without clicks: no label then
-        effects.emit(example(user_id, issue, "click", issue.clicked, at))
+    effects.emit(example(user_id, issue, "click", issue.clicked, at))
     effects.emit(example(user_id, issue, "redeem", issue.redeemed, at))
     if not issue.observed and not issue.redeemed:
         _settle(issue, "expired", at, 0, effects)

@@ -1,6 +1,6 @@
 """The catalogue, compiled to arrays, so that all coupons of a domain are judged at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,14 +190,17 @@ class CouponSet:
 
     def dense_packed(self, vectors: Sequence[PackedVector]) -> tuple[Floats, Floats]:
         """The same of packed vectors, and the sum of the weights of each, known or not, shape (vectors,)."""
-        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
         unpacked = [unpack_vector(vector) for vector in vectors]
-        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in unpacked])
-        indices = np.concatenate([indices for indices, _ in unpacked])
-        weights = np.concatenate([weights for _, weights in unpacked])
-        dense[row, self._columns(indices)] = weights
+        return self.dense_arrays(unpacked), np.array([weights.sum() for _, weights in unpacked])
+
+    def dense_arrays(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
+        """The same of vectors given as (indices, weights)."""
+        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
+        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in vectors])
+        indices = np.concatenate([indices for indices, _ in vectors])
+        dense[row, self._columns(indices)] = np.concatenate([weights for _, weights in vectors])
         dense[:, 0] = 0.0
-        return dense, np.bincount(row, weights, len(vectors)).astype(np.float64)
+        return dense
 
     def _columns(self, indices: Hashes) -> Positions:
         """Columns of features; 0 of those that are not in the vocabulary."""
@@ -214,15 +217,29 @@ class CouponSet:
 
 
 class Catalogue:
-    """All coupons known; immutable: a change makes a new one."""
+    """All coupons known; immutable: a change makes a new one.
 
-    def __init__(self, coupons: Iterable[Coupon], default_price_minor: float = 1000.0) -> None:
+    Parameters
+    ----------
+    attributes : mapping, optional
+        Names of the attributes that are looked at, by domain; all that the coupons of the domain have, if not given.
+    """
+
+    def __init__(
+        self,
+        coupons: Iterable[Coupon],
+        default_price_minor: float = 1000.0,
+        attributes: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.by_id = {coupon.coupon_id: coupon for coupon in coupons}
         self._default_price_minor = default_price_minor
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
-        self.domains = {domain: CouponSet(members, default_price_minor) for domain, members in by_domain.items()}
+        self.domains = {
+            domain: CouponSet(members, default_price_minor, None if attributes is None else attributes.get(domain, ()))
+            for domain, members in by_domain.items()
+        }
         self.nothing = CouponSet([NOTHING], default_price_minor)
         """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
 

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, CouponSet, Floats, Positions
 from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
-from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_decay, item_features
+from stream_coupons.core.profile import (
+    DAY_S,
+    HOUR_S,
+    Profile,
+    decay,
+    favourite,
+    habit_fading,
+    item_features,
+    unpack_habits,
+)
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
 from stream_coupons.core.similarity import SparseVector, feature_index
@@ -61,6 +70,7 @@ OF_MATCH = (
     "carted_now",
     "price_fit",
     "habit",
+    "fresh_habit",
     "habit_of_category",
     "habit_share",
 )
@@ -77,7 +87,7 @@ OF_HISTORY = (
 )
 NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
-OF_MOMENT = ("shopper", "hour", "weekday")
+OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer")
 CROSSES = (
     ("shopper", "coupon"),
     ("shopper", "kind"),
@@ -156,8 +166,8 @@ class Views:
 
     The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithms
     of the share that the coupon's scope has in the interests of both; how near the coupon is to what the shopper
-    looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, what is in
-    its categories, and the logarithm of the scope's share in all that they order.
+    looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, ever and of
+    late, how often what is in its categories, and the logarithm of the scope's share in all that they order.
     """
 
     category: Floats
@@ -169,6 +179,7 @@ class Views:
     browsed: Floats
     carted: Floats
     habit: Floats
+    fresh_habit: Floats
     habit_of_category: Floats
     habit_share: Floats
 
@@ -202,9 +213,8 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
     own = coupons.dense(interests) * scale
     mass = np.array([sum(vector.values()) for vector in interests])[:, None] * scale
     near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
-    habits, habit_mass = coupons.dense_packed([moment.shopper.profile.habits for moment in moments])
-    faded = np.array([habit_decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
-    habit = coupons.scopes.score(habits) * faded
+    habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
+    habit = coupons.scopes.score(habits)
     now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
     is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[:, None]
     return Views(
@@ -217,9 +227,20 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         browsed=np.where(is_browsed, now, 0.0),
         carted=np.where(is_browsed, 0.0, now),
         habit=habit,
-        habit_of_category=coupons.categories.score(habits) * faded,
-        habit_share=_log_share(habit, habit_mass[:, None] * faded),
+        fresh_habit=coupons.scopes.score(fresh_habits),
+        habit_of_category=coupons.categories.score(habits),
+        habit_share=_log_share(habit, habit_mass[:, None]),
     )
+
+
+def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats, Floats]:
+    """How often each shopper ordered what is in the vocabulary, ever and of late; and all that they ordered."""
+    unpacked = [unpack_habits(moment.shopper.profile.habits) for moment in moments]
+    left = np.array([habit_fading(moment.at - moment.shopper.profile.habits_at, rules) for moment in moments])
+    slow = coupons.dense_arrays([(indices, weights) for indices, weights, _ in unpacked]) * left[:, :1]
+    fresh = coupons.dense_arrays([(indices, weights) for indices, _, weights in unpacked]) * left[:, 1:]
+    mass = np.array([weights.sum() for _, weights, _ in unpacked]) * left[:, 0]
+    return slow, fresh, mass
 
 
 def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
@@ -299,7 +320,7 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         float(profile.last_order_at is None),
         float(mean_price is None),
         float(not shopper.neighbourhood.packed[0]),
-        math.log1p(profile.usual_orders * habit_decay(profile, at, rules)) / 2.0,
+        math.log1p(profile.usual_orders * habit_fading(at - profile.habits_at, rules)[0]) / 2.0,
         2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
     ]
 
@@ -334,6 +355,7 @@ def _match_numbers(
             views.carted[owner, position],
             np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
             squash(views.habit[owner, position]),
+            squash(views.fresh_habit[owner, position]),
             squash(views.habit_of_category[owner, position]),
             views.habit_share[owner, position],
         ),
@@ -393,12 +415,12 @@ def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
     """Places of what is hashed, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
-    shopper = np.array([_shopper_hashes(moment) for moment in moments], dtype=np.uint32)[owner]
+    moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
     coupon = coupons.static_hashes[position]
-    named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_SHOPPER_HASHES, shopper.T, strict=True))
+    named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
     blocks = [
         _mix(coupon, 1),
-        _mix(shopper[:, : len(OF_MOMENT)], 1),
+        _mix(moment, 1),
         _mix(
             np.stack([named[other] for _, other in CROSSES], axis=1),
             np.stack([named[one] for one, _ in CROSSES], axis=1),
@@ -407,7 +429,7 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     attributes = coupons.attribute_hashes[position]
     for slot in range(len(coupons.attributes)):
         blocks += [_mix(attributes[:, slot], 1), _mix(attributes[:, slot, 0], named["shopper"])[:, None]]
-    if any(moment.context for moment in moments):
+    if any(each.context for each in moments):
         context = _context_hashes(moments)[owner]
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         for slot in range(context.shape[1]):
@@ -415,10 +437,7 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     return np.concatenate(blocks, axis=1)
 
 
-OF_SHOPPER_HASHES = ("shopper", "hour", "weekday", "taste", "redeemer")
-
-
-def _shopper_hashes(moment: Moment) -> tuple[int, ...]:
+def _moment_hashes(moment: Moment) -> tuple[int, ...]:
     shopper, at = moment.shopper, moment.at
     return (
         feature_index(f"shopper={moment.user_id}"),

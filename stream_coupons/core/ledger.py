@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
+from stream_coupons.core.reasons import Shortage
 
 EVEN_PACING_START_RATIO = 0.1
 
@@ -23,12 +24,19 @@ class Ledger(Struct, array_like=True):
 
 def can_reserve(ledger: Ledger, coupon: Coupon, amount_minor: int, at: float) -> bool:
     """Whether stock, budget and pacing allow one more coupon that may cost this much."""
+    return shortage(ledger, coupon, amount_minor, at) is None
+
+
+def shortage(ledger: Ledger, coupon: Coupon, amount_minor: int, at: float) -> Shortage | None:
+    """What one more coupon that may cost this much would lack; None when it can be reserved."""
     if coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock:
-        return False
+        return Shortage.STOCK
     if coupon.budget_minor is None:
-        return True
+        return None
     committed = ledger.held_minor + ledger.spent_minor + amount_minor
-    return committed <= coupon.budget_minor * _released_ratio(coupon, at)
+    if committed <= coupon.budget_minor * _released_ratio(coupon, at):
+        return None
+    return Shortage.BUDGET if committed > coupon.budget_minor else Shortage.PACING
 
 
 def _released_ratio(coupon: Coupon, at: float) -> float:

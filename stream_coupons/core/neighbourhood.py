@@ -2,8 +2,9 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). It is linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of
-the shopper needs to score any coupon, and it is bounded, so that is what is sent.
+implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is linear
+in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper needs to
+score any coupon, and it is bounded, so that is what is sent.
 """
 
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ import numpy as np
 
 from stream_coupons.core import attribution, policy
 from stream_coupons.core.attribution import PackedRows
-from stream_coupons.core.candidates import eligible, shortlist
+from stream_coupons.core.candidates import eligible
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
@@ -34,9 +34,10 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import Moment, extract, hashed_names, look
+from stream_coupons.core.features import Moment, hashed_names
+from stream_coupons.core.judgement import judge
 from stream_coupons.core.policy import Choice
-from stream_coupons.core.profile import decay, fold, is_duplicate
+from stream_coupons.core.profile import fold, is_duplicate, portrait
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import (
@@ -47,7 +48,7 @@ from stream_coupons.core.shopper import (
     Predicted,
     Shopper,
 )
-from stream_coupons.core.similarity import simhash, stable_hash, top
+from stream_coupons.core.similarity import damp, simhash, stable_hash
 
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
@@ -119,20 +120,12 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
 
 
 def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> None:
-    rules, profile_rules, coupons = known.rules.policy, known.rules.profile, undecided[0].coupons
-    moments = [one.moment for one in undecided]
-    views = look(moments, coupons, profile_rules)
-    chosen = [
-        shortlist(one.eligible, promise, rules.max_candidates)
-        for one, promise in zip(undecided, views.promise, strict=True)
-    ]
-    rows = extract(moments, views, coupons, chosen, profile_rules)
+    moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
-    predicted = scorer.predict(rows)
-    worth = policy.values(coupons, np.concatenate(chosen), predicted, rules)
-    packed, first = attribution.pack(rows), 0
-    for one, positions in zip(undecided, chosen, strict=True):
-        decision = _Decision(one, positions, first, packed, predicted, worth, scorer.version)
+    judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
+    packed, first = attribution.pack(judged.rows), 0
+    for one, positions in zip(undecided, judged.chosen, strict=True):
+        decision = _Decision(one, positions, first, packed, judged.predicted, judged.worth, scorer.version)
         first += len(positions)
         one.effects.count("decision", _conclude(decision, known))
 
@@ -351,19 +344,22 @@ def _reasons(proposal: OpenProposal, option: Option, known: Knowledge) -> list[R
 
 
 def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
-    """The shopper's vector for the owner of their cell, if it is time; two messages when they change cells."""
+    """The shopper's vector for the owner of their cell, if it is time; two messages when they change cells.
+
+    Its weights are damped: undamped, the few things that a shopper buys most would outweigh all else that they have in
+    common with others.
+    """
     rules, at = known.rules.neighbourhood, event.occurred_at
     last = shopper.vector_sent_at
     if last is not None and at < last + rules.publish_every_s:
         return []
     shopper.vector_sent_at = at
-    interests = top(shopper.profile.interests, rules.max_vector)
-    cell = f"{event.domain}/{simhash(interests, rules.cells)}"
+    known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
+    weights = np.round(damp(np.fromiter(known_by.values(), np.float64, len(known_by))), 6).tolist()
+    cell = f"{event.domain}/{simhash(dict(zip(known_by, weights, strict=True)), rules.cells)}"
     vectors = []
     if shopper.cell and shopper.cell != cell:
         vectors.append(UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=[], weights=[]))
     shopper.cell = cell
-    scale = decay(shopper.profile, at, known.rules.profile)
-    weights = np.round(np.fromiter(interests.values(), np.float64, len(interests)) * scale, 6).tolist()
-    vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(interests), weights=weights))
+    vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(known_by), weights=weights))
     return vectors

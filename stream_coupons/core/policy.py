@@ -93,20 +93,40 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice
     >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
     [1, 2]
     """
-    n = len(worth)
-    ranked = np.argsort(-worth, kind="stable")
-    greedy = ranked[worth[ranked] > rules.min_value_minor].tolist()
+    n, explore = len(worth), exploration_ratio(rules)
+    greedy = worthwhile(worth, rules)
     best = int(np.argmax(worth))
-    explore = 1.0 if rules.strategy == "random" else rules.exploration_ratio
-    if unit_interval(str(seed), "explore", trigger) < explore:
+    if is_exploring(trigger, rules, seed):
         start = int(unit_interval(str(seed), "arm", trigger) * n)
         order = (
             [start, *(row for row in greedy if row != start)]
             if rules.strategy == "value"
             else [(start + step) % n for step in range(n)]
         )
-        is_greedy_too = bool(greedy) and start == greedy[0]
-        return Choice(order, explore / n + (1 - explore) * is_greedy_too, best)
+        return Choice(order, propensity_of(start, greedy, n, rules), best)
     if not greedy:
         return Choice([], 1 - explore, best)
-    return Choice(greedy, explore / n + (1 - explore), best)
+    return Choice(greedy, propensity_of(greedy[0], greedy, n, rules), best)
+
+
+def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
+    """Rows that are worth more than NO_COUPON, best first."""
+    ranked = np.argsort(-worth, kind="stable")
+    rows: list[int] = ranked[worth[ranked] > rules.min_value_minor].tolist()
+    return rows
+
+
+def exploration_ratio(rules: PolicyRules) -> float:
+    """Epsilon; 1 under the strategy "random"."""
+    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
+
+
+def is_exploring(trigger: str, rules: PolicyRules, seed: int) -> bool:
+    """Whether the coin of this trigger says to try any candidate."""
+    return unit_interval(str(seed), "explore", trigger) < exploration_ratio(rules)
+
+
+def propensity_of(row: int, greedy: list[int], n: int, rules: PolicyRules) -> float:
+    """How likely `choose` picks this row first of n, over all triggers; `greedy` are the rows that are `worthwhile`."""
+    explore = exploration_ratio(rules)
+    return explore / n + (1 - explore) * (greedy[:1] == [row])

@@ -12,19 +12,18 @@ import math
 from functools import lru_cache
 from statistics import mean, median
 
+import numpy as np
 from msgspec import Struct, field
+from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.similarity import (
     DIGEST_BYTES,
-    PackedVector,
     SparseVector,
     feature_index,
-    pack_vector,
     stable_digest,
     top,
-    unpack_vector,
 )
 
 LANDMARK_HALF_LIVES = 256
@@ -34,6 +33,13 @@ HOUR_S = 3600.0
 DAY_S = 86400.0
 
 
+Habits = tuple[bytes, bytes, bytes]
+"""Features of what was ordered, ascending, and how often: fading slowly, and fading fast. As little-endian bytes."""
+
+FRESH_RATIO = 1 / 6
+"""What fades fast has this part of the other's half-life."""
+
+
 class Profile(Struct, array_like=True):
     """A shopper's behaviour, bounded in size. Mutable; owned by one step at a time.
 
@@ -41,7 +47,10 @@ class Profile(Struct, array_like=True):
     """
 
     landmark: float = 0.0
-    interests: SparseVector = field(default_factory=dict)
+    category_interests: SparseVector = field(default_factory=dict)
+    finer_interests: SparseVector = field(default_factory=dict)
+    """In items, brands, brands within categories, and bands of price. Bounded by themselves: there are so many of them
+    that they would crowd out the categories, which are what shoppers have in common."""
     categories: dict[str, float] = field(default_factory=dict)
     browses: float = 0.0
     carts: float = 0.0
@@ -55,13 +64,17 @@ class Profile(Struct, array_like=True):
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
-    habits: PackedVector = (b"", b"")
-    """Items and categories ordered, by how often; habits fade slower than interests."""
+    habits: Habits = (b"", b"", b"")
     habits_at: float = 0.0
     """The latest order: habits are as of then."""
     usual_orders: float = 0.0
     usual_discounted: float = 0.0
     """Orders, and those with a discount among them, faded like habits."""
+
+    @property
+    def interests(self) -> SparseVector:
+        """All of them, as a new vector."""
+        return self.category_interests | self.finer_interests
 
 
 def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
@@ -117,8 +130,28 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         _add_item(profile, event.item, sign * grown * rules.cart_weight, rules)
     else:
         _add_order(profile, event, grown, rules)
-    if len(profile.interests) > rules.max_interests * 5 // 4:
-        profile.interests = top(profile.interests, rules.max_interests)
+    if len(profile.category_interests) > rules.max_categories * 5 // 4:
+        profile.category_interests = top(profile.category_interests, rules.max_categories)
+    if len(profile.finer_interests) > rules.max_interests * 5 // 4:
+        profile.finer_interests = top(profile.finer_interests, rules.max_interests)
+
+
+def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
+    """What a shopper is known by to others at time `at`: at most `size` weights, categories first, then the strongest.
+
+    An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
+    within weeks, what was bought does not.
+    """
+    scale = decay(profile, at, rules)
+    habit_scale = rules.order_weight * habit_fading(at - profile.habits_at, rules)[0]
+    indices, counts, _ = unpack_habits(profile.habits)
+    habits = dict(zip(indices.tolist(), (counts * habit_scale).tolist(), strict=True))
+
+    def weighed(interests: SparseVector) -> SparseVector:
+        return {index: max(weight * scale, habits.get(index, -math.inf)) for index, weight in interests.items()}
+
+    leading = top(weighed(profile.category_interests), size)
+    return leading | top(weighed(profile.finer_interests), size - len(leading))
 
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
@@ -127,7 +160,8 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
         return
     landmark = math.floor(at / span) * span
     scale = 2.0 ** ((profile.landmark - landmark) / rules.half_life_s)
-    profile.interests = {index: weight * scale for index, weight in profile.interests.items()}
+    profile.category_interests = {index: weight * scale for index, weight in profile.category_interests.items()}
+    profile.finer_interests = {index: weight * scale for index, weight in profile.finer_interests.items()}
     profile.categories = {name: weight * scale for name, weight in profile.categories.items()}
     profile.browses *= scale
     profile.carts *= scale
@@ -138,10 +172,12 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
 
 
 def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
-    interests = profile.interests
-    for index in item_indices(item.item_id, item.category, item.brand):
-        interests[index] = interests.get(index, 0.0) + weight
+    finer = profile.finer_interests
+    for index in finer_indices(item.item_id, item.category, item.brand):
+        finer[index] = finer.get(index, 0.0) + weight
     if item.category is not None:
+        index = feature_index(f"category:{item.category}")
+        profile.category_interests[index] = profile.category_interests.get(index, 0.0) + weight
         categories = profile.categories
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
@@ -153,7 +189,7 @@ def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) 
     filled = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
     if filled is not None:
         index = price_index(filled)
-        interests[index] = interests.get(index, 0.0) + weight
+        finer[index] = finer.get(index, 0.0) + weight
 
 
 def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: ProfileRules) -> None:
@@ -179,25 +215,40 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
 
 def _add_habits(profile: Profile, event: OrderEvent, rules: ProfileRules) -> None:
     """Count what was ordered among the habits; the rarest are forgotten."""
-    age_s = profile.habits_at - event.occurred_at
-    grown = 2.0 ** (-max(age_s, 0.0) / rules.habit_half_life_s)
-    faded = habit_decay(profile, event.occurred_at, rules)
-    profile.habits_at = max(profile.habits_at, event.occurred_at)
-    indices, weights = unpack_vector(profile.habits)
-    habits = dict(zip(indices.tolist(), (weights * faded).tolist(), strict=True))
-    for item in event.items:
-        for index in habit_indices(item.item_id, item.category):
-            habits[index] = habits.get(index, 0.0) + grown
-    if len(habits) > rules.max_habits * 5 // 4:
-        habits = top(habits, rules.max_habits)
-    profile.habits = pack_vector(habits)
-    profile.usual_orders = profile.usual_orders * faded + grown
-    profile.usual_discounted = profile.usual_discounted * faded + grown * bool(event.discount_minor)
+    at = event.occurred_at
+    grown = habit_fading(profile.habits_at - at, rules)
+    faded = habit_fading(at - profile.habits_at, rules)
+    profile.habits_at = max(profile.habits_at, at)
+    profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
+    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * bool(event.discount_minor)
+    ordered = [index for item in event.items for index in habit_indices(item.item_id, item.category)]
+    if not ordered:
+        return
+    known, slow, fresh = unpack_habits(profile.habits)
+    indices, of_each = np.unique(np.concatenate((known, np.array(ordered, np.uint32))), return_inverse=True)
+    counts = np.bincount(of_each[len(known) :], minlength=len(indices))
+    slow = np.bincount(of_each[: len(known)], slow * faded[0], len(indices)) + counts * grown[0]
+    fresh = np.bincount(of_each[: len(known)], fresh * faded[1], len(indices)) + counts * grown[1]
+    if len(indices) > rules.max_habits * 5 // 4:
+        kept = np.sort(np.argsort(-slow, kind="stable")[: rules.max_habits])
+        indices, slow, fresh = indices[kept], slow[kept], fresh[kept]
+    profile.habits = (indices.tobytes(), slow.astype("<f4").tobytes(), fresh.astype("<f4").tobytes())
 
 
-def habit_decay(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Factor from the habits' weights to their values at time `at`, or at the latest order if that is later."""
-    return float(2.0 ** (-max(at - profile.habits_at, 0.0) / rules.habit_half_life_s))
+def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
+    """(features, how often, how often of late), each of shape (n,), as of the latest order."""
+    indices, slow, fresh = habits
+    return (
+        np.frombuffer(indices, "<u4"),
+        np.frombuffer(slow, "<f4").astype(np.float64),
+        np.frombuffer(fresh, "<f4").astype(np.float64),
+    )
+
+
+def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
+    """What is left of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
+    halvings = -max(age_s, 0.0) / rules.habit_half_life_s
+    return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
 
 
 @lru_cache(maxsize=200_000)
@@ -233,9 +284,10 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
 
 
 @lru_cache(maxsize=200_000)
-def item_indices(item_id: str | None, category: str | None, brand: str | None) -> tuple[int, ...]:
-    """Indices of the features of an item."""
-    return tuple(feature_index(name) for name in item_features(item_id, category, brand))
+def finer_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, ...]:
+    """Indices of the features of an item, but for its category."""
+    names = item_features(item_id, category, brand)
+    return tuple(feature_index(name) for name in names if name != f"category:{category}")
 
 
 def category_brand(category: str, brand: str) -> str:

@@ -43,3 +43,20 @@ class NoCoupon(StrEnum):
     NOT_WORTH_IT = "not_worth_it"  # NO_COUPON had the highest value
     SOLD_OUT = "sold_out"  # no stock or budget in any alternative
     TIMED_OUT = "timed_out"  # the reservation came too late
+
+
+class Shortage(StrEnum):
+    """What a coupon lacks when no more of it can be reserved."""
+
+    STOCK = "stock"
+    BUDGET = "budget"
+    PACING = "pacing"  # the budget has some left, but not for this early
+
+
+class Passed(StrEnum):
+    """Why a coupon that a shopper may get was not the one given; for explanations."""
+
+    NOT_SHORTLISTED = "not_shortlisted"  # max_candidates others were nearer to the shopper, so it was not scored
+    OUTRANKED = "outranked"  # another one was worth more
+    EXPLORED = "explored"  # another one was drawn by chance, to learn
+    NOT_KNOWN = "not_known"  # by what is still known it would have been given

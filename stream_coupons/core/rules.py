@@ -24,24 +24,28 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     browse_weight: NonNegative = 1.0
     cart_weight: NonNegative = 3.0
     order_weight: NonNegative = 5.0
+    max_categories: Size = 96
     max_interests: Size = 128
     max_seen_events: Size = 128
     recent_prices: Size = 15
     missing_price: MissingPolicy = "median"
     max_ahead_s: NonNegative = 86400.0
     habit_half_life_s: Positive = 180 * 86400.0
-    max_habits: Size = 256
+    max_habits: Size = 512
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How near shoppers are found: within cells of bounded size, `neighbours` of them, by cosine."""
+    """How near shoppers are found: within cells of bounded size, `neighbours` of them, by cosine.
+
+    `max_vector` bounds both the vector that is sent of a shopper and the sum of the neighbours' that comes back.
+    """
 
     cells: Size = 16
     neighbours: Size = 20
     max_members: Size = 512
     min_similarity: Ratio = 0.05
     publish_every_s: NonNegative = 3600.0
-    max_vector: Size = 64
+    max_vector: Size = 128
 
 
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -142,7 +142,7 @@ class ForeignLog:
 
     def _coupon_of(self, line: IssueLine) -> tuple[Coupon | None, dict[str, Any]]:
         """The coupon of an issue as the log described it first, and its description here."""
-        if line.coupon is None:
+        if line.coupon is None or line.coupon.get("coupon_id") == NO_COUPON:
             return None, {}
         description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
         coupon_id = description.get("coupon_id")
@@ -160,11 +160,14 @@ class ForeignLog:
         if line.user_id is not None and line.user_id != issue.user_id:
             detail = f"issue {line.issue_id} is of shopper {issue.user_id}, not of {line.user_id}"
             raise BadMessage(LogFault.WRONG_USER, detail)
+        at = seconds(line.occurred_at, "occurred_at")
+        if line.kind == "expiry" and (at, number) < (issue.occurred_at, issue.line):
+            raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
         feedback = LoggedFeedback(
             line=number,
             issue_id=line.issue_id,
             user_id=issue.user_id,
-            occurred_at=seconds(line.occurred_at, "occurred_at"),
+            occurred_at=at,
             kind=line.kind,
             order_value_minor=line.order_value_minor,
             discount_minor=line.discount_minor,

@@ -112,8 +112,8 @@ def arm_of(line: IssueLine, coupon: Coupon | None) -> str:
     """The name of what was chosen; `none` and only that is without a coupon."""
     arm = line.arm or (coupon.coupon_id if coupon is not None else NO_COUPON)
     if (arm == NO_COUPON) != (coupon is None):
-        detail = f"arm is {arm!r}, but `coupon` is {'missing' if coupon is None else coupon.coupon_id!r}"
-        raise BadMessage(Rejection.INVALID, detail)
+        found = "missing" if coupon is None else repr(coupon.coupon_id)
+        raise BadMessage(Rejection.INVALID, f"arm is {arm!r}, but `coupon` is {found}")
     names = {arm} if coupon is None else {arm, coupon.coupon_id}
     if line.arms is not None and not names & set(line.arms):
         raise BadMessage(Rejection.INVALID, f"arm {arm!r} is not among `arms`")

@@ -23,6 +23,7 @@ from stream_coupons.core.events import (
 
 Time = Annotated[datetime, Meta(tz=True)] | EpochSeconds
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
+DEFAULT_DOMAIN = "ecommerce"
 Propensity = Annotated[float, Meta(gt=0, le=1)]
 FeedbackKind = Literal["impression", "click", "purchase", "expiry"]
 
@@ -39,7 +40,7 @@ class Behaviour(Line, frozen=True, kw_only=True, omit_defaults=True):
 
     user_id: Id
     event_id: Id | None = None
-    domain: Domain = "ecommerce"
+    domain: Domain = DEFAULT_DOMAIN
     context: Context | None = None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
@@ -49,13 +50,16 @@ def offsets(
     return {(tp.topic, tp.partition): position.offset for tp, position in found.items()}
 
 
-def read_records(bootstrap: str, names: Iterable[str]) -> Iterator[Record]:
-    """All records of some topics up to now, in order within each partition."""
-    with Reader(bootstrap, list(names), from_beginning=True) as reader:
+def read_records(bootstrap: str, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
+    """All records of some topics up to now, in order within each partition; with `key`, of its partitions only."""
+    with Reader(bootstrap, list(names), from_beginning=True, key=key) as reader:
         for one in reader.read_to_end():
-            yield Record(
-                one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ())
-            )
+            yield record_of(one)
+
+
+def record_of(one: Any) -> Record:
+    """A record as kafka-python gives it."""
+    return Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ()))
 
 
 def audit_topics(kafka: KafkaSettings) -> Findings:

@@ -4,7 +4,7 @@ One partition, one thread, one order: the same records always give the same byte
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -25,7 +25,6 @@ from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import Predicted, Shopper
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record, origin_of
@@ -156,10 +155,14 @@ class LocalPipeline:
     def publish(self) -> None:
         """Take what was learnt into use now."""
         self._since_snapshot = 0
-        scorers = dict(self._known.scorers)
-        for snapshot in self.trainer.snapshots():
-            scorers[snapshot.domain] = compile_snapshot(snapshot)
+        scorers = {**self._known.scorers, **self.trainer.scorers()}
         self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
+
+    def look_at(self, attributes: Mapping[str, tuple[str, ...]]) -> None:
+        """Look at these attributes of coupons, by domain, from now on, and at no others."""
+        coupons, price_minor = self._catalogue.by_id.values(), self._rules.policy.typical_price_minor
+        self._catalogue = Catalogue(coupons, price_minor, attributes)
+        self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
 
     def shopper(self, user_id: str) -> Shopper:
         """A shopper's state as it is now, to be looked at."""

@@ -19,13 +19,10 @@ from stream_coupons.core.features import Moment
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
-from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
-
-PUBLISH_RATIO = 0.01
-"""What was learnt is taken into use when it is this share of all that was: a snapshot costs as much as many labels."""
 
 TOPIC_OF = {
     BrowseEvent: topics.BROWSE.name,
@@ -39,11 +36,13 @@ class Scored(Struct, kw_only=True):
 
     Attributes
     ----------
+    line : int
+        Where the issue stands in the log.
     p_click, p_redeem, p_order : float
         Of a click, of a purchase with the coupon, and of a purchase without any.
     clicked, redeemed : bool or None
         None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
-        same. A purchase without a click reported says nothing of clicks.
+        same. A purchase without a click reported is no click.
     labelled_at : float or None
         When the window closed: what was not known before.
     by_arm : dict
@@ -52,6 +51,7 @@ class Scored(Struct, kw_only=True):
         Of the order that the purchase was of, minor units.
     """
 
+    line: int = 0
     issue_id: str
     user_id: str
     arm: str
@@ -95,7 +95,8 @@ def run(
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then.
+        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
     on_progress : callable, optional
         Called with the records done and their number.
 
@@ -136,12 +137,14 @@ class ProgressiveRun:
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         self.refused: Counter[str] = Counter()
-        self._log = log
+        self.log = log
         self._score_arms = score_arms
-        domains = {coupon.domain for coupon in log.coupons}
-        self._only_domain = domains.pop() if len(domains) == 1 else "ecommerce"
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
-        self._published = 0
+        self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
+        # That coupons to come will have another attribute is not known before one has.
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._domains: set[str] = set()
+        self._pipeline.look_at(self._attributes)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
@@ -174,6 +177,10 @@ class ProgressiveRun:
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        return self.scored()
+
+    def scored(self) -> list[Scored]:
+        """All issues that were fed, with the labels that are known by now."""
         return list(self._scored.values())
 
     def _pass_time(self, at: float) -> None:
@@ -182,15 +189,9 @@ class ProgressiveRun:
             self._now = at
             self._pipeline.tick(math.nextafter(at, 0.0))
 
-    def _publish(self) -> None:
-        learnt = self._pipeline.sent.get(topics.EXAMPLES.name, 0)
-        if learnt - self._published > PUBLISH_RATIO * learnt:
-            self._pipeline.publish()
-            self._published = learnt
-
     def _issue(self, issue: LoggedIssue) -> None:
-        self._publish()
-        domain = issue.domain or self._only_domain
+        domain = issue.domain or self._usual_domain()
+        self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         arms = issue.arms or tuple(self._issued)
         by_arm = self._score(issue, domain, arms) if self._score_arms else {}
@@ -209,6 +210,7 @@ class ProgressiveRun:
         opened = self._pipeline.shopper(issue.user_id).issue(issue.issue_id)
         click, redeem, order = opened.predicted
         self._scored[issue.issue_id] = Scored(
+            line=issue.line,
             issue_id=issue.issue_id,
             user_id=issue.user_id,
             arm=issue.arm,
@@ -224,9 +226,23 @@ class ProgressiveRun:
             context=issue.context,
         )
 
+    def _usual_domain(self) -> str:
+        """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
+        return next(iter(self._domains)) if len(self._domains) == 1 else DEFAULT_DOMAIN
+
+    def _meet(self, coupon_id: str, domain: str) -> None:
+        """Look at the attributes of a coupon, and whether others have them, from now on."""
+        coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
+        if coupon is None:
+            return
+        self._domains.add(domain)
+        if not coupon.attributes.keys() <= set(known):
+            self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
+            self._pipeline.look_at(self._attributes)
+
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
         moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
-        predicted = self._pipeline.score(moment, [self._log.coupon_of[arm] for arm in arms], domain)
+        predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
         return dict(zip(arms, predicted, strict=True))
 
     def _feedback(self, feedback: LoggedFeedback) -> None:
@@ -256,7 +272,7 @@ class ProgressiveRun:
 
     def _label(self, label: _Label) -> None:
         scored = self._scored[label.issue_id]
-        scored.labelled_at = max(label.at, scored.occurred_at)
+        scored.labelled_at = label.at
         if label.head == "click":
             scored.clicked = label.label
         else:

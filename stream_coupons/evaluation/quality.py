@@ -106,9 +106,8 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
     )
     given = [issue for issue in known if issue.coupon_id != NO_COUPON]
     withheld = [issue for issue in known if issue.coupon_id == NO_COUPON]
-    clicks = [issue for issue in given if issue.clicked is not None]
     columns = (
-        (clicks, [issue.p_click for issue in clicks], [issue.clicked for issue in clicks]),
+        (given, [issue.p_click for issue in given], [issue.clicked for issue in given]),
         (given, [issue.p_redeem for issue in given], [issue.redeemed for issue in given]),
         (withheld, [issue.p_order for issue in withheld], [issue.redeemed for issue in withheld]),
     )
@@ -231,7 +230,7 @@ def rate_interval(positives: int, examples: int, confidence: float = 0.95) -> In
     rate, weight = positives / examples, z * z / examples
     middle = (rate + weight / 2) / (1 + weight)
     reach = z / (1 + weight) * math.sqrt(rate * (1 - rate) / examples + weight / (4 * examples))
-    return Interval(rate, middle - reach, middle + reach)
+    return Interval(rate, min(max(middle - reach, 0.0), rate), max(min(middle + reach, 1.0), rate))
 
 
 class Slice(Struct, frozen=True, kw_only=True):

@@ -54,9 +54,9 @@ def _figures(report: Report, quality: Quality) -> None:
     working, recent = quality.working, quality.recent
     report.stats(
         [
-            ("Log loss", round(quality.log_loss.value, 4), f"95% {_span(quality.log_loss)}"),
+            ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
             ("of the base rate", round(quality.base_log_loss, 4), "who only counts the labels so far"),
-            ("ROC AUC", round(quality.roc_auc.value, 4), f"95% {_span(quality.roc_auc)}, by shopper"),
+            ("ROC AUC", round(quality.roc_auc.value, 4), _between(quality.roc_auc)),
             ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} are positive"),
             ("Brier score", round(quality.brier, 4), ""),
             ("Predicted / observed", round(quality.calibration_ratio, 3), "1 is calibrated"),
@@ -68,8 +68,8 @@ def _figures(report: Report, quality: Quality) -> None:
             ("Precision", round(working.precision, 4), ""),
             ("Recall", round(working.recall, 4), ""),
             ("Accuracy", round(working.accuracy, 4), ""),
-            ("Recent log loss", round(recent.log_loss, 4), f"{recent.log_loss_gap:+.4f} against all"),
-            ("Recent ROC AUC", round(recent.roc_auc, 4), f"{recent.roc_auc_gap:+.4f} against all"),
+            ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
+            ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
         ]
     )
 
@@ -173,6 +173,16 @@ def _rate(quality: Quality) -> str:
     return format_value(quality.positives / quality.examples, "percent")
 
 
+def _between(interval: Interval) -> str:
+    return "" if math.isnan(interval.low) else f"95% {_span(interval)}, by shopper"
+
+
+def _gap(gap: float) -> str:
+    return "" if math.isnan(gap) else f"{gap:+.4f} against all"
+
+
 def _span(interval: Interval, *, percent: bool = False) -> str:
+    if math.isnan(interval.low):
+        return ""
     ends = (format_value(end, "percent" if percent else "number") for end in (interval.low, interval.high))
     return " to ".join(ends)

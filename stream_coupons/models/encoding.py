@@ -3,7 +3,7 @@
 A number speaks twice: by its size, and by which of some equal bins it lies in, so that a linear model can follow any
 curve. Bins are fixed: numbers are within about [0, 3] by their making. What is 0 says nothing.
 
-Indices: hashed places, then the numbers, then each number's bins, then a constant 1.
+Indices: hashed places, then the numbers, then each number's bins, then a constant.
 """
 
 import numpy as np
@@ -16,6 +16,9 @@ BINS = 20
 BINS_PER_UNIT = 4.0
 LOWEST = -1.0
 """Where the first bin begins: logarithms of shares may be below 0. The first and the last bin are open."""
+
+CONSTANT = 3.0
+"""The constant: above 1, so that the base rate is learnt before all that hangs on it."""
 
 FIRST_BIN = DIMENSIONS + len(NUMERIC)
 BIAS = FIRST_BIN + len(NUMERIC) * BINS
@@ -42,5 +45,5 @@ def encode(numeric: list[float], hashed: list[int]) -> dict[int, float]:
             features[place] = features.get(place, 0.0) + 1.0
     features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
     features.update((FIRST_BIN - 1 + place, 1.0) for place in bins_of(np.array([numeric]))[0].tolist() if place)
-    features[BIAS] = 1.0
+    features[BIAS] = CONSTANT
     return features

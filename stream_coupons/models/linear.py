@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, FIRST_BIN, bins_of
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
@@ -27,7 +27,8 @@ def prior_weights(head: str) -> dict[int, float]:
     """Weights to start from, by index."""
     rate = PRIOR_RATE[head]
     weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
-    weights[BIAS] = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
+    at_no_depth = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
+    weights[BIAS] = at_no_depth / CONSTANT
     return weights
 
 
@@ -48,7 +49,7 @@ class LinearScorer:
         self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:FIRST_BIN])
         self._bins: Floats = np.zeros((BIAS - FIRST_BIN + 1, len(HEADS)))
         self._bins[1:] = weights[:, FIRST_BIN:BIAS].T
-        self._bias: Floats = weights[:, BIAS].copy()
+        self._bias: Floats = weights[:, BIAS] * CONSTANT
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, len(HEADS)).

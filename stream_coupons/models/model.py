@@ -42,3 +42,10 @@ class Model(Protocol):
         SnapshotMismatch
             If it does not fit; the model is then as it was.
         """
+
+
+class Servable(Model, Protocol):
+    """A model that compiles to arrays: linear in the indices of `encoding`."""
+
+    def weights(self) -> dict[int, float]:
+        """Weights by index."""

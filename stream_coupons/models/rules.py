@@ -34,6 +34,7 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pinned: str = ""
     learning_rate: Positive = 0.05
     l2: NonNegative = 1e-6
+    calibrate: bool = False
     dear_sample_ratio: Share = 0.1
     comparison_half_life: Size = 5000
     promotion_margin_ratio: NonNegative = 0.01

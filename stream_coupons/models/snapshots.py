@@ -17,7 +17,7 @@ from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnaps
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
-from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense
 from stream_coupons.models.states import State, check_linear
 
@@ -163,7 +163,13 @@ def _served(head: HeadState) -> dict[int, float]:
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear(state)
-    slope, intercept = served_line(calibration)
-    weights = dict(zip(state["places"].tolist(), (slope * state["weights"]).tolist(), strict=True))
-    weights[BIAS] = weights.get(BIAS, 0.0) + intercept
-    return weights
+    weights = dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True))
+    return calibrated(weights, served_line(calibration))
+
+
+def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:
+    """Weights whose log-odds are those of the given ones on a line (slope, intercept)."""
+    slope, intercept = line
+    scaled = {index: slope * weight for index, weight in weights.items()}
+    scaled[BIAS] = scaled.get(BIAS, 0.0) + intercept / CONSTANT
+    return scaled

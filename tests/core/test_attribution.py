@@ -161,11 +161,11 @@ def test_a_window_that_closes_without_a_word_is_a_negative_and_gives_the_money_b
     assert case.wait(CLOSED + DAY_S).messages == []
 
 
-def test_who_bought_without_a_click_says_nothing_of_the_click(case: Case) -> None:
+def test_who_bought_without_a_click_did_not_click(case: Case) -> None:
     case.give(issue())
     case.hear(feedback("purchase", "i1"))
     case.wait(CLOSED)
-    assert case.learnt() == [("redeem", True)]
+    assert case.learnt() == [("click", False), ("redeem", True)]
 
 
 def test_feedback_after_the_window_is_refused(case: Case) -> None:
@@ -256,7 +256,7 @@ def test_observed_coupons_teach_and_settle_nothing(case: Case) -> None:
     case.wait(AT + 8 * DAY_S)
     assert case.settlements == []
     assert [example.observed for example in case.examples] == [True] * len(case.examples)
-    assert case.learnt() == [("redeem", True), ("click", False), ("redeem", False)]
+    assert case.learnt() == [("click", False), ("redeem", True), ("click", False), ("redeem", False)]
 
 
 def test_history_counts_by_coupon_and_category_and_caps_only_what_is_capped_and_ours(case: Case) -> None:
@@ -318,3 +318,21 @@ def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     attribution.open_issue(shopper, issue(), KNOWN.catalogue)
     effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
     assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["redeemed"]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_expiry_of_a_coupon_of_ours_is_refused_and_frees_no_money(early: bool) -> None:
+    case = Case()
+    forged = feedback("expiry", "i1", AT + 60, event_id="forged")
+    if early:
+        case.hear(forged)
+        case.give(issue())
+    else:
+        case.give(issue())
+        case.hear(forged)
+    refusals = [refused.reason for refused in case.last.refused]
+    assert refusals == [Rejection.INVALID]
+    assert case.settlements == case.examples == []
+    assert case.shopper.issue("i1") == issue()
+    case.hear(feedback("purchase", "i1", AT + 120))
+    assert [settlement.outcome for settlement in case.settlements] == ["redeemed"]

@@ -82,3 +82,21 @@ def test_an_empty_vector_scores_nothing() -> None:
     compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
     assert not compiled.content_scores(compiled.dense([{}])).any()
     assert not np.isnan(compiled.static_numeric).any()
+
+
+def test_a_catalogue_looks_at_the_attributes_it_is_told_to() -> None:
+    coupons = [
+        coupon("a", attributes={"colour": "red", "size": 1.0}),
+        coupon("b", domain="travel", attributes={"x": 1}),
+    ]
+    every = Catalogue(coupons)
+    assert {name: members.attributes for name, members in every.domains.items()} == {
+        "ecommerce": ("colour", "size"),
+        "travel": ("x",),
+    }
+    told = Catalogue(coupons, attributes={"ecommerce": ("size",)})
+    assert {name: members.attributes for name, members in told.domains.items()} == {
+        "ecommerce": ("size",),
+        "travel": (),
+    }
+    assert told.domains["ecommerce"].alone(0).attributes == ("size",)

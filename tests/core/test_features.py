@@ -54,6 +54,8 @@ PINNED_PLACES = [
     239715,
     91321,
     202665,
+    125025,
+    41943,
     53264,
     93498,
     68871,
@@ -107,6 +109,7 @@ PINNED_NUMBERS = [
     0.0,
     0.5,
     0.3456,
+    0.3408,
     0.0,
     0.6483,
     0.0,
@@ -141,8 +144,8 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "c42a5096dd71b9db"
-    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (40, 16, 262144)
+    assert SCHEMA == "5f530b39a9bfbec0"
+    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (41, 18, 262144)
 
 
 items = st.builds(

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
-from stream_coupons.core.ledger import EVEN_PACING_START_RATIO, Ledger, can_reserve, reserve, settle
+from stream_coupons.core.ledger import EVEN_PACING_START_RATIO, Ledger, can_reserve, reserve, settle, shortage
+from stream_coupons.core.reasons import Shortage
 
 from .builders import AT, DAY_S, coupon
 
@@ -146,6 +147,20 @@ def test_an_even_pace_releases_the_budget_with_time(days: float, most: int) -> N
     assert EVEN_PACING_START_RATIO == 0.1
     assert can_reserve(Ledger(), EVEN, most, AT + days * DAY_S)
     assert not can_reserve(Ledger(), EVEN, most + 1, AT + days * DAY_S)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "terms", "expected"),
+    [
+        (Ledger(issued=2), coupon(stock=2, budget_minor=0), Shortage.STOCK),
+        (Ledger(spent_minor=901), coupon(budget_minor=1000), Shortage.BUDGET),
+        (Ledger(spent_minor=901), EVEN, Shortage.BUDGET),
+        (Ledger(spent_minor=1), EVEN, Shortage.PACING),
+        (Ledger(spent_minor=900), coupon(budget_minor=1000), None),
+    ],
+)
+def test_what_a_coupon_lacks_has_a_name(ledger: Ledger, terms: Coupon, expected: Shortage | None) -> None:
+    assert shortage(ledger, terms, 100, AT) == expected
 
 
 def test_a_coupon_that_is_valid_for_no_time_paces_without_failing() -> None:

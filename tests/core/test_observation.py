@@ -1,9 +1,21 @@
 """Steps that only take notice."""
 
+import numpy as np
+import pytest
+
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import Moment, extract, look
+from stream_coupons.core.features import (
+    NUMERIC,
+    OF_COUPON,
+    OF_EVERY_COUPON,
+    OF_SHOPPER,
+    Moment,
+    extract,
+    hashed_names,
+    look,
+)
 from stream_coupons.core.observation import feedback as hear
-from stream_coupons.core.observation import learn_neighbours, observe, pass_time
+from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon
@@ -38,7 +50,8 @@ def test_an_observed_coupon_is_never_issued_or_settled() -> None:
     closed = pass_time("u", shopper, AT + 30 * DAY_S)
     said = effects.messages + joined.messages + closed.messages
     assert of_type(said, CouponIssue) == of_type(said, Settlement) == of_type(said, Proposal) == []
-    assert [(example.head, example.label) for example in of_type(said, TrainingExample)] == [("redeem", True)]
+    labels = [(example.head, example.label) for example in of_type(said, TrainingExample)]
+    assert labels == [("click", False), ("redeem", True)]
 
 
 def test_an_observed_coupon_counts_once_even_after_its_window() -> None:
@@ -90,6 +103,99 @@ def test_feedback_refused_at_once_counts_when_it_is_sent_again() -> None:
     assert len(hear(shopper, click, impatient).refused) == len(hear(shopper, click, impatient).refused) == 1
     observe("u", shopper, observed(), impatient)
     assert hear(shopper, click, impatient).facts == [("feedback", "click")]
+
+
+def examples(messages: list[object]) -> list[tuple[str, bool, float]]:
+    return [(each.head, each.label, each.at) for each in of_type(messages, TrainingExample)]
+
+
+def test_where_another_system_gave_nothing_a_purchase_is_an_order_without_a_coupon() -> None:
+    shopper, silent = Shopper(), Shopper()
+    for each in (shopper, silent):
+        assert observe("u", each, observed(coupon_id="none", propensity=0.1), KNOWN).facts == [("observed", "scored")]
+    hear(shopper, feedback("click", "x1"), KNOWN)
+    hear(shopper, feedback("purchase", "x1"), KNOWN)
+    ended = AT + 30 * DAY_S
+    first = pass_time("u", shopper, ended).messages
+    assert examples(first) == [("order", True, ended)]
+    assert (first[0].coupon_id, first[0].observed, first[0].propensity) == ("none", True, 0.1)
+    assert examples(pass_time("u", silent, ended).messages) == [("order", False, ended)]
+
+
+def test_nothing_given_is_not_counted_among_the_coupons_of_the_shopper() -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(coupon_id="none"), KNOWN)
+    hear(shopper, feedback("click", "x1"), KNOWN)
+    hear(shopper, feedback("purchase", "x1"), KNOWN)
+    assert shopper.history == Shopper().history
+    assert observe("u", shopper, observed(coupon_id="none"), KNOWN).facts == [("duplicate", "observed")]
+
+
+def test_feedback_that_names_a_coupon_where_nothing_was_given_is_refused() -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(coupon_id="none"), KNOWN)
+    assert [each.reason for each in hear(shopper, feedback("click", "x1", coupon_id="c1"), KNOWN).refused] == [
+        "wrong_coupon"
+    ]
+
+
+def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> None:
+    shopper = Shopper()
+    fold(shopper.profile, browse(what=item("A", category="tea", brand="x")), ProfileRules())
+    moment = Moment("u", shopper, AT, {"weather": "rain"})
+    rows = rows_without(moment, KNOWN)
+    given = rows_with(moment, KNOWN.catalogue.domains["ecommerce"], np.array([0]), KNOWN)
+    numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
+    assert {numbers[name] for name in OF_COUPON} == {0.0}
+    of_shopper = [NUMERIC.index(name) for name in OF_SHOPPER]
+    assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
+    names = hashed_names(context=["weather"])
+    places = dict(zip(names, rows.hashed[0].tolist(), strict=True))
+    of_coupons = {name for name, place in places.items() if not place and name != "weather"}
+    assert of_coupons == {name for name in names if set(OF_EVERY_COUPON) & set(name.split("*"))}
+    assert places["shopper"] == given.hashed[0, names.index("shopper")]
+    assert rows.hashed[0, names.index("weather")] == given.hashed[0, names.index("weather")] > 0
+
+
+def test_features_without_a_coupon_do_not_depend_on_the_catalogue() -> None:
+    shopper = Shopper()
+    fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
+    moment = Moment("u", shopper, AT, {})
+    other = knowledge(coupon("c7", categories=["tea"]))
+    assert rows_without(moment, KNOWN).numeric.tolist() == rows_without(moment, other).numeric.tolist()
+
+
+@pytest.mark.parametrize("coupon_id", ["c1", "none"])
+def test_an_expiry_closes_the_window_of_an_observed_issue_at_once(coupon_id: str) -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(coupon_id=coupon_id), KNOWN)
+    closed = hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
+    assert closed.facts == [("feedback", "expiry")]
+    heads = ["click", "redeem"] if coupon_id == "c1" else ["order"]
+    assert examples(closed.messages) == [(head, False, AT + 60) for head in heads]
+    assert shopper.issues == {}
+    assert examples(pass_time("u", shopper, AT + 30 * DAY_S).messages) == []
+    late = hear(shopper, feedback("purchase", "x1", AT + 61), KNOWN)
+    assert [each.reason for each in late.refused] == ["late"]
+    assert observe("u", shopper, observed(coupon_id=coupon_id), KNOWN).facts == [("duplicate", "observed")]
+
+
+def test_an_expiry_after_a_purchase_leaves_the_purchase() -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(), KNOWN)
+    hear(shopper, feedback("click", "x1"), KNOWN)
+    hear(shopper, feedback("purchase", "x1"), KNOWN)
+    closed = hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
+    assert examples(closed.messages) == [("click", True, AT + 60), ("redeem", True, AT + 60)]
+
+
+def test_an_expiry_that_came_before_its_issue_ends_it_and_what_waited_behind_it_is_refused() -> None:
+    shopper = Shopper()
+    hear(shopper, feedback("expiry", "x1", AT + 1), KNOWN)
+    hear(shopper, feedback("purchase", "x1", AT + 2), KNOWN)
+    joined = observe("u", shopper, observed(), KNOWN)
+    assert examples(joined.messages) == [("click", False, AT + 1), ("redeem", False, AT + 1)]
+    assert [(each.reason, each.message.kind) for each in joined.refused] == [("late", "purchase")]  # type: ignore[union-attr]
 
 
 def near(cell: str, at: float, index: int = 1) -> NeighbourUpdate:

@@ -1,5 +1,6 @@
 """Propose and confirm: one issue per trigger, whatever comes twice, late or in another order."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from stream_coupons.core.features import Moment, extract, look
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Rules
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import MAX_CLOSED, Shopper
 
@@ -450,14 +451,17 @@ def test_vectors_are_published_no_more_often_than_asked() -> None:
     assert [vector.at for vector in of_type(case.said, UserVector)] == [AT, AT + 120, AT + 240]
 
 
-def test_a_vector_holds_the_decayed_weights() -> None:
-    case = Case(knowledge(rules=with_cells(cells=1, publish_every_s=0.0, max_vector=2)))
+def test_a_vector_holds_decayed_weights_damped() -> None:
+    fading = msgspec.structs.replace(
+        with_cells(cells=1, publish_every_s=0.0, max_vector=2), profile=ProfileRules(half_life_s=14 * DAY_S)
+    )
+    case = Case(knowledge(rules=fading))
     case.see(order("o", AT, item("A")))
     case.see(browse("b", AT + 14 * DAY_S, item("B")))
     case.see(cart("c", AT + 14 * DAY_S, item("C")))
     vector = of_type(case.said, UserVector)[-1]
     assert vector.cell == case.shopper.cell == "ecommerce/0"
-    assert sorted(vector.weights) == [2.5, 3.0]
+    assert sorted(vector.weights) == pytest.approx([2.0, math.log2(1 + 5.0 * 2 ** (-14 / 180))], abs=1e-6)
 
 
 def test_who_changes_cells_leaves_the_old_one() -> None:

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.policy import choose, is_holdout, is_over_frequency_cap, is_quiet, standing_objection, values
+from stream_coupons.core.policy import (
+    choose,
+    is_exploring,
+    is_holdout,
+    is_over_frequency_cap,
+    is_quiet,
+    propensity_of,
+    standing_objection,
+    values,
+    worthwhile,
+)
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import History, OpenProposal, Shopper
@@ -82,6 +92,17 @@ def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: Poli
     for first, propensity in logged.items():
         error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
         assert chosen[first] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+
+
+@pytest.mark.parametrize(("rules", "worth"), CASES)
+def test_the_propensity_of_any_row_is_that_of_its_choice(rules: PolicyRules, worth: list[float]) -> None:
+    greedy = worthwhile(np.array(worth), rules)
+    choices = [choose(np.array(worth), trigger, rules, 1) for trigger in TRIGGERS[:200]]
+    for choice in choices:
+        if choice.order:
+            assert propensity_of(choice.order[0], greedy, len(worth), rules) == choice.propensity
+    explored = [is_exploring(trigger, rules, 1) for trigger in TRIGGERS[:200]]
+    assert all(is_it or choice.order == greedy for is_it, choice in zip(explored, choices, strict=True))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

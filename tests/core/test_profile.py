@@ -19,6 +19,7 @@ from stream_coupons.core.profile import (
     fold,
     is_duplicate,
     place_of,
+    portrait,
     price_band,
 )
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
@@ -182,13 +183,14 @@ def test_no_price_ever_known_is_not_a_price_of_zero(policy: MissingPolicy) -> No
 
 
 def test_everything_is_bounded() -> None:
-    rules = ProfileRules(max_interests=20, max_seen_events=10, recent_prices=4)
+    rules = ProfileRules(max_categories=8, max_interests=20, max_seen_events=10, recent_prices=4)
     profile = Profile()
     for n in range(300):
         thing = item(f"i{n}", category=f"c{n}", brand=f"b{n}", price_minor=n)
         assert not is_duplicate(profile, f"e{n}", rules)
         fold(profile, order("o", AT + n, thing), rules)
-        assert len(profile.interests) <= 25
+        assert len(profile.category_interests) <= 10
+        assert len(profile.finer_interests) <= 25
         assert len(profile.categories) <= MAX_CATEGORIES
         assert len(profile.ordered_at) <= MAX_RECENT_ORDERS
         assert len(profile.seen) <= 10 * DIGEST_BYTES
@@ -201,6 +203,44 @@ def test_the_weakest_interests_make_room() -> None:
     strong = [cart(at=AT, what=item(name)) for name in "ABCD"]
     profile = folded([*strong, browse(at=AT, what=item("E")), browse(at=AT, what=item("F"))], rules)
     assert profile.interests.keys() == {feature_index(f"item:{name}") for name in "ABCD"}
+
+
+def test_finer_interests_do_not_crowd_out_categories() -> None:
+    rules = ProfileRules(max_interests=4)
+    events = [cart(f"k{n}", AT, item(f"i{n}", category=f"c{n % 3}")) for n in range(30)]
+    profile = folded([browse(at=AT, what=item("i", category="rare")), *events], rules)
+    assert profile.category_interests.keys() == {feature_index(f"category:{c}") for c in ("c0", "c1", "c2", "rare")}
+    assert len(profile.finer_interests) <= 5
+    assert profile.interests == profile.category_interests | profile.finer_interests
+
+
+def test_categories_lead_and_the_strongest_of_all_else_fill_up() -> None:
+    profile = folded(
+        [
+            browse("b1", AT, item("A", category="tea")),
+            order("o1", AT, item("B", category="oats")),
+            order("o2", AT, item("B")),
+        ]
+    )
+    tea, oats, most = (feature_index(name) for name in ("category:tea", "category:oats", "item:B"))
+    assert portrait(profile, AT, HOURLY, 1).keys() == {oats}
+    assert portrait(profile, AT, HOURLY, 2).keys() == {tea, oats}
+    assert portrait(profile, AT, HOURLY, 3).keys() == {tea, oats, most}
+    assert portrait(profile, AT, HOURLY, 9) == pytest.approx(
+        {tea: 1.0, oats: 5.0, most: 10.0, feature_index("item:A"): 1.0}
+    )
+
+
+def test_a_portrait_keeps_what_was_bought_while_what_was_looked_at_fades() -> None:
+    profile = folded([order("o", AT, item("bought")), browse("b", AT, item("seen"))])
+    later = portrait(profile, AT + 2 * HOUR_S, HOURLY, 9)
+    habit = HOURLY.order_weight * 2 ** (-2 * HOUR_S / HOURLY.habit_half_life_s)
+    assert later == pytest.approx({feature_index("item:bought"): habit, feature_index("item:seen"): 0.25})
+
+
+def test_what_was_taken_out_of_the_cart_stays_negative_in_a_portrait() -> None:
+    profile = folded([cart("k", AT, item("A"), action="remove")])
+    assert portrait(profile, AT, HOURLY, 9) == pytest.approx({feature_index("item:A"): -3.0})
 
 
 @given(st.lists(st.binary(min_size=8, max_size=8), max_size=20, unique=True), st.binary(min_size=8, max_size=8))

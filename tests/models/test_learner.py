@@ -1,10 +1,11 @@
 """The learner: every example once, and after a restart it goes on as if nothing had happened."""
 
+import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, NUMERIC
+from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, NUMERIC, FeatureRows
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules
@@ -72,6 +73,20 @@ def test_a_snapshot_is_not_changed_by_what_is_learnt_later() -> None:
     [saved] = trainer.snapshots()
     trainer.learn(example(), 1, ("ticks:0", (2, 0)))
     assert saved.origins == {"ticks:0": (1, 0)}
+
+
+def test_what_is_served_in_process_is_what_a_snapshot_would_be_compiled_to() -> None:
+    log = examples(3, 200)
+    here, there = new(), new()
+    feed(here, log)
+    feed(there, log)
+    [snapshot] = there.snapshots()
+    [(domain, scorer)] = here.scorers().items()
+    assert here.scorers() == {}
+    rows = FeatureRows(np.array([one.numeric for one in log]), np.array([one.hashed for one in log], np.uint32))
+    compiled = compile_snapshot(snapshot)
+    assert (domain, scorer.version) == (snapshot.domain, compiled.version)
+    assert scorer.predict(rows).tolist() == compiled.predict(rows).tolist()
 
 
 def test_only_domains_that_learnt_something_are_published() -> None:

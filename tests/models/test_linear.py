@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, bins_of, encode
+from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import (
     PRIOR_DEPTH_RATIO,
@@ -131,7 +131,7 @@ def test_a_new_head_starts_from_the_prior() -> None:
 def test_nothing_is_no_feature_and_a_place_hit_twice_counts_twice() -> None:
     features = encode([0.0, 2.0, *[0.0] * (len(NUMERIC) - 2)], [0, 7, 7, 9])
     bin_of_2 = FIRST_BIN + BINS + 12
-    assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bin_of_2: 1.0, BIAS: 1.0}
+    assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bin_of_2: 1.0, BIAS: CONSTANT}
 
 
 def test_bins_are_apart_by_number_and_open_at_their_ends() -> None:

@@ -49,15 +49,17 @@ def test_a_snapshot_survives_the_wire_to_the_last_bit(snapshot: ModelSnapshot) -
         assert unpack(arrived.heads[name].parts["adagrad"]["weights"]).tolist() == weights.tolist()
 
 
+@pytest.mark.parametrize("calibrate", [False, True])
 @pytest.mark.parametrize("pinned", sorted(SERVABLE))
-def test_the_compiled_snapshot_predicts_what_the_calibrated_champion_predicts(pinned: ModelName) -> None:
-    trainer = trained(models=sorted(SERVABLE), pinned=pinned)
+def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: ModelName, calibrate: bool) -> None:
+    trainer = trained(models=sorted(SERVABLE), pinned=pinned, calibrate=calibrate)
     [snapshot] = trainer.snapshots()
     rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1
     for column, head in enumerate(HEADS):
         learner = trainer.models["ecommerce"].heads[head]
         line = learner.calibrator
+        assert (line.slope == 1.0) != calibrate
         z = np.array([logit(p) for p in learner.contest.models[pinned].predict(rows).tolist()])
         expected = 1 / (1 + np.exp(-(line.slope * z + line.intercept)))
         assert scorer.predict(rows)[:, column] == pytest.approx(expected, abs=1e-6)

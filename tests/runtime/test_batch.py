@@ -57,6 +57,17 @@ def test_records_change_their_keys_in_order() -> None:
     assert {key: state.total for key, state in worker.states().items()} == {"b": 3, "d": 5}
 
 
+def test_the_state_of_a_key_can_be_looked_at_as_it_was_saved() -> None:
+    worker = Worker(factor=1)
+    assert worker.batches.state(0, "b").total == 0
+    worker.run(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "add 2")))
+    assert worker.batches.state(0, "b").total == 3
+    worker.apply(log((NUMBERS, b"b", "add 4"), start=2))  # never saved
+    assert worker.batches.state(0, "b").total == 3
+    worker.restart()
+    assert worker.batches.state(0, "b").total == 3
+
+
 def test_batches_of_any_size_lead_to_the_same() -> None:
     whole, single = Worker(), Worker()
     whole.run(LOG)

@@ -29,7 +29,7 @@ def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
     shopper = Shopper(early=[EarlyFeedback(5.0, event)])
     option = Option("c", 100, b"\x00", b"\x01", (0.1, 0.2, 0.3), 1.5, 0.9)
     shopper.proposals["p"] = OpenProposal("p", "t", "d", 1.0, 2.0, 3, [option])
-    shopper.profile.interests = {2**32 - 1: -0.5}
+    shopper.profile.finer_interests = {2**32 - 1: -0.5}
     codec = CellCodec(Shopper)
     assert codec.decode(codec.encode(Cell(1.0, shopper))).state == shopper
     members = CellCodec(Member)

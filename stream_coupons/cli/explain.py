@@ -1,0 +1,212 @@
+"""`explain`: why a shopper got a coupon, and why not the others."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Protocol, TypeVar
+
+import msgspec
+import typer
+from kafka.admin import OffsetSpec
+from rich.console import RenderableType
+from rich.text import Text
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import explain_text, terminal
+from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.clients import Fetcher
+from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
+from stream_coupons.core.events import END_OF_TIME, Coupon
+from stream_coupons.evaluation.audit_topics import offsets, read_records, record_of
+from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
+from stream_coupons.evaluation.explanation import IssueExplanation, ShopperExplanation, explain_issue, explain_shopper
+from stream_coupons.runtime.records import Record
+from stream_coupons.settings import Settings
+
+SHOW_EVERY = 500
+Explanation = TypeVar("Explanation", IssueExplanation, ShopperExplanation)
+
+
+class Unknown(StreamCouponsError):
+    """No issue or no shopper of this id."""
+
+
+class Read(Protocol):
+    """Reads topics up to now, and shows how far it is."""
+
+    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
+        """Their records; with a key, of its partitions only."""
+
+
+def explain(  # noqa: PLR0913 - the options of a command
+    issue_id: Annotated[str | None, typer.Argument(metavar="[ISSUE_ID]", help="Of a coupon that was issued.")] = None,
+    user: Annotated[str | None, typer.Option(help="A shopper's user_id: what would be decided for them?")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="When, with --user: ISO 8601 (UTC unless it says) or epoch seconds; now if left out."),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(help="Coupons from this file in place of the catalogue that the workers have.")
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Say why a coupon was issued and why no other, or what a shopper would get.
+
+    Of an issue: its reasons in words, its probabilities and value, how it
+    was chosen, and of every other coupon the reason why not. The decision is
+    computed again from what the topics still hold; what they do not hold any
+    more, and what differs for it, is said.
+
+    Of a shopper: for every coupon its value and rank, or the reason why not,
+    if an event came at that moment of which only the time were known.
+
+    Disturbs no worker, and none has to run. Reads coupon-issues until the
+    issue is found, the shopper's partition of the users' changelog, the
+    budgets' changelog, the catalogue and the models. Call it with the
+    settings of the workers: --config.
+
+    Examples: stream-coupons explain i4b1d9c0e52f7a8136d1e0c99b7a4f202
+              stream-coupons explain --user shopper-1042
+              stream-coupons explain --user shopper-1042 --at 2026-01-02T18:00 --json
+              stream-coupons explain --user shopper-1042 --catalog catalog.json
+    """
+    if (issue_id is None) == (user is None):
+        raise BadConfig("ISSUE_ID, --user: expected one of them")
+    if at is not None and user is None:
+        raise BadConfig("--at: an issue has its own time, expected it with --user only")
+    moment = time.time() if at is None else parse_time(at)
+    coupons = _coupons(catalog) if catalog is not None else None
+    settings = settings_from(config, bootstrap)
+    _warn_if_behind(settings)
+    with terminal.Interruptions() as interruptions:
+        read = _reader(settings, interruptions)
+        if issue_id is not None:
+            _show(_of_issue(issue_id, settings, coupons, read), explain_text.of_issue, as_json=json)
+        elif user is not None:
+            _show(_of_shopper(user, moment, settings, coupons, read), explain_text.of_shopper, as_json=json)
+
+
+def parse_time(text: str) -> float:
+    """UTC epoch seconds of an ISO 8601 time, UTC unless it says otherwise, or of such seconds.
+
+    Raises
+    ------
+    BadConfig
+    """
+    try:
+        at = float(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            moment = None
+        at = math.nan if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at <= END_OF_TIME:
+        raise BadConfig(f"--at: {text!r} is no time before 2100, expected 2026-01-02T18:00 or epoch seconds")
+    return at
+
+
+def _coupons(file: Path) -> list[Coupon]:
+    with terminal.opened(file) as source:
+        reading = read_catalogue(source.read(), str(file), time.time())
+    terminal.report_refusals(reading.refusals, reading.place)
+    if reading.refusals.count:
+        raise BadConfig(f"{file}: {reading.refusals.count} coupons are refused, expected none")
+    return reading.coupons
+
+
+def _warn(text: str) -> None:
+    terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(text)), soft_wrap=True)
+
+
+def _warn_if_behind(settings: Settings) -> None:
+    with admin.admin_client(settings.kafka.bootstrap) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+        lag = admin.lag(client, settings.kafka)
+    # Ticks come all the time, and change nothing that is asked here.
+    behind = sum(count for name, count in lag.items() if name != topics.TICKS.name)
+    if behind:
+        _warn(f"the workers have not committed {behind} records yet: what is said is of before them")
+
+
+def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
+    kafka = settings.kafka
+
+    def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
+        with admin.admin_client(kafka.bootstrap) as client:
+            some = [topics.BY_NAME[name] for name in names]
+            begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+        home = None if key is None else topics.partition_for(key, kafka.partitions)
+        total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
+        with terminal.fraction_progress(what, total) as progress:
+            for count, record in enumerate(interruptions.each(read_records(kafka.bootstrap, names, key)), start=1):
+                yield record
+                if count % SHOW_EVERY == 0:
+                    progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
+        if interruptions.happened:
+            terminal.stderr().print("interrupted: nothing is known", markup=False)
+            raise typer.Exit(terminal.INTERRUPTED)
+
+    return read
+
+
+def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
+    for record in read("reading what is known", Evidence.READ):
+        evidence.take(record)
+    for record in read("reading the shopper's state", Evidence.READ_OF_SHOPPER, user_id.encode()):
+        evidence.take(record)
+
+
+def _of_issue(issue_id: str, settings: Settings, coupons: list[Coupon] | None, read: Read) -> IssueExplanation:
+    found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
+    if found is None:
+        days = topics.ISSUES.retention_ms // topics.DAY_MS
+        raise Unknown(
+            f"issue {issue_id!r} is not in {topics.ISSUES.name}, which keeps {days} days; expected the issue_id of a "
+            "coupon issued since, see `stream-coupons tail --from-beginning`"
+        )
+    issue, record = found
+    with Fetcher(settings.kafka.bootstrap) as fetcher:
+
+        def fetch(topic: str, partition: int, offset: int) -> Record | None:
+            one = fetcher.fetch(topic, partition, offset)
+            return None if one is None else record_of(one)
+
+        proposal, trigger = trace(issue, record, fetch)
+    evidence = Evidence(settings.rules(), issue.user_id, issue)
+    _gather(evidence, issue.user_id, read)
+    try:
+        known = evidence.knowledge(coupons)
+    except SnapshotMismatch as mismatch:
+        # What the issue says itself does not depend on it.
+        _warn(f"{mismatch}; the others are judged as before anything was learnt")
+        known = evidence.knowledge(coupons, with_models=False)
+    return explain_issue(issue, evidence.kept(proposal, trigger), known)
+
+
+def _of_shopper(
+    user_id: str, at: float, settings: Settings, coupons: list[Coupon] | None, read: Read
+) -> ShopperExplanation:
+    evidence = Evidence(settings.rules(), user_id)
+    _gather(evidence, user_id, read)
+    if evidence.now is None:
+        raise Unknown(
+            f"shopper {user_id!r} is not known, expected the user_id of someone of whom the workers have read an event"
+        )
+    return explain_shopper(user_id, evidence.now, at, evidence.knowledge(coupons), evidence.ledgers)
+
+
+def _show(
+    explanation: Explanation, renderables: Callable[[Explanation], list[RenderableType]], *, as_json: bool
+) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(explanation).decode())
+        return
+    console = terminal.stdout()
+    for part in renderables(explanation):
+        console.print(part, soft_wrap=isinstance(part, Text))

@@ -1,0 +1,139 @@
+"""An explanation on a terminal."""
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.cli.terminal import printable, utc
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
+from stream_coupons.evaluation.phrases import Told
+from stream_coupons.evaluation.verdicts import WORDS, Code, Score, Verdict
+
+CHOSEN: Mapping[Choice, str] = {
+    Choice.BEST: "worth most of all that this shopper may get",
+    Choice.ALTERNATIVE: "next best, for what is ranked above it is sold out",
+    Choice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
+}
+
+
+def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
+    """Why this coupon, then why not the others, then how sure that is."""
+    issue = explanation.issue
+    name = f"{issue.coupon_id} {issue.title}".strip()
+    lines: list[RenderableType] = [
+        _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
+        _line("how it was chosen", f"{CHOSEN[explanation.choice]} (propensity {issue.propensity:.4g})"),
+        _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
+        _line("worth", f"{issue.value_minor:+.1f} cents against giving none"),
+        _line("model", f"version {issue.model_version} of {issue.domain}"),
+        _line("scores R(u, i)", _scores(explanation.content, explanation.neighbours)),
+        *_told(explanation.reasons),
+    ]
+    if explanation.others:
+        lines += [_title("Why not the others"), *_table(explanation.others)]
+    if explanation.is_reproduced:
+        lines.append(Text("The decision was computed again and came out the same to the last digit.", style="green"))
+    return lines + [_note(note) for note in explanation.notes]
+
+
+def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
+    """What would be given, then every coupon, the best first."""
+    at, objection = explanation.at, explanation.objection
+    lines: list[RenderableType] = [_title(f"Shopper {explanation.user_id} at {utc(at)}")]
+    given = [verdict for verdict in explanation.coupons if verdict.reason is None]
+    if objection is not None:
+        lines.append(_line("nothing", f"{objection}: {WORDS[objection]}"))
+    elif not given:
+        lines.append(_line("nothing", "no coupon can be given, see why below"))
+    for domain in explanation.model_versions:
+        lines += _gets([verdict for verdict in given if verdict.domain == domain])
+    lines += _table(explanation.coupons)
+    models = ", ".join(f"{domain} {version}" for domain, version in explanation.model_versions.items())
+    lines.append(_line("models", models or "none: the catalogue is empty"))
+    lines.append(_note("what the shopper looks at just then, and the context of the event, would come to it"))
+    if explanation.last_event_at > at:
+        lines.append(_note(f"the state is that of now: it knows events up to {utc(explanation.last_event_at)}"))
+    return lines
+
+
+def _gets(given: list[Verdict]) -> list[Text]:
+    """What a domain's coupons come to: one of them, or under the strategy "random" any."""
+    if len(given) > 1:
+        return [_line("gets", f"one of {len(given)}, drawn by chance")]
+    lines = []
+    for verdict in given:
+        name = f"{verdict.coupon_id} {verdict.title}".strip()
+        lines.append(_line("gets", name))
+        if verdict.score is not None:
+            is_best = verdict.score.rank == 1
+            why = CHOSEN[Choice.BEST if is_best else Choice.ALTERNATIVE]
+            chance = f" (propensity {verdict.score.propensity:.4g})" if is_best else ""
+            lines += [_line("how it is chosen", why + chance), *_told(verdict.score.reasons)]
+    return lines
+
+
+def _title(text: str) -> Text:
+    return Text(printable(text), style="bold")
+
+
+def _line(name: str, text: str) -> Text:
+    return Text.assemble((f"{name}: ", "cyan"), printable(text))
+
+
+def _note(text: str) -> Text:
+    return Text.assemble(("note: ", "yellow"), printable(text))
+
+
+def _told(reasons: Iterable[Told]) -> list[Text]:
+    return [Text(printable(f"  - {reason.sentence}")) for reason in reasons]
+
+
+def _chances(click: float, redeem: float, order: float) -> str:
+    return f"click {click:.1%}, redeem {redeem:.1%}, order without a coupon {order:.1%}"
+
+
+def _scores(content: float | None, neighbours: float | None) -> str:
+    if content is None or neighbours is None:
+        return "no longer kept"
+    return f"{content:.4g} by the shopper's own interests, {neighbours:.4g} by those of similar shoppers"
+
+
+def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
+    """Coupons, best first, and what the codes among them mean."""
+    table = Table("rank", "coupon", "why not", "redeem", "order", "worth", "own", "similar")
+    for column in (table.columns[0], *table.columns[3:]):
+        column.justify = "right"
+    table.columns[1].overflow = table.columns[2].overflow = "fold"
+    said: dict[Code, None] = {}
+    for verdict in sorted(verdicts, key=_order):
+        if verdict.reason is not None:
+            said[verdict.reason] = None
+        rank, *numbers = _scored(verdict.score)
+        scores = _number(verdict.content), _number(verdict.neighbours)
+        why = verdict.reason or ""
+        if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
+            why = f"{verdict.reason} ({verdict.lacks})"
+        cells = (rank, verdict.coupon_id, why, *numbers, *scores)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    columns = (
+        "worth in cents against giving none; own and similar: R(u, i) by own interests, by those of similar shoppers"
+    )
+    return [table, *(_line(code, WORDS[code]) for code in said), Text(columns, style="dim")]
+
+
+def _order(verdict: Verdict) -> tuple[str, float, str]:
+    rank = float("inf") if verdict.score is None else verdict.score.rank
+    return verdict.domain, rank, verdict.coupon_id
+
+
+def _scored(score: Score | None) -> tuple[str, str, str, str]:
+    if score is None:
+        return "", "", "", ""
+    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", f"{score.value_minor:+.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

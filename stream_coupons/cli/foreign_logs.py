@@ -1,0 +1,47 @@
+"""What verbs on foreign logs share: reading one with a progress bar, running it until the end or Ctrl-C."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_coupons.cli import terminal
+from stream_coupons.datasets.foreign import ForeignLog, take_all
+from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from stream_coupons.recordings import Line, lines
+
+LogArgument = Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)]
+WindowOption = Annotated[
+    float,
+    typer.Option(
+        help="Seconds after an issue in which a purchase counts, where the log does not say.", min=1, max=MAX_WINDOW_S
+    ),
+]
+
+
+def read_log(path: Path, window_s: float) -> ForeignLog:
+    """Read a log.
+
+    Raises
+    ------
+    BadConfig
+    """
+    with terminal.opened(path) as source, terminal.byte_progress("reading", terminal.size_of(path)) as progress:
+
+        def counted() -> Iterator[Line]:
+            for line in lines(source):
+                progress.update(progress.task_ids[0], advance=line.size)
+                yield line
+
+        return take_all(counted(), str(path), window_s)
+
+
+def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:
+    """Feed all records; say whether it was interrupted."""
+    with terminal.fraction_progress(what, len(log)) as progress, terminal.Interruptions() as interruptions:
+        for record in interruptions.each(log.records()):
+            running.feed(record)
+            progress.update(progress.task_ids[0], advance=1)
+        return interruptions.happened

@@ -1,0 +1,193 @@
+"""`ope`: what our policy would have earned on decisions that another system made and logged."""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, feed_all, read_log
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.datasets.foreign import WINDOW_S
+from stream_coupons.evaluation import valuation
+from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
+from stream_coupons.evaluation.ope import Estimator
+from stream_coupons.evaluation.policies import parse
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from stream_coupons.evaluation.rewards import Reward
+from stream_coupons.evaluation.targeting import Targeting
+from stream_coupons.evaluation.valuation import Question, Report, Valued
+from stream_coupons.models.progressive import Interval
+
+TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
+LEGEND = (
+    "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
+    "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of arms never logged"
+)
+
+
+def ope(  # noqa: PLR0913 - the options of a command
+    log: LogArgument,
+    reward: Annotated[Reward, typer.Option(help="What a decision brings.")] = Reward.CLICK,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], softmax[:TEMPERATURE], random, "
+            "logged, always:ARM."
+        ),
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help="Count no weight more than this: less variance, but bias.")] = None,
+    skip: Annotated[
+        float, typer.Option(help="Share of the decisions, from the first on, to learn from but not to value.", max=0.99)
+    ] = 0.0,
+    estimate_propensities: Annotated[
+        bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
+    ] = False,
+    window: WindowOption = WINDOW_S,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Value our policy on a log of another one: what would it have earned?
+
+    The log is learnt from in order of time. Before each issue every arm it
+    names is scored by the model as it stood then, and our policy is valued on
+    the logged outcomes by IPS, SNIPS and the doubly robust estimator, beside
+    the logging policy, random, and always taking the same arm. Intervals hold
+    95 %; shoppers are independent, their decisions are not.
+
+    greedy takes the best arm, epsilon draws any coupon now and then, as the
+    live policy does (policy.exploration_ratio). Ranked is by P(click),
+    P(purchase), or for margin by the live policy's value of each coupon.
+    always:ARM is valued where ARM could be chosen. Where the log
+    sometimes gave none, the uplift curve's area and the Qini coefficient
+    say whether our model finds those whom a coupon moves.
+
+    Issues need propensities or arms. Without propensities they are estimated
+    from how often each arm was chosen, which is right only if it was drawn
+    without a look at the shopper. Issues whose window is still open at the
+    end of the log are left out.
+
+    Examples: stream-coupons ope log.jsonl
+              stream-coupons ope log.jsonl --reward purchase --skip 0.5
+              stream-coupons ope log.jsonl --policy logged --policy always:c1
+              stream-coupons ope log.jsonl --reward margin --clip 20 --json
+    """
+    settings = settings_from(config, None)
+    if not 0 <= skip < 1:
+        raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
+    if clip is not None and not clip > 0:
+        raise typer.BadParameter("expected a number above 0", param_hint="--clip")
+    read = read_log(log, window)
+    asked = tuple(parse(text, read.coupon_of) for text in policy or ())
+    question = Question(reward, asked, clip, skip, estimate_propensities, settings.seed)
+    warnings = missing_arms(read)
+    running = ProgressiveRun(read, settings, score_arms=True)
+    interrupted = feed_all(running, read, "scoring every arm")
+    scored = running.finish()
+    decisions = decisions_of(scored, read, settings.policy.typical_price_minor)
+    found = valuation.report(decisions, question, settings.policy)
+    found.warnings[:0] = warnings
+    if open_ones := len(scored) - len(decisions):
+        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
+    terminal.report_refusals(read.refusals)
+    if json:
+        typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())
+    else:
+        _print(found)
+    if interrupted:
+        terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
+    raise typer.Exit(1 if read.refusals.count else 0)
+
+
+def _encoded(value: object) -> object:
+    """Arrays, which are those of the curves, as lists."""
+    if isinstance(value, np.ndarray):
+        return value.round(6).tolist()
+    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
+
+
+def _print(found: Report) -> None:
+    console, errors = terminal.stdout(), terminal.stderr()
+    console.print(
+        f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "
+        f"{found.arms:,} arms, propensities {found.propensities}",
+        markup=False,
+        soft_wrap=True,
+    )
+    decimals = _decimals([each.valuation.values[Estimator.DR].value for each in found.valued])
+    console.print(_values(found.valued, "value for each decision", decimals, is_gain=False))
+    if any(each.policy != "logged" for each in found.valued):
+        console.print(_values(found.valued, "above the logging policy", decimals, is_gain=True))
+    console.print(_diagnostics(found.valued))
+    if found.targeting:
+        console.print(_targets(found.targeting, decimals))
+    for note in (LEGEND, *found.notes):
+        console.print(note, markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        errors.print(Text.assemble(("warning: ", "bold yellow"), terminal.printable(warning)), soft_wrap=True)
+
+
+def _decimals(values: Iterable[float]) -> int:
+    """So many that the largest value has four digits."""
+    largest = max(map(abs, values))
+    return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 1
+
+
+def _values(valued: Iterable[Valued], title: str, decimals: int, *, is_gain: bool) -> Table:
+    table = _table(title, "policy", *TITLES.values())
+    for each in valued:
+        intervals = each.valuation.gains if is_gain else each.valuation.values
+        if not is_gain or each.policy != "logged":
+            cells = (_interval(intervals[estimator], decimals, is_signed=is_gain) for estimator in TITLES)
+            table.add_row(terminal.printable(each.policy), *cells)
+    return table
+
+
+def _diagnostics(valued: Iterable[Valued]) -> Table:
+    table = _table("how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged")
+    table.columns[0].no_wrap = True
+    for each in valued:
+        found = each.valuation.diagnostics
+        table.add_row(
+            terminal.printable(each.policy),
+            f"{found.decisions:,}",
+            f"{found.effective:,.0f}",
+            f"{found.rewarded:,}",
+            f"{found.agreement:.1%}",
+            f"{found.largest_weight:.1f}",
+            Text(f"{found.mean_weight.value:.3f}", style="bold yellow" if found.is_off else ""),
+            f"{each.unsupported:.1%}",
+        )
+    return table
+
+
+def _targets(targeting: Iterable[Targeting], decimals: int) -> Table:
+    table = _table("uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient")
+    for each in targeting:
+        found = each.uplift
+        areas = (found.mean, found.auuc, found.qini)
+        intervals = (_interval(interval, decimals, is_signed=True) for interval in areas)
+        table.add_row(each.coupon, f"{each.treated:,}", f"{each.controls:,}", *intervals)
+    return table
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(*names, title=title, title_justify="left")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _interval(found: Interval, decimals: int, *, is_signed: bool) -> Text:
+    """A value above its interval; bold where a difference is one."""
+    form = f"{'+' if is_signed else ''}.{decimals}f"
+    is_clear = is_signed and (found.low > 0 or found.high < 0)
+    interval = "unknown" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
+    return Text.assemble((f"{found.value:{form}}", "bold" if is_clear else ""), "\n", (interval, "dim"))

@@ -1,0 +1,249 @@
+"""`tune`: better settings for the log of another system, judged on a part of it that the search has not seen."""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import msgspec
+import typer
+from rich import box
+from rich.progress import Progress
+from rich.table import Table
+
+from stream_coupons import __version__
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.datasets import foreign
+from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
+from stream_coupons.evaluation import search_space
+from stream_coupons.evaluation.objective import Head, Metric, Objective, Sample, compare, split_at
+from stream_coupons.evaluation.plan import Method, Plan
+from stream_coupons.evaluation.processes import processes
+from stream_coupons.evaluation.search_space import Value
+from stream_coupons.evaluation.tuned import Tuned, settings_file, verdict
+from stream_coupons.recordings import not_readable
+from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
+    from stream_coupons.evaluation.tuning import Best, Study
+
+METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
+
+
+def tune(  # noqa: PLR0913 - the options of a command
+    log: Annotated[Path, typer.Argument(help="A log of another system: JSON lines of events, issues and feedback.")],
+    method: Annotated[
+        Method, typer.Option(help="Go through a grid, draw at random, or learn from the trials before (TPE).")
+    ] = Method.BAYES,
+    trials: Annotated[int, typer.Option(help="How many, those of interrupted runs included.", min=1)] = 50,
+    jobs: Annotated[int, typer.Option(help="Processes at work at a time; each holds the log.", min=1)] = 1,
+    metric: Annotated[Metric, typer.Option(help="What settings are chosen by.")] = Metric.LOG_LOSS,
+    head: Annotated[Head, typer.Option(help="Which prediction is looked at.")] = Head.REDEEM,
+    out: Annotated[Path | None, typer.Option(help="Write the settings found here, as TOML for --config.")] = None,
+    study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
+        "tuning.study"
+    ),
+    space: Annotated[
+        Path | None,
+        typer.Option(help='TOML that adds to the search space: "section.field" = {low, high, log} or {choices}.'),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Search this setting only; may be repeated.")] = None,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
+    ] = 0.3,
+    window: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after an issue in which a purchase counts, where the log does not say.",
+            min=1,
+            max=MAX_WINDOW_S,
+        ),
+    ] = foreign.WINDOW_S,
+    seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Search for settings that predict a log better.
+
+    In each trial the model learns through the first part of the log, every
+    issue scored before its outcome is known. What was found is compared
+    with the settings used today (the defaults, or --config) on the later
+    part, which the search has not seen. Only if the whole 95 % interval of
+    the difference is a gain is --out written; otherwise exit code 1 says
+    so. A trial that lags behind the median of the others is given up on the
+    way. Ctrl-C keeps what is done.
+
+    Needs an optional extra: pip install 'stream-coupons\\[tune]'
+
+    Examples: stream-coupons tune log.jsonl --jobs 2 --out found.toml
+              stream-coupons tune log.jsonl --method grid --trials 9
+                --only learning.learning_rate --only learning.l2
+              stream-coupons tune log.jsonl --space space.toml --json
+    """
+    _require_extra()
+    _require_distinct(log, config, space, study, out)
+    base = settings_from(config, None)
+    plan = Plan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan.grid()  # what does not fit is refused before the log is read
+    question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
+    question["version"] = __version__
+    reading = foreign.read(log, window)
+    terminal.report_refusals(reading.refusals)
+    cut = split_at(reading, held_out)
+    objective = Objective(log, window, cut, metric, head)
+
+    from stream_coupons.evaluation.tuning import opened
+
+    with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
+        before = _predict("scoring with the settings used today", base, objective, pool, interruptions)
+        before.known_before(cut).require_both(f"{log}, P({head}), before {terminal.utc(cut)}")
+        before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
+        best = _search(kept, objective, pool, jobs, interruptions)
+        after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
+        given_up, failed = kept.given_up(), kept.failed()
+    later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
+    is_better = later.gain.low > 0
+    with terminal.replaced(out if is_better or force else None) as sink:
+        if sink is not None:
+            sink.write(settings_file(best.values, base).encode())
+    tuned = Tuned(
+        log=log,
+        method=method,
+        metric=metric,
+        head=head,
+        seed=seed,
+        trials=kept.total,
+        given_up=given_up,
+        failed=failed,
+        best_trial=best.number,
+        best_quality=best.quality,
+        used_today=plan.space.values(base),
+        found=best.values,
+        split_at=cut,
+        searched=compare(before.known_before(cut), after.known_before(cut), metric, seed),
+        held_out=later,
+        is_better=is_better,
+        written=out if is_better or force else None,
+    )
+    _print(tuned, json)
+    raise typer.Exit(0 if is_better and not reading.refusals.count else 1)
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("optuna", "tomli_w") if find_spec(name) is None]
+    if missing:
+        raise BadConfig(f"tune needs an optional extra: pip install 'stream-coupons[tune]' (no {', '.join(missing)})")
+
+
+def _require_distinct(log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None) -> None:
+    """See that nothing that is read is written, and that both files can be."""
+    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out}
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        if path.resolve() in seen:
+            raise BadConfig(f"{name} {path}: is {seen[path.resolve()]} as well, expected another file")
+        seen[path.resolve()] = name
+    for name, path in (("--study", study), ("--out", out)):
+        if path is not None and not path.parent.is_dir():
+            raise BadConfig(f"{name} {path}: there is no folder {path.parent}")
+
+
+def _digest(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise not_readable(log, error) from None
+
+
+def _search(
+    study: "Study", objective: Objective, pool: Executor, jobs: int, interruptions: terminal.Interruptions
+) -> "Best":
+    """Try all trials; the best of them."""
+    from stream_coupons.evaluation.tuning import results
+
+    with terminal.fraction_progress("tuning", study.total) as progress:
+        best = study.best()
+        _show(progress, study, best, objective.metric)
+        for finished in interruptions.each(results(study, objective, pool, jobs)):
+            for trial, quality in finished:
+                study.tell(trial, quality)
+                now = study.best()
+                if now is not None and now != best:
+                    best = now
+                    text = (
+                        f"trial {best.number}: {METRICS[objective.metric]} {best.quality:.5f}  {_listed(best.values)}"
+                    )
+                    progress.console.print(text, markup=False, soft_wrap=True)
+            _show(progress, study, best, objective.metric)
+        if interruptions.happened:
+            _stop(f"interrupted: {study.done()} of {study.total} trials are done and kept")
+    if best is None:
+        raise BadConfig(f"none of {study.total} trials led to a finite {METRICS[objective.metric]}")
+    return best
+
+
+def _show(progress: Progress, study: "Study", best: "Best | None", metric: Metric) -> None:
+    note = f"{study.done()} of {study.total}"
+    if best is not None:
+        note += f"  best {METRICS[metric]} {best.quality:.5f} in trial {best.number}"
+    progress.update(progress.task_ids[0], completed=study.done(), note=note)
+
+
+def _listed(values: Mapping[str, Value]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _predict(
+    what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: terminal.Interruptions
+) -> Sample:
+    """The predictions of settings over the whole log."""
+    with terminal.fraction_progress(what, 1) as progress:
+        progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
+        found = next(interruptions.each(pool.map(objective.predictions, [settings])), None)
+    if found is None:
+        _stop("interrupted: all trials are kept")
+    return found
+
+
+def _stop(text: str) -> NoReturn:
+    terminal.stderr().print(f"{text}; the same command goes on", markup=False)
+    raise typer.Exit(terminal.INTERRUPTED)
+
+
+def _print(tuned: Tuned, json: bool) -> None:
+    if json:
+        typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())
+        return
+    console = terminal.stdout()
+    console.print(_values_table(tuned))
+    console.print(_quality_table(tuned))
+    console.print(verdict(tuned), markup=False)
+
+
+def _values_table(tuned: Tuned) -> Table:
+    title = f"trial {tuned.best_trial} of {tuned.trials}"
+    for count, what in ((tuned.given_up, "given up on the way"), (tuned.failed, "without a quality")):
+        title += f", {count} {what}" if count else ""
+    table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name, value in tuned.found.items():
+        table.add_row(name, str(tuned.used_today[name]), str(value))
+    return table
+
+
+def _quality_table(tuned: Tuned) -> Table:
+    title = f"{METRICS[tuned.metric]} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):
+        quality = [f"{value:.4f}" for value in (one.first, one.second)]
+        gain = [f"{value:+.4f}" for value in (one.gain.value, one.gain.low, one.gain.high)]
+        table.add_row(part, str(one.issues), str(one.positives), *quality, *gain)
+    return table

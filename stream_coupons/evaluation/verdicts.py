@@ -1,0 +1,172 @@
+"""Every coupon of a domain judged for one moment, by the very functions that decide, and what each code means."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from msgspec import Struct
+
+from stream_coupons.core import policy
+from stream_coupons.core.candidates import eligible, objection
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.events import Coupon, Reason
+from stream_coupons.core.features import Moment
+from stream_coupons.core.judgement import judge
+from stream_coupons.core.pipeline import REDEEM
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.evaluation.phrases import Told, tell
+
+Code = Ineligible | NoCoupon | Passed
+
+WORDS: Mapping[Code, str] = {
+    Ineligible.OTHER_DOMAIN: "it is of another domain than the event",
+    Ineligible.NOT_YET_VALID: "it is not valid yet",
+    Ineligible.EXPIRED: "it is no longer valid",
+    Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
+    Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
+    NoCoupon.PENDING: "a proposal for this shopper is still on its way",
+    NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
+    NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",
+    NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
+    NoCoupon.HOLDOUT: "this shopper belongs to the control group, which never gets a coupon",
+    NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
+    NoCoupon.SOLD_OUT: "no stock or budget was left for it",
+    Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
+    Passed.OUTRANKED: "another one is worth more",
+    Passed.EXPLORED: "another one was drawn by chance, to learn",
+    Passed.NOT_KNOWN: "not known: by what is kept today it would have been worth more",
+}
+"""What every code that is said of a coupon means."""
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """What was computed of a candidate.
+
+    Attributes
+    ----------
+    value_minor : float
+        What giving it is worth against giving none.
+    rank : int
+        Its place by value among all candidates, from 1.
+    propensity : float
+        How likely a trigger leads to it first, exploration and all.
+    reasons : list of Told
+        The features that speak loudest for or against a redemption.
+    """
+
+    p_click: float
+    p_redeem: float
+    p_order: float
+    value_minor: float
+    rank: int
+    propensity: float
+    reasons: list[Told]
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What becomes, or became, of one coupon.
+
+    Attributes
+    ----------
+    eligible : bool
+        Whether `core.candidates.eligible` lets this shopper have it.
+    reason : str or None
+        Code of why it is not given, the first that applies; None if it is given, or may be.
+    lacks : Shortage or None
+        What of it is sold out, where the budgets were looked at.
+    content, neighbours : float or None
+        R(u, i) by the shopper's own interests and by those of similar shoppers; None where they were not looked at.
+    score : Score or None
+        None if it is no candidate.
+    """
+
+    coupon_id: str
+    title: str
+    domain: str
+    eligible: bool
+    reason: Code | None
+    lacks: Shortage | None = None
+    content: float | None = None
+    neighbours: float | None = None
+    score: Score | None = None
+
+
+class Judged:
+    """Every coupon of a domain at one moment.
+
+    Attributes
+    ----------
+    ranked : list of int
+        Positions of what is worth giving, best first; under the strategy "random", of all candidates.
+    """
+
+    def __init__(self, moment: Moment, coupons: CouponSet, domain: str, known: Knowledge) -> None:
+        self.coupons = coupons
+        self.rules = known.rules.policy
+        self.is_random = self.rules.strategy == "random"
+        self._moment = moment
+        self._scorer = known.scorer(domain)
+        positions = eligible(moment.shopper, coupons, moment.at, self.rules)
+        self._judged = judge([moment], [positions], coupons, self._scorer, known.rules)
+        self._eligible = set(positions.tolist())
+        candidates: list[int] = self._judged.chosen[0].tolist()
+        self._row = {position: row for row, position in enumerate(candidates)}
+        worth = self._judged.worth
+        self._rank = {row: rank for rank, row in enumerate(np.argsort(-worth, kind="stable").tolist(), start=1)}
+        self._greedy = policy.worthwhile(worth, self.rules)
+        self.ranked = candidates if self.is_random else [candidates[row] for row in self._greedy]
+
+    def objection(self, position: int) -> Ineligible | Passed | None:
+        """Why a coupon is no candidate."""
+        if position in self._row:
+            return None
+        personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules)
+        return personal or Passed.NOT_SHORTLISTED
+
+    def value_minor(self, position: int) -> float:
+        """What a candidate is worth, as an issue says it."""
+        return round(float(self._judged.worth[self._row[position]]), 3)
+
+    def verdict(self, position: int, reason: Code | None, lacks: Shortage | None = None) -> Verdict:
+        """All that is to be said of a coupon, and why it is not given."""
+        coupon, views = self.coupons.coupons[position], self._judged.views
+        content = views.category[0, position] + views.brand[0, position] + views.item[0, position]
+        return Verdict(
+            coupon_id=coupon.coupon_id,
+            title=coupon.title,
+            domain=coupon.domain,
+            eligible=position in self._eligible,
+            reason=reason,
+            lacks=lacks,
+            content=float(content),
+            neighbours=float(views.collaborative[0, position]),
+            score=self._score(position),
+        )
+
+    def _score(self, position: int) -> Score | None:
+        row = self._row.get(position)
+        if row is None:
+            return None
+        judged = self._judged
+        click, redeem, order = judged.predicted[row].tolist()
+        loudest = self._scorer.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
+        return Score(
+            p_click=round(click, 6),
+            p_redeem=round(redeem, 6),
+            p_order=round(order, 6),
+            value_minor=self.value_minor(position),
+            rank=self._rank[row],
+            propensity=round(policy.propensity_of(row, self._greedy, len(judged.worth), self.rules), 6),
+            reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
+        )
+
+
+def of_another_domain(coupon: Coupon) -> Verdict:
+    """What is to be said of a coupon that the event's domain rules out."""
+    return Verdict(
+        coupon_id=coupon.coupon_id,
+        title=coupon.title,
+        domain=coupon.domain,
+        eligible=False,
+        reason=Ineligible.OTHER_DOMAIN,
+    )

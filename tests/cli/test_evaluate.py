@@ -1,0 +1,184 @@
+"""Evaluate: what a data scientist sees of a log, what scripts read, and what is left after a fault or Ctrl-C."""
+
+import json
+import math
+import signal
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_coupons.datasets.foreign_records import LogRecord
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from tests.evaluation.foreign_logs import AT, DAY_S, HOUR_S, drawn, feedback, issue
+
+from .conftest import Run, write_lines
+
+WINDOW = ("--window", 12 * HOUR_S)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lines(tmp_path_factory.mktemp("log") / "log.jsonl", *drawn(issues=260, seed=4))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_it_prints_the_metrics_of_every_head_and_of_its_parts(run: Run, log: Path) -> None:
+    result = run("evaluate", log, *WINDOW)
+    assert result.exit_code == 0
+    for text in ("click", "redeem", "order", "log loss", "of base rate", "ROC AUC", "average precision", "Brier score"):
+        assert text in result.stdout
+    for text in ("calibration ratio", "accuracy", "precision", "recall", "F1", "last threshold", "recent log loss"):
+        assert text in result.stdout
+    for text in ("coupon c0", "coupon colour 1", "weather rain", "temperature up to"):
+        assert text in result.stdout
+    assert "open at the end of the log" in result.stderr
+
+
+def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
+    run: Run, log: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scored.jsonl"
+    assert run("evaluate", log, *WINDOW, "--predictions", out).exit_code == 0
+    lines = read_lines(out)
+    logged = [record for record in read_lines(log) if record["type"] == "issue"]
+    assert [line["issue_id"] for line in lines] == [record["issue_id"] for record in logged]
+    assert set(lines[0]) == {
+        "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed",
+        "model_version",
+    }  # fmt: skip
+    assert all(0 < line[name] < 1 for line in lines for name in ("p_click", "p_redeem", "p_order"))
+    assert lines[0]["model_version"] == 0 < lines[-1]["model_version"]
+    assert lines[0]["redeemed"] is not None
+    assert lines[-1]["redeemed"] is None
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_predictions_are_in_the_order_of_the_log_whatever_their_times(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("late", AT + 60), issue("early", AT))
+    run("evaluate", log, "--predictions", tmp_path / "scored.jsonl")
+    assert [line["issue_id"] for line in read_lines(tmp_path / "scored.jsonl")] == ["late", "early"]
+
+
+def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S))
+    result = run("evaluate", log, "--json", "--window", DAY_S)
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["labelled"], found["interrupted"]) == (2, 1, False)
+    assert found["records"] == {"issue": 2}
+    redeem = next(head for head in found["heads"] if head["head"] == "redeem")
+    assert (redeem["examples"], redeem["positives"], redeem["roc_auc"]["value"]) == (1, 0, None)
+    assert redeem["log_loss"]["value"] > 0
+    assert [(each["by"], each["value"], each["head"]) for each in found["slices"]] == [
+        ("coupon", "c1", "click"),
+        ("coupon", "c1", "redeem"),
+    ]
+
+
+def test_the_report_is_one_page(run: Run, log: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert run("evaluate", log, *WINDOW, "--report", page).exit_code == 0
+    html = page.read_text(encoding="utf-8")
+    assert "Evaluation of log.jsonl" in html
+    assert "<svg" in html
+    assert "<script" not in html
+
+
+def test_bad_lines_are_refused_by_number_and_the_rest_is_evaluated(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("i1"), b"{", issue("i1"), feedback("click", "i7"))
+    result = run("evaluate", log, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["refused_lines"] == {"not_json": 1, "repeated": 1, "unknown_issue": 1}
+    assert "line 2: not_json" in result.stderr
+    assert "line 3: repeated  issue i1 is on line 1 already" in result.stderr
+    assert "line 4: unknown_issue" in result.stderr
+
+
+def test_a_log_comes_from_standard_input_too(run: Run) -> None:
+    result = run("evaluate", "-", "--json", stdin=json.dumps(issue()).encode())
+    assert (result.exit_code, json.loads(result.stdout)["issues"]) == (0, 1)
+
+
+def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
+    log = write_lines(
+        tmp_path / "log.jsonl",
+        issue("i1", expires_at=AT + 5),
+        issue("i2", AT + 1, coupon={"coupon_id": "c1", "colour": "red"}),
+        feedback("purchase", "i1", AT + 60),
+    )
+    result = run("evaluate", log)
+    assert "windows of 1 issues are open" in result.stderr
+    assert "1 records of feedback came after the window" in result.stderr
+    assert "1 coupons are described in more than one way, 1 times" in result.stderr
+    nothing = run("evaluate", write_lines(tmp_path / "open.jsonl", issue()))
+    assert nothing.exit_code == 0
+    assert "no window had closed by the end of the log" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (("LOG", "--predictions", "LOG"), "is the log, expected another file to write to"),
+        (("LOG", "--predictions", "out", "--report", "out"), "expected two files"),
+        (("missing.jsonl",), "No such file"),
+        (("empty.jsonl",), "holds no issue"),
+        (("LOG", "--predictions", "nowhere/out"), "No such file"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(run: Run, log: Path, tmp_path: Path, options: Any, fault: str) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    paths = [text if text.startswith("--") else log if text == "LOG" else tmp_path / text for text in options]
+    result = run("evaluate", *paths)
+    assert result.exit_code == 2
+    assert fault in result.stderr.replace("\n", "")
+
+
+def test_a_window_outside_its_range_is_refused(run: Run, log: Path) -> None:
+    assert run("evaluate", log, "--window", 0).exit_code == 2
+
+
+def test_what_was_written_before_stays_when_the_log_is_no_good(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "scored.jsonl"
+    out.write_text("before")
+    assert run("evaluate", write_lines(tmp_path / "log.jsonl", {"type": "x"}), "--predictions", out).exit_code == 2
+    assert out.read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir()} == {"scored.jsonl", "log.jsonl"}
+
+
+def test_results_go_into_a_pipe_as_they_are(run: Run, log: Path) -> None:
+    assert run("evaluate", log, *WINDOW, "--predictions", "/dev/null").exit_code == 0
+
+
+class Interrupted(ProgressiveRun):
+    """A run in which Ctrl-C is pressed while the fortieth record is taken in."""
+
+    fed = 0
+
+    def feed(self, record: LogRecord) -> None:
+        self.fed += 1
+        if self.fed == 40:
+            signal.raise_signal(signal.SIGINT)
+        super().feed(record)
+
+
+def test_ctrl_c_keeps_what_was_scored(run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("stream_coupons.cli.evaluate"), "ProgressiveRun", Interrupted)
+    out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
+    result = run("evaluate", log, "--json", "--predictions", out, "--report", page)
+    assert result.exit_code == 130
+    found = json.loads(result.stdout)
+    issues = [record["issue_id"] for record in read_lines(log)[:40] if record["type"] == "issue"]
+    assert [line["issue_id"] for line in read_lines(out)] == issues
+    assert (found["interrupted"], found["issues"]) == (True, len(issues))
+    assert f"interrupted after {len(issues)} issues" in result.stderr
+    assert page.exists()
+
+
+def test_the_same_log_gives_the_same_figures(run: Run, log: Path) -> None:
+    first, second = (json.loads(run("evaluate", log, *WINDOW, "--json").stdout) for _ in range(2))
+    assert first == second
+    assert not math.isnan(first["heads"][0]["log_loss"]["value"])

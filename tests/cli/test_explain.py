@@ -1,0 +1,203 @@
+"""Explain: over what the agents sent, put into a broker's topics as they would have put it there."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from agents.fakes import Shop
+from core.builders import AT
+from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli.explain import parse_time
+from stream_coupons.clients import Publisher
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import CouponIssue
+from stream_coupons.models.learner import DomainModel
+from stream_coupons.settings import KafkaSettings
+
+from .conftest import Run, write_lines
+from .test_verify import put
+
+RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
+PARTITIONS = KafkaSettings().partitions
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    shop = busy_shop(PARTITIONS)
+    order_later(shop, "ann")
+    return shop
+
+
+@pytest.fixture(scope="module")
+def idle(run_broker: RunBroker, shop: Shop) -> Iterator[str]:
+    """A system that is idle, and whose changelogs were not compacted yet."""
+    with run_broker() as broker:
+        put(broker.bootstrap, whole_log(shop))
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The settings of the agents."""
+    path = tmp_path_factory.mktemp("explain") / "settings.toml"
+    changed = ("cooldown_s", "max_issues_per_window", "exploration_ratio", "min_value_minor", "holdout_ratio")
+    lines = [f"{name} = {getattr(SETTINGS.policy, name)}" for name in changed]
+    path.write_text("\n".join([f"seed = {SETTINGS.seed}", "[policy]", *lines]))
+    return path
+
+
+def issues(shop: Shop) -> list[CouponIssue]:
+    found: list[CouponIssue] = shop.messages(topics.ISSUES)
+    return found
+
+
+@pytest.mark.kafka
+def test_an_issue_is_computed_again_from_the_topics(run: Run, idle: str, config: Path, shop: Shop) -> None:
+    for issue in (issues(shop)[0], issues(shop)[-1]):
+        result = run("explain", issue.issue_id, "-b", idle, "-c", config, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        found = json.loads(result.stdout)
+        assert (found["is_reproduced"], found["notes"]) == (True, [])
+        assert msgspec.convert(found["issue"], CouponIssue) == issue
+        others = {one["coupon_id"]: one["reason"] for one in found["others"]}
+        assert set(others) == {one.coupon_id for one in CATALOGUE} - {issue.coupon_id}
+        assert (others["late"], others["trip"]) == ("not_yet_valid", "other_domain")
+        assert [told["feature"] for told in found["reasons"]] == [reason.feature for reason in issue.reasons]
+
+
+@pytest.mark.kafka
+def test_an_issue_reads_as_text(run: Run, idle: str, config: Path, shop: Shop) -> None:
+    issue = issues(shop)[0]
+    result = run("explain", issue.issue_id, "-b", idle, "-c", config)
+    assert result.exit_code == 0
+    said = result.stdout
+    assert f"Issue {issue.issue_id}: few The first five, to shopper ann on 2001-09-09 01:46:40Z" in said
+    assert f"drawn by chance, to learn how shoppers answer to it (propensity {issue.propensity:.4g})" in said
+    assert f"redeem {issue.p_redeem:.1%}" in said
+    assert "scores R(u, i): 1 by the shopper's own interests, 0 by those of similar shoppers" in said
+    assert "is for what this shopper looks at most (share of interest" in said
+    assert "not_yet_valid: it is not valid yet" in said
+    assert "The decision was computed again and came out the same to the last digit." in said
+
+
+@pytest.mark.kafka
+def test_other_settings_than_the_workers_are_noticed(run: Run, idle: str, config: Path, shop: Shop) -> None:
+    other = config.with_name("other.toml")
+    other.write_text(config.read_text().replace("[policy]", "[policy]\ncost_minor = 11.0"))
+    found = json.loads(run("explain", issues(shop)[0].issue_id, "-b", idle, "-c", other, "--json").stdout)
+    assert not found["is_reproduced"]
+    assert any("state, catalogue, model or settings are not what they were" in note for note in found["notes"])
+
+
+@pytest.mark.kafka
+def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop, tmp_path: Path) -> None:
+    ask = ("explain", "--user", "ann", "-b", idle, "-c", config, "--at")
+    later = shop.now + STEP_S
+    found = json.loads(run(*ask, later, "--json").stdout)
+    reasons = {one["coupon_id"]: one["reason"] for one in found["coupons"]}
+    assert reasons == {"few": "sold_out", "ham": "shopper_cap", "late": "not_yet_valid", "tea": None, "trip": None}
+    assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
+    text = run(*ask, later)
+    assert "gets: tea\nhow it is chosen: next best, for what is ranked above it is sold out" in text.stdout
+    assert "sold_out (stock)" in text.stdout
+    assert "models: ecommerce 0, travel 0" in text.stdout
+
+    soon = json.loads(run(*ask, AT + 9 * STEP_S + 1, "--json").stdout)
+    assert soon["objection"] == "cooldown"
+    assert {one["reason"] for one in soon["coupons"]} >= {"cooldown", "sold_out"}
+    text = run(*ask, AT + 9 * STEP_S + 1)
+    assert "nothing: cooldown: this shopper was considered within policy.cooldown_s" in text.stdout
+    assert "note: the state is that of now: it knows events up to" in text.stdout
+
+    file = write_lines(tmp_path / "new.jsonl", {**msgspec.to_builtins(CATALOGUE[0]), "coupon_id": "new"})
+    tried = json.loads(run(*ask, later, "--catalog", file, "--json").stdout)
+    assert [(one["coupon_id"], one["reason"]) for one in tried["coupons"]] == [("new", None)]
+
+
+@pytest.mark.kafka
+def test_who_and_what_is_not_known_is_said(run: Run, idle: str) -> None:
+    result = run("explain", "nonsense", "-b", idle)
+    assert result.exit_code == 2
+    assert "issue 'nonsense' is not in coupon-issues, which keeps 30 days" in result.stderr
+    result = run("explain", "--user", "nobody", "-b", idle)
+    assert result.exit_code == 2
+    assert "shopper 'nobody' is not known" in result.stderr
+
+
+@pytest.mark.kafka
+def test_a_snapshot_that_does_not_fit(run: Run, run_broker: RunBroker, config: Path, shop: Shop) -> None:
+    with run_broker() as broker:
+        put(broker.bootstrap, whole_log(shop))
+        wrong: Any = msgspec.structs.replace(DomainModel("ecommerce", 0.05, 0.0).snapshot(), feature_schema="old")
+        event = shop.messages(topics.BROWSE)[0]
+        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+            publisher.send(topics.SNAPSHOTS, wrong)
+            publisher.send_bytes(topics.BROWSE, event.user_id.encode(), encode(event))
+        result = run("explain", "--user", "ann", "-b", broker.bootstrap, "-c", config)
+        assert result.exit_code == 2
+        assert "warning: the workers have not committed 1 records yet" in result.stderr
+        assert "error: snapshot 1 of ecommerce: feature_schema is old, expected " in result.stderr
+        # An issue that was made by the prior does not need it.
+        result = run("explain", issues(shop)[0].issue_id, "-b", broker.bootstrap, "-c", config)
+        assert (result.exit_code, "to the last digit" in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), "ISSUE_ID, --user: expected one of them"),
+        (("i1", "--user", "ann"), "ISSUE_ID, --user: expected one of them"),
+        (("i1", "--at", "0"), "--at: an issue has its own time, expected it with --user only"),
+        (("--user", "ann", "--at", "noon"), "--at: 'noon' is no time before 2100"),
+    ],
+)
+def test_a_call_that_cannot_work_says_why(run: Run, args: tuple[str, ...], expected: str) -> None:
+    result = run("explain", *args)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+
+
+def test_a_catalogue_file_with_a_bad_coupon_is_refused(run: Run, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "bad.jsonl", {"coupon_id": "x"})
+    result = run("explain", "--user", "ann", "--catalog", file)
+    assert result.exit_code == 2
+    assert "bad.jsonl: 1 coupons are refused, expected none" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1767348000", 1767348000.0),
+        ("1767348000.5", 1767348000.5),
+        ("2026-01-02T10:00", 1767348000.0),
+        ("2026-01-02 11:00+01:00", 1767348000.0),
+        ("2026-01-02T10:00:00Z", 1767348000.0),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, expected: float) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["noon", "", "nan", "inf", "-1", "1767348000000", "2200-01-01", "2026-13-01"])
+def test_no_time_is_an_error(text: str) -> None:
+    with pytest.raises(BadConfig, match="is no time before 2100"):
+        parse_time(text)
+
+
+def test_without_a_broker_it_says_so() -> None:
+    # In a process of its own: kafka-python leaves sockets open when no broker answers.
+    command = [sys.executable, "-m", "stream_coupons", "explain", "i1", "-b", "127.0.0.1:1"]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, text=True)
+    assert result.returncode == 2
+    assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr

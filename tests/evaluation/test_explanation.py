@@ -1,0 +1,205 @@
+"""The explanation is the decision, asked again: same candidates, same numbers, same outcome."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, knowledge, order, rules
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core import pipeline
+from stream_coupons.core.candidates import eligible
+from stream_coupons.core.events import Proposal
+from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.pipeline import Undecided
+from stream_coupons.core.profile import fold
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
+from stream_coupons.core.rules import ProfileRules, Rules
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.shopper import History, OpenProposal, Shopper
+from stream_coupons.evaluation.explanation import ShopperExplanation, explain_shopper
+from stream_coupons.evaluation.verdicts import WORDS, Verdict
+from stream_coupons.models.linear import prior
+
+CATEGORIES = ("tea", "ham", "ink")
+IDS = tuple("abcdefgh")
+
+events = st.builds(
+    lambda make, number, category, days: make(
+        f"{category}{number}{days}", AT - days * DAY_S, item(f"{category}{number}", category=category, price_minor=400)
+    ),
+    st.sampled_from([browse, cart, order]),
+    st.integers(0, 3),
+    st.sampled_from(CATEGORIES),
+    st.integers(0, 20),
+)
+coupons = st.builds(
+    coupon,
+    coupon_id=st.sampled_from(IDS),
+    domain=st.sampled_from(["ecommerce", "travel"]),
+    categories=st.lists(st.sampled_from(CATEGORIES), max_size=2),
+    items=st.lists(st.sampled_from(["tea0", "ham1"]), max_size=2),
+    valid_from=st.sampled_from([0.0, 0.0, AT - 5, AT + 5]),
+    valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
+    max_per_user=st.sampled_from([None, 1, 2]),
+    discount_minor=st.sampled_from([20, 100, 700]),
+    max_discount_minor=st.just(700),
+)
+catalogues = st.lists(coupons, min_size=1, max_size=8, unique_by=lambda one: one.coupon_id)
+some_rules = st.builds(
+    lambda **policy: rules(min_value_minor=0.0, cooldown_s=HOUR_S, max_issues_per_window=2, **policy),
+    holdout_ratio=st.sampled_from([0.0, 0.0, 1.0]),
+    quiet_from_hour=st.sampled_from([0.0, 0.0, 1.0]),
+    max_candidates=st.sampled_from([1, 2, 64]),
+)
+
+
+@st.composite
+def shoppers(draw: st.DrawFn) -> Shopper:
+    """Someone with any past."""
+    shopper = Shopper()
+    for event in draw(st.lists(events, max_size=8)):
+        fold(shopper.profile, event, ProfileRules())
+    shopper.history = History(
+        capped=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2))),
+        recent_issues=draw(st.lists(st.sampled_from([AT - 30 * DAY_S, AT - HOUR_S]), max_size=2)),
+    )
+    shopper.considered_at = draw(st.sampled_from([None, None, AT - DAY_S, AT - 60.0]))
+    return shopper
+
+
+def explain(shopper: Shopper, known: Knowledge, ledgers: dict[str, Ledger] | None = None) -> ShopperExplanation:
+    return explain_shopper("u", shopper, AT, known, ledgers)
+
+
+def reasons(explanation: ShopperExplanation) -> dict[str, str | None]:
+    return {verdict.coupon_id: verdict.reason for verdict in explanation.coupons}
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(shoppers(), catalogues, some_rules)
+def test_the_eligible_are_those_of_the_decision(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:
+    known = knowledge(*catalogue, rules=some, scorer=prior())
+    found = explain(shopper, known)
+    assert len(found.coupons) == len(catalogue)
+    for domain, compiled in known.catalogue.domains.items():
+        expected = np.zeros(len(compiled), dtype=bool)
+        expected[eligible(shopper, compiled, AT, some.policy)] = True
+        said = [verdict.eligible for verdict in found.coupons if verdict.domain == domain]
+        assert said == expected.tolist()
+    for verdict in found.coupons:
+        assert verdict.eligible == (verdict.reason not in set(Ineligible))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(shoppers(), catalogues, some_rules)
+def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:
+    known = knowledge(*catalogue, rules=some, scorer=prior())
+    event = browse("now", AT)
+    before = copy.deepcopy(shopper)
+    fold(before.profile, event, some.profile)
+    found = explain(before, known)
+
+    outcome = pipeline.propose("u", shopper, event, known)
+    [effects] = pipeline.decide([outcome], known) if isinstance(outcome, Undecided) else [outcome]
+    [decision] = [kind for noun, kind in effects.facts if noun == "decision"]
+    ours = [verdict for verdict in found.coupons if verdict.domain == "ecommerce"]
+    given_now = [verdict for verdict in ours if verdict.reason is None]
+    if decision == "proposed":
+        [verdict] = given_now
+        [proposal] = [message for message in effects.messages if isinstance(message, Proposal)]
+        option = shopper.proposals[proposal.proposal_id].options[0]
+        assert verdict.score is not None
+        said = (verdict.score.p_click, verdict.score.p_redeem, verdict.score.p_order)
+        assert (verdict.coupon_id, said) == (option.coupon_id, option.predicted)
+        assert (verdict.score.value_minor, verdict.score.propensity) == (option.value_minor, option.propensity)
+        ranked = sorted((v for v in ours if v.reason in (None, Passed.OUTRANKED)), key=rank)
+        assert [v.coupon_id for v in ranked][:3] == [alternative.coupon_id for alternative in proposal.alternatives]
+        return
+    assert not given_now
+    if decision in (NoCoupon.COOLDOWN, NoCoupon.FREQUENCY_CAP, NoCoupon.QUIET_HOURS, NoCoupon.HOLDOUT):
+        assert found.objection == decision
+    elif decision == NoCoupon.NO_CANDIDATE:
+        assert not any(verdict.eligible for verdict in ours)
+    else:
+        assert decision == NoCoupon.NOT_WORTH_IT
+        assert not {verdict.reason for verdict in ours if verdict.score} - {NoCoupon.NOT_WORTH_IT}
+
+
+def rank(verdict: Verdict) -> int:
+    assert verdict.score is not None
+    return verdict.score.rank
+
+
+CHEAP, DEAR, LOSS = (
+    coupon("cheap", discount_minor=20),
+    coupon("dear", discount_minor=60),
+    coupon("loss", discount_minor=900, max_discount_minor=900, typical_price_minor=1000, margin_ratio=0.1),
+)
+WORTH = rules(min_value_minor=0.0)
+
+
+def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
+    found = explain(Shopper(), knowledge(CHEAP, DEAR, LOSS, rules=WORTH))
+    assert reasons(found) == {"cheap": None, "dear": Passed.OUTRANKED, "loss": NoCoupon.NOT_WORTH_IT}
+    assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
+
+
+@pytest.mark.parametrize(
+    ("ledger", "limits", "lacks"),
+    [
+        (Ledger(reserved=1, issued=2), {"stock": 3}, Shortage.STOCK),
+        (Ledger(spent_minor=950), {"budget_minor": 1000}, Shortage.BUDGET),
+        (Ledger(held_minor=150), {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}, Shortage.PACING),
+    ],
+)
+def test_what_is_sold_out_makes_way_for_the_next(ledger: Ledger, limits: dict[str, Any], lacks: Shortage) -> None:
+    known = knowledge(coupon("cheap", discount_minor=20, **limits), DEAR, rules=WORTH)
+    found = explain(Shopper(), known, {"cheap": ledger})
+    assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
+    assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
+    assert reasons(explain(Shopper(), known, {})) == {"cheap": None, "dear": Passed.OUTRANKED}
+    assert reasons(explain(Shopper(), known, None)) == {"cheap": None, "dear": Passed.OUTRANKED}
+
+
+def test_only_the_alternatives_of_a_proposal_may_make_way() -> None:
+    known = knowledge(coupon("cheap", discount_minor=20, stock=0), DEAR, rules=rules(alternatives=1))
+    assert reasons(explain(Shopper(), known, {})) == {"cheap": NoCoupon.SOLD_OUT, "dear": Passed.OUTRANKED}
+
+
+def test_a_coupon_that_was_not_scored_says_so() -> None:
+    near = coupon("near", categories=["tea"])
+    shopper = Shopper()
+    fold(shopper.profile, browse("b", AT, item("t", category="tea")), ProfileRules())
+    found = explain(shopper, knowledge(near, CHEAP, rules=rules(max_candidates=1)))
+    assert reasons(found) == {"cheap": Passed.NOT_SHORTLISTED, "near": None}
+    assert [verdict.eligible for verdict in found.coupons] == [True, True]
+    assert [verdict.score is None for verdict in found.coupons] == [True, False]
+    assert [verdict.content for verdict in found.coupons] == [0.0, 1.0]
+
+
+def test_a_random_strategy_may_give_any() -> None:
+    found = explain(Shopper(), knowledge(CHEAP, LOSS, rules=rules(strategy="random", min_value_minor=0.0)))
+    assert reasons(found) == {"cheap": None, "loss": None}
+    assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.5, 0.5]
+
+
+def pending(expires_at: float) -> Shopper:
+    options: list[Any] = []
+    return Shopper(proposals={"p": OpenProposal("p", "t", "ecommerce", AT - 60, expires_at, 0, options)})
+
+
+def test_a_proposal_on_its_way_blocks_until_it_expires() -> None:
+    known = knowledge(CHEAP, rules=WORTH)
+    for expires_at, expected in ((AT + 1, NoCoupon.PENDING), (AT, None)):
+        shopper = pending(expires_at)
+        found = explain(shopper, known)
+        assert (found.objection, reasons(found)) == (expected, {"cheap": expected})
+        assert list(shopper.proposals) == ["p"]
+
+
+def test_every_code_has_words() -> None:
+    never_said = {NoCoupon.REPEATED, NoCoupon.NO_CANDIDATE, NoCoupon.TIMED_OUT}
+    assert set(WORDS) == {*Ineligible, *NoCoupon, *Passed} - never_said

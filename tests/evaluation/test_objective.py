@@ -1,0 +1,128 @@
+"""The objective: nothing after the cut is known before it, and two settings are compared on the same issues."""
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.datasets import foreign
+from stream_coupons.evaluation.objective import (
+    CHECKPOINTS,
+    Head,
+    Metric,
+    Objective,
+    Sample,
+    compare,
+    log_loss,
+    split_at,
+)
+from stream_coupons.settings import LearningSettings, Settings
+
+from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log
+
+ISSUES = 120
+CUT = START_AT + 80 * HOUR_S
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("log") / "log.jsonl", ISSUES)
+
+
+def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
+    return Objective(log, WINDOW_S, until, metric, Head.REDEEM)
+
+
+def rows(users: list[str], probabilities: list[float], labels: list[int]) -> Sample:
+    at = np.arange(len(users), dtype=np.float64)
+    return Sample(np.array(users), at, at + 10, np.array(probabilities), np.array(labels, np.float64))
+
+
+def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None:
+    lines = [line for line in log.read_bytes().splitlines(True) if msgspec.json.decode(line)["occurred_at"] < CUT]
+    assert len(lines) < len(log.read_bytes().splitlines())
+    short = tmp_path / "short.jsonl"
+    short.write_bytes(b"".join(lines))
+    assert objective(log)(Settings()) == objective(short, until=math.inf)(Settings())
+
+
+def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(log: Path) -> None:
+    predictions = objective(log).predictions(Settings())
+    known = predictions.known_before(CUT)
+    # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
+    assert len(known.labels) == 80 - 24
+    assert objective(log)(Settings()).value == pytest.approx(log_loss(known.probabilities, known.labels), abs=1e-12)
+    later = predictions.issued_since(CUT)
+    ends_at = max(record.occurred_at for record in foreign.read(log).records())
+    assert later.at.tolist() == [at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at]
+
+
+def test_quality_is_told_at_every_checkpoint_and_below_a_bar_it_ends(log: Path) -> None:
+    whole = objective(log)(Settings())
+    assert len(whole.steps) == len(CHECKPOINTS)
+    assert not whole.is_given_up
+    bars = [whole.steps[0], whole.steps[1] - 0.001, *whole.steps[2:]]
+    assert objective(log)(Settings(), bars) == (whole.steps[1], whole.steps[:2], True)
+    assert objective(log)(Settings(), whole.steps) == whole
+    assert objective(log)(Settings(), [math.nan] * len(CHECKPOINTS)) == whole
+
+
+def test_of_an_area_more_is_better(log: Path) -> None:
+    whole = objective(log, Metric.ROC_AUC)(Settings())
+    steps = list(whole.steps)
+    assert objective(log, Metric.ROC_AUC)(Settings(), [*steps[:3], steps[3] - 0.001]) == whole
+    assert objective(log, Metric.ROC_AUC)(Settings(), [*steps[:3], steps[3] + 0.001]).is_given_up
+
+
+def test_the_cut_leaves_the_share_that_is_asked_for(log: Path) -> None:
+    assert split_at(foreign.read(log), 0.25) == START_AT + 90 * HOUR_S
+
+
+def test_issues_at_one_time_cannot_be_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    issue = {"type": "issue", "user_id": "u", "occurred_at": 1.0, "coupon": {"coupon_id": "c", "discount_percent": 1}}
+    path.write_bytes(b"".join(msgspec.json.encode(issue | {"issue_id": str(n)}) + b"\n" for n in range(9)))
+    with pytest.raises(BadConfig, match="9 issues of a coupon: too few, or too many at one time"):
+        split_at(foreign.read(path), 0.3)
+
+
+def test_a_gain_is_positive_where_the_second_is_better() -> None:
+    users = [f"u{number // 2}" for number in range(20)]
+    worse = rows(users, [0.5, 0.4, 0.6, 0.7] * 5, [1, 0, 1, 0] * 5)
+    better = rows(users, [0.9, 0.1, 0.8, 0.2] * 5, [1, 0, 1, 0] * 5)
+    for metric in Metric:
+        comparison = compare(worse, better, metric)
+        assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
+        assert comparison.first == worse.quality(metric)
+        assert comparison.second == better.quality(metric)
+        assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
+        assert compare(better, worse, metric).gain.value == -comparison.gain.value
+        assert compare(better, better, metric).gain.high == 0
+
+
+def test_the_interval_draws_shoppers_and_not_issues() -> None:
+    """Twenty issues of one shopper say no more than one."""
+    draw = np.random.default_rng(1)
+    probabilities = draw.uniform(0.1, 0.9, 20)
+    labels = draw.integers(0, 2, 20)
+    noise = draw.uniform(0.05, 0.95, 20)
+    alone = rows([f"u{n}" for n in range(20)], noise.tolist(), labels.tolist())
+    alone_too = rows([f"u{n}" for n in range(20)], probabilities.tolist(), labels.tolist())
+    repeated = [Sample(*(np.repeat(getattr(one, name), 20) for name in Sample.__slots__)) for one in (alone, alone_too)]
+    once, often = compare(alone, alone_too, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
+    assert often.low == pytest.approx(once.low)
+    assert often.high == pytest.approx(once.high)
+
+
+def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
+    with pytest.raises(BadConfig, match="here: 2 of 2 known outcomes are positive, expected some but not all"):
+        rows(["a", "b"], [0.1, 0.2], [1, 1]).require_both("here")
+    rows(["a", "b"], [0.1, 0.2], [1, 0]).require_both("here")
+
+
+def test_a_model_that_learns_is_better_than_one_that_does_not(log: Path) -> None:
+    slow = Settings(learning=LearningSettings(learning_rate=1e-6))
+    assert objective(log)(Settings()).value < objective(log)(slow).value - 0.05
