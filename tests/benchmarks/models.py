@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.cli import terminal
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.features import NUMERIC, FeatureRows
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import EPSILON, bootstrap_interval, roc_auc
 from stream_coupons.models.registry import make_model
@@ -61,7 +61,10 @@ class Extract:
 def load(path: Path) -> Extract:
     """Read an extract."""
     with np.load(path) as arrays:
-        return Extract(**{name: arrays[name] for name in Extract.__slots__})
+        extract = Extract(**{name: arrays[name] for name in Extract.__slots__})
+    if extract.numeric.shape[1] != len(NUMERIC):
+        raise SystemExit(f"{path}: {extract.numeric.shape[1]} numbers a row, expected {len(NUMERIC)}: extract it anew")
+    return extract
 
 
 def progressive(extract: Extract, name: ModelName, rules: LearningRules) -> tuple[Floats, float]:
