@@ -15,7 +15,7 @@ PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
     "redeem": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
-    "order": {"scope_share": 0.7, "browsed_now": 0.5, "item": 0.5},
+    "order": {"scope_share": 0.7, "browsed_now": 0.5, "item_interest": 0.5},
 }
 """Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest; what is
 near the shopper or their neighbours draws more, deeper discounts draw more; who is interested, above all in the very
