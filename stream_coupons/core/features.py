@@ -113,6 +113,8 @@ SCHEMA = blake2b(repr((NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS
 
 def hashed_names(attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}) -> tuple[str, ...]:
     """Names of the columns of what is hashed, of a coupon with these attributes in this context."""
+    if not attributes and not context:
+        return HASHED
     names = list(HASHED)
     of_coupon = [f"{name}={value}" for name, value in attributes.items()]
     for attribute in of_coupon:

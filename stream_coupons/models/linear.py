@@ -72,13 +72,15 @@ class LinearScorer:
         """
         numbers, places = rows.numeric[row], rows.hashed[row]
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
-        said = dict(zip(NUMERIC, zip(numbers.tolist(), of_numbers.tolist(), strict=True), strict=True))
-        for name, place in zip(names or hashed_names(), places.tolist(), strict=False):
-            if place:
-                _, added = said.get(name, (1.0, 0.0))
-                said[name] = (1.0, added + float(self._hashed[place, head]))
-        loud = [(name, value, added) for name, (value, added) in said.items() if added]
-        return sorted(loud, key=lambda entry: (-abs(entry[2]), entry[0]))
+        of_places = self._hashed[places, head]
+        said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]
+        by_name: dict[str, float] = {}
+        columns = names or hashed_names()
+        for column in np.flatnonzero(of_places).tolist():
+            name = columns[column]
+            by_name[name] = by_name.get(name, 0.0) + float(of_places[column])
+        said += [(name, 1.0, added) for name, added in by_name.items()]
+        return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
 def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:
