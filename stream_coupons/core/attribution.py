@@ -36,6 +36,7 @@ from stream_coupons.core.shopper import (
 )
 from stream_coupons.core.similarity import stable_hash
 
+PLACE_BYTES = 4
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
 Head = Literal["click", "redeem", "order"]
@@ -50,7 +51,9 @@ class PackedRows:
 
     def row(self, row: int) -> tuple[bytes, bytes]:
         """One of them as little-endian bytes, for the shopper's state; places that only others need are left out."""
-        return self.numeric[row].tobytes(), np.trim_zeros(self.hashed[row], "b").tobytes()
+        hashed = self.hashed[row].tobytes()
+        used = len(hashed.rstrip(b"\0"))
+        return self.numeric[row].tobytes(), hashed[: used + -used % PLACE_BYTES]
 
 
 def pack(rows: FeatureRows) -> PackedRows:

@@ -29,7 +29,7 @@ from stream_coupons.core.profile import (
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
 from stream_coupons.core.similarity import SparseVector, feature_index
-from stream_coupons.core.values import LEVELS, value_hashes
+from stream_coupons.core.values import LEVELS, Value, value_hashes
 
 DIMENSIONS = 2**18
 MAX_CONTEXT = 32
@@ -60,9 +60,9 @@ OF_SHOPPER = (
 OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
 OF_MATCH = (
     "content",
-    "category",
-    "brand",
-    "item",
+    "category_interest",
+    "brand_interest",
+    "item_interest",
     "collaborative",
     "scope_share",
     "near_scope_share",
@@ -111,13 +111,17 @@ SCHEMA = blake2b(repr((NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS
 """Names this feature space: a model trained on another one is refused."""
 
 
-def hashed_names(attributes: Sequence[str] = (), context: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the columns of what is hashed, of coupons with these attributes in a context with these keys."""
+def hashed_names(attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}) -> tuple[str, ...]:
+    """Names of the columns of what is hashed, of a coupon with these attributes in this context."""
+    if not attributes and not context:
+        return HASHED
     names = list(HASHED)
-    for attribute in attributes:
+    of_coupon = [f"{name}={value}" for name, value in attributes.items()]
+    for attribute in of_coupon:
         names += [attribute] * LEVELS + [f"shopper*{attribute}"]
-    for key in sorted(context)[:MAX_CONTEXT]:
-        names += [key] * LEVELS + [f"{key}*{other}" for other in (*CROSSED_WITH_CONTEXT, *attributes)]
+    for name, value in sorted(context.items())[:MAX_CONTEXT]:
+        crossed = [f"{name}={value}*{other}" for other in (*CROSSED_WITH_CONTEXT, *of_coupon)]
+        names += [f"{name}={value}"] * LEVELS + crossed
     return tuple(names)
 
 

@@ -218,7 +218,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         expires_at=expires_at,
         model_version=decision.model_version,
         options=options,
-        context=sorted(event.context),
+        context=event.context,
     )
     return Proposal(
         proposal_id=identity,
@@ -330,15 +330,16 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
         value_minor=option.value_minor,
         propensity=option.propensity,
         model_version=proposal.model_version,
-        reasons=_reasons(proposal, option, known),
+        reasons=_reasons(proposal, option, coupon, known),
     )
 
 
-def _reasons(proposal: OpenProposal, option: Option, known: Knowledge) -> list[Reason]:
+def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Knowledge) -> list[Reason]:
     """The features that spoke loudest for or against, as the model in use now weighs them."""
     rows = attribution.unpack(option.numeric, option.hashed)
-    coupons = known.catalogue.of_domain(proposal.domain)
-    names = hashed_names(coupons.attributes if coupons is not None else (), proposal.context)
+    coupons, attributes = known.catalogue.of_domain(proposal.domain), coupon.attributes
+    looked_at = coupons.attributes if coupons is not None else ()
+    names = hashed_names({name: attributes.get(name) for name in looked_at}, proposal.context)
     loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 

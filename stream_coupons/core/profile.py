@@ -9,6 +9,7 @@ profile forget: the weakest interests, the oldest event ids.
 """
 
 import math
+from collections import Counter
 from functools import lru_cache
 from statistics import mean, median
 
@@ -34,7 +35,8 @@ DAY_S = 86400.0
 
 
 Habits = tuple[bytes, bytes, bytes]
-"""Features of what was ordered, ascending, and how often: fading slowly, and fading fast. As little-endian bytes."""
+"""Features of what was ordered, the oldest first, and how often: fading slowly, and fading fast. As little-endian
+bytes."""
 
 FRESH_RATIO = 1 / 6
 """What fades fast has this part of the other's half-life."""
@@ -172,12 +174,12 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
 
 
 def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
+    of_category, finer_ones = interest_indices(item.item_id, item.category, item.brand)
     finer = profile.finer_interests
-    for index in finer_indices(item.item_id, item.category, item.brand):
+    for index in finer_ones:
         finer[index] = finer.get(index, 0.0) + weight
     if item.category is not None:
-        index = feature_index(f"category:{item.category}")
-        profile.category_interests[index] = profile.category_interests.get(index, 0.0) + weight
+        profile.category_interests[of_category] = profile.category_interests.get(of_category, 0.0) + weight
         categories = profile.categories
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
@@ -221,14 +223,21 @@ def _add_habits(profile: Profile, event: OrderEvent, rules: ProfileRules) -> Non
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
     profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * bool(event.discount_minor)
-    ordered = [index for item in event.items for index in habit_indices(item.item_id, item.category)]
-    if not ordered:
+    counts = Counter(index for item in event.items for index in habit_indices(item.item_id, item.category))
+    if not counts:
         return
-    known, slow, fresh = unpack_habits(profile.habits)
-    indices, of_each = np.unique(np.concatenate((known, np.array(ordered, np.uint32))), return_inverse=True)
-    counts = np.bincount(of_each[len(known) :], minlength=len(indices))
-    slow = np.bincount(of_each[: len(known)], slow * faded[0], len(indices)) + counts * grown[0]
-    fresh = np.bincount(of_each[: len(known)], fresh * faded[1], len(indices)) + counts * grown[1]
+    indices, slow, fresh = unpack_habits(profile.habits)
+    slow, fresh = slow * faded[0], fresh * faded[1]
+    ordered = np.fromiter(counts, np.uint32, len(counts))
+    times = np.fromiter(counts.values(), np.float64, len(counts))
+    place, which = np.nonzero(indices[:, None] == ordered)
+    slow[place] += times[which] * grown[0]
+    fresh[place] += times[which] * grown[1]
+    is_new = np.ones(len(ordered), np.bool_)
+    is_new[which] = False
+    indices = np.concatenate((indices, ordered[is_new]))
+    slow = np.concatenate((slow, times[is_new] * grown[0]))
+    fresh = np.concatenate((fresh, times[is_new] * grown[1]))
     if len(indices) > rules.max_habits * 5 // 4:
         kept = np.sort(np.argsort(-slow, kind="stable")[: rules.max_habits])
         indices, slow, fresh = indices[kept], slow[kept], fresh[kept]
@@ -284,10 +293,11 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
 
 
 @lru_cache(maxsize=200_000)
-def finer_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, ...]:
-    """Indices of the features of an item, but for its category."""
+def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
+    """Index of the feature of an item's category, and those of its other features."""
+    of_category = f"category:{category}"
     names = item_features(item_id, category, brand)
-    return tuple(feature_index(name) for name in names if name != f"category:{category}")
+    return feature_index(of_category), tuple(feature_index(name) for name in names if name != of_category)
 
 
 def category_brand(category: str, brand: str) -> str:

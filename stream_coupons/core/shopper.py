@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import NO_COUPON, FeedbackEvent
+from stream_coupons.core.events import NO_COUPON, Context, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 
@@ -67,8 +67,8 @@ class OpenProposal(Struct, array_like=True):
     expires_at: float
     model_version: int
     options: list[Option]
-    context: list[str] = field(default_factory=list)
-    """Keys of the trigger's context: they name some of the features."""
+    context: Context = field(default_factory=dict)
+    """Of the trigger: it names some of the features."""
 
 
 class OpenIssue(Struct, array_like=True):

@@ -43,10 +43,10 @@ def tell(reason: Reason) -> Told:
 
 
 def _about(name: str, value: float) -> str:
-    # Where a number and a hashed category share a name, the category's value is 1: it is there.
-    phrase = OF_HASHES.get(name) if value == 1.0 or name not in OF_NUMBERS else None
+    if "=" in name:
+        return f"comes with {name.replace('*', ' and ')}: experience with all that do"
     try:
-        return (phrase or OF_NUMBERS[name])(value)
+        return (OF_HASHES.get(name) or OF_NUMBERS[name])(value)
     except (KeyError, ArithmeticError, ValueError):  # no phrase, or no value that the feature can have
         return f"{name} is {value:g}"
 
@@ -136,19 +136,28 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "no_order_known": _words("goes to someone of whom no order is known"),
     "no_price_known": _words("goes to someone of whom no price is known"),
     "no_neighbours": _words("goes to someone of whom no similar shoppers are known"),
+    "usual_orders": _said("goes to someone with {} orders in the long run", lambda v: math.expm1(2 * v)),
+    "usual_discounts": _said(
+        f"goes to someone who orders with a discount {{}} of the time ({FEW})", lambda v: v / 2, _percent
+    ),
     "discount_depth": _said("takes {} off the usual price", _same, _percent),
     "discount_size": _said("takes {} cents off", lambda v: math.expm1(10 * v)),
     "time_to_redeem": _said("can be used for {} days", lambda v: math.expm1(4 * v)),
+    "scope_size": _said("names {} items", lambda v: math.expm1(3 * v), _whole),
     "content": _said("fits what this shopper looks at, puts into the cart and orders (score {})", score_of),
-    "category": _said("is for a category of interest to this shopper (score {})", score_of),
-    "brand": _said("is for a brand of interest to this shopper (score {})", score_of),
-    "item": _said("is for items of interest to this shopper (score {})", score_of),
+    "category_interest": _said("is for a category of interest to this shopper (score {})", score_of),
+    "brand_interest": _said("is for a brand of interest to this shopper (score {})", score_of),
+    "item_interest": _said("is for items of interest to this shopper (score {})", score_of),
     "collaborative": _said("fits what similar shoppers look at, put into the cart and order (score {})", score_of),
     "scope_share": _own_share,
     "near_scope_share": _near_share,
     "browsed_now": _words("fits what this shopper was looking at just then"),
     "carted_now": _words("fits what this shopper was putting into the cart just then"),
     "price_fit": _said("is for prices as this shopper pays them (closeness {})", _same, _percent),
+    "habit": _said("is for what this shopper ordered {} times in the long run", score_of),
+    "fresh_habit": _said("is for what this shopper ordered {} times of late", score_of),
+    "habit_of_category": _said("is for a category that this shopper ordered from {} times in the long run", score_of),
+    "habit_share": _said("is for {} of all that this shopper orders", lambda v: _share(v), _percent),
     "category_ordered": _category_ordered,
     "this_coupon_issued": _said("was given to this shopper {} times before", math.expm1, _whole),
     "this_coupon_redeemed": _said("was redeemed by this shopper {} times before", math.expm1, _whole),
@@ -157,6 +166,14 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     ),
     "this_category_redeem_rate": _said(
         f"is for a category of which this shopper redeems {{}} of the coupons ({FEW})", lambda v: v / 4, _percent
+    ),
+    "this_coupon_click_rate": _said(f"is clicked by this shopper {{}} of the time ({FEW})", _same, _percent),
+    "this_coupon_redeem_rate": _said(
+        f"is redeemed by this shopper {{}} of the time ({FEW})", lambda v: v / 4, _percent
+    ),
+    "this_kind_click_rate": _said(f"is of a kind that this shopper clicks {{}} of the time ({FEW})", _same, _percent),
+    "this_kind_redeem_rate": _said(
+        f"is of a kind that this shopper redeems {{}} of the time ({FEW})", lambda v: v / 4, _percent
     ),
 }
 
@@ -167,6 +184,9 @@ OF_HASHES: Mapping[str, Phrase] = {
     "brand": _words("is for this brand: experience with all coupons for it"),
     "depth": _words("has about this discount: experience with all coupons as deep"),
     "shopper": _words("goes to this very shopper: experience with their coupons"),
+    "taste": _words("goes to someone with this favourite category: experience with all such shoppers"),
+    "redeemer": _words("goes to someone who redeemed as often: experience with all such shoppers"),
+    "shopper*coupon": _words("is this very coupon: experience with giving it to this very shopper"),
     "hour": _words("comes at this time of day: experience with all coupons at that time"),
     "weekday": _words("comes on this day of the week: experience with all coupons on that day"),
     "shopper*category": _words("is for this category: experience with this very shopper's coupons for it"),
@@ -176,8 +196,4 @@ OF_HASHES: Mapping[str, Phrase] = {
     "taste*category": _words("is for this category: experience with shoppers of the same favourite category"),
     "redeemer*depth": _words("has about this discount: experience with shoppers who redeemed as often"),
     "redeemer*kind": _words("is of this kind: experience with shoppers who redeemed as often"),
-    "context0": _words("comes in this situation: the first field, by name, of the event's context"),
-    "context1": _words("comes in this situation: the second field, by name, of the event's context"),
-    "context2": _words("comes in this situation: the third field, by name, of the event's context"),
-    "context3": _words("comes in this situation: the fourth field, by name, of the event's context"),
 }

@@ -15,7 +15,7 @@ PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
     "redeem": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
-    "order": {"scope_share": 0.7, "browsed_now": 0.5, "item": 0.5},
+    "order": {"scope_share": 0.7, "browsed_now": 0.5, "item_interest": 0.5},
 }
 """Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest; what is
 near the shopper or their neighbours draws more, deeper discounts draw more; who is interested, above all in the very
@@ -72,13 +72,15 @@ class LinearScorer:
         """
         numbers, places = rows.numeric[row], rows.hashed[row]
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
-        said = dict(zip(NUMERIC, zip(numbers.tolist(), of_numbers.tolist(), strict=True), strict=True))
-        for name, place in zip(names or hashed_names(), places.tolist(), strict=False):
-            if place:
-                _, added = said.get(name, (1.0, 0.0))
-                said[name] = (1.0, added + float(self._hashed[place, head]))
-        loud = [(name, value, added) for name, (value, added) in said.items() if added]
-        return sorted(loud, key=lambda entry: (-abs(entry[2]), entry[0]))
+        of_places = self._hashed[places, head]
+        said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]
+        by_name: dict[str, float] = {}
+        columns = names or hashed_names()
+        for column in np.flatnonzero(of_places).tolist():
+            name = columns[column]
+            by_name[name] = by_name.get(name, 0.0) + float(of_places[column])
+        said += [(name, 1.0, added) for name, added in by_name.items()]
+        return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
 def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:

@@ -149,12 +149,12 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     assert {numbers[name] for name in OF_COUPON} == {0.0}
     of_shopper = [NUMERIC.index(name) for name in OF_SHOPPER]
     assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
-    names = hashed_names(context=["weather"])
+    names = hashed_names(context={"weather": "rain"})
     places = dict(zip(names, rows.hashed[0].tolist(), strict=True))
-    of_coupons = {name for name, place in places.items() if not place and name != "weather"}
+    of_coupons = {name for name, place in places.items() if not place and name != "weather=rain"}
     assert of_coupons == {name for name in names if set(OF_EVERY_COUPON) & set(name.split("*"))}
     assert places["shopper"] == given.hashed[0, names.index("shopper")]
-    assert rows.hashed[0, names.index("weather")] == given.hashed[0, names.index("weather")] > 0
+    assert rows.hashed[0, names.index("weather=rain")] == given.hashed[0, names.index("weather=rain")] > 0
 
 
 def test_features_without_a_coupon_do_not_depend_on_the_catalogue() -> None:

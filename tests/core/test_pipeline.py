@@ -118,7 +118,10 @@ def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked
 
 def test_the_best_coupon_goes_first_and_the_ranking_is_by_value() -> None:
     known = knowledge(
-        coupon("a", items=["A"]), coupon("b", items=["B"]), coupon("c", items=["C"]), scorer=FixedScorer(by="item")
+        coupon("a", items=["A"]),
+        coupon("b", items=["B"]),
+        coupon("c", items=["C"]),
+        scorer=FixedScorer(by="item_interest"),
     )
     case = Case(known)
     case.see(cart("k", what=item("B")))
