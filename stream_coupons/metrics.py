@@ -1,5 +1,7 @@
 """Every metric that a worker exports, declared once, on an injected registry."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
@@ -68,11 +70,7 @@ class Metrics:
         self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
         self.model_age = gauge("model_age_seconds", "Seconds since the snapshot in use was received.", "domain")
         self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")
-        self.model_log_loss = gauge("model_log_loss", "Progressive log loss of the learner.", "domain", "head")
-        self.model_base_log_loss = gauge(
-            "model_base_log_loss", "Log loss of always predicting the base rate.", "domain", "head"
-        )
-        self.model_roc_auc = gauge("model_roc_auc_ratio", "Progressive ROC AUC of the learner.", "domain", "head")
+        self._models(counter, gauge)
         self.budget_left = gauge(
             "budget_left_ratio",
             "Smallest share of budget left among the coupons that this worker owns, by domain.",
@@ -85,3 +83,36 @@ class Metrics:
         )
         self.stock_exhausted = gauge("coupons_exhausted", "Coupons of this worker without stock or budget.", "domain")
         self.catalogue_coupons = gauge("catalogue_coupons", "Coupons known, by domain.", "domain")
+
+    def _models(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        """How the models do: served predictions are scored as their labels come; the threshold is the working one."""
+
+        def of_head(name: str, help_text: str) -> Gauge:
+            return gauge(name, help_text, "domain", "head")
+
+        self.model_log_loss = of_head("model_log_loss", "Progressive log loss of the learner.")
+        self.model_base_log_loss = of_head("model_base_log_loss", "Log loss of always predicting the base rate.")
+        self.model_log_loss_gap = of_head("model_log_loss_gap", "Recent progressive log loss less that of all.")
+        self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of the learner.")
+        self.model_calibration_error = of_head(
+            "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
+        )
+        self.model_threshold = of_head("model_threshold_ratio", "From here up as many are predicted as are positive.")
+        self.model_accuracy = of_head("model_accuracy_ratio", "Share on the right side of the threshold.")
+        self.model_precision = of_head("model_precision_ratio", "Positives among those at or above the threshold.")
+        self.model_recall = of_head("model_recall_ratio", "Positives at or above the threshold among all positives.")
+        self.model_f1 = of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
+        self.model_champion = gauge(
+            "model_champion", "1 for the model that serves, 0 for its challengers.", "domain", "head", "model"
+        )
+        self.model_recent_log_loss = gauge(
+            "model_recent_log_loss",
+            "Log loss of each model, tested before it learns, since the last promotion, the recent counting more.",
+            "domain",
+            "head",
+            "model",
+        )
+        self.model_promotions = counter(
+            "model_promotions_total", "Changes of champion, by the model that took over.", "domain", "head", "model"
+        )
+        self.model_drifts = counter("model_drifts_total", "Drifts noticed, by domain and head.", "domain", "head")

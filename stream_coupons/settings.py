@@ -20,6 +20,7 @@ from stream_coupons.core.rules import (
     Rules,
     Size,
 )
+from stream_coupons.models.rules import LearningRules
 
 PREFIX = "STREAM_COUPONS_"
 
@@ -67,11 +68,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stalled_after_s: Positive = 120.0
 
 
-class LearningSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The online model: AdaGrad's rate, the L2 penalty, and how often what was learnt is published."""
+class LearningSettings(LearningRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The online models, and how often what they learnt is published."""
 
-    learning_rate: Positive = 0.05
-    l2: Annotated[float, Meta(ge=0)] = 1e-6
     publish_every_s: Positive = 1.0
 
 

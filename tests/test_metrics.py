@@ -30,13 +30,24 @@ EXPORTED = {
     "stream_coupons_snapshots_refused_total": (Counter, ()),
     "stream_coupons_model_log_loss": (Gauge, ("domain", "head")),
     "stream_coupons_model_base_log_loss": (Gauge, ("domain", "head")),
+    "stream_coupons_model_log_loss_gap": (Gauge, ("domain", "head")),
     "stream_coupons_model_roc_auc_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_calibration_error_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_threshold_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_accuracy_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_precision_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_recall_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_f1_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_model_champion": (Gauge, ("domain", "head", "model")),
+    "stream_coupons_model_recent_log_loss": (Gauge, ("domain", "head", "model")),
+    "stream_coupons_model_promotions_total": (Counter, ("domain", "head", "model")),
+    "stream_coupons_model_drifts_total": (Counter, ("domain", "head")),
     "stream_coupons_budget_left_ratio": (Gauge, ("domain",)),
     "stream_coupons_budget_remaining_minor": (Gauge, ("domain",)),
     "stream_coupons_coupons_exhausted": (Gauge, ("domain",)),
     "stream_coupons_catalogue_coupons": (Gauge, ("domain",)),
 }
-CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head"}
+CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model"}
 
 Metric = Counter | Gauge | Histogram
 
@@ -79,7 +90,7 @@ def test_nothing_is_exported_that_is_not_declared_here() -> None:
 def test_names_follow_the_convention_and_helps_explain() -> None:
     for name, metric in declared().items():
         family = next(iter(metric.describe()))
-        assert re.fullmatch(r"stream_coupons_[a-z_]+", name)
+        assert re.fullmatch(r"stream_coupons_[a-z0-9_]+", name)
         assert name.endswith("_total") == (family.type == "counter"), name
         assert family.documentation.endswith("."), name
         if isinstance(metric, Histogram):

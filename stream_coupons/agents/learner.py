@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mode import Service
 
 from stream_coupons import topics
+from stream_coupons.agents.quality import report_head, report_news
 from stream_coupons.agents.wire import dead_letter, output
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
@@ -98,13 +99,14 @@ class Learner(Service):  # type: ignore[misc]
             self._learn(self._trainer, record)
             if place % 100 == 99:
                 await asyncio.sleep(0)
+        report_news(self._trainer.news(), self._metrics)
         self._unacknowledged.append(message)
 
     async def _resume(self) -> "Trainer":
         # River takes a second to import, and of all workers one needs it.
         from stream_coupons.models.learner import Trainer
 
-        trainer = Trainer(self._settings.learning_rate, self._settings.l2)
+        trainer = Trainer(self._settings)
         trainer.restore(await self._latest())
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
@@ -137,11 +139,5 @@ class Learner(Service):  # type: ignore[misc]
         self._unacknowledged.clear()
         self._letters.clear()
         for snapshot in snapshots:
-            self._report(snapshot)
-
-    def _report(self, snapshot: ModelSnapshot) -> None:
-        for head, quality in snapshot.quality.items():
-            self._metrics.model_log_loss.labels(snapshot.domain, head).set(quality.log_loss)
-            self._metrics.model_base_log_loss.labels(snapshot.domain, head).set(quality.base_log_loss)
-            if quality.roc_auc is not None:
-                self._metrics.model_roc_auc.labels(snapshot.domain, head).set(quality.roc_auc)
+            for head, models in self._trainer.models[snapshot.domain].heads.items():
+                report_head(snapshot.domain, head, models, self._metrics)

@@ -297,14 +297,22 @@ class HeadQuality(Struct, frozen=True, kw_only=True):
     base_log_loss: float
 
 
-class HeadWeights(Struct, frozen=True, kw_only=True):
-    """One linear head: weights as little-endian arrays, zlib-compressed."""
+class Array(Struct, frozen=True, array_like=True):
+    """An array of numbers as data: little-endian, zlib-compressed."""
 
-    intercept: float
-    numeric: bytes
-    hashed_indices: bytes
-    hashed: bytes
-    optimizer: bytes
+    dtype: Literal["<f8", "<f4", "<u4", "<i8"]
+    shape: Annotated[list[Count], Meta(max_length=4)]
+    data: bytes
+
+
+class HeadState(Struct, frozen=True, kw_only=True):
+    """All models of one head: which of them serves, and the state of each part as named arrays.
+
+    The parts are the models by name, and what stands beside them: how they compare, calibration and drift.
+    """
+
+    champion: str
+    parts: dict[str, dict[str, Array]]
 
 
 class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -319,6 +327,6 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source_offset: Annotated[int, Meta(ge=-1)]
     origins: dict[str, tuple[int, int]] = {}
     at: EpochSeconds
-    heads: dict[str, HeadWeights]
+    heads: dict[str, HeadState]
     quality: dict[str, HeadQuality] = {}
     checksum: int

@@ -85,7 +85,7 @@ class LocalPipeline:
         self._learn_every = learn_every
         self._on_output = on_output
         self._on_result = on_result
-        self.trainer = Trainer(settings.learning.learning_rate, settings.learning.l2)
+        self.trainer = Trainer(settings.learning)
         self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
         self._since_snapshot = 0
         self._learnt = 0

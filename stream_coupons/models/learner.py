@@ -1,48 +1,53 @@
 """The models of one domain, learning: test, then train, then snapshot."""
 
-import math
+from dataclasses import dataclass
 
-from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.linear import LinearScorer, dense
-from stream_coupons.models.online import OnlineHead
-from stream_coupons.models.progressive import BinaryMetrics
-from stream_coupons.models.snapshots import make_snapshot, unpack_heads
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.snapshots import check, label, make_snapshot
 
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What learning led to besides better weights."""
+
+    domain: str
+    head: str
+    happening: Happening
+
+
 class DomainModel:
-    """Three heads and their progressive quality.
+    """Three heads, each with its models, and how far they have learnt."""
 
-    Quality is that of the predictions made when the decisions were made, each scored when its label came: what the
-    model was really worth, delays and all. It counts since this process began; weights go on from the snapshot.
-    """
-
-    def __init__(self, domain: str, learning_rate: float, l2: float) -> None:
+    def __init__(self, domain: str, rules: LearningRules) -> None:
         self.domain = domain
         self.version = 0
         self.examples = 0
         self.at = 0.0
         self.offset = -1
         self.origins: dict[str, tuple[int, int]] = {}
-        self.heads = {head: OnlineHead(head, learning_rate, l2) for head in HEADS}
-        self.metrics = {head: BinaryMetrics() for head in HEADS}
+        self.heads = {head: Head(head, rules) for head in HEADS}
+        self._rules = rules
 
-    def learn(self, example: TrainingExample) -> None:
+    def learn(self, example: TrainingExample) -> list[Happening]:
         """Score the stored prediction against the label, then take a step."""
-        self.metrics[example.head].update(example.predicted, example.label)
-        self.heads[example.head].learn(example.numeric, example.hashed, example.label)
+        happenings = self.heads[example.head].learn(example)
         self.examples += 1
         self.at = max(self.at, example.at)
+        return happenings
 
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""
-        return {head: _quality(metrics) for head, metrics in self.metrics.items() if metrics.examples}
+        return {name: head.quality.summary() for name, head in self.heads.items() if head.quality.metrics.examples}
 
     def is_known(self, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
         """Whether this record of the log, or another copy of it, was learnt already."""
@@ -53,13 +58,14 @@ class DomainModel:
     def snapshot(self) -> ModelSnapshot:
         """The next version."""
         self.version += 1
+        states = {name: head.state() for name, head in self.heads.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
-        return make_snapshot(self.domain, self.version, self.heads, self.quality(), progress)
+        return make_snapshot(self.domain, self.version, states, self.quality(), progress)
 
     def scorer(self) -> LinearScorer:
         """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot."""
         self.version += 1
-        return LinearScorer(self.version, dense({name: head.weights() for name, head in self.heads.items()}))
+        return LinearScorer(self.version, dense({name: head.served_weights() for name, head in self.heads.items()}))
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Go on from a snapshot.
@@ -69,8 +75,14 @@ class DomainModel:
         SnapshotMismatch
             If it does not fit this program; the model is as it was.
         """
-        for name, (weights, accumulators) in unpack_heads(snapshot).items():
-            self.heads[name].restore(weights, accumulators)
+        check(snapshot)
+        heads = {name: Head(name, self._rules) for name in HEADS}
+        for name, head in heads.items():
+            try:
+                head.restore(snapshot.heads[name])
+            except SnapshotMismatch as error:
+                raise SnapshotMismatch(f"{label(snapshot)}, {name}: {error}") from error
+        self.heads = heads
         self.version = snapshot.version
         self.examples = snapshot.examples
         self.at = snapshot.at
@@ -78,24 +90,13 @@ class DomainModel:
         self.origins = dict(snapshot.origins)
 
 
-def _quality(metrics: BinaryMetrics) -> HeadQuality:
-    roc_auc = metrics.roc_auc
-    return HeadQuality(
-        examples=metrics.examples,
-        positives=metrics.positives,
-        log_loss=metrics.log_loss,
-        roc_auc=None if math.isnan(roc_auc) else roc_auc,
-        base_log_loss=metrics.base_log_loss,
-    )
-
-
 class Trainer:
     """The models of all domains, fed from one ordered log of examples."""
 
-    def __init__(self, learning_rate: float, l2: float) -> None:
-        self._learning_rate = learning_rate
-        self._l2 = l2
+    def __init__(self, rules: LearningRules) -> None:
+        self._rules = rules
         self.models: dict[str, DomainModel] = {}
+        self._news: list[News] = []
         self._changed: set[str] = set()
 
     def restore(self, snapshots: dict[str, ModelSnapshot]) -> None:
@@ -110,7 +111,7 @@ class Trainer:
 
     def _model(self, domain: str) -> DomainModel:
         if domain not in self.models:
-            self.models[domain] = DomainModel(domain, self._learning_rate, self._l2)
+            self.models[domain] = DomainModel(domain, self._rules)
         return self.models[domain]
 
     def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
@@ -125,12 +126,17 @@ class Trainer:
         model = self._model(example.domain)
         if model.is_known(offset, origin):
             return False
-        model.learn(example)
+        self._news += (News(example.domain, example.head, each) for each in model.learn(example))
         model.offset = offset
         if origin is not None:
             model.origins[origin[0]] = origin[1]
         self._changed.add(example.domain)
         return True
+
+    def news(self) -> list[News]:
+        """Promotions and drifts since the last call, in order."""
+        news, self._news = self._news, []
+        return news
 
     def snapshots(self) -> list[ModelSnapshot]:
         """Snapshots of the domains that learnt something since the last call."""

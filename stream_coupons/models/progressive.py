@@ -9,6 +9,8 @@ References
 .. [4] Sun, X., and Xu, W. (2014). Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21(11).
 .. [5] Efron, B., and Tibshirani, R. (1993). An Introduction to the Bootstrap, ch. 13 (percentile intervals).
 .. [6] Pepe, M. S. (2003). The Statistical Evaluation of Medical Tests, sec. 5.2 (intervals on the logit scale).
+.. [7] Naeini, M. P., Cooper, G., and Hauskrecht, M. (2015). Obtaining well calibrated probabilities using Bayesian
+       binning. AAAI.
 """
 
 import math
@@ -205,6 +207,32 @@ class BinaryMetrics:
         true, false = np.cumsum(positive), np.cumsum(negative)
         precision = true / np.maximum(true + false, np.finfo(float).tiny)
         return _ratio(float(precision @ positive), float(positive.sum()))
+
+    def calibration_error(self, groups: int = 10) -> float:
+        r"""Expected calibration error [7]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
+
+        Groups are of about equal weight, neighbours by prediction; :math:`w_g` is a group's share, and its mean
+        prediction comes from the bins' middles.
+        """
+        positive, negative = np.array(self._positive), np.array(self._negative)
+        weight = positive + negative
+        total = float(weight.sum())
+        if total <= 0:
+            return math.nan
+        gap = positive - weight * self._middles()
+        group = np.minimum((np.cumsum(weight) - weight / 2) / total * groups, groups - 1).astype(np.intp)
+        return float(np.abs(np.bincount(group, gap)).sum()) / total
+
+    def matching_threshold(self) -> float:
+        """The lower end of the bin from which up about as many examples lie as are positive; 1 without a positive."""
+        weight = np.array(self._positive) + np.array(self._negative)
+        above = np.cumsum(weight[::-1])[::-1]
+        start = int(np.searchsorted(-above, -self._weight_positive))
+        return 1.0 / (1.0 + math.exp(MAX_LOGIT - start / self._scale)) if self._weight_positive else 1.0
+
+    def _middles(self) -> Floats:
+        middles: Floats = 1.0 / (1.0 + np.exp(MAX_LOGIT - (np.arange(self.bins) + 0.5) / self._scale))
+        return middles
 
     def summary(self) -> Summary:
         """All metrics at this moment."""

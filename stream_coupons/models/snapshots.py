@@ -1,82 +1,105 @@
-"""Models as data: never pickle. A snapshot that does not fit is refused and the last good one kept."""
+"""Models as data: never pickle. A snapshot that does not fit is refused and the last good one kept.
 
-import math
+The learner goes on from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
+"""
+
 import struct
 import zlib
+from collections.abc import Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.events import HeadQuality, HeadWeights, ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, SCHEMA
+from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnapshot
+from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.calibration import served_line
+from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense
+from stream_coupons.models.states import State, check_linear
 
-if TYPE_CHECKING:  # River takes a second to import, and who only serves does not need it
-    from stream_coupons.models.online import OnlineHead
-
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
+"""Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
+MAX_ARRAY_BYTES = 2**28
+"""An array that says it is larger is refused before it is unpacked."""
 
 
-def pack_head(head: "OnlineHead") -> HeadWeights:
-    """Weights and accumulators of one head, ascending by index."""
-    weights, accumulators = head.weights(), head.accumulators()
-    indices = sorted(set(weights) | set(accumulators))
-    hashed = [index for index in indices if index < DIMENSIONS]
-    numeric = range(DIMENSIONS, BIAS)
-    order = [*hashed, *range(DIMENSIONS, BIAS + 1)]
-    return HeadWeights(
-        intercept=weights.get(BIAS, 0.0),
-        numeric=_squeeze([weights.get(index, 0.0) for index in numeric]),
-        hashed_indices=zlib.compress(np.array(hashed, "<u4").tobytes(), COMPRESSION_LEVEL),
-        hashed=_squeeze([weights.get(index, 0.0) for index in hashed]),
-        optimizer=_squeeze([accumulators.get(index, 0.0) for index in order]),
+def pack(array: NDArray[Any]) -> Array:
+    """One array as data."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    dtype: Any = little.dtype.str
+    return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), COMPRESSION_LEVEL))
+
+
+def unpack(packed: Array) -> NDArray[Any]:
+    """The array again, to the last bit; read-only.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If it does not hold what it says.
+    """
+    dtype = np.dtype(packed.dtype)
+    size = dtype.itemsize
+    for length in packed.shape:
+        size *= length
+    if size > MAX_ARRAY_BYTES:
+        raise SnapshotMismatch(f"an array of {size} bytes: expected at most {MAX_ARRAY_BYTES}")
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(packed.data, size + 1)
+    except zlib.error as error:
+        raise SnapshotMismatch(f"an array cannot be unpacked: {error}") from error
+    if len(raw) != size or not unpacker.eof:
+        raise SnapshotMismatch(f"an array of {size} bytes, by its shape, holds another number of them")
+    return np.frombuffer(raw, dtype).reshape(packed.shape)
+
+
+def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
+    """All parts of a head as data."""
+    return HeadState(
+        champion=champion,
+        parts={part: {name: pack(array) for name, array in state.items()} for part, state in parts.items()},
     )
 
 
-def _squeeze(values: list[float]) -> bytes:
-    return zlib.compress(np.array(values, "<f8").tobytes(), COMPRESSION_LEVEL)
+def unpack_part(state: HeadState, part: str) -> State | None:
+    """The arrays of one part; None if the head has no such part.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    arrays = state.parts.get(part)
+    return None if arrays is None else {name: unpack(array) for name, array in arrays.items()}
 
 
-def unpack_head(packed: HeadWeights) -> tuple[dict[int, float], dict[int, float]]:
-    """(weights, accumulators) by index, as `pack_head` got them."""
-    hashed = np.frombuffer(zlib.decompress(packed.hashed_indices), "<u4").tolist()
-    order = [*hashed, *range(DIMENSIONS, BIAS + 1)]
-    values = [*_floats(packed.hashed), *_floats(packed.numeric), packed.intercept]
-    weights = dict(zip(order, values, strict=True))
-    accumulators = dict(zip(order, _floats(packed.optimizer), strict=True))
-    return weights, {index: total for index, total in accumulators.items() if total}
-
-
-def _floats(squeezed: bytes) -> list[float]:
-    values: list[float] = np.frombuffer(zlib.decompress(squeezed), "<f8").tolist()
-    return values
-
-
-def checksum(heads: dict[str, HeadWeights]) -> int:
-    """CRC-32 over all arrays, head by head in order of their names."""
+def checksum(heads: Mapping[str, HeadState]) -> int:
+    """CRC-32 over all that the heads hold, in order of names."""
     total = 0
-    for name in sorted(heads):
-        head = heads[name]
-        intercept = struct.pack("<d", head.intercept)
-        for part in (name.encode(), intercept, head.numeric, head.hashed_indices, head.hashed, head.optimizer):
-            total = zlib.crc32(part, total)
+    for head, state in sorted(heads.items()):
+        total = zlib.crc32(f"{head} {state.champion}".encode(), total)
+        for part, arrays in sorted(state.parts.items()):
+            for name, array in sorted(arrays.items()):
+                total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
+                total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
+                total = zlib.crc32(array.data, total)
     return total
 
 
 def make_snapshot(
     domain: str,
     version: int,
-    heads: dict[str, "OnlineHead"],
+    heads: dict[str, HeadState],
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
-    """Pack a domain's heads; `progress` is (examples, source offset, origins, event time)."""
-    packed = {name: pack_head(head) for name, head in heads.items()}
+    """A domain's packed heads with their origin; `progress` is (examples, source offset, origins, event time)."""
     examples, source_offset, origins, at = progress
     return ModelSnapshot(
         domain=domain,
@@ -88,9 +111,9 @@ def make_snapshot(
         source_offset=source_offset,
         origins=dict(origins),
         at=at,
-        heads=packed,
+        heads=heads,
         quality=quality,
-        checksum=checksum(packed),
+        checksum=checksum(heads),
     )
 
 
@@ -108,39 +131,45 @@ def check(snapshot: ModelSnapshot) -> None:
         ("checksum", snapshot.checksum, checksum(snapshot.heads)),
     ):
         if found != expected:
-            raise SnapshotMismatch(
-                f"snapshot {snapshot.version} of {snapshot.domain}: {name} is {found}, expected {expected}"
-            )
+            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
 
 
-def unpack_heads(snapshot: ModelSnapshot) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
-    """(weights, accumulators) of every head.
-
-    Raises
-    ------
-    SnapshotMismatch
-        If the snapshot does not fit this program, or its arrays each other.
-    """
-    check(snapshot)
-    try:
-        heads = {name: unpack_head(packed) for name, packed in snapshot.heads.items()}
-    except (zlib.error, ValueError) as error:
-        raise SnapshotMismatch(f"snapshot {snapshot.version} of {snapshot.domain}: {error}") from error
-    for name, (weights, accumulators) in heads.items():
-        if max(weights, default=0) > BIAS or not all(map(math.isfinite, (*weights.values(), *accumulators.values()))):
-            raise SnapshotMismatch(
-                f"snapshot {snapshot.version} of {snapshot.domain}: weights of {name} are not usable"
-            )
-    return heads
+def label(snapshot: ModelSnapshot) -> str:
+    """What a message calls a snapshot."""
+    return f"snapshot {snapshot.version} of {snapshot.domain}"
 
 
 def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
-    """Arrays to serve from.
+    """Arrays to serve from: those of each head's champion.
 
     Raises
     ------
     SnapshotMismatch
         If the snapshot does not fit this program.
     """
-    heads = unpack_heads(snapshot)
-    return LinearScorer(snapshot.version, dense({name: weights for name, (weights, _) in heads.items()}))
+    check(snapshot)
+    weights = {}
+    for head, state in snapshot.heads.items():
+        try:
+            weights[head] = _served(state)
+        except SnapshotMismatch as error:
+            raise SnapshotMismatch(f"{label(snapshot)}, {head}: {error}") from error
+    return LinearScorer(snapshot.version, dense(weights))
+
+
+def _served(head: HeadState) -> dict[int, float]:
+    """Weights of the champion by index, with the calibration's slope and intercept folded in."""
+    state, calibration = unpack_part(head, head.champion), unpack_part(head, CALIBRATION)
+    if state is None or calibration is None:
+        raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
+    check_linear(state)
+    weights = dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True))
+    return calibrated(weights, served_line(calibration))
+
+
+def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:
+    """Weights whose log-odds are those of the given ones on a line (slope, intercept)."""
+    slope, intercept = line
+    scaled = {index: slope * weight for index, weight in weights.items()}
+    scaled[BIAS] = scaled.get(BIAS, 0.0) + intercept / CONSTANT
+    return scaled

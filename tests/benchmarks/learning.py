@@ -32,8 +32,7 @@ WITHIN_S = 60.0
 def examples_per_s(count: int, seed: int = 1) -> float:
     """Examples that one process scores and learns, a second of its CPU."""
     chance = np.random.default_rng(seed)
-    learning = LearningSettings()
-    trainer = Trainer(learning.learning_rate, learning.l2)
+    trainer = Trainer(LearningSettings())
     examples = [
         TrainingExample(
             example_id=f"e{number}:redeem",

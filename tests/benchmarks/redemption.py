@@ -35,8 +35,10 @@ from stream_coupons.core.profile import DAY_S
 from stream_coupons.datasets import completejourney
 from stream_coupons.datasets.completejourney import CompleteJourney
 from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.models.online import OnlineHead
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import Interval, bootstrap_interval, roc_auc
+from stream_coupons.models.registry import make_model
+from stream_coupons.models.rules import ModelName
 from stream_coupons.settings import Settings
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
@@ -149,16 +151,16 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
     for example in scored.examples:
         hashed = [0 if place in places else value for place, value in enumerate(example.hashed)]
         rows.append(((example.numeric * numbers).tolist(), hashed[: len(HASHED)] if beyond else hashed))
-    head = OnlineHead(HEAD, settings.learning.learning_rate, settings.learning.l2)
+    head = make_model(ModelName.ADAGRAD, HEAD, settings.learning)
     order = np.argsort(scored.learnt_at, kind="stable")
     predicted, learnt, spent = np.empty(len(rows)), 0, 0.0
     for known, own in scored.campaigns():
         began = time.process_time()
         for row in order[learnt : len(known)]:
-            head.learn(*rows[row], bool(scored.label[row]))
+            head.learn_one(Row(*rows[row]), bool(scored.label[row]))
         spent += time.process_time() - began
         learnt = len(known)
-        predicted[own] = [head.predict(*rows[row]) for row in own]
+        predicted[own] = [head.predict_features(Row(*rows[row]).features) for row in own]
     return predicted, spent / max(learnt, 1) * 1e6
 
 

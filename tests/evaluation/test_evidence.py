@@ -17,6 +17,7 @@ from stream_coupons.core.shopper import Shopper
 from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, explain_issue
 from stream_coupons.models.learner import DomainModel
+from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
@@ -230,7 +231,7 @@ def test_the_decision_of_another_issue_is_not_taken_for_it(log: Log) -> None:
 
 
 def snapshot(version: int) -> ModelSnapshot:
-    model = DomainModel("ecommerce", 0.05, 0.0)
+    model = DomainModel("ecommerce", LearningRules())
     model.version = version - 1
     return model.snapshot()
 

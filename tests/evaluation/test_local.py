@@ -225,7 +225,7 @@ def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated
     assert again.wire() == simulated.wire()
     assert list(again.pipeline.states()) == list(simulated.pipeline.states())
     one, other = (
-        {name: head.weights() for name, head in pipeline.trainer.models["ecommerce"].heads.items()}
+        {name: head.state() for name, head in pipeline.trainer.models["ecommerce"].heads.items()}
         for pipeline in (again.pipeline, simulated.pipeline)
     )
     assert one == other

@@ -10,17 +10,20 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS
+from stream_coupons.core.events import Array, ModelSnapshot
+from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.calibration import logit
+from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import BIAS
-from stream_coupons.models.snapshots import checksum, compile_snapshot, unpack_heads
+from stream_coupons.models.registry import make_model
+from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
+from stream_coupons.models.snapshots import checksum, compile_snapshot, pack, unpack
 
 from .builders import examples, random_rows
 
 
-def trained(seed: int = 1, size: int = 150) -> Trainer:
-    trainer = Trainer(0.05, 1e-6)
+def trained(seed: int = 1, size: int = 150, **rules: Any) -> Trainer:
+    trainer = Trainer(LearningRules(**rules))
     for offset, each in enumerate(examples(seed, size)):
         trainer.learn(each, offset, None)
     return trainer
@@ -40,22 +43,26 @@ def over_the_wire(snapshot: ModelSnapshot) -> ModelSnapshot:
 def test_a_snapshot_survives_the_wire_to_the_last_bit(snapshot: ModelSnapshot) -> None:
     arrived = over_the_wire(snapshot)
     assert arrived == snapshot
-    model = trained().models["ecommerce"]
-    for name, (weights, accumulators) in unpack_heads(arrived).items():
-        head = model.heads[name]
-        assert {index: weight for index, weight in weights.items() if weight} == {
-            index: weight for index, weight in head.weights().items() if weight
-        }
-        assert accumulators == {index: total for index, total in head.accumulators().items() if total}
+    for name, head in trained().models["ecommerce"].heads.items():
+        assert arrived.heads[name] == head.state()
+        weights = head.contest.models[ModelName.ADAGRAD].state()["weights"]
+        assert unpack(arrived.heads[name].parts["adagrad"]["weights"]).tolist() == weights.tolist()
 
 
-def test_the_compiled_snapshot_predicts_what_the_learner_predicts(snapshot: ModelSnapshot) -> None:
-    rows, model = random_rows(2, 20), trained().models["ecommerce"]
-    scorer = compile_snapshot(over_the_wire(snapshot))
+@pytest.mark.parametrize("calibrate", [False, True])
+@pytest.mark.parametrize("pinned", sorted(SERVABLE))
+def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: ModelName, calibrate: bool) -> None:
+    trainer = trained(models=sorted(SERVABLE), pinned=pinned, calibrate=calibrate)
+    [snapshot] = trainer.snapshots()
+    rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1
-    for column, head in enumerate(("click", "redeem", "order")):
-        river = [model.heads[head].predict(rows.numeric[n].tolist(), rows.hashed[n].tolist()) for n in range(20)]
-        assert scorer.predict(rows)[:, column] == pytest.approx(river, abs=1e-9)
+    for column, head in enumerate(HEADS):
+        learner = trainer.models["ecommerce"].heads[head]
+        line = learner.calibrator
+        assert (line.slope == 1.0) != calibrate
+        z = np.array([logit(p) for p in learner.contest.models[pinned].predict(rows).tolist()])
+        expected = 1 / (1 + np.exp(-(line.slope * z + line.intercept)))
+        assert scorer.predict(rows)[:, column] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_snapshot_says_how_far_and_how_well_it_learnt(snapshot: ModelSnapshot) -> None:
@@ -82,56 +89,96 @@ def test_a_snapshot_of_another_kind_is_refused_by_name(snapshot: ModelSnapshot, 
         compile_snapshot(msgspec.structs.replace(snapshot, **other))
 
 
-def with_head(snapshot: ModelSnapshot, *, honest: bool, **parts: Any) -> ModelSnapshot:
-    """A snapshot whose click head differs, with the checksum that fits it or the old one."""
-    heads = snapshot.heads | {"click": msgspec.structs.replace(snapshot.heads["click"], **parts)}
-    total = checksum(heads) if honest else snapshot.checksum
+def with_part(
+    snapshot: ModelSnapshot, part: str, arrays: dict[str, Array] | None, *, is_honest: bool = True
+) -> ModelSnapshot:
+    """A snapshot whose click head has another part or lacks it, with the checksum that fits it or the old one."""
+    parts = {name: held for name, held in snapshot.heads["click"].parts.items() if name != part}
+    head = msgspec.structs.replace(snapshot.heads["click"], parts=parts | ({part: arrays} if arrays else {}))
+    heads = snapshot.heads | {"click": head}
+    total = checksum(heads) if is_honest else snapshot.checksum
     return msgspec.structs.replace(snapshot, heads=heads, checksum=total)
 
 
-@pytest.mark.parametrize("part", ["numeric", "hashed_indices", "hashed", "optimizer"])
-def test_a_flipped_bit_in_any_array_is_noticed(snapshot: ModelSnapshot, part: str) -> None:
-    array = bytearray(getattr(snapshot.heads["click"], part))
-    array[len(array) // 2] ^= 4
+def test_a_flipped_bit_in_any_array_is_noticed(snapshot: ModelSnapshot) -> None:
+    for part, arrays in snapshot.heads["click"].parts.items():
+        for name, array in arrays.items():
+            data = bytearray(array.data)
+            data[len(data) // 2] ^= 4
+            changed = arrays | {name: Array(array.dtype, array.shape, bytes(data))}
+            with pytest.raises(SnapshotMismatch, match="checksum"):
+                compile_snapshot(with_part(snapshot, part, changed, is_honest=False))
+
+
+def test_another_champion_is_noticed(snapshot: ModelSnapshot) -> None:
+    head = msgspec.structs.replace(snapshot.heads["click"], champion="ftrl")
     with pytest.raises(SnapshotMismatch, match="checksum"):
-        compile_snapshot(with_head(snapshot, honest=False, **{part: bytes(array)}))
+        compile_snapshot(msgspec.structs.replace(snapshot, heads=snapshot.heads | {"click": head}))
 
 
-def test_a_changed_intercept_is_noticed(snapshot: ModelSnapshot) -> None:
-    with pytest.raises(SnapshotMismatch, match="checksum"):
-        compile_snapshot(with_head(snapshot, honest=False, intercept=snapshot.heads["click"].intercept + 1e-9))
+def test_a_snapshot_without_a_model_that_is_set_starts_it_from_the_prior(snapshot: ModelSnapshot) -> None:
+    trainer = trained(seed=5)
+    trainer.restore({"ecommerce": with_part(snapshot, "ftrl", None)})
+    heads = trainer.models["ecommerce"].heads
+    fresh = make_model(ModelName.FTRL, "click", LearningRules())
+    assert heads["click"].contest.models[ModelName.FTRL].state()["z"].tolist() == fresh.state()["z"].tolist()
+    assert heads["redeem"].contest.models[ModelName.FTRL].state()["z"].size > fresh.state()["z"].size
 
 
-def squeezed(values: list[float], kind: str = "<f8") -> bytes:
-    return zlib.compress(np.array(values, kind).tobytes())
+def test_a_model_that_is_not_set_any_more_is_left_behind(snapshot: ModelSnapshot) -> None:
+    trainer = Trainer(LearningRules(models=[ModelName.FTRL]))
+    trainer.restore({"ecommerce": snapshot})
+    trainer.learn(examples(6, 1)[0], 1000, None)
+    [left] = trainer.snapshots()
+    assert "adagrad" not in left.heads["click"].parts
+    assert left.heads["click"].champion == "ftrl"
 
 
-MISFITS: list[dict[str, Any]] = [
-    {"hashed": b"not zlib"},
-    {"hashed": squeezed([1.0])},
-    {"numeric": squeezed([1.0] * 3)},
-    {"numeric": zlib.compress(b"odd")},
-    {"optimizer": squeezed([])},
-    {"intercept": float("nan")},
-    {"intercept": float("inf")},
-    {"numeric": squeezed([float("nan")] * (BIAS - DIMENSIONS))},
-    {"hashed_indices": squeezed([2**32 - 1], "<u4"), "hashed": squeezed([1.0]), "optimizer": squeezed([0.0] * 28)},
-    {"hashed_indices": squeezed([BIAS + 1], "<u4"), "hashed": squeezed([1.0]), "optimizer": squeezed([0.0] * 28)},
-]
+PLACES = np.array([1, BIAS], np.uint32)
+ONES = np.ones(2)
+MISFITS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no weights": {"places": PLACES},
+    "too few weights": {"places": PLACES, "weights": np.ones(1)},
+    "weights as text": {"places": PLACES, "weights": Array("<f8", [2], b"not zlib")},
+    "fewer bytes than said": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(b"odd"))},
+    "more bytes than said": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(b"0" * 999))},
+    "cut short": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(ONES.tobytes())[:-3])},
+    "huge": {"places": PLACES, "weights": Array("<f8", [2**40], zlib.compress(b""))},
+    "no number": {"places": PLACES, "weights": np.array([1.0, np.nan])},
+    "infinite": {"places": PLACES, "weights": np.array([1.0, np.inf])},
+    "single precision": {"places": PLACES, "weights": np.ones(2, np.float32)},
+    "signed places": {"places": PLACES.astype(np.int64), "weights": ONES},
+    "a table": {"places": np.array([[1], [2]], np.uint32), "weights": np.ones((2, 1))},
+    "a place out of range": {"places": np.array([1, BIAS + 1], np.uint32), "weights": ONES},
+    "a place far out of range": {"places": np.array([1, 2**32 - 1], np.uint32), "weights": ONES},
+}
 
 
-@pytest.mark.parametrize("parts", MISFITS, ids=lambda parts: str(list(parts)))
-def test_arrays_that_do_not_fit_are_refused_although_their_checksum_does(
-    snapshot: ModelSnapshot, parts: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_arrays_that_do_not_fit_are_refused_although_their_checksum_does(snapshot: ModelSnapshot, misfit: str) -> None:
+    arrays = {name: array if isinstance(array, Array) else pack(array) for name, array in MISFITS[misfit].items()}
+    spoilt = with_part(snapshot, "adagrad", arrays)
+    with pytest.raises(SnapshotMismatch, match="ecommerce, click"):
+        compile_snapshot(spoilt)
     with pytest.raises(SnapshotMismatch, match="ecommerce"):
-        compile_snapshot(with_head(snapshot, honest=True, **parts))
+        Trainer(LearningRules(models=[ModelName.ADAGRAD])).restore({"ecommerce": spoilt if arrays else lacking(spoilt)})
+
+
+def lacking(snapshot: ModelSnapshot) -> ModelSnapshot:
+    """Without what every head has."""
+    return with_part(snapshot, "calibration", None)
+
+
+def test_without_calibration_nothing_is_served(snapshot: ModelSnapshot) -> None:
+    with pytest.raises(SnapshotMismatch, match="calibration"):
+        compile_snapshot(lacking(snapshot))
 
 
 def test_a_refused_snapshot_leaves_the_learner_as_it_was(snapshot: ModelSnapshot) -> None:
     trainer = trained(seed=5)
-    before = {name: head.weights() for name, head in trainer.models["ecommerce"].heads.items()}
+    before = {name: head.state() for name, head in trainer.models["ecommerce"].heads.items()}
     with pytest.raises(SnapshotMismatch):
-        trainer.restore({"ecommerce": with_head(snapshot, honest=True, hashed=b"")})
-    assert {name: head.weights() for name, head in trainer.models["ecommerce"].heads.items()} == before
+        trainer.restore({"ecommerce": lacking(snapshot)})
+    assert {name: head.state() for name, head in trainer.models["ecommerce"].heads.items()} == before
     assert trainer.models["ecommerce"].offset == 149

@@ -1,0 +1,159 @@
+r"""The models of one head side by side: all learn, one serves, and a better one takes its place.
+
+Each is tested on an example before it learns it [1]_. Against the champion it is judged by the paired difference
+:math:`d = \text{loss of the champion} - \text{its own}` on the same examples, exponentially windowed: the mean over
+decayed weights, and its standard error :math:`s \sqrt{\sum w^2} / \sum w`. It takes over when that mean is above
+`promotion_margin_ratio` of the champion's loss and above `Z` standard errors, over an effective number
+:math:`(\sum w)^2 / \sum w^2` of at least `promotion_min_examples`. Then all comparisons begin anew, against the new
+champion: to go back the old one has to win as clearly, so the two do not take turns by chance.
+
+The test is made after every example, which a fixed `Z` does not account for; and examples of one shopper depend on each
+other. `Z` is 3 instead of 2 for both, and the margin holds where the error is estimated too small.
+
+References
+----------
+.. [1] Gama, J., Sebastiao, R., and Rodrigues, P. P. (2013). On evaluating stream learning algorithms. Machine Learning
+       90(3): prequential error with a forgetting factor, and paired tests on it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.model import Model
+from stream_coupons.models.progressive import EPSILON
+from stream_coupons.models.rules import DEAR, SERVABLE, LearningRules, ModelName
+from stream_coupons.models.states import State, check_finite
+
+Z = 3.0
+
+
+@dataclass(slots=True)
+class Duel:
+    """Decayed sums over the examples on which a model was tested beside the champion."""
+
+    weight: float = 0.0
+    weight_squared: float = 0.0
+    loss: float = 0.0
+    champions_loss: float = 0.0
+    difference_squared: float = 0.0
+
+    def update(self, loss: float, champions_loss: float, decay: float) -> None:
+        """One example; what came before counts `decay` times as much."""
+        self.weight = self.weight * decay + 1.0
+        self.weight_squared = self.weight_squared * decay * decay + 1.0
+        self.loss = self.loss * decay + loss
+        self.champions_loss = self.champions_loss * decay + champions_loss
+        self.difference_squared = self.difference_squared * decay + (champions_loss - loss) ** 2
+
+    @property
+    def examples(self) -> float:
+        """Effective number of examples."""
+        return self.weight**2 / self.weight_squared if self.weight else 0.0
+
+    @property
+    def log_loss(self) -> float:
+        """Mean log loss of the model; NaN before the first example."""
+        return self.loss / self.weight if self.weight else math.nan
+
+    def is_won(self, rules: LearningRules) -> bool:
+        """Whether the model is better than the champion beyond doubt."""
+        if not self.weight or self.examples < rules.promotion_min_examples:
+            return False
+        lead = (self.champions_loss - self.loss) / self.weight
+        variance = max(self.difference_squared / self.weight - lead * lead, 0.0)
+        error = math.sqrt(variance * self.weight_squared) / self.weight
+        return lead > rules.promotion_margin_ratio * self.champions_loss / self.weight and lead > Z * error
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A change of champion, and the mean log losses that decided it."""
+
+    old: ModelName
+    new: ModelName
+    old_log_loss: float
+    new_log_loss: float
+    examples: float
+
+
+class Contest:
+    """Champion and challengers of one head.
+
+    Parameters
+    ----------
+    models : mapping of ModelName to Model
+        Those that learn; at least one can serve.
+    """
+
+    def __init__(self, models: Mapping[ModelName, Model], rules: LearningRules) -> None:
+        self.models = dict(models)
+        self.champion = rules.first_champion
+        self.duels = {name: Duel() for name in models}
+        self._rules = rules
+        self._decay = 0.5 ** (1 / rules.comparison_half_life)
+
+    def learn_one(self, row: Row, label: bool, example_id: str) -> tuple[float, Promotion | None]:
+        """Test and train all; gives the champion's P(label) before learning, and the promotion this led to.
+
+        Dear models see a sample drawn by the example's id, the same in every replay, with weight 1 / rate.
+        """
+        probability = self.models[self.champion].learn_one(row, label)
+        champions_loss = log_loss(probability, label)
+        is_sampled = crc32(example_id.encode()) < self._rules.dear_sample_ratio * 2**32
+        for name, model in self.models.items():
+            if name == self.champion:
+                self.duels[name].update(champions_loss, champions_loss, self._decay)
+            elif name not in DEAR:
+                self.duels[name].update(log_loss(model.learn_one(row, label), label), champions_loss, self._decay)
+            elif is_sampled:
+                own = log_loss(model.learn_one(row, label, 1 / self._rules.dear_sample_ratio), label)
+                self.duels[name].update(own, champions_loss, self._decay)
+        return probability, self._promote()
+
+    def _promote(self) -> Promotion | None:
+        if self._rules.pinned:
+            return None
+        winners = [name for name, duel in self.duels.items() if name in SERVABLE and duel.is_won(self._rules)]
+        if not winners:
+            return None
+        best = min(winners, key=lambda name: self.duels[name].log_loss)
+        duel = self.duels[best]
+        promotion = Promotion(
+            self.champion, best, duel.champions_loss / duel.weight, duel.loss / duel.weight, duel.examples
+        )
+        self.champion = best
+        self.duels = {name: Duel() for name in self.models}
+        return promotion
+
+    def state(self) -> State:
+        """How the models compare, by name."""
+        return {name: np.array(astuple(duel), np.float64) for name, duel in self.duels.items()}
+
+    def restore(self, champion: str, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on comparing.
+
+        A champion that is pinned or not there any more gives way to the first by the rules; then, or for a model that
+        the state does not know, comparing begins anew.
+
+        Raises
+        ------
+        SnapshotMismatch
+        """
+        for name in state:
+            check_finite(state, name, (5,))
+        is_served = self._rules.pinned in ("", champion) and champion in SERVABLE & set(self.models)
+        if is_served:
+            self.champion = ModelName(champion)
+            self.duels = {name: Duel(*state[name].tolist()) if name in state else Duel() for name in self.models}
+
+
+def log_loss(probability: float, label: bool) -> float:
+    """-log of the probability given to what happened, clipped to [1e-6, 1 - 1e-6]."""
+    return -math.log(max(probability if label else 1.0 - probability, EPSILON))

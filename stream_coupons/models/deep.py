@@ -1,0 +1,73 @@
+"""The deep path: a linear model that sees, besides its features, the hidden layer of a neural network.
+
+Wide and deep [1]_, except that the two are not trained as one: the network learns the label by itself, and the linear
+model takes its units as more features, whose rates AdaGrad sets as it does all others'.
+
+References
+----------
+.. [1] Cheng, H.-T., et al. (2016). Wide & deep learning for recommender systems. DLRS.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.adagrad import AdaGrad
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.neural import HIDDEN, NeuralNetwork, inputs_of
+from stream_coupons.models.states import State, check_names
+
+FIRST_UNIT = BIAS + 1
+LAST_UNIT = BIAS + HIDDEN
+
+
+class DeepLinear:
+    """One head, of a linear model and a network that are its own."""
+
+    def __init__(self, linear: AdaGrad, network: NeuralNetwork) -> None:
+        self._linear, self._network = linear, network
+
+    def _features(self, row: Row) -> dict[int, float]:
+        units = self._network.hidden(inputs_of(row)).tolist()
+        return row.features | {index: unit for index, unit in enumerate(units, FIRST_UNIT) if unit}
+
+    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+        """Predict, then train the linear model, then the network."""
+        probability = self._linear.learn_features(self._features(row), label, weight)
+        self._network.learn_one(row, label, weight)
+        return probability
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """P(label) of each row, shape (n,)."""
+        return np.array([self._linear.predict_features(self._features(row)) for row in each_row(rows)], np.float64)
+
+    def quicken(self, factor: float) -> None:
+        """Let both take larger steps."""
+        self._linear.quicken(factor)
+        self._network.quicken(factor)
+
+    def state(self) -> State:
+        """Those of both, their names set apart."""
+        linear = {f"linear.{name}": array for name, array in self._linear.state().items()}
+        return linear | {f"network.{name}": array for name, array in self._network.state().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        linear, network = (
+            {name.removeprefix(part): array for name, array in state.items() if name.startswith(part)}
+            for part in ("linear.", "network.")
+        )
+        check_names(state, {f"linear.{name}" for name in linear} | {f"network.{name}" for name in network})
+        before = self._linear.state()
+        self._linear.restore(linear, LAST_UNIT)
+        try:
+            self._network.restore(network)
+        except SnapshotMismatch:
+            self._linear.restore(before, LAST_UNIT)
+            raise

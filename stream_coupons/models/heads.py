@@ -1,0 +1,92 @@
+"""One head of a domain: its models side by side, the calibration of what they say, and the watch for drift."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.events import HeadState, TrainingExample
+from stream_coupons.models.calibration import Calibrator
+from stream_coupons.models.champion import Contest, Promotion
+from stream_coupons.models.drift import QUICKEN, DriftDetector
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.model import Servable
+from stream_coupons.models.quality import Quality
+from stream_coupons.models.registry import make_models
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, calibrated, pack_head, unpack_part
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The world changed, as far as one head's champion can tell."""
+
+    examples: int
+
+
+Happening = Promotion | Drift
+
+
+class Head:
+    """Learns P(label) of one head of one domain.
+
+    Parameters
+    ----------
+    name : str
+        One of `HEADS`.
+    """
+
+    def __init__(self, name: str, rules: LearningRules) -> None:
+        self.contest = Contest(make_models(name, rules), rules)
+        self.calibrator = Calibrator(rules.comparison_half_life)
+        self.quality = Quality(rules.comparison_half_life)
+        self._detector = DriftDetector()
+        self._is_calibrated = rules.calibrate
+
+    def learn(self, example: TrainingExample) -> list[Happening]:
+        """Score the stored prediction against the label, then test and train; gives what this led to."""
+        self.quality.update(example.predicted, example.label)
+        row = Row(example.numeric, example.hashed)
+        probability, promotion = self.contest.learn_one(row, example.label, example.example_id)
+        if self._is_calibrated:
+            self.calibrator.learn_one(probability, example.label)
+        happenings: list[Happening] = []
+        if self._detector.update(probability, example.label):
+            for model in self.contest.models.values():
+                model.quicken(QUICKEN)
+            happenings.append(Drift(self.quality.metrics.examples))
+        if promotion is not None:
+            happenings.append(promotion)
+        return happenings
+
+    def served_weights(self) -> dict[int, float]:
+        """Weights of the champion by index, calibrated."""
+        champion = cast(Servable, self.contest.models[self.contest.champion])
+        return calibrated(champion.weights(), (self.calibrator.slope, self.calibrator.intercept))
+
+    def state(self) -> HeadState:
+        """All of it as data, but for the quality."""
+        parts = {name.value: model.state() for name, model in self.contest.models.items()}
+        parts[COMPARISON] = self.contest.state()
+        parts[CALIBRATION] = self.calibrator.state()
+        parts[DRIFT] = self._detector.state()
+        return pack_head(self.contest.champion, parts)
+
+    def restore(self, state: HeadState) -> None:
+        """Go on from a state. A model that it does not hold starts from the prior.
+
+        Raises
+        ------
+        SnapshotMismatch
+            If it does not fit; this head is then of no use.
+        """
+        for name, model in self.contest.models.items():
+            arrays = unpack_part(state, name)
+            if arrays is not None:
+                model.restore(arrays)
+        calibration, drift = unpack_part(state, CALIBRATION), unpack_part(state, DRIFT)
+        if calibration is None or drift is None:
+            raise SnapshotMismatch(f"there is no {CALIBRATION} or no {DRIFT}")
+        self._detector.restore(drift)
+        if self._is_calibrated:
+            self.calibrator.restore(calibration)
+        self.contest.restore(state.champion, unpack_part(state, COMPARISON) or {})

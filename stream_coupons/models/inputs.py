@@ -1,0 +1,44 @@
+"""One row of features as the models take it: index and value of all that is not zero."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.encoding import encode
+
+
+class Row:
+    """Numbers and hashed places of one row. What is derived from them is derived once for all models.
+
+    Parameters
+    ----------
+    numeric : list of float
+        In order of `NUMERIC`.
+    hashed : list of int
+        Places within 0..DIMENSIONS - 1; 0 is nothing, and a place hit twice counts twice.
+    """
+
+    def __init__(self, numeric: list[float], hashed: list[int]) -> None:
+        self.numeric = numeric
+        self.hashed = hashed
+
+    @cached_property
+    def features(self) -> dict[int, float]:
+        """River's mapping from index to value."""
+        return encode(self.numeric, self.hashed)
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[np.int64], Floats]:
+        """The same as arrays (indices, values), both of shape (m,); no index comes twice."""
+        features = self.features
+        indices = np.fromiter(features, np.int64, len(features))
+        return indices, np.fromiter(features.values(), np.float64, len(features))
+
+
+def each_row(rows: FeatureRows) -> Iterator[Row]:
+    """The rows of a batch, one by one."""
+    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric.tolist(), rows.hashed.tolist(), strict=True))

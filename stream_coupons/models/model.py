@@ -1,0 +1,51 @@
+"""What every model is: a binary classifier of one head that learns online and whose state is data."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.states import State
+
+
+class Model(Protocol):
+    """Learns P(label) of one head.
+
+    The same examples in the same order, with the same settings, make the same model to the last bit; so does going on
+    from a state. Rows hold finite numbers and places in range: whoever hands them in has checked that
+    (`learner.check_features`).
+    """
+
+    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+        """Test, then train: P(label) as it was, within [0, 1], before this label was learnt.
+
+        `weight` > 0 says how many examples this one stands for.
+        """
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """P(label) of each row, shape (n,)."""
+
+    def quicken(self, factor: float) -> None:
+        """Take larger steps from here on, after a drift: the evidence that slows them is multiplied by `factor` < 1."""
+
+    def state(self) -> State:
+        """A copy of all that is learnt."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state.
+
+        Raises
+        ------
+        SnapshotMismatch
+            If it does not fit; the model is then as it was.
+        """
+
+
+class Servable(Model, Protocol):
+    """A model that compiles to arrays: linear in the indices of `encoding`."""
+
+    def weights(self) -> dict[int, float]:
+        """Weights by index."""

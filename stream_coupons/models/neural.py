@@ -1,0 +1,165 @@
+"""A small neural network by scikit-learn, learning from small batches as they fill.
+
+It sees the numbers, and the hashed places folded into `FOLD` columns by a second hash with signs [1]_: a first layer
+over all places would be larger than everything else. Its hidden layer is what the deep path offers to the linear model.
+
+A label works from the next full batch on. Adam [2]_ scales its steps by itself, so the learning rate is not the one of
+the linear models.
+
+References
+----------
+.. [1] Weinberger, K., et al. (2009). Feature hashing for large scale multitask learning. ICML.
+.. [2] Kingma, D. P., and Ba, J. (2015). Adam: a method for stochastic optimization. ICLR.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neural_network import MLPClassifier
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.states import State, check_finite, check_names
+
+HIDDEN = 16
+FOLD = 64
+BATCH = 32
+RATE = 0.003
+MAX_INPUT = 5.0
+MAX_LOGIT = 30.0
+INPUTS = len(NUMERIC) + FOLD
+SHAPES = ((INPUTS, HIDDEN), (HIDDEN, 1), (HIDDEN,), (1,))
+"""Of the network's parameters, as scikit-learn orders them: weights of both layers, then intercepts."""
+
+
+class NeuralNetwork:
+    """One head.
+
+    Parameters
+    ----------
+    base_rate : float
+        About what is predicted before learning.
+    l2 : float
+        Penalty on the weights.
+    seed : int
+        Of the weights before learning.
+    """
+
+    def __init__(self, base_rate: float, l2: float, seed: int) -> None:
+        self._model = MLPClassifier(
+            (HIDDEN,),
+            learning_rate_init=RATE,
+            alpha=l2,
+            batch_size=BATCH,
+            shuffle=False,
+            random_state=seed,
+        )
+        # scikit-learn makes its arrays when it first sees data. Rows of zeros teach the first layer nothing, all else
+        # is set below.
+        self._model.partial_fit(np.zeros((BATCH, INPUTS)), [0] * BATCH, classes=[0, 1])
+        first = self._model.coefs_[-1] * 0.1
+        self._set([self._model.coefs_[0], first, self._model.intercepts_[0], np.array([_logit(base_rate)])])
+        for moment in (*self._optimizer.ms, *self._optimizer.vs):
+            moment[...] = 0.0
+        self._optimizer.t = 0
+        self._batch: list[tuple[Floats, bool, float]] = []
+
+    @property
+    def _optimizer(self) -> Any:
+        return self._model._optimizer
+
+    @property
+    def _parameters(self) -> list[Floats]:
+        return [*self._model.coefs_, *self._model.intercepts_]
+
+    def _set(self, parameters: list[Floats]) -> None:
+        """In place, since the optimizer holds the same arrays."""
+        for mine, given in zip(self._parameters, parameters, strict=True):
+            mine[...] = given
+
+    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+        """Predict, then train if that fills the batch."""
+        inputs = inputs_of(row)
+        probability = float(self._probability(self.hidden(inputs))[0])
+        self._batch.append((inputs, label, weight))
+        if len(self._batch) == BATCH:
+            rows, labels, weights = zip(*self._batch, strict=True)
+            self._model.partial_fit(np.stack(rows), labels, sample_weight=np.array(weights))
+            self._model.loss_curve_.clear()  # grows with every batch
+            self._batch.clear()
+        return probability
+
+    def hidden(self, inputs: Floats) -> Floats:
+        """Activations of the hidden layer, shape (..., HIDDEN)."""
+        activations: Floats = np.maximum(inputs @ self._model.coefs_[0] + self._model.intercepts_[0], 0.0)
+        return activations
+
+    def _probability(self, hidden: Floats) -> Floats:
+        z = (hidden @ self._model.coefs_[1])[..., 0] + self._model.intercepts_[1][0]
+        probability: Floats = 1.0 / (1.0 + np.exp(-np.clip(np.atleast_1d(z), -MAX_LOGIT, MAX_LOGIT)))
+        return probability
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """P(label) of each row, shape (n,)."""
+        inputs = np.array([inputs_of(row) for row in each_row(rows)]).reshape(-1, INPUTS)
+        return self._probability(self.hidden(inputs))
+
+    def quicken(self, factor: float) -> None:
+        """Nothing: Adam's averages fade within some thousand examples, so its steps do not shrink with evidence."""
+
+    def state(self) -> State:
+        """Parameters, both of Adam's moments of each, its count of steps, and the batch that is not yet full."""
+        state: State = {"steps": np.array([self._optimizer.t], np.int64)}
+        for name, arrays in (
+            ("parameters", self._parameters),
+            ("first", self._optimizer.ms),
+            ("second", self._optimizer.vs),
+        ):
+            state[name] = np.concatenate([array.ravel() for array in arrays])
+        state["inputs"] = np.array([inputs for inputs, _, _ in self._batch]).reshape(-1, INPUTS)
+        state["labels"] = np.array([label for _, label, _ in self._batch], np.uint32)
+        state["weights"] = np.array([weight for _, _, weight in self._batch], np.float64)
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+        check_names(state, {"steps", "parameters", "first", "second", "inputs", "labels", "weights"})
+        size, waiting = sum(math.prod(shape) for shape in SHAPES), state["labels"].size
+        for name in ("parameters", "first", "second"):
+            check_finite(state, name, (size,))
+        check_finite(state, "inputs", (waiting, INPUTS))
+        check_finite(state, "labels", (waiting,), np.uint32)
+        check_finite(state, "weights", (waiting,))
+        check_finite(state, "steps", (1,), np.int64)
+        if waiting >= BATCH or state["steps"][0] < 0 or state["second"].min() < 0:
+            raise SnapshotMismatch(f"a batch of {waiting} after {state['steps'][0]} steps, or a second moment below 0")
+        self._set(_split(state["parameters"]))
+        for moments, name in ((self._optimizer.ms, "first"), (self._optimizer.vs, "second")):
+            moments[:] = _split(state[name])
+        self._optimizer.t = int(state["steps"][0])
+        labels, weights = state["labels"].astype(np.bool_).tolist(), state["weights"].tolist()
+        self._batch = list(zip(state["inputs"].copy(), labels, weights, strict=True))
+
+
+def inputs_of(row: Row) -> Floats:
+    """What the network sees of a row, shape (INPUTS,)."""
+    places = np.array(row.hashed, np.uint32)
+    places = places[places > 0]
+    mixed = places * np.uint32(0x9E3779B1)  # wraps: a multiplicative hash, of which the upper bits are used
+    signs = np.where(mixed & np.uint32(1 << 25), 1.0, -1.0)
+    folded = np.bincount(mixed >> np.uint32(26), signs, FOLD)
+    return np.concatenate((np.clip(np.array(row.numeric), -MAX_INPUT, MAX_INPUT), folded))
+
+
+def _split(flat: Floats) -> list[Floats]:
+    ends = np.cumsum([math.prod(shape) for shape in SHAPES])[:-1]
+    return [part.reshape(shape).copy() for part, shape in zip(np.split(flat, ends), SHAPES, strict=True)]
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))

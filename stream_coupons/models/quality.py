@@ -1,0 +1,98 @@
+"""What the predictions of one head were worth when they were made: scored as their labels come, delays and all.
+
+It counts since this process began; weights go on from the snapshot.
+"""
+
+import math
+from dataclasses import dataclass
+
+from stream_coupons.core.events import HeadQuality
+from stream_coupons.models.champion import log_loss
+from stream_coupons.models.progressive import BinaryMetrics
+
+THRESHOLD_EVERY = 100
+"""Examples after which the working threshold is set anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadReport:
+    """The figures of one head at one moment; what is undefined (AUC without a positive, say) is NaN.
+
+    `threshold` is the working threshold, and accuracy to F1 are at the one that stood when each label came.
+    `log_loss_gap` is the recent log loss less that of all: above 0 the model is worse than it was.
+    """
+
+    log_loss: float
+    base_log_loss: float
+    roc_auc: float
+    log_loss_gap: float
+    calibration_error: float
+    threshold: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+
+
+class Quality:
+    """Progressive quality of one head's served predictions.
+
+    The working threshold calls as many examples positive as are: at a base rate of a hundredth, 0.5 would call none. It
+    is taken from the examples so far and judged on those to come.
+
+    Parameters
+    ----------
+    half_life : int
+        Examples after which one counts half in what is recent.
+    """
+
+    def __init__(self, half_life: int) -> None:
+        self.metrics = BinaryMetrics()
+        self.threshold = 0.5
+        self._decay = 0.5 ** (1 / half_life)
+        self._recent = self._recent_weight = 0.0
+        self._true = self._false = self._missed = self._rest = 0  # of the positives and the negatives called
+
+    def update(self, probability: float, label: bool) -> None:
+        """Score one prediction as it stood when the decision was made."""
+        is_called = probability >= self.threshold
+        self._true += is_called and label
+        self._false += is_called and not label
+        self._missed += label and not is_called
+        self._rest += not (label or is_called)
+        self.metrics.update(probability, label)
+        self._recent = self._recent * self._decay + log_loss(probability, label)
+        self._recent_weight = self._recent_weight * self._decay + 1.0
+        if self.metrics.examples % THRESHOLD_EVERY == 0:
+            self.threshold = self.metrics.matching_threshold()
+
+    def summary(self) -> HeadQuality:
+        """What a snapshot says of it."""
+        roc_auc = self.metrics.roc_auc
+        return HeadQuality(
+            examples=self.metrics.examples,
+            positives=self.metrics.positives,
+            log_loss=self.metrics.log_loss,
+            roc_auc=None if math.isnan(roc_auc) else roc_auc,
+            base_log_loss=self.metrics.base_log_loss,
+        )
+
+    def report(self) -> HeadReport:
+        """All figures at this moment, after at least one example."""
+        true, false, missed = self._true, self._false, self._missed
+        return HeadReport(
+            log_loss=self.metrics.log_loss,
+            base_log_loss=self.metrics.base_log_loss,
+            roc_auc=self.metrics.roc_auc,
+            log_loss_gap=self._recent / self._recent_weight - self.metrics.log_loss,
+            calibration_error=self.metrics.calibration_error(),
+            threshold=self.threshold,
+            accuracy=_share(true + self._rest, self.metrics.examples),
+            precision=_share(true, true + false),
+            recall=_share(true, true + missed),
+            f1=_share(2 * true, 2 * true + false + missed),
+        )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

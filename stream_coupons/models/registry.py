@@ -1,0 +1,40 @@
+"""The models by name."""
+
+from stream_coupons.models.adagrad import AdaGrad
+from stream_coupons.models.deep import DeepLinear
+from stream_coupons.models.factorization import FactorizationMachine
+from stream_coupons.models.ftrl import FTRL
+from stream_coupons.models.linear import PRIOR_RATE, prior_weights
+from stream_coupons.models.model import Model
+from stream_coupons.models.mondrian import MondrianForest
+from stream_coupons.models.neural import NeuralNetwork
+from stream_coupons.models.rules import LearningRules, ModelName
+
+SEED = 0
+"""Of what models draw before they learn. The same for all, so that a state can leave out what a seed gives again."""
+RATE_RATIO = {"click": 1.0, "redeem": 1.0, "order": 0.2}
+"""Each head's learning rate over the one set. Orders without a coupon are seen in the holdout only, a twentieth of the
+examples, and every error there is multiplied by a margin in the uplift: go slowly."""
+
+
+def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
+    """A model of one head before it has learnt anything."""
+    rate, prior = rules.learning_rate * RATE_RATIO[head], prior_weights(head)
+    match name:
+        case ModelName.ADAGRAD:
+            return AdaGrad(rate, rules.l2, prior)
+        case ModelName.FTRL:
+            return FTRL(rate, 0.0, 0.0, prior)
+        case ModelName.FM:
+            return FactorizationMachine(rate, rules.l2, prior, SEED)
+        case ModelName.MONDRIAN:
+            return MondrianForest(PRIOR_RATE[head], SEED)
+        case ModelName.NEURAL:
+            return NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
+        case ModelName.DEEP:
+            return DeepLinear(AdaGrad(rate, rules.l2, prior), NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED))
+
+
+def make_models(head: str, rules: LearningRules) -> dict[ModelName, Model]:
+    """All models that the rules name."""
+    return {name: make_model(name, head, rules) for name in rules.models}

@@ -1,0 +1,55 @@
+"""What the learner is told: which models learn, how fast, and when another one takes over."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from stream_coupons.core.rules import NonNegative, Positive, Size
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class ModelName(StrEnum):
+    """The models there are, as settings, snapshots and metrics call them."""
+
+    ADAGRAD = "adagrad"
+    FTRL = "ftrl"
+    FM = "fm"
+    MONDRIAN = "mondrian"
+    NEURAL = "neural"
+    DEEP = "deep"
+
+
+SERVABLE = frozenset({ModelName.ADAGRAD, ModelName.FTRL})
+"""Those that compile to arrays: only they can be champion."""
+DEAR = frozenset({ModelName.MONDRIAN})
+"""Those that cost too much to learn every example: they see a sample of them."""
+
+
+class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the models learn, and how the champion among them is chosen."""
+
+    models: list[ModelName] = field(default_factory=lambda: [ModelName.ADAGRAD, ModelName.FTRL])
+    pinned: str = ""
+    learning_rate: Positive = 0.05
+    l2: NonNegative = 1e-6
+    calibrate: bool = False
+    dear_sample_ratio: Share = 0.1
+    comparison_half_life: Size = 5000
+    promotion_margin_ratio: NonNegative = 0.01
+    promotion_min_examples: Size = 1000
+
+    def __post_init__(self) -> None:
+        able = [name for name in self.models if name in SERVABLE]
+        if not able:
+            raise ValueError(f"models: one of them must be able to serve, as {', '.join(sorted(SERVABLE))} are")
+        if self.pinned and self.pinned not in able:
+            raise ValueError(
+                f"pinned is {self.pinned!r}: expected one of models that is able to serve ({', '.join(able)})"
+            )
+
+    @property
+    def first_champion(self) -> ModelName:
+        """Who serves before anything was compared: the pinned model, or the first that can."""
+        return ModelName(self.pinned) if self.pinned else next(name for name in self.models if name in SERVABLE)

@@ -1,0 +1,65 @@
+"""States of models as named arrays, and what is looked at before one is believed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.models.encoding import BIAS
+
+State = dict[str, NDArray[Any]]
+"""Named arrays of float64, float32, uint32 or int64."""
+
+
+def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
+    """Refuse a state that lacks arrays or has others.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    if set(state) != expected:
+        raise SnapshotMismatch(f"arrays are {sorted(state)}, expected {sorted(expected)}")
+
+
+def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+    """Refuse an array of another type or shape, or one that holds an infinity or no number.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    values = state[name]
+    if values.dtype != dtype or values.shape != shape or not np.isfinite(values).all():
+        raise SnapshotMismatch(f"{name} is {values.dtype} of shape {values.shape}: expected finite {shape}")
+
+
+def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray[np.uint32]:
+    """The `places` of a state: uint32 of shape (n,), ascending, the last one at most `last`.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    places = state["places"]
+    if places.dtype != np.uint32 or places.ndim != 1:
+        raise SnapshotMismatch(f"places are {places.dtype} of shape {places.shape}: expected uint32 in one row")
+    if (np.diff(places.astype(np.int64)) <= 0).any() or (places.size and int(places[-1]) > last):
+        raise SnapshotMismatch(f"places do not ascend within 0..{last}")
+    return places
+
+
+def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
+    """Refuse a linear model's state that is not `places` in range and columns of one finite number a place.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    if not {"places", "weights"} <= set(state):
+        raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")
+    places = check_places(state, last)
+    for name in set(state) - {"places"}:
+        check_finite(state, name, places.shape)

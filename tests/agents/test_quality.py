@@ -1,0 +1,65 @@
+"""What the learner exports of its models."""
+
+import logging
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from stream_coupons.agents.quality import report_head, report_news
+from stream_coupons.metrics import Metrics
+from stream_coupons.models.champion import Promotion
+from stream_coupons.models.heads import Drift
+from stream_coupons.models.learner import News, Trainer
+from stream_coupons.models.rules import LearningRules, ModelName
+from tests.models.builders import examples
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+def test_promotions_and_drifts_are_counted_and_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+    promotion = Promotion(ModelName.ADAGRAD, ModelName.FTRL, 0.4, 0.3, 1200.0)
+    with caplog.at_level(logging.WARNING):
+        report_news([News("tea", "redeem", promotion), News("tea", "click", Drift(500))], metrics)
+    value = metrics.registry.get_sample_value
+    assert value("stream_coupons_model_promotions_total", {"domain": "tea", "head": "redeem", "model": "ftrl"}) == 1
+    assert value("stream_coupons_model_drifts_total", {"domain": "tea", "head": "click"}) == 1
+    took_over, drifted = caplog.messages
+    assert "ftrl takes over from adagrad" in took_over
+    assert "learning.pinned" in took_over
+    assert "tea, click: drift" in drifted
+
+
+def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics) -> None:
+    trainer = Trainer(LearningRules())
+    for offset, example in enumerate(examples(1, 600)):
+        trainer.learn(replace(example, predicted=example.numeric[0] / 3), offset, None)
+    for head, models in trainer.models["ecommerce"].heads.items():
+        report_head("ecommerce", head, models, metrics)
+    samples = {
+        (sample.name, sample.labels.get("model")): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.labels.get("head") == "redeem"
+    }
+    assert samples["stream_coupons_model_champion", "adagrad"] == 1
+    assert samples["stream_coupons_model_champion", "ftrl"] == 0
+    assert samples["stream_coupons_model_recent_log_loss", "ftrl"] > 0
+    quality = trainer.models["ecommerce"].heads["redeem"].quality.report()
+    for name in ("log_loss", "log_loss_gap"):
+        assert samples[f"stream_coupons_model_{name}", None] == getattr(quality, name)
+    for name in ("calibration_error", "threshold", "accuracy", "precision", "recall", "f1", "roc_auc"):
+        assert samples[f"stream_coupons_model_{name}_ratio", None] == getattr(quality, name)
+
+
+def test_what_is_not_defined_is_not_exported(metrics: Metrics) -> None:
+    trainer = Trainer(LearningRules())
+    trainer.learn(examples(1, 1)[0], 0, None)
+    for head, models in trainer.models["ecommerce"].heads.items():
+        report_head("ecommerce", head, models, metrics)
+    names = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    assert "stream_coupons_model_log_loss" in names
+    assert "stream_coupons_model_roc_auc_ratio" not in names

@@ -1,0 +1,137 @@
+"""Who serves: the better one, once that is beyond doubt, and never by turns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_coupons.models.champion import Contest, Promotion
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.rules import LearningRules, ModelName
+
+ADAGRAD, FTRL = ModelName.ADAGRAD, ModelName.FTRL
+ROW = Row([], [])
+
+
+class Oracle:
+    """Knows the truth up to a noise of its own."""
+
+    def __init__(self, noise: float, seed: int) -> None:
+        self.noise = noise
+        self.learnt: list[float] = []
+        self._rng = np.random.default_rng(seed)
+
+    def learn_one(self, row: Row, _: bool, weight: float = 1.0) -> float:
+        self.learnt.append(weight)
+        truth = float(row.numeric[0]) if row.numeric else 0.5
+        return float(1 / (1 + np.exp(-(np.log(truth / (1 - truth)) + self._rng.normal(0, self.noise)))))
+
+    def predict(self, rows: Any) -> Any:
+        raise NotImplementedError
+
+    def quicken(self, factor: float) -> None:
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def contest(adagrad: float, ftrl: float, **rules: Any) -> Contest:
+    return Contest({ADAGRAD: Oracle(adagrad, 1), FTRL: Oracle(ftrl, 2)}, LearningRules(**rules))
+
+
+def run(contest: Contest, size: int, seed: int = 3, start: int = 0) -> list[tuple[int, Promotion]]:
+    rng = np.random.default_rng(seed)
+    promotions = []
+    for n in range(start, start + size):
+        truth = float(rng.uniform(0.01, 0.5))
+        _, promotion = contest.learn_one(Row([truth], []), bool(rng.random() < truth), f"e{n}")
+        if promotion is not None:
+            promotions.append((n, promotion))
+    return promotions
+
+
+def test_a_better_challenger_takes_over_once_and_for_good() -> None:
+    one = contest(adagrad=1.0, ftrl=0.0)
+    [(at, promotion)] = run(one, 20_000)
+    assert at >= 999
+    assert (promotion.old, promotion.new, one.champion) == (ADAGRAD, FTRL, FTRL)
+    assert promotion.new_log_loss < promotion.old_log_loss
+
+
+def test_a_worse_challenger_never_does() -> None:
+    assert run(contest(adagrad=0.0, ftrl=1.0), 20_000) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_do_not_take_turns(seed: int) -> None:
+    assert run(contest(adagrad=0.7, ftrl=0.7, promotion_margin_ratio=0.0), 20_000, seed) == []
+
+
+def test_a_lead_within_the_margin_is_not_worth_a_change() -> None:
+    assert run(contest(adagrad=0.3, ftrl=0.0, promotion_margin_ratio=0.2), 20_000) == []
+    assert run(contest(adagrad=0.3, ftrl=0.0, promotion_margin_ratio=0.0), 20_000) != []
+
+
+def test_nobody_is_promoted_before_enough_examples() -> None:
+    one = contest(adagrad=5.0, ftrl=0.0, promotion_min_examples=2000)
+    [(at, _)] = run(one, 5000)
+    assert 1999 <= at < 3000  # the recent count more, so that it takes a little longer
+
+
+def test_a_champion_that_falls_behind_is_replaced_and_comes_back_when_it_is_better_again() -> None:
+    one = contest(adagrad=0.0, ftrl=1.0, comparison_half_life=1000)
+    assert run(one, 10_000) == []
+    one.models[ADAGRAD].noise, one.models[FTRL].noise = 1.0, 0.0  # type: ignore[attr-defined]
+    [(_, there)] = run(one, 10_000, start=10_000)
+    one.models[ADAGRAD].noise, one.models[FTRL].noise = 0.0, 1.0  # type: ignore[attr-defined]
+    [(_, back)] = run(one, 10_000, start=20_000)
+    assert [there.new, back.new] == [FTRL, ADAGRAD]
+
+
+def test_a_pinned_model_serves_whoever_is_better() -> None:
+    one = contest(adagrad=2.0, ftrl=0.0, pinned=ADAGRAD)
+    assert run(one, 10_000) == []
+    assert one.champion == ADAGRAD
+    assert contest(adagrad=0.0, ftrl=2.0, pinned=FTRL).champion == FTRL
+
+
+def test_comparing_goes_on_from_its_state() -> None:
+    whole, resumed = contest(adagrad=0.6, ftrl=0.0), contest(adagrad=0.6, ftrl=0.0)
+    run(whole, 900)
+    resumed.models = whole.models
+    resumed.restore(whole.champion, whole.state())
+    assert resumed.duels == whole.duels
+    assert resumed.champion == whole.champion
+
+
+def test_a_pin_overrides_a_restored_champion_and_its_comparisons() -> None:
+    one, pinned = contest(adagrad=1.0, ftrl=0.0), contest(adagrad=1.0, ftrl=0.0, pinned=ADAGRAD)
+    run(one, 5000)
+    pinned.restore(one.champion, one.state())
+    assert pinned.champion == ADAGRAD
+    assert {duel.examples for duel in pinned.duels.values()} == {0.0}
+
+
+def test_a_champion_that_is_not_there_any_more_gives_way() -> None:
+    one = contest(adagrad=1.0, ftrl=0.0)
+    one.restore("forgotten", {})
+    assert one.champion == ADAGRAD
+
+
+def test_a_model_that_joins_is_compared_from_then_on() -> None:
+    one, joined = contest(adagrad=1.0, ftrl=0.0), contest(adagrad=1.0, ftrl=0.0)
+    run(one, 100)
+    joined.restore(ADAGRAD, {ADAGRAD: one.state()[ADAGRAD]})
+    assert joined.duels[FTRL].examples == 0.0
+    assert joined.duels[ADAGRAD] == one.duels[ADAGRAD]
+
+
+def test_one_model_alone_is_champion() -> None:
+    one = Contest({ADAGRAD: Oracle(0.5, 1)}, LearningRules(models=[ADAGRAD]))
+    assert run(one, 100) == []
+    assert one.duels[ADAGRAD].log_loss > 0

@@ -1,0 +1,197 @@
+"""What every model does, whatever it is: one suite for all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.learner import MAX_NUMBER
+from stream_coupons.models.linear import PRIOR_DEPTH_RATIO, PRIOR_RATE
+from stream_coupons.models.model import Model
+from stream_coupons.models.registry import make_model
+from stream_coupons.models.rules import LearningRules, ModelName
+from stream_coupons.models.snapshots import pack, unpack
+
+from .builders import random_rows
+
+MODELS = list(ModelName)
+every_model = pytest.mark.parametrize("name", MODELS)
+
+Stream = list[tuple[Row, bool]]
+
+
+def new(name: ModelName, **rules: Any) -> Model:
+    return make_model(name, "redeem", LearningRules(**rules))
+
+
+def rows_of(stream: Stream) -> FeatureRows:
+    return FeatureRows(
+        np.array([row.numeric for row, _ in stream]), np.array([row.hashed for row, _ in stream], np.uint32)
+    )
+
+
+def separable(seed: int, size: int) -> Stream:
+    """Labels that hang on one number and agree with one of two places."""
+    rng = np.random.default_rng(seed)
+    stream = []
+    for _ in range(size):
+        label = bool(rng.random() < 0.3)
+        numeric = rng.random(len(NUMERIC)).round(4).tolist()
+        numeric[3] = round(float(rng.uniform(2, 3) if label else rng.uniform(0, 0.5)), 4)
+        hashed = [11 if label else 12, *rng.integers(100, 160, len(HASHED) - 1).tolist()]
+        stream.append((Row(numeric, hashed), label))
+    return stream
+
+
+def noise(seed: int, size: int) -> Stream:
+    """Labels that hang on a number and on chance, with zeros, empty places and places hit twice."""
+    rng = np.random.default_rng(seed)
+    rows = each_row(random_rows(seed, size))
+    return [(row, bool(rng.random() < row.numeric[0] / 3)) for row in rows]
+
+
+def learn(model: Model, stream: Sequence[tuple[Row, bool]], weight: float = 1.0) -> list[float]:
+    return [model.learn_one(row, label, weight) for row, label in stream]
+
+
+@every_model
+def test_it_learns_what_can_be_separated(name: ModelName) -> None:
+    model, later = new(name), separable(2, 300)
+    learn(model, separable(1, 3000))
+    labels = np.array([label for _, label in later])
+    predicted = model.predict(rows_of(later))
+    assert predicted.shape == (300,)
+    assert ((predicted > 0.5) == labels).mean() > 0.95
+    assert np.quantile(predicted[labels], 0.05) > np.quantile(predicted[~labels], 0.95)
+
+
+@every_model
+def test_learning_tells_what_was_predicted_before(name: ModelName) -> None:
+    model = new(name)
+    learn(model, separable(3, 200))
+    for row, label in separable(4, 20):
+        [expected] = model.predict(rows_of([(row, label)]))
+        assert model.learn_one(row, label) == pytest.approx(expected, abs=1e-9)
+
+
+@every_model
+@pytest.mark.parametrize("cut", [0, 1, 333])
+def test_going_on_from_a_state_is_the_same_to_the_last_bit(name: ModelName, cut: int) -> None:
+    stream = noise(5, 500)
+    whole, resumed = new(name), new(name)
+    learn(whole, stream[:cut])
+    resumed.restore({part: unpack(pack(array)) for part, array in whole.state().items()})
+    assert learn(whole, stream[cut:]) == learn(resumed, stream[cut:])
+    rows = rows_of(noise(6, 50))
+    assert whole.predict(rows).tolist() == resumed.predict(rows).tolist()
+    mine, theirs = whole.state(), resumed.state()
+    assert mine.keys() == theirs.keys()
+    assert all(mine[part].tobytes() == theirs[part].tobytes() for part in mine)
+
+
+@every_model
+def test_a_state_does_not_change_with_what_is_learnt_later(name: ModelName) -> None:
+    model = new(name)
+    learn(model, noise(7, 100))
+    state = model.state()
+    before = {part: array.copy() for part, array in state.items()}
+    learn(model, noise(8, 100))
+    assert all(state[part].tobytes() == before[part].tobytes() for part in state)
+
+
+@every_model
+def test_the_same_stream_makes_the_same_model(name: ModelName) -> None:
+    one, other = new(name), new(name)
+    assert learn(one, noise(9, 300)) == learn(other, noise(9, 300))
+
+
+@every_model
+def test_it_starts_near_the_base_rates_of_the_trade(name: ModelName) -> None:
+    rows = FeatureRows(np.zeros((1, len(NUMERIC))), np.array([[0, 5, 9]], np.uint32))
+    rows.numeric[0, NUMERIC.index("discount_depth")] = PRIOR_DEPTH_RATIO
+    assert new(name).predict(rows) == pytest.approx([PRIOR_RATE["redeem"]], abs=0.02)
+
+
+@every_model
+@pytest.mark.parametrize("learning_rate", [1e-6, 0.05, 20.0])
+def test_probabilities_stay_in_range_whatever_comes(name: ModelName, learning_rate: float) -> None:
+    model = new(name, learning_rate=learning_rate)
+    rng = np.random.default_rng(11)
+    for n in range(300):
+        numeric = (rng.choice([-1, 0, 1], len(NUMERIC)) * MAX_NUMBER).tolist()
+        hashed = rng.choice([0, 1, 7, DIMENSIONS - 1], rng.integers(0, 60)).tolist()
+        assert 0.0 <= model.learn_one(Row(numeric, hashed), n % 3 == 0, 10.0) <= 1.0
+    predicted = model.predict(random_rows(12, 100))
+    assert ((predicted >= 0) & (predicted <= 1)).all()
+    resumed = new(name, learning_rate=learning_rate)
+    resumed.restore(model.state())
+
+
+@every_model
+def test_rows_without_places_and_no_rows_are_fine(name: ModelName) -> None:
+    model = new(name)
+    model.learn_one(Row([0.0] * len(NUMERIC), []), True)
+    assert model.predict(FeatureRows(np.zeros((2, len(NUMERIC))), np.zeros((2, 0), np.uint32))).shape == (2,)
+    assert model.predict(FeatureRows(np.zeros((0, len(NUMERIC))), np.zeros((0, 3), np.uint32))).shape == (0,)
+
+
+@every_model
+def test_places_never_seen_say_nothing_much(name: ModelName) -> None:
+    model = new(name)
+    learn(model, separable(13, 500))
+    row = separable(14, 1)[0][0]
+    strange = Row(row.numeric, [*row.hashed, 40_001, 40_002])
+    [one] = model.predict(rows_of([(row, True)]))
+    [other] = model.predict(rows_of([(strange, True)]))
+    assert other == pytest.approx(one, abs=0.1)
+
+
+@every_model
+def test_quickened_it_follows_a_change_at_least_as_fast(name: ModelName) -> None:
+    before, after = separable(15, 2000), [(row, not label) for row, label in separable(16, 100)]
+    usual, quick = new(name), new(name)
+    learn(usual, before)
+    learn(quick, before)
+    quick.quicken(0.05)
+    rows = rows_of(before[:50])
+    assert quick.predict(rows) == pytest.approx(usual.predict(rows), abs=1e-9)
+    labels = np.array([label for _, label in after])
+    slow, fast = (np.abs(np.array(learn(model, after)) - labels).mean() for model in (usual, quick))
+    assert fast <= slow
+
+
+def broken(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """States that do not fit, made from one that does."""
+    name, array = next((name, array) for name, array in state.items() if array.dtype.kind == "f" and array.size)
+    spoilt = array.copy()
+    spoilt.flat[0] = np.nan
+    return [
+        {},
+        state | {"other": array},
+        {part: values for part, values in state.items() if part != name},
+        state | {name: np.concatenate((array.ravel(), array.ravel()))},
+        state | {name: array.astype(np.int64)},
+        state | {name: spoilt},
+    ]
+
+
+@every_model
+def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(name: ModelName) -> None:
+    model = new(name)
+    learn(model, noise(17, 100))
+    rows = random_rows(18, 20)
+    before = model.predict(rows).tolist()
+    for state in broken(model.state()):
+        with pytest.raises(SnapshotMismatch):
+            model.restore(state)
+        assert model.predict(rows).tolist() == before
+
+
+def test_the_arrays_of_a_row_are_its_features() -> None:
+    row = noise(19, 1)[0][0]
+    indices, values = row.arrays
+    assert dict(zip(indices.tolist(), values.tolist(), strict=True)) == row.features

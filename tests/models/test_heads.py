@@ -1,0 +1,73 @@
+"""One head as a whole: a drift makes its models learn faster, and what it serves is what it saves."""
+
+import numpy as np
+import pytest
+
+from stream_coupons.core.events import TrainingExample
+from stream_coupons.core.features import NUMERIC
+from stream_coupons.models.champion import Contest, Promotion, log_loss
+from stream_coupons.models.heads import Drift, Happening, Head
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.registry import make_models
+from stream_coupons.models.rules import LearningRules, ModelName
+
+from .builders import example
+
+RULES = LearningRules(models=[ModelName.ADAGRAD])
+
+
+def tastes(seed: int, size: int, *, is_changed: bool = False) -> list[TrainingExample]:
+    """Ten kinds of shopper, of which the even ones redeem often; after a change the odd ones do."""
+    rng = np.random.default_rng(seed)
+    return [
+        example(
+            example_id=f"{seed}-{n}",
+            head="redeem",
+            numeric=[0.0] * len(NUMERIC),
+            hashed=[100 + int(kind)],
+            label=bool(rng.random() < (0.5 if (kind % 2 == 0) != is_changed else 0.02)),
+        )
+        for n, kind in enumerate(rng.integers(0, 10, size))
+    ]
+
+
+def learn(head: Head, examples: list[TrainingExample]) -> list[Happening]:
+    return [happening for each in examples for happening in head.learn(each)]
+
+
+def test_a_drift_is_noticed_and_recovered_from_faster_than_without_noticing() -> None:
+    before, after = tastes(1, 12_000), tastes(2, 3000, is_changed=True)
+    head, unwatched = Head("redeem", RULES), Contest(make_models("redeem", RULES), RULES)
+    assert learn(head, before) == []
+    happenings = learn(head, after)
+    assert happenings
+    assert all(isinstance(each, Drift) for each in happenings)
+    for each in before + after:
+        unwatched.learn_one(Row(each.numeric, each.hashed), each.label, each.example_id)
+    losses = [0.0, 0.0]
+    for each in tastes(3, 1000, is_changed=True):
+        for n, contest in enumerate((head.contest, unwatched)):
+            probability, _ = contest.learn_one(Row(each.numeric, each.hashed), each.label, each.example_id)
+            losses[n] += log_loss(probability, each.label)
+    assert losses[0] < 0.95 * losses[1]
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_calibration_is_learnt_where_it_is_asked_for(calibrate: bool) -> None:
+    head = Head("redeem", LearningRules(calibrate=calibrate))
+    learn(head, tastes(5, 500))
+    assert ((head.calibrator.slope, head.calibrator.intercept) == (1.0, 0.0)) != calibrate
+    off = Head("redeem", LearningRules())
+    off.restore(head.state())
+    assert (off.calibrator.slope, off.calibrator.intercept) == (1.0, 0.0)
+
+
+def test_promotion_changes_what_is_served() -> None:
+    head = Head("redeem", LearningRules(promotion_min_examples=100, promotion_margin_ratio=0.0))
+    good, bad = head.contest.models[ModelName.FTRL], head.contest.models[ModelName.ADAGRAD]
+    for each in tastes(6, 4000):
+        good.learn_one(Row(each.numeric, each.hashed), each.label)
+    [promotion] = [each for each in learn(head, tastes(7, 1500)) if isinstance(each, Promotion)]
+    assert (promotion.old, promotion.new) == (ModelName.ADAGRAD, ModelName.FTRL)
+    assert head.served_weights() == good.weights() != bad.weights()  # type: ignore[attr-defined]
+    assert head.state().champion == "ftrl"

@@ -1,0 +1,79 @@
+"""Figures of the served predictions: a threshold that works at any base rate, and what is recent."""
+
+import math
+
+import numpy as np
+import pytest
+
+from stream_coupons.models.progressive import BinaryMetrics
+from stream_coupons.models.quality import Quality
+
+
+def fed(base: float, size: int, skill: float = 1.5, bias: float = 0.0, seed: int = 1) -> Quality:
+    """Quality of predictions whose log-odds are the true ones plus a bias."""
+    rng, quality = np.random.default_rng(seed), Quality(1000)
+    for z in rng.normal(math.log(base / (1 - base)), skill, size):
+        quality.update(1 / (1 + math.exp(-z - bias)), bool(rng.random() < 1 / (1 + math.exp(-z))))
+    return quality
+
+
+@pytest.mark.parametrize("base", [0.01, 0.1, 0.4])
+def test_the_working_threshold_calls_about_as_many_positive_as_are(base: float) -> None:
+    report = fed(base, 20_000).report()
+    assert report.precision == pytest.approx(report.recall, rel=0.2)
+    assert 2 / (1 / report.precision + 1 / report.recall) == pytest.approx(report.f1)
+    assert report.f1 > base
+    assert report.accuracy > 0.6
+
+
+def test_the_threshold_is_judged_on_what_comes_after_it() -> None:
+    quality = Quality(1000)
+    for n in range(100):
+        quality.update(0.3 if n < 10 else 0.1, n < 10)
+    assert quality.report().recall == 0.0  # 0.5 stood until now
+    quality.update(0.3, True)
+    assert 0.1 < quality.threshold <= 0.3
+    assert quality.report().recall == pytest.approx(1 / 11)
+
+
+def test_a_model_that_gets_worse_has_a_gap_above_zero() -> None:
+    quality = fed(0.2, 5000)
+    assert quality.report().log_loss_gap == pytest.approx(0.0, abs=0.03)
+    for n in range(2000):
+        quality.update(0.9, n % 5 == 0)
+    assert quality.report().log_loss_gap > 0.3
+
+
+def test_what_is_not_defined_is_no_number() -> None:
+    quality = Quality(1000)
+    quality.update(0.1, False)
+    report = quality.report()
+    assert math.isnan(report.precision)
+    assert math.isnan(report.roc_auc)
+    assert report.accuracy == 1.0
+    assert quality.summary().roc_auc is None
+
+
+@pytest.mark.parametrize(("bias", "least", "most"), [(0.0, 0.0, 0.015), (1.0, 0.08, 0.25), (-1.0, 0.05, 0.2)])
+def test_the_calibration_error_shows_bias(bias: float, least: float, most: float) -> None:
+    error = fed(0.2, 20_000, bias=bias).report().calibration_error
+    assert least <= error <= most
+
+
+def test_the_calibration_error_is_the_gap_within_groups_not_only_overall() -> None:
+    metrics = BinaryMetrics()
+    for n in range(1000):  # right on average, wrong on either side
+        metrics.update(0.1, n % 10 < 3)
+        metrics.update(0.5, n % 10 < 3)
+    assert metrics.calibration_error() == pytest.approx(0.2, abs=0.005)
+    assert metrics.calibration_error(groups=1) == pytest.approx(0.0, abs=0.005)
+    assert math.isnan(BinaryMetrics().calibration_error())
+
+
+def test_the_matching_threshold_counts_as_many_as_are_positive() -> None:
+    metrics = BinaryMetrics()
+    assert metrics.matching_threshold() == 1.0
+    for n in range(100):
+        metrics.update((n + 0.5) / 100, n >= 80)
+    threshold = metrics.matching_threshold()
+    assert sum((n + 0.5) / 100 >= threshold for n in range(100)) == 20
