@@ -73,7 +73,7 @@ class FTRL(OnlineLogistic):
 
     def quicken(self, factor: float) -> None:
         """Multiply the sums of squared gradients and keep the weights."""
-        for index, weight in self.weights().items():
+        for index, weight in dict(self._model.weights).items():
             self._optimizer.n[index] *= factor
             if weight:
                 self._set(index, weight)

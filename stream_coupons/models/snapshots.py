@@ -16,6 +16,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.averaging import served
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense
@@ -163,7 +164,7 @@ def _served(head: HeadState) -> dict[int, float]:
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear(state)
-    weights = dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True))
+    weights = dict(zip(state["places"].tolist(), served(state).tolist(), strict=True))
     return calibrated(weights, served_line(calibration))
 
 
