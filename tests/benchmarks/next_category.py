@@ -37,9 +37,9 @@ from rich.table import Table
 from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.core.events import OrderEvent
-from stream_coupons.core.profile import DAY_S
+from stream_coupons.core.profile import DAY_S, unpack_habits
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import feature_index, unpack_vector
+from stream_coupons.core.similarity import feature_index
 from stream_coupons.datasets import completejourney
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.cells import CellCodec
@@ -181,7 +181,8 @@ def _held(pipeline: LocalPipeline, purchases: Purchases) -> list[Matrix]:
     for agent, user_id, cell in pipeline.states():
         if agent == "users" and user_id in row:
             shopper = codec.decode(cell).state
-            habits = dict(zip(*unpack_vector(shopper.profile.habits), strict=True))
+            indices, counts, _ = unpack_habits(shopper.profile.habits)
+            habits = dict(zip(indices, counts, strict=True))
             vectors = shopper.profile.interests, habits, shopper.neighbourhood.interests
             for matrix, vector in zip(parts, vectors, strict=True):
                 matrix[row[user_id]] = [vector.get(feature, 0.0) for feature in features]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 BATCH, CELLS, KEYED = "stream_coupons.runtime.batch", "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
 PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.pipeline", "stream_coupons.core.neighbourhood"
+JUDGEMENT = "stream_coupons.core.judgement"
 POLICY, LEDGER = "stream_coupons.core.policy", "stream_coupons.core.ledger"
 
 
@@ -41,9 +42,9 @@ PHASES = (
     Phase("propose: publish vector", ((PIPELINE, "publish_vector"),)),
     Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
-    Phase("decide: look", ((PIPELINE, "look"),)),
-    Phase("decide: shortlist", ((PIPELINE, "shortlist"),)),
-    Phase("decide: extract", ((PIPELINE, "extract"),)),
+    Phase("decide: look", ((JUDGEMENT, "look"),)),
+    Phase("decide: shortlist", ((JUDGEMENT, "shortlist"),)),
+    Phase("decide: extract", ((JUDGEMENT, "extract"),)),
     Phase("decide: predict", (("stream_coupons.models.linear", "LinearScorer.predict"),)),
     Phase("decide: values", ((POLICY, "values"),)),
     Phase("decide: choose", ((POLICY, "choose"),)),
