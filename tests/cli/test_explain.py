@@ -22,6 +22,7 @@ from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.models.learner import DomainModel
+from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import KafkaSettings
 
 from .conftest import Run, write_lines
@@ -138,7 +139,7 @@ def test_who_and_what_is_not_known_is_said(run: Run, idle: str) -> None:
 def test_a_snapshot_that_does_not_fit(run: Run, run_broker: RunBroker, config: Path, shop: Shop) -> None:
     with run_broker() as broker:
         put(broker.bootstrap, whole_log(shop))
-        wrong: Any = msgspec.structs.replace(DomainModel("ecommerce", 0.05, 0.0).snapshot(), feature_schema="old")
+        wrong: Any = msgspec.structs.replace(DomainModel("ecommerce", LearningRules()).snapshot(), feature_schema="old")
         event = shop.messages(topics.BROWSE)[0]
         with Publisher(broker.bootstrap, PARTITIONS) as publisher:
             publisher.send(topics.SNAPSHOTS, wrong)

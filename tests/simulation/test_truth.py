@@ -124,7 +124,7 @@ def test_a_deeper_discount_persuades_more_and_an_empty_scope_nobody() -> None:
     world = World(WorldSettings(seed=3, shoppers=5))
     plain = Coupon(coupon_id="other", categories=["coffee"], discount_percent=6.0, max_discount_minor=10_000)
     deep = Coupon(coupon_id="other", categories=["coffee"], discount_percent=40.0, max_discount_minor=10_000)
-    nothing = Coupon(coupon_id="none", categories=["anvils"], discount_percent=40.0, max_discount_minor=10_000)
+    nothing = Coupon(coupon_id="nothing", categories=["anvils"], discount_percent=40.0, max_discount_minor=10_000)
     low, high, none = world.truths("shopper-00000", [plain, deep, nothing], world.now)
     assert low[1] < high[1]
     assert low[2] == pytest.approx(high[2])
