@@ -139,11 +139,21 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
 
 
 def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
-    """What a shopper is known by to others at time `at`: `size` interests, categories first, then the strongest."""
+    """What a shopper is known by to others at time `at`: at most `size` weights, categories first, then the strongest.
+
+    An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
+    within weeks, what was bought does not.
+    """
     scale = decay(profile, at, rules)
-    leading = top(profile.category_interests, size)
-    strongest = leading | top(profile.finer_interests, size - len(leading))
-    return {index: weight * scale for index, weight in strongest.items()}
+    habit_scale = rules.order_weight * habit_fading(at - profile.habits_at, rules)[0]
+    indices, counts, _ = unpack_habits(profile.habits)
+    habits = dict(zip(indices.tolist(), (counts * habit_scale).tolist(), strict=True))
+
+    def weighed(interests: SparseVector) -> SparseVector:
+        return {index: max(weight * scale, habits.get(index, -math.inf)) for index, weight in interests.items()}
+
+    leading = top(weighed(profile.category_interests), size)
+    return leading | top(weighed(profile.finer_interests), size - len(leading))
 
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:

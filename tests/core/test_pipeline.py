@@ -464,7 +464,7 @@ def test_a_vector_holds_decayed_weights_damped() -> None:
     case.see(cart("c", AT + 14 * DAY_S, item("C")))
     vector = of_type(case.said, UserVector)[-1]
     assert vector.cell == case.shopper.cell == "ecommerce/0"
-    assert sorted(vector.weights) == pytest.approx([math.log2(1 + 2.5), 2.0], abs=1e-6)
+    assert sorted(vector.weights) == pytest.approx([2.0, math.log2(1 + 5.0 * 2 ** (-14 / 180))], abs=1e-6)
 
 
 def test_who_changes_cells_leaves_the_old_one() -> None:

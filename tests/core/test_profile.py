@@ -231,10 +231,11 @@ def test_categories_lead_and_the_strongest_of_all_else_fill_up() -> None:
     )
 
 
-def test_a_portrait_fades() -> None:
+def test_a_portrait_keeps_what_was_bought_while_what_was_looked_at_fades() -> None:
     profile = folded([order("o", AT, item("bought")), browse("b", AT, item("seen"))])
     later = portrait(profile, AT + 2 * HOUR_S, HOURLY, 9)
-    assert later == pytest.approx({feature_index("item:bought"): 5.0 / 4, feature_index("item:seen"): 1.0 / 4})
+    habit = HOURLY.order_weight * 2 ** (-2 * HOUR_S / HOURLY.habit_half_life_s)
+    assert later == pytest.approx({feature_index("item:bought"): habit, feature_index("item:seen"): 0.25})
 
 
 def test_what_was_taken_out_of_the_cart_stays_negative_in_a_portrait() -> None:
