@@ -17,7 +17,7 @@ from .trial import Trial, settings_under_faults, trial, valid
 pytestmark = pytest.mark.kafka
 
 WAITS_S = 12 * 3600.0
-DAYS = 3
+DAYS = 5
 STEP_S = 3600.0
 
 

@@ -23,6 +23,9 @@ FOLLOWED = (topics.CATALOG, topics.SNAPSHOTS)
 """Topics that every worker reads to itself: what is bad in them is refused there, without a dead letter."""
 
 
+ENOUGH = 20
+"""Issues that the load leads to before a trial is one."""
+
 PATIENT = {"proposal_timeout_s": 10 * DAY_S}
 """An hour of the load takes a moment: the usual wait would be over before a decision has gone round."""
 
@@ -63,6 +66,7 @@ def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
                 running.flush()
             refused = running.refused.total()
             wait_until(lambda: total(running.system, "dead_letters_total") == refused, "dead letters, under load")
+            wait_until(lambda: len(records(running.system, "coupon-issues")) >= ENOUGH, "issues beside the poison")
         running.check()
         running.check_sums()
         assert set(running.refused) > {(topic.name, "not_json") for topic in topics.READ_BY_AGENTS}
