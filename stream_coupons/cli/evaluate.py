@@ -12,18 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, feed_all, read_log
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog, take_all
-from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
+from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, judged, quality
 from stream_coupons.evaluation.quality_report import page
 from stream_coupons.evaluation.segments import COUPON, by_coupon, by_segment
 from stream_coupons.models.progressive import Interval
-from stream_coupons.recordings import Line, lines
 
 COUPONS_SHOWN, SEGMENTS_SHOWN = 10, 20
 
@@ -58,19 +57,12 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    log: Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)],
+    log: LogArgument,
     predictions: Annotated[
         Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
-    window: Annotated[
-        float,
-        typer.Option(
-            help="Seconds after an issue in which a purchase counts, where the log does not say.",
-            min=1,
-            max=MAX_WINDOW_S,
-        ),
-    ] = WINDOW_S,
+    window: WindowOption = WINDOW_S,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -92,9 +84,9 @@ def evaluate(
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink:
         with terminal.replaced(predictions) as sink:
-            foreign = _read(log, window)
+            foreign = read_log(log, window)
             running = ProgressiveRun(foreign, settings)
-            interrupted = _run(running, foreign)
+            interrupted = feed_all(running, foreign, "learning")
             scored = running.finish()
             if sink is not None:
                 in_order = sorted(scored, key=lambda issue: issue.line)
@@ -122,29 +114,6 @@ def _require_other(log: Path, *outputs: Path | None) -> None:
     named = [path.absolute() for path in outputs if path is not None]
     if len(set(named)) < len(named):
         raise BadConfig(f"--predictions and --report: both are {named[0]}, expected two files")
-
-
-def _read(log: Path, window_s: float) -> ForeignLog:
-    with terminal.opened(log) as source, terminal.byte_progress("reading", terminal.size_of(log)) as progress:
-
-        def counted() -> Iterator[Line]:
-            for line in lines(source):
-                progress.update(progress.task_ids[0], advance=line.size)
-                yield line
-
-        return take_all(counted(), str(log), window_s)
-
-
-def _run(running: ProgressiveRun, foreign: ForeignLog) -> bool:
-    """Feed all records; say whether it was interrupted."""
-    with (
-        terminal.fraction_progress("learning", len(foreign)) as progress,
-        terminal.Interruptions() as interruptions,
-    ):
-        for record in interruptions.each(foreign.records()):
-            running.feed(record)
-            progress.update(progress.task_ids[0], advance=1)
-        return interruptions.happened
 
 
 def _prediction(issue: Scored) -> Prediction:

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from stream_coupons import __version__
 from stream_coupons.cli import terminal
+from stream_coupons.cli.foreign_logs import WindowOption
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.datasets import foreign
-from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
 from stream_coupons.evaluation import search_space
 from stream_coupons.evaluation.objective import Head, Metric, Objective, Sample, compare, split_at
 from stream_coupons.evaluation.plan import Method, Plan
@@ -55,14 +55,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
     ] = 0.3,
-    window: Annotated[
-        float,
-        typer.Option(
-            help="Seconds after an issue in which a purchase counts, where the log does not say.",
-            min=1,
-            max=MAX_WINDOW_S,
-        ),
-    ] = foreign.WINDOW_S,
+    window: WindowOption = foreign.WINDOW_S,
     seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
     json: JsonOption = False,

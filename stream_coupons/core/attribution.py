@@ -9,6 +9,7 @@ observed rate, against .694 and 1.03 for waiting. On Complete Journey, whose win
 negatives (Ktena et al. 2019) gives .62 in the late campaigns and waiting .84.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,7 @@ from stream_coupons.core.shopper import (
     History,
     OpenControl,
     OpenIssue,
+    Predicted,
     Shopper,
     Tally,
     tally,
@@ -59,6 +61,12 @@ class PackedRows:
 def pack(rows: FeatureRows) -> PackedRows:
     """Rows as they are stored."""
     return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u4"))
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """P(click), P(redeem) and P(order) as they are kept."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:

@@ -191,16 +191,19 @@ class CouponSet:
     def dense_packed(self, vectors: Sequence[PackedVector]) -> tuple[Floats, Floats]:
         """The same of packed vectors, and the sum of the weights of each, known or not, shape (vectors,)."""
         unpacked = [unpack_vector(vector) for vector in vectors]
-        return self.dense_arrays(unpacked), np.array([weights.sum() for _, weights in unpacked])
+        [dense] = self.dense_arrays(unpacked)
+        return dense, np.array([weights.sum() for _, weights in unpacked])
 
-    def dense_arrays(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
-        """The same of vectors given as (indices, weights)."""
-        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
-        row = np.repeat(np.arange(len(vectors)), [len(indices) for indices, _ in vectors])
-        indices = np.concatenate([indices for indices, _ in vectors])
-        dense[row, self._columns(indices)] = np.concatenate([weights for _, weights in vectors])
-        dense[:, 0] = 0.0
-        return dense
+    def dense_arrays(self, vectors: Sequence[tuple[Hashes, *tuple[Floats, ...]]]) -> list[Floats]:
+        """The same of vectors given as (indices, weights, other weights of these, ...), for each of the weights."""
+        indices, *weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
+        row = np.repeat(np.arange(len(vectors)), [len(vector[0]) for vector in vectors])
+        column = self._columns(indices)
+        dense = np.zeros((len(weights), len(vectors), len(self.vocabulary) + 1))
+        for layer, each in zip(dense, weights, strict=True):
+            layer[row, column] = each
+        dense[:, :, 0] = 0.0
+        return list(dense)
 
     def _columns(self, indices: Hashes) -> Positions:
         """Columns of features; 0 of those that are not in the vocabulary."""

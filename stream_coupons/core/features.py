@@ -241,10 +241,9 @@ def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) 
     """How often each shopper ordered what is in the vocabulary, ever and of late; and all that they ordered."""
     unpacked = [unpack_habits(moment.shopper.profile.habits) for moment in moments]
     left = np.array([habit_fading(moment.at - moment.shopper.profile.habits_at, rules) for moment in moments])
-    slow = coupons.dense_arrays([(indices, weights) for indices, weights, _ in unpacked]) * left[:, :1]
-    fresh = coupons.dense_arrays([(indices, weights) for indices, _, weights in unpacked]) * left[:, 1:]
+    slow, fresh = coupons.dense_arrays(unpacked)
     mass = np.array([weights.sum() for _, weights, _ in unpacked]) * left[:, 0]
-    return slow, fresh, mass
+    return slow * left[:, :1], fresh * left[:, 1:], mass
 
 
 def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:

@@ -1,7 +1,5 @@
 """The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from stream_coupons.core import attribution
@@ -12,7 +10,7 @@ from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
+from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
 from stream_coupons.core.similarity import pack_vector, stable_hash
 
 TERMS = [NUMERIC.index(name) for name in OF_COUPON]
@@ -33,12 +31,6 @@ def rows_without(moment: Moment, known: Knowledge) -> FeatureRows:
     rows = rows_with(moment, known.catalogue.nothing, np.array([0]), known)
     rows.numeric[:, TERMS] = 0.0
     return rows
-
-
-def stored(predicted: Sequence[float]) -> Predicted:
-    """Probabilities as they are kept."""
-    click, redeem, order = predicted
-    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
@@ -62,7 +54,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         held_minor=0,
         numeric=numeric,
         hashed=hashed,
-        predicted=stored(scorer.predict(rows)[0].tolist()),
+        predicted=attribution.stored(scorer.predict(rows)[0].tolist()),
         propensity=event.propensity,
         model_version=scorer.version,
         observed=True,

@@ -170,8 +170,7 @@ class _Decision:
         return self.packed.row(self.first + row)
 
     def probabilities(self, row: int) -> Predicted:
-        click, redeem, order = self.predicted[self.first + row].tolist()
-        return round(click, 6), round(redeem, 6), round(order, 6)
+        return attribution.stored(self.predicted[self.first + row].tolist())
 
     def option(self, row: int, propensity: float) -> Option:
         coupon = self.coupon(row)

@@ -16,7 +16,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import Decoder, encode
-from stream_coupons.core import observation
+from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
@@ -191,7 +191,7 @@ class LocalPipeline:
             positions = np.array([coupons.position[coupon_id] for coupon_id in members])
             rows = observation.rows_with(moment, coupons, positions, self._get_known())
             predicted.update(zip(members, self._get_known().scorer(name).predict(rows).tolist(), strict=True))
-        return [observation.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
+        return [attribution.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""

@@ -25,7 +25,7 @@ from stream_coupons.datasets import foreign
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import LoggedIssue
 from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored, run
-from stream_coupons.models.progressive import EPSILON, Interval, bootstrap_interval, roc_auc
+from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.settings import Settings
 
 Floats = NDArray[np.float64]
@@ -64,12 +64,6 @@ class Head(StrEnum):
 
     REDEEM = "redeem"
     CLICK = "click"
-
-
-def log_loss(probabilities: Floats, labels: Floats) -> float:
-    """Mean of -log(probability given to what happened), in nats; probabilities are clipped as in the live metrics."""
-    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
-    return float(-np.mean(np.where(labels > 0, np.log(clipped), np.log1p(-clipped))))
 
 
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}

@@ -27,6 +27,7 @@ from stream_coupons.models.progressive import (
     Interval,
     auc_interval,
     bootstrap_interval,
+    log_loss,
     roc_auc,
 )
 
@@ -160,13 +161,6 @@ def _metrics(series: Judged) -> BinaryMetrics:
     for probability, label in zip(series.probabilities.tolist(), series.labels.tolist(), strict=True):
         metrics.update(probability, label)
     return metrics
-
-
-def log_loss(probabilities: Floats, labels: NDArray[np.float64] | Bools) -> float:
-    """Mean log loss in nats; probabilities are clipped as in `BinaryMetrics`, nothing gives NaN."""
-    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
-    losses = -np.log(np.where(labels.astype(bool), clipped, 1 - clipped))
-    return float(losses.mean()) if len(losses) else math.nan
 
 
 def _average_precision(series: Judged) -> float:

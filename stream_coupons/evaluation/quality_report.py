@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.evaluation.quality import Judged, Quality, Slice, log_loss, rate_interval
+from stream_coupons.evaluation.quality import Judged, Quality, Slice, rate_interval
 from stream_coupons.evaluation.report import Axis, Points, Report, format_value
 from stream_coupons.evaluation.segments import COUPON
-from stream_coupons.models.progressive import Interval, WindowedMetrics
+from stream_coupons.models.progressive import Interval, WindowedMetrics, log_loss
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
 WINDOWS = 30

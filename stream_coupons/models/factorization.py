@@ -16,7 +16,6 @@ References
        RecSys, sec. 3 (normalisation by instance).
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.adagrad import ACCUMULATOR_START
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_names, check_places
 
 RANK = 8
@@ -36,7 +36,6 @@ SPREAD = 0.1
 """Standard deviation of latent vectors before learning: small, yet not 0, where no gradient would ever move them."""
 FACTOR_START = 1e-4
 """Where the accumulators of latent vectors start. Their gradients are smaller by c and by the vectors themselves."""
-MAX_LOGIT = 30.0
 
 
 class FactorizationMachine:
@@ -74,7 +73,7 @@ class FactorizationMachine:
         scaled = factors * values[:, None]
         total = scaled.sum(axis=0)
         c = 1.0 / float(values @ values)
-        probability = _sigmoid(float(values @ weights) + 0.5 * c * float(total @ total - (scaled * scaled).sum()))
+        probability = sigmoid(float(values @ weights) + 0.5 * c * float(total @ total - (scaled * scaled).sum()))
         error = (probability - label) * weight
         _step(self._weights, self._sums, indices, error * values + self._l2 * weights, self._rate, ACCUMULATOR_START)
         slopes = (error * c) * values[:, None] * (total - scaled)
@@ -91,7 +90,7 @@ class FactorizationMachine:
         scaled = self._factors[indices].astype(np.float64) * values[:, None]
         total = scaled.sum(axis=0)
         pairs = float(total @ total - (scaled * scaled).sum()) / float(values @ values)
-        return _sigmoid(float(values @ self._weights[indices].astype(np.float64)) + 0.5 * pairs)
+        return sigmoid(float(values @ self._weights[indices].astype(np.float64)) + 0.5 * pairs)
 
     def quicken(self, factor: float) -> None:
         """Multiply the sums of squared gradients."""
@@ -137,7 +136,3 @@ def _step(
     accumulated = sums[indices] + gradient * gradient
     sums[indices] = accumulated
     parameters[indices] -= (rate * gradient / np.sqrt(accumulated + start)).astype(np.float32)
-
-
-def _sigmoid(z: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(z, -MAX_LOGIT), MAX_LOGIT)))

@@ -10,6 +10,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of
+from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
@@ -59,9 +60,7 @@ class LinearScorer:
         numeric = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
         hashed = np.einsum("nfh->nh", np.take(self._hashed, rows.hashed, axis=0))
         binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(rows.numeric), axis=0))
-        logits = numeric + binned + hashed + self._bias
-        probabilities: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
-        return probabilities
+        return sigmoids(numeric + binned + hashed + self._bias)
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()

@@ -4,7 +4,6 @@ A linear model's state holds `places` (uint32, ascending), and for each of them 
 and what the optimizer keeps, all float64; and how many `steps` it took. What it predicts by is the averages.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,8 @@ from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.averaging import Averages, clock, served
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_linear, check_names
-
-MAX_LOGIT = 30.0
 
 
 class OnlineLogistic:
@@ -58,23 +56,27 @@ class OnlineLogistic:
         """P(label) of features by index."""
         latest, now = self._model.weights, clock(self._averages.step)
         logit = sum(value * self._averages.of(index, latest, now) for index, value in features.items())
-        return 1.0 / (1.0 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
+        return sigmoid(logit)
 
     def weights(self) -> dict[int, float]:
         """Weights to serve by, by index."""
-        state = self.state()
-        return dict(zip(state["places"].tolist(), served(state).tolist(), strict=True))
+        latest = dict(self._model.weights)
+        return dict(zip(latest, served(self._columns(list(latest), latest)).tolist(), strict=True))
 
     def state(self) -> State:
         """Weights and what the optimizer keeps, by ascending index."""
         latest = dict(self._model.weights)
-        columns = {"weights": latest, **self._kept}
-        places = sorted(set().union(*columns.values()))
+        places = sorted(set(latest).union(*self._kept.values()))
         state: State = {"places": np.array(places, np.uint32)}
-        for name, values in columns.items():
+        for name, values in self._kept.items():
             state[name] = np.array([values.get(place, 0.0) for place in places], np.float64)
+        return state | self._columns(places, latest)
+
+    def _columns(self, places: list[int], latest: Mapping[int, float]) -> State:
+        """What is served is made of: latest weights by place, their averages, and the steps."""
+        weights = np.array([latest.get(place, 0.0) for place in places], np.float64)
         steps = np.array([self._averages.step])
-        return state | self._averages.columns(places, latest) | {"steps": steps}
+        return {"weights": weights, **self._averages.columns(places, latest), "steps": steps}
 
     def restore(self, state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
         """Go on from what `state` gave; `last` is the highest index there may be."""

@@ -24,6 +24,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import NUMERIC, FeatureRows
 from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names
 
 HIDDEN = 16
@@ -31,7 +32,6 @@ FOLD = 64
 BATCH = 32
 RATE = 0.003
 MAX_INPUT = 5.0
-MAX_LOGIT = 30.0
 INPUTS = len(NUMERIC) + FOLD
 SHAPES = ((INPUTS, HIDDEN), (HIDDEN, 1), (HIDDEN,), (1,))
 """Of the network's parameters, as scikit-learn orders them: weights of both layers, then intercepts."""
@@ -101,8 +101,7 @@ class NeuralNetwork:
 
     def _probability(self, hidden: Floats) -> Floats:
         z = (hidden @ self._model.coefs_[1])[..., 0] + self._model.intercepts_[1][0]
-        probability: Floats = 1.0 / (1.0 + np.exp(-np.clip(np.atleast_1d(z), -MAX_LOGIT, MAX_LOGIT)))
-        return probability
+        return sigmoids(np.atleast_1d(z))
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""

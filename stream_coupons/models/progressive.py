@@ -334,6 +334,13 @@ def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return _ratio(above, positives * (len(truth) - positives))
 
 
+def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean log loss in nats from stored arrays; probabilities are clipped as in `BinaryMetrics`, nothing gives NaN."""
+    clipped = np.clip(np.asarray(probabilities, np.float64), EPSILON, 1 - EPSILON)
+    losses = -np.log(np.where(np.asarray(labels, np.bool_), clipped, 1 - clipped))
+    return float(losses.mean()) if len(losses) else math.nan
+
+
 def auc_interval(probabilities: ArrayLike, labels: ArrayLike, confidence: float = 0.95) -> Interval:
     r"""The area under the ROC curve with DeLong's interval [3]_, from midranks [4]_, in O(n log n).
 

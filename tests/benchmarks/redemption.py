@@ -18,7 +18,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import log_loss
 
 from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
@@ -38,7 +37,7 @@ from stream_coupons.datasets import completejourney
 from stream_coupons.datasets.completejourney import CompleteJourney
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.progressive import Interval, bootstrap_interval, roc_auc
+from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import ModelName
 from stream_coupons.settings import Settings
@@ -199,11 +198,8 @@ GROUPS: dict[str, Sequence[str]] = {
 
 
 def _metrics(scored: Scored, predicted: Floats, rows: Flags) -> dict[str, Interval]:
-    loss: Callable[[Floats, Floats], float] = lambda p, y: float(log_loss(y, p, labels=[0, 1]))  # noqa: E731
-    area: Callable[[Floats, Floats], float] = lambda p, y: roc_auc(p, y)  # noqa: E731
-    clipped = np.clip(predicted[rows], 1e-6, 1 - 1e-6)
-    about = (clipped, scored.label[rows], scored.household[rows])
-    return {"roc_auc": bootstrap_interval(area, *about), "log_loss": bootstrap_interval(loss, *about)}
+    about = (predicted[rows], scored.label[rows], scored.household[rows])
+    return {"roc_auc": bootstrap_interval(roc_auc, *about), "log_loss": bootstrap_interval(log_loss, *about)}
 
 
 def _compare(scored: Scored, models: dict[str, Floats]) -> dict[str, dict[str, dict[str, Interval]]]:
