@@ -17,7 +17,9 @@ from .trial import Trial, settings_under_faults, trial, valid
 pytestmark = pytest.mark.kafka
 
 WAITS_S = 12 * 3600.0
-DAYS = 5
+# The shop lives until enough was told too early, at most so long.
+DAYS = 20
+ENOUGH = 40
 STEP_S = 3600.0
 
 
@@ -73,7 +75,7 @@ def test_a_coupon_is_spent_once_whatever_is_said_of_it_and_when(
     settings = settings_under_faults(early_feedback_s=WAITS_S, max_issues_per_window=20)
     with trial(empty_broker, tmp_path, seed, settings, days=DAYS) as running:
         feedback, world = Feedback(running), running.world
-        while world.now < world.ends_at:
+        while world.now < world.ends_at and len(feedback.early & set(running.issues)) < ENOUGH:
             events = world.advance(world.now + STEP_S)
             feedback.tell_early(events)
             running.flush()
@@ -86,7 +88,7 @@ def test_a_coupon_is_spent_once_whatever_is_said_of_it_and_when(
         close_all_windows(running)
         issued = {issue.issue_id for issue in valid(running.system, topics.ISSUES)}
         joined, forged = feedback.early & issued, feedback.early - issued
-        assert min(len(joined), len(forged)) > 10, "nothing was told too early: this test tested nothing"
+        assert min(len(joined), len(forged)) >= ENOUGH, "nothing was told too early: this test tested nothing"
         running.refused[topics.FEEDBACK.name, "unknown_issue"] += len(forged)
         late = list(running.issues.values())[:50]
         for issue in late:
@@ -116,7 +118,7 @@ def check_money(running: Trial, joined: set[str]) -> None:
     issues: dict[str, CouponIssue] = {one.issue_id: one for one in valid(running.system, topics.ISSUES)}
     assert set(ends) == set(issues)
     assert {ends[identity].outcome for identity in joined} == {"redeemed"}
-    assert Counter(one.outcome for one in ends.values())["expired"] > 10
+    assert Counter(one.outcome for one in ends.values())["expired"] >= 10
     budgets = {one.coupon_id: one.budget_minor for one in running.world.catalogue() if one.budget_minor is not None}
     assert budgets
     spent = sum(one.spent_minor for one in ends.values() if one.coupon_id in budgets)
