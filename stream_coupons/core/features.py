@@ -58,6 +58,8 @@ OF_SHOPPER = (
     "usual_discounts",
 )
 OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
+TERMS = ("discount_depth", "discount_size")
+"""What a coupon takes off: nothing that hangs on it can be true of who gets none."""
 OF_MATCH = (
     "content",
     "category_interest",
@@ -193,9 +195,8 @@ class Views:
         return self.category + self.brand + self.item + self.collaborative
 
 
-def _mix(a: Indices | int, b: Indices | int) -> Indices:
-    """A place for the pair of two hashes; 0, which is kept for "nothing", if one of them is absent."""
-    one, other = np.asarray(a, np.uint32), np.asarray(b, np.uint32)
+def _mix(one: Indices, other: Indices) -> Indices:
+    """A place for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent."""
     with np.errstate(over="ignore"):
         mixed = (one * np.uint32(0x9E3779B1)) ^ other
         mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
@@ -421,23 +422,30 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
     coupon = coupons.static_hashes[position]
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
-    blocks = [
-        _mix(coupon, 1),
-        _mix(moment, 1),
-        _mix(
+    attributes = coupons.attribute_hashes[position]
+    alone = np.concatenate((coupon, moment), axis=1)
+    pairs = [
+        (alone, np.ones_like(alone)),
+        (
             np.stack([named[other] for _, other in CROSSES], axis=1),
             np.stack([named[one] for one, _ in CROSSES], axis=1),
         ),
+        _with_crosses(attributes, named["shopper"][:, None]),
     ]
-    attributes = coupons.attribute_hashes[position]
-    for slot in range(len(coupons.attributes)):
-        blocks += [_mix(attributes[:, slot], 1), _mix(attributes[:, slot, 0], named["shopper"])[:, None]]
     if any(each.context for each in moments):
-        context = _context_hashes(moments)[owner]
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
-        for slot in range(context.shape[1]):
-            blocks += [_mix(context[:, slot], 1), _mix(context[:, slot, :1], crossed)]
-    return np.concatenate(blocks, axis=1)
+        pairs.append(_with_crosses(_context_hashes(moments)[owner], crossed))
+    one, other = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
+    return _mix(one, other)
+
+
+def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:
+    """Of every slot of values (n, slots, LEVELS): each level alone, then the coarsest with all of `crossed` (n, m)."""
+    n, slots, _ = values.shape
+    m = crossed.shape[1]
+    one = np.concatenate((values, np.repeat(values[:, :, :1], m, axis=2)), axis=2)
+    other = np.concatenate((np.ones_like(values), np.broadcast_to(crossed[:, None, :], (n, slots, m))), axis=2)
+    return one.reshape(n, slots * (LEVELS + m)), other.reshape(n, slots * (LEVELS + m))
 
 
 def _moment_hashes(moment: Moment) -> tuple[int, ...]:

@@ -136,10 +136,12 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     worth = decision.worth[decision.first :][: len(decision.positions)]
     choice = policy.choose(worth, undecided.event.event_id, rules, known.rules.seed)
     if not choice.order:
-        _open_control(shopper, decision, choice.best, known, withheld=False)
+        _open_control(shopper, decision, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
     if policy.is_holdout(user_id, rules, known.rules.seed):
         _open_control(shopper, decision, choice.order[0], known, withheld=True)
+        for row in policy.watched(len(worth), choice.order[0], undecided.event.event_id, rules, known.rules.seed):
+            _open_control(shopper, decision, row, known, is_beside=True)
         return NoCoupon.HOLDOUT
     undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
     return "proposed"
@@ -186,11 +188,21 @@ class _Decision:
         )
 
 
-def _open_control(shopper: Shopper, decision: _Decision, row: int, known: Knowledge, *, withheld: bool) -> None:
+def _open_control(
+    shopper: Shopper,
+    decision: _Decision,
+    row: int,
+    known: Knowledge,
+    *,
+    withheld: bool = False,
+    is_beside: bool = False,
+) -> None:
+    """Watch whether the shopper orders in the scope of a coupon that they do not get; `is_beside` another one."""
     coupon, event = decision.coupon(row), decision.undecided.event
+    control_id = f"{decision.undecided.identity}-{coupon.coupon_id}" if is_beside else decision.undecided.identity
     numeric, hashed = decision.features(row)
     control = OpenControl(
-        control_id=decision.undecided.identity,
+        control_id=control_id,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
         at=event.occurred_at,

@@ -48,6 +48,21 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 
+def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, seed: int) -> list[int]:
+    """Rows, of n candidates, that are watched in the holdout beside the chosen one: evenly spaced from a random start.
+
+    Who gets no coupon shows of every coupon at once whether they order without it. The best one alone would teach
+    P(order) of none but the best ones.
+
+    >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), seed=0), watched(1, 0, "t", PolicyRules(), seed=0)
+    ([3, 6, 9], [])
+    """
+    size = min(rules.holdout_controls - 1, n)
+    start = int(unit_interval(str(seed), "watched", trigger) * n)
+    rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
+    return [row for row in rows if row != chosen]
+
+
 def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: PolicyRules) -> Floats:
     """What giving each coupon is worth against giving none, minor units, shape (n,).
 

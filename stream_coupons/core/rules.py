@@ -64,6 +64,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     quiet_until_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     reorder_suppress_s: NonNegative = 7 * 86400.0
     holdout_ratio: Ratio = 0.05
+    holdout_controls: Size = 5
     exploration_ratio: Ratio = 0.05
     alternatives: Size = 3
     max_candidates: Size = 64
@@ -81,7 +82,7 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
-    max_open_controls: Size = 8
+    max_open_controls: Size = 24
 
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

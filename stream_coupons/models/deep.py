@@ -21,6 +21,7 @@ from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.neural import HIDDEN, NeuralNetwork, inputs_of
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_names
 
 FIRST_UNIT = BIAS + 1
@@ -39,13 +40,13 @@ class DeepLinear:
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then train the linear model, then the network."""
-        probability = self._linear.learn_features(self._features(row), label, weight)
+        probability = self._linear.learn_features(self._features(row), label, weight, row.offset)
         self._network.learn_one(row, label, weight)
         return probability
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""
-        return np.array([self._linear.predict_features(self._features(row)) for row in each_row(rows)], np.float64)
+        return np.array([sigmoid(self._linear.logit(self._features(row))) for row in each_row(rows)], np.float64)
 
     def quicken(self, factor: float) -> None:
         """Let both take larger steps."""

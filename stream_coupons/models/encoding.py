@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, NUMERIC
+from stream_coupons.core.features import DIMENSIONS, NUMERIC, TERMS
 
-BINS = 20
-BINS_PER_UNIT = 4.0
+BINS = 5
+BINS_PER_UNIT = 1.0
 LOWEST = -1.0
 """Where the first bin begins: logarithms of shares may be below 0. The first and the last bin are open."""
 
@@ -24,6 +24,12 @@ FIRST_BIN = DIMENSIONS + len(NUMERIC)
 BIAS = FIRST_BIN + len(NUMERIC) * BINS
 
 _FIRST_OF_EACH = np.arange(len(NUMERIC)) * BINS
+_TERMS = [NUMERIC.index(name) for name in TERMS]
+TERM_PLACES = frozenset(
+    [DIMENSIONS + number for number in _TERMS]
+    + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
+)
+"""Indices of what a coupon takes off, and of its bins."""
 
 
 def bins_of(numeric: Floats) -> NDArray[np.intp]:
@@ -47,3 +53,8 @@ def encode(numeric: list[float], hashed: list[int]) -> dict[int, float]:
     features.update((FIRST_BIN - 1 + place, 1.0) for place in bins_of(np.array([numeric]))[0].tolist() if place)
     features[BIAS] = CONSTANT
     return features
+
+
+def without_terms(numeric: list[float]) -> list[float]:
+    """Numbers that do not tell what the coupon takes off."""
+    return [0.0 if number in _TERMS else value for number, value in enumerate(numeric)]

@@ -73,7 +73,9 @@ class FactorizationMachine:
         scaled = factors * values[:, None]
         total = scaled.sum(axis=0)
         c = 1.0 / float(values @ values)
-        probability = sigmoid(float(values @ weights) + 0.5 * c * float(total @ total - (scaled * scaled).sum()))
+        probability = sigmoid(
+            row.offset + float(values @ weights) + 0.5 * c * float(total @ total - (scaled * scaled).sum())
+        )
         error = (probability - label) * weight
         _step(self._weights, self._sums, indices, error * values + self._l2 * weights, self._rate, ACCUMULATOR_START)
         slopes = (error * c) * values[:, None] * (total - scaled)

@@ -13,7 +13,7 @@ from stream_coupons.models.model import Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, calibrated, pack_head, unpack_part
+from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, pack_head, unpack_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class Head:
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate
 
-    def learn(self, example: TrainingExample) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Score the stored prediction against the label, then test and train; gives what this led to."""
         self.quality.update(example.predicted, example.label)
-        row = Row(example.numeric, example.hashed)
         probability, promotion = self.contest.learn_one(row, example.label, example.example_id)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)
@@ -58,10 +57,10 @@ class Head:
             happenings.append(promotion)
         return happenings
 
-    def served_weights(self) -> dict[int, float]:
-        """Weights of the champion by index, calibrated."""
-        champion = cast(Servable, self.contest.models[self.contest.champion])
-        return calibrated(champion.weights(), (self.calibrator.slope, self.calibrator.intercept))
+    @property
+    def champion(self) -> Servable:
+        """The model that serves."""
+        return cast(Servable, self.contest.models[self.contest.champion])
 
     def state(self) -> HeadState:
         """All of it as data, but for the quality."""

@@ -20,11 +20,14 @@ class Row:
         In order of `NUMERIC`.
     hashed : list of int
         Places within 0..DIMENSIONS - 1; 0 is nothing, and a place hit twice counts twice.
+    offset : float
+        Log-odds that are known of the label without this model. A model that can learns only what they lack.
     """
 
-    def __init__(self, numeric: list[float], hashed: list[int]) -> None:
+    def __init__(self, numeric: list[float], hashed: list[int], offset: float = 0.0) -> None:
         self.numeric = numeric
         self.hashed = hashed
+        self.offset = offset
 
     @cached_property
     def features(self) -> dict[int, float]:

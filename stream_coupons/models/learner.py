@@ -7,10 +7,12 @@ from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExamp
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.encoding import without_terms
 from stream_coupons.models.heads import Happening, Head
-from stream_coupons.models.linear import LinearScorer, dense
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.linear import LinearScorer
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import check, label, make_snapshot
+from stream_coupons.models.snapshots import check, label, make_snapshot, served
 
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
@@ -40,10 +42,18 @@ class DomainModel:
 
     def learn(self, example: TrainingExample) -> list[Happening]:
         """Score the stored prediction against the label, then take a step."""
-        happenings = self.heads[example.head].learn(example)
+        happenings = self.heads[example.head].learn(example, self._row(example))
         self.examples += 1
         self.at = max(self.at, example.at)
         return happenings
+
+    def _row(self, example: TrainingExample) -> Row:
+        """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
+        if example.head != "order":
+            return Row(example.numeric, example.hashed)
+        row = Row(without_terms(example.numeric), example.hashed)
+        row.offset = self.heads["redeem"].champion.log_odds(row)
+        return row
 
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""
@@ -65,7 +75,9 @@ class DomainModel:
     def scorer(self) -> LinearScorer:
         """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot."""
         self.version += 1
-        return LinearScorer(self.version, dense({name: head.served_weights() for name, head in self.heads.items()}))
+        weights = {name: head.champion.weights() for name, head in self.heads.items()}
+        lines = {name: (head.calibrator.slope, head.calibrator.intercept) for name, head in self.heads.items()}
+        return LinearScorer(self.version, served(weights, lines))
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Go on from a snapshot.

@@ -1,7 +1,12 @@
-"""Logistic regression as it is served, one head a column: weights compiled to arrays, and those before learning."""
+"""Logistic regression as it is served, one head a column: weights compiled to arrays, and those before learning.
+
+P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples, but most
+of who would order anyway uses the coupon, so it starts from the log-odds of P(redeem), but for what these owe to
+`TERMS`: the discount. What its own models learn is the rest.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +14,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, TERM_PLACES, bins_of
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
@@ -31,6 +36,25 @@ def prior_weights(head: str) -> dict[int, float]:
     at_no_depth = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
     weights[BIAS] = at_no_depth / CONSTANT
     return weights
+
+
+def prior_of(head: str) -> dict[int, float]:
+    """What the models of a head start from: for P(order), the difference that it is learnt as."""
+    weights = prior_weights(head)
+    return plus(weights, without_terms_of(prior_weights("redeem")), -1.0) if head == "order" else weights
+
+
+def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
+    """Weights of all but the terms of a coupon."""
+    return {index: weight for index, weight in weights.items() if index not in TERM_PLACES}
+
+
+def plus(weights: Mapping[int, float], others: Mapping[int, float], factor: float = 1.0) -> dict[int, float]:
+    """The sum of two models' weights, those of the other one times a factor."""
+    total = dict(weights)
+    for index, weight in others.items():
+        total[index] = total.get(index, 0.0) + factor * weight
+    return total
 
 
 class LinearScorer:

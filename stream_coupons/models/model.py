@@ -45,7 +45,10 @@ class Model(Protocol):
 
 
 class Servable(Model, Protocol):
-    """A model that compiles to arrays: linear in the indices of `encoding`."""
+    """A model that compiles to arrays: linear in the indices of `encoding`, but for the row's offset."""
+
+    def log_odds(self, row: Row) -> float:
+        """Of the label, without the row's offset."""
 
     def weights(self) -> dict[int, float]:
         """Weights by index."""

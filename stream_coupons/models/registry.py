@@ -4,7 +4,8 @@ from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import DeepLinear
 from stream_coupons.models.factorization import FactorizationMachine
 from stream_coupons.models.ftrl import FTRL
-from stream_coupons.models.linear import PRIOR_RATE, prior_weights
+from stream_coupons.models.kalman import KalmanFilter
+from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
 from stream_coupons.models.mondrian import MondrianForest
 from stream_coupons.models.neural import NeuralNetwork
@@ -12,15 +13,18 @@ from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
 """Of what models draw before they learn. The same for all, so that a state can leave out what a seed gives again."""
-RATE_RATIO = {"click": 1.0, "redeem": 1.0, "order": 0.2}
-"""Each head's learning rate over the one set. Orders without a coupon are seen in the holdout only, a twentieth of the
-examples, and every error there is multiplied by a margin in the uplift: go slowly."""
+CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2}
+"""Each head's learning rate over the one set, and its variance before learning over that of others. Orders without a
+coupon are seen in the holdout only, a twentieth of the examples, and every error there is multiplied by a margin in the
+uplift: go slowly."""
 
 
 def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
     """A model of one head before it has learnt anything."""
-    rate, prior = rules.learning_rate * RATE_RATIO[head], prior_weights(head)
+    rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
+        case ModelName.KALMAN:
+            return KalmanFilter(prior, CAUTION[head])
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
         case ModelName.FTRL:

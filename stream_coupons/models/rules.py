@@ -13,6 +13,7 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 class ModelName(StrEnum):
     """The models there are, as settings, snapshots and metrics call them."""
 
+    KALMAN = "kalman"
     ADAGRAD = "adagrad"
     FTRL = "ftrl"
     FM = "fm"
@@ -21,7 +22,7 @@ class ModelName(StrEnum):
     DEEP = "deep"
 
 
-SERVABLE = frozenset({ModelName.ADAGRAD, ModelName.FTRL})
+SERVABLE = frozenset({ModelName.KALMAN, ModelName.ADAGRAD, ModelName.FTRL})
 """Those that compile to arrays: only they can be champion."""
 DEAR = frozenset({ModelName.MONDRIAN})
 """Those that cost too much to learn every example: they see a sample of them."""
@@ -30,7 +31,7 @@ DEAR = frozenset({ModelName.MONDRIAN})
 class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the models learn, and how the champion among them is chosen."""
 
-    models: list[ModelName] = field(default_factory=lambda: [ModelName.ADAGRAD, ModelName.FTRL])
+    models: list[ModelName] = field(default_factory=lambda: [ModelName.KALMAN, ModelName.ADAGRAD])
     pinned: str = ""
     learning_rate: Positive = 0.05
     l2: NonNegative = 1e-6

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.averaging import served
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.encoding import BIAS, CONSTANT
-from stream_coupons.models.linear import LinearScorer, dense
+from stream_coupons.models.linear import LinearScorer, dense, plus, without_terms_of
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
@@ -149,23 +149,29 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    weights = {}
+    weights, lines = {}, {}
     for head, state in snapshot.heads.items():
         try:
-            weights[head] = _served(state)
+            weights[head], lines[head] = _champion(state)
         except SnapshotMismatch as error:
             raise SnapshotMismatch(f"{label(snapshot)}, {head}: {error}") from error
-    return LinearScorer(snapshot.version, dense(weights))
+    return LinearScorer(snapshot.version, served(weights, lines))
 
 
-def _served(head: HeadState) -> dict[int, float]:
-    """Weights of the champion by index, with the calibration's slope and intercept folded in."""
+def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:
+    """What a scorer holds of the champions' weights and the (slope, intercept) of their calibrations, by head."""
+    order = plus(weights["order"], without_terms_of(weights["redeem"]))
+    whole = {**weights, "order": order}
+    return dense({head: calibrated(whole[head], lines[head]) for head in HEADS})
+
+
+def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float]]:
+    """Weights of the champion by index, and its calibration's slope and intercept."""
     state, calibration = unpack_part(head, head.champion), unpack_part(head, CALIBRATION)
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
-    check_linear(state)
-    weights = dict(zip(state["places"].tolist(), served(state).tolist(), strict=True))
-    return calibrated(weights, served_line(calibration))
+    check_linear({name: state[name] for name in ("places", "weights") if name in state})
+    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration)
 
 
 def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:

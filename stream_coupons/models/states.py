@@ -61,7 +61,5 @@ def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
     if not {"places", "weights"} <= set(state):
         raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")
     places = check_places(state, last)
-    for name in set(state) - {"places", "steps"}:
+    for name in set(state) - {"places"}:
         check_finite(state, name, places.shape)
-    if "steps" in state:
-        check_finite(state, "steps", (1,))

@@ -331,11 +331,28 @@ def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -
     given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **explores))) for ratio in (0.0, 1.0))
     given.see(browse("t1"))
     held.see(browse("t1"))
-    [control] = held.shopper.controls.values()
+    [control] = [control for control in held.shopper.controls.values() if control.withheld]
     assert control.coupon_id == given.proposal().alternatives[0].coupon_id == "a", "not the best, but the one drawn"
     poor = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, min_value_minor=1e6)))
     assert decision(poor.see(browse("t1"))) == [NoCoupon.NOT_WORTH_IT]
     assert [control.withheld for control in poor.shopper.controls.values()] == [False]
+
+
+def test_the_holdout_shows_of_several_coupons_whether_they_are_needed() -> None:
+    terms = [coupon(name, items=[name]) for name in "abcdef"]
+    case = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=4)))
+    case.see(browse("t1"))
+    controls = list(case.shopper.controls.values())
+    assert 3 <= len({control.coupon_id for control in controls}) == len(controls) <= 4
+    assert sum(control.withheld for control in controls) == 1
+    again = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=4)))
+    again.see(browse("t1"))
+    assert list(again.shopper.controls) == list(case.shopper.controls), "a replay watches the same"
+    bought = controls[-1].coupon_id
+    case.see(order("o1", AT + 60, item(bought)))
+    case.wait(AT + 7 * DAY_S)
+    told = {example.coupon_id: example.label for example in of_type(case.said, TrainingExample)}
+    assert told == {control.coupon_id: control.coupon_id == bought for control in controls}
 
 
 def test_what_is_not_worth_it_is_not_given_and_is_compared() -> None:

@@ -41,7 +41,9 @@ class Oracle:
 
 
 def contest(adagrad: float, ftrl: float, **rules: Any) -> Contest:
-    return Contest({ADAGRAD: Oracle(adagrad, 1), FTRL: Oracle(ftrl, 2)}, LearningRules(**rules))
+    return Contest(
+        {ADAGRAD: Oracle(adagrad, 1), FTRL: Oracle(ftrl, 2)}, LearningRules(**({"models": [ADAGRAD, FTRL]} | rules))
+    )
 
 
 def run(contest: Contest, size: int, seed: int = 3, start: int = 0) -> list[tuple[int, Promotion]]:

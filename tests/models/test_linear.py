@@ -11,6 +11,7 @@ from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRow
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, bins_of, encode
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import (
     PRIOR_DEPTH_RATIO,
     PRIOR_RATE,
@@ -125,22 +126,22 @@ def test_the_prior_expects_more_of_deeper_discounts_and_no_more_orders_without_t
 
 def test_a_new_head_starts_from_the_prior() -> None:
     rows = random_rows(11, 5)
-    assert compiled(trained(11, 0)).predict(rows) == pytest.approx(prior().predict(rows))
+    assert DomainModel("shop", LearningRules()).scorer().predict(rows) == pytest.approx(prior().predict(rows))
 
 
 def test_nothing_is_no_feature_and_a_place_hit_twice_counts_twice() -> None:
     features = encode([0.0, 2.0, *[0.0] * (len(NUMERIC) - 2)], [0, 7, 7, 9])
-    bin_of_2 = FIRST_BIN + BINS + 12
+    bin_of_2 = FIRST_BIN + BINS + 3
     assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bin_of_2: 1.0, BIAS: CONSTANT}
 
 
 def test_bins_are_apart_by_number_and_open_at_their_ends() -> None:
-    values = np.array([-100.0, -1.0, -0.8, 0.0, 0.01, 0.24, 0.26, 3.9, 100.0])
+    values = np.array([-100.0, -1.0, -0.2, 0.0, 0.01, 0.99, 1.0, 3.9, 100.0])
     numeric = np.zeros((len(values), len(NUMERIC)))
     numeric[:, 0] = values
     numeric[:, -1] = values
     bins = bins_of(numeric)
-    assert bins[:, 0].tolist() == [1, 1, 1, 0, 5, 5, 6, 20, 20]
+    assert bins[:, 0].tolist() == [1, 1, 1, 0, 2, 2, 3, 5, 5]
     assert (bins[:, -1] > 0).tolist() == (values != 0).tolist()
     assert bins.max() == BIAS - FIRST_BIN
     assert not set(bins[:, 0]) & set(bins[:, -1]) - {0}
@@ -152,10 +153,10 @@ def test_a_linear_model_follows_a_curve_by_its_bins() -> None:
     column = NUMERIC.index("price_fit")
     for _ in range(3000):
         numeric = [0.0] * len(NUMERIC)
-        numeric[column] = float(rng.uniform(0.0, 2.0))
-        head.learn_one(Row(numeric, []), bool(0.5 < numeric[column] < 1.0))
+        numeric[column] = float(rng.uniform(0.0, 3.0))
+        head.learn_one(Row(numeric, []), bool(1.0 < numeric[column] < 2.0))
     rows = FeatureRows(np.zeros((2, len(NUMERIC))), np.zeros((2, 0), np.uint32))
-    rows.numeric[:, column] = 0.7, 1.6
+    rows.numeric[:, column] = 1.5, 2.6
     inside, outside = head.predict(rows)
     assert inside > 0.7 > 0.3 > outside
 
