@@ -61,7 +61,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
-    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue))
+    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))
     return effects
 
 
@@ -93,9 +93,9 @@ def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     return Effects()
 
 
-def pass_time(user_id: str, shopper: Shopper, at: float) -> Effects:
+def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
     """Close what time alone decides: proposals that got no answer, windows of issues and controls."""
-    effects = attribution.close_windows(user_id, shopper, at)
+    effects = attribution.close_windows(user_id, shopper, at, known.rules.attribution)
     for proposal in [proposal for proposal in shopper.proposals.values() if proposal.expires_at <= at]:
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]

@@ -274,7 +274,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     effects.emit(issue)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
-    effects.add(attribution.join_early(shopper, identity, known.catalogue))
+    effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))
     return effects
 
 

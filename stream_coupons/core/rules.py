@@ -77,10 +77,15 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long feedback may take: early feedback waits for its issue, late feedback is refused."""
+    """How long feedback may take: early feedback waits for its issue, late feedback is refused.
+
+    `impression_domains` are those whose channels report every impression: there, a coupon that was never seen says
+    nothing of what it is worth. A worker cannot find that out: it sees few shoppers, and the silent ones say nothing.
+    """
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
+    impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 8
 
 

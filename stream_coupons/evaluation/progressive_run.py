@@ -2,7 +2,7 @@
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
 the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none.
+an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -20,6 +20,7 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.evaluation.impressions import Impressions
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
@@ -43,6 +44,9 @@ class Scored(Struct, kw_only=True):
     clicked, redeemed : bool or None
         None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
         same. A purchase without a click reported is no click.
+    seen : bool or None
+        Of a coupon: whether anything says that the shopper saw it; None where impressions were not known to be
+        reported, when its window closed or until then.
     labelled_at : float or None
         When the window closed: what was not known before.
     by_arm : dict
@@ -64,6 +68,7 @@ class Scored(Struct, kw_only=True):
     model_version: int
     clicked: bool | None = None
     redeemed: bool | None = None
+    seen: bool | None = None
     labelled_at: float | None = None
     value_minor: int | None = None
     arms: tuple[str, ...] = ()
@@ -76,6 +81,8 @@ class _Label(Struct):
     head: str
     label: bool
     at: float
+    domain: str
+    seen: bool | None = None
 
 
 _decode_label = msgspec.json.Decoder(_Label).decode
@@ -133,11 +140,16 @@ class ProgressiveRun:
     ----------
     refused : Counter
         Feedback that came too late, or else could not be joined, by reason.
+    impressions : Impressions
+        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
+        and the log is not asked.
     """
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         self.refused: Counter[str] = Counter()
         self.log = log
+        self.impressions = Impressions()
+        self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
@@ -150,6 +162,7 @@ class ProgressiveRun:
         self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
+        self._reported: frozenset[str] = frozenset()
 
     @property
     def issues(self) -> int:
@@ -160,6 +173,12 @@ class ProgressiveRun:
     def labelled(self) -> int:
         """How many of them have a label."""
         return sum(scored.labelled_at is not None for scored in self._scored.values())
+
+    @property
+    def doubtful_impressions(self) -> dict[str, int]:
+        """Domains whose impressions are not believed, and how many responses came there without one."""
+        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
+        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -225,6 +244,8 @@ class ProgressiveRun:
             by_arm=by_arm,
             context=issue.context,
         )
+        if opened.seen:
+            self._note_impression(issue.issue_id, issue.coupon_id)
 
     def _usual_domain(self) -> str:
         """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
@@ -252,6 +273,8 @@ class ProgressiveRun:
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+            elif feedback.kind == "impression" and issue is not None:
+                self._note_impression(issue.issue_id, issue.coupon_id)
         message = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"feedback on line {feedback.line}",
@@ -275,7 +298,22 @@ class ProgressiveRun:
         scored.labelled_at = label.at
         if label.head == "click":
             scored.clicked = label.label
-        else:
-            scored.redeemed = label.label
+            return
+        scored.redeemed = label.label
+        scored.seen = label.seen
         if scored.coupon_id == NO_COUPON:
             scored.clicked = label.issue_id in self._clicked
+        else:
+            has_response = label.label or bool(scored.clicked)
+            self.impressions.close(label.issue_id, label.domain, has_response=has_response)
+            self._believe_impressions()
+
+    def _note_impression(self, issue_id: str, coupon_id: str) -> None:
+        if coupon_id != NO_COUPON:
+            self.impressions.add(issue_id, self._coupons[coupon_id].domain)
+            self._believe_impressions()
+
+    def _believe_impressions(self) -> None:
+        if self._asks_log and self.impressions.reported != self._reported:
+            self._reported = self.impressions.reported
+            self._pipeline.believe_impressions(self._reported)

@@ -49,7 +49,7 @@ def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
     assert [line["issue_id"] for line in lines] == [record["issue_id"] for record in logged]
     assert set(lines[0]) == {
         "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed",
-        "model_version",
+        "seen", "model_version",
     }  # fmt: skip
     assert all(0 < line[name] < 1 for line in lines for name in ("p_click", "p_redeem", "p_order"))
     assert lines[0]["model_version"] == 0 < lines[-1]["model_version"]
