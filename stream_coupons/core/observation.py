@@ -7,6 +7,7 @@ from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
 from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
+from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
@@ -66,7 +67,9 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
 
 
 def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> FeatureRows | None:
-    moment = Moment(user_id, shopper, event.occurred_at, event.context)
+    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
+    remember_context(remembered, event.context, at, policies)
+    moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
     if event.coupon_id == NO_COUPON:
         return rows_without(moment, known)
     coupons = known.catalogue.of_domain(event.domain)

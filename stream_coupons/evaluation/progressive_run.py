@@ -16,6 +16,7 @@ from msgspec import Struct
 from stream_coupons import topics
 from stream_coupons.core.events import NO_COUPON, BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.features import Moment
+from stream_coupons.core.missing import fill_context
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
@@ -151,6 +152,7 @@ class ProgressiveRun:
         self.impressions = Impressions()
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
+        self._context_policies = settings.profile.context_policies
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
@@ -262,7 +264,9 @@ class ProgressiveRun:
             self._pipeline.look_at(self._attributes)
 
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
-        moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
+        shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
+        context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
+        moment = Moment(issue.user_id, shopper, at, context)
         predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
         return dict(zip(arms, predicted, strict=True))
 
