@@ -247,7 +247,7 @@ class ProgressiveRun:
             context=issue.context,
         )
         if opened.seen:
-            self._note_impression(issue.issue_id, issue.coupon_id)
+            self._note_impression(self._scored[issue.issue_id], issue.occurred_at)
 
     def _usual_domain(self) -> str:
         """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
@@ -278,7 +278,7 @@ class ProgressiveRun:
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
             elif feedback.kind == "impression" and issue is not None:
-                self._note_impression(issue.issue_id, issue.coupon_id)
+                self._note_impression(issue, feedback.occurred_at)
         message = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"feedback on line {feedback.line}",
@@ -309,12 +309,12 @@ class ProgressiveRun:
             scored.clicked = label.issue_id in self._clicked
         else:
             has_response = label.label or bool(scored.clicked)
-            self.impressions.close(label.issue_id, label.domain, has_response=has_response)
+            self.impressions.close(label.issue_id, label.domain, scored.occurred_at, has_response=has_response)
             self._believe_impressions()
 
-    def _note_impression(self, issue_id: str, coupon_id: str) -> None:
-        if coupon_id != NO_COUPON:
-            self.impressions.add(issue_id, self._coupons[coupon_id].domain)
+    def _note_impression(self, issue: Scored, at: float) -> None:
+        if issue.coupon_id != NO_COUPON:
+            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
             self._believe_impressions()
 
     def _believe_impressions(self) -> None:

@@ -222,8 +222,8 @@ def test_it_warns_of_clicks_without_impressions(run: Run, tmp_path: Path) -> Non
         tmp_path / "log.jsonl",
         issue("shown"),
         feedback("impression", "shown"),
-        issue("sms"),
-        feedback("click", "sms"),
+        issue("sms", AT + 2 * HOUR_S),
+        feedback("click", "sms", AT + 3 * HOUR_S),
         issue("later", AT + 9 * DAY_S),
     )
     result = run("evaluate", log)
