@@ -51,6 +51,11 @@ class Metrics:
         self.observed = counter(
             "observed_issues_total", "Coupons given by others: scored, or of an unknown coupon.", "outcome"
         )
+        self.unseen = counter(
+            "unseen_issues_total",
+            "Coupons whose window closed unseen where impressions are reported, by domain: nothing is learnt of them.",
+            "domain",
+        )
         self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
         self.examples = counter("training_examples_total", "Examples learnt, by domain and head.", "domain", "head")
         self.decision_latency = histogram(

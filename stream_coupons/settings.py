@@ -130,7 +130,7 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
     key = field or section
     if not isinstance(target, dict) or key not in target:
         raise BadConfig(f"{name}: there is no such setting")
-    target[key] = text.split(",") if isinstance(target[key], list) else text
+    target[key] = [part for part in text.split(",") if part] if isinstance(target[key], list) else text
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -68,6 +68,8 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
         ("LEARNING__L2", "1e-3", "learning.l2", 1e-3),
         ("PROFILE__MISSING_PRICE", "last", "profile.missing_price", "last"),
         ("POLICY__TRIGGERS", "order", "policy.triggers", ["order"]),
+        ("POLICY__TRIGGERS", "", "policy.triggers", []),
+        ("ATTRIBUTION__IMPRESSION_DOMAINS", "travel", "attribution.impression_domains", ["travel"]),
         ("SEED", "41", "seed", 41),
     ],
 )

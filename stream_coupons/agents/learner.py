@@ -116,6 +116,9 @@ class Learner(Service):  # type: ignore[misc]
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, "key is null: training examples are keyed by domain")
             example = self._decode(record.value)
+            if not example.is_lesson:
+                self._metrics.records.labels(record.topic).inc()
+                return
             is_new = trainer.learn(example, record.offset, origin_of(record))
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))

@@ -25,6 +25,7 @@ class BatchReporter:
             "feedback": metrics.feedback,
             "settlement": metrics.settlements,
             "observed": metrics.observed,
+            "unseen": metrics.unseen,
         }
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:

@@ -63,4 +63,4 @@ class Users(KeyedAgent[Shopper]):
 
     def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""
-        return observation.pass_time(state_key, state, at)
+        return observation.pass_time(state_key, state, at, self.known())

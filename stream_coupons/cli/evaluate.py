@@ -28,7 +28,11 @@ COUPONS_SHOWN, SEGMENTS_SHOWN = 10, 20
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
-    """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end."""
+    """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end.
+
+    P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is None where it
+    does not.
+    """
 
     issue_id: str
     user_id: str
@@ -39,6 +43,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     p_order: float
     clicked: bool | None
     redeemed: bool | None
+    seen: bool | None
     model_version: int
 
 
@@ -51,6 +56,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     redescribed_coupons: Mapping[str, int]
     issues: int
     labelled: int
+    doubtful_impressions: Mapping[str, int]
     heads: Sequence[Quality]
     slices: Sequence[Slice]
     interrupted: bool
@@ -133,6 +139,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         redescribed_coupons=foreign.redescribed,
         issues=running.issues,
         labelled=running.labelled,
+        doubtful_impressions=running.doubtful_impressions,
         heads=[quality(one) for one in series],
         slices=slices,
         interrupted=interrupted,
@@ -173,6 +180,11 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := evaluation.refused_feedback.get(Rejection.LATE):
         yield f"{late} records of feedback came after the window of their issue had closed; see --window"
+    for domain, responses in evaluation.doubtful_impressions.items():
+        yield (
+            f"in {domain} {responses} coupons were clicked or used without an impression: what has none was not always "
+            "unseen, so its silence is learnt as a no; see attribution.impression_domains"
+        )
     if changed := len(evaluation.redescribed_coupons):
         times = sum(evaluation.redescribed_coupons.values())
         yield (
@@ -184,6 +196,8 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
 def _metrics_table(heads: Sequence[Quality]) -> Table:
     table = Table("", *(head.head for head in heads), box=box.SIMPLE_HEAD)
     rows: tuple[tuple[str, Callable[[Quality], str]], ...] = (
+        ("issues", lambda head: head.issues),
+        ("  never seen", lambda head: f"{head.unseen:,}"),
         ("examples", lambda head: f"{head.examples:,}"),
         ("positives", lambda head: f"{head.positives:,}"),
         ("log loss", lambda head: _number(head.log_loss.value)),

@@ -7,6 +7,9 @@ negatives late, and believe the early ones: on the simulated shoppers (600 of th
 in the second half, before a scope's share was a feature) that gave ROC AUC .576 and predictions 1.95 times the
 observed rate, against .694 and 1.03 for waiting. On Complete Journey, whose windows are months, weighing provisional
 negatives (Ktena et al. 2019) gives .62 in the late campaigns and waiting .84.
+
+Where the channel reports impressions, a coupon that was never seen is no negative: its examples say so and are not
+learnt. P(click) and P(redeem) are then of a coupon that is seen.
 """
 
 from collections.abc import Sequence
@@ -75,8 +78,10 @@ def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
 
 
-def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float) -> TrainingExample:
-    """A stored decision and one of its labels, as they are at time `at`."""
+def example(
+    user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float, *, seen: bool | None = None
+) -> TrainingExample:
+    """A stored decision and one of its labels, as they are at time `at`; `seen` is None where that is not known."""
     rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
         example_id=f"{stored.issue_id}:{head}",
@@ -96,6 +101,7 @@ def example(user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bo
         issue_id=stored.issue_id,
         observed=stored.observed,
         withheld=stored.withheld,
+        seen=seen,
     )
 
 
@@ -127,7 +133,7 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
         del shopper.controls[next(iter(shopper.controls))]
 
 
-def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects:
+def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules) -> Effects:
     """Join the feedback that was waiting for this issue."""
     effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
@@ -135,7 +141,7 @@ def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue) -> Effects
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
         for event in waiting:
             if issue_id in shopper.issues:
-                _apply(shopper, event, event, catalogue, effects)
+                _apply(shopper, event, event, catalogue, rules, effects)
             else:  # an expiry before it ended the issue
                 _refuse(shopper, event, Rejection.LATE, CLOSED, event, effects)
     return effects
@@ -149,7 +155,7 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     """
     effects = Effects()
     if event.issue_id in shopper.issues:
-        _apply(shopper, event, None, catalogue, effects)
+        _apply(shopper, event, None, catalogue, rules, effects)
     elif stable_hash(event.issue_id) in shopper.closed:
         _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
@@ -161,7 +167,12 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
 
 
 def _apply(
-    shopper: Shopper, event: FeedbackEvent, waited: FeedbackEvent | None, catalogue: Catalogue, effects: Effects
+    shopper: Shopper,
+    event: FeedbackEvent,
+    waited: FeedbackEvent | None,
+    catalogue: Catalogue,
+    rules: AttributionRules,
+    effects: Effects,
 ) -> None:
     """Mark the issue with one piece of feedback; `waited` is the event again if it is not the one at hand."""
     issue = shopper.issue(event.issue_id)
@@ -170,13 +181,13 @@ def _apply(
         _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
         return
     if event.kind == "expiry":
-        _expire(shopper, issue, event, waited, effects)
+        _expire(shopper, issue, event, waited, rules, effects)
         return
-    issue.seen = True
-    if event.kind == "impression":
-        effects.count("feedback", "impression")
-    elif (event.kind == "click" and issue.clicked) or (event.kind == "purchase" and issue.redeemed):
+    if {"impression": issue.seen, "click": issue.clicked, "purchase": issue.redeemed}[event.kind]:
         effects.count("feedback", "repeated")
+    elif event.kind == "impression":
+        issue.seen = True
+        effects.count("feedback", "impression")
     elif event.kind == "click":
         issue.clicked = True
         if issue.is_given:
@@ -198,7 +209,12 @@ def _apply(
 
 
 def _expire(
-    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, waited: FeedbackEvent | None, effects: Effects
+    shopper: Shopper,
+    issue: OpenIssue,
+    event: FeedbackEvent,
+    waited: FeedbackEvent | None,
+    rules: AttributionRules,
+    effects: Effects,
 ) -> None:
     """Close the window of an issue that another system says is over.
 
@@ -211,7 +227,7 @@ def _expire(
     effects.count("feedback", "expiry")
     del shopper.issues[issue.issue_id]
     remember_closed(shopper, issue.issue_id)
-    _close_issue(event.user_id, issue, event.occurred_at, effects)
+    _close_issue(event.user_id, issue, event.occurred_at, rules, effects)
 
 
 def _refuse(
@@ -263,12 +279,12 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
             control.ordered = True
 
 
-def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
+def close_windows(user_id: str, shopper: Shopper, at: float, rules: AttributionRules) -> Effects:
     """Close what time has decided: issues, controls, and feedback whose issue never came."""
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
         remember_closed(shopper, issue.issue_id)
-        _close_issue(user_id, issue, at, effects)
+        _close_issue(user_id, issue, at, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]
         effects.emit(example(user_id, control, "order", control.ordered, at))
@@ -279,11 +295,14 @@ def close_windows(user_id: str, shopper: Shopper, at: float) -> Effects:
     return effects
 
 
-def _close_issue(user_id: str, issue: OpenIssue, at: float, effects: Effects) -> None:
+def _close_issue(user_id: str, issue: OpenIssue, at: float, rules: AttributionRules, effects: Effects) -> None:
     if not issue.is_given:
         effects.emit(example(user_id, issue, "order", issue.redeemed, at))
         return
-    effects.emit(example(user_id, issue, "click", issue.clicked, at))
-    effects.emit(example(user_id, issue, "redeem", issue.redeemed, at))
+    seen = issue.was_seen if issue.domain in rules.impression_domains else None
+    if seen is False:
+        effects.count("unseen", issue.domain)
+    effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen))
+    effects.emit(example(user_id, issue, "redeem", issue.redeemed, at, seen=seen))
     if not issue.observed and not issue.redeemed:
         _settle(issue, "expired", at, 0, effects)

@@ -265,7 +265,8 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was known when a decision was made, and what had come of it when its window closed.
 
-    `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout.
+    `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout. `seen` is
+    known where the channel reports impressions: one that was never seen is on record here, and nobody learns from it.
     """
 
     example_id: Id
@@ -285,6 +286,12 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     issue_id: Id
     observed: bool = False
     withheld: bool = False
+    seen: bool | None = None
+
+    @property
+    def is_lesson(self) -> bool:
+        """Whether its label says something: silence on a coupon that was never seen does not."""
+        return self.seen is not False
 
 
 class HeadQuality(Struct, frozen=True, kw_only=True):

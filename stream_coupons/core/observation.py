@@ -7,6 +7,7 @@ from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
 from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
+from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
@@ -61,12 +62,14 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
-    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue))
+    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))
     return effects
 
 
 def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> FeatureRows | None:
-    moment = Moment(user_id, shopper, event.occurred_at, event.context)
+    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
+    remember_context(remembered, event.context, at, policies)
+    moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
     if event.coupon_id == NO_COUPON:
         return rows_without(moment, known)
     coupons = known.catalogue.of_domain(event.domain)
@@ -93,9 +96,9 @@ def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     return Effects()
 
 
-def pass_time(user_id: str, shopper: Shopper, at: float) -> Effects:
+def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
     """Close what time alone decides: proposals that got no answer, windows of issues and controls."""
-    effects = attribution.close_windows(user_id, shopper, at)
+    effects = attribution.close_windows(user_id, shopper, at, known.rules.attribution)
     for proposal in [proposal for proposal in shopper.proposals.values() if proposal.expires_at <= at]:
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]

@@ -36,6 +36,7 @@ from stream_coupons.core.events import (
 )
 from stream_coupons.core.features import Moment, hashed_names
 from stream_coupons.core.judgement import judge
+from stream_coupons.core.missing import fill_context
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import fold, is_duplicate, portrait
 from stream_coupons.core.reasons import NoCoupon
@@ -102,7 +103,8 @@ def _candidates(
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
-    moment = Moment(user_id, shopper, at, event.context, event)
+    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile.context_policies)
+    moment = Moment(user_id, shopper, at, context, event)
     return Undecided(moment, event, identity, coupons, positions, effects)
 
 
@@ -229,7 +231,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         expires_at=expires_at,
         model_version=decision.model_version,
         options=options,
-        context=event.context,
+        context=dict(decision.undecided.moment.context),
     )
     return Proposal(
         proposal_id=identity,
@@ -286,7 +288,7 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     effects.emit(issue)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
-    effects.add(attribution.join_early(shopper, identity, known.catalogue))
+    effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))
     return effects
 
 

@@ -10,15 +10,23 @@ profile forget: the weakest interests, the oldest event ids.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
-from statistics import mean, median
 
 import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
-from stream_coupons.core.rules import MissingPolicy, ProfileRules
+from stream_coupons.core.missing import (
+    LastLabel,
+    Series,
+    fill_labels,
+    fill_number,
+    remember,
+    remember_context,
+)
+from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.similarity import (
     DIGEST_BYTES,
     SparseVector,
@@ -72,6 +80,11 @@ class Profile(Struct, array_like=True):
     usual_orders: float = 0.0
     usual_discounted: float = 0.0
     """Orders, and those with a discount among them, faded like habits."""
+    price_times: list[float] = field(default_factory=list)
+    """Of the last of `prices`, which are in order of time; older versions kept none."""
+    last_labels: dict[str, LastLabel] = field(default_factory=dict)
+    contexts: dict[str, Series] = field(default_factory=dict)
+    """By key, of those that are filled in."""
 
     @property
     def interests(self) -> SparseVector:
@@ -115,21 +128,21 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
     """Add an event to the profile, in place.
 
     weight = base * 2^(-age / half_life), with the base of the event's kind. Taking something out of the cart takes
-    its weight back. A field that is missing adds nothing to the interests in it (policy "drop"), a missing price is
-    filled from the shopper's recent prices as `rules.missing_price` says.
+    its weight back. A field that is missing is filled as the rules say; else it adds nothing to the interests in it.
     """
     at = event.occurred_at
+    remember_context(profile.contexts, event.context, at, rules.context_policies)
     _move_landmark(profile, at, rules)
     grown = 2.0 ** ((at - profile.landmark) / rules.half_life_s)
     profile.last_event_at = max(profile.last_event_at, at)
     if isinstance(event, BrowseEvent):
         profile.browses += grown
         if event.item is not None:
-            _add_item(profile, event.item, grown * rules.browse_weight, rules)
+            _add_item(profile, event.item, at, grown * rules.browse_weight, rules)
     elif isinstance(event, CartEvent):
         sign = 1.0 if event.action == "add" else -1.0
         profile.carts += sign * grown
-        _add_item(profile, event.item, sign * grown * rules.cart_weight, rules)
+        _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
     else:
         _add_order(profile, event, grown, rules)
     if len(profile.category_interests) > rules.max_categories * 5 // 4:
@@ -173,7 +186,9 @@ def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
     profile.landmark = landmark
 
 
-def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) -> None:
+def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: ProfileRules) -> tuple[Item, float | None]:
+    """Add the interest in an item; its labels and its price, filled in as far as they can be."""
+    item = fill_labels(profile.last_labels, item, at, rules)
     of_category, finer_ones = interest_indices(item.item_id, item.category, item.brand)
     finer = profile.finer_interests
     for index in finer_ones:
@@ -184,14 +199,23 @@ def _add_item(profile: Profile, item: Item, weight: float, rules: ProfileRules) 
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
             del categories[min(categories, key=lambda name: (categories[name], name))]
-    price = item.price_minor
+    price = _price(profile, item, at, rules)
     if price is not None:
-        profile.prices.append(float(price))
-        del profile.prices[: -rules.recent_prices]
-    filled = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
-    if filled is not None:
-        index = price_index(filled)
+        index = price_index(price)
         finer[index] = finer.get(index, 0.0) + weight
+    return item, price
+
+
+def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> float | None:
+    """The price of an item, remembered, or what stands in for it."""
+    times, prices = profile.price_times, profile.prices
+    if len(times) < len(prices):  # an older version knew only their order
+        times[:0] = [0.0] * (len(prices) - len(times))
+    if item.price_minor is None:
+        return fill_number(times, prices, at, rules.missing_price)
+    price = float(item.price_minor)
+    remember(times, prices, at, price, rules.recent_prices)
+    return price
 
 
 def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: ProfileRules) -> None:
@@ -199,10 +223,10 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     profile.orders += grown
     if profile.last_order_at is None or at > profile.last_order_at:
         profile.last_order_at = at
-    for item in event.items:
-        _add_item(profile, item, grown * rules.order_weight, rules)
-        price = item.price_minor
-        spent = float(price) if price is not None else fill_missing(profile.prices, rules.missing_price)
+    items = []
+    for ordered in event.items:
+        item, spent = _add_item(profile, ordered, at, grown * rules.order_weight, rules)
+        items.append(item)
         quantity = item.quantity or 1.0
         if spent is not None:
             profile.spend_minor += grown * spent * quantity
@@ -212,18 +236,19 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.category_ordered_at[item.category] = max(at, profile.category_ordered_at.get(item.category, 0.0))
     profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
     profile.category_ordered_at = _latest(profile.category_ordered_at, MAX_CATEGORIES)
-    _add_habits(profile, event, rules)
+    _add_habits(profile, items, at, rules, is_discounted=bool(event.discount_minor))
 
 
-def _add_habits(profile: Profile, event: OrderEvent, rules: ProfileRules) -> None:
+def _add_habits(
+    profile: Profile, items: Sequence[Item], at: float, rules: ProfileRules, *, is_discounted: bool
+) -> None:
     """Count what was ordered among the habits; the rarest are forgotten."""
-    at = event.occurred_at
     grown = habit_fading(profile.habits_at - at, rules)
     faded = habit_fading(at - profile.habits_at, rules)
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
-    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * bool(event.discount_minor)
-    counts = Counter(index for item in event.items for index in habit_indices(item.item_id, item.category))
+    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * is_discounted
+    counts = Counter(index for item in items for index in habit_indices(item.item_id, item.category))
     if not counts:
         return
     indices, slow, fresh = unpack_habits(profile.habits)
@@ -318,22 +343,3 @@ def price_band(price_minor: float) -> int:
     (13, 14, 20)
     """
     return round(2 * math.log2(max(price_minor, 1.0)))
-
-
-def fill_missing(recent: list[float], policy: MissingPolicy) -> float | None:
-    """A stand-in for a missing number from recent ones; None when there is none or the policy is to drop.
-
-    >>> fill_missing([1.0, 2.0, 6.0], "mean"), fill_missing([1.0, 2.0, 6.0], "median")
-    (3.0, 2.0)
-    >>> fill_missing([1.0, 2.0, 6.0], "min_max"), fill_missing([1.0, 2.0, 6.0], "last")
-    (3.5, 6.0)
-    """
-    if not recent or policy == "drop":
-        return None
-    if policy == "mean":
-        return mean(recent)
-    if policy == "median":
-        return median(recent)
-    if policy == "min_max":
-        return (min(recent) + max(recent)) / 2
-    return recent[-1]

@@ -1,6 +1,8 @@
 """The numbers that the steps obey; `settings.py` reads them from file and environment."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
 
@@ -10,14 +12,20 @@ Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Size = Annotated[int, Meta(ge=1)]
 
-MissingPolicy = Literal["drop", "mean", "median", "min_max", "last"]
+MissingPolicy = Literal["drop", "mean", "median", "min_max", "last", "interpolate"]
+LabelPolicy = Literal["drop", "same_item", "last"]
+KeyPolicy = Annotated[str, Meta(pattern=rf"^.{{1,56}}=({'|'.join(get_args(MissingPolicy))})$")]
+"""`key=policy`, of a key of the context; its length leaves room for the flag that says it is missing."""
 
 
 class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How behaviour becomes a profile.
 
-    `missing_price` says what stands in for a price that an event lacks, from the shopper's recent
-    prices: drop it, their mean, median, the middle of their range (min_max), or the last one.
+    What stands in for what an event lacks, always of the same shopper and of the past: `missing_price` for a price,
+    from the recent ones: nothing (drop), their mean, median, the middle of their range (min_max), the last one, or the
+    line through the last two (interpolate). `missing_category` and `missing_brand`: nothing, or what was last known of
+    the same item, or of any. `missing_context`: as for prices, a `key=policy` for each key of the context that is to be
+    filled in; the others stay as they are.
     """
 
     half_life_s: Positive = 14 * 86400.0
@@ -29,9 +37,27 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_seen_events: Size = 128
     recent_prices: Size = 15
     missing_price: MissingPolicy = "median"
+    missing_category: LabelPolicy = "drop"
+    missing_brand: LabelPolicy = "drop"
+    missing_context: frozenset[KeyPolicy] = frozenset()
     max_ahead_s: NonNegative = 86400.0
     habit_half_life_s: Positive = 180 * 86400.0
     max_habits: Size = 512
+
+    def __post_init__(self) -> None:
+        if len(self.context_policies) < len(self.missing_context):
+            raise ValueError(f"missing_context: a key has two policies in {sorted(self.missing_context)}")
+
+    @property
+    def context_policies(self) -> Mapping[str, MissingPolicy]:
+        """What stands in for each key of the context that is to be filled in."""
+        return _by_key(self.missing_context)
+
+
+@lru_cache
+def _by_key(policies: frozenset[KeyPolicy]) -> dict[str, MissingPolicy]:
+    pairs = (named.rpartition("=") for named in sorted(policies))
+    return {key: cast("MissingPolicy", policy) for key, _, policy in pairs}
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,10 +104,15 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long feedback may take: early feedback waits for its issue, late feedback is refused."""
+    """How long feedback may take: early feedback waits for its issue, late feedback is refused.
+
+    `impression_domains` are those whose channels report every impression: there, a coupon that was never seen says
+    nothing of what it is worth. A worker cannot find that out: it sees few shoppers, and the silent ones say nothing.
+    """
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
+    impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 24
 
 

@@ -87,8 +87,14 @@ class OpenIssue(Struct, array_like=True):
     model_version: int
     observed: bool
     seen: bool = False
+    """Whether an impression was reported."""
     clicked: bool = False
     redeemed: bool = False
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether anything says that the shopper saw it: who clicked or bought did, impression or not."""
+        return self.seen or self.clicked or self.redeemed
 
     @property
     def is_given(self) -> bool:

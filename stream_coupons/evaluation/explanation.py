@@ -104,7 +104,7 @@ def explain_shopper(
         By coupon id, a new one where there is none; None when stock and budgets are not to be looked at.
     """
     shopper = copy.deepcopy(shopper)
-    pass_time(user_id, shopper, at)
+    pass_time(user_id, shopper, at, known)
     standing = policy.standing_objection(shopper, at, known.rules.policy)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.seed)
     if standing is None and is_holdout:

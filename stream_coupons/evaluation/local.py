@@ -6,6 +6,7 @@ One partition, one thread, one order: the same records always give the same byte
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -145,7 +146,10 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            self.trainer.learn(self._examples(record.value), record.offset, origin_of(record))
+            example = self._examples(record.value)
+            if not example.is_lesson:
+                return
+            self.trainer.learn(example, record.offset, origin_of(record))
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
@@ -162,6 +166,12 @@ class LocalPipeline:
         """Look at these attributes of coupons, by domain, from now on, and at no others."""
         coupons, price_minor = self._catalogue.by_id.values(), self._rules.policy.typical_price_minor
         self._catalogue = Catalogue(coupons, price_minor, attributes)
+        self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
+
+    def believe_impressions(self, domains: frozenset[str]) -> None:
+        """Take it from now on that the channels of these domains, and of no others, report every impression."""
+        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
+        self._rules = msgspec.structs.replace(self._rules, attribution=reported)
         self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
 
     def shopper(self, user_id: str) -> Shopper:

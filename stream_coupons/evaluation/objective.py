@@ -112,9 +112,13 @@ class Sample:
 
 
 def sample(scored: Iterable[Scored], head: Head) -> Sample:
-    """The issues of a coupon whose outcome is known; where none was given there is nothing to click or redeem."""
+    """The issues of a coupon whose outcome is known and that was not unseen.
+
+    Where none was given there is nothing to click or redeem.
+    """
     label, probability = {Head.REDEEM: ("redeemed", "p_redeem"), Head.CLICK: ("clicked", "p_click")}[head]
-    known = [one for one in scored if one.coupon_id != NO_COUPON and getattr(one, label) is not None]
+    given = [one for one in scored if one.coupon_id != NO_COUPON and one.seen is not False]
+    known = [one for one in given if getattr(one, label) is not None]
     return Sample(
         np.array([one.user_id for one in known], np.str_),
         np.array([one.occurred_at for one in known], np.float64),

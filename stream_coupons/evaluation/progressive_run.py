@@ -2,7 +2,7 @@
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
 the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none.
+an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -16,10 +16,12 @@ from msgspec import Struct
 from stream_coupons import topics
 from stream_coupons.core.events import NO_COUPON, BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.features import Moment
+from stream_coupons.core.missing import fill_context
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.evaluation.impressions import Impressions
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
@@ -43,6 +45,9 @@ class Scored(Struct, kw_only=True):
     clicked, redeemed : bool or None
         None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
         same. A purchase without a click reported is no click.
+    seen : bool or None
+        Of a coupon: whether anything says that the shopper saw it; None where impressions were not known to be
+        reported, when its window closed or until then.
     labelled_at : float or None
         When the window closed: what was not known before.
     by_arm : dict
@@ -64,6 +69,7 @@ class Scored(Struct, kw_only=True):
     model_version: int
     clicked: bool | None = None
     redeemed: bool | None = None
+    seen: bool | None = None
     labelled_at: float | None = None
     value_minor: int | None = None
     arms: tuple[str, ...] = ()
@@ -76,6 +82,8 @@ class _Label(Struct):
     head: str
     label: bool
     at: float
+    domain: str
+    seen: bool | None = None
 
 
 _decode_label = msgspec.json.Decoder(_Label).decode
@@ -133,12 +141,18 @@ class ProgressiveRun:
     ----------
     refused : Counter
         Feedback that came too late, or else could not be joined, by reason.
+    impressions : Impressions
+        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
+        and the log is not asked.
     """
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         self.refused: Counter[str] = Counter()
         self.log = log
+        self.impressions = Impressions()
+        self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
+        self._context_policies = settings.profile.context_policies
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
@@ -150,6 +164,7 @@ class ProgressiveRun:
         self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
+        self._reported: frozenset[str] = frozenset()
 
     @property
     def issues(self) -> int:
@@ -160,6 +175,12 @@ class ProgressiveRun:
     def labelled(self) -> int:
         """How many of them have a label."""
         return sum(scored.labelled_at is not None for scored in self._scored.values())
+
+    @property
+    def doubtful_impressions(self) -> dict[str, int]:
+        """Domains whose impressions are not believed, and how many responses came there without one."""
+        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
+        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -225,6 +246,8 @@ class ProgressiveRun:
             by_arm=by_arm,
             context=issue.context,
         )
+        if opened.seen:
+            self._note_impression(self._scored[issue.issue_id], issue.occurred_at)
 
     def _usual_domain(self) -> str:
         """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
@@ -241,7 +264,9 @@ class ProgressiveRun:
             self._pipeline.look_at(self._attributes)
 
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
-        moment = Moment(issue.user_id, self._pipeline.shopper(issue.user_id), issue.occurred_at, issue.context)
+        shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
+        context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
+        moment = Moment(issue.user_id, shopper, at, context)
         predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
         return dict(zip(arms, predicted, strict=True))
 
@@ -252,6 +277,8 @@ class ProgressiveRun:
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+            elif feedback.kind == "impression" and issue is not None:
+                self._note_impression(issue, feedback.occurred_at)
         message = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"feedback on line {feedback.line}",
@@ -275,7 +302,22 @@ class ProgressiveRun:
         scored.labelled_at = label.at
         if label.head == "click":
             scored.clicked = label.label
-        else:
-            scored.redeemed = label.label
+            return
+        scored.redeemed = label.label
+        scored.seen = label.seen
         if scored.coupon_id == NO_COUPON:
             scored.clicked = label.issue_id in self._clicked
+        else:
+            has_response = label.label or bool(scored.clicked)
+            self.impressions.close(label.issue_id, label.domain, scored.occurred_at, has_response=has_response)
+            self._believe_impressions()
+
+    def _note_impression(self, issue: Scored, at: float) -> None:
+        if issue.coupon_id != NO_COUPON:
+            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
+            self._believe_impressions()
+
+    def _believe_impressions(self) -> None:
+        if self._asks_log and self.impressions.reported != self._reported:
+            self._reported = self.impressions.reported
+            self._pipeline.believe_impressions(self._reported)

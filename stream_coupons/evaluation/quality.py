@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -48,6 +49,8 @@ class Judged:
     issues: list[Scored]
     probabilities: Floats
     labels: Bools
+    unseen: int = 0
+    """Issues with a label that are not among these: nobody saw the coupon."""
 
     def __len__(self) -> int:
         return len(self.issues)
@@ -56,7 +59,7 @@ class Judged:
         """Some of them."""
         places = np.asarray(rows, np.intp)
         issues = [self.issues[row] for row in places.tolist()]
-        return Judged(self.head, issues, self.probabilities[places], self.labels[places])
+        return Judged(self.head, issues, self.probabilities[places], self.labels[places], self.unseen)
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -85,9 +88,15 @@ class Recent(Struct, frozen=True, kw_only=True):
 
 
 class Quality(Struct, frozen=True, kw_only=True):
-    """The metrics of one head; what is undefined is NaN, null in JSON."""
+    """The metrics of one head; what is undefined is NaN, null in JSON.
+
+    `issues` says which ones they are of: all with a label, or those that were seen. `unseen` were left out: that
+    nothing came of them says nothing of P(click | seen) and P(redeem | seen).
+    """
 
     head: str
+    issues: Literal["all", "seen"]
+    unseen: int
     examples: int
     positives: int
     log_loss: Interval
@@ -101,20 +110,25 @@ class Quality(Struct, frozen=True, kw_only=True):
 
 
 def judged(scored: Sequence[Scored]) -> list[Judged]:
-    """The issues with labels, head by head: `order` learns from those that gave nothing, the others from coupons."""
+    """The issues with labels, head by head: `order` learns from those that gave nothing, the others from coupons.
+
+    Coupons that were never seen are left out, as they are in learning.
+    """
     known = sorted(
         (issue for issue in scored if issue.labelled_at is not None), key=lambda issue: issue.labelled_at or 0.0
     )
-    given = [issue for issue in known if issue.coupon_id != NO_COUPON]
+    coupons = [issue for issue in known if issue.coupon_id != NO_COUPON]
+    given = [issue for issue in coupons if issue.seen is not False]
+    unseen = len(coupons) - len(given)
     withheld = [issue for issue in known if issue.coupon_id == NO_COUPON]
     columns = (
-        (given, [issue.p_click for issue in given], [issue.clicked for issue in given]),
-        (given, [issue.p_redeem for issue in given], [issue.redeemed for issue in given]),
-        (withheld, [issue.p_order for issue in withheld], [issue.redeemed for issue in withheld]),
+        (given, [issue.p_click for issue in given], [issue.clicked for issue in given], unseen),
+        (given, [issue.p_redeem for issue in given], [issue.redeemed for issue in given], unseen),
+        (withheld, [issue.p_order for issue in withheld], [issue.redeemed for issue in withheld], 0),
     )
     return [
-        Judged(head, issues, np.array(probabilities, np.float64), np.array(labels, np.bool_))
-        for head, (issues, probabilities, labels) in zip(HEADS, columns, strict=True)
+        Judged(head, issues, np.array(probabilities, np.float64), np.array(labels, np.bool_), unseen)
+        for head, (issues, probabilities, labels, unseen) in zip(HEADS, columns, strict=True)
     ]
 
 
@@ -136,6 +150,8 @@ def quality(series: Judged) -> Quality:
     recent_metrics, recent_area = _metrics(recent), roc_auc(recent.probabilities, recent.labels)
     return Quality(
         head=series.head,
+        issues="seen" if series.unseen else "all",
+        unseen=series.unseen,
         examples=metrics.examples,
         positives=metrics.positives,
         log_loss=loss_interval,

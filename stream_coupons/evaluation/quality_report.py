@@ -47,7 +47,10 @@ def page(name: str, series: Sequence[Judged], qualities: Sequence[Quality], slic
 def _about(quality: Quality) -> str:
     if not quality.examples:
         return "No issue of this kind had a label by the end of the log."
-    return f"{quality.examples:,} issues with a label, {quality.positives:,} of them positive."
+    about = f"{quality.examples:,} issues with a label, {quality.positives:,} of them positive."
+    if quality.issues == "seen":
+        about += f" {quality.unseen:,} more were never seen: they are neither learnt nor judged."
+    return about
 
 
 def _figures(report: Report, quality: Quality) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 from importlib import import_module
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
     assert [line["issue_id"] for line in lines] == [record["issue_id"] for record in logged]
     assert set(lines[0]) == {
         "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed",
-        "model_version",
+        "seen", "model_version",
     }  # fmt: skip
     assert all(0 < line[name] < 1 for line in lines for name in ("p_click", "p_redeem", "p_order"))
     assert lines[0]["model_version"] == 0 < lines[-1]["model_version"]
@@ -182,3 +183,51 @@ def test_the_same_log_gives_the_same_figures(run: Run, log: Path) -> None:
     first, second = (json.loads(run("evaluate", log, *WINDOW, "--json").stdout) for _ in range(2))
     assert first == second
     assert not math.isnan(first["heads"][0]["log_loss"]["value"])
+
+
+def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Path) -> None:
+    records = [
+        issue("seen"),
+        feedback("impression", "seen"),
+        issue("unseen"),
+        issue("clicked"),
+        feedback("impression", "clicked"),
+        feedback("click", "clicked", AT + 2 * HOUR_S),
+        issue("nothing", coupon=None),
+        issue("later", AT + 9 * DAY_S),
+    ]
+    log, out, page = write_lines(tmp_path / "log.jsonl", *records), tmp_path / "scored.jsonl", tmp_path / "page.html"
+    result = run("evaluate", log, "--json", "--window", DAY_S, "--predictions", out, "--report", page)
+    heads = {head["head"]: head for head in json.loads(result.stdout)["heads"]}
+    assert {name: (head["issues"], head["unseen"], head["examples"]) for name, head in heads.items()} == {
+        "click": ("seen", 1, 2),
+        "redeem": ("seen", 1, 2),
+        "order": ("all", 0, 1),
+    }
+    assert [(line["issue_id"], line["seen"], line["redeemed"]) for line in read_lines(out)] == [
+        ("seen", True, False),
+        ("unseen", False, False),
+        ("clicked", True, False),
+        ("nothing", None, False),
+        ("later", None, None),
+    ]
+    assert "1 more were never seen" in page.read_text(encoding="utf-8")
+    printed = run("evaluate", log, "--window", DAY_S).stdout
+    assert re.search(r"issues\s+seen\s+seen\s+all", printed)
+    assert re.search(r"never seen\s+1\s+1\s+0", printed)
+
+
+def test_it_warns_of_clicks_without_impressions(run: Run, tmp_path: Path) -> None:
+    log = write_lines(
+        tmp_path / "log.jsonl",
+        issue("shown"),
+        feedback("impression", "shown"),
+        issue("sms", AT + 2 * HOUR_S),
+        feedback("click", "sms", AT + 3 * HOUR_S),
+        issue("later", AT + 9 * DAY_S),
+    )
+    result = run("evaluate", log)
+    assert "in ecommerce 1 coupons were clicked or used without an impression" in " ".join(result.stderr.split())
+    named = tmp_path / "settings.toml"
+    named.write_text('[attribution]\nimpression_domains = ["ecommerce"]\n', encoding="utf-8")
+    assert "without an impression" not in run("evaluate", log, "--config", named).stderr

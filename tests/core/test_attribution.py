@@ -5,7 +5,7 @@ import pytest
 
 from stream_coupons.core import attribution
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Coupon, FeedbackEvent, Settlement, TrainingExample
+from stream_coupons.core.events import NO_COUPON, Coupon, FeedbackEvent, Settlement, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA, FeatureRows
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
@@ -46,7 +46,8 @@ def control(control_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> Op
 class Case:
     """One shopper, and all that was said of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: AttributionRules = RULES) -> None:
+        self.rules = rules
         self.shopper = Shopper()
         self.examples: list[TrainingExample] = []
         self.settlements: list[Settlement] = []
@@ -60,20 +61,20 @@ class Case:
 
     def give(self, given: OpenIssue) -> None:
         attribution.open_issue(self.shopper, given, KNOWN.catalogue)
-        self._take(attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue))
+        self._take(attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules))
 
     def withhold(self, withheld: OpenControl) -> None:
-        attribution.open_control(self.shopper, withheld, RULES)
+        attribution.open_control(self.shopper, withheld, self.rules)
 
-    def hear(self, event: FeedbackEvent, rules: AttributionRules = RULES) -> Effects:
-        return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, rules))
+    def hear(self, event: FeedbackEvent) -> Effects:
+        return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
 
     def order(self, at: float, *items: str) -> None:
         event = order("o", at, *(item(name, category="tea") for name in items))
         attribution.observe_order(self.shopper, event, KNOWN.catalogue)
 
     def wait(self, at: float) -> Effects:
-        return self._take(attribution.close_windows("u", self.shopper, at))
+        return self._take(attribution.close_windows("u", self.shopper, at, self.rules))
 
     def learnt(self) -> list[tuple[str, bool]]:
         return [(example.head, example.label) for example in self.examples]
@@ -217,8 +218,8 @@ def test_forgers_cannot_fill_the_state(case: Case) -> None:
     assert len(case.shopper.early) == MAX_EARLY
 
 
-def test_without_patience_unknown_feedback_is_refused_at_once(case: Case) -> None:
-    effects = case.hear(feedback("click", "i1"), AttributionRules(early_feedback_s=0.0))
+def test_without_patience_unknown_feedback_is_refused_at_once() -> None:
+    effects = Case(AttributionRules(early_feedback_s=0.0)).hear(feedback("click", "i1"))
     assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, None)]
 
 
@@ -240,13 +241,115 @@ def test_early_feedback_that_names_another_coupon_is_refused_when_the_issue_come
     assert not case.shopper.issue("i1").redeemed
 
 
-def test_an_impression_is_counted_and_teaches_nothing(case: Case) -> None:
+def test_an_impression_is_counted_once_and_is_no_outcome(case: Case) -> None:
     case.give(issue())
-    effects = case.hear(feedback("impression", "i1"))
-    assert effects.facts == [("feedback", "impression")]
+    assert case.hear(feedback("impression", "i1")).facts == [("feedback", "impression")]
+    assert case.hear(feedback("impression", "i1", AT + 1)).facts == [("feedback", "repeated")]
     assert case.shopper.issue("i1").seen
     case.wait(CLOSED)
     assert case.learnt() == [("click", False), ("redeem", False)]
+
+
+REPORTED = AttributionRules(early_feedback_s=DAY_S, impression_domains=frozenset({"ecommerce"}))
+"""Here every impression is reported."""
+
+
+def lessons(case: Case) -> list[tuple[str, bool]]:
+    return [(example.head, example.label) for example in case.examples if example.is_lesson]
+
+
+def test_where_impressions_are_reported_silence_on_what_was_never_seen_teaches_nothing() -> None:
+    case = Case(REPORTED)
+    case.give(issue())
+    effects = case.wait(CLOSED)
+    assert ("unseen", "ecommerce") in effects.facts
+    assert [(each.head, each.label, each.seen) for each in case.examples] == [
+        ("click", False, False),
+        ("redeem", False, False),
+    ]
+    assert lessons(case) == []
+
+
+def test_money_and_state_do_not_depend_on_impressions() -> None:
+    cases = [Case(REPORTED), Case()]
+    for case in cases:
+        for n in range(3):
+            case.give(issue(f"i{n}", at=AT + n))
+        case.hear(feedback("purchase", "i1", discount_minor=30))
+        case.hear(feedback("impression", "i2"))
+        case.wait(CLOSED + 3)
+    assert cases[0].settlements == cases[1].settlements
+    assert cases[0].shopper == cases[1].shopper
+    assert [settlement.outcome for settlement in cases[0].settlements] == ["redeemed", "expired", "expired"]
+    assert len(lessons(cases[0])) == 4 < len(lessons(cases[1])) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("impression", [("click", False), ("redeem", False)]),
+        ("click", [("click", True), ("redeem", False)]),
+        ("purchase", [("click", False), ("redeem", True)]),
+    ],
+)
+def test_who_saw_clicked_or_bought_has_seen_it(kind: str, expected: list[tuple[str, bool]]) -> None:
+    case = Case(REPORTED)
+    case.give(issue())
+    case.hear(feedback(kind, "i1"))
+    assert ("unseen", "ecommerce") not in case.wait(CLOSED).facts
+    assert lessons(case) == expected
+    assert [example.seen for example in case.examples] == [True, True]
+
+
+def test_an_impression_that_came_before_its_issue_counts() -> None:
+    case = Case(REPORTED)
+    case.hear(feedback("impression", "i1"))
+    case.give(issue())
+    case.wait(CLOSED)
+    assert lessons(case) == [("click", False), ("redeem", False)]
+
+
+def test_an_impression_of_another_coupon_or_after_the_window_makes_nothing_seen() -> None:
+    case = Case(REPORTED)
+    case.give(issue())
+    wrong = case.hear(feedback("impression", "i1", coupon_id="c2"))
+    case.wait(CLOSED)
+    late = case.hear(feedback("impression", "i1", AT + DAY_S))
+    assert [each.reason for each in (*wrong.refused, *late.refused)] == [Rejection.WRONG_COUPON, Rejection.LATE]
+    assert lessons(case) == []
+
+
+def test_an_impression_by_somebody_else_is_refused_and_makes_nothing_seen() -> None:
+    case, other = Case(REPORTED), Case(REPORTED)
+    case.give(issue())
+    other.hear(feedback("impression", "i1"))
+    assert [each.reason for each in other.wait(CLOSED).refused] == [Rejection.UNKNOWN_ISSUE]
+    case.wait(CLOSED)
+    assert lessons(case) == []
+
+
+def test_an_observed_coupon_that_expires_unseen_teaches_nothing() -> None:
+    case = Case(REPORTED)
+    case.give(issue(observed=True))
+    assert ("unseen", "ecommerce") in case.hear(feedback("expiry", "i1", AT + 60)).facts
+    assert len(case.examples) == 2
+    assert lessons(case) == []
+
+
+def test_where_nothing_was_given_there_is_nothing_to_see() -> None:
+    case = Case(REPORTED)
+    case.give(issue(coupon_id=NO_COUPON, observed=True))
+    case.withhold(control())
+    case.wait(CLOSED)
+    assert lessons(case) == [("order", False), ("order", False)]
+
+
+def test_other_domains_learn_from_silence() -> None:
+    case = Case(AttributionRules(impression_domains=frozenset({"travel"})))
+    case.give(issue())
+    case.wait(CLOSED)
+    assert lessons(case) == [("click", False), ("redeem", False)]
+    assert [example.seen for example in case.examples] == [None, None]
 
 
 def test_observed_coupons_teach_and_settle_nothing(case: Case) -> None:

@@ -37,7 +37,7 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     expected = extract(moments, views, coupons, [coupons.valid_from.argsort()[:1]], ProfileRules())
     effects = observe("u", shopper, observed(context={"weather": "rain"}, propensity=0.25), KNOWN)
     assert effects.facts == [("observed", "scored")]
-    first = of_type(pass_time("u", shopper, AT + 30 * DAY_S).messages, TrainingExample)[0]
+    first = of_type(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages, TrainingExample)[0]
     assert first.numeric == expected.numeric[0].tolist()
     assert first.hashed == expected.hashed[0].tolist()
     assert (first.observed, first.propensity, first.model_version, first.predicted) == (True, 0.25, 7, 0.2)
@@ -47,7 +47,7 @@ def test_an_observed_coupon_is_never_issued_or_settled() -> None:
     shopper = Shopper()
     effects = observe("u", shopper, observed(), KNOWN)
     joined = hear(shopper, feedback("purchase", "x1"), KNOWN)
-    closed = pass_time("u", shopper, AT + 30 * DAY_S)
+    closed = pass_time("u", shopper, AT + 30 * DAY_S, KNOWN)
     said = effects.messages + joined.messages + closed.messages
     assert of_type(said, CouponIssue) == of_type(said, Settlement) == of_type(said, Proposal) == []
     labels = [(example.head, example.label) for example in of_type(said, TrainingExample)]
@@ -58,7 +58,7 @@ def test_an_observed_coupon_counts_once_even_after_its_window() -> None:
     shopper = Shopper()
     observe("u", shopper, observed(), KNOWN)
     assert observe("u", shopper, observed(), KNOWN).facts == [("duplicate", "observed")]
-    pass_time("u", shopper, AT + 30 * DAY_S)
+    pass_time("u", shopper, AT + 30 * DAY_S, KNOWN)
     assert observe("u", shopper, observed(), KNOWN).facts == [("duplicate", "observed")]
     assert shopper.history.issued == 1
 
@@ -90,7 +90,7 @@ def test_refused_feedback_counts_when_it_is_sent_again_and_its_issue_is_known() 
     shopper = Shopper()
     click = feedback("click", "x1", event_id="f")
     hear(shopper, click, KNOWN)
-    assert len(pass_time("u", shopper, AT + 30 * DAY_S).refused) == 1
+    assert len(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).refused) == 1
     observe("u", shopper, observed(), KNOWN)
     assert hear(shopper, click, KNOWN).facts == [("feedback", "click")]
     assert hear(shopper, click, KNOWN).facts == [("duplicate", "feedback")]
@@ -116,10 +116,10 @@ def test_where_another_system_gave_nothing_a_purchase_is_an_order_without_a_coup
     hear(shopper, feedback("click", "x1"), KNOWN)
     hear(shopper, feedback("purchase", "x1"), KNOWN)
     ended = AT + 30 * DAY_S
-    first = pass_time("u", shopper, ended).messages
+    first = pass_time("u", shopper, ended, KNOWN).messages
     assert examples(first) == [("order", True, ended)]
     assert (first[0].coupon_id, first[0].observed, first[0].propensity) == ("none", True, 0.1)
-    assert examples(pass_time("u", silent, ended).messages) == [("order", False, ended)]
+    assert examples(pass_time("u", silent, ended, KNOWN).messages) == [("order", False, ended)]
 
 
 def test_nothing_given_is_not_counted_among_the_coupons_of_the_shopper() -> None:
@@ -174,7 +174,7 @@ def test_an_expiry_closes_the_window_of_an_observed_issue_at_once(coupon_id: str
     heads = ["click", "redeem"] if coupon_id == "c1" else ["order"]
     assert examples(closed.messages) == [(head, False, AT + 60) for head in heads]
     assert shopper.issues == {}
-    assert examples(pass_time("u", shopper, AT + 30 * DAY_S).messages) == []
+    assert examples(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages) == []
     late = hear(shopper, feedback("purchase", "x1", AT + 61), KNOWN)
     assert [each.reason for each in late.refused] == ["late"]
     assert observe("u", shopper, observed(coupon_id=coupon_id), KNOWN).facts == [("duplicate", "observed")]
@@ -220,7 +220,7 @@ def test_time_ends_a_proposal_without_an_answer_once() -> None:
     undecided = propose("u", shopper, browse("t1"), KNOWN)
     assert isinstance(undecided, Undecided)
     decide([undecided], KNOWN)
-    assert pass_time("u", shopper, AT + HOUR_S - 1).facts == []
-    assert pass_time("u", shopper, AT + HOUR_S).facts == [("decision", NoCoupon.TIMED_OUT)]
-    assert pass_time("u", shopper, AT + HOUR_S).facts == []
+    assert pass_time("u", shopper, AT + HOUR_S - 1, KNOWN).facts == []
+    assert pass_time("u", shopper, AT + HOUR_S, KNOWN).facts == [("decision", NoCoupon.TIMED_OUT)]
+    assert pass_time("u", shopper, AT + HOUR_S, KNOWN).facts == []
     assert shopper.proposals == {}

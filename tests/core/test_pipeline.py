@@ -73,7 +73,7 @@ class Case:
         return self._take(observation.feedback(self.shopper, event, self.known))
 
     def wait(self, at: float) -> Effects:
-        return self._take(pass_time(self.user, self.shopper, at))
+        return self._take(pass_time(self.user, self.shopper, at, self.known))
 
     def proposal(self) -> Proposal:
         """The last proposal made."""

@@ -15,7 +15,6 @@ from stream_coupons.core.profile import (
     Profile,
     decay,
     favourite,
-    fill_missing,
     fold,
     is_duplicate,
     place_of,
@@ -91,6 +90,7 @@ def test_events_may_come_in_any_order(events: list[Event], shuffler: object) -> 
         assert again[name] == pytest.approx(value, rel=1e-9, abs=1e-9 * (gross.get(name, 0.0) + 15.0))
     assert one.ordered_at == other.ordered_at
     assert (one.last_event_at, one.last_order_at) == (other.last_event_at, other.last_order_at)
+    assert one.price_times == other.price_times
     assert sorted(one.prices) == sorted(other.prices)
 
 
@@ -151,7 +151,13 @@ def test_a_missing_field_adds_no_interest_in_it() -> None:
 
 
 PRICES = [100, 200, 900]
-FILLED: list[tuple[MissingPolicy, float]] = [("mean", 400.0), ("median", 200.0), ("min_max", 500.0), ("last", 900.0)]
+FILLED: list[tuple[MissingPolicy, float]] = [
+    ("mean", 400.0),
+    ("median", 200.0),
+    ("min_max", 500.0),
+    ("last", 900.0),
+    ("interpolate", 900.0),
+]
 
 
 @pytest.mark.parametrize(("policy", "expected"), FILLED)
@@ -179,7 +185,6 @@ def test_no_price_ever_known_is_not_a_price_of_zero(policy: MissingPolicy) -> No
     profile = folded([order("o", AT, item("A"))], ProfileRules(missing_price=policy))
     assert profile.interests.keys() == {feature_index("item:A")}
     assert profile.units == 0.0
-    assert fill_missing([], policy) is None
 
 
 def test_everything_is_bounded() -> None:

@@ -74,7 +74,7 @@ def test_a_grid_has_each_whole_number_once() -> None:
     assert SearchSpace({PRICE: Choices(choices=["last", "mean"])}).grid(50) == [{PRICE: "last"}, {PRICE: "mean"}]
 
 
-@pytest.mark.parametrize(("trials", "axes"), [(3, {RATE: 2, NEIGHBOURS: 2}), (1, {RATE: 2}), (4, {PRICE: 5})])
+@pytest.mark.parametrize(("trials", "axes"), [(3, {RATE: 2, NEIGHBOURS: 2}), (1, {RATE: 2}), (4, {PRICE: 6})])
 def test_a_grid_that_does_not_fit_is_refused(trials: int, axes: dict[str, int]) -> None:
     with pytest.raises(BadConfig, match=rf"--trials {trials}: a grid of .* has {math.prod(axes.values())} points"):
         build(only=axes).grid(trials)

@@ -4,7 +4,9 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from stream_coupons import topics
@@ -42,8 +44,10 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     folder: Path = tmp_path_factory.mktemp("workers")
     learning = LearningSettings(publish_every_s=PUBLISH_EVERY_S)
-    system = LocalSystem(module_broker, settings(learning=learning), folder, workers=2)
-    system.prepare([coupon("c1")])
+    plain = settings(learning=learning)
+    attribution = msgspec.structs.replace(plain.attribution, impression_domains=frozenset({"travel"}))
+    system = LocalSystem(module_broker, msgspec.structs.replace(plain, attribution=attribution), folder, workers=2)
+    system.prepare([coupon("c1"), coupon("t1", domain="travel")])
     with system:
         system.wait_ready()
         yield system
@@ -131,6 +135,40 @@ def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learne
         system.wait_idle(IDLE_WITHIN_S)
     [issue] = messages(system, topics.ISSUES)
     assert (issue.trigger_id, issue.model_version) == ("decided", second.version)
+
+
+def test_where_impressions_are_reported_coupons_that_nobody_saw_are_counted_and_not_learnt(system: LocalSystem) -> None:
+    with system.publisher() as publisher:
+        for number in range(3):
+            about: dict[str, Any] = {
+                "user_id": f"t{number}",
+                "occurred_at": AT,
+                "domain": "travel",
+                "issue_id": f"t-{number}",
+            }
+            observed = ObservedIssue(event_id=f"ot-{number}", coupon_id="t1", expires_at=AT + 10, **about)
+            publisher.send(topics.OBSERVED, observed)
+        publisher.send(topics.FEEDBACK, FeedbackEvent(event_id="seen", kind="impression", **about))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        send_ticks(system, publisher, AT + 2.5 * DAY_S)
+
+    def is_learnt() -> bool:
+        return any(snapshot.domain == "travel" for snapshot in messages(system, topics.SNAPSHOTS))
+
+    wait_until(is_learnt, "a model of travel")
+    system.wait_idle(IDLE_WITHIN_S)
+    found = [example for example in messages(system, topics.EXAMPLES) if example.domain == "travel"]
+    assert sorted((example.issue_id, example.seen) for example in found) == [
+        (f"t-{number}", number == 2) for number in (0, 0, 1, 1, 2, 2)
+    ]
+    snapshots = [snapshot for snapshot in messages(system, topics.SNAPSHOTS) if snapshot.domain == "travel"]
+    assert snapshots[-1].examples == 2
+    counted = [
+        worker.scrape().get(("stream_coupons_unseen_issues_total", (("domain", "travel"),)), 0)
+        for worker in system.workers
+    ]
+    assert sum(counted) == 2
 
 
 def test_a_worker_serves_every_metric_that_dashboard_and_alerts_name(system: LocalSystem) -> None:

@@ -1,0 +1,257 @@
+"""Stand-ins for what a message lacks: each policy as it is stated, and nothing of the future in any of them."""
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.events import BrowseEvent
+from stream_coupons.core.features import Moment
+from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
+from stream_coupons.core.observation import observe
+from stream_coupons.core.pipeline import Undecided, propose
+from stream_coupons.core.profile import Profile, decay, fold, price_band
+from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
+from stream_coupons.core.shopper import OpenIssue, Shopper
+from stream_coupons.core.similarity import feature_index
+
+from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, order, rules
+
+POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
+TIMES, VALUES = [AT, AT + 10, AT + 20], [100.0, 200.0, 900.0]
+FILLED: dict[MissingPolicy, float | None] = {
+    "drop": None,
+    "mean": 400.0,
+    "median": 200.0,
+    "min_max": 500.0,
+    "last": 900.0,
+    "interpolate": 900.0,
+}
+fast = settings(max_examples=150, deadline=None, derandomize=True)
+series = st.lists(st.tuples(st.floats(0, 100).map(lambda at: round(at, 1)), st.integers(1, 10**6)), max_size=12)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_number_is_filled_as_the_policy_says(policy: MissingPolicy) -> None:
+    assert fill_number(TIMES, VALUES, AT + 30, policy) == FILLED[policy]
+    assert fill_number([], [], AT, policy) is None
+    assert fill_number(TIMES, VALUES, AT - 1, policy) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (AT, 100.0),
+        (AT + 12, 550.0),  # 550 + 2 * 45 is above all that was seen by then; the 400 is not known yet
+        (AT + 20, 400.0),
+        (AT + 30, 250.0),  # 400 - 10 * 15
+        (AT + 39, 115.0),
+        (AT + 60, 100.0),  # not below the least
+    ],
+)
+def test_interpolation_goes_on_along_the_last_two_values_within_the_range_seen(at: float, expected: float) -> None:
+    times, values = [AT, AT + 10, AT + 20], [100.0, 550.0, 400.0]
+    assert fill_number(times, values, at, "interpolate") == pytest.approx(expected)
+
+
+def test_of_values_at_one_time_the_line_goes_through_the_last() -> None:
+    assert fill_number([AT, AT + 10, AT + 10], [0.0, 700.0, 40.0], AT + 20, "interpolate") == pytest.approx(80.0)
+    assert fill_number([AT, AT], [5.0, 7.0], AT + 9, "interpolate") == 7.0
+
+
+@fast
+@given(series, st.floats(0, 100), st.sampled_from(POLICIES), st.randoms(use_true_random=False))
+def test_no_policy_uses_a_later_value_in_whatever_order_values_come(
+    known: list[tuple[float, int]], at: float, policy: MissingPolicy, shuffler: Any
+) -> None:
+    def filled(values: list[tuple[float, int]]) -> float | None:
+        times: list[float] = []
+        kept: list[float] = []
+        for when, value in values:
+            remember(times, kept, when, float(value), 100)
+        assert times == sorted(times)
+        return fill_number(times, kept, at, policy)
+
+    mixed = list(known)
+    shuffler.shuffle(mixed)
+    past = [each for each in mixed if each[0] <= at]
+    assert filled(mixed) == filled(past)
+    other = [each if each[0] <= at else (each[0] + 1, 1 + shuffler.randrange(10**6)) for each in mixed]
+    assert filled(other) == filled(past)
+
+
+def test_the_earliest_values_are_forgotten_first() -> None:
+    times: list[float] = []
+    values: list[str] = []
+    for at in (3.0, 1.0, 4.0, 2.0, 5.0):
+        remember(times, values, at, f"at {at}", 3)
+    assert (times, values) == ([3.0, 4.0, 5.0], ["at 3.0", "at 4.0", "at 5.0"])
+
+
+# ------------------------------------------------------------ prices of a profile
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_late_order_is_filled_from_what_was_before_it(policy: MissingPolicy) -> None:
+    rules = ProfileRules(missing_price=policy)
+    early = [browse(at=AT, what=item("A", price_minor=100)), browse(at=AT + 10, what=item("A", price_minor=300))]
+    late, later = order("o", AT + 15, item("B")), browse(at=AT + 20, what=item("A", price_minor=90_000))
+    in_time, too_late = Profile(), Profile()
+    for event in (*early, late, later):
+        fold(in_time, event, rules)
+    for event in (*early, later, late):
+        fold(too_late, event, rules)
+    assert (in_time.units, in_time.spend_minor) == (too_late.units, too_late.spend_minor)
+    assert in_time.interests == too_late.interests
+    assert (in_time.units > 0) is (policy != "drop")
+
+
+def test_prices_of_an_older_version_are_known_by_their_order_only() -> None:
+    profile = Profile(prices=[500.0, 700.0])
+    rules = ProfileRules(missing_price="last", recent_prices=3)
+    fold(profile, browse(at=AT, what=item("A")), rules)
+    assert feature_index(f"price:{price_band(700.0)}") in profile.interests
+    for n in range(2):
+        fold(profile, browse(at=AT + n, what=item("A", price_minor=100 + n)), rules)
+    assert (profile.prices, profile.price_times) == ([700.0, 100.0, 101.0], [0.0, AT, AT + 1])
+
+
+def test_a_worker_of_the_version_before_reads_and_writes_the_state_and_loses_only_times() -> None:
+    profile = Profile()
+    fold(profile, browse(at=AT, what=item("A", price_minor=100)), ProfileRules())
+    wire: list[Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(profile))
+    names = Profile.__struct_fields__
+    assert names[-3:] == ("price_times", "last_labels", "contexts")
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(wire[:-3]), type=Profile)
+    assert again == msgspec.structs.replace(profile, price_times=[])
+    fold(again, browse(at=AT + 5, what=item("A", price_minor=300)), ProfileRules())
+    assert (again.prices, again.price_times) == ([100.0, 300.0], [0.0, AT + 5])
+
+
+# ------------------------------------------------------------ categories and brands
+
+
+@pytest.mark.parametrize(
+    ("policy", "item_id", "expected"),
+    [
+        ("drop", "A", None),
+        ("same_item", "A", "tea"),
+        ("same_item", "B", None),
+        ("last", "A", "tea"),
+        ("last", "B", "tea"),
+    ],
+)
+def test_a_category_is_filled_from_the_last_item_that_had_one(
+    policy: LabelPolicy, item_id: str, expected: str | None
+) -> None:
+    profile, rules = Profile(), ProfileRules(missing_category=policy)
+    fold(profile, browse(at=AT, what=item("A", category="tea", brand="x")), rules)
+    fold(profile, cart(at=AT + 1, what=item(item_id)), rules)
+    weight = profile.category_interests.get(feature_index("category:tea"), 0.0) * decay(profile, AT + 1, rules)
+    assert weight == pytest.approx(1.0 if expected is None else 4.0, rel=1e-5)
+    assert feature_index("brand:x") in profile.finer_interests
+    assert (profile.last_labels != {}) is (policy != "drop")
+
+
+def test_an_order_with_a_filled_category_counts_there_in_habits_and_all() -> None:
+    filled, whole = Profile(), Profile()
+    rules = ProfileRules(missing_category="same_item", missing_brand="same_item")
+    full = item("A", category="tea", brand="x")
+    for profile, ordered in ((filled, item("A")), (whole, full)):
+        fold(profile, browse(at=AT, what=full), rules)
+        fold(profile, order("o", AT + 1, ordered), rules)
+    assert msgspec.structs.replace(filled, last_labels={}) == msgspec.structs.replace(whole, last_labels={})
+
+
+def test_a_label_is_not_filled_from_a_later_event_and_late_news_do_not_replace_newer() -> None:
+    rules = ProfileRules(missing_category="last")
+    known: dict[str, Any] = {}
+    fill_labels(known, item("A", category="tea"), AT + 10, rules)
+    assert fill_labels(known, item("B"), AT + 9, rules).category is None
+    fill_labels(known, item("C", category="soap"), AT + 5, rules)
+    assert fill_labels(known, item("B"), AT + 10, rules).category == "tea"
+
+
+# ------------------------------------------------------------ contexts
+
+
+def context_rules(*policies: str) -> ProfileRules:
+    return ProfileRules(missing_context=frozenset(policies))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("context", [{"rain": None}, {}])
+def test_a_number_of_the_context_is_filled_by_its_policy_and_flagged(
+    policy: MissingPolicy, context: dict[str, None]
+) -> None:
+    known = {"rain": (list(TIMES), list(VALUES))}
+    found = fill_context(known, context, AT + 30, {"rain": policy})
+    expected = {} if FILLED[policy] is None else {"rain": FILLED[policy]}
+    assert found == expected | {"rain missing": True}
+    assert fill_context(known, context, AT - 1, {"rain": policy}) == {"rain missing": True}
+
+
+def test_texts_and_flags_are_filled_by_the_last_one() -> None:
+    known: dict[str, Any] = {"channel": ([AT, AT + 1], ["app", "mail"]), "vip": ([AT, AT + 1], [True, False])}
+    found = fill_context(known, {}, AT + 2, {"channel": "mean", "vip": "interpolate"})
+    assert found == {"channel": "mail", "channel missing": True, "vip": False, "vip missing": True}
+    mixed: dict[str, Any] = {"n": ([AT, AT + 1, AT + 2], ["few", 4.0, 6.0])}
+    assert fill_context(mixed, {}, AT + 3, {"n": "mean"}) == {"n": 5.0, "n missing": True}
+
+
+def test_what_is_there_stays_and_so_does_what_is_not_named() -> None:
+    known: dict[str, Any] = {"rain": ([AT], [2.0])}
+    context = {"rain": 0.0, "wind": None, "vip": False}
+    assert fill_context(known, context, AT + 1, {"rain": "last"}) == context
+    assert fill_context({}, context, AT, {}) is context
+
+
+def test_contexts_of_events_and_issues_are_remembered_within_bounds_and_only_if_named() -> None:
+    shopper, known = Shopper(), knowledge(coupon("c1"), rules=rules(profile=context_rules("rain=last")))
+    for n in range(20):
+        propose("u", shopper, browse(f"b{n}", AT + n, context={"rain": float(n), "wind": 1.0}), known)
+    observe("u", shopper, observed("x1", at=AT + 30, context={"rain": 7.5}), known)
+    assert shopper.profile.contexts.keys() == {"rain"}
+    times, values = shopper.profile.contexts["rain"]
+    assert len(times) == len(values) == LAST_CONTEXT_VALUES
+    assert (times[-1], values[-1]) == (AT + 30, 7.5)
+
+
+def test_decisions_and_observed_issues_see_the_filled_context() -> None:
+    known = knowledge(coupon("c1"), rules=rules(profile=context_rules("rain=last")))
+    plain = knowledge(coupon("c1"), rules=rules())
+    first: BrowseEvent = browse("b1", AT, context={"rain": 3.0})
+
+    def moment(context: dict[str, Any], with_rules: Any) -> Moment:
+        shopper = Shopper()
+        propose("u", shopper, first, with_rules)
+        undecided = propose("u", shopper, browse("b2", AT + HOUR_S, context=context), with_rules)
+        assert isinstance(undecided, Undecided)
+        return undecided.moment
+
+    assert moment({}, known).context == {"rain": 3.0, "rain missing": True}
+    assert moment({}, plain).context == {}
+
+    def features(context: dict[str, Any], with_rules: Any) -> OpenIssue:
+        shopper = Shopper()
+        propose("u", shopper, first, with_rules)
+        observe("u", shopper, observed("x1", at=AT + HOUR_S, context=context), with_rules)
+        return shopper.issue("x1")
+
+    told = features({"rain": 3.0, "rain missing": True}, plain)
+    assert features({}, known).hashed == told.hashed != features({}, plain).hashed
+
+
+@pytest.mark.parametrize("text", ["rain", "rain=mode", "=last", "r" * 57 + "=last"])
+def test_a_policy_of_the_context_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="missing_context"):
+        msgspec.convert({"missing_context": [text]}, ProfileRules)
+
+
+def test_a_key_has_one_policy() -> None:
+    with pytest.raises(msgspec.ValidationError, match="a key has two policies"):
+        msgspec.convert({"missing_context": ["rain=last", "rain=mean"]}, ProfileRules)
+    rules = msgspec.convert({"missing_context": ["rain=last", "a=b=mean"]}, ProfileRules)
+    assert rules.context_policies == {"rain": "last", "a=b": "mean"}
