@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
