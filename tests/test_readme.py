@@ -239,7 +239,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted name to value, for every setting; sets are sorted."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             found.update(leaves(value, f"{prefix}{name}."))
         else:
             found[prefix + name] = sorted(value) if isinstance(value, list) else value

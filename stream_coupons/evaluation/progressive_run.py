@@ -133,9 +133,16 @@ class ProgressiveRun:
     ----------
     refused : Counter
         Feedback that came too late, or else could not be joined, by reason.
+
+    Raises
+    ------
+    BadConfig
+        If `learning.transfer` names a domain that the log does not have.
     """
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
+        transfer = settings.learning.transfer
+        log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.refused: Counter[str] = Counter()
         self.log = log
         self._score_arms = score_arms

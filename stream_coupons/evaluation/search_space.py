@@ -57,6 +57,9 @@ BUILT_IN: dict[str, Axis] = {
     "neighbourhood.min_similarity": Range(low=0.0, high=0.3),
 }
 
+TABLES = {"learning.transfer"}
+"""Settings that are mappings themselves."""
+
 NOT_SEARCHED = {
     "attribution": "it says what counts as a label: values under different labels cannot be compared",
     "kafka": "it changes nothing of what is predicted",
@@ -219,7 +222,8 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested mappings by dotted name."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
-        found.update(leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+        is_branch = isinstance(value, dict) and prefix + key not in TABLES
+        found.update(leaves(value, f"{prefix}{key}.") if is_branch else {prefix + key: value})
     return found
 
 

@@ -14,6 +14,7 @@ from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, calibrated, pack_head, unpack_part
+from stream_coupons.models.transfer import take_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ class Head:
         if promotion is not None:
             happenings.append(promotion)
         return happenings
+
+    def start_from(self, donor: "Head") -> None:
+        """Begin with what another domain's head, of the same rules, has learnt, and with its champion.
+
+        Whether that holds here is for this domain's own examples to say: comparisons, quality and drift start anew.
+        """
+        for name, model in self.contest.models.items():
+            take_over(model, donor.contest.models[name])
+        self.contest.champion = donor.contest.champion
+        self.calibrator.restore(donor.calibrator.state())
 
     def served_weights(self) -> dict[int, float]:
         """Weights of the champion by index, calibrated."""
