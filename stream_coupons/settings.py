@@ -93,6 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             neighbourhood=self.neighbourhood,
             policy=self.policy,
             attribution=self.attribution,
+            transfer=self.learning.transfer,
             seed=self.seed,
         )
 
@@ -130,8 +131,15 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
     key = field or section
     if not isinstance(target, dict) or key not in target:
         raise BadConfig(f"{name}: there is no such setting")
-    target[key] = [part for part in text.split(",") if part] if isinstance(target[key], list) else text
     try:
+        target[key] = _value_like(target[key], text)
         return msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
+    except msgspec.MsgspecError as error:
         raise BadConfig(f"{name}={text!r}: {error}") from None
+
+
+def _value_like(default: Any, text: str) -> Any:
+    """A variable's text as msgspec converts it: a list is separated by commas, a table is a JSON object."""
+    if isinstance(default, dict):
+        return msgspec.json.decode(text)
+    return [part for part in text.split(",") if part] if isinstance(default, list) else text

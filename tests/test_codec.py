@@ -71,6 +71,9 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
     if "indices" in values:
         size = min(len(values["indices"]), len(values["weights"]))
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
+    vector = values.get("vector")
+    if vector is not None and not any(vector):
+        vector[0] = 1.0
     return cls(**values)
 
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
@@ -239,7 +239,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted name to value, for every setting; sets are sorted."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             found.update(leaves(value, f"{prefix}{name}."))
         else:
             found[prefix + name] = sorted(value) if isinstance(value, list) else value

@@ -18,7 +18,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted name to value, for every setting."""
     found = {}
     for name, value in values.items():
-        found.update(leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+        found.update(leaves(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name: value})
     return found
 
 
@@ -86,6 +86,11 @@ def test_a_list_from_the_environment_is_comma_separated() -> None:
     assert settings.policy.triggers == {"cart", "order"}
 
 
+def test_a_table_from_the_environment_is_a_json_object() -> None:
+    settings = load(None, {"STREAM_COUPONS_LEARNING__TRANSFER": '{"travel": "retail"}'})
+    assert settings.learning.transfer == settings.rules().transfer == {"travel": "retail"}
+
+
 @pytest.mark.parametrize("field", DEFAULTS)
 def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
     value = DEFAULTS[field]
@@ -100,6 +105,8 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("KAFKA__BOOTSTRAPS", "x", "no such setting"),
         ("KAFFEE__BOOTSTRAP", "x", "no such setting"),
         ("SEED__SEED", "1", "no such setting"),
+        ("LEARNING__TRANSFER", "travel=retail", "JSON is malformed"),
+        ("LEARNING__TRANSFER", '{"a": "a"}', "transfer: 'a' starts from 'a': expected no domain that leads back"),
         ("SEED", "one", r"'one': Expected `int`, got `str` - at `\$.seed`"),
         ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),

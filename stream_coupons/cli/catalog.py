@@ -1,50 +1,32 @@
-"""`catalog`: put coupons into the catalogue, list it, take coupons out."""
+"""`catalog`: put coupons into the catalogue, list it, take coupons out, embed their texts."""
 
-import difflib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from msgspec import Raw, Struct
 from rich.table import Table
 from rich.text import Text
 
 from stream_coupons import admin, topics
 from stream_coupons.cli import terminal
+from stream_coupons.cli.catalog_embed import embed
+from stream_coupons.cli.catalog_file import Reading, read_catalogue
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder
-from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.reasons import Rejection
-from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, lines
 from stream_coupons.settings import Settings
 
-app = typer.Typer(help="Put coupons into the catalogue, list it, take coupons out.", no_args_is_help=True)
+app = typer.Typer(
+    help="Put coupons into the catalogue, list it, take coupons out, embed their texts.", no_args_is_help=True
+)
+app.command("embed")(embed)
 
-# A record is a little larger than the coupon in it.
-MAX_COUPON_BYTES = topics.CATALOG.max_message_bytes - 4096
 FOREVER = Coupon(coupon_id="-", max_discount_minor=1).valid_until
 _decode = Decoder(topics.CATALOG)
-
-
-class Reading(Struct):
-    """A catalogue file as it was read.
-
-    Attributes
-    ----------
-    place : str
-        What the numbers of refusals count: lines of a file of JSON lines, or coupons of an array.
-    """
-
-    place: str
-    coupons: list[Coupon]
-    warnings: list[str]
-    refusals: Refusals
-    numbers: dict[str, int]
 
 
 @app.command("push")
@@ -173,117 +155,6 @@ def current(settings: Settings) -> tuple[dict[str, Coupon], dict[str, str]]:
             except BadMessage as bad:
                 unreadable[key] = bad.detail
     return dict(sorted(coupons.items())), unreadable
-
-
-def read_catalogue(data: bytes, name: str, now: float) -> Reading:
-    """Check every coupon of a file.
-
-    Parameters
-    ----------
-    data : bytes
-        A JSON array of coupons, or one coupon a line.
-    name : str
-        Of the file, for messages.
-    now : float
-        UTC epoch seconds: a coupon that is over gets a warning.
-
-    Raises
-    ------
-    BadConfig
-        If the file is neither.
-    """
-    reading = Reading("line", [], [], Refusals(keep=None), {})
-    data = data.removeprefix(BYTE_ORDER_MARK)
-    if data.lstrip().startswith(b"["):
-        reading.place = "coupon"
-        entries = _elements(data, name)
-    elif _is_one_object(data):
-        entries = iter([Line(1, data.strip(), len(data))])
-    else:
-        entries = lines(data.splitlines(keepends=True))
-    count = 0
-    for count, entry in enumerate(entries, start=1):  # noqa: B007 - used below
-        try:
-            coupon = _coupon(entry, reading)
-        except BadMessage as bad:
-            reading.refusals.add(entry, bad)
-            continue
-        reading.coupons.append(coupon)
-        reading.numbers[coupon.coupon_id] = entry.number
-        reading.warnings += [f"coupon {coupon.coupon_id!r}: {text}" for text in doubts(coupon, now)]
-    if not count:
-        raise BadConfig(f"{name}: holds no coupon, expected a JSON array of coupons or one coupon a line")
-    return reading
-
-
-def _elements(data: bytes, name: str) -> Iterator[Line]:
-    try:
-        elements = msgspec.json.decode(data, type=list[Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfig(f"{name}: is no JSON array: {error}") from None
-    for number, element in enumerate(elements, start=1):
-        text = bytes(element)
-        yield Line(number, text, len(text))
-
-
-def _is_one_object(data: bytes) -> bool:
-    """Whether the file is one coupon, perhaps over several lines."""
-    try:
-        msgspec.json.decode(data, type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _coupon(entry: Line, reading: Reading) -> Coupon:
-    coupon: Coupon = _decode(entry.text, MAX_COUPON_BYTES)
-    faults = _unknown_fields(entry.text) + faults_of(coupon)
-    if coupon.coupon_id in reading.numbers:
-        first = reading.numbers[coupon.coupon_id]
-        faults.append(f"coupon_id: {coupon.coupon_id!r} is that of {reading.place} {first}, expected another one")
-    if faults:
-        raise BadMessage(Rejection.INVALID, f"coupon {coupon.coupon_id!r}: {'; '.join(faults)}")
-    return coupon
-
-
-def _unknown_fields(text: bytes) -> list[str]:
-    """Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit."""
-    faults = []
-    for name in msgspec.json.decode(text):
-        if name not in Coupon.__struct_fields__:
-            near = difflib.get_close_matches(name, Coupon.__struct_fields__, 1)
-            faults.append(f"{name}: no such field" + (f", expected {near[0]}?" if near else ""))
-    return faults
-
-
-def faults_of(coupon: Coupon) -> list[str]:
-    """What makes a coupon of the right form one that cannot be meant: field, value, what was expected."""
-    faults = []
-    if coupon.valid_from >= coupon.valid_until:
-        faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
-    if coupon.discount_percent is None and not coupon.discount_minor:
-        faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
-    return faults
-
-
-def doubts(coupon: Coupon, now: float) -> list[str]:
-    """What is allowed but worth a second look."""
-    found = []
-    if coupon.stock is None and coupon.budget_minor is None:
-        found.append("neither stock nor budget_minor: nothing limits what it costs")
-    if coupon.stock == 0:
-        found.append("stock is 0: it is never issued")
-    if coupon.budget_minor is not None and coupon.budget_minor < coupon.max_discount_minor:
-        found.append("budget_minor is less than max_discount_minor: it is never issued")
-    if coupon.max_per_user == 0:
-        found.append("max_per_user is 0: it is never issued")
-    if coupon.valid_until <= now:
-        found.append(f"valid_until is {terminal.utc(coupon.valid_until)}: it is over")
-    if coupon.discount_minor is not None and coupon.discount_percent is not None:
-        found.append("both discount_minor and discount_percent: it is valued by discount_minor")
-    if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
-        found.append("discount_minor is above max_discount_minor, which caps it")
-    return found
 
 
 def _row(coupon: Coupon) -> list[str]:

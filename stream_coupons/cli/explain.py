@@ -15,7 +15,7 @@ from rich.text import Text
 
 from stream_coupons import admin, topics
 from stream_coupons.cli import explain_text, terminal
-from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import Fetcher
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError

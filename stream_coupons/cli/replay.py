@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog import read_catalogue
+from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig, BadMessage

@@ -75,7 +75,7 @@ def tune(  # noqa: PLR0913 - the options of a command
 
     Examples: stream-coupons tune log.jsonl --jobs 2 --out found.toml
               stream-coupons tune log.jsonl --method grid --trials 9
-                --only learning.learning_rate --only learning.l2
+                --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """
     _require_extra()

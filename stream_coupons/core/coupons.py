@@ -10,6 +10,7 @@ from stream_coupons.core.events import Coupon, Item
 from stream_coupons.core.profile import DAY_S, category_brand
 from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, unpack_vector
 from stream_coupons.core.values import LEVELS, value_hashes
+from stream_coupons.core.vectors import CODES, vector_codes
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
@@ -158,6 +159,13 @@ class CouponSet:
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
         ).reshape(len(each), len(self.attributes), LEVELS)
         """Of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
+        self.has_vectors = any(c.vector is not None for c in each)
+        """Whether any coupon has a vector."""
+        codes = CODES if self.has_vectors else 0
+        self.vector_hashes: Hashes = np.array(
+            [vector_codes(c.vector) if c.vector is not None else [ABSENT] * codes for c in each], dtype=np.uint32
+        ).reshape(len(each), codes)
+        """Of the codes of each vector, shape (coupons, CODES); (coupons, 0) if no coupon has a vector."""
         kinds = np.array([c.kind for c in each])
         self.of_kind = {kind: np.flatnonzero(kinds == kind) for kind in dict.fromkeys(kinds.tolist()) if kind}
         self._alone: dict[int, CouponSet] = {}

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NewType
 
 from msgspec import Meta, Struct
 
+from stream_coupons.core.vectors import MAX_NUMBERS, check_vector
+
 SCHEMA_VERSION = 1
 
 UserId = NewType("UserId", str)
@@ -110,7 +112,8 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: what it is for, what it gives, what it may cost.
 
-    `attributes` are whatever else is known of it. No coupon is called `none`: that is the arm that gives nothing.
+    `attributes` are whatever else is known of it; `vector` is its content as a model of texts or images sees it,
+    `description` a text to make one from. No coupon is called `none`: that is the arm that gives nothing.
     """
 
     coupon_id: Id
@@ -133,10 +136,14 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_per_user: Count | None = None
     pacing: Literal["none", "even"] = "none"
     attributes: Context = {}
+    description: Annotated[str, Meta(max_length=10_000)] = ""
+    vector: Annotated[list[float], Meta(min_length=1, max_length=MAX_NUMBERS)] | None = None
 
     def __post_init__(self) -> None:
         if self.coupon_id == NO_COUPON:
             raise ValueError(f"coupon_id {NO_COUPON!r} stands for giving no coupon, expected another one")
+        if self.vector is not None:
+            check_vector(self.vector)
 
 
 class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):

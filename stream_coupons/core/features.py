@@ -30,6 +30,7 @@ from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
 from stream_coupons.core.similarity import SparseVector, feature_index
 from stream_coupons.core.values import LEVELS, Value, value_hashes
+from stream_coupons.core.vectors import BITS, CODES
 
 DIMENSIONS = 2**18
 MAX_CONTEXT = 32
@@ -101,26 +102,39 @@ CROSSES = (
     ("redeemer", "kind"),
 )
 HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(f"{one}*{other}" for one, other in CROSSES))
-"""The first columns of what is hashed. Behind them come those of every attribute of the coupon and, last, those of
-every key of the context; see `hashed_names`."""
+"""The first columns of what is hashed. Behind them come those of every attribute of the coupon, of its vector if any
+coupon beside it has one, and, last, those of every key of the context; see `hashed_names`."""
 
+CROSSED_WITH_VECTOR = ("shopper",)
 CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
 MAX_PLACES = (
-    len(HASHED) + MAX_ATTRIBUTES * (LEVELS + 1) + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
+    len(HASHED)
+    + MAX_ATTRIBUTES * (LEVELS + 1)
+    + CODES * (1 + len(CROSSED_WITH_VECTOR))
+    + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
 )
 """The most columns of what is hashed."""
-SCHEMA = blake2b(repr((NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS)).encode(), digest_size=8).hexdigest()
+_SPACE = (NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS, CROSSED_WITH_VECTOR, CODES, BITS)
+SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
 
 
-def hashed_names(attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}) -> tuple[str, ...]:
-    """Names of the columns of what is hashed, of a coupon with these attributes in this context."""
-    if not attributes and not context:
+def hashed_names(
+    attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}, *, has_vectors: bool = False
+) -> tuple[str, ...]:
+    """Names of the columns of what is hashed, of a coupon with these attributes in this context.
+
+    `has_vectors` says that the coupon, or one beside it, has a vector.
+    """
+    if not attributes and not context and not has_vectors:
         return HASHED
     names = list(HASHED)
     of_coupon = [f"{name}={value}" for name, value in attributes.items()]
     for attribute in of_coupon:
         names += [attribute] * LEVELS + [f"shopper*{attribute}"]
+    if has_vectors:
+        for name in ("vector", *(f"{other}*vector" for other in CROSSED_WITH_VECTOR)):
+            names += [name] * CODES
     for name, value in sorted(context.items())[:MAX_CONTEXT]:
         crossed = [f"{name}={value}*{other}" for other in (*CROSSED_WITH_CONTEXT, *of_coupon)]
         names += [f"{name}={value}"] * LEVELS + crossed
@@ -432,6 +446,13 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
         ),
         _with_crosses(attributes, named["shopper"][:, None]),
     ]
+    if coupons.has_vectors:
+        codes = coupons.vector_hashes[position]
+        others = (
+            np.ones_like(codes),
+            *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
+        )
+        pairs += ((codes, other) for other in others)
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         pairs.append(_with_crosses(_context_hashes(moments)[owner], crossed))

@@ -351,8 +351,11 @@ def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Know
     """The features that spoke loudest for or against, as the model in use now weighs them."""
     rows = attribution.unpack(option.numeric, option.hashed)
     coupons, attributes = known.catalogue.of_domain(proposal.domain), coupon.attributes
-    looked_at = coupons.attributes if coupons is not None else ()
-    names = hashed_names({name: attributes.get(name) for name in looked_at}, proposal.context)
+    looked_at, has_vectors = (coupons.attributes, coupons.has_vectors) if coupons is not None else ((), False)
+    named = {name: attributes.get(name) for name in looked_at}
+    names = hashed_names(named, proposal.context, has_vectors=has_vectors)
+    # The catalogue may have lost attributes or vectors since.
+    names += ("unknown",) * (rows.hashed.shape[1] - len(names))
     loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 

@@ -123,4 +123,6 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
+    transfer: dict[str, str] = {}
+    """By domain, the one whose model serves it until it has one of its own. None leads back to itself."""
     seed: int = 0

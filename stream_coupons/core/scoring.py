@@ -1,6 +1,6 @@
 """What the core asks of a model: probabilities for rows of features, and what each feature added."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,5 +41,28 @@ class Knowledge:
     prior: Scorer
 
     def scorer(self, domain: str) -> Scorer:
-        """The model of a domain; the prior where none was learnt yet."""
-        return self.scorers.get(domain, self.prior)
+        """The model of a domain; where none was learnt yet that of the domain it starts from, or else the prior."""
+        source = first_of(domain, self.scorers, self.rules.transfer)
+        return self.scorers[source] if source is not None else self.prior
+
+
+def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
+    """The domain that a domain starts from, the one that this starts from, and so on.
+
+    >>> sources_of("travel", {"travel": "retail", "retail": "groceries"})
+    ['retail', 'groceries']
+    """
+    sources = []
+    while (source := transfer.get(domain)) is not None:
+        sources.append(source)
+        domain = source
+    return sources
+
+
+def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) -> str | None:
+    """The first that is known of a domain and its sources; None if none is.
+
+    >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
+    'retail'
+    """
+    return next((source for source in (domain, *sources_of(domain, transfer)) if source in known), None)

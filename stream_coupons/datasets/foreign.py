@@ -66,6 +66,25 @@ class ForeignLog:
         """
         return list(self._catalogue.values())
 
+    @property
+    def domains(self) -> list[str]:
+        """Those of the coupons, and those that issues without one name."""
+        named = {coupon.domain for coupon in self.coupons}
+        named.update(issue.domain for issue in self._issues.values() if issue.domain is not None)
+        return sorted(named)
+
+    def require_domains(self, names: Iterable[str], where: str) -> None:
+        """Refuse names that are no domains of this log; `where` says in the message where they were given.
+
+        Raises
+        ------
+        BadConfig
+        """
+        for name in names:
+            if name not in self.domains:
+                known = ", ".join(map(repr, self.domains))
+                raise BadConfig(f"{where}: {name!r} is no domain of the log, which has {known}")
+
     def __len__(self) -> int:
         return len(self._records)
 

@@ -192,6 +192,8 @@ OF_HASHES: Mapping[str, Phrase] = {
     "shopper*category": _words("is for this category: experience with this very shopper's coupons for it"),
     "shopper*kind": _words("is of this kind: experience with this very shopper's coupons of the kind"),
     "shopper*depth": _words("has about this discount: experience with this very shopper's coupons as deep"),
+    "vector": _words("has content like this: experience with all coupons whose vectors are alike"),
+    "shopper*vector": _words("has content like this: experience with giving this very shopper coupons alike"),
     "hour*category": _words("is for this category at this time of day: experience with all such coupons"),
     "taste*category": _words("is for this category: experience with shoppers of the same favourite category"),
     "redeemer*depth": _words("has about this discount: experience with shoppers who redeemed as often"),

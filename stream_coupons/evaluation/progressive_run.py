@@ -144,9 +144,16 @@ class ProgressiveRun:
     impressions : Impressions
         Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
         and the log is not asked.
+
+    Raises
+    ------
+    BadConfig
+        If `learning.transfer` names a domain that the log does not have.
     """
 
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
+        transfer = settings.learning.transfer
+        log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.refused: Counter[str] = Counter()
         self.log = log
         self.impressions = Impressions()

@@ -45,6 +45,7 @@ class Choices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Axis = Range | Choices
 
 BUILT_IN: dict[str, Axis] = {
+    "learning.prior_variance": Range(low=0.05, high=20.0, log=True),
     "learning.learning_rate": Range(low=0.002, high=1.0, log=True),
     "learning.l2": Range(low=1e-8, high=1e-2, log=True),
     "profile.half_life_s": Range(low=1 * DAY_S, high=180 * DAY_S, log=True),
@@ -56,6 +57,9 @@ BUILT_IN: dict[str, Axis] = {
     "neighbourhood.neighbours": Range(low=5, high=100, log=True),
     "neighbourhood.min_similarity": Range(low=0.0, high=0.3),
 }
+
+TABLES = {"learning.transfer"}
+"""Settings that are mappings themselves."""
 
 NOT_SEARCHED = {
     "attribution": "it says what counts as a label: values under different labels cannot be compared",
@@ -219,7 +223,8 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested mappings by dotted name."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
-        found.update(leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+        is_branch = isinstance(value, dict) and prefix + key not in TABLES
+        found.update(leaves(value, f"{prefix}{key}.") if is_branch else {prefix + key: value})
     return found
 
 

@@ -9,11 +9,17 @@ from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.model import Servable
+from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, pack_head, unpack_part
+
+
+def take_over(model: Model, donor: Model) -> None:
+    """Let a model that has learnt nothing start from one of another domain, of the same kind and the same settings."""
+    model.restore(donor.state())
+    model.quicken(TRANSFERRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,10 @@ class Drift:
 
 
 Happening = Promotion | Drift
+
+TRANSFERRED = 0.01
+"""What a donor's evidence counts in a new domain: its weights are the centre of a prior that own examples soon outweigh
+(Chelba and Acero 2006: Adaptation of maximum entropy capitalizer). A donor that is wrong then costs little."""
 
 
 class Head:
@@ -61,6 +71,16 @@ class Head:
     def champion(self) -> Servable:
         """The model that serves."""
         return cast(Servable, self.contest.models[self.contest.champion])
+
+    def start_from(self, donor: "Head") -> None:
+        """Begin with what another domain's head, of the same rules, has learnt, and with its champion.
+
+        Whether that holds here is for this domain's own examples to say: comparisons, quality and drift start anew.
+        """
+        for name, model in self.contest.models.items():
+            take_over(model, donor.contest.models[name])
+        self.contest.champion = donor.contest.champion
+        self.calibrator.restore(donor.calibrator.state())
 
     def state(self) -> HeadState:
         """All of it as data, but for the quality."""

@@ -6,7 +6,7 @@ from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.scoring import HEADS, first_of, sources_of
 from stream_coupons.models.encoding import without_terms
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row
@@ -39,6 +39,11 @@ class DomainModel:
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {head: Head(head, rules) for head in HEADS}
         self._rules = rules
+
+    def start_from(self, donor: "DomainModel") -> None:
+        """Begin with what another domain has learnt, before the first example."""
+        for name, head in self.heads.items():
+            head.start_from(donor.heads[name])
 
     def learn(self, example: TrainingExample) -> list[Happening]:
         """Score the stored prediction against the label, then take a step."""
@@ -119,11 +124,17 @@ class Trainer:
         SnapshotMismatch
         """
         for domain, snapshot in snapshots.items():
-            self._model(domain).restore(snapshot)
+            model = self.models.get(domain) or DomainModel(domain, self._rules)
+            model.restore(snapshot)
+            self.models[domain] = model
 
     def _model(self, domain: str) -> DomainModel:
+        """The model of a domain; at its first example, one that starts as `LearningRules.transfer` says."""
         if domain not in self.models:
-            self.models[domain] = DomainModel(domain, self._rules)
+            model, donor = DomainModel(domain, self._rules), first_of(domain, self.models, self._rules.transfer)
+            if donor is not None:
+                model.start_from(self.models[donor])
+            self.models[domain] = model
         return self.models[domain]
 
     def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
@@ -159,7 +170,11 @@ class Trainer:
         return {domain: self.models[domain].scorer() for domain in self._take_changed()}
 
     def _take_changed(self) -> list[str]:
-        changed, self._changed = sorted(self._changed), set()
+        # A domain before those it may start from: if only the first snapshots are appended before a crash, no domain
+        # starts again, from a donor that has learnt on meanwhile.
+        transfer = self._rules.transfer
+        changed = sorted(self._changed, key=lambda domain: (-len(sources_of(domain, transfer)), domain))
+        self._changed = set()
         return changed
 
 

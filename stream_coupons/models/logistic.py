@@ -52,8 +52,8 @@ class OnlineLogistic:
 
     def logit(self, features: dict[int, float]) -> float:
         """Log-odds of the label by features by index."""
-        weights = self._model.weights
-        return float(sum(value * weights.get(index, 0.0) for index, value in features.items()))
+        # Not by `weights`: that makes a dictionary of all of them.
+        return float(self._model._weights.dot(features))
 
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""

@@ -24,7 +24,7 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
-            return KalmanFilter(prior, CAUTION[head])
+            return KalmanFilter(prior, rules.prior_variance * CAUTION[head])
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
         case ModelName.FTRL:

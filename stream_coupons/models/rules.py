@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from stream_coupons.core.rules import NonNegative, Positive, Size
 
 Share = Annotated[float, Meta(gt=0, le=1)]
+Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ModelName(StrEnum):
@@ -33,6 +34,7 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     models: list[ModelName] = field(default_factory=lambda: [ModelName.KALMAN, ModelName.ADAGRAD])
     pinned: str = ""
+    prior_variance: Positive = 1.0
     learning_rate: Positive = 0.05
     l2: NonNegative = 1e-6
     calibrate: bool = False
@@ -40,6 +42,7 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     comparison_half_life: Size = 5000
     promotion_margin_ratio: NonNegative = 0.01
     promotion_min_examples: Size = 1000
+    transfer: dict[Domain, Domain] = {}
 
     def __post_init__(self) -> None:
         able = [name for name in self.models if name in SERVABLE]
@@ -49,6 +52,17 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(
                 f"pinned is {self.pinned!r}: expected one of models that is able to serve ({', '.join(able)})"
             )
+        for domain in self.transfer:
+            self._check_chain(domain)
+
+    def _check_chain(self, domain: str) -> None:
+        chain = [domain]
+        while (source := self.transfer.get(chain[-1])) is not None:
+            chain.append(source)
+            if chain.count(source) > 1:
+                raise ValueError(
+                    f"transfer: {' starts from '.join(map(repr, chain))}: expected no domain that leads back to itself"
+                )
 
     @property
     def first_champion(self) -> ModelName:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_coupons import topics
-from stream_coupons.cli.catalog import Reading, doubts, read_catalogue
+from stream_coupons.cli.catalog_file import Reading, doubts, read_catalogue
 from stream_coupons.clients import Publisher
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon

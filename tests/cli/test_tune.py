@@ -21,7 +21,7 @@ from tests.evaluation.foreign_shop import write_log
 
 from .conftest import Result, Run
 
-RATE = "learning.learning_rate"
+RATE = "learning.prior_variance"
 TIMEOUT_S = 60.0
 
 
@@ -34,7 +34,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_learner(tmp_path: Path) -> Path:
     """Settings under which next to nothing is learnt."""
     path = tmp_path / "slow.toml"
-    path.write_text("[learning]\nlearning_rate = 0.0001\n[worker]\nmetrics_port = 0\n", encoding="utf-8")
+    path.write_text("[learning]\nprior_variance = 0.0001\n[worker]\nmetrics_port = 0\n", encoding="utf-8")
     return path
 
 
@@ -52,7 +52,7 @@ def answer(result: Result) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("method", "jobs"), [("bayes", 2), ("random", 1), ("grid", 1)])
-def test_it_finds_a_better_learning_rate_than_a_bad_one(
+def test_it_finds_a_better_prior_variance_than_a_bad_one(
     run: Run, log: Path, slow_learner: Path, tmp_path: Path, method: str, jobs: int
 ) -> None:
     out = tmp_path / "found.toml"
@@ -66,7 +66,7 @@ def test_it_finds_a_better_learning_rate_than_a_bad_one(
     assert tuned["held_out"]["second"] < tuned["held_out"]["first"]
     assert tuned["searched"]["second"] == pytest.approx(tuned["best_quality"], abs=1e-9)
     found = load(out, {})
-    assert found.learning.learning_rate == tuned["found"][RATE] > 0.002
+    assert found.learning.prior_variance == tuned["found"][RATE] > 0.01
     # What it was found under stays; the rest is left to its default.
     assert found == msgspec.structs.replace(load(slow_learner, {}), learning=found.learning)
     assert "policy" not in out.read_text(encoding="utf-8")

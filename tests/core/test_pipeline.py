@@ -1,9 +1,11 @@
 """Propose and confirm: one issue per trigger, whatever comes twice, late or in another order."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,13 +23,14 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.features import Moment, extract, look
+from stream_coupons.core.features import FeatureRows, Moment, extract, look
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import MAX_CLOSED, Shopper
+from stream_coupons.core.vectors import CODES
 
 from .builders import (
     AT,
@@ -110,6 +113,31 @@ def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked
     assert issue.value_minor == pytest.approx((0.5 - 0.1) * 0.3 * 2000 - 0.5 * 100 - 2.0)
     assert issue.propensity == 1.0
     assert [reason.feature for reason in issue.reasons] == ["content"]
+
+
+class Naming(FixedScorer):
+    """Names every place of the row that is not empty."""
+
+    def contributions(
+        self,
+        rows: FeatureRows,
+        row: int,
+        head: int,  # noqa: ARG002
+        names: Sequence[str] = (),
+    ) -> list[tuple[str, float, float]]:
+        return [(names[column], 1.0, 1.0) for column in np.flatnonzero(rows.hashed[row]).tolist()]
+
+
+@pytest.mark.parametrize(("stays", "name"), [(True, "vector"), (False, "unknown")])
+def test_places_of_a_vector_have_their_names_unless_the_catalogue_has_lost_it_meanwhile(stays: bool, name: str) -> None:
+    every = rules(explain_top=1000)
+    told, bare = coupon("c1", vector=[0.5, -1.0]), coupon("c1")
+    case = Case(knowledge(told, rules=every, scorer=Naming()))
+    case.see(browse("t1", what=item("A"), context={"weather": "rain"}))
+    case.known = knowledge(told if stays else bare, rules=every, scorer=Naming())
+    case.hear(granted(case.proposal(), at=AT + 5))
+    [issue] = case.issues()
+    assert [reason.feature for reason in issue.reasons].count(name) >= CODES
     assert case.outcomes() == ["confirmed"]
     assert of_type(case.said, Settlement)[0].held_minor == 100
     case.wait(AT + 30 * DAY_S)

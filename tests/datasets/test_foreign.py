@@ -79,6 +79,17 @@ def test_unknown_keys_of_a_coupon_are_its_attributes() -> None:
     assert coupon.attributes == {"colour": "red", "pages": 2.0, "organic": True, "supplier": None}
 
 
+def test_the_vector_of_a_coupon_is_its_content_and_null_is_none() -> None:
+    log = taken(
+        issue("i1", coupon={"coupon_id": "a", "vector": [1, -0.5], "description": "Tea"}),
+        issue("i2", coupon={"coupon_id": "b", "vector": None}),
+    )
+    assert [(coupon.vector, coupon.description, coupon.attributes) for coupon in log.coupons] == [
+        ([1.0, -0.5], "Tea", {}),
+        (None, "", {}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("terms", "most"),
     [
@@ -188,6 +199,20 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "a term out of range": (issue("i9", coupon={"coupon_id": "c9", "margin_ratio": 3}), "invalid", "$.margin_ratio"),
     "a nested attribute": (issue("i9", coupon={"coupon_id": "c9", "size": {"w": 1}}), "invalid", "'size' holds others"),
     "attributes that are none": (issue("i9", coupon={"coupon_id": "c9", "attributes": 3}), "invalid", "issue: coupon:"),
+    "an empty vector": (
+        issue("i9", coupon={"coupon_id": "c9", "vector": []}),
+        "invalid",
+        "length >= 1 - at `$.vector`",
+    ),
+    "a vector of nothing": (issue("i9", coupon={"coupon_id": "c9", "vector": [0, 0]}), "invalid", "is all zeros"),
+    "a long vector": (issue("i9", coupon={"coupon_id": "c9", "vector": [1] * 4097}), "invalid", "length <= 4096"),
+    "a gap in a vector": (issue("i9", coupon={"coupon_id": "c9", "vector": [1, None]}), "invalid", "`$.vector[1]`"),
+    "no number in a vector": (
+        b'{"type": "issue", "issue_id": "i9", "user_id": "u", "occurred_at": 1, '
+        b'"coupon": {"coupon_id": "c9", "vector": [NaN]}}',
+        "not_json",
+        "invalid character",
+    ),
     "nested context": (issue("i9", context={"weather": {"rain": 1}}), "invalid", "$.context"),
     "an arm without a coupon": (issue("i9", coupon=None, arm="c1"), "invalid", "arm is 'c1', but `coupon` is missing"),
     "none with a coupon": (issue("i9", arm="none"), "invalid", "arm is 'none', but `coupon` is 'c1'"),

@@ -124,5 +124,5 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 
 
 def test_a_model_that_learns_is_better_than_one_that_does_not(log: Path) -> None:
-    slow = Settings(learning=LearningSettings(learning_rate=1e-6))
+    slow = Settings(learning=LearningSettings(prior_variance=1e-6))
     assert objective(log)(Settings()).value < objective(log)(slow).value - 0.05

@@ -45,6 +45,7 @@ def changed(record: Record, rng: random.Random) -> list[Record]:
     wide = {"coupon_id": f"new-{issue_id}", "categories": [f"cat-{issue_id}-{n}" for n in range(rng.randrange(1, 40))]}
     wide |= {"domain": rng.choice(["ecommerce", "travel"])}
     wide |= {"kind": f"kind-{issue_id}", f"attribute-{rng.randrange(3)}": rng.random(), "colour": issue_id}
+    wide |= {"vector": [rng.uniform(-1, 1) for _ in range(4)]}
     return [
         {**record, "occurred_at": at, "coupon": wide, "arms": [wide["coupon_id"], "none"], "context": {"moon": 1.0}},
         feedback(rng.choice(["click", "purchase", "expiry"]), issue_id, at + 1),
