@@ -35,8 +35,8 @@ PARTITION = 0
 MAX_EXAMPLES = 2000
 """Taken at a time; whoever finds so many waiting is behind."""
 SLICE_S, SHARE = 0.001, 0.25
-"""An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they would
-hold up every decision of this worker for half a second."""
+"""An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
+would hold up every decision of this worker for half a second."""
 
 
 class Learner(Service):  # type: ignore[misc]
