@@ -11,6 +11,7 @@ Offsets without a record for us (transaction markers, aborted records, compactio
 reaches zero.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -219,7 +220,8 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                 if messages:
                     # Whoever stops the flow must not wait until a full buffer has room.
                     await self.wait_first(self._hand_on(messages), self.suspend_flow.wait())
-        except self.consumer_stopped_errors:
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            # A worker that leaves amid a rebalance would crash on this, and leave with an error.
             if not self.app.should_stop:
                 raise
 

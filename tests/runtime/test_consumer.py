@@ -1,6 +1,7 @@
 """The chain of chunks: whatever is lost between the broker and the loop is fetched again, and never skipped."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +52,7 @@ class Consumer(BatchConsumer):
     should_stop = False
 
     def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
-        self.app = SimpleNamespace(rebalancing=False)
+        self.app = SimpleNamespace(rebalancing=False, should_stop=False)
         self.transport = SimpleNamespace(takers=[])
         self.flow_active = True
         self._thread = Log(logs, committed or {})
@@ -262,3 +263,16 @@ def test_who_stops_the_flow_does_not_wait_for_a_full_buffer_and_what_had_no_room
     reading._thread.committed[HERE] = 2
     reading._epoch += 1  # the flow goes on after a rebalance
     assert reading.run() == [3]
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_a_worker_that_leaves_amid_a_fetch_leaves_in_peace(is_leaving: bool) -> None:
+    reading = Consumer({HERE: [0, 1]})
+    reading.app.should_stop = is_leaving
+
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    reading.during_fetch = cancel
+    with nullcontext() if is_leaving else pytest.raises(asyncio.CancelledError):
+        assert drained(reading, 9) == []
