@@ -33,7 +33,14 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.settings import KafkaSettings, Settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CHANGELOG.md", "docs/benchmarks.md", "docs/design.md", "docs/learning.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "docs/benchmarks.md",
+    "docs/design.md",
+    "docs/learning.md",
+    "docs/performance.md",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = '"127.0.0.1:9092"'
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)

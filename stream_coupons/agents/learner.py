@@ -23,6 +23,7 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.runtime.turns import Turns
 from stream_coupons.settings import LearningSettings
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 PARTITION = 0
 MAX_EXAMPLES = 2000
+"""Taken at a time; whoever finds so many waiting is behind."""
+SLICE_S, SHARE = 0.001, 0.25
+"""An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
+would hold up every decision of this worker for half a second."""
 
 
 class Learner(Service):  # type: ignore[misc]
@@ -59,6 +64,7 @@ class Learner(Service):  # type: ignore[misc]
         self._trainer: Trainer | None = None
         self._unacknowledged: list[Any] = []
         self._letters: list[Output] = []
+        self._turns = Turns(SLICE_S, SHARE)
 
     @property
     def is_ready(self) -> bool:
@@ -74,8 +80,10 @@ class Learner(Service):  # type: ignore[misc]
             if self._owned is not self.inbox.ownership:
                 await self._own()
             else:
+                is_behind = sum(len(message.value.records) for message in messages) >= MAX_EXAMPLES
+                self._turns.begin()
                 for message in messages:
-                    await self._take(message)
+                    await self._take(message, is_behind=is_behind)
             if loop.time() >= publish_at:
                 await self._publish()
                 publish_at = loop.time() + self._settings.publish_every_s
@@ -92,13 +100,12 @@ class Learner(Service):  # type: ignore[misc]
             self._trainer = await self._resume()
         self._owned = ownership
 
-    async def _take(self, message: Any) -> None:
+    async def _take(self, message: Any, *, is_behind: bool) -> None:
         if self._trainer is None or not self._app.consumer.take(message):
             return
-        for place, record in enumerate(message.value.records):
+        for record in message.value.records:
             self._learn(self._trainer, record)
-            if place % 100 == 99:
-                await asyncio.sleep(0)
+            await self._turns.give_way(is_behind=is_behind)
         report_news(self._trainer.news(), self._metrics)
         self._unacknowledged.append(message)
 

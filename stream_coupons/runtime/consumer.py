@@ -11,8 +11,9 @@ Offsets without a record for us (transaction markers, aborted records, compactio
 reaches zero.
 """
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -24,6 +25,7 @@ from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_WAIT_MS = 500
+FETCH_TIMEOUT_S = 1.0
 
 
 class Chunk(NamedTuple):
@@ -206,6 +208,26 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
         self._committed_offset.update(starts)
         self._sought_in = epoch
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand on what is fetched, all of a fetch at once.
+
+        Faust's own waits some turns of the event loop for each message, in each of which other work may lie.
+        """
+        try:
+            while not self.should_stop and not fetcher.should_stop:
+                messages = [message async for _, message in self.getmany(FETCH_TIMEOUT_S)]
+                if messages:
+                    # Whoever stops the flow must not wait until a full buffer has room.
+                    await self.wait_first(self._hand_on(messages), self.suspend_flow.wait())
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            # A worker that leaves amid a rebalance would crash on this, and leave with an error.
+            if not self.app.should_stop:
+                raise
+
+    async def _hand_on(self, messages: Sequence[Any]) -> None:
+        for message in messages:
+            await self.callback(message)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch what is there and hand it on, a chunk per partition; what cannot be handed on is fetched again."""

@@ -34,35 +34,35 @@ class Inbox:
     def __init__(self) -> None:
         self.ownership = NOTHING
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=CAPACITY)
-        self._is_told = asyncio.Event()
+        self._is_told = False
+        self._has_news = asyncio.Event()
 
     async def consume(self, events: AsyncIterator[Any]) -> None:
         """Body of the Faust agent: pass every chunk on."""
         async for event in events:
             await self._queue.put(event.message)
+            self._has_news.set()
 
     def assign(self, partitions: frozenset[int], membership: Membership) -> None:
         """Tell which partitions are owned from now on."""
         self.ownership = Ownership(partitions, membership)
-        self._is_told.set()
+        self._is_told = True
+        self._has_news.set()
 
     async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:
         """Messages with chunks, up to about `limit` records; none when ownership changed or the time is up."""
-        if self._is_told.is_set():
-            self._is_told.clear()
-            return []
-        if self._queue.empty():
-            getting = asyncio.ensure_future(self._queue.get())
-            telling = asyncio.ensure_future(self._is_told.wait())
-            done, _ = await asyncio.wait({getting, telling}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            telling.cancel()
-            if getting not in done:
-                getting.cancel()
+        if not self._is_told and self._queue.empty():
+            self._has_news.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._has_news.wait()
+            except TimeoutError:
                 return []
-            messages = [getting.result()]
-        else:
-            messages = [self._queue.get_nowait()]
-        size = len(messages[0].value.records)
+        if self._is_told:
+            self._is_told = False
+            return []
+        messages: list[Any] = []
+        size = 0
         while size < limit and not self._queue.empty():
             messages.append(self._queue.get_nowait())
             size += len(messages[-1].value.records)

@@ -1,6 +1,7 @@
 """The chain of chunks: whatever is lost between the broker and the loop is fetched again, and never skipped."""
 
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +52,7 @@ class Consumer(BatchConsumer):
     should_stop = False
 
     def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
-        self.app = SimpleNamespace(rebalancing=False)
+        self.app = SimpleNamespace(rebalancing=False, should_stop=False)
         self.transport = SimpleNamespace(takers=[])
         self.flow_active = True
         self._thread = Log(logs, committed or {})
@@ -222,3 +223,56 @@ def test_nothing_is_dropped_for_lying_below_what_was_read() -> None:
     read = NoReadOffsets()
     read[HERE] = 10
     assert read[HERE] is None
+
+
+def drained(reading: Consumer, room: int, *, stops_flow: bool = False) -> list[Any]:
+    """What reaches a buffer with so much room from one fetch."""
+
+    async def drain() -> list[Any]:
+        buffer: asyncio.Queue[Any] = asyncio.Queue(room)
+        fetcher = SimpleNamespace(should_stop=False)
+        reading.suspend_flow = asyncio.Event()
+
+        async def callback(message: Any) -> None:
+            if stops_flow and buffer.full():
+                reading.suspend_flow.set()
+            await buffer.put(message)
+
+        async def wait_first(*waiting: Any) -> None:
+            tasks = [asyncio.ensure_future(one) for one in waiting]
+            _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            fetcher.should_stop = True
+
+        reading.callback, reading.wait_first = callback, wait_first
+        await asyncio.wait_for(reading._drain_messages(fetcher), 5.0)
+        return [buffer.get_nowait() for _ in range(buffer.qsize())]
+
+    return asyncio.run(drain())
+
+
+def test_all_chunks_of_a_fetch_are_handed_on_together() -> None:
+    reading = Consumer({HERE: [0, 1], THERE: [3]})
+    assert reading.take_all(drained(reading, 9)) == [0, 1, 3]
+
+
+def test_who_stops_the_flow_does_not_wait_for_a_full_buffer_and_what_had_no_room_comes_again() -> None:
+    reading = Consumer({HERE: [0, 1], THERE: [3]}, {THERE: 3})
+    assert reading.take_all(drained(reading, 1, stops_flow=True)) == [0, 1]
+    reading._thread.committed[HERE] = 2
+    reading._epoch += 1  # the flow goes on after a rebalance
+    assert reading.run() == [3]
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+def test_a_worker_that_leaves_amid_a_fetch_leaves_in_peace(is_leaving: bool) -> None:
+    reading = Consumer({HERE: [0, 1]})
+    reading.app.should_stop = is_leaving
+
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    reading.during_fetch = cancel
+    with nullcontext() if is_leaving else pytest.raises(asyncio.CancelledError):
+        assert drained(reading, 9) == []
