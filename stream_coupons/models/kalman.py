@@ -194,7 +194,7 @@ def mode(logit: float, variance: float, label: bool) -> float:
     it never steps over the solution.
 
     >>> round(mode(0.0, 0.0, True), 6), round(mode(0.0, 4.0, True), 6)
-    (0.0, 1.107217)
+    (0.0, 1.042597)
     """
     low, high = (logit, logit + variance) if label else (logit - variance, logit)
     z = min(max(0.0, low), high)

@@ -45,9 +45,9 @@ def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics
         for sample in family.samples
         if sample.labels.get("head") == "redeem"
     }
-    assert samples["stream_coupons_model_champion", "adagrad"] == 1
-    assert samples["stream_coupons_model_champion", "ftrl"] == 0
-    assert samples["stream_coupons_model_recent_log_loss", "ftrl"] > 0
+    assert samples["stream_coupons_model_champion", "kalman"] == 1
+    assert samples["stream_coupons_model_champion", "adagrad"] == 0
+    assert samples["stream_coupons_model_recent_log_loss", "adagrad"] > 0
     quality = trainer.models["ecommerce"].heads["redeem"].quality.report()
     for name in ("log_loss", "log_loss_gap"):
         assert samples[f"stream_coupons_model_{name}", None] == getattr(quality, name)

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,10 @@ from stream_coupons.datasets import completejourney
 from stream_coupons.datasets.completejourney import CompleteJourney
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.model import Servable
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.rules import ModelName
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
@@ -168,7 +170,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
     for example in scored.examples:
         hashed = [0 if place in places else value for place, value in enumerate(example.hashed)]
         rows.append(((example.numeric * numbers).tolist(), hashed[: len(HASHED)] if beyond else hashed))
-    head = make_model(ModelName.ADAGRAD, HEAD, settings.learning)
+    head = cast(Servable, make_model(settings.learning.first_champion, HEAD, settings.learning))
     order = np.argsort(scored.learnt_at, kind="stable")
     predicted, learnt, spent = np.empty(len(rows)), 0, 0.0
     for known, own in scored.campaigns():
@@ -177,7 +179,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
             head.learn_one(Row(*rows[row]), bool(scored.label[row]))
         spent += time.process_time() - began
         learnt = len(known)
-        predicted[own] = [head.predict_features(Row(*rows[row]).features) for row in own]
+        predicted[own] = [sigmoid(head.log_odds(Row(*rows[row]))) for row in own]
     return predicted, spent / max(learnt, 1) * 1e6
 
 
