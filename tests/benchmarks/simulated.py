@@ -5,12 +5,12 @@
     python -m tests.benchmarks.simulated --shoppers 2000 --days 42 --drift 21 --json
 
 The oracle is the same policy, asked the same questions, with the simulation's true probabilities in place of those of
-the model; random gives any coupon that is allowed. All play the same worlds: shoppers do the same of their own accord under every
-policy. Two aims: `value`, the settings of the demonstration, where a redemption is worth 3.00 beyond its margin; and
-`redemptions`, where it is worth so much that nothing else counts. The redeem rate is what the second one maximises;
-under the first a policy rightly passes over who would order anyway. Reported are redeem rates by third of the run, the
-ratio of the learned policy's to the oracle's, and incremental margin, all by seed, with the mean over seeds and its
-95 % interval by Student's t.
+the model; random gives any coupon that is allowed. All play the same worlds: shoppers do the same of their own accord
+under every policy. Two aims: `value`, the settings of the demonstration, where a redemption is worth 3.00 beyond its
+margin; and `redemptions`, where it is worth so much that nothing else counts. The redeem rate is what the second one
+maximises; under the first a policy rightly passes over who would order anyway. Reported are redeem rates by third of
+the run, the ratio of the learned policy's to the oracle's, and incremental margin, all by seed, with the mean over seeds
+and its 95 % interval by Student's t.
 """
 
 import argparse
