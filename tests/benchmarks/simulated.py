@@ -9,8 +9,8 @@ the model; random gives any coupon that is allowed. All play the same worlds: sh
 under every policy. Two aims: `value`, the settings of the demonstration, where a redemption is worth 3.00 beyond its
 margin; and `redemptions`, where it is worth so much that nothing else counts. The redeem rate is what the second one
 maximises; under the first a policy rightly passes over who would order anyway. Reported are redeem rates by third of
-the run, the ratio of the learned policy's to the oracle's, and incremental margin, all by seed, with the mean over seeds
-and its 95 % interval by Student's t.
+the run, the ratio of the learned policy's to the oracle's, and incremental margin, all by seed, with the mean over
+seeds and its 95 % interval by Student's t.
 """
 
 import argparse
