@@ -95,15 +95,20 @@ def _scope(coupon: Coupon) -> list[str]:
 
 
 def _static_hashes(coupon: Coupon, depth_ratio: float) -> list[int]:
-    """Hashes of what every coupon has; all absent if the coupon stands for giving none."""
+    """Hashes of what every coupon may have; all absent if the coupon stands for giving none.
+
+    What a coupon does not say is absent, too: where none says it, a value for "not said" would be in every row
+    and every cross, and share what is learnt of all.
+    """
     if coupon is NOTHING:
         return [ABSENT] * 5
+    has_discount = coupon.discount_minor is not None or coupon.discount_percent is not None
     return [
         feature_index(f"coupon={coupon.coupon_id}"),
-        feature_index(f"kind={coupon.kind}"),
-        feature_index(f"category={coupon.categories[0] if coupon.categories else ''}"),
-        feature_index(f"brand={coupon.brands[0] if coupon.brands else ''}"),
-        feature_index(f"depth={round(depth_ratio * 10)}"),
+        feature_index(f"kind={coupon.kind}") if coupon.kind else ABSENT,
+        feature_index(f"category={coupon.categories[0]}") if coupon.categories else ABSENT,
+        feature_index(f"brand={coupon.brands[0]}") if coupon.brands else ABSENT,
+        feature_index(f"depth={round(depth_ratio * 10)}") if has_discount else ABSENT,
     ]
 
 
