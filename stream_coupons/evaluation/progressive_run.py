@@ -2,7 +2,8 @@
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
 the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
+an `expiry`, never before; a window that the log's end finds open has none. Where unused coupons are ended by expiries
+as a rule, used ones end when they would have; see `Expiries`. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -21,6 +22,7 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.evaluation.expiries import Expiries
 from stream_coupons.evaluation.impressions import Impressions
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
@@ -157,6 +159,7 @@ class ProgressiveRun:
         self.refused: Counter[str] = Counter()
         self.log = log
         self.impressions = Impressions()
+        self._expiries = Expiries()
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         self._context_policies = settings.profile.context_policies
@@ -214,13 +217,27 @@ class ProgressiveRun:
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
         if at > self._now:
+            for issue_id, ended_at in self._expiries.take_due(at):
+                if self._scored[issue_id].labelled_at is None:
+                    self._end(self._scored[issue_id], max(ended_at, self._now))
             self._now = at
             self._pipeline.tick(math.nextafter(at, 0.0))
+
+    def _end(self, issue: Scored, at: float) -> None:
+        ended = FeedbackEvent(
+            event_id=f"end of {issue.issue_id}",
+            user_id=issue.user_id,
+            occurred_at=at,
+            issue_id=issue.issue_id,
+            kind="expiry",
+        )
+        self._pipeline.send(topics.FEEDBACK.name, ended)
 
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
+        self._expiries.add_issue(issue.occurred_at)
         arms = issue.arms or tuple(self._issued)
         by_arm = self._score(issue, domain, arms) if self._score_arms else {}
         observed = ObservedIssue(
@@ -282,8 +299,13 @@ class ProgressiveRun:
         if issue is None or issue.labelled_at is None:
             if feedback.kind == "click":
                 self._clicked.add(feedback.issue_id)
-            elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
-                self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+            elif feedback.kind == "purchase":
+                if feedback.order_value_minor is not None:
+                    self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+                if issue is not None:
+                    self._expiries.add_use(issue.issue_id, issue.arm, issue.occurred_at, feedback.occurred_at)
+            elif feedback.kind == "expiry" and issue is not None:
+                self._expiries.add_expiry(issue.issue_id, issue.arm, issue.occurred_at, feedback.occurred_at)
             elif feedback.kind == "impression" and issue is not None:
                 self._note_impression(issue, feedback.occurred_at)
         message = FeedbackEvent(
