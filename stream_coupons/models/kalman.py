@@ -9,8 +9,9 @@ solved to the end instead of linearised at the old log-odds, so that no step ove
    P \leftarrow P - \frac{h\,P x\,x^T P}{1 + h s}, \quad h = \sigma'(z')
 
 Gradient methods learn a weight as if all others were right. The covariance knows that two features came together, so
-one example of either teaches both. It is kept of the numbers, of their bins and of the hashed places seen most, at most
-`MOST_JOINT` of them; all other places have a variance each and no covariance, a diagonal block (decoupled, [2]_).
+one example of either teaches both. It is kept of at most `MOST_JOINT` indices: the numbers, their bins, and hashed
+places that were seen some times, which give way to a number or bin that comes later. All other places have a variance
+each and no covariance, a diagonal block (decoupled, [2]_).
 
 References
 ----------
@@ -37,11 +38,11 @@ from stream_coupons.models.states import State, check_finite, check_linear, chec
 VARIANCE_OF_NUMBER = 0.3
 VARIANCE_OF_BIN = 0.03
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
-VARIANCE_OF_PLACES = 1.0
+VARIANCE_OF_PLACES = 1.5
 """Before learning, of the sum of the weights of all hashed places of the row in which one is first seen: rows of many
 places do not vary more than rows of few."""
 MOST_JOINT = 256
-JOINED_AFTER = 300
+JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
 MOST_STEPS = 50
 PRECISION = 1e-10
@@ -67,6 +68,7 @@ class KalmanFilter:
         self._weights = np.zeros(size)
         self._weights[list(self._prior)] = list(self._prior.values())
         self._variances = np.zeros(size)
+        self._first_variances = np.zeros(size)
         self._seen = np.zeros(size, np.int64)
         self._slots = np.full(size, -1, np.int64)
         self._joint: list[int] = []
@@ -104,13 +106,30 @@ class KalmanFilter:
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
         if new.size:
-            self._variances[new] = self._spread * _variances(new, int((indices < DIMENSIONS).sum()))
-        joining = indices[(self._slots[indices] < 0) & ((indices >= DIMENSIONS) | (seen + 1 >= JOINED_AFTER))]
-        for index in joining[: MOST_JOINT - len(self._joint)].tolist():
-            slot = len(self._joint)
-            self._slots[index] = slot
+            first = self._spread * _variances(new, int((indices < DIMENSIONS).sum()))
+            self._variances[new] = self._first_variances[new] = first
+        is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
+        for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
+            slot = self._slot_for(index)
+            if slot is not None:
+                self._slots[index] = slot
+                self._covariance[slot, slot] = self._variances[index]
+
+    def _slot_for(self, index: int) -> int | None:
+        """A new slot of the covariance; if there is none, a number or bin gets that of the hashed place seen least."""
+        if len(self._joint) < MOST_JOINT:
             self._joint.append(index)
-            self._covariance[slot, slot] = self._variances[index]
+            return len(self._joint) - 1
+        joint = np.array(self._joint)
+        places = np.flatnonzero(joint < DIMENSIONS)
+        if index < DIMENSIONS or not places.size:
+            return None
+        slot = int(places[np.argmin(self._seen[joint[places]])])
+        self._slots[joint[slot]] = -1
+        self._variances[joint[slot]] = self._covariance[slot, slot]
+        self._covariance[slot, :] = self._covariance[:, slot] = 0.0
+        self._joint[slot] = index
+        return slot
 
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""
@@ -123,20 +142,12 @@ class KalmanFilter:
 
     def quicken(self, factor: float) -> None:
         """Divide all variances by the factor, but raise none above what it was before learning."""
-        self._variances = np.minimum(self._variances / factor, np.maximum(self._variances, self._first_variances()))
+        self._variances = np.minimum(self._variances / factor, self._first_variances)
         size = len(self._joint)
         now = self._covariance.diagonal()[:size]
-        most = self._first_variances()[self._joint]
+        most = self._first_variances[self._joint]
         scale = np.sqrt(np.maximum(np.minimum(1.0 / factor, most / np.maximum(now, most * factor)), 1.0))
         self._covariance[:size, :size] *= scale[:, None] * scale
-
-    def _first_variances(self) -> Floats:
-        """An upper bound of what each index began with; 0 of what was never seen."""
-        first = np.full(BIAS + 1, VARIANCE_OF_PLACES)
-        first[DIMENSIONS:FIRST_BIN] = VARIANCE_OF_NUMBER
-        first[FIRST_BIN:BIAS] = VARIANCE_OF_BIN
-        first[BIAS] = VARIANCE_OF_CONSTANT
-        return first * self._spread * (self._seen > 0)
 
     def weights(self) -> dict[int, float]:
         """Means by index."""
@@ -144,13 +155,14 @@ class KalmanFilter:
         return dict(zip(places.tolist(), self._weights[places].tolist(), strict=True))
 
     def state(self) -> State:
-        """Means, variances and counts by ascending index; the joint indices and the triangle of their covariance."""
+        """Means, variances now and at first, counts, by ascending index; joint indices and their covariance."""
         places = np.flatnonzero((self._seen > 0) | (self._weights != 0.0))
         size = len(self._joint)
         return {
             "places": places.astype(np.uint32),
             "weights": self._weights[places],
             "variances": self._variances[places],
+            "first_variances": self._first_variances[places],
             "seen": self._seen[places].astype(np.float64),
             "joint": np.array(self._joint, np.uint32),
             "covariance": self._covariance[np.triu_indices(size)],
@@ -158,19 +170,21 @@ class KalmanFilter:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
-        check_names(state, {"places", "weights", "variances", "seen", "joint", "covariance"})
-        check_linear({name: state[name] for name in ("places", "weights", "variances", "seen")})
+        of_each = ("weights", "variances", "first_variances", "seen")
+        check_names(state, {"places", *of_each, "joint", "covariance"})
+        check_linear({name: state[name] for name in ("places", *of_each)})
         joint, places = state["joint"], state["places"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:
             raise SnapshotMismatch(f"joint is {joint.dtype} of shape {joint.shape}: expected at most {MOST_JOINT}")
         if len(set(joint.tolist())) < len(joint) or not np.isin(joint, places).all():
             raise SnapshotMismatch("joint: an index comes twice or is not among the places")
         check_finite(state, "covariance", (len(joint) * (len(joint) + 1) // 2,))
-        if min(state["variances"].min(initial=0.0), state["seen"].min(initial=0.0)) < 0.0:
+        if min(state[name].min(initial=0.0) for name in of_each[1:]) < 0.0:
             raise SnapshotMismatch("a variance or a count is below 0")
         self._begin()
         self._weights[:] = 0.0
         self._weights[places], self._variances[places] = state["weights"], state["variances"]
+        self._first_variances[places] = state["first_variances"]
         self._seen[places] = state["seen"].astype(np.int64)
         self._joint = joint.tolist()
         self._slots[self._joint] = np.arange(len(joint))

@@ -84,6 +84,26 @@ def test_what_is_seen_often_gets_covariances_and_no_more_than_there_is_room_for(
     assert len(model.state()["joint"]) == MOST_JOINT
 
 
+def test_hashed_places_give_way_to_numbers_and_keep_their_own_variance() -> None:
+    model, many = KalmanFilter({}), Row([0.0] * len(NUMERIC), list(range(1, 2 * MOST_JOINT)))
+    for n in range(JOINED_AFTER + 1):
+        model.learn_one(many, n % 2 == 0)
+    before = model.state()
+    assert len(before["joint"]) == MOST_JOINT
+    assert before["joint"].min() < DIMENSIONS
+    model.learn_one(Row([0.5] * len(NUMERIC), []), True)
+    after = model.state()
+    numbers = set(range(DIMENSIONS, FIRST_BIN))
+    assert not numbers & set(before["joint"].tolist())
+    assert numbers | {BIAS} <= set(after["joint"].tolist())
+    rows, columns = np.triu_indices(MOST_JOINT)
+    variance_of = dict(zip(before["joint"].tolist(), before["covariance"][rows == columns], strict=True))
+    left = set(variance_of) - set(after["joint"].tolist())
+    kept = dict(zip(after["places"].tolist(), after["variances"].tolist(), strict=True))
+    assert len(left) == 2 * len(NUMERIC)
+    assert {place: kept[place] for place in left} == {place: pytest.approx(variance_of[place]) for place in left}
+
+
 def test_variances_shrink_and_quickening_widens_none_beyond_its_beginning() -> None:
     model = KalmanFilter(prior_of("redeem"))
     rng = np.random.default_rng(5)
@@ -96,7 +116,8 @@ def test_variances_shrink_and_quickening_widens_none_beyond_its_beginning() -> N
     rows, columns = np.triu_indices(len(wide["joint"]))
     diagonal = wide["covariance"][rows == columns]
     assert (diagonal >= learnt["covariance"][rows == columns] - 1e-12).all()
-    assert diagonal.max() <= 0.3 + 1e-9
+    first = dict(zip(wide["places"].tolist(), wide["first_variances"].tolist(), strict=True))
+    assert (diagonal <= [first[index] + 1e-9 for index in wide["joint"].tolist()]).all()
     covariance = np.zeros((len(diagonal), len(diagonal)))
     covariance[rows, columns] = covariance[columns, rows] = wide["covariance"]
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
