@@ -10,6 +10,7 @@ import msgspec
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.scoring import Scorer
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
@@ -72,9 +73,23 @@ class Played:
 
 
 def play_locally(
-    policy: Policy, world_settings: WorldSettings, settings: Settings, on_day: Callable[[int], None]
+    policy: Policy,
+    world_settings: WorldSettings,
+    settings: Settings,
+    on_day: Callable[[int], None],
+    *,
+    scorer: Scorer | None = None,
+    on_output: Callable[[Output], None] | None = None,
 ) -> Played:
-    """Play a world to its end against a policy; the shoppers behave as they do under every other policy."""
+    """Play a world to its end against a policy; the shoppers behave as they do under every other policy.
+
+    Parameters
+    ----------
+    scorer : Scorer, optional
+        Serves the policy `learned` in place of the models that learn.
+    on_output : callable, optional
+        Called with every record sent, in order.
+    """
     world = World(world_settings)
     rules = msgspec.structs.replace(settings.policy, strategy="random" if policy == "random" else "value")
     if policy == "oracle":
@@ -85,11 +100,13 @@ def play_locally(
     def take(output: Output) -> None:
         if output.topic == topics.ISSUES.name:
             issues.append(decode(output.value))
+        if on_output is not None:
+            on_output(output)
 
     pipeline = LocalPipeline(
         msgspec.structs.replace(settings, policy=rules),
         world.catalogue(),
-        scorer=OracleScorer(world) if policy == "oracle" else None,
+        scorer=OracleScorer(world) if policy == "oracle" else scorer,
         on_output=take,
     )
     outcomes = Outcomes(world.now)

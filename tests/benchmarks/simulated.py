@@ -2,15 +2,20 @@
 
     python -m tests.benchmarks.simulated
     python -m tests.benchmarks.simulated --aim redemptions --seeds 1 2 3 4 5
-    python -m tests.benchmarks.simulated --shoppers 2000 --days 42 --drift 21 --json
+    python -m tests.benchmarks.simulated --aim redemptions --drift 10 --policies learned daily week oracle
 
 The oracle is the same policy, asked the same questions, with the simulation's true probabilities in place of those of
-the model; random gives any coupon that is allowed. All play the same worlds: shoppers do the same of their own accord
-under every policy. Two aims: `value`, the settings of the demonstration, where a redemption is worth 3.00 beyond its
-margin; and `redemptions`, where it is worth so much that nothing else counts. The redeem rate is what the second one
-maximises; under the first a policy rightly passes over who would order anyway. Reported are redeem rates by third of
-the run, the ratio of the learned policy's to the oracle's, and incremental margin, all by seed, with the mean over
-seeds and its 95 % interval by Student's t.
+the model; random gives any coupon that is allowed; daily and week are served by a model that is fitted in a batch every
+night, on all labels or on those of the last seven days. All play the same worlds: shoppers do the same of their own
+accord under every policy.
+
+Two aims: `value`, the settings of the demonstration, where a redemption is worth 3.00 beyond its margin; and
+`redemptions`, where it is worth so much that nothing else counts. The redeem rate is what the second one maximises;
+under the first a policy rightly passes over who would order anyway.
+
+Reported are redeem rates by third of the run, the ratio of each policy's to the oracle's, and incremental margin, all
+by seed, with the mean over seeds and its 95 % interval by Student's t; and, if tastes drift, that ratio by days since,
+of all seeds' coupons together.
 """
 
 import argparse
@@ -24,13 +29,18 @@ from rich.table import Table
 from scipy import stats
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.demo.play import Played, Policy, play_locally
+from stream_coupons.demo.play import Played, play_locally
 from stream_coupons.demo.reports import Thirds
 from stream_coupons.demo.shoppers import settings_for_shoppers
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import WorldSettings
 
-POLICIES: tuple[Policy, ...] = ("learned", "oracle", "random")
+from .retrained import RetrainedDaily
+
+POLICIES = ("learned", "oracle", "random")
+DAYS_KEPT = {"daily": None, "week": 7}
+"""Of what is fitted in a batch."""
+SPAN_DAYS = 3
 WORTH_MINOR = {"value": 300.0, "redemptions": 100_000.0}
 
 
@@ -39,18 +49,27 @@ class Run:
     """One policy on one world."""
 
     seed: int
-    policy: Policy
+    policy: str
     issues: int
     redeem_by_third: tuple[float, float, float]
+    by_day: list[tuple[int, int, int]]
+    """Day, coupons issued, and how many of them were redeemed."""
     margin: float
     """What coupons brought beyond what would have been ordered anyway, less discounts, in whole units."""
 
 
-def play(policy: Policy, world: WorldSettings, settings: Settings) -> Run:
+def play(policy: str, world: WorldSettings, settings: Settings) -> Run:
     """Play a world to its end."""
-    played: Played = play_locally(policy, world, settings, lambda _: None)
+    played: Played
+    if policy in DAYS_KEPT:
+        retrained = RetrainedDaily(DAYS_KEPT[policy])
+        played = play_locally("learned", world, settings, retrained.retrain, scorer=retrained, on_output=retrained.take)
+    else:
+        played = play_locally(policy, world, settings, lambda _: None)  # type: ignore[arg-type]
     thirds = Thirds.of(played, world.days)
-    return Run(world.seed, policy, thirds.issues, thirds.redeems, played.incremental_margin_minor / 100)
+    by_day = [(day, issues, redeemed) for day, issues, _, redeemed in played.outcomes.daily()]
+    margin = played.incremental_margin_minor / 100
+    return Run(world.seed, policy, thirds.issues, thirds.redeems, by_day, margin)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -62,35 +81,61 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def ratios(runs: Sequence[Run], third: int) -> list[float]:
-    """The learned policy's redeem rate over the oracle's in a third, by seed."""
+def ratios(runs: Sequence[Run], policy: str, third: int) -> list[float]:
+    """A policy's redeem rate over the oracle's in a third, by seed."""
     rate = {(run.seed, run.policy): run.redeem_by_third[third] for run in runs}
     seeds = sorted({run.seed for run in runs})
-    return [rate[seed, "learned"] / rate[seed, "oracle"] for seed in seeds]
+    return [rate[seed, policy] / rate[seed, "oracle"] for seed in seeds]
 
 
-def show(runs: Sequence[Run]) -> None:
+def pooled_ratio(runs: Sequence[Run], policy: str, days: range) -> float:
+    """A policy's redeem rate over the oracle's in some days, of all seeds' coupons together."""
+    rates = []
+    for name in (policy, "oracle"):
+        counts = [row for run in runs if run.policy == name for row in run.by_day if row[0] in days]
+        rates.append(sum(redeemed for _, _, redeemed in counts) / max(sum(issues for _, issues, _ in counts), 1))
+    return rates[0] / rates[1] if rates[1] else float("nan")
+
+
+def show(runs: Sequence[Run], drift: float | None, days: int) -> None:
     """Print the runs and the ratios."""
     table = Table("seed", "policy", "issues", "first third", "second", "last", "margin")
     for run in runs:
         rates = (f"{rate:.4f}" for rate in run.redeem_by_third)
         table.add_row(str(run.seed), run.policy, f"{run.issues:,}", *rates, f"{run.margin:,.0f}")
     stdout().print(table)
-    for third, name in enumerate(("first", "second", "last")):
-        mean, low, high = interval(ratios(runs, third))
-        stdout().print(f"redeem rate, learned over oracle, {name} third: {mean:.2f} ({low:.2f} to {high:.2f})")
+    others = [name for name in dict.fromkeys(run.policy for run in runs) if name != "oracle"]
+    for policy in others:
+        for third, name in enumerate(("first", "second", "last")):
+            mean, low, high = interval(ratios(runs, policy, third))
+            stdout().print(f"redeem rate, {policy} over oracle, {name} third: {mean:.2f} ({low:.2f} to {high:.2f})")
+    if drift is not None:
+        changed = int(np.ceil(drift))
+        spans = [
+            range(changed - SPAN_DAYS, changed),
+            *(range(n, n + SPAN_DAYS) for n in range(changed, days, SPAN_DAYS)),
+        ]
+        table = Table("days since the drift", *others)
+        for span in spans:
+            cells = (f"{pooled_ratio(runs, policy, span):.2f}" for policy in others)
+            table.add_row(f"{span.start - changed} to {span.stop - changed}", *cells)
+        stdout().print(table)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--aim", choices=sorted(WORTH_MINOR), default="value")
+    parser.add_argument("--policies", choices=[*POLICIES, *DAYS_KEPT], nargs="+", default=list(POLICIES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--shoppers", type=int, default=600)
     parser.add_argument("--days", type=int, default=21)
     parser.add_argument("--drift", type=float, default=None, help="all tastes change after this many days")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if "oracle" not in options.policies:
+        parser.error("--policies: oracle is missing, which the others are compared with")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,16 +145,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     policy = msgspec.structs.replace(settings.policy, redemption_worth_minor=WORTH_MINOR[options.aim])
     settings = msgspec.structs.replace(settings, policy=policy)
     runs: list[Run] = []
-    with fraction_progress("worlds", len(options.seeds) * len(POLICIES)) as progress:
+    with fraction_progress("worlds", len(options.seeds) * len(options.policies)) as progress:
         for seed in options.seeds:
             size = {"shoppers": options.shoppers, "days": options.days, "taste_drift_day": options.drift}
-            for name in POLICIES:
+            for name in options.policies:
                 runs.append(play(name, WorldSettings(seed=seed, **size), settings))
                 progress.update(progress.task_ids[0], advance=1)
     if options.json:
         print(json.dumps([msgspec.to_builtins(run) for run in runs], indent=2))
     else:
-        show(runs)
+        show(runs, options.drift, options.days)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""The baseline for learning online: the same linear model and features, fitted in a batch once a day.
+
+Each night all labels that are known by then are fitted anew (scikit-learn's logistic regression, L2), with as much
+regularisation as does best on the last fifth of them by time; the day after is served by that. A head with too few
+labels is served by the prior.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from stream_coupons import topics
+from stream_coupons.codec import Decoder
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.events import TrainingExample
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.scoring import HEADS, Scorer
+from stream_coupons.models.encoding import BIAS, encode
+from stream_coupons.models.linear import LinearScorer, prior, prior_of
+from stream_coupons.models.progressive import log_loss
+from stream_coupons.runtime.records import Output
+
+PENALTIES = (0.01, 0.1, 1.0)
+"""Inverse strengths that are tried."""
+HELD_OUT = 0.2
+LEAST = 10
+"""Positive examples of a head below which it is not fitted."""
+
+
+class RetrainedDaily:
+    """A scorer that is as old as the last night.
+
+    Parameters
+    ----------
+    days_kept : int, optional
+        Only the labels of the last days are fitted; by default all.
+    """
+
+    def __init__(self, days_kept: int | None = None) -> None:
+        self._days_kept = days_kept
+        self._serving: Scorer = prior()
+        self._examples: dict[str, list[TrainingExample]] = {head: [] for head in HEADS}
+        self._decode = Decoder(topics.EXAMPLES)
+        self._weights: Floats = np.zeros((len(HEADS), BIAS + 1))
+        for n, head in enumerate(HEADS):
+            self._weights[n, list(prior_of(head))] = list(prior_of(head).values())
+
+    @property
+    def version(self) -> int:
+        """The day."""
+        return self._serving.version
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Of the last night's model."""
+        return self._serving.predict(rows)
+
+    def contributions(
+        self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
+    ) -> list[tuple[str, float, float]]:
+        """Of the last night's model."""
+        return self._serving.contributions(rows, row, head, names)
+
+    def take(self, output: Output) -> None:
+        """Keep what is a training example."""
+        if output.topic == topics.EXAMPLES.name:
+            example = self._decode(output.value)
+            if example.is_lesson:
+                self._examples[example.head].append(example)
+
+    def retrain(self, day: int) -> None:
+        """It is night."""
+        for n, head in enumerate(HEADS):
+            examples = self._examples[head]
+            if self._days_kept is not None and examples:
+                since = examples[-1].at - self._days_kept * 86400.0
+                examples = self._examples[head] = [each for each in examples if each.at > since]
+            if sum(each.label for each in examples) >= LEAST:
+                self._weights[n] = _fit(examples)
+        self._serving = LinearScorer(day, self._weights.copy())
+
+
+def _fit(examples: Sequence[TrainingExample]) -> Floats:
+    """Weights by index, shape (BIAS + 1,)."""
+    rows = [encode(each.numeric, each.hashed) for each in examples]
+    columns = np.array([index for row in rows for index in row])
+    values = np.array([value for row in rows for value in row.values()])
+    ends = np.cumsum([0, *map(len, rows)])
+    used, columns = np.unique(columns, return_inverse=True)
+    x = csr_matrix((values, columns, ends), shape=(len(rows), len(used)))
+    y = np.array([each.label for each in examples])
+    cut = int(len(y) * (1 - HELD_OUT))
+    losses = []
+    for penalty in PENALTIES:
+        tried = _model(penalty).fit(x[:cut], y[:cut])
+        losses.append(log_loss(tried.predict_proba(x[cut:])[:, 1].tolist(), y[cut:].tolist()))
+    weights = np.zeros(BIAS + 1)
+    weights[used] = _model(PENALTIES[int(np.argmin(losses))]).fit(x, y).coef_[0]
+    return weights
+
+
+def _model(penalty: float) -> LogisticRegression:
+    return LogisticRegression(C=penalty, fit_intercept=False, solver="liblinear")
