@@ -18,9 +18,10 @@ from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored
+from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, judged, quality
 from stream_coupons.evaluation.quality_report import page
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.evaluation.segments import COUPON, by_coupon, by_segment
 from stream_coupons.models.progressive import Interval
 

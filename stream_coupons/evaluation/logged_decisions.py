@@ -12,7 +12,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import LoggedIssue
-from stream_coupons.evaluation.progressive_run import Scored
+from stream_coupons.evaluation.scored import Scored
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

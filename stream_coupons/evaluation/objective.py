@@ -24,7 +24,8 @@ from stream_coupons.core.events import NO_COUPON
 from stream_coupons.datasets import foreign
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import LoggedIssue
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored, run
+from stream_coupons.evaluation.progressive_run import ProgressiveRun, run
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.settings import Settings
 

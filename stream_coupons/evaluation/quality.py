@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 
 from stream_coupons.core.events import NO_COUPON
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.evaluation.progressive_run import Scored
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import (
     EPSILON,
     MAX_LOGIT,

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from stream_coupons.core.events import Coupon
-from stream_coupons.evaluation.progressive_run import Scored
 from stream_coupons.evaluation.quality import Judged, Slice, slice_of
+from stream_coupons.evaluation.scored import Scored
 
 COUPON = "coupon"
 MAX_VALUES = 12

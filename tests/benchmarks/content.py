@@ -22,7 +22,8 @@ from rich.table import Table
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.datasets.foreign import take_all
-from stream_coupons.evaluation.progressive_run import Scored, run
+from stream_coupons.evaluation.progressive_run import run
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import Interval
 from stream_coupons.recordings import lines
 from stream_coupons.settings import Settings

@@ -9,7 +9,8 @@ import pytest
 
 from stream_coupons.codec import encode
 from stream_coupons.core.rules import AttributionRules, PolicyRules
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored, for_logs, run
+from stream_coupons.evaluation.progressive_run import ProgressiveRun, for_logs, run
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import roc_auc
 from stream_coupons.settings import Settings
 

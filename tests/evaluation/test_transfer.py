@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from stream_coupons.cli.main import app
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, Scored, run
+from stream_coupons.evaluation.progressive_run import ProgressiveRun, run
+from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import log_loss
 from stream_coupons.settings import LearningSettings, Settings
 
