@@ -24,13 +24,8 @@ from faust.types import TP
 from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
+FETCH_WAIT_MS = 500
 FETCH_TIMEOUT_S = 1.0
-IDLE, BUSY = (1, 500), (64 * 1024, 5)
-"""Bytes that a broker collects before it answers a fetch, and the milliseconds that it waits for them at most. What
-comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
-record little, and what waits behind chunks waits longest."""
-BUSY_WITHIN_S = 0.05
-"""Two fetches with records within this time are busy."""
 
 
 class Chunk(NamedTuple):
@@ -72,8 +67,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=IDLE[0],
-            fetch_max_wait_ms=IDLE[1],
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -127,11 +121,6 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
 
-    def pace(self, *, is_busy: bool) -> None:
-        """From the next fetch on, ask as an idle worker does or as a busy one."""
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = BUSY if is_busy else IDLE
-
     def membership(self) -> Membership:
         """As the coordinator gave it last."""
         coordinator = self._ensure_consumer()._coordinator
@@ -176,7 +165,6 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._seeks = 0
         self._sought_in: int | None = None
         self._is_fetching = False
-        self._fetched_at = -BUSY_WITHIN_S
         self._handed: dict[TP, int] = {}
         self._taken: dict[TP, int] = {}
         self._done: dict[TP, int] = {}
@@ -260,13 +248,8 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._is_fetching = True
         fetched, active = await self._wait_next_records(timeout)
         self._is_fetching = False
-        if self.should_stop:
+        if not fetched or self.should_stop:
             return
-        now = time.monotonic()
-        self._thread.pace(is_busy=bool(fetched) and now - self._fetched_at < BUSY_WITHIN_S)
-        if not fetched:
-            return
-        self._fetched_at = now
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
             is_stale = (

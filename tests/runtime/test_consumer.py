@@ -23,10 +23,6 @@ class Log:
         self.positions = dict.fromkeys(logs, 0)
         self.gaps: dict[TP, int] = {}
         """Where the position stands after all records were fetched: behind markers, say."""
-        self.is_busy = False
-
-    def pace(self, *, is_busy: bool) -> None:
-        self.is_busy = is_busy
 
     async def seek_to_start(self) -> dict[TP, int]:
         self.positions = {tp: self.committed.get(tp, 0) for tp in self.logs}
@@ -65,7 +61,6 @@ class Consumer(BatchConsumer):
         self._unacked_messages = set()
         self._buffered_partitions = set()
         self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
-        self._fetched_at = -1.0
         self._handed, self._taken, self._done = {}, {}, {}
         self.during_fetch = lambda: None
         self.futures: list[Any] = []
@@ -281,17 +276,3 @@ def test_a_worker_that_leaves_amid_a_fetch_leaves_in_peace(is_leaving: bool) -> 
     reading.during_fetch = cancel
     with nullcontext() if is_leaving else pytest.raises(asyncio.CancelledError):
         assert drained(reading, 9) == []
-
-
-def test_who_fetches_records_again_and_again_waits_for_more_and_who_is_idle_for_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr(consumer.time, "monotonic", lambda: now)
-    reading = Consumer({HERE: list(range(8))})
-    paces = []
-    for pause_s in (0.0, consumer.BUSY_WITHIN_S / 2, 2 * consumer.BUSY_WITHIN_S, consumer.BUSY_WITHIN_S / 2, 0.0):
-        now += pause_s
-        assert bool(reading.take_all(reading.get())) == (len(paces) < 4)
-        paces.append(reading._thread.is_busy)
-    assert paces == [False, True, False, True, False]
