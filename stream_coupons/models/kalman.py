@@ -78,7 +78,7 @@ class KalmanFilter:
         """Predict, then move to the mode."""
         indices, values = row.arrays
         self._meet(indices)
-        logit = row.offset + float((values * self._weights[indices]).sum())
+        logit = row.offset + self.log_odds(row)
         slots = self._slots[indices]
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]

@@ -16,9 +16,10 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.scoring import HEADS, Scorer
 from stream_coupons.models.encoding import BIAS, encode
-from stream_coupons.models.linear import LinearScorer, prior, prior_of
+from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights
 from stream_coupons.models.progressive import log_loss
 from stream_coupons.runtime.records import Output
 
@@ -43,9 +44,7 @@ class RetrainedDaily:
         self._serving: Scorer = prior()
         self._examples: dict[str, list[TrainingExample]] = {head: [] for head in HEADS}
         self._decode = Decoder(topics.EXAMPLES)
-        self._weights: Floats = np.zeros((len(HEADS), BIAS + 1))
-        for n, head in enumerate(HEADS):
-            self._weights[n, list(prior_of(head))] = list(prior_of(head).values())
+        self._weights = dense({head: prior_weights(head) for head in HEADS})
 
     @property
     def version(self) -> int:
@@ -74,7 +73,7 @@ class RetrainedDaily:
         for n, head in enumerate(HEADS):
             examples = self._examples[head]
             if self._days_kept is not None and examples:
-                since = examples[-1].at - self._days_kept * 86400.0
+                since = examples[-1].at - self._days_kept * DAY_S
                 examples = self._examples[head] = [each for each in examples if each.at > since]
             if sum(each.label for each in examples) >= LEAST:
                 self._weights[n] = _fit(examples)
