@@ -25,7 +25,7 @@ from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.consumer import BatchTransport
 from stream_coupons.runtime.delivery import RETRY_PAUSE_MS, AtLeastOnce, Delivery, ExactlyOnce
-from stream_coupons.runtime.follower import Follower
+from stream_coupons.runtime.follower import Follower, Read
 from stream_coupons.runtime.inbox import Inbox
 from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
@@ -62,8 +62,8 @@ class CouponApp:
         self.faust = _new_faust(settings)
         self.clock_sender = self._new_sender("clock")
         self.delivery = self._new_delivery()
-        self.catalogue = self._new_follower(topics.CATALOG, self.known.take_coupon)
-        self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.take_snapshot)
+        self.catalogue = self._new_follower(topics.CATALOG, self.known.read_coupon, self.known.take_coupon)
+        self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.read_snapshot, self.known.take_snapshot)
         self._add_services(self.clock_sender, self.catalogue, self.snapshots)
         if isinstance(self.delivery, ExactlyOnce):
             self._add_services(self.delivery)
@@ -106,9 +106,14 @@ class CouponApp:
             self._count_failure,
         )
 
-    def _new_follower(self, topic: Topic, take: Callable[[bytes | None, bytes | None], None]) -> Follower:
+    def _new_follower(
+        self,
+        topic: Topic,
+        read: Callable[[bytes | None, bytes | None], Read | None],
+        take: Callable[[Read], None],
+    ) -> Follower[Read]:
         kafka = self.settings.kafka
-        return Follower(kafka.bootstrap, topic.name, take, topic.max_message_bytes, kafka.isolation_level)
+        return Follower(kafka.bootstrap, topic.name, read, take, topic.max_message_bytes, kafka.isolation_level)
 
     def _add_services(self, *services: Service) -> None:
         for service in services:

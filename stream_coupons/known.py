@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 class CurrentKnowledge:
     """Takes in records of the two compacted topics; gives an immutable `Knowledge` made of the latest.
 
-    A snapshot that does not fit is refused and the last good one kept; so is a coupon.
+    A snapshot that does not fit is refused and the last good one kept; so is a coupon. To read a record changes nothing
+    here, so that may be done in another thread.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
@@ -44,35 +45,46 @@ class CurrentKnowledge:
                 self._metrics.catalogue_coupons.labels(domain).set(len(coupons))
         return self._now
 
-    def take_coupon(self, key: bytes | None, value: bytes | None) -> None:
-        """A record of the catalogue; an empty value withdraws the coupon."""
+    def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
+        """What a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
         if key is None:
-            return
+            return None
         if value is None:
-            self._coupons.pop(key.decode(errors="replace"), None)
+            return key.decode(errors="replace"), None
+        try:
+            coupon = self._decode_coupon(value)
+        except BadMessage as bad:
+            log.error("coupon-catalog: key %r is refused: %s", key, bad)
+            return None
+        if key != coupon.coupon_id.encode():
+            log.error("coupon-catalog: key %r is refused: coupon_id inside is %r", key, coupon.coupon_id)
+            return None
+        return coupon.coupon_id, coupon
+
+    def take_coupon(self, read: tuple[str, Coupon | None]) -> None:
+        """Know what `read_coupon` read."""
+        coupon_id, coupon = read
+        if coupon is None:
+            self._coupons.pop(coupon_id, None)
         else:
-            try:
-                coupon = self._decode_coupon(value)
-            except BadMessage as bad:
-                log.error("coupon-catalog: key %r is refused: %s", key, bad)
-                return
-            if key != coupon.coupon_id.encode():
-                log.error("coupon-catalog: key %r is refused: coupon_id inside is %r", key, coupon.coupon_id)
-                return
-            self._coupons[coupon.coupon_id] = coupon
+            self._coupons[coupon_id] = coupon
         self._now = None
 
-    def take_snapshot(self, key: bytes | None, value: bytes | None) -> None:
-        """A record of the models."""
+    def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
+        """A record of the models and what serves it: some tens of milliseconds of work."""
         if key is None or value is None:
-            return
+            return None
         try:
             snapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
-            scorer = compile_snapshot(snapshot)
+            return snapshot, compile_snapshot(snapshot)
         except (BadMessage, SnapshotMismatch) as bad:
             self._metrics.snapshots_refused.inc()
             log.error("model-snapshots: key %r is refused: %s", key, bad)
-            return
+            return None
+
+    def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
+        """Serve what `read_snapshot` read."""
+        snapshot, scorer = read
         self.snapshots[snapshot.domain] = snapshot
         self._scorers[snapshot.domain] = scorer
         self._received_at[snapshot.domain] = time.time()

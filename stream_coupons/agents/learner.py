@@ -140,7 +140,8 @@ class Learner(Service):  # type: ignore[misc]
     async def _publish(self) -> None:
         if self._trainer is None or not self._unacknowledged:
             return
-        snapshots = self._trainer.snapshots()
+        # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
+        snapshots = await asyncio.to_thread(self._trainer.snapshots)
         outputs = [*(output(snapshot, 1).output for snapshot in snapshots), *self._letters]
         offsets = {topics.EXAMPLES.name: self._unacknowledged[-1].value.end}
         await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])

@@ -69,7 +69,7 @@ class Cell:
         row = self._rows.get(user_id)
         if row is None:
             if len(self._rows) >= self._rules.max_members:
-                stalest = min(self._rows, key=lambda user: (self._at[self._rows[user]], user))
+                stalest = self._stalest()
                 if (member.at, user_id) < (self._at[self._rows[stalest]], stalest):
                     return
                 self._remove(stalest)
@@ -84,6 +84,11 @@ class Cell:
         self._weights[row, :size] = weights
         self._norms[row] = np.sqrt(weights @ weights)
         self._at[row] = member.at
+
+    def _stalest(self) -> str:
+        """Whoever was not heard of for longest; of those alike, the first by name."""
+        at = self._at[: len(self._users)]
+        return min(user for row in np.flatnonzero(at == at.min()).tolist() if (user := self._users[row]) is not None)
 
     def _column(self, index: int) -> int:
         column = self._columns_of.get(index)
@@ -123,6 +128,7 @@ class Cell:
         self._weights[row] = 0.0
         self._norms[row] = 0.0
         self._columns[row] = 0
+        self._at[row] = np.inf
         self._free.append(row)
 
     def _forget_unused(self) -> None:

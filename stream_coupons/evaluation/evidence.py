@@ -138,7 +138,9 @@ class Evidence:
         """
         try:
             if record.topic == topics.CATALOG.name:
-                self._known.take_coupon(record.key, record.value)
+                read = self._known.read_coupon(record.key, record.value)
+                if read is not None:
+                    self._known.take_coupon(read)
             elif record.topic == topics.SNAPSHOTS.name and record.value is not None:
                 self._take_snapshot(record.value)
             elif record.topic == COUPONS:

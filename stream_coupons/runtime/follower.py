@@ -1,11 +1,13 @@
 """Follow a small compacted topic without a group: every worker reads all of it and keeps reading.
 
+What a record says is worked out in another thread: a model takes some tens of milliseconds, in which no shopper waits.
 Delivery: each record at least once, in order; `caught_up` is set when the end, as it was at the start, was reached.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -17,20 +19,33 @@ PARTITION = 0
 RETRY_PAUSE_S = 1.0
 
 
-class Follower(Service):  # type: ignore[misc]
-    """Hands every record (key, value) of a one-partition topic to a callback, from the beginning."""
+Read = TypeVar("Read")
+
+
+class Follower(Service, Generic[Read]):  # type: ignore[misc]
+    """Takes in every record of a one-partition topic, from the beginning.
+
+    Parameters
+    ----------
+    read : callable
+        What a record's key and value say, None for nothing; called in another thread.
+    take : callable
+        Takes that in; called in the loop, in the order of the records.
+    """
 
     def __init__(
         self,
         bootstrap: str,
         topic: str,
-        take: Callable[[bytes | None, bytes | None], None],
+        read: Callable[[bytes | None, bytes | None], Read | None],
+        take: Callable[[Read], None],
         max_bytes: int,
         isolation_level: str,
     ) -> None:
         super().__init__()
         self._bootstrap = bootstrap
         self._tp = TopicPartition(topic, PARTITION)
+        self._read = read
         self._take = take
         self._max_bytes = max_bytes
         self._isolation_level = isolation_level
@@ -66,14 +81,14 @@ class Follower(Service):  # type: ignore[misc]
             )
             try:
                 await consumer.start()
-                await self._read(consumer)
+                await self._take_all(consumer)
             except (KafkaError, OSError) as error:
                 log.warning("%s: %r; again in %s s", self._tp.topic, error, RETRY_PAUSE_S)
                 await self.sleep(RETRY_PAUSE_S)
             finally:
                 await consumer.stop()
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
         consumer.assign([self._tp])
         if self._next:
             consumer.seek(self._tp, self._next)
@@ -85,9 +100,16 @@ class Follower(Service):  # type: ignore[misc]
             if self._position >= end:
                 self._caught_up.set()
             fetched = await consumer.getmany(self._tp, timeout_ms=500)
-            for record in fetched.get(self._tp, ()):
-                self._take(record.key, record.value)
-                self._next = record.offset + 1
+            records = fetched.get(self._tp, ())
+            if not records:
+                continue
+            for read in await asyncio.to_thread(self._read_each, records):
+                if read is not None:
+                    self._take(read)
+            self._next = records[-1].offset + 1
+
+    def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
+        return [self._read(record.key, record.value) for record in records]
 
     async def refresh(self) -> None:
         """Wait until all that is in the topic now has been taken."""
