@@ -132,6 +132,7 @@ class CouponApp:
 
         self.faust.agent(channel, name=name)(body)
         self.faust.on_partitions_assigned.connect(assign, weak=False)
+        self.faust.transport.agents |= dict.fromkeys(names, name)
         self.faust.transport.takers.append(lambda: loop.is_ready and self._has_knowledge())
 
     def _has_knowledge(self) -> bool:
@@ -278,7 +279,7 @@ def _new_faust(settings: Settings) -> faust.App:
         broker_rebalance_timeout=kafka.rebalance_timeout_s,
         broker_request_timeout=kafka.request_timeout_s,
         broker_max_poll_records=settings.worker.batch_records,
-        stream_buffer_maxsize=64,
+        stream_buffer_maxsize=8,
         stream_wait_empty=True,
     )
     app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.isolation_level)

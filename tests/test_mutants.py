@@ -78,13 +78,13 @@ MUTANTS = {
     ),
     "a broken chain is taken": (
         "runtime/consumer.py",
-        "if self._taken.get(tp) != chunk.previous:",
+        "if self._taken.get(chunk.tp) != chunk.previous:",
         "if False:",
     ),
     "what a stream skipped is committed": (
         "runtime/consumer.py",
-        "            self.add_future(self._rewind(message.tp))\n        return False",
-        "            self._done[message.tp] = message.value.end\n        return False",
+        "                self.add_future(self._rewind(chunk.tp))\n        return False",
+        "                self._done[chunk.tp] = chunk.end\n        return False",
     ),
     "a lease that has run out does not hold back": (
         "runtime/producer.py",

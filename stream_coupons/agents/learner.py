@@ -20,6 +20,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
+from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, origin_of
@@ -62,7 +63,7 @@ class Learner(Service):  # type: ignore[misc]
         self._decode = Decoder(topics.EXAMPLES)
         self._owned = NOTHING
         self._trainer: Trainer | None = None
-        self._unacknowledged: list[Any] = []
+        self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
         self._letters: list[Output] = []
         self._turns = Turns(SLICE_S, SHARE)
 
@@ -80,10 +81,10 @@ class Learner(Service):  # type: ignore[misc]
             if self._owned is not self.inbox.ownership:
                 await self._own()
             else:
-                is_behind = sum(len(message.value.records) for message in messages) >= MAX_EXAMPLES
+                count = sum(len(chunk.records) for message in messages for chunk in message.value)
                 self._turns.begin()
                 for message in messages:
-                    await self._take(message, is_behind=is_behind)
+                    await self._take(message, is_behind=count >= MAX_EXAMPLES)
             if loop.time() >= publish_at:
                 await self._publish()
                 publish_at = loop.time() + self._settings.publish_every_s
@@ -101,13 +102,15 @@ class Learner(Service):  # type: ignore[misc]
         self._owned = ownership
 
     async def _take(self, message: Any, *, is_behind: bool) -> None:
-        if self._trainer is None or not self._app.consumer.take(message):
+        if self._trainer is None:
             return
-        for record in message.value.records:
+        chunks = self._app.consumer.take(message)
+        for record in (record for chunk in chunks for record in chunk.records):
             self._learn(self._trainer, record)
             await self._turns.give_way(is_behind=is_behind)
         report_news(self._trainer.news(), self._metrics)
-        self._unacknowledged.append(message)
+        if chunks:
+            self._unacknowledged.append((message, chunks))
 
     async def _resume(self) -> "Trainer":
         # River takes a second to import, and of all workers one needs it.
@@ -143,10 +146,10 @@ class Learner(Service):  # type: ignore[misc]
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
         snapshots = await asyncio.to_thread(self._trainer.snapshots)
         outputs = [*(output(snapshot, 1).output for snapshot in snapshots), *self._letters]
-        offsets = {topics.EXAMPLES.name: self._unacknowledged[-1].value.end}
+        offsets = {topics.EXAMPLES.name: self._unacknowledged[-1][1][-1].end}
         await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])
-        for message in self._unacknowledged:
-            self._app.consumer.acknowledge(message, is_committed=self._delivery.is_transactional)
+        for message, chunks in self._unacknowledged:
+            self._app.consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._unacknowledged.clear()
         self._letters.clear()
         for snapshot in snapshots:

@@ -1,4 +1,7 @@
-"""Faust's consumer, but one message per fetched chunk of a partition instead of one per record.
+"""Faust's consumer, but one message per fetch for each agent instead of one per record.
+
+A message costs some 80 us on its way through Faust's conductor, streams and agents, and a fetch finds a record or two
+in each of a dozen partitions. So a message holds chunks: what was fetched of each partition that the agent reads.
 
 Delivery: the chunks of a partition form a chain, each beginning where the one before it ended. A loop takes a chunk
 only if it is the next link, and acknowledges it when its effects are appended; what is committed is the end of the last
@@ -24,13 +27,20 @@ from faust.types import TP
 from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
-FETCH_WAIT_MS = 500
 FETCH_TIMEOUT_S = 1.0
+IDLE, BUSY = (1, 500), (64 * 1024, 5)
+"""Bytes that a broker collects before it answers a fetch, and the milliseconds that it waits for them at most. What
+comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
+record little, and what waits behind chunks waits longest. One that is behind asks as an idle one: there is always
+something to answer with, and what is not behind is not to wait for what is."""
+BUSY_WITHIN_S = 0.05
+"""Two fetches with records within this time are busy."""
 
 
 class Chunk(NamedTuple):
-    """Value of a message: records fetched together from one partition."""
+    """Records fetched together from one partition; the value of a message is a list of them."""
 
+    tp: TP
     records: list[Record]
     previous: int
     """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
@@ -67,7 +77,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_min_bytes=IDLE[0],
+            fetch_max_wait_ms=IDLE[1],
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -121,6 +132,11 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
 
+    def pace(self, *, is_busy: bool) -> None:
+        """From the next fetch on, ask as an idle worker does or as a busy one."""
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = BUSY if is_busy else IDLE
+
     def membership(self) -> Membership:
         """As the coordinator gave it last."""
         coordinator = self._ensure_consumer()._coordinator
@@ -154,7 +170,7 @@ class NoReadOffsets(dict[TP, int | None]):
 
 
 class BatchConsumer(Consumer):  # type: ignore[misc]
-    """Delivers messages whose value is a `Chunk`; see the module's text for the guarantee."""
+    """Delivers messages whose value is a list of `Chunk`; see the module's text for the guarantee."""
 
     _thread: BatchConsumerThread
 
@@ -165,6 +181,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._seeks = 0
         self._sought_in: int | None = None
         self._is_fetching = False
+        self._fetched_at = -BUSY_WITHIN_S
         self._handed: dict[TP, int] = {}
         self._taken: dict[TP, int] = {}
         self._done: dict[TP, int] = {}
@@ -193,12 +210,27 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """Whether it is in its group, and what keeps it there goes on: aiokafka's routine can end for good."""
         return self._thread.is_coordinated
 
-    def _is_current(self, message: Any) -> bool:
+    def _is_current(self, chunk: Chunk) -> bool:
         """Whether a chunk is of the present assignment.
 
         One fetched before is delivered again, here or elsewhere: it must not be applied twice.
         """
-        return bool(message.value.epoch == self._epoch)
+        return chunk.epoch == self._epoch
+
+    def _read_alike(self, tp: TP) -> list[TP]:
+        """The partitions of this worker whose chunks come in the same messages as those of this one."""
+        agent_of = self.transport.agent_of
+        return [each for each in self.assignment() if agent_of(each.topic) == agent_of(tp.topic)]
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Fetch nothing more for an agent that does not keep up."""
+        for each in self._read_alike(tp):
+            super().on_buffer_full(each)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Fetch for it again."""
+        for each in self._read_alike(tp):
+            super().on_buffer_drop(each)
 
     async def perform_seek(self) -> None:
         """Begin every chain where the group has committed to, or at the first record."""
@@ -230,7 +262,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             await self.callback(message)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Fetch what is there and hand it on, a chunk per partition; what cannot be handed on is fetched again."""
+        """Fetch what is there and hand it on, a message per agent; what cannot be handed on is fetched again."""
         while not self.should_stop and not self._is_wanted():
             await self.sleep(FETCH_AGAIN_PAUSE_S)
         if self.should_stop:
@@ -248,8 +280,12 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._is_fetching = True
         fetched, active = await self._wait_next_records(timeout)
         self._is_fetching = False
-        if not fetched or self.should_stop:
+        if self.should_stop:
             return
+        self._pace(fetched)
+        if not fetched:
+            return
+        messages: dict[str, Any] = {}
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
             is_stale = (
@@ -264,7 +300,22 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             if is_stale or not is_due or tp not in self._handed:
                 await self._fetch_again(tp, records[0].offset)
             else:
-                yield tp, self._to_chunk(tp, records)
+                agent = self.transport.agent_of(tp.topic)
+                if agent not in messages:
+                    messages[agent] = self._new_message(tp, records[-1])
+                messages[agent].value.append(self._to_chunk(tp, records))
+        for message in messages.values():
+            yield message.tp, message
+
+    def _pace(self, fetched: Mapping[TP, Sequence[Any]]) -> None:
+        """Let the broker collect if records keep coming and there is none that it has and we have not."""
+        now = time.monotonic()
+        is_behind = any(
+            records and (self._thread.highwater(tp) or 0) > records[-1].offset + 1 for tp, records in fetched.items()
+        )
+        self._thread.pace(is_busy=bool(fetched) and not is_behind and now - self._fetched_at < BUSY_WITHIN_S)
+        if fetched:
+            self._fetched_at = now
 
     def _is_wanted(self) -> bool:
         """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
@@ -293,42 +344,47 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             self._handed[tp] = taken
             await self._thread.seek_wait({TopicPartition(*tp): taken})
 
-    def _to_chunk(self, tp: TP, records: list[Any]) -> Any:
-        message = self._to_message(tp, records[-1])
-        message.key = None
-        message.value = Chunk(
-            [Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records],
-            self._handed[tp],
-            records[-1].offset + 1,
-            self._epoch,
-        )
-        self._handed[tp] = message.value.end
+    def _new_message(self, tp: TP, record: Any) -> Any:
+        message = self._to_message(tp, record)
+        message.key, message.value = None, []
         return message
 
-    def take(self, message: Any) -> bool:
-        """Whether a chunk is the next link of its chain; if not, what is missing will be handed on again."""
-        tp, chunk = message.tp, message.value
-        if not self._is_current(message):
+    def _to_chunk(self, tp: TP, fetched: list[Any]) -> Chunk:
+        records = [
+            Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in fetched
+        ]
+        chunk = Chunk(tp, records, self._handed[tp], records[-1].offset + 1, self._epoch)
+        self._handed[tp] = chunk.end
+        return chunk
+
+    def take(self, message: Any) -> list[Chunk]:
+        """The chunks that are the next links of their chains; what is missing before others will be handed on again."""
+        return [chunk for chunk in message.value if self._take(chunk)]
+
+    def _take(self, chunk: Chunk) -> bool:
+        if not self._is_current(chunk):
             return False
-        if self._taken.get(tp) != chunk.previous:
-            self.add_future(self._rewind(tp))
+        if self._taken.get(chunk.tp) != chunk.previous:
+            self.add_future(self._rewind(chunk.tp))
             return False
-        self._taken[tp] = chunk.end
+        self._taken[chunk.tp] = chunk.end
         return True
 
-    def acknowledge(self, message: Any, *, is_committed: bool = False) -> None:
-        """All effects of a chunk that was taken are appended: its end may be committed, if it is not already."""
+    def acknowledge(self, message: Any, chunks: Sequence[Chunk], *, is_committed: bool = False) -> None:
+        """All effects of chunks that were taken are appended: their ends may be committed, if they are not already."""
         message.acked = True
         self._unacked_messages.discard(message)
-        if self._is_current(message) and message.tp in self._done:
-            self._done[message.tp] = max(self._done[message.tp], message.value.end)
-            if is_committed:
-                self._committed_offset[message.tp] = message.value.end
+        for chunk in chunks:
+            if self._is_current(chunk) and chunk.tp in self._done:
+                self._done[chunk.tp] = max(self._done[chunk.tp], chunk.end)
+                if is_committed:
+                    self._committed_offset[chunk.tp] = chunk.end
 
     def ack(self, message: Any) -> bool:
-        """Only a stream calls this, for a chunk that it skipped: hand it on again."""
-        if self._is_current(message):
-            self.add_future(self._rewind(message.tp))
+        """Only a stream calls this, for a message that it skipped: hand its chunks on again."""
+        for chunk in message.value:
+            if self._is_current(chunk):
+                self.add_future(self._rewind(chunk.tp))
         return False
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
@@ -355,6 +411,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
     ----------
     takers : list of callable
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
+    agents : dict
+        By topic, the agent that reads it.
     """
 
     Consumer = BatchConsumer
@@ -363,3 +421,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
         super().__init__(url, app)
         self.isolation_level = isolation_level
         self.takers: list[Callable[[], bool]] = []
+        self.agents: dict[str, str] = {}
+
+    def agent_of(self, topic: str) -> str:
+        """The agent that reads a topic."""
+        return self.agents[topic]

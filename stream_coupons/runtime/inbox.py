@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from stream_coupons.runtime.consumer import Membership
 
-CAPACITY = 64
-"""Chunks; when there are more, Faust's own buffers fill up, and then nothing more is fetched."""
+CAPACITY = 4
+"""Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""
 
 
 class Ownership(NamedTuple):
@@ -29,7 +29,7 @@ NOTHING = Ownership(frozenset(), Membership("", -2))
 
 
 class Inbox:
-    """Ownership and chunks, in the order in which they came."""
+    """Ownership and messages of chunks, in the order in which they came."""
 
     def __init__(self) -> None:
         self.ownership = NOTHING
@@ -38,7 +38,7 @@ class Inbox:
         self._has_news = asyncio.Event()
 
     async def consume(self, events: AsyncIterator[Any]) -> None:
-        """Body of the Faust agent: pass every chunk on."""
+        """Body of the Faust agent: pass every message on."""
         async for event in events:
             await self._queue.put(event.message)
             self._has_news.set()
@@ -65,5 +65,5 @@ class Inbox:
         size = 0
         while size < limit and not self._queue.empty():
             messages.append(self._queue.get_nowait())
-            size += len(messages[-1].value.records)
+            size += sum(len(chunk.records) for chunk in messages[-1].value)
         return messages

@@ -15,6 +15,7 @@ from mode import Service
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import Changelog
+from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.records import Output, Record, merge
@@ -85,8 +86,8 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
         elif not self._spoilage.is_over:
-            taken = [message for message in messages if self._app.consumer.take(message)]
-            if taken:
+            taken = [(message, self._app.consumer.take(message)) for message in messages]
+            if any(chunks for _, chunks in taken):
                 await self._process(taken)
 
     async def _own(self, ownership: Ownership) -> None:
@@ -110,27 +111,27 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
 
-    async def _process(self, messages: list[Any]) -> None:
+    async def _process(self, taken: list[tuple[Any, list[Chunk]]]) -> None:
         started = time.perf_counter()
-        chunks: defaultdict[int, list[list[Record]]] = defaultdict(list)
+        parts: defaultdict[int, list[list[Record]]] = defaultdict(list)
         ends: defaultdict[int, dict[str, int]] = defaultdict(dict)
-        for message in messages:
-            tp, chunk = message.tp, message.value
-            floor = self._floors.get(tp, 0)
-            chunks[tp.partition].append([record for record in chunk.records if record.offset >= floor])
-            ends[tp.partition][tp.topic] = max(chunk.end, floor)
+        for _, chunks in taken:
+            for tp, records, _, end, _ in chunks:
+                floor = self._floors.get(tp, 0)
+                parts[tp.partition].append([record for record in records if record.offset >= floor])
+                ends[tp.partition][tp.topic] = max(end, floor)
         consumer = self._app.consumer
         topics = self._batches.step.topics
         results = self._batches.apply_all(
-            {partition: (merge(parts), consumer.committed(topics, partition)) for partition, parts in chunks.items()}
+            {partition: (merge(each), consumer.committed(topics, partition)) for partition, each in parts.items()}
         )
         if self._spoilage.is_over_with(results):
             return
         await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
         for result in results:
             self._batches.save(result)
-        for message in messages:
-            consumer.acknowledge(message, is_committed=self._delivery.is_transactional)
+        for message, chunks in taken:
+            consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._observe(self.name, results, time.perf_counter() - started)
 
     def _parcel(self, result: Result, offsets: dict[str, int]) -> Parcel:

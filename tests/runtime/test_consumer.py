@@ -11,7 +11,8 @@ from faust.types import TP
 from stream_coupons.runtime import consumer
 from stream_coupons.runtime.consumer import BatchConsumer, NoReadOffsets
 
-HERE, THERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1)
+HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("coupon-proposals", 0)
+AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}
 
 
 class Log:
@@ -23,6 +24,14 @@ class Log:
         self.positions = dict.fromkeys(logs, 0)
         self.gaps: dict[TP, int] = {}
         """Where the position stands after all records were fetched: behind markers, say."""
+        self.is_busy = False
+        self.lag = 0
+
+    def highwater(self, tp: TP) -> int:
+        return self.positions[tp] + self.lag
+
+    def pace(self, *, is_busy: bool) -> None:
+        self.is_busy = is_busy
 
     async def seek_to_start(self) -> dict[TP, int]:
         self.positions = {tp: self.committed.get(tp, 0) for tp in self.logs}
@@ -53,7 +62,7 @@ class Consumer(BatchConsumer):
 
     def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
         self.app = SimpleNamespace(rebalancing=False, should_stop=False)
-        self.transport = SimpleNamespace(takers=[])
+        self.transport = SimpleNamespace(takers=[], agent_of=AGENTS.get)
         self.flow_active = True
         self._thread = Log(logs, committed or {})
         self._read_offset = NoReadOffsets()
@@ -61,6 +70,7 @@ class Consumer(BatchConsumer):
         self._unacked_messages = set()
         self._buffered_partitions = set()
         self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
+        self._fetched_at = -1.0
         self._handed, self._taken, self._done = {}, {}, {}
         self.during_fetch = lambda: None
         self.futures: list[Any] = []
@@ -95,10 +105,12 @@ class Consumer(BatchConsumer):
 
     def take_all(self, messages: list[Any]) -> list[int]:
         """What a loop takes of these: the offsets."""
-        taken = [message for message in messages if self.take(message)]
-        for message in taken:
-            self.acknowledge(message)
-        return [record.offset for message in taken for record in message.value.records]
+        taken = []
+        for message in messages:
+            chunks = self.take(message)
+            self.acknowledge(message, chunks)
+            taken += [record.offset for chunk in chunks for record in chunk.records]
+        return taken
 
     def run(self) -> list[int]:
         """Take all that there is."""
@@ -191,11 +203,12 @@ def test_offsets_without_records_are_committed_when_nothing_is_under_way() -> No
     reading = Consumer({HERE: [0, 1]})
     reading._thread.gaps = {HERE: 5}
     [message] = reading.get()
-    assert reading.take(message)
+    chunks = reading.take(message)
+    assert chunks
     reading.get()
     reading.get()
     assert reading._new_offset(HERE) is None, "records before the markers are not done"
-    reading.acknowledge(message)
+    reading.acknowledge(message, chunks)
     reading.get()
     assert reading._new_offset(HERE) == 5
 
@@ -203,9 +216,10 @@ def test_offsets_without_records_are_committed_when_nothing_is_under_way() -> No
 def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> None:
     reading = Consumer({HERE: [0, 1]})
     [message] = reading.get()
-    assert reading.take(message)
+    chunks = reading.take(message)
+    assert chunks
     reading._epoch += 1
-    reading.acknowledge(message)
+    reading.acknowledge(message, chunks)
     assert message.acked, "Faust waits for it no longer"
     assert reading._new_offset(HERE) is None
     assert not reading.take(message)
@@ -252,13 +266,34 @@ def drained(reading: Consumer, room: int, *, stops_flow: bool = False) -> list[A
     return asyncio.run(drain())
 
 
-def test_all_chunks_of_a_fetch_are_handed_on_together() -> None:
-    reading = Consumer({HERE: [0, 1], THERE: [3]})
-    assert reading.take_all(drained(reading, 9)) == [0, 1, 3]
+def test_all_chunks_of_a_fetch_are_handed_on_together_in_a_message_for_each_agent() -> None:
+    reading = Consumer({HERE: [0, 1], ELSEWHERE: [7], THERE: [3]})
+    messages = drained(reading, 9)
+    assert [[chunk.tp for chunk in message.value] for message in messages] == [[HERE, THERE], [ELSEWHERE]]
+    assert reading.take_all(messages) == [0, 1, 3, 7]
+
+
+def test_of_a_message_only_the_chunks_are_taken_that_are_next() -> None:
+    reading = Consumer({HERE: list(range(4)), THERE: [5, 6, 7, 8]})
+    [first] = reading.get()
+    first.value = [chunk for chunk in first.value if chunk.tp == HERE]
+    assert reading.take_all([first]) == [0, 1]
+    assert reading.take_all(reading.get()) == [2, 3]
+    assert reading.run() == [5, 6, 7, 8]
+
+
+def test_an_agent_that_does_not_keep_up_is_fetched_nothing_more_and_others_are() -> None:
+    reading = Consumer({HERE: [0], ELSEWHERE: [7], THERE: [3]})
+    reading.app.in_recovery = False
+    reading._active_partitions = {HERE, THERE, ELSEWHERE}
+    reading.on_buffer_full(THERE)
+    assert reading._get_active_partitions() == {ELSEWHERE}
+    reading.on_buffer_drop(THERE)
+    assert reading._get_active_partitions() == {HERE, THERE, ELSEWHERE}
 
 
 def test_who_stops_the_flow_does_not_wait_for_a_full_buffer_and_what_had_no_room_comes_again() -> None:
-    reading = Consumer({HERE: [0, 1], THERE: [3]}, {THERE: 3})
+    reading = Consumer({HERE: [0, 1], ELSEWHERE: [3]}, {ELSEWHERE: 3})
     assert reading.take_all(drained(reading, 1, stops_flow=True)) == [0, 1]
     reading._thread.committed[HERE] = 2
     reading._epoch += 1  # the flow goes on after a rebalance
@@ -276,3 +311,28 @@ def test_a_worker_that_leaves_amid_a_fetch_leaves_in_peace(is_leaving: bool) -> 
     reading.during_fetch = cancel
     with nullcontext() if is_leaving else pytest.raises(asyncio.CancelledError):
         assert drained(reading, 9) == []
+
+
+def test_who_fetches_records_again_and_again_waits_for_more_and_who_is_idle_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(consumer.time, "monotonic", lambda: now)
+    reading = Consumer({HERE: list(range(8))})
+    paces = []
+    for pause_s in (0.0, consumer.BUSY_WITHIN_S / 2, 2 * consumer.BUSY_WITHIN_S, consumer.BUSY_WITHIN_S / 2, 0.0):
+        now += pause_s
+        assert bool(reading.take_all(reading.get())) == (len(paces) < 4)
+        paces.append(reading._thread.is_busy)
+    assert paces == [False, True, False, True, False]
+
+
+def test_who_is_behind_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer.time, "monotonic", lambda: 100.0)
+    reading = Consumer({HERE: list(range(8))})
+    paces = []
+    for lag in (0, 0, 3, 0):
+        reading._thread.lag = lag
+        reading.get()
+        paces.append(reading._thread.is_busy)
+    assert paces == [False, True, False, True]

@@ -14,8 +14,9 @@ OWNED = frozenset({0, 1})
 
 
 def event(offset: int, records: int = 2) -> Any:
-    chunk = Chunk([Record("t", 0, offset + n, 0, b"k", b"v") for n in range(records)], offset, offset + records, 0)
-    return SimpleNamespace(message=SimpleNamespace(tp=TP("t", 0), value=chunk))
+    tp = TP("t", 0)
+    chunk = Chunk(tp, [Record(*tp, offset + n, 0, b"k", b"v") for n in range(records)], offset, offset + records, 0)
+    return SimpleNamespace(message=SimpleNamespace(tp=tp, value=[chunk]))
 
 
 async def events(*all_of_them: Any) -> Any:
@@ -35,7 +36,7 @@ def test_chunks_come_together_up_to_the_limit() -> None:
     async def run() -> list[list[int]]:
         inbox = Inbox()
         await inbox.consume(events(event(0), event(2), event(4)))
-        return [[message.value.end for message in await inbox.get(limit)] for limit in (3, 100)]
+        return [[message.value[-1].end for message in await inbox.get(limit)] for limit in (3, 100)]
 
     assert asyncio.run(run()) == [[2, 4], [6]]
 

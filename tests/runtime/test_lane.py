@@ -73,11 +73,12 @@ class World:
     def committed(self, topics: Any, partition: int) -> dict[str, int]:  # noqa: ARG002
         return {}
 
-    def take(self, message: Any) -> bool:  # noqa: ARG002
-        return not self.refuses
+    def take(self, message: Any) -> list[Chunk]:
+        return [] if self.refuses else message.value
 
-    def acknowledge(self, message: Any, *, is_committed: bool) -> None:
-        self.log.append(("acknowledge", message.tp.partition, message.value.end, is_committed))
+    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:
+        assert chunks == message.value
+        self.log += [("acknowledge", chunk.tp.partition, chunk.end, is_committed) for chunk in chunks]
 
     # what comes in
     def assign(self, partitions: frozenset[int], generation: int = 1, member: str = "me") -> None:
@@ -86,8 +87,8 @@ class World:
     def put(self, key: bytes, *values: str, start: int = 0) -> None:
         tp = TP(NUMBERS, home_of(key, PARTITIONS))
         records = [Record(*tp, start + n, 0, key, value.encode()) for n, value in enumerate(values)]
-        chunk = Chunk(records, start, start + len(records), 1)
-        self.lane.inbox._queue.put_nowait(SimpleNamespace(tp=tp, value=chunk))
+        chunk = Chunk(tp, records, start, start + len(records), 1)
+        self.lane.inbox._queue.put_nowait(SimpleNamespace(tp=tp, value=[chunk]))
 
     def run(self, turns: int = 1) -> list[Any]:
         """What is noted in some turns of the loop."""
