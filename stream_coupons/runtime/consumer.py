@@ -19,20 +19,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport, server_list
+from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 
+from stream_coupons.runtime.consumer_thread import BatchConsumerThread, Membership
 from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
-IDLE, BUSY = (1, 500), (64 * 1024, 5)
-"""Bytes that a broker collects before it answers a fetch, and the milliseconds that it waits for them at most. What
-comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
-record little, and what waits behind chunks waits longest. One that is behind asks as an idle one: there is always
-something to answer with, and what is not behind is not to wait for what is."""
 BUSY_WITHIN_S = 0.05
 """Two fetches with records within this time are busy."""
 
@@ -48,111 +43,6 @@ class Chunk(NamedTuple):
     """The offset behind the last record."""
     epoch: int
     """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
-
-
-class Membership(NamedTuple):
-    """Who this worker is in its group."""
-
-    member_id: str
-    generation: int
-
-
-class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to the broker; heartbeats go on while our loop is busy."""
-
-    heard_at = 0.0
-    """When the last heartbeat that was answered was sent (monotonic): the session lasts from then on."""
-
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        """Faust's own would drop its co-partitioning assignor for an application without Faust tables."""
-        conf = self.app.conf
-        self._assignor = self.app.assignor
-        return AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            bootstrap_servers=server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[self._assignor],
-            enable_auto_commit=False,
-            auto_offset_reset=conf.consumer_auto_offset_reset,
-            max_poll_records=conf.broker_max_poll_records,
-            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=IDLE[0],
-            fetch_max_wait_ms=IDLE[1],
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            session_timeout_ms=int(conf.broker_session_timeout * 1000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            isolation_level=transport.isolation_level,
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
-            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
-        )
-
-    async def on_start(self) -> None:
-        """Connect, and note every heartbeat that is answered."""
-        await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
-        beat = coordinator._do_heartbeat
-
-        async def beat_and_note() -> Any:
-            began = time.monotonic()
-            is_answered = await beat()
-            if is_answered:
-                self.heard_at = began
-            return is_answered
-
-        coordinator._do_heartbeat = beat_and_note
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Joining is being heard, too."""
-        self.heard_at = time.monotonic()
-        await super().on_partitions_assigned(assigned, generation_id)
-
-    async def seek_to_start(self) -> dict[TP, int]:
-        """Seek every partition to what is committed, or to its first record where nothing ever was."""
-        return dict(await self.call_thread(self._seek_to_start))
-
-    async def _seek_to_start(self) -> dict[TP, int]:
-        consumer = self._ensure_consumer()
-        assigned = sorted(consumer.assignment())
-        committed = await consumer._coordinator.fetch_committed_offsets(assigned) if assigned else {}
-        starts = {tp: committed[tp].offset for tp in assigned if tp in committed and committed[tp].offset >= 0}
-        if fresh := [tp for tp in assigned if tp not in starts]:
-            await consumer.seek_to_beginning(*fresh)
-            starts |= {tp: await consumer.position(tp) for tp in fresh}
-        for tp, offset in starts.items():
-            consumer.seek(tp, offset)
-        return {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
-
-    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """What the group has committed, as the broker says now."""
-        return dict(await self.call_thread(self._committed_offsets, [TopicPartition(*tp) for tp in tps]))
-
-    async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
-        committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
-        return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
-
-    def pace(self, *, is_busy: bool) -> None:
-        """From the next fetch on, ask as an idle worker does or as a busy one."""
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = BUSY if is_busy else IDLE
-
-    def membership(self) -> Membership:
-        """As the coordinator gave it last."""
-        coordinator = self._ensure_consumer()._coordinator
-        return Membership(str(coordinator.member_id), int(coordinator.generation))
-
-    @property
-    def is_coordinated(self) -> bool:
-        """Whether it is a member of its group and the coordination goes on."""
-        coordinator = None if self._consumer is None else self._consumer._coordinator
-        return coordinator is not None and coordinator.generation > 0 and not coordinator._coordination_task.done()
-
-    def position_of(self, tp: TP) -> int | None:
-        """The next offset to fetch, without waiting; None while it is not known."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
-        state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
-        return int(state.position) if state is not None and state.has_valid_position else None
 
 
 class ThrownOut(Exception):

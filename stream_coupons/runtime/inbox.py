@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from stream_coupons.runtime.consumer import Membership
+from stream_coupons.runtime.consumer_thread import Membership
 
 CAPACITY = 4
 """Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""

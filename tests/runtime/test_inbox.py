@@ -6,7 +6,8 @@ from typing import Any
 
 from faust.types import TP
 
-from stream_coupons.runtime.consumer import Chunk, Membership
+from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.records import Record
 

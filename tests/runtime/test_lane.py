@@ -8,7 +8,8 @@ import pytest
 from faust.types import TP
 
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.consumer import Chunk, Membership
+from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.spoilage import Spoilage
