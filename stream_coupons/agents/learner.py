@@ -20,7 +20,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
-from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.runtime.consumer import Chunk, size
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, origin_of
@@ -81,10 +81,10 @@ class Learner(Service):  # type: ignore[misc]
             if self._owned is not self.inbox.ownership:
                 await self._own()
             else:
-                count = sum(len(chunk.records) for message in messages for chunk in message.value)
+                is_behind = sum(size(message) for message in messages) >= MAX_EXAMPLES
                 self._turns.begin()
                 for message in messages:
-                    await self._take(message, is_behind=count >= MAX_EXAMPLES)
+                    await self._take(message, is_behind=is_behind)
             if loop.time() >= publish_at:
                 await self._publish()
                 publish_at = loop.time() + self._settings.publish_every_s

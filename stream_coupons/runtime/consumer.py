@@ -45,6 +45,11 @@ class Chunk(NamedTuple):
     """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
 
 
+def size(message: Any) -> int:
+    """Records in a message."""
+    return sum(len(chunk.records) for chunk in message.value)
+
+
 class ThrownOut(Exception):
     """The session ran out while chunks were in hand: the process was paused, or the network was cut."""
 
@@ -109,8 +114,8 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
 
     def _read_alike(self, tp: TP) -> list[TP]:
         """The partitions of this worker whose chunks come in the same messages as those of this one."""
-        agent_of = self.transport.agent_of
-        return [each for each in self.assignment() if agent_of(each.topic) == agent_of(tp.topic)]
+        agents = self.transport.agents
+        return [each for each in self.assignment() if agents[each.topic] == agents[tp.topic]]
 
     def on_buffer_full(self, tp: TP) -> None:
         """Fetch nothing more for an agent that does not keep up."""
@@ -190,7 +195,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             if is_stale or not is_due or tp not in self._handed:
                 await self._fetch_again(tp, records[0].offset)
             else:
-                agent = self.transport.agent_of(tp.topic)
+                agent = self.transport.agents[tp.topic]
                 if agent not in messages:
                     messages[agent] = self._new_message(tp, records[-1])
                 messages[agent].value.append(self._to_chunk(tp, records))
@@ -312,7 +317,3 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.isolation_level = isolation_level
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
-
-    def agent_of(self, topic: str) -> str:
-        """The agent that reads a topic."""
-        return self.agents[topic]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+from stream_coupons.runtime.consumer import size
 from stream_coupons.runtime.consumer_thread import Membership
 
 CAPACITY = 4
@@ -62,8 +63,8 @@ class Inbox:
             self._is_told = False
             return []
         messages: list[Any] = []
-        size = 0
-        while size < limit and not self._queue.empty():
+        records = 0
+        while records < limit and not self._queue.empty():
             messages.append(self._queue.get_nowait())
-            size += sum(len(chunk.records) for chunk in messages[-1].value)
+            records += size(messages[-1])
         return messages

@@ -62,7 +62,7 @@ class Consumer(BatchConsumer):
 
     def __init__(self, logs: dict[TP, list[int]], committed: dict[TP, int] | None = None) -> None:
         self.app = SimpleNamespace(rebalancing=False, should_stop=False)
-        self.transport = SimpleNamespace(takers=[], agent_of=AGENTS.get)
+        self.transport = SimpleNamespace(takers=[], agents=AGENTS)
         self.flow_active = True
         self._thread = Log(logs, committed or {})
         self._read_offset = NoReadOffsets()
