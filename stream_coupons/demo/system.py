@@ -293,7 +293,7 @@ def _tail(log: Path, lines: int = 15) -> str:
 def _to_toml(settings: Settings) -> str:
     """Settings as TOML: every value is a string, a number or a list of strings, which JSON writes alike."""
     lines: list[str] = []
-    for section, values in msgspec.to_builtins(settings).items():
+    for section, values in msgspec.to_builtins(settings, order="deterministic").items():
         if not isinstance(values, dict):
             lines.insert(0, f"{section} = {json.dumps(values)}")
             continue
