@@ -105,7 +105,7 @@ SNAPSHOTS = Topic(
     "models as data",
     1,
     Cleanup.COMPACT,
-    max_message_bytes=16 * MIB,
+    max_message_bytes=32 * MIB,
 )
 DEAD_LETTERS = Topic(
     "dead-letters",

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PARTITION = 0
 MAX_EXAMPLES = 2000
 """Taken at a time; whoever finds so many waiting is behind."""
+PUBLISHING = 0.1
+"""Share of the time that it publishes, at most: large models come less often."""
 SLICE_S, SHARE = 0.001, 0.25
 """An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
 would hold up every decision of this worker for half a second."""
@@ -86,8 +88,10 @@ class Learner(Service):  # type: ignore[misc]
                 for message in messages:
                     await self._take(message, is_behind=is_behind)
             if loop.time() >= publish_at:
+                began = loop.time()
                 await self._publish()
-                publish_at = loop.time() + self._settings.publish_every_s
+                took = loop.time() - began
+                publish_at = loop.time() + max(self._settings.publish_every_s, took * (1 / PUBLISHING - 1))
 
     async def _own(self) -> None:
         """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""

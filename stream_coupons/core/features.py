@@ -32,7 +32,7 @@ from stream_coupons.core.similarity import SparseVector, feature_index
 from stream_coupons.core.values import LEVELS, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
 
-DIMENSIONS = 2**18
+DIMENSIONS = 2**16
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
 

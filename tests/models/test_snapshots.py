@@ -12,10 +12,10 @@ from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, ModelSnapshot
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, without_terms
-from stream_coupons.models.inputs import each_row
+from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
@@ -38,7 +38,7 @@ def snapshot() -> ModelSnapshot:
 
 
 def over_the_wire(snapshot: ModelSnapshot) -> ModelSnapshot:
-    decoded: ModelSnapshot = Decoder(topics.SNAPSHOTS)(encode(snapshot))
+    decoded: ModelSnapshot = Decoder(topics.SNAPSHOTS)(encode(snapshot), topics.SNAPSHOTS.max_message_bytes)
     return decoded
 
 
@@ -75,6 +75,22 @@ def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: Model
         z = log_odds(trainer, head, rows)
         expected = 1 / (1 + np.exp(-(line.slope * z + line.intercept)))
         assert scorer.predict(rows)[:, column] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_largest_snapshot_fits_into_its_topic() -> None:
+    trainer, rng = trained(models=LearningRules().models), np.random.default_rng(8)
+    for head in trainer.models["ecommerce"].heads.values():
+        for model in head.contest.models.values():
+            for places in rng.permutation(DIMENSIONS).reshape(-1, 256):
+                model.learn_one(Row(rng.random(len(NUMERIC)).tolist(), places.tolist()), bool(rng.random() < 0.5))
+            state = model.state()
+            size = len(state["places"])
+            assert size > DIMENSIONS
+            # As if every place had learnt something of its own.
+            apart = {name: array * rng.uniform(0.5, 1.0, size) for name, array in state.items() if len(array) == size}
+            model.restore(state | apart | {"places": state["places"]})
+    [snapshot] = trainer.snapshots()
+    assert 0.25 < len(encode(snapshot)) / topics.SNAPSHOTS.max_message_bytes < 0.9
 
 
 def test_a_snapshot_says_how_far_and_how_well_it_learnt(snapshot: ModelSnapshot) -> None:
