@@ -38,9 +38,6 @@ from stream_coupons.models.states import State, check_finite, check_linear, chec
 VARIANCE_OF_NUMBER = 0.3
 VARIANCE_OF_BIN = 0.03
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
-VARIANCE_OF_PLACES = 1.5
-"""Before learning, of the sum of the weights of all hashed places of the row in which one is first seen: rows of many
-places do not vary more than rows of few."""
 MOST_JOINT = 256
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
@@ -57,10 +54,13 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Multiplies all variances before learning.
+    variance_of_places : float
+        Before learning, of the sum of the weights of all hashed places of the row in which one is first seen: rows of
+        many places do not vary more than rows of few.
     """
 
-    def __init__(self, prior: Mapping[int, float], spread: float = 1.0) -> None:
-        self._prior, self._spread = dict(prior), spread
+    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, variance_of_places: float = 1.5) -> None:
+        self._prior, self._spread, self._variance_of_places = dict(prior), spread, variance_of_places
         self._begin()
 
     def _begin(self) -> None:
@@ -106,7 +106,8 @@ class KalmanFilter:
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
         if new.size:
-            first = self._spread * _variances(new, int((indices < DIMENSIONS).sum()))
+            hashed = int((indices < DIMENSIONS).sum())
+            first = self._spread * _variances(new, self._variance_of_places / max(hashed, 1))
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
         for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
@@ -192,11 +193,11 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
 
-def _variances(indices: NDArray[np.int64], hashed: int) -> Floats:
-    """Variances before learning, in a row of so many hashed places."""
+def _variances(indices: NDArray[np.int64], of_place: float) -> Floats:
+    """Variances before learning; that of a hashed place is given."""
     return np.select(
         [indices < DIMENSIONS, indices < FIRST_BIN, indices < BIAS],
-        [VARIANCE_OF_PLACES / max(hashed, 1), VARIANCE_OF_NUMBER, VARIANCE_OF_BIN],
+        [of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN],
         VARIANCE_OF_CONSTANT,
     )
 

@@ -22,7 +22,7 @@ from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense, plus, without_terms_of
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
