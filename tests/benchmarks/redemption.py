@@ -155,7 +155,12 @@ def boosted(scored: Scored) -> Floats:
     for known, own in scored.campaigns():
         if scored.label[known].sum() >= 10:
             model = HistGradientBoostingClassifier(
-                max_iter=150, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=40, l2_regularization=1.0
+                max_iter=150,
+                learning_rate=0.05,
+                max_leaf_nodes=15,
+                min_samples_leaf=40,
+                l2_regularization=1.0,
+                random_state=0,
             )
             predicted[own] = model.fit(numeric[known], scored.label[known]).predict_proba(numeric[own])[:, 1]
     return predicted
