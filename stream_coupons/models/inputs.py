@@ -1,6 +1,6 @@
 """One row of features as the models take it: index and value of all that is not zero."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.encoding import encode
+from stream_coupons.models.sigmoid import sigmoid
 
 
 class Row:
@@ -45,3 +46,8 @@ class Row:
 def each_row(rows: FeatureRows) -> Iterator[Row]:
     """The rows of a batch, one by one."""
     return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric.tolist(), rows.hashed.tolist(), strict=True))
+
+
+def probabilities(log_odds: Callable[[Row], float], rows: FeatureRows) -> Floats:
+    """What a model's log-odds of a row come to for each of a batch, shape (n,)."""
+    return np.array([sigmoid(log_odds(row)) for row in each_row(rows)], np.float64)

@@ -31,7 +31,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, FeatureRows
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names
 
@@ -139,7 +139,7 @@ class KalmanFilter:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""
-        return np.array([sigmoid(self.log_odds(row)) for row in each_row(rows)], np.float64)
+        return probabilities(self.log_odds, rows)
 
     def quicken(self, factor: float) -> None:
         """Divide all variances by the factor, but raise none above what it was before learning."""

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import FeatureRows
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.champion import log_loss
+from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import plus
-from stream_coupons.models.progressive import EPSILON
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_names
 
@@ -39,7 +39,7 @@ DECISIVE = 10.0
 DECIDED_AFTER = 5000
 """Examples; whoever is not behind by then is as good."""
 SHARED = ("places", "seen", "joint")
-OWN = frozenset({"weights", "variances", "first_variances", "covariance"})
+OWN = ("weights", "variances", "first_variances", "covariance")
 """Names of arrays of a filter's state: those that all filters have alike, and the others."""
 
 
@@ -64,11 +64,13 @@ class KalmanAverage:
         return KalmanFilter(self._prior, self._spread, VARIANCES_OF_PLACES[number])
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
-        """Predict by the average, then let every filter learn and count what it foretold."""
+        """Predict by the average, then let every filter learn and count what it foretold, while there are several."""
+        if len(self._filters) == 1:
+            [last] = self._filters.values()
+            return last.learn_one(row, label, weight)
         probability = sigmoid(row.offset + self.log_odds(row))
         for number, each in self._filters.items():
-            foretold = each.learn_one(row, label, weight)
-            self._evidence[number] += weight * math.log(max(foretold if label else 1.0 - foretold, EPSILON))
+            self._evidence[number] -= weight * log_loss(each.learn_one(row, label, weight), label)
         self._examples += 1
         best = max(self._evidence, key=lambda number: self._evidence[number])
         least = self._evidence[best] - DECISIVE
@@ -90,7 +92,7 @@ class KalmanAverage:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""
-        return np.array([sigmoid(self.log_odds(row)) for row in each_row(rows)], np.float64)
+        return probabilities(self.log_odds, rows)
 
     def quicken(self, factor: float) -> None:
         """Divide all variances by the factor, but raise none above what it was before learning."""
@@ -119,14 +121,13 @@ class KalmanAverage:
             "evidence": np.array(list(self._evidence.values()), np.float64),
             "examples": np.array([self._examples], np.int64),
         }
-        for number, each in states.items():
-            state |= {f"{number}.{name}": array for name, array in each.items() if name in self._own(len(states))}
-        return state
+        own = self._own(len(states))
+        return state | {f"{number}.{name}": each[name] for number, each in states.items() for name in own}
 
     @staticmethod
-    def _own(filters: int) -> frozenset[str]:
+    def _own(filters: int) -> tuple[str, ...]:
         """Names of the arrays that each of so many filters has of its own."""
-        return OWN if filters > 1 else OWN - {"weights"}
+        return OWN if filters > 1 else OWN[1:]
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""

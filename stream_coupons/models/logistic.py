@@ -14,7 +14,7 @@ from river import linear_model, optim, utils
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_linear, check_names
 
@@ -48,7 +48,7 @@ class OnlineLogistic:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""
-        return np.array([sigmoid(self.log_odds(row)) for row in each_row(rows)], np.float64)
+        return probabilities(self.log_odds, rows)
 
     def logit(self, features: dict[int, float]) -> float:
         """Log-odds of the label by features by index."""
