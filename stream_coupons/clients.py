@@ -1,11 +1,12 @@
 """What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownError
 from msgspec import Struct
 
 from stream_coupons import topics
@@ -19,37 +20,50 @@ BOOTSTRAP_TIMEOUT_MS = 10_000
 RECONNECT_WITHIN_MS = 1_000
 """Longest pause between two attempts to reach a broker that is away; kafka-python's own grows to half a minute."""
 
+ATTEMPTS = 8
+FIRST_PAUSE_S = 0.2
+
 
 class NotAppended(StreamCouponsError):
     """The broker did not take a record."""
 
 
+class _Record(NamedTuple):
+    """What a producer is to send."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
+    partition: int
+
+
 class Publisher:
     """Sends messages keyed and partitioned as their topic says; use it as a context manager.
 
-    Delivery: at least once; `flush` returns when the broker has everything, or raises `NotAppended`.
+    Delivery: at least once, in order within a partition unless some is sent again; `flush` returns when the broker has
+    everything, or raises `NotAppended`. What the broker failed to append for a reason it has no name for, as Apache
+    Kafka does amid a full disk, is sent again for a while, which may leave copies: kafka-python takes that as the end
+    of its producer.
 
     Attributes
     ----------
     appended : int
         Records that the broker has acknowledged until now.
+    sent_again : int
+        Records that may lie in their topic twice.
     """
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
         self.appended = 0
+        self.sent_again = 0
+        self._bootstrap = bootstrap
         self._partitions = partitions
+        self._sent = 0
+        self._waiting: dict[int, _Record] = {}
         self._failures: list[BaseException] = []
         try:
-            self._producer = KafkaProducer(
-                bootstrap_servers=bootstrap.split(","),
-                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-                reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=5,
-                batch_size=256 * 1024,
-                max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
-            )
+            self._producer = _producer(bootstrap)
         except KafkaError as error:
             raise BadConfig(f"kafka.bootstrap: no broker answers at {bootstrap} ({error})") from None
 
@@ -76,14 +90,21 @@ class Publisher:
             self.flush()
         if partition is None:
             partition = topics.partition_for(key or b"", topic.partitions or self._partitions)
+        self._sent += 1
+        self._waiting[self._sent] = record = _Record(topic.name, value, key, list(headers), partition)
         try:
-            sending = self._producer.send(topic.name, key=key, value=value, partition=partition, headers=list(headers))
+            self._hand_over(self._sent, record)
         except KafkaError as error:
+            del self._waiting[self._sent]
             raise NotAppended(f"a record for {topic.name} was not appended because of {error!r}") from error
-        sending.add_callback(self._count)
+
+    def _hand_over(self, number: int, record: _Record) -> None:
+        sending = self._producer.send(*record)
+        sending.add_callback(self._acknowledge, number)
         sending.add_errback(self._failures.append)
 
-    def _count(self, metadata: Any) -> None:  # noqa: ARG002 - the producer's signature; its one thread calls this
+    def _acknowledge(self, number: int, metadata: Any) -> None:  # noqa: ARG002 - the producer's one thread calls this
+        del self._waiting[number]
         self.appended += 1
 
     def flush(self) -> None:
@@ -94,9 +115,32 @@ class Publisher:
         NotAppended
         """
         self._producer.flush()
+        if self._failures and all(isinstance(failure, UnknownError) for failure in self._failures):
+            self._send_again()
         if self._failures:
-            failures, self._failures = self._failures, []
-            raise NotAppended(f"{len(failures)} records were not appended, the first because of {failures[0]!r}")
+            text = f"{len(self._waiting)} records were not appended, the first because of {self._failures[0]!r}"
+            self._failures.clear()
+            self._waiting.clear()
+            raise NotAppended(text)
+
+    def _send_again(self) -> None:
+        """Send what the broker has not acknowledged, each time by a new producer, until it has or for a while."""
+        pause_s = FIRST_PAUSE_S
+        for _ in range(ATTEMPTS - 1):
+            self._producer.close()
+            self._failures.clear()
+            self.sent_again += len(self._waiting)
+            time.sleep(pause_s)
+            pause_s *= 2
+            try:
+                self._producer = _producer(self._bootstrap)
+                for number, record in sorted(self._waiting.items()):
+                    self._hand_over(number, record)
+                self._producer.flush()
+            except KafkaError as error:
+                self._failures.append(error)
+            if not self._failures:
+                break
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +153,20 @@ class Publisher:
                 self.flush()
         finally:
             self._producer.close()
+
+
+def _producer(bootstrap: str) -> KafkaProducer:
+    """An idempotent one: nothing is doubled or reordered by its own retries."""
+    return KafkaProducer(
+        bootstrap_servers=bootstrap.split(","),
+        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+        reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=5,
+        batch_size=256 * 1024,
+        max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
+    )
 
 
 def _consumer(bootstrap: str) -> KafkaConsumer:

@@ -1,0 +1,110 @@
+"""What stands outside the workers loses nothing that the broker failed to append."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_coupons import admin, clients, topics
+from stream_coupons.broker.log import PartitionLog
+from stream_coupons.broker.protocol import ErrorCode
+from stream_coupons.broker.sequences import AppendRefused
+from stream_coupons.broker.server import BrokerServer
+from stream_coupons.clients import NotAppended, Publisher, Reader
+from stream_coupons.settings import KafkaSettings
+
+PARTITIONS = 2
+VALUES = [f"record-{number}".encode() for number in range(20)]
+UNNAMED = -1
+"""UNKNOWN_SERVER_ERROR: this broker never answers so, Apache Kafka does amid a full disk."""
+
+
+class Disk:
+    """Fails some appends, before or after they are in the log, from record 10 on."""
+
+    def __init__(self, failures: int, code: int, *, is_written: bool) -> None:
+        self.failures = failures
+        self.code = code
+        self.is_written = is_written
+        self.append = PartitionLog.append
+
+    def __call__(self, log: PartitionLog, records: bytes, *limits: Any) -> int:
+        if not (self.failures and VALUES[10] in records):
+            return self.append(log, records, *limits)
+        self.failures -= 1
+        if self.is_written:
+            self.append(log, records, *limits)
+        raise AppendRefused(self.code, "the disk failed")  # type: ignore[arg-type]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The embedded broker in a thread of this process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = BrokerServer(folder)
+    try:
+        port = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10.0)
+        yield f"127.0.0.1:{port}"
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10.0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def bootstrap(tmp_path: Path) -> Iterator[str]:
+    with served(tmp_path) as bootstrap:
+        settings = KafkaSettings(bootstrap=bootstrap, partitions=PARTITIONS)
+        with admin.admin_client(bootstrap) as client:
+            admin.apply(client, settings)
+        yield bootstrap
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "FIRST_PAUSE_S", 0.001)
+
+
+def publish(bootstrap: str) -> Publisher:
+    with Publisher(bootstrap, PARTITIONS) as publisher:
+        for value in VALUES:
+            publisher.send_bytes(topics.BROWSE, b"k", value)
+    return publisher
+
+
+def published(bootstrap: str) -> list[bytes]:
+    with Reader(bootstrap, [topics.BROWSE.name], from_beginning=True) as reader:
+        return [record.value for record in reader.read_to_end()]
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["lost", "written"])
+def test_what_the_broker_failed_to_append_is_sent_again(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, is_written: bool
+) -> None:
+    disk = Disk(3, UNNAMED, is_written=is_written)
+    monkeypatch.setattr(PartitionLog, "append", lambda *request: disk(*request))
+    publisher = publish(bootstrap)
+    assert disk.failures == 0
+    found = published(bootstrap)
+    assert list(dict.fromkeys(found)) == VALUES
+    assert publisher.appended == len(VALUES)
+    assert publisher.sent_again >= 3
+    copies = len(found) - len(VALUES)
+    assert 0 < copies <= publisher.sent_again if is_written else copies == 0
+
+
+@pytest.mark.parametrize("code", [UNNAMED, ErrorCode.INVALID_RECORD])
+def test_what_the_broker_never_appends_is_told(bootstrap: str, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    disk = Disk(1000, code, is_written=False)
+    monkeypatch.setattr(PartitionLog, "append", lambda *request: disk(*request))
+    with pytest.raises(NotAppended, match=r"records were not appended"):
+        publish(bootstrap)
+    tries = 1000 - disk.failures
+    assert tries == (clients.ATTEMPTS if code == UNNAMED else 1)
