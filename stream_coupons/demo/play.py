@@ -32,10 +32,15 @@ class Outcomes:
     issued_at: dict[str, float] = field(default_factory=dict)
     clicked: set[str] = field(default_factory=set)
     redeemed: set[str] = field(default_factory=set)
+    chances: dict[str, float] = field(default_factory=dict)
+    """P(redeem) by the truth when the coupon was handed over, where it is known: its mean varies far less than that of
+    what was redeemed."""
 
-    def add_issue(self, issue: CouponIssue) -> None:
+    def add_issue(self, issue: CouponIssue, chance: float | None = None) -> None:
         """Count an issue once."""
         self.issued_at.setdefault(issue.issue_id, issue.issued_at)
+        if chance is not None:
+            self.chances.setdefault(issue.issue_id, chance)
 
     def add_feedback(self, event: FeedbackEvent) -> None:
         """Count a click or a purchase once."""
@@ -110,6 +115,7 @@ def play_locally(
         on_output=take,
     )
     outcomes = Outcomes(world.now)
+    coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
     margins: list[tuple[float, float]] = []
     events = 0
     day = 0
@@ -121,7 +127,8 @@ def play_locally(
             events += 1
         pipeline.tick(world.now)
         for issue in issues:
-            outcomes.add_issue(issue)
+            _, chance, _ = world.truth(issue.user_id, coupons[issue.coupon_id], max(issue.issued_at, world.now))
+            outcomes.add_issue(issue, chance)
             world.receive(issue)
         issues.clear()
         if (world.now - outcomes.starts_at) // DAY_S > day:

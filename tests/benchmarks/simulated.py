@@ -15,7 +15,8 @@ under the first a policy rightly passes over who would order anyway.
 
 Reported are redeem rates by third of the run, the ratio of each policy's to the oracle's, and incremental margin, all
 by seed, with the mean over seeds and its 95 % interval by Student's t; and, if tastes drift, that ratio by days since,
-of all seeds' coupons together.
+of all seeds' coupons together. A redeem rate is the mean of the true probabilities that the coupons given would be
+redeemed: what was drawn from them varies too much to tell policies apart.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from rich.table import Table
 from scipy import stats
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.demo.play import Played, play_locally
-from stream_coupons.demo.reports import Thirds
 from stream_coupons.demo.shoppers import settings_for_shoppers
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import WorldSettings
@@ -51,9 +52,8 @@ class Run:
     seed: int
     policy: str
     issues: int
-    redeem_by_third: tuple[float, float, float]
-    by_day: list[tuple[int, int, int]]
-    """Day, coupons issued, and how many of them were redeemed."""
+    by_day: list[tuple[int, int, float]]
+    """Day, coupons issued, and how many of them were to be expected to be redeemed."""
     margin: float
     """What coupons brought beyond what would have been ordered anyway, less discounts, in whole units."""
 
@@ -66,10 +66,12 @@ def play(policy: str, world: WorldSettings, settings: Settings) -> Run:
         played = play_locally("learned", world, settings, retrained.retrain, scorer=retrained, on_output=retrained.take)
     else:
         played = play_locally(policy, world, settings, lambda _: None)  # type: ignore[arg-type]
-    thirds = Thirds.of(played, world.days)
-    by_day = [(day, issues, redeemed) for day, issues, _, redeemed in played.outcomes.daily()]
-    margin = played.incremental_margin_minor / 100
-    return Run(world.seed, policy, thirds.issues, thirds.redeems, by_day, margin)
+    outcomes = played.outcomes
+    chances: dict[int, list[float]] = {}
+    for issue_id, at in outcomes.issued_at.items():
+        chances.setdefault(int((at - outcomes.starts_at) // DAY_S), []).append(outcomes.chances[issue_id])
+    by_day = [(day, len(each), sum(each)) for day, each in sorted(chances.items())]
+    return Run(world.seed, policy, len(outcomes.issued_at), by_day, played.incremental_margin_minor / 100)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -81,32 +83,39 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def ratios(runs: Sequence[Run], policy: str, third: int) -> list[float]:
-    """A policy's redeem rate over the oracle's in a third, by seed."""
-    rate = {(run.seed, run.policy): run.redeem_by_third[third] for run in runs}
+def thirds(days: int) -> list[range]:
+    """The days of each third of a run."""
+    return [range(third * days // 3, (third + 1) * days // 3) for third in range(3)]
+
+
+def rate(runs: Sequence[Run], policy: str, days: range) -> float:
+    """A policy's redeem rate in some days, of all these runs' coupons together; NaN if there are none."""
+    rows = [row for run in runs if run.policy == policy for row in run.by_day if row[0] in days]
+    issues = sum(issues for _, issues, _ in rows)
+    return sum(redeemed for _, _, redeemed in rows) / issues if issues else float("nan")
+
+
+def ratio(runs: Sequence[Run], policy: str, days: range) -> float:
+    """A policy's redeem rate over the oracle's in some days."""
+    return rate(runs, policy, days) / rate(runs, "oracle", days)
+
+
+def ratios(runs: Sequence[Run], policy: str, days: range) -> list[float]:
+    """The same by seed."""
     seeds = sorted({run.seed for run in runs})
-    return [rate[seed, policy] / rate[seed, "oracle"] for seed in seeds]
-
-
-def pooled_ratio(runs: Sequence[Run], policy: str, days: range) -> float:
-    """A policy's redeem rate over the oracle's in some days, of all seeds' coupons together."""
-    rates = []
-    for name in (policy, "oracle"):
-        counts = [row for run in runs if run.policy == name for row in run.by_day if row[0] in days]
-        rates.append(sum(redeemed for _, _, redeemed in counts) / max(sum(issues for _, issues, _ in counts), 1))
-    return rates[0] / rates[1] if rates[1] else float("nan")
+    return [ratio([run for run in runs if run.seed == seed], policy, days) for seed in seeds]
 
 
 def show(runs: Sequence[Run], drift: float | None, days: int) -> None:
     """Print the runs and the ratios."""
     table = Table("seed", "policy", "issues", "first third", "second", "last", "margin")
     for run in runs:
-        rates = (f"{rate:.4f}" for rate in run.redeem_by_third)
+        rates = (f"{rate([run], run.policy, third):.4f}" for third in thirds(days))
         table.add_row(str(run.seed), run.policy, f"{run.issues:,}", *rates, f"{run.margin:,.0f}")
     stdout().print(table)
     others = [name for name in dict.fromkeys(run.policy for run in runs) if name != "oracle"]
     for policy in others:
-        for third, name in enumerate(("first", "second", "last")):
+        for third, name in zip(thirds(days), ("first", "second", "last"), strict=True):
             mean, low, high = interval(ratios(runs, policy, third))
             stdout().print(f"redeem rate, {policy} over oracle, {name} third: {mean:.2f} ({low:.2f} to {high:.2f})")
     if drift is not None:
@@ -117,7 +126,7 @@ def show(runs: Sequence[Run], drift: float | None, days: int) -> None:
         ]
         table = Table("days since the drift", *others)
         for span in spans:
-            cells = (f"{pooled_ratio(runs, policy, span):.2f}" for policy in others)
+            cells = (f"{ratio(runs, policy, span):.2f}" for policy in others)
             table.add_row(f"{span.start - changed} to {span.stop - changed}", *cells)
         stdout().print(table)
 
