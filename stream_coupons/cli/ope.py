@@ -60,8 +60,9 @@ def ope(  # noqa: PLR0913 - the options of a command
     the logging policy, random, and always taking the same arm. Intervals hold
     95 %; shoppers are independent, their decisions are not.
 
-    greedy takes the best arm, epsilon draws any coupon now and then, as the
-    live policy does (policy.exploration_ratio). Ranked is by P(click),
+    greedy takes the best arm, epsilon draws a good one now and then, as the
+    live policy does (policy.exploration_ratio of the time one of the best
+    policy.explored_candidates). Ranked is by P(click),
     P(purchase), or for margin by the live policy's value of each coupon.
     always:ARM is valued where ARM could be chosen. Where the log
     sometimes gave none, the uplift curve's area and the Qini coefficient

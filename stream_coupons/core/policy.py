@@ -99,29 +99,31 @@ class Choice:
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice:
-    """Pick by value, but explore: with probability epsilon any candidate, whatever its value.
+    """Pick by value, but explore: with probability epsilon one of the best k candidates, whatever they are worth.
 
-    Epsilon-greedy; the propensity of what was chosen is exact:
-    epsilon / n + (1 - epsilon) if it is the greedy choice. The coin falls by seed and trigger, so a replay falls
-    alike. Under the strategy "random" epsilon is 1: the baseline.
+    Epsilon-greedy among those that might be the best: what is far behind costs most to try and teaches least. The
+    propensity of what was chosen is exact: epsilon / k if it is among the best k, and 1 - epsilon more if it is the
+    greedy choice. The coin falls by seed and trigger, so a replay falls alike. Under the strategy "random" epsilon is 1
+    and k all of them: the baseline.
 
     >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
     [1, 2]
     """
-    n, explore = len(worth), exploration_ratio(rules)
     greedy = worthwhile(worth, rules)
     best = int(np.argmax(worth))
     if is_exploring(trigger, rules, seed):
-        start = int(unit_interval(str(seed), "arm", trigger) * n)
+        tried = explored(worth, rules)
+        place = int(unit_interval(str(seed), "arm", trigger) * len(tried))
+        start = tried[place]
         order = (
             [start, *(row for row in greedy if row != start)]
             if rules.strategy == "value"
-            else [(start + step) % n for step in range(n)]
+            else tried[place:] + tried[:place]
         )
-        return Choice(order, propensity_of(start, greedy, n, rules), best)
+        return Choice(order, propensity_of(start, worth, rules), best)
     if not greedy:
-        return Choice([], 1 - explore, best)
-    return Choice(greedy, propensity_of(greedy[0], greedy, n, rules), best)
+        return Choice([], 1 - exploration_ratio(rules), best)
+    return Choice(greedy, propensity_of(greedy[0], worth, rules), best)
 
 
 def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
@@ -131,17 +133,28 @@ def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
     return rows
 
 
+def explored(worth: Floats, rules: PolicyRules) -> list[int]:
+    """Rows that exploring draws from, all alike, ascending.
+
+    >>> explored(np.array([-1.0, 2.0, 5.0]), PolicyRules(explored_candidates=2))
+    [1, 2]
+    """
+    if rules.strategy == "random":
+        return list(range(len(worth)))
+    return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
+
+
 def exploration_ratio(rules: PolicyRules) -> float:
     """Epsilon; 1 under the strategy "random"."""
     return 1.0 if rules.strategy == "random" else rules.exploration_ratio
 
 
 def is_exploring(trigger: str, rules: PolicyRules, seed: int) -> bool:
-    """Whether the coin of this trigger says to try any candidate."""
+    """Whether the coin of this trigger says to try what may not be the best."""
     return unit_interval(str(seed), "explore", trigger) < exploration_ratio(rules)
 
 
-def propensity_of(row: int, greedy: list[int], n: int, rules: PolicyRules) -> float:
-    """How likely `choose` picks this row first of n, over all triggers; `greedy` are the rows that are `worthwhile`."""
-    explore = exploration_ratio(rules)
-    return explore / n + (1 - explore) * (greedy[:1] == [row])
+def propensity_of(row: int, worth: Floats, rules: PolicyRules) -> float:
+    """How likely `choose` picks this row first, over all triggers."""
+    explore, tried = exploration_ratio(rules), explored(worth, rules)
+    return explore / len(tried) * (row in tried) + (1 - explore) * (worthwhile(worth, rules)[:1] == [row])

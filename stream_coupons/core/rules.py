@@ -77,7 +77,8 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may get a coupon when, and what it must be worth.
 
-    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline.
+    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
+    the `explored_candidates` that are worth most.
     `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
 
@@ -92,6 +93,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     holdout_ratio: Ratio = 0.05
     holdout_controls: Size = 5
     exploration_ratio: Ratio = 0.05
+    explored_candidates: Size = 5
     alternatives: Size = 3
     max_candidates: Size = 64
     cost_minor: NonNegative = 2.0

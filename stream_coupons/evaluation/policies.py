@@ -88,7 +88,9 @@ def target(policy: Policy, decisions: Decisions, worth: Floats, rules: PolicyRul
     if policy.kind == "greedy":
         return everywhere, greedy(worth)
     if policy.kind == "epsilon":
-        return everywhere, epsilon_greedy(worth, decisions.is_coupon, policy.number(rules.exploration_ratio))
+        return everywhere, epsilon_greedy(
+            worth, decisions.is_coupon, policy.number(rules.exploration_ratio), rules.explored_candidates
+        )
     if policy.kind == "softmax":
         return everywhere, softmax(worth, policy.number(natural_temperature(worth)))
     if policy.kind == "random":
@@ -114,17 +116,22 @@ def greedy(values: Floats) -> Floats:
     return chosen
 
 
-def epsilon_greedy(values: Floats, is_coupon: Mask, epsilon: float) -> Floats:
-    """As `core.policy.choose` draws: with probability epsilon any of the coupons, otherwise the greedy arm.
+def epsilon_greedy(values: Floats, is_coupon: Mask, epsilon: float, best: int) -> Floats:
+    """As `core.policy.choose` draws: with probability epsilon one of the best coupons, otherwise the greedy arm.
 
     Exploring tries no NO_COUPON; where a row has no coupon there is nothing to explore.
 
-    >>> epsilon_greedy(np.array([[0.0, 3.0, 2.0]]), np.array([[False, True, True]]), 0.1).round(6).tolist()
-    [[0.0, 0.95, 0.05]]
+    >>> values, is_coupon = np.array([[0.0, 3.0, 2.0, 1.0]]), np.array([[False, True, True, True]])
+    >>> epsilon_greedy(values, is_coupon, 0.1, best=2).round(6).tolist()
+    [[0.0, 0.95, 0.05, 0.0]]
     """
-    coupons = is_coupon.sum(axis=1, keepdims=True)
-    explored = np.where(coupons > 0, epsilon, 0.0)
-    drawn: Floats = (1.0 - explored) * greedy(values) + explored * is_coupon / np.maximum(coupons, 1)
+    ranked = np.argsort(-np.where(is_coupon, values, -np.inf), axis=1, kind="stable")
+    is_tried = np.zeros_like(is_coupon)
+    np.put_along_axis(is_tried, ranked[:, :best], values=True, axis=1)
+    is_tried &= is_coupon
+    tried = is_tried.sum(axis=1, keepdims=True)
+    explored = np.where(tried > 0, epsilon, 0.0)
+    drawn: Floats = (1.0 - explored) * greedy(values) + explored * is_tried / np.maximum(tried, 1)
     return drawn
 
 

@@ -75,6 +75,8 @@ CASES = [
     (PolicyRules(exploration_ratio=0.3), [-5.0, -1.0, -2.0]),
     (PolicyRules(exploration_ratio=0.0), [1.0, 2.0]),
     (PolicyRules(exploration_ratio=1.0), [1.0, 2.0, 3.0]),
+    (PolicyRules(exploration_ratio=0.3, explored_candidates=2), [5.0, 1.0, -2.0, 3.0]),
+    (PolicyRules(exploration_ratio=0.3, explored_candidates=2), [-5.0, -1.0, -2.0]),
     (PolicyRules(strategy="random"), [5.0, 1.0, -2.0, 3.0]),
 ]
 
@@ -100,7 +102,7 @@ def test_the_propensity_of_any_row_is_that_of_its_choice(rules: PolicyRules, wor
     choices = [choose(np.array(worth), trigger, rules, 1) for trigger in TRIGGERS[:200]]
     for choice in choices:
         if choice.order:
-            assert propensity_of(choice.order[0], greedy, len(worth), rules) == choice.propensity
+            assert propensity_of(choice.order[0], np.array(worth), rules) == choice.propensity
     explored = [is_exploring(trigger, rules, 1) for trigger in TRIGGERS[:200]]
     assert all(is_it or choice.order == greedy for is_it, choice in zip(explored, choices, strict=True))
 
