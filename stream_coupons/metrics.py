@@ -56,6 +56,11 @@ class Metrics:
             "Coupons whose window closed unseen where impressions are reported, by domain: nothing is learnt of them.",
             "domain",
         )
+        self.interests = counter(
+            "interests_total",
+            "Shoppers considered for a coupon: turned to what is familiar to them, or strange.",
+            "kind",
+        )
         self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
         self.examples = counter("training_examples_total", "Examples learnt, by domain and head.", "domain", "head")
         self.decision_latency = histogram(

@@ -26,6 +26,7 @@ class BatchReporter:
             "settlement": metrics.settlements,
             "observed": metrics.observed,
             "unseen": metrics.unseen,
+            "interest": metrics.interests,
         }
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:

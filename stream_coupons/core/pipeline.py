@@ -38,7 +38,7 @@ from stream_coupons.core.features import Moment, hashed_names
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.policy import Choice
-from stream_coupons.core.profile import fold, is_duplicate, portrait
+from stream_coupons.core.profile import fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import (
@@ -103,6 +103,9 @@ def _candidates(
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
+    familiar = is_familiar(shopper.profile, event, known.rules.profile)
+    if familiar is not None:
+        effects.count("interest", "familiar" if familiar else "strange")
     context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile.context_policies)
     moment = Moment(user_id, shopper, at, context, event)
     return Undecided(moment, event, identity, coupons, positions, effects)

@@ -38,6 +38,10 @@ from stream_coupons.core.similarity import (
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
 MAX_CATEGORIES = 24
+KNOWN_FROM = 10.0
+"""Weight of what is left of a shopper's interests, as much as of ten looks."""
+FAMILIAR_FROM = 0.05
+"""Share of the interests that a category had."""
 HOUR_S = 3600.0
 DAY_S = 86400.0
 
@@ -149,6 +153,22 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         profile.category_interests = top(profile.category_interests, rules.max_categories)
     if len(profile.finer_interests) > rules.max_interests * 5 // 4:
         profile.finer_interests = top(profile.finer_interests, rules.max_interests)
+
+
+def is_familiar(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: ProfileRules) -> bool | None:
+    """Whether the shopper cared for the category of what they look at, or put into the cart, before this event.
+
+    Of an event that is folded already. None where it has no category, and of a shopper of whom little is known.
+    """
+    if isinstance(event, OrderEvent) or event.item is None or event.item.category is None:
+        return None
+    weight = rules.browse_weight if isinstance(event, BrowseEvent) else rules.cart_weight
+    grown = float(2.0 ** ((event.occurred_at - profile.landmark) / rules.half_life_s))
+    before = sum(profile.category_interests.values()) - weight * grown
+    if before < KNOWN_FROM * grown or (isinstance(event, CartEvent) and event.action != "add"):
+        return None
+    of_category, _ = interest_indices(event.item.item_id, event.item.category, event.item.brand)
+    return profile.category_interests.get(of_category, 0.0) - weight * grown >= FAMILIAR_FROM * before
 
 
 def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:

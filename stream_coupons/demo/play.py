@@ -1,7 +1,7 @@
 """Play the simulated shoppers against a policy in this process: the baselines of the demonstration."""
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +12,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.scoring import Scorer
 from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.oracle import OracleScorer
@@ -75,6 +76,8 @@ class Played:
     discount_minor: int
     margin_by_day: list[tuple[float, float]]
     events: int
+    interests: Sequence[tuple[int, int]] = ()
+    """By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so."""
 
 
 def play_locally(
@@ -108,11 +111,17 @@ def play_locally(
         if on_output is not None:
             on_output(output)
 
+    interests = [Counter[str]()]
+
+    def count(result: Result) -> None:
+        interests[-1].update({kind: times for (noun, kind), times in result.facts.items() if noun == "interest"})
+
     pipeline = LocalPipeline(
         msgspec.structs.replace(settings, policy=rules),
         world.catalogue(),
         scorer=OracleScorer(world) if policy == "oracle" else scorer,
         on_output=take,
+        on_result=count,
     )
     outcomes = Outcomes(world.now)
     coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
@@ -134,6 +143,8 @@ def play_locally(
         if (world.now - outcomes.starts_at) // DAY_S > day:
             day = int((world.now - outcomes.starts_at) // DAY_S)
             margins.append((float(day), world.statistics.incremental_margin_minor))
+            interests.append(Counter())
             on_day(day)
     stats = world.statistics
-    return Played(policy, outcomes, stats.incremental_margin_minor, stats.discount_minor, margins, events)
+    by_day = [(each["strange"], each.total()) for each in interests]
+    return Played(policy, outcomes, stats.incremental_margin_minor, stats.discount_minor, margins, events, by_day)

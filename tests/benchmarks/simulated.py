@@ -54,6 +54,8 @@ class Run:
     issues: int
     by_day: list[tuple[int, int, float]]
     """Day, coupons issued, and how many of them were to be expected to be redeemed."""
+    interests: list[tuple[int, int]]
+    """By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so."""
     margin: float
     """What coupons brought beyond what would have been ordered anyway, less discounts, in whole units."""
 
@@ -71,7 +73,8 @@ def play(policy: str, world: WorldSettings, settings: Settings) -> Run:
     for issue_id, at in outcomes.issued_at.items():
         chances.setdefault(int((at - outcomes.starts_at) // DAY_S), []).append(outcomes.chances[issue_id])
     by_day = [(day, len(each), sum(each)) for day, each in sorted(chances.items())]
-    return Run(world.seed, policy, len(outcomes.issued_at), by_day, played.incremental_margin_minor / 100)
+    margin = played.incremental_margin_minor / 100
+    return Run(world.seed, policy, len(outcomes.issued_at), by_day, list(played.interests), margin)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -106,6 +109,13 @@ def ratios(runs: Sequence[Run], policy: str, days: range) -> list[float]:
     return [ratio([run for run in runs if run.seed == seed], policy, days) for seed in seeds]
 
 
+def strange(runs: Sequence[Run], days: range) -> float:
+    """Share of shoppers who turned to what was strange to them in some days; NaN if none was known."""
+    rows = [run.interests[day] for run in runs for day in days if day < len(run.interests)]
+    known = sum(known for _, known in rows)
+    return sum(strange for strange, _ in rows) / known if known else float("nan")
+
+
 def show(runs: Sequence[Run], drift: float | None, days: int) -> None:
     """Print the runs and the ratios."""
     table = Table("seed", "policy", "issues", "first third", "second", "last", "margin")
@@ -124,11 +134,16 @@ def show(runs: Sequence[Run], drift: float | None, days: int) -> None:
             range(changed - SPAN_DAYS, changed),
             *(range(n, n + SPAN_DAYS) for n in range(changed, days, SPAN_DAYS)),
         ]
-        table = Table("days since the drift", *others)
+        table = Table("days since the drift", *others, "strange interests")
         for span in spans:
             cells = (f"{ratio(runs, policy, span):.2f}" for policy in others)
-            table.add_row(f"{span.start - changed} to {span.stop - changed}", *cells)
+            table.add_row(f"{span.start - changed} to {span.stop - changed}", *cells, f"{strange(runs, span):.1%}")
         stdout().print(table)
+        week = range(max(changed - 7, 0), changed)
+        for run in runs:
+            jump = strange([run], range(changed, changed + 1)) / strange([run], week)
+            of_run = f"{run.policy}, seed {run.seed}"
+            stdout().print(f"strange interests on the day of the drift, {of_run}: {jump:.2f} x usual")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

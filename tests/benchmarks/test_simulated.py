@@ -12,7 +12,7 @@ from stream_coupons.models.linear import prior
 from stream_coupons.models.progressive import roc_auc
 from stream_coupons.runtime.records import Output
 from tests.benchmarks.retrained import RetrainedDaily
-from tests.benchmarks.simulated import Run, interval, main, rate, ratio, ratios, thirds
+from tests.benchmarks.simulated import Run, interval, main, rate, ratio, ratios, strange, thirds
 from tests.models.builders import example, random_rows
 
 
@@ -27,12 +27,13 @@ def test_every_policy_plays_every_world(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_ratios_are_by_seed_and_their_interval_covers_the_mean() -> None:
     runs = [
-        Run(seed, policy, 110, [(0, 10, 5.0), (1, 100, 100 * rate)], 0.0)
+        Run(seed, policy, 110, [(0, 10, 5.0), (1, 100, 100 * rate)], [(1, 4), (0, 0)], 0.0)
         for seed, policy, rate in [(1, "learned", 0.1), (1, "oracle", 0.2), (2, "learned", 0.3), (2, "oracle", 0.4)]
     ]
     assert thirds(7) == [range(2), range(2, 4), range(4, 7)]
     assert ratios(runs, "learned", range(1, 2)) == pytest.approx([0.5, 0.75])
     assert ratio(runs, "learned", range(2)) == pytest.approx(50 / 70)
+    assert strange(runs, range(3)) == 0.25
     mean, low, high = interval([0.5, 0.75])
     assert low < mean == 0.625 < high
 
@@ -45,6 +46,7 @@ def test_what_is_fitted_every_night_learns_and_the_table_shows_the_days_after_a_
     shown = capsys.readouterr().out
     assert "redeem rate, daily over oracle, last third" in shown
     assert "0 to 3" in shown
+    assert "strange interests on the day of the drift, oracle, seed 1" in shown
 
 
 def test_the_model_of_the_night_knows_the_labels_of_its_days_and_no_later_ones() -> None:

@@ -321,6 +321,22 @@ def test_late_triggers_do_not_slip_past_the_frequency_cap() -> None:
     assert [issue.issued_at for issue in case.issues()] == [AT]
 
 
+def test_of_whom_enough_is_known_it_is_counted_whether_they_turn_to_something_else() -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(cooldown_s=HOUR_S, min_value_minor=1e6)))
+
+    def look(event_id: str, at: float, category: str) -> list[str]:
+        effects = case.see(browse(event_id, at, item(category, category=category)))
+        return [kind for noun, kind in effects.facts if noun == "interest"]
+
+    assert [look(f"b{n}", AT + n, "tea") for n in range(12)] == [[]] * 12, (
+        "at first little was known, then it is too soon"
+    )
+    assert look("t1", AT + HOUR_S, "tea") == ["familiar"]
+    assert look("t2", AT + 2 * HOUR_S, "toys") == ["strange"]
+    assert look("t3", AT + 3 * HOUR_S, "toys") == ["familiar"], "they cared for it before"
+    assert look("t4", AT + 60 * DAY_S, "ties") == [], "what was known has faded"
+
+
 def test_only_triggers_trigger() -> None:
     case = Case(knowledge(coupon("c1"), rules=rules(triggers=frozenset({"cart"}))))
     assert case.see(browse("t1", what=item("A"))).facts == []

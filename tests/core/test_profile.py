@@ -17,6 +17,7 @@ from stream_coupons.core.profile import (
     favourite,
     fold,
     is_duplicate,
+    is_familiar,
     place_of,
     portrait,
     price_band,
@@ -272,6 +273,24 @@ def test_an_event_is_a_duplicate_within_the_horizon_only() -> None:
 def test_late_orders_do_not_turn_back_the_clock() -> None:
     profile = folded([order("o", AT, item("A")), order("p", AT - DAY_S, item("A"))])
     assert profile.last_order_at == profile.last_event_at == profile.ordered_at["A"] == AT
+
+
+def test_what_is_taken_out_ordered_or_of_no_category_is_neither_familiar_nor_strange() -> None:
+    rules, profile = ProfileRules(), Profile()
+    for n in range(12):
+        fold(profile, browse(f"b{n}", AT + n, item("t", category="tea")), rules)
+    told = []
+    for event in (
+        cart("k1", AT + 20, item("t", category="tea")),
+        cart("k2", AT + 21, item("x", category="toys")),
+        cart("k3", AT + 22, item("x", category="toys"), action="remove"),
+        order("o1", AT + 23, item("x", category="toys")),
+        browse("b20", AT + 24, item("x")),
+        browse("b21", AT + 25),
+    ):
+        fold(profile, event, rules)
+        told.append(is_familiar(profile, event, rules))
+    assert told == [True, False, None, None, None, None]
 
 
 def test_the_favourite_is_the_heaviest_category() -> None:

@@ -60,6 +60,8 @@ def populate(metrics: Metrics) -> None:
         metrics.observed.labels(outcome=outcome).inc()
     for kind in ("early", "impression", "click", "purchase", "repeated"):
         metrics.feedback.labels(kind=kind).inc()
+    for kind in ("familiar", "strange"):
+        metrics.interests.labels(kind=kind).inc()
     for agent in ("users", "neighbours", "budgets"):
         metrics.batch_seconds.labels(agent=agent).observe(0.03)
         metrics.batch_failures.labels(agent=agent).inc()
