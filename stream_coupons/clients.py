@@ -134,7 +134,7 @@ class Publisher:
             pause_s *= 2
             try:
                 self._producer = _producer(self._bootstrap)
-                for number, record in sorted(self._waiting.items()):
+                for number, record in list(self._waiting.items()):  # acknowledged meanwhile
                     self._hand_over(number, record)
                 self._producer.flush()
             except KafkaError as error:

@@ -109,10 +109,9 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice
     >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
     [1, 2]
     """
-    greedy = worthwhile(worth, rules)
+    greedy, tried = worthwhile(worth, rules), explored(worth, rules)
     best = int(np.argmax(worth))
     if is_exploring(trigger, rules, seed):
-        tried = explored(worth, rules)
         place = int(unit_interval(str(seed), "arm", trigger) * len(tried))
         start = tried[place]
         order = (
@@ -120,15 +119,20 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice
             if rules.strategy == "value"
             else tried[place:] + tried[:place]
         )
-        return Choice(order, propensity_of(start, worth, rules), best)
+        return Choice(order, propensity_of(start, greedy, tried, rules), best)
     if not greedy:
         return Choice([], 1 - exploration_ratio(rules), best)
-    return Choice(greedy, propensity_of(greedy[0], worth, rules), best)
+    return Choice(greedy, propensity_of(greedy[0], greedy, tried, rules), best)
+
+
+def ranking(worth: Floats) -> Positions:
+    """All rows, those that are worth most first; equals as they come."""
+    return np.argsort(-worth, kind="stable")
 
 
 def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
     """Rows that are worth more than NO_COUPON, best first."""
-    ranked = np.argsort(-worth, kind="stable")
+    ranked = ranking(worth)
     rows: list[int] = ranked[worth[ranked] > rules.min_value_minor].tolist()
     return rows
 
@@ -141,7 +145,7 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     """
     if rules.strategy == "random":
         return list(range(len(worth)))
-    return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
+    return sorted(ranking(worth)[: rules.explored_candidates].tolist())
 
 
 def exploration_ratio(rules: PolicyRules) -> float:
@@ -154,7 +158,7 @@ def is_exploring(trigger: str, rules: PolicyRules, seed: int) -> bool:
     return unit_interval(str(seed), "explore", trigger) < exploration_ratio(rules)
 
 
-def propensity_of(row: int, worth: Floats, rules: PolicyRules) -> float:
-    """How likely `choose` picks this row first, over all triggers."""
-    explore, tried = exploration_ratio(rules), explored(worth, rules)
-    return explore / len(tried) * (row in tried) + (1 - explore) * (worthwhile(worth, rules)[:1] == [row])
+def propensity_of(row: int, greedy: list[int], tried: list[int], rules: PolicyRules) -> float:
+    """How likely `choose` picks this row first, over all triggers, given those `worthwhile` and those `explored`."""
+    explore = exploration_ratio(rules)
+    return explore / len(tried) * (row in tried) + (1 - explore) * (greedy[:1] == [row])

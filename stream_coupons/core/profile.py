@@ -128,6 +128,11 @@ def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     return float(2.0 ** ((profile.landmark - max(at, profile.last_event_at)) / rules.half_life_s))
 
 
+def _growth(profile: Profile, at: float, rules: ProfileRules) -> float:
+    """What 1 at this time weighs in the profile's units."""
+    return float(2.0 ** ((at - profile.landmark) / rules.half_life_s))
+
+
 def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: ProfileRules) -> None:
     """Add an event to the profile, in place.
 
@@ -137,7 +142,7 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
     at = event.occurred_at
     remember_context(profile.contexts, event.context, at, rules.context_policies)
     _move_landmark(profile, at, rules)
-    grown = 2.0 ** ((at - profile.landmark) / rules.half_life_s)
+    grown = _growth(profile, at, rules)
     profile.last_event_at = max(profile.last_event_at, at)
     if isinstance(event, BrowseEvent):
         profile.browses += grown
@@ -163,7 +168,7 @@ def is_familiar(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, r
     if isinstance(event, OrderEvent) or event.item is None or event.item.category is None:
         return None
     weight = rules.browse_weight if isinstance(event, BrowseEvent) else rules.cart_weight
-    grown = float(2.0 ** ((event.occurred_at - profile.landmark) / rules.half_life_s))
+    grown = _growth(profile, event.occurred_at, rules)
     before = sum(profile.category_interests.values()) - weight * grown
     if before < KNOWN_FROM * grown or (isinstance(event, CartEvent) and event.action != "add"):
         return None

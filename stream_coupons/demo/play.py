@@ -19,6 +19,8 @@ from stream_coupons.simulation.oracle import OracleScorer
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 Policy = Literal["random", "learned", "oracle"]
+Daily = tuple[int, int, int, int, float]
+"""Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
 DAY_S = 86400.0
 SLICE_S = 3600.0
 """Time passes in hours for every policy: a coupon reaches its shopper at the end of the hour it was decided in, as it
@@ -50,14 +52,15 @@ class Outcomes:
         elif event.kind == "purchase":
             self.redeemed.add(event.issue_id)
 
-    def daily(self) -> list[tuple[int, int, int, int]]:
-        """(day, issues, clicked, redeemed) of every day with an issue, ascending."""
-        counts: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    def daily(self) -> list[Daily]:
+        """Of every day with an issue, ascending."""
+        counts: defaultdict[int, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
         for issue_id, at in self.issued_at.items():
             of_day = counts[int((at - self.starts_at) // DAY_S)]
             of_day[0] += 1
             of_day[1] += issue_id in self.clicked
             of_day[2] += issue_id in self.redeemed
+            of_day[3] += self.chances.get(issue_id, 0.0)
         return [(day, *counts[day]) for day in sorted(counts)]  # type: ignore[misc]
 
     def between(self, first: float, last: float) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_coupons.demo.journey import JourneyResult
-from stream_coupons.demo.play import DAY_S, Played, Policy
+from stream_coupons.demo.play import DAY_S, Daily, Played, Policy
 from stream_coupons.demo.watch import Watch, by_label, total
 from stream_coupons.evaluation.findings import Violation
 from stream_coupons.evaluation.report import Axis, Report
@@ -39,7 +39,7 @@ class Thirds:
         return cls(played.policy, clicks, redeems, sum(issues for issues, _, _ in parts))  # type: ignore[arg-type]
 
 
-def smoothed(daily: Sequence[tuple[int, int, int, int]], column: int) -> list[tuple[float, float]]:
+def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
     """Rate by day over a window of `SMOOTHING_DAYS` days up to it; column 2 is clicks, 3 redemptions."""
     points = []
     for index in range(len(daily)):

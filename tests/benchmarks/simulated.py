@@ -30,7 +30,6 @@ from rich.table import Table
 from scipy import stats
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.profile import DAY_S
 from stream_coupons.demo.play import Played, play_locally
 from stream_coupons.demo.shoppers import settings_for_shoppers
 from stream_coupons.settings import Settings
@@ -68,13 +67,9 @@ def play(policy: str, world: WorldSettings, settings: Settings) -> Run:
         played = play_locally("learned", world, settings, retrained.retrain, scorer=retrained, on_output=retrained.take)
     else:
         played = play_locally(policy, world, settings, lambda _: None)  # type: ignore[arg-type]
-    outcomes = played.outcomes
-    chances: dict[int, list[float]] = {}
-    for issue_id, at in outcomes.issued_at.items():
-        chances.setdefault(int((at - outcomes.starts_at) // DAY_S), []).append(outcomes.chances[issue_id])
-    by_day = [(day, len(each), sum(each)) for day, each in sorted(chances.items())]
+    by_day = [(day, issues, expected) for day, issues, _, _, expected in played.outcomes.daily()]
     margin = played.incremental_margin_minor / 100
-    return Run(world.seed, policy, len(outcomes.issued_at), by_day, list(played.interests), margin)
+    return Run(world.seed, policy, len(played.outcomes.issued_at), by_day, list(played.interests), margin)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

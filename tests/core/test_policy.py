@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.policy import (
     choose,
+    explored,
     is_exploring,
     is_holdout,
     is_over_frequency_cap,
@@ -98,13 +99,13 @@ def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: Poli
 
 @pytest.mark.parametrize(("rules", "worth"), CASES)
 def test_the_propensity_of_any_row_is_that_of_its_choice(rules: PolicyRules, worth: list[float]) -> None:
-    greedy = worthwhile(np.array(worth), rules)
+    greedy, tried = worthwhile(np.array(worth), rules), explored(np.array(worth), rules)
     choices = [choose(np.array(worth), trigger, rules, 1) for trigger in TRIGGERS[:200]]
     for choice in choices:
         if choice.order:
-            assert propensity_of(choice.order[0], np.array(worth), rules) == choice.propensity
-    explored = [is_exploring(trigger, rules, 1) for trigger in TRIGGERS[:200]]
-    assert all(is_it or choice.order == greedy for is_it, choice in zip(explored, choices, strict=True))
+            assert propensity_of(choice.order[0], greedy, tried, rules) == choice.propensity
+    coins = [is_exploring(trigger, rules, 1) for trigger in TRIGGERS[:200]]
+    assert all(is_it or choice.order == greedy for is_it, choice in zip(coins, choices, strict=True))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
