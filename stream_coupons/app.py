@@ -1,8 +1,10 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import faust
 from aiokafka import AIOKafkaProducer
@@ -18,6 +20,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.reporting import BatchReporter, report_budgets
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import ModelSnapshot, Tick
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
@@ -31,8 +34,12 @@ from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.spoilage import Spoilage
-from stream_coupons.settings import Guarantee, Settings
+from stream_coupons.runtime.stores import NewStore, in_memory
+from stream_coupons.settings import Guarantee, Settings, Store, WorkerSettings
 from stream_coupons.topics import Topic
+
+if TYPE_CHECKING:
+    from stream_coupons.runtime.rocks import RocksStore
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 AGENTS = (*TABLE_OF, "learner")
@@ -62,6 +69,7 @@ class CouponApp:
         self.faust = _new_faust(settings)
         self.clock_sender = self._new_sender("clock")
         self.delivery = self._new_delivery()
+        self.rocks = _new_rocks(settings.worker)
         self.catalogue = self._new_follower(topics.CATALOG, self.known.read_coupon, self.known.take_coupon)
         self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.read_snapshot, self.known.take_snapshot)
         self._add_services(self.clock_sender, self.catalogue, self.snapshots)
@@ -150,7 +158,12 @@ class CouponApp:
         )
         lane: Lane[Any] = Lane(
             batches,
-            KafkaChangelog(kafka.bootstrap, topics.changelog(TABLE_OF[agent.name]).name, kafka.isolation_level),
+            KafkaChangelog(
+                kafka.bootstrap,
+                topics.changelog(TABLE_OF[agent.name]).name,
+                kafka.isolation_level,
+                self._new_store(agent.name),
+            ),
             self.delivery,
             self._observe,
             Spoilage(agent.name, worker.bad_window_records, worker.max_bad_ratio),
@@ -161,9 +174,17 @@ class CouponApp:
         self._add_services(lane)
         return lane
 
+    def _new_store(self, agent: str) -> NewStore:
+        return in_memory if self.rocks is None else self.rocks.of(agent)
+
     async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
         await self.snapshots.refresh()
         return self.known.snapshots
+
+    def close(self) -> None:
+        """Give back what is not given back by stopping."""
+        if self.rocks is not None:
+            self.rocks.close()
 
     def progress(self) -> Mapping[Hashable, int]:
         """What is committed of every partition that is behind; nothing where there is no work, or it stands on purpose.
@@ -258,6 +279,21 @@ class Reporter(Service):  # type: ignore[misc]
                 lag = max(end - consumer.committed([tp.topic], tp.partition).get(tp.topic, 0), 0)
                 gauge.labels(tp.topic, str(tp.partition)).set(lag)
                 self._reported.add(tp)
+
+
+def _new_rocks(worker: WorkerSettings) -> "RocksStore | None":
+    if worker.store is Store.MEMORY:
+        return None
+    try:
+        from stream_coupons.runtime.rocks import RocksStore
+
+        return RocksStore(Path(worker.store_dir or tempfile.gettempdir()), worker.store_cache_mib)
+    except ImportError:
+        raise BadConfig(
+            'worker.store = "rocksdb" needs the extra rocksdb: pip install "stream-coupons[rocksdb]"'
+        ) from None
+    except OSError as error:
+        raise BadConfig(f"worker.store_dir: cannot make a folder in {worker.store_dir}: {error.strerror}") from None
 
 
 def _new_faust(settings: Settings) -> faust.App:

@@ -34,6 +34,14 @@ class Guarantee(StrEnum):
     """Readers with `read_committed` see no copy at all. Needs Apache Kafka 3.7 or later."""
 
 
+class Store(StrEnum):
+    """Where a worker keeps the cells that it owns. Either is filled from the changelog and lasts no longer than it."""
+
+    MEMORY = "memory"
+    ROCKSDB = "rocksdb"
+    """On a disk, so that memory does not grow with shoppers; needs the extra `rocksdb`."""
+
+
 class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the brokers are and how patient we are with them."""
 
@@ -66,6 +74,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_bad_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
     bad_window_records: Size = 1000
     stalled_after_s: Positive = 120.0
+    store: Store = Store.MEMORY
+    store_dir: str = ""
+    store_cache_mib: Size = 64
 
 
 class LearningSettings(LearningRules, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -54,4 +54,7 @@ def run(settings: Settings, log_level: str) -> None:
     process.spinner = None
     collect_rarely()
     Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
-    process.execute_from_commandline()
+    try:
+        process.execute_from_commandline()
+    finally:
+        parts.close()

@@ -29,6 +29,7 @@ from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.settings import Settings
 
 PARTITION, PARTITIONS = 0, 1
@@ -48,7 +49,7 @@ class _Owner:
         self.batches: Batches[object] = Batches(
             step, topics.TICKS.name, topics.partition_for, PARTITIONS, keeps_outputs=False
         )
-        self.batches.adopt(PARTITION, {})
+        self.batches.adopt(PARTITION, MemoryCells())
 
 
 class LocalPipeline:
@@ -206,6 +207,5 @@ class LocalPipeline:
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""
         for name, owner in self.owners.items():
-            cells = owner.batches.cells(PARTITION)
-            for key in sorted(cells):
-                yield name, key, cells[key]
+            for key, cell in sorted(owner.batches.cells(PARTITION).items()):
+                yield name, key, cell

@@ -9,6 +9,7 @@ from stream_coupons.runtime.cells import Cell
 from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.steps import Deferred
+from stream_coupons.runtime.stores import CellStore
 
 State = TypeVar("State")
 Failure = tuple[str, int, int, str]
@@ -42,9 +43,9 @@ class Result:
 
 
 class Shard:
-    """All that is known of one partition: its cells' bytes, and what is derived from them."""
+    """All that is known of one partition: its saved cells, and what is derived from them."""
 
-    def __init__(self, cells: dict[str, bytes]) -> None:
+    def __init__(self, cells: CellStore) -> None:
         self.cells = cells
         self.deadlines = Deadlines()
         self.last_tick = -1

@@ -15,6 +15,7 @@ from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfi
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept
 from stream_coupons.runtime.records import Output, Record, began_header, origin_header
 from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
+from stream_coupons.runtime.stores import CellStore
 
 State = TypeVar("State")
 MAX_FAILURES = 100
@@ -80,8 +81,8 @@ class Batches(Generic[State]):
         """The partitions adopted."""
         return set(self._shards)
 
-    def cells(self, partition: int) -> Mapping[str, bytes]:
-        """The saved cells of a partition, by key."""
+    def cells(self, partition: int) -> CellStore:
+        """The saved cells of a partition."""
         return self._shards[partition].cells
 
     def state(self, partition: int, key: str) -> State:
@@ -89,11 +90,19 @@ class Batches(Generic[State]):
         cell = self._live.get(key)
         return (cell if cell is not None else self._saved(self._shards[partition], key)).state
 
-    def adopt(self, partition: int, cells: dict[str, bytes]) -> None:
-        """Take over a partition whose saved cells are these, and make anew all that is derived from them."""
+    def adopt(self, partition: int, cells: CellStore) -> int:
+        """Take over a partition whose saved cells are these, and make anew all that is derived from them.
+
+        Returns
+        -------
+        int
+            How many cells there are.
+        """
         self.drop(partition)
         shard = self._shards[partition] = Shard(cells)
+        count = 0
         for key, data in cells.items():
+            count += 1
             head = self._codec.head(data)
             shard.deadlines.set(key, head.due)
             shard.last_tick = max(shard.last_tick, head.applied.get(self._ticks, -1))
@@ -102,16 +111,19 @@ class Batches(Generic[State]):
                 self.step.place(partition, key, cell.state)
                 if cell.keeps_for(self._ticks):
                     shard.unsent_ticks.add(key)
+        return count
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""
         self._live.clear()
-        if self._shards.pop(partition, None) is not None:
+        shard = self._shards.pop(partition, None)
+        if shard is not None:
+            shard.cells.discard()
             self.step.forget(partition)
 
     def save(self, result: Result) -> None:
         """Take new cells, which the broker has, for the saved ones."""
-        self._shards[result.partition].cells.update(result.cells)
+        self._shards[result.partition].cells.save(result.cells)
         self._live.update(result.live)
         for key in list(islice(self._live, max(len(self._live) - MAX_LIVE, 0))):
             del self._live[key]
@@ -195,21 +207,27 @@ class Batches(Generic[State]):
         result.slot().append(self.step.refuse(record, reason, detail))
         result.dead[record.topic, reason] += 1
 
-    def _cell(self, attempt: Attempt[State], key: str) -> Cell[State]:
+    def _cell(self, attempt: Attempt[State], key: str, record: Record | None = None) -> Cell[State]:
+        """The cell of a key, to be changed; a new one only for a record that is where its key belongs."""
         cell = attempt.loaded.get(key)
         if cell is None:
-            cell = self._live.pop(key) if key in self._live else self._saved(attempt.shard, key)
-            attempt.loaded[key] = cell
+            cell = self._live.pop(key, None)
+        if cell is None:
+            data = attempt.shard.cells.get(key)
+            if data is None and record is not None:
+                self._check_home(record)
+            cell = self._decoded(data)
+        attempt.loaded[key] = cell
         return cell
 
     def _saved(self, shard: Shard, key: str) -> Cell[State]:
-        data = shard.cells.get(key)
+        return self._decoded(shard.cells.get(key))
+
+    def _decoded(self, data: bytes | None) -> Cell[State]:
         return self._codec.decode(data) if data is not None else self._codec.new()
 
-    def _check_home(self, attempt: Attempt[State], key: str, record: Record) -> None:
-        """Refuse a record in a partition that is not its key's; a key that has a cell here was looked at before."""
-        if key in attempt.shard.cells:
-            return
+    def _check_home(self, record: Record) -> None:
+        """Refuse a record in a partition that is not its key's."""
         expected = self._partition_for(record.key or b"", self._partitions)
         if record.partition != expected:
             raise BadMessage(
@@ -224,8 +242,7 @@ class Batches(Generic[State]):
         key, message = self.step.parse(record)
         cell = attempt.loaded.get(key)
         if cell is None:
-            self._check_home(attempt, key, record)
-            cell = self._cell(attempt, key)
+            cell = self._cell(attempt, key, record)
         elif key in attempt.deferred:
             self._finish([attempt])
         result = attempt.result

@@ -4,10 +4,12 @@ This is not left to Faust's recovery: 0.15.3 waits for the record before the end
 transaction marker stands there, reads record by record, and reads all of what it already has again at every rebalance.
 """
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream_coupons.runtime.stores import CellStore, NewStore
 
 FETCH_BYTES = 8 * 1024 * 1024
 POLL_MS = 500
@@ -18,8 +20,8 @@ class Changelog(Protocol):
 
     topic: str
 
-    async def read(self, partitions: Collection[int]) -> dict[int, dict[str, bytes]]:
-        """The cells of partitions, by key."""
+    async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
+        """The cells of partitions, each in a store of its own."""
 
 
 class KafkaChangelog:
@@ -29,22 +31,25 @@ class KafkaChangelog:
     ----------
     isolation_level : str
         "read_committed" where cells are appended in transactions: those of an aborted one never were.
+    new_store : callable
+        Makes the empty store that a partition is read into.
     """
 
-    def __init__(self, bootstrap: str, topic: str, isolation_level: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, isolation_level: str, new_store: NewStore) -> None:
         self.topic = topic
         self._bootstrap = bootstrap
         self._isolation_level = isolation_level
+        self._new_store = new_store
 
-    async def read(self, partitions: Collection[int]) -> dict[int, dict[str, bytes]]:
-        """The cells of partitions as they are when this is called, by key.
+    async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
+        """The cells of partitions as they are when this is called.
 
         Raises
         ------
         KafkaError
             If no broker answers.
         """
-        cells: dict[int, dict[str, bytes]] = {partition: {} for partition in partitions}
+        cells = {partition: self._new_store(partition) for partition in partitions}
         if not cells:
             return cells
         tps = [TopicPartition(self.topic, partition) for partition in partitions]
@@ -63,16 +68,12 @@ class KafkaChangelog:
             # By positions, not records: behind the last record a transaction marker may stand.
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
-                    _take(cells[tp.partition], records)
+                    cells[tp.partition].save(_latest(records))
         finally:
             await consumer.stop()
         return cells
 
 
-def _take(cells: dict[str, bytes], records: list[object]) -> None:
-    for record in records:
-        key = record.key.decode()  # type: ignore[attr-defined]
-        if record.value is None:  # type: ignore[attr-defined]
-            cells.pop(key, None)
-        else:
-            cells[key] = record.value  # type: ignore[attr-defined]
+def _latest(records: Iterable[Any]) -> dict[str, bytes | None]:
+    """What the records come to, by key."""
+    return {record.key.decode(): record.value for record in records}

@@ -2,28 +2,37 @@
 
 import heapq
 
+MAX_STALE_RATIO = 0.5
+"""Entries of the heap that count no more, over those that do: beyond it they are cleared out."""
+
 
 class Deadlines:
     """Deadlines of the keys of a partition; the latest one set for a key counts."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, str]] = []
-        self._due: dict[str, float] = {}
+        self._due: dict[str, tuple[float, str]] = {}
+        """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
 
     def set(self, key: str, due: float | None) -> None:
         """Set, move or (with None) remove a key's deadline."""
         if due is None:
             self._due.pop(key, None)
-        elif self._due.get(key) != due:
-            self._due[key] = due
-            heapq.heappush(self._heap, (due, key))
+            return
+        old = self._due.get(key)
+        if old is None or old[0] != due:
+            entry = self._due[key] = (due, key if old is None else old[1])
+            heapq.heappush(self._heap, entry)
+            if len(self._heap) > (1.0 + MAX_STALE_RATIO) * len(self._due) + 1:
+                self._heap = list(self._due.values())
+                heapq.heapify(self._heap)
 
     def pop_due(self, at: float) -> list[str]:
         """Remove and return the keys whose deadline has come, in order of their deadlines."""
         keys = []
         while self._heap and self._heap[0][0] <= at:
-            due, key = heapq.heappop(self._heap)
-            if self._due.get(key) == due:
-                del self._due[key]
-                keys.append(key)
+            entry = heapq.heappop(self._heap)
+            if self._due.get(entry[1]) is entry:
+                del self._due[entry[1]]
+                keys.append(entry[1])
         return keys

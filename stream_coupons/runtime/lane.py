@@ -101,13 +101,11 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         began = time.monotonic()
         await self._delivery.take_over(self.name, gained)
         cells = await self._changelog.read(gained)
-        for partition, found in cells.items():
-            self._batches.adopt(partition, found)
+        count = sum(self._batches.adopt(partition, found) for partition, found in cells.items())
         # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
         places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
         self._owned = ownership
-        count = sum(len(found) for found in cells.values())
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
 

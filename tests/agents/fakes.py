@@ -19,6 +19,7 @@ from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.stores import MemoryCells
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
     "users": Users,
@@ -51,9 +52,8 @@ class Owner:
         self.step = self.make()
         self.batches: Batches[Any] = Batches(self.step, topics.TICKS.name, topics.partition_for, self.partitions)
         for partition in range(self.partitions):
-            self.batches.adopt(
-                partition, {key: data for key, data in self.table.items() if self._home_of(key) == partition}
-            )
+            own = {key: data for key, data in self.table.items() if self._home_of(key) == partition}
+            self.batches.adopt(partition, MemoryCells(own))
         self.position = dict(self.committed)
 
     def _home_of(self, key: str) -> int:

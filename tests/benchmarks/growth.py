@@ -17,11 +17,14 @@ import json
 import math
 import multiprocessing
 import os
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,7 +46,9 @@ from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
-from stream_coupons.settings import Settings
+from stream_coupons.runtime.rocks import RocksStore
+from stream_coupons.runtime.stores import NewStore, in_memory
+from stream_coupons.settings import Settings, Store, WorkerSettings
 
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: nothing is from the future."""
@@ -66,6 +71,7 @@ class Point(Struct, frozen=True, kw_only=True):
     coupons: int
     partitions: int
     chunk: int
+    store: Store
 
     @property
     def events(self) -> int:
@@ -76,7 +82,7 @@ class Point(Struct, frozen=True, kw_only=True):
 class Owner:
     """An agent and its batches; it owns every partition."""
 
-    def __init__(self, agent: KeyedAgent[Any], partitions: int) -> None:
+    def __init__(self, agent: KeyedAgent[Any], partitions: int, new_store: NewStore) -> None:
         self.topics = agent.topics
         self.name = agent.name
         # As with exactly_once: nothing is delivered twice here, so nothing is kept to be sent again.
@@ -84,17 +90,18 @@ class Owner:
             agent, topics.TICKS.name, topics.partition_for, partitions, keeps_outputs=False
         )
         for partition in range(partitions):
-            self.batches.adopt(partition, {})
+            self.batches.adopt(partition, new_store(partition))
 
 
 class System:
     """The agents over logs in memory; a batch for each agent and partition, as workers have them."""
 
-    def __init__(self, workload: Workload, partitions: int) -> None:
+    def __init__(self, workload: Workload, partitions: int, new_store: Callable[[str], NewStore]) -> None:
         rules = workload.settings(Settings()).rules()
         catalogue = Catalogue(workload.catalogue(), rules.policy.typical_price_minor)
         known = Knowledge(rules, catalogue, {}, prior())
-        self.owners = [Owner(agent(lambda: known, partitions), partitions) for agent in (Users, Budgets, Neighbours)]
+        agents = [agent(lambda: known, partitions) for agent in (Users, Budgets, Neighbours)]
+        self.owners = [Owner(agent, partitions, new_store(agent.name)) for agent in agents]
         self._partitions = partitions
         self._readers = {topic: owner for owner in self.owners for topic in owner.topics}
         self._ends: Counter[tuple[str, int]] = Counter()
@@ -158,7 +165,23 @@ def events(workload: Workload, partitions: int) -> Iterator[Output]:
 def measure(point: Point, on_done: Callable[[int], None]) -> dict[str, Any]:
     """One point; `on_done` is told how many events are done."""
     workload = Workload(events=point.events, shoppers=point.shoppers, coupons=point.coupons)
-    system = System(workload, point.partitions)
+    with _stores(point.store) as new_store:
+        return _measured(point, workload, System(workload, point.partitions, new_store), on_done)
+
+
+@contextmanager
+def _stores(store: Store) -> Iterator[Callable[[str], NewStore]]:
+    """Makes the stores of an agent by its name."""
+    if store is Store.MEMORY:
+        yield lambda _agent: in_memory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rocks = RocksStore(Path(folder), WorkerSettings().store_cache_mib)
+        yield rocks.of
+        rocks.close()
+
+
+def _measured(point: Point, workload: Workload, system: System, on_done: Callable[[int], None]) -> dict[str, Any]:
     gc.collect()
     rss_before = processes.rss_bytes([os.getpid()])
     stream = events(workload, point.partitions)
@@ -211,12 +234,12 @@ def exponent(points: Sequence[tuple[float, float]]) -> float | None:
     return float(above / sum((x - mean_x) ** 2 for x, _ in logs))
 
 
-def plan(scale: float, chunk: int, *, large: bool) -> list[Point]:
+def plan(scale: float, chunk: int, store: Store, *, large: bool) -> list[Point]:
     """All points, curve by curve."""
 
     def point(curve: str, shoppers: int = 10_000, coupons: int = 200, partitions: int = 4) -> Point:
         shoppers = max(int(shoppers * scale), 10)
-        return Point(curve=curve, shoppers=shoppers, coupons=coupons, partitions=partitions, chunk=chunk)
+        return Point(curve=curve, shoppers=shoppers, coupons=coupons, partitions=partitions, chunk=chunk, store=store)
 
     return [
         *(point("shoppers", shoppers=count) for count in (10_000, 30_000, 100_000)),
@@ -300,8 +323,9 @@ def main() -> None:
     parser.add_argument("--curve", choices=sorted(CURVES), action="append", help="only this one; may be repeated")
     parser.add_argument("--chunk", type=int, default=2000, help="events that are appended at a time")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of shoppers: below 1 to try it out")
+    parser.add_argument("--store", type=Store, choices=list(Store), default=Store.MEMORY, help="worker.store")
     options = parser.parse_args()
-    points = plan(options.scale, options.chunk, large=options.large)
+    points = plan(options.scale, options.chunk, options.store, large=options.large)
     points = [point for point in points if not options.curve or point.curve in options.curve]
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("growth", total=sum(point.events for point in points))

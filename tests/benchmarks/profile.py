@@ -20,6 +20,7 @@ from stream_coupons.codec import encode
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.stores import MemoryCells
 from tests.benchmarks.phases import PHASES, Stopwatch
 from tests.benchmarks.steps import READS, new_agents
 
@@ -35,7 +36,7 @@ class Owner:
         self.name: str = agent.name
         self.batches: Batches[Any] = Batches(agent, topics.TICKS.name, topics.partition_for, partitions)
         for partition in range(partitions):
-            self.batches.adopt(partition, {})
+            self.batches.adopt(partition, MemoryCells())
         self.waiting: list[Record] = []
         self._ends: list[dict[int, dict[str, int]]] = [{}] * (UNCOMMITTED + 1)
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from stream_coupons.settings import Store
+
 from .growth import Point, exponent, exponents, markdown, measure, plan
 
 SIZES = (10.0, 50.0, 300.0, 5000.0)
@@ -22,8 +24,9 @@ def test_without_two_sizes_there_is_no_exponent(points: list[tuple[float, float]
     assert exponent(points) is None
 
 
-def test_a_point_does_the_whole_workload() -> None:
-    point = Point(curve="shoppers", shoppers=100, coupons=20, partitions=4, chunk=50)
+@pytest.mark.parametrize("store", list(Store))
+def test_a_point_does_the_whole_workload(store: Store) -> None:
+    point = Point(curve="shoppers", shoppers=100, coupons=20, partitions=4, chunk=50, store=store)
     done: list[int] = []
     found = measure(point, done.append)
     assert sum(done) == found["events"] == 1200
@@ -38,7 +41,7 @@ def test_a_point_does_the_whole_workload() -> None:
 
 
 def test_every_curve_has_a_table_and_exponents() -> None:
-    points = plan(0.001, 50, large=False)
+    points = plan(0.001, 50, Store.MEMORY, large=False)
     rows = [
         {
             "curve": point.curve, "shoppers": point.shoppers, "coupons": point.coupons, "partitions": point.partitions,

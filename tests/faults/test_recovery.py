@@ -17,6 +17,7 @@ from stream_coupons.core.shopper import Shopper
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.evaluation.digest import Digest, StateDigest
 from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.settings import Store
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import total, wait_until
 
@@ -36,11 +37,12 @@ class Latest(Struct):
     event: BrowseEvent
 
 
+@pytest.mark.parametrize("store", list(Store))
 def test_all_of_a_large_changelog_is_recovered(
-    empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
+    empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int], store: Store
 ) -> None:
     count = rounds(20_000, 1_000_000)
-    settings = settings_under_faults()
+    settings = settings_under_faults(store=store)
     world = World(WorldSettings(seed=seed, shoppers=60, days=1, coupons=12))
     first = LocalSystem(empty_broker, settings, tmp_path / "first", 1)
     first.prepare(world.catalogue())
@@ -76,6 +78,7 @@ def test_all_of_a_large_changelog_is_recovered(
     FIGURES.append(
         {
             "seed": seed,
+            "store": store.value,
             "keys": before.keys,
             "MiB": before.bytes >> 20,
             "recovered in s": float(recovered[1]),

@@ -19,7 +19,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon, CouponIssue
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
-from stream_coupons.settings import Guarantee, Settings
+from stream_coupons.settings import Guarantee, Settings, Store
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import (
     DAY_S,
@@ -49,8 +49,13 @@ FIGURES: list[dict[str, Any]] = []
 
 
 def settings_under_faults(**about: Any) -> Settings:
-    """Many decisions, some of them explored, so that no two runs of a step decide alike by accident."""
-    return settings(triggers=frozenset({"browse", "cart"}), exploration_ratio=0.2, **about)
+    """Many decisions, some of them explored, so that no two runs of a step decide alike by accident.
+
+    Trials with either guarantee have a store each, so that both stores meet every fault.
+    """
+    exact = about.get("guarantee") is Guarantee.EXACTLY_ONCE
+    usual: dict[str, Any] = {"store": Store.ROCKSDB if exact else Store.MEMORY, "exploration_ratio": 0.2}
+    return settings(triggers=frozenset({"browse", "cart"}), **(usual | about))
 
 
 def unhurried(**about: Any) -> Settings:

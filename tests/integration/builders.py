@@ -12,7 +12,7 @@ from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Poli
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.evaluation.audit_topics import audit_topics
 from stream_coupons.evaluation.findings import Violation
-from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
+from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, Store, WorkerSettings
 
 AT = 1_000_000_000.0
 DAY_S = 86400.0
@@ -34,6 +34,7 @@ def settings(
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE,
     learning: LearningSettings | None = None,
     early_feedback_s: float = 60.0,
+    store: Store = Store.MEMORY,
     **policy: Any,
 ) -> Settings:
     """Unit weights, one cell, quick commits; time passes only by the ticks that a test sends."""
@@ -41,7 +42,7 @@ def settings(
         kafka=KafkaSettings(
             guarantee=guarantee, commit_interval_s=commit_interval_s, session_timeout_s=6, heartbeat_interval_s=1
         ),
-        worker=WorkerSettings(tick_every_s=0, stalled_after_s=STALLED_AFTER_S),
+        worker=WorkerSettings(tick_every_s=0, stalled_after_s=STALLED_AFTER_S, store=store),
         profile=ProfileRules(browse_weight=1, cart_weight=1, order_weight=1),
         neighbourhood=NeighbourhoodRules(cells=1, publish_every_s=0),
         policy=PolicyRules(**(PLAIN_POLICY | policy)),

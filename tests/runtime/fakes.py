@@ -13,6 +13,7 @@ from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.steps import Deferred, Outcome, Sent
+from stream_coupons.runtime.stores import NewStore, in_memory
 
 NUMBERS, WORDS, TICKS = "numbers", "words", "ticks"
 PARTITIONS = 2
@@ -151,6 +152,7 @@ class Worker:
 
     factor: int = 1
     tracks_origins: bool = False
+    new_store: NewStore = in_memory
     table: dict[str, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
     sent: list[Output] = field(default_factory=list)
@@ -161,12 +163,15 @@ class Worker:
     def restart(self, factor: int | None = None, owned: Iterable[int] = range(PARTITIONS)) -> None:
         """A new process over the same table."""
         self.step = Adder(self.factor if factor is None else factor, tracks_origins=self.tracks_origins)
+        if hasattr(self, "batches"):
+            for partition in self.batches.owned:
+                self.batches.drop(partition)
         self.batches = Batches(self.step, TICKS, home_of, PARTITIONS)
         for partition in owned:
-            self.batches.adopt(
-                partition,
-                {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition},
-            )
+            own = {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition}
+            store = self.new_store(partition)
+            store.save(own)
+            self.batches.adopt(partition, store)
 
     def apply(self, records: Sequence[Record]) -> Applied:
         """Apply without saving or sending, a batch a partition."""

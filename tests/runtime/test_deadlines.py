@@ -54,3 +54,12 @@ def test_it_is_a_dictionary_that_is_searched_in_order(steps: list[tuple[str, int
             expected = sorted((due, key) for key, due in model.items() if due <= step)
             assert deadlines.pop_due(step) == [key for _, key in expected]
             model = {key: due for key, due in model.items() if due > step}
+
+
+def test_deadlines_that_count_no_more_do_not_pile_up() -> None:
+    deadlines = Deadlines()
+    for due in range(1000):
+        for key in "abcdefgh":
+            deadlines.set(key, 1000.0 - due)
+    assert len(deadlines._heap) <= 14
+    assert deadlines.pop_due(1.0) == list("abcdefgh")

@@ -1,0 +1,69 @@
+"""Where the saved cells of partitions lie: here in memory, in `rocks` on a disk.
+
+A store lasts no longer than its worker. What lasts is the changelog: whoever gains a partition reads it into an empty
+store. So a store is never older than what was appended, needs no log of its own, and may be lost at any moment.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+Changes = Mapping[str, bytes | None]
+"""New cells by key; None where there is none any more."""
+
+
+class CellStore(Protocol):
+    """The saved cells of one partition, by key."""
+
+    def get(self, key: str) -> bytes | None:
+        """The cell of a key."""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """All cells, in no certain order."""
+
+    def save(self, changes: Changes) -> None:
+        """Put new cells in the place of old ones."""
+
+    def discard(self) -> None:
+        """Throw all cells away: the partition is somebody else's."""
+
+
+class MemoryCells:
+    """Cells in a dictionary.
+
+    >>> cells = MemoryCells({"ann": b"1", "bob": b"2"})
+    >>> cells.save({"ann": b"3", "bob": None})
+    >>> list(cells.items()), cells.get("bob")
+    ([('ann', b'3')], None)
+    """
+
+    def __init__(self, cells: Mapping[str, bytes] = {}) -> None:
+        self._cells = dict(cells)
+
+    def get(self, key: str) -> bytes | None:
+        """The cell of a key."""
+        return self._cells.get(key)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """All cells."""
+        return iter(self._cells.items())
+
+    def save(self, changes: Changes) -> None:
+        """Put new cells in the place of old ones."""
+        for key, data in changes.items():
+            if data is None:
+                self._cells.pop(key, None)
+            else:
+                self._cells[key] = data
+
+    def discard(self) -> None:
+        """Throw all cells away."""
+        self._cells.clear()
+
+
+NewStore = Callable[[int], CellStore]
+"""Makes the empty store of a partition."""
+
+
+def in_memory(_partition: int) -> CellStore:
+    """An empty store in memory."""
+    return MemoryCells()
