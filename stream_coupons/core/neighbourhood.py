@@ -7,7 +7,7 @@ in v(j): the sum of the neighbours' vectors, each times its similarity, is all t
 score any coupon, and it is bounded, so that is what is sent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -19,6 +19,9 @@ from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.similarity import PackedVector, pack_vector, unpack_vector
 
 GROWTH = 2
+WIDTH_STEP = 16
+SIMILARITY_DIGITS = 12
+"""What lies behind depends on how the arrays are laid out, and nothing that is said may."""
 
 
 class Member(Struct, array_like=True):
@@ -36,7 +39,8 @@ class Cell:
 
     def __init__(self, rules: NeighbourhoodRules) -> None:
         self._rules = rules
-        self._width = rules.max_vector
+        self._width = WIDTH_STEP
+        """As long as the longest vector, about: most are far shorter than they may be."""
         self._rows: dict[str, int] = {}
         self._users: list[str | None] = []
         self._free: list[int] = []
@@ -47,8 +51,6 @@ class Cell:
         """Feature index by column; those from `_count` on are not used yet. Column 0 is nothing."""
         self._dense: Floats = np.zeros(16)
         """All zeros, but while a vector is written out in it: there are too many columns to make it anew each time."""
-        self._place: Positions = np.zeros(16, dtype=np.intp)
-        """Where a column stands in a list of columns that is looked at: nothing that lasts."""
         self._columns: Positions = np.zeros((0, self._width), dtype=np.intp)
         self._weights: Floats = np.zeros((0, self._width))
         self._norms: Floats = np.zeros(0)
@@ -76,8 +78,10 @@ class Cell:
             row = self._new_row(user_id)
         if self._count > self._max_count:
             self._forget_unused()
-        size = min(len(indices), self._width)
+        size = min(len(indices), self._rules.max_vector)
         weights = weights[:size]
+        if size > self._width:
+            self._widen(-(-size // WIDTH_STEP) * WIDTH_STEP)
         self._columns[row] = 0
         self._weights[row] = 0.0
         self._columns[row, :size] = [self._column(index) for index in indices[:size].tolist()]
@@ -96,7 +100,7 @@ class Cell:
             column = self._columns_of[index] = self._count
             if column == len(self._indices):
                 self._indices = np.concatenate([self._indices, np.zeros_like(self._indices)])
-                self._forget_scratch()
+                self._dense = np.zeros(len(self._indices))
             self._indices[column] = index
             self._count += 1
         return column
@@ -120,6 +124,11 @@ class Cell:
         self._norms = np.concatenate([self._norms, np.zeros(more)])
         self._at = np.concatenate([self._at, np.zeros(more)])
 
+    def _widen(self, width: int) -> None:
+        more = (0, 0), (0, width - self._width)
+        self._columns, self._weights = np.pad(self._columns, more), np.pad(self._weights, more)
+        self._width = width
+
     def _remove(self, user_id: str) -> None:
         row = self._rows.pop(user_id, None)
         if row is None:
@@ -137,11 +146,8 @@ class Cell:
         self._columns = renumbered[:-1].reshape(self._columns.shape)
         self._indices, self._count = self._indices[used], len(used)
         self._max_count = max(1024, GROWTH * len(used))
-        self._forget_scratch()
+        self._dense = np.zeros(len(self._indices))
         self._columns_of = {index: column for column, index in enumerate(self._indices.tolist()) if column}
-
-    def _forget_scratch(self) -> None:
-        self._dense, self._place = np.zeros(len(self._indices)), np.zeros(len(self._indices), dtype=np.intp)
 
     def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
         """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms."""
@@ -151,26 +157,34 @@ class Cell:
         products = np.einsum("mf,mf->m", np.take(self._dense, self._columns[:used]), self._weights[:used])
         self._dense[self._columns[own]] = 0.0
         lengths = self._norms[:used] * self._norms[own]
-        similarity = np.divide(products, lengths, out=np.zeros(used), where=lengths > 0)
+        similarity = np.divide(products, lengths, out=np.zeros(used), where=lengths > 0).round(SIMILARITY_DIGITS)
         similarity[own] = 0.0
-        near = np.flatnonzero(similarity >= self._rules.min_similarity)
-        order = near[np.argsort(-similarity[near], kind="stable")[: self._rules.neighbours]]
-        rows = [row for row in order.tolist() if similarity[row] > 0]
-        return [
-            Neighbour(user, float(similarity[row])) for row in rows if (user := self._users[row]) is not None
-        ], self._sum(rows, similarity)
+        found = [
+            Neighbour(user, float(similarity[row]))
+            for row in self._most_similar(similarity).tolist()
+            if (user := self._users[row]) is not None
+        ]
+        # Ties go to the first by name: rows are numbered as shoppers came.
+        neighbours = sorted(found, key=lambda one: (-one.similarity, one.user_id))[: self._rules.neighbours]
+        return neighbours, self._sum(neighbours)
 
-    def _sum(self, rows: Iterable[int], similarity: Floats) -> dict[int, float]:
-        picked = list(rows)
-        columns = self._columns[picked].ravel()
-        np.add.at(self._dense, columns, (self._weights[picked] * similarity[picked][:, None]).ravel())
-        # Of every column, the last place where it stands: a sort, as of np.unique, takes ten times as long.
-        self._place[columns] = np.arange(len(columns))
-        columns = columns[self._place[columns] == np.arange(len(columns))]
-        sums = np.round(self._dense[columns], 9)
-        self._dense[columns] = 0.0
-        indices, sums = self._indices[columns[sums != 0]], sums[sums != 0]
-        size = self._rules.max_vector
+    def _most_similar(self, similarity: Floats) -> Positions:
+        """Rows of those who are nearest, and of all who are as near as the last of them; in no certain order."""
+        near = np.flatnonzero((similarity >= self._rules.min_similarity) & (similarity > 0.0))
+        count = self._rules.neighbours
+        if len(near) <= count:
+            return near
+        last = np.partition(similarity[near], -count)[-count]
+        nearest: Positions = near[similarity[near] >= last]
+        return nearest
+
+    def _sum(self, neighbours: Sequence[Neighbour]) -> dict[int, float]:
+        picked = [self._rows[one.user_id] for one in neighbours]
+        weights = self._weights[picked] * np.array([one.similarity for one in neighbours])[:, None]
+        sums = np.bincount(self._columns[picked].ravel(), weights.ravel(), self._count).round(9)
+        columns = np.flatnonzero(sums)
+        indices, sums = self._indices[columns], sums[columns]
+        size = self._rules.max_sum
         if len(sums) > size:
             magnitudes = np.abs(sums)
             least = np.partition(magnitudes, -size)[-size]

@@ -63,7 +63,7 @@ def _by_key(policies: frozenset[KeyPolicy]) -> dict[str, MissingPolicy]:
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How near shoppers are found: within cells of bounded size, `neighbours` of them, by cosine.
 
-    `max_vector` bounds both the vector that is sent of a shopper and the sum of the neighbours' that comes back.
+    `max_vector` bounds the vector that is sent of a shopper, `max_sum` the sum of the neighbours' that comes back.
     """
 
     cells: Size = 16
@@ -71,7 +71,8 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_members: Size = 512
     min_similarity: Ratio = 0.05
     publish_every_s: NonNegative = 3600.0
-    max_vector: Size = 128
+    max_vector: Size = 64
+    max_sum: Size = 256
 
 
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -87,7 +87,7 @@ def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() 
     weights = {9: 1.0, 4: -3.0, 70: 2.0, 50: 2.0, 60: 2.0, 8: 0.5}
     cell = cell_of({"other": weights, "me": weights}, NeighbourhoodRules(max_vector=6, min_similarity=0.0))
     assert cell.nearest("me")[1] == pytest.approx(weights)
-    rules = NeighbourhoodRules(max_vector=3, min_similarity=0.0)
+    rules = NeighbourhoodRules(max_sum=3, min_similarity=0.0)
     cell = cell_of({"one": {60: 2.0, 70: 2.0, 4: -3.0}, "two": {60: 1.0, 50: 2.0}, "me": {60: 1.0, 70: 1.0}}, rules)
     neighbours, sums = cell.nearest("me")
     full: SparseVector = {}
@@ -96,9 +96,26 @@ def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() 
             full[index] = full.get(index, 0.0) + neighbour.similarity * weight
     assert len(full) == 4
     assert sums == pytest.approx(top(full, 3))
-    tied = cell_of({"one": {5: 1.0, 3: 1.0, 4: 1.0}, "me": {5: 1.0}}, NeighbourhoodRules(max_vector=2, neighbours=1))
+    tied = cell_of({"one": {5: 1.0, 3: 1.0, 4: 1.0}, "me": {5: 1.0}}, NeighbourhoodRules(max_sum=2, neighbours=1))
     tied.put("one", member({5: 1.0, 3: 1.0}))
     assert set(tied.nearest("me")[1]) == {3, 5}
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from("abcdefgh"), sparse, min_size=2), st.randoms(use_true_random=False))
+def test_what_is_said_depends_on_neither_the_order_nor_what_was_there_before(
+    vectors: dict[str, SparseVector], chance: random.Random
+) -> None:
+    # A worker that took over reads members in another order than they came in.
+    rules = NeighbourhoodRules(neighbours=2, min_similarity=0.0)
+    long = dict.fromkeys(range(60), 1.0)
+    worn = cell_of(dict.fromkeys([*vectors, "gone"], long), rules)
+    worn.put("gone", Member())
+    for user in chance.sample(sorted(vectors), len(vectors)):
+        worn.put(user, member(vectors[user]))
+    fresh = cell_of(vectors, rules)
+    for user in vectors:
+        assert worn.nearest(user) == fresh.nearest(user)
 
 
 def test_a_new_vector_replaces_the_old_one() -> None:
