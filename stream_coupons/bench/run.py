@@ -81,6 +81,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             "commit_interval_s": kafka.commit_interval_s,
             "batch_records": worker.batch_records,
             "tick_every_s": worker.tick_every_s,
+            "store": worker.store.value,
         }
 
 

@@ -1,7 +1,7 @@
 """Cells in RocksDB, on a disk: what is in memory does not grow with shoppers.
 
 It is written without a log and never synced: see `stores`. Memory is bounded by one cache, which blocks that were read
-share with what is not written to the disk yet.
+share with what is not written to the disk yet. What was written lately is not compressed: it is soon overwritten.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
     WriteBufferManager,
     WriteOptions,
@@ -30,6 +31,9 @@ PREFIX = "stream-coupons-cells-"
 MIB = 1024 * 1024
 WRITE_BUFFER_BYTES = 8 * MIB
 """What is written to one partition's cells before it goes to the disk."""
+READAHEAD_BYTES = 2 * MIB
+MAX_OPEN_FILES = 256
+"""A process may often have 1,024, and needs them for its connections."""
 BLOOM_BITS = 10
 """Of a key: one in a hundred that are not there is looked for on the disk."""
 
@@ -50,8 +54,11 @@ class RocksCells:
         return found
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells."""
-        return ((key.decode(), data) for key, data in self._family.items())
+        """All cells; what is in the cache stays there."""
+        reading = ReadOptions()
+        reading.fill_cache(False)
+        reading.set_readahead_size(READAHEAD_BYTES)
+        return ((key.decode(), data) for key, data in self._family.items(read_opt=reading))
 
     def save(self, changes: Changes) -> None:
         """Put new cells in the place of old ones."""
@@ -101,7 +108,9 @@ class RocksStore:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_block_based_table_factory(blocks)
-        options.set_compression_type(DBCompressionType.lz4())
+        none, lz4 = DBCompressionType.none(), DBCompressionType.lz4()
+        options.set_compression_per_level([none, none, *[lz4] * 5])
+        options.set_max_open_files(MAX_OPEN_FILES)
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_write_buffer_manager(self._buffers)
         return options
