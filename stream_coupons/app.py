@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import faust
 from aiokafka import AIOKafkaProducer
@@ -34,12 +34,9 @@ from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.spoilage import Spoilage
-from stream_coupons.runtime.stores import NewStore, in_memory
+from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Guarantee, Settings, Store, WorkerSettings
 from stream_coupons.topics import Topic
-
-if TYPE_CHECKING:
-    from stream_coupons.runtime.rocks import RocksStore
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 AGENTS = (*TABLE_OF, "learner")
@@ -69,7 +66,7 @@ class CouponApp:
         self.faust = _new_faust(settings)
         self.clock_sender = self._new_sender("clock")
         self.delivery = self._new_delivery()
-        self.rocks = _new_rocks(settings.worker)
+        self.stores = open_stores(settings.worker)
         self.catalogue = self._new_follower(topics.CATALOG, self.known.read_coupon, self.known.take_coupon)
         self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.read_snapshot, self.known.take_snapshot)
         self._add_services(self.clock_sender, self.catalogue, self.snapshots)
@@ -162,7 +159,7 @@ class CouponApp:
                 kafka.bootstrap,
                 topics.changelog(TABLE_OF[agent.name]).name,
                 kafka.isolation_level,
-                self._new_store(agent.name),
+                self.stores.of(agent.name),
             ),
             self.delivery,
             self._observe,
@@ -174,17 +171,13 @@ class CouponApp:
         self._add_services(lane)
         return lane
 
-    def _new_store(self, agent: str) -> NewStore:
-        return in_memory if self.rocks is None else self.rocks.of(agent)
-
     async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
         await self.snapshots.refresh()
         return self.known.snapshots
 
     def close(self) -> None:
         """Give back what is not given back by stopping."""
-        if self.rocks is not None:
-            self.rocks.close()
+        self.stores.close()
 
     def progress(self) -> Mapping[Hashable, int]:
         """What is committed of every partition that is behind; nothing where there is no work, or it stands on purpose.
@@ -281,13 +274,20 @@ class Reporter(Service):  # type: ignore[misc]
                 self._reported.add(tp)
 
 
-def _new_rocks(worker: WorkerSettings) -> "RocksStore | None":
-    if worker.store is Store.MEMORY:
-        return None
-    try:
-        from stream_coupons.runtime.rocks import RocksStore
+def open_stores(worker: WorkerSettings) -> Stores:
+    """Where a worker with these settings keeps its cells.
 
-        return RocksStore(Path(worker.store_dir or tempfile.gettempdir()), worker.store_cache_mib)
+    Raises
+    ------
+    BadConfig
+        If what it takes is not installed, or its folder cannot be made.
+    """
+    if worker.store is Store.MEMORY:
+        return MemoryStores()
+    try:
+        from stream_coupons.runtime.rocks import RocksStores
+
+        return RocksStores(Path(worker.store_dir or tempfile.gettempdir()), worker.store_cache_mib)
     except ImportError:
         raise BadConfig(
             'worker.store = "rocksdb" needs the extra rocksdb: pip install "stream-coupons[rocksdb]"'

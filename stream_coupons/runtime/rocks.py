@@ -75,7 +75,7 @@ class RocksCells:
         self._database.drop_column_family(self._name)
 
 
-class RocksStore:
+class RocksStores:
     """The database of one worker: a column family for each agent and partition that it owns.
 
     Parameters

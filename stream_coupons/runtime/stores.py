@@ -67,3 +67,24 @@ NewStore = Callable[[int], CellStore]
 def in_memory(_partition: int) -> CellStore:
     """An empty store in memory."""
     return MemoryCells()
+
+
+class Stores(Protocol):
+    """All stores of one worker."""
+
+    def of(self, agent: str) -> NewStore:
+        """Makes the stores of an agent."""
+
+    def close(self) -> None:
+        """Give back what they took; no cell can be read any more."""
+
+
+class MemoryStores:
+    """All in memory: there is nothing to open or to close."""
+
+    def of(self, _agent: str) -> NewStore:
+        """Makes the stores of an agent."""
+        return in_memory
+
+    def close(self) -> None:
+        """Nothing was taken."""

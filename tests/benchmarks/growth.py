@@ -17,14 +17,12 @@ import json
 import math
 import multiprocessing
 import os
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import islice
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -37,6 +35,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
+from stream_coupons.app import open_stores
 from stream_coupons.bench import processes
 from stream_coupons.bench.workload import Workload
 from stream_coupons.codec import encode
@@ -46,8 +45,7 @@ from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
-from stream_coupons.runtime.rocks import RocksStore
-from stream_coupons.runtime.stores import NewStore, in_memory
+from stream_coupons.runtime.stores import NewStore, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
 
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
@@ -96,12 +94,12 @@ class Owner:
 class System:
     """The agents over logs in memory; a batch for each agent and partition, as workers have them."""
 
-    def __init__(self, workload: Workload, partitions: int, new_store: Callable[[str], NewStore]) -> None:
+    def __init__(self, workload: Workload, partitions: int, stores: Stores) -> None:
         rules = workload.settings(Settings()).rules()
         catalogue = Catalogue(workload.catalogue(), rules.policy.typical_price_minor)
         known = Knowledge(rules, catalogue, {}, prior())
         agents = [agent(lambda: known, partitions) for agent in (Users, Budgets, Neighbours)]
-        self.owners = [Owner(agent, partitions, new_store(agent.name)) for agent in agents]
+        self.owners = [Owner(agent, partitions, stores.of(agent.name)) for agent in agents]
         self._partitions = partitions
         self._readers = {topic: owner for owner in self.owners for topic in owner.topics}
         self._ends: Counter[tuple[str, int]] = Counter()
@@ -165,20 +163,8 @@ def events(workload: Workload, partitions: int) -> Iterator[Output]:
 def measure(point: Point, on_done: Callable[[int], None]) -> dict[str, Any]:
     """One point; `on_done` is told how many events are done."""
     workload = Workload(events=point.events, shoppers=point.shoppers, coupons=point.coupons)
-    with _stores(point.store) as new_store:
-        return _measured(point, workload, System(workload, point.partitions, new_store), on_done)
-
-
-@contextmanager
-def _stores(store: Store) -> Iterator[Callable[[str], NewStore]]:
-    """Makes the stores of an agent by its name."""
-    if store is Store.MEMORY:
-        yield lambda _agent: in_memory
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        rocks = RocksStore(Path(folder), WorkerSettings().store_cache_mib)
-        yield rocks.of
-        rocks.close()
+    with closing(open_stores(WorkerSettings(store=point.store))) as stores:
+        return _measured(point, workload, System(workload, point.partitions, stores), on_done)
 
 
 def _measured(point: Point, workload: Workload, system: System, on_done: Callable[[int], None]) -> dict[str, Any]:

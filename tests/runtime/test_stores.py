@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.app import CouponApp
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.runtime.rocks import PREFIX, RocksStore
+from stream_coupons.runtime.rocks import PREFIX, RocksStores
 from stream_coupons.runtime.stores import NewStore, in_memory
 from stream_coupons.settings import Settings, Store, WorkerSettings
 
@@ -23,8 +23,8 @@ CHANGES = st.dictionaries(KEYS, st.none() | st.binary(max_size=40), max_size=4)
 
 
 @pytest.fixture
-def rocks(tmp_path: Path) -> Iterator[RocksStore]:
-    store = RocksStore(tmp_path, 1)
+def rocks(tmp_path: Path) -> Iterator[RocksStores]:
+    store = RocksStores(tmp_path, 1)
     yield store
     store.close()
 
@@ -61,7 +61,7 @@ def test_a_partition_that_comes_back_begins_with_nothing(new_store: NewStore) ->
     assert list(other.items()) == [("ann", b"other")]
 
 
-def test_more_than_memory_holds_is_found_on_the_disk(rocks: RocksStore, tmp_path: Path) -> None:
+def test_more_than_memory_holds_is_found_on_the_disk(rocks: RocksStores, tmp_path: Path) -> None:
     cells, random = rocks.of("users")(0), Random(1)
     saved = {f"shopper-{number}": random.randbytes(1000) for number in range(40_000)}
     for key, data in saved.items():
@@ -75,7 +75,7 @@ def test_more_than_memory_holds_is_found_on_the_disk(rocks: RocksStore, tmp_path
     assert dict(cells.items()) == saved
 
 
-def test_batches_lead_to_the_same_on_either(rocks: RocksStore) -> None:
+def test_batches_lead_to_the_same_on_either(rocks: RocksStores) -> None:
     records = log(
         (NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "add 2"), (NUMBERS, b"b", "at 50"), (NUMBERS, b"c", "fail 1")
     )
@@ -90,7 +90,7 @@ def test_batches_lead_to_the_same_on_either(rocks: RocksStore) -> None:
 
 
 def test_nothing_is_left_on_the_disk(tmp_path: Path) -> None:
-    rocks = RocksStore(tmp_path, 1)
+    rocks = RocksStores(tmp_path, 1)
     rocks.of("users")(0).save({"ann": b"1"})
     assert len(list(tmp_path.glob(PREFIX + "*"))) == 1
     rocks.close()
@@ -98,8 +98,8 @@ def test_nothing_is_left_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_worker_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
-    leave = "import os, pathlib, sys; from stream_coupons.runtime.rocks import RocksStore; "
-    leave += "store = RocksStore(pathlib.Path(sys.argv[1]), 1); store.of('users')(0).save({'ann': b'1'}); "
+    leave = "import os, pathlib, sys; from stream_coupons.runtime.rocks import RocksStores; "
+    leave += "store = RocksStores(pathlib.Path(sys.argv[1]), 1); store.of('users')(0).save({'ann': b'1'}); "
     wait = leave + "print('open', flush=True); sys.stdin.read(); os._exit(9)"
     using = subprocess.Popen(
         [sys.executable, "-c", wait, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -112,10 +112,10 @@ def test_what_a_killed_worker_left_is_removed_and_what_is_in_use_is_not(tmp_path
         killed = subprocess.run([sys.executable, "-c", leave + "os._exit(9)", str(tmp_path)], check=False)
         assert killed.returncode == 9
         assert len(list(tmp_path.iterdir())) == 2
-        RocksStore(tmp_path, 1).close()
+        RocksStores(tmp_path, 1).close()
         assert list(tmp_path.iterdir()) == [used]
         using.stdin.close()
-    RocksStore(tmp_path, 1).close()
+    RocksStores(tmp_path, 1).close()
     assert list(tmp_path.iterdir()) == []
 
 
