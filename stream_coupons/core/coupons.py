@@ -84,6 +84,12 @@ class Terms:
         scores: Floats = products.sum(axis=2) if self.starts is None else np.add.reduceat(products, self.starts, axis=1)
         return scores
 
+    def greatest(self, vectors: Floats) -> Floats:
+        """The greatest value that each vector has in the columns of each row, shape (vectors, coupons)."""
+        values = np.take(vectors, self.columns, axis=1)
+        most: Floats = values.max(axis=2) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=1)
+        return most
+
 
 def _scope(coupon: Coupon) -> list[str]:
     """Names of the features that an item in the coupon's scope has: the narrowest that the coupon names."""
@@ -148,6 +154,12 @@ class CouponSet:
         self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
         self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
         self.scopes = self._terms([[(name, 1.0) for name in _scope(c)] for c in each])
+        self.first_category: Positions = np.array(
+            [self.category_column(c.categories[0]) if c.categories else 0 for c in each], np.intp
+        )
+        """Column of what `categories` begins with; 0 if there is none."""
+        self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
+        self.names_finer = np.array([bool(c.items or c.brands) for c in each], dtype=bool)
         # Never empty: what is not in the vocabulary is looked up, too.
         known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
@@ -211,8 +223,12 @@ class CouponSet:
         """The same of vectors given as (indices, weights, other weights of these, ...), for each of the weights."""
         indices, *weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
         row = np.repeat(np.arange(len(vectors)), [len(vector[0]) for vector in vectors])
+        return self.dense_rows(len(vectors), row, indices, *weights)
+
+    def dense_rows(self, vectors: int, row: Positions, indices: Hashes, *weights: Floats) -> list[Floats]:
+        """The same of so many vectors given end to end, with the row that each entry is in."""
         column = self._columns(indices)
-        dense = np.zeros((len(weights), len(vectors), len(self.vocabulary) + 1))
+        dense = np.zeros((len(weights), vectors, len(self.vocabulary) + 1))
         for layer, each in zip(dense, weights, strict=True):
             layer[row, column] = each
         dense[:, :, 0] = 0.0

@@ -20,6 +20,7 @@ from stream_coupons.core.profile import (
     DAY_S,
     HOUR_S,
     Profile,
+    count_days,
     decay,
     favourite,
     habit_fading,
@@ -40,6 +41,8 @@ NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
 NEUTRAL_DISCOUNTED_RATE = 0.1
 PRIOR_SHARE = 0.05
+PRIOR_DAYS = 3.0
+"""How many days' worth is not known of the shares that a shopper's days have: it is taken to lie at `PRIOR_SHARE`."""
 REORDER_S = 3 * DAY_S
 
 OF_SHOPPER = (
@@ -67,7 +70,7 @@ OF_MATCH = (
     "brand_interest",
     "item_interest",
     "collaborative",
-    "scope_share",
+    "demand_share",
     "near_scope_share",
     "browsed_now",
     "carted_now",
@@ -79,6 +82,7 @@ OF_MATCH = (
 )
 OF_HISTORY = (
     "category_ordered",
+    "category_recency",
     "this_coupon_issued",
     "this_coupon_redeemed",
     "this_category_issued",
@@ -184,8 +188,9 @@ class FeatureRows:
 class Views:
     """How near each coupon of a set is to the shoppers of some moments: arrays of shape (moments, coupons).
 
-    The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithms
-    of the share that the coupon's scope has in the interests of both; how near the coupon is to what the shopper
+    The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithm
+    of the share that the coupon's scope has in the shopper's demand, see `_demand_share`, and in the neighbours'
+    interests; how lately the shopper cared for its categories; how near the coupon is to what the shopper
     looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, ever and of
     late, how often what is in its categories, and the logarithm of the scope's share in all that they order.
     """
@@ -194,7 +199,8 @@ class Views:
     brand: Floats
     item: Floats
     collaborative: Floats
-    scope_share: Floats
+    demand_share: Floats
+    recency: Floats
     near_scope_share: Floats
     browsed: Floats
     carted: Floats
@@ -230,8 +236,13 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
     interests = [moment.shopper.profile.interests for moment in moments]
     scale = np.array([decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
     own = coupons.dense(interests) * scale
-    mass = np.array([sum(vector.values()) for vector in interests])[:, None] * scale
+    mass = np.array([sum(moment.shopper.profile.category_interests.values()) for moment in moments])[:, None] * scale
     near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
+    profiles = [moment.shopper.profile for moment in moments]
+    whose, *days = count_days(profiles, [moment.at for moment in moments], rules)
+    of_categories, recency = coupons.dense_rows(len(moments), whose, *days)
+    all_days = np.bincount(whose, days[1], len(moments))[:, None]
+    share = (coupons.categories.score(of_categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
     habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
     habit = coupons.scopes.score(habits)
     now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
@@ -241,7 +252,8 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         brand=coupons.brands.score(own),
         item=coupons.items.score(own),
         collaborative=coupons.content_scores(near),
-        scope_share=_log_share(coupons.scopes.score(own), mass),
+        demand_share=_demand_share(share, own, mass, coupons),
+        recency=coupons.categories.greatest(recency),
         near_scope_share=_log_share(coupons.scopes.score(near), near_mass[:, None]),
         browsed=np.where(is_browsed, now, 0.0),
         carted=np.where(is_browsed, 0.0, now),
@@ -250,6 +262,21 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         habit_of_category=coupons.categories.score(habits),
         habit_share=_log_share(habit, habit_mass[:, None]),
     )
+
+
+def _demand_share(share: Floats, own: Floats, mass: Floats, coupons: CouponSet) -> Floats:
+    """Logarithm of the share of each shopper's days that were for a coupon's categories, times the part that its brands
+    or items have in the interest in these, in `own`, or in all of it, `mass`. Scaled as by `_log_share`.
+
+    Days tell what a shopper comes for, events within them what of it they like. What names no category is a part of all
+    interest, and a coupon for everything has no share to go by.
+    """
+    whole = np.where(coupons.names_category, coupons.categories.score(own), mass)
+    prior = np.where(coupons.names_category, 1.0, PRIOR_SHARE)
+    part = np.minimum((np.maximum(coupons.scopes.score(own), 0.0) + prior) / (np.maximum(whole, 0.0) + 1.0), 1.0)
+    demand = np.where(coupons.names_category, share, 1.0) * np.where(coupons.names_finer, part, 1.0)
+    logarithm: Floats = np.where(coupons.names_category | coupons.names_finer, np.log(demand / PRIOR_SHARE) / 3.0, 0.0)
+    return logarithm
 
 
 def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats, Floats]:
@@ -308,7 +335,7 @@ def extract(
             np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
             coupons.static_numeric[position],
             _match_numbers(moments, views, coupons, owner, position),
-            _history_numbers(moments, coupons, owner, position),
+            _history_numbers(moments, views, coupons, owner, position),
         ),
         axis=1,
     )
@@ -367,7 +394,7 @@ def _match_numbers(
             squash(brand),
             squash(item),
             squash(views.collaborative[owner, position]),
-            views.scope_share[owner, position],
+            views.demand_share[owner, position],
             views.near_scope_share[owner, position],
             views.browsed[owner, position],
             views.carted[owner, position],
@@ -381,7 +408,9 @@ def _match_numbers(
     )
 
 
-def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
+def _history_numbers(
+    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
+) -> Floats:
     """What the shopper's history says of the coupon, its kind and its category, looked up in one table for each."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     ordered_at = np.full(of_categories, -math.inf)
@@ -410,16 +439,17 @@ def _history_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Posit
         for kind, tally in history.by_kind.items():
             if (of_kind := coupons.of_kind.get(kind)) is not None:
                 rates[2:, row, of_kind] = np.array(_rates(tally, own))[:, None]
-    columns = coupons.categories.columns[position]
-    now = np.array([moment.at for moment in moments])[owner]
-    age_s = np.maximum(now - ordered_at[owner[:, None], columns].max(axis=1), 0.0)
+    first = coupons.first_category[position]
+    now = np.array([moment.at for moment in moments])[:, None]
+    age_s = np.maximum(now - coupons.categories.greatest(ordered_at), 0.0)[owner, position]
     return np.stack(
         (
             1.0 / (1.0 + age_s / REORDER_S),
+            views.recency[owner, position],
             by_coupon[0, owner, position],
             by_coupon[1, owner, position],
-            issued[owner, columns[:, 0]],
-            redeem_rate[owner, columns[:, 0]],
+            issued[owner, first],
+            redeem_rate[owner, first],
             *rates[:, owner, position],
         ),
         axis=1,

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from msgspec import Struct, field
@@ -42,6 +43,7 @@ KNOWN_FROM = 10.0
 """Weight of what is left of a shopper's interests, as much as of ten looks."""
 FAMILIAR_FROM = 0.05
 """Share of the interests that a category had."""
+DAYS_KEPT = 64
 HOUR_S = 3600.0
 DAY_S = 86400.0
 
@@ -89,6 +91,10 @@ class Profile(Struct, array_like=True):
     last_labels: dict[str, LastLabel] = field(default_factory=dict)
     contexts: dict[str, Series] = field(default_factory=dict)
     """By key, of those that are filled in."""
+    category_days: dict[int, int] = field(default_factory=dict)
+    """By category, the last `DAYS_KEPT` days on which the shopper cared for it, as bits: 1 is the day `days_until`, 2
+    the one before."""
+    days_until: int = 0
 
     @property
     def interests(self) -> SparseVector:
@@ -156,6 +162,8 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         _add_order(profile, event, grown, rules)
     if len(profile.category_interests) > rules.max_categories * 5 // 4:
         profile.category_interests = top(profile.category_interests, rules.max_categories)
+        leading = profile.category_interests
+        profile.category_days = {index: days for index, days in profile.category_days.items() if index in leading}
     if len(profile.finer_interests) > rules.max_interests * 5 // 4:
         profile.finer_interests = top(profile.finer_interests, rules.max_interests)
 
@@ -220,6 +228,8 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         finer[index] = finer.get(index, 0.0) + weight
     if item.category is not None:
         profile.category_interests[of_category] = profile.category_interests.get(of_category, 0.0) + weight
+        if weight > 0:
+            _note_day(profile, of_category, at)
         categories = profile.categories
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
@@ -229,6 +239,39 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         index = price_index(price)
         finer[index] = finer.get(index, 0.0) + weight
     return item, price
+
+
+def _note_day(profile: Profile, of_category: int, at: float) -> None:
+    """Note that the shopper cared for a category on a day, however often; days come in any order."""
+    age = profile.days_until - int(at // DAY_S)
+    if age < 0:
+        kept = ((days << -age) % 2**DAYS_KEPT for days in profile.category_days.values())
+        profile.category_days = {index: days for index, days in zip(profile.category_days, kept, strict=True) if days}
+        profile.days_until -= age
+        age = 0
+    if age < DAYS_KEPT:
+        profile.category_days[of_category] = profile.category_days.get(of_category, 0) | 1 << age
+
+
+def count_days(
+    profiles: Sequence[Profile], ats: Sequence[float], rules: ProfileRules
+) -> tuple[NDArray[np.intp], NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
+    """(whose, category, on how many days the shopper cared for it, how lately), each of shape (n,).
+
+    Older days count less; how lately is 1 today, 1/2 for yesterday, 1/3 for the day before. What somebody looks at
+    within a day is one decision to look, and how many pages it takes says little: counted by days a share of interest
+    varies less than counted by events.
+    """
+    of_each = [profile.category_days for profile in profiles]
+    whose = np.repeat(np.arange(len(profiles)), [len(days) for days in of_each])
+    n = len(whose)
+    since = np.array([max(at // DAY_S - profile.days_until, 0.0) for profile, at in zip(profiles, ats, strict=True)])
+    bits = np.fromiter(chain.from_iterable(days.values() for days in of_each), "<u8", n)
+    cared = np.unpackbits(bits.view(np.uint8).reshape(n, DAYS_KEPT // 8), axis=1, bitorder="little")
+    fading = 2.0 ** (-np.arange(DAYS_KEPT) * DAY_S / rules.half_life_s)
+    counts = (cared * fading).sum(axis=1) * (2.0 ** (-since * DAY_S / rules.half_life_s))[whose]
+    categories = np.fromiter(chain.from_iterable(of_each), np.uint32, n)
+    return whose, categories, counts, 1.0 / (1.0 + since[whose] + cared.argmax(axis=1))
 
 
 def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> float | None:

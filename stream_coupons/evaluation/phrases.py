@@ -33,7 +33,7 @@ class Told(Struct, frozen=True, kw_only=True):
 def tell(reason: Reason) -> Told:
     """A reason in words.
 
-    >>> tell(Reason("scope_share", 0.639, 0.3365)).sentence
+    >>> tell(Reason("demand_share", 0.639, 0.3365)).sentence
     'is for what this shopper looks at most (share of interest 34 %): raises the odds of redeeming by 40 %'
     >>> tell(Reason("mood", 1.5, -0.7)).sentence
     'mood is 1.5: lowers the odds of redeeming by 50 %'
@@ -73,7 +73,7 @@ def score_of(value: float) -> float:
 
 
 def _share(value: float) -> float:
-    """The share of interest that a value of `scope_share` and `near_scope_share` stands for."""
+    """The share of interest that a value of `demand_share` and `near_scope_share` stands for."""
     return PRIOR_SHARE * math.exp(3.0 * value)
 
 
@@ -149,7 +149,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "brand_interest": _said("is for a brand of interest to this shopper (score {})", score_of),
     "item_interest": _said("is for items of interest to this shopper (score {})", score_of),
     "collaborative": _said("fits what similar shoppers look at, put into the cart and order (score {})", score_of),
-    "scope_share": _own_share,
+    "demand_share": _own_share,
     "near_scope_share": _near_share,
     "browsed_now": _words("fits what this shopper was looking at just then"),
     "carted_now": _words("fits what this shopper was putting into the cart just then"),
@@ -159,6 +159,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "habit_of_category": _said("is for a category that this shopper ordered from {} times in the long run", score_of),
     "habit_share": _said("is for {} of all that this shopper orders", lambda v: _share(v), _percent),
     "category_ordered": _category_ordered,
+    "category_recency": _said("is for a category that this shopper came for {} days ago", lambda v: 1 / v - 1, _whole),
     "this_coupon_issued": _said("was given to this shopper {} times before", math.expm1, _whole),
     "this_coupon_redeemed": _said("was redeemed by this shopper {} times before", math.expm1, _whole),
     "this_category_issued": _said(

@@ -21,7 +21,7 @@ References
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,12 @@ from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names
 
+VARIANCE_OF_PLACES = 1.5
+"""Of the sum of all hashed places of the row in which one is first seen: rows of many do not vary more than rows of
+few."""
+VARIANCE_OF_COUPON = 0.1
+"""Coupons are few and given often, and each has an appeal of its own: how much there is to learn of it does not hang on
+how much there is to learn of shoppers."""
 VARIANCE_OF_NUMBER = 0.3
 VARIANCE_OF_BIN = 0.03
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
@@ -54,13 +60,12 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Multiplies all variances before learning.
-    variance_of_places : float
-        Before learning, of the sum of the weights of all hashed places of the row in which one is first seen: rows of
-        many places do not vary more than rows of few.
+    scale : float
+        Multiplies those of all but the constant and the coupon's own place: how far a domain may be from the prior.
     """
 
-    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, variance_of_places: float = 1.5) -> None:
-        self._prior, self._spread, self._variance_of_places = dict(prior), spread, variance_of_places
+    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, scale: float = 1.0) -> None:
+        self._prior, self._spread, self._scale = dict(prior), spread, scale
         self._begin()
 
     def _begin(self) -> None:
@@ -77,7 +82,7 @@ class KalmanFilter:
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then move to the mode."""
         indices, values = row.arrays
-        self._meet(indices)
+        self._meet(indices, row.hashed[:1])
         logit = row.offset + self.log_odds(row)
         slots = self._slots[indices]
         is_joint = slots >= 0
@@ -100,14 +105,18 @@ class KalmanFilter:
         self._variances[apart] -= (moves_apart * shrink) ** 2
         return sigmoid(logit)
 
-    def _meet(self, indices: NDArray[np.int64]) -> None:
-        """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
+    def _meet(self, indices: NDArray[np.int64], coupon: Sequence[int]) -> None:
+        """Give variances to what was never seen, and covariances to numbers, bins and what was seen often.
+
+        `coupon` is the place of the coupon itself: the first that is hashed.
+        """
         seen = self._seen[indices]
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
         if new.size:
             hashed = int((indices < DIMENSIONS).sum())
-            first = self._spread * _variances(new, self._variance_of_places / max(hashed, 1))
+            of_place = self._scale * VARIANCE_OF_PLACES / max(hashed, 1)
+            first = self._spread * _variances(new, coupon, of_place, self._scale)
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
         for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
@@ -193,11 +202,11 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
 
-def _variances(indices: NDArray[np.int64], of_place: float) -> Floats:
+def _variances(indices: NDArray[np.int64], coupon: Sequence[int], of_place: float, scale: float) -> Floats:
     """Variances before learning; that of a hashed place is given."""
     return np.select(
-        [indices < DIMENSIONS, indices < FIRST_BIN, indices < BIAS],
-        [of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN],
+        [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < BIAS],
+        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER * scale, VARIANCE_OF_BIN * scale],
         VARIANCE_OF_CONSTANT,
     )
 

@@ -1,8 +1,8 @@
-r"""Kalman filters that differ in how much hashed places vary before learning, averaged by what they foretold.
+r"""Kalman filters that differ in how far they may depart from the prior, averaged by what they foretold.
 
-How much there is to learn from who came and which coupon it was, beyond the numbers, differs between shops by orders of
-magnitude: too little of it and nothing is learnt, too much and chance is. The labels tell: a filter's evidence is the
-sum of the log probabilities that it gave them before it learnt them, and its part in the average is
+How much there is to learn of a domain, of who came and which coupon it was above all, differs between shops by orders
+of magnitude: too little of it and nothing is learnt, too much and chance is. The labels tell: a filter's evidence is
+the sum of the log probabilities that it gave them before it learnt them, and its part in the average is
 
 .. math:: \pi_k = e^{E_k} / \sum_j e^{E_j}, \qquad E_k = \sum_t \log p_k(y_t \mid y_1, \ldots, y_{t-1})
 
@@ -33,7 +33,7 @@ from stream_coupons.models.linear import plus
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_names
 
-VARIANCES_OF_PLACES = (1.5, 0.5, 0.15)
+SCALES = (1.0, 1 / 3, 0.1)
 DECISIVE = 10.0
 """Log of the odds, here 22,000 to 1."""
 DECIDED_AFTER = 5000
@@ -56,12 +56,12 @@ class KalmanAverage:
 
     def __init__(self, prior: Mapping[int, float], spread: float = 1.0) -> None:
         self._prior, self._spread = dict(prior), spread
-        self._filters = {number: self._new(number) for number in range(len(VARIANCES_OF_PLACES))}
+        self._filters = {number: self._new(number) for number in range(len(SCALES))}
         self._evidence = dict.fromkeys(self._filters, 0.0)
         self._examples = 0
 
     def _new(self, number: int) -> KalmanFilter:
-        return KalmanFilter(self._prior, self._spread, VARIANCES_OF_PLACES[number])
+        return KalmanFilter(self._prior, self._spread, SCALES[number])
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict by the average, then let every filter learn and count what it foretold, while there are several."""
@@ -80,7 +80,7 @@ class KalmanAverage:
         return probability
 
     def parts(self) -> dict[int, float]:
-        """Each filter's part in the average, by its number in `VARIANCES_OF_PLACES`."""
+        """Each filter's part in the average, by its number in `SCALES`."""
         most = max(self._evidence.values())
         odds = {number: math.exp(evidence - most) for number, evidence in self._evidence.items()}
         total = sum(odds.values())
@@ -134,8 +134,8 @@ class KalmanAverage:
         if "filters" not in state:
             raise SnapshotMismatch(f"arrays are {sorted(state)}: expected filters among them")
         numbers = state["filters"].tolist()
-        if not numbers or not set(numbers) <= set(range(len(VARIANCES_OF_PLACES))) or len(set(numbers)) < len(numbers):
-            raise SnapshotMismatch(f"filters are {numbers}: expected some of 0 to {len(VARIANCES_OF_PLACES) - 1}")
+        if not numbers or not set(numbers) <= set(range(len(SCALES))) or len(set(numbers)) < len(numbers):
+            raise SnapshotMismatch(f"filters are {numbers}: expected some of 0 to {len(SCALES) - 1}")
         own = self._own(len(numbers))
         of_each = {f"{number}.{name}" for number in numbers for name in own}
         check_names(state, {*SHARED, "weights", "filters", "evidence", "examples"} | of_each)

@@ -19,13 +19,28 @@ from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
-    "click": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
-    "redeem": {"scope_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
-    "order": {"scope_share": 0.7, "browsed_now": 0.5, "item_interest": 0.5},
+    "click": {"demand_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
+    "redeem": {
+        "demand_share": 1.5,
+        "near_scope_share": 0.4,
+        "habit_share": 0.3,
+        "category_recency": 0.3,
+        "category_ordered": -1.5,
+        "discount_depth": 3.0,
+    },
+    "order": {
+        "demand_share": 1.5,
+        "near_scope_share": 0.4,
+        "habit_share": 0.3,
+        "category_recency": 0.3,
+        "category_ordered": -1.5,
+        "browsed_now": 0.5,
+        "item_interest": 0.5,
+    },
 }
-"""Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest; what is
-near the shopper or their neighbours draws more, deeper discounts draw more; who is interested, above all in the very
-item, orders anyway."""
+"""Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest. What is
+near the shopper or their neighbours, what they came for lately or often order, and deeper discounts draw more, what
+was ordered just now draws less; who is interested, above all in the very item, orders anyway."""
 PRIOR_DEPTH_RATIO = 0.15
 
 

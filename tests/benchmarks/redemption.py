@@ -191,7 +191,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
     "habits": ("habit", "habit_of_category", "habit_share", "usual_orders", "usual_discounts"),
-    "interests": ("content", "category", "brand", "item", "scope_share", "category_ordered"),
+    "interests": ("content", "category", "brand", "item", "demand_share", "category_ordered", "category_recency"),
     "neighbours": ("collaborative", "near_scope_share", "no_neighbours"),
     "all of the match": OF_MATCH,
     "all of the shopper": OF_SHOPPER,

@@ -1,18 +1,22 @@
 """Folding: decayed as the formula says, in any order, bounded, and never a silent zero for what is missing."""
 
 import math
+import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.profile import (
+    DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_CATEGORIES,
     MAX_RECENT_ORDERS,
     Profile,
+    count_days,
     decay,
     favourite,
     fold,
@@ -29,6 +33,7 @@ from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
 
 Event = BrowseEvent | CartEvent | OrderEvent
 
+DEFAULT = ProfileRules()
 HOURLY = ProfileRules(half_life_s=HOUR_S, browse_weight=1.0, cart_weight=3.0, order_weight=5.0, recent_prices=100)
 SPAN_S = LANDMARK_HALF_LIVES * HOUR_S
 START = math.ceil(AT / SPAN_S) * SPAN_S
@@ -117,6 +122,34 @@ def test_an_interest_halves_in_a_half_life() -> None:
     assert interest(profile, "item:A", AT + HOUR_S) == pytest.approx(0.5)
 
 
+@given(st.lists(st.tuples(st.sampled_from(["tea", "soap"]), st.integers(0, 3 * DAYS_KEPT))), st.randoms())
+@fast
+def test_the_days_of_each_category_are_those_of_its_looks_in_any_order(
+    looks: list[tuple[str, int]], shuffler: random.Random
+) -> None:
+    shuffled, profile = list(looks), Profile()
+    shuffler.shuffle(shuffled)
+    for n, (category, day) in enumerate(shuffled):
+        fold(profile, browse(str(n), AT + day * DAY_S, item("A", category=category)), DEFAULT)
+    last = max((day for _, day in looks), default=0)
+    _, indices, counts, lately = count_days([profile], [AT + last * DAY_S], DEFAULT)
+    for category in ("tea", "soap"):
+        ages = {last - day for name, day in looks if name == category and last - day < DAYS_KEPT}
+        [place] = np.flatnonzero(indices == feature_index(f"category:{category}")).tolist() or [None]
+        if place is None:
+            assert not ages
+        else:
+            assert counts[place] == pytest.approx(sum(2.0 ** (-age * DAY_S / DEFAULT.half_life_s) for age in ages))
+            assert lately[place] == pytest.approx(1.0 / (1.0 + min(ages)))
+
+
+def test_the_days_of_a_shopper_who_comes_back_after_years_begin_anew() -> None:
+    profile = Profile()
+    for years, category in ((0, "tea"), (30, "soap")):
+        fold(profile, browse(str(years), AT + years * 365 * DAY_S, item("A", category=category)), DEFAULT)
+    assert profile.category_days == {feature_index("category:soap"): 1}
+
+
 def test_passing_a_landmark_changes_no_value() -> None:
     before = folded([order("o", START - 60.0, item("A", category="tea", price_minor=500))])
     after = folded([order("o", START - 60.0, item("A", category="tea", price_minor=500)), browse(at=START + 60.0)])
@@ -196,6 +229,7 @@ def test_everything_is_bounded() -> None:
         assert not is_duplicate(profile, f"e{n}", rules)
         fold(profile, order("o", AT + n, thing), rules)
         assert len(profile.category_interests) <= 10
+        assert len(profile.category_days) <= 10
         assert len(profile.finer_interests) <= 25
         assert len(profile.categories) <= MAX_CATEGORIES
         assert len(profile.ordered_at) <= MAX_RECENT_ORDERS

@@ -86,15 +86,14 @@ def test_numbers_are_told_as_they_were() -> None:
         "this_category_redeem_rate": f"redeems {100 * (2 + 0.05 * 4) / (6 + 4):.0f} % of the coupons",
     }.items():
         assert expected in said[name], (name, said[name])
-    # Of an interest in category, item and price of 1 and 5 * 2^(-4/14) each, a third is in the category.
-    mass = 1 + 5 * 2 ** (-4 / 14)
-    share = (mass + 0.05) / (3 * mass + 1)
-    assert said["scope_share"] == f"is for what this shopper looks at most (share of interest {100 * share:.0f} %)"
+    days = 1 + 2 ** (-4 / 14)
+    share = (days + 3 * 0.05) / (days + 3)
+    assert said["demand_share"] == f"is for what this shopper looks at most (share of interest {100 * share:.0f} %)"
 
 
 def test_a_small_share_is_no_liking() -> None:
-    assert "hardly looks at (share" in tell(Reason("scope_share", -0.2, 1.0)).sentence
-    assert "looks at (share of interest 5 %)" in tell(Reason("scope_share", 0.0, 1.0)).sentence
+    assert "hardly looks at (share" in tell(Reason("demand_share", -0.2, 1.0)).sentence
+    assert "looks at (share of interest 5 %)" in tell(Reason("demand_share", 0.0, 1.0)).sentence
     assert "hardly look at (share" in tell(Reason("near_scope_share", -0.2, 1.0)).sentence
 
 

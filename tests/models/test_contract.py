@@ -61,7 +61,7 @@ def learn(model: Model, stream: Sequence[tuple[Row, bool]], weight: float = 1.0)
 @every_model
 def test_it_learns_what_can_be_separated(name: ModelName) -> None:
     model, later = new(name), separable(2, 300)
-    learn(model, separable(1, 3000))
+    learn(model, separable(1, 5000))
     labels = np.array([label for _, label in later])
     predicted = model.predict(rows_of(later))
     assert predicted.shape == (300,)

@@ -126,7 +126,7 @@ def test_variances_shrink_and_quickening_widens_none_beyond_its_beginning() -> N
 def test_orders_start_from_redemptions_but_not_from_what_a_coupon_takes_off() -> None:
     model = DomainModel("shop", LearningRules())
     rng = np.random.default_rng(6)
-    share, depth = NUMERIC.index("scope_share"), NUMERIC.index("discount_depth")
+    share, depth = NUMERIC.index("demand_share"), NUMERIC.index("discount_depth")
     assert DIMENSIONS + depth in TERM_PLACES
     for n in range(2000):
         numeric = [0.0] * len(NUMERIC)

@@ -5,20 +5,24 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import NUMERIC
+from stream_coupons.core.features import DIMENSIONS, NUMERIC
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
-from stream_coupons.models.kalman_average import DECIDED_AFTER, VARIANCES_OF_PLACES, KalmanAverage
+from stream_coupons.models.kalman_average import DECIDED_AFTER, SCALES, KalmanAverage
 from stream_coupons.models.sigmoid import sigmoid
 
 WIDE, MIDDLE, CALM = range(3)
 
 
+SLOPES = np.array([1.0, -0.5, 0.7])
+AS_IT_IS = {DIMENSIONS + number: slope for number, slope in enumerate(SLOPES.tolist())}
+
+
 def drawn(seed: int, size: int, deviation: float) -> list[tuple[Row, bool]]:
     """Labels by three numbers, and by six of 400 places whose effects deviate by so much."""
     rng = np.random.default_rng(seed)
-    effects, slopes = rng.normal(0.0, deviation, 400), rng.normal(0.0, 1.0, 3)
+    effects, slopes = rng.normal(0.0, deviation, 400), SLOPES
     stream = []
     for _ in range(size):
         numbers, places = rng.uniform(0.1, 1.0, 3), rng.choice(400, 6, replace=False)
@@ -35,9 +39,9 @@ def loss(model: KalmanAverage | KalmanFilter, stream: list[tuple[Row, bool]]) ->
 
 @pytest.mark.parametrize(("deviation", "best", "worst"), [(2.0, WIDE, CALM), (0.0, CALM, WIDE)])
 def test_it_is_nearly_as_good_as_the_best_filter_and_drops_the_worst(deviation: float, best: int, worst: int) -> None:
-    stream, average = drawn(3, 3000, deviation), KalmanAverage({})
+    stream, average = drawn(3, 3000, deviation), KalmanAverage(AS_IT_IS)
     found = loss(average, stream)
-    alone = [loss(KalmanFilter({}, 1.0, variance), stream) for variance in VARIANCES_OF_PLACES]
+    alone = [loss(KalmanFilter(AS_IT_IS, 1.0, scale), stream) for scale in SCALES]
     assert (int(np.argmin(alone)), int(np.argmax(alone))) == (best, worst)
     assert found < alone[best] + 0.1 * (alone[worst] - alone[best])
     parts = average.parts()
@@ -49,7 +53,7 @@ def test_after_many_examples_one_is_left_however_near_they_are() -> None:
     average, nothing = KalmanAverage({}), Row([0.0] * len(NUMERIC), [])
     for n in range(DECIDED_AFTER - 1):
         average.learn_one(nothing, n % 2 == 0)
-    assert len(average.parts()) == len(VARIANCES_OF_PLACES)
+    assert len(average.parts()) == len(SCALES)
     average.learn_one(nothing, True)
     assert len(average.parts()) == 1
 

@@ -109,7 +109,7 @@ def test_the_prior_knows_base_rates() -> None:
     assert prior().predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
 
 
-@pytest.mark.parametrize("score", ["scope_share", "near_scope_share"])
+@pytest.mark.parametrize("score", ["demand_share", "near_scope_share"])
 @pytest.mark.parametrize("head", ["click", "redeem"])
 def test_the_prior_ranks_by_own_and_neighbours_interest(score: str, head: str) -> None:
     ranks = [prior().predict(row_with(**{score: value}))[0, HEADS.index(head)] for value in (-1.0, 0.0, 0.5, 1.0)]
