@@ -239,9 +239,9 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
     mass = np.array([sum(moment.shopper.profile.category_interests.values()) for moment in moments])[:, None] * scale
     near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
     profiles = [moment.shopper.profile for moment in moments]
-    whose, *days = count_days(profiles, [moment.at for moment in moments], rules)
-    of_categories, recency = coupons.dense_rows(len(moments), whose, *days)
-    all_days = np.bincount(whose, days[1], len(moments))[:, None]
+    whose, cared_for, days, lately = count_days(profiles, [moment.at for moment in moments], rules)
+    of_categories, recency = coupons.dense_rows(len(moments), whose, cared_for, days, lately)
+    all_days = np.bincount(whose, days, len(moments))[:, None]
     share = (coupons.categories.score(of_categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
     habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
     habit = coupons.scopes.score(habits)
