@@ -8,7 +8,7 @@ from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, 
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS, topics.NEIGHBOURS}
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name}
 """Topics whose messages are overtaken by the next one: not sent again after a crash."""
 
 REDRIVEN_HEADER = "redriven"
@@ -22,7 +22,7 @@ def output(message: Struct, partitions: int) -> Sent:
     topic = TOPIC_OF[type(message)]
     key = topic.key_of(message)
     partition = topics.partition_for(key, topic.partitions or partitions)
-    return Sent(Output(topic.name, partition, key, encode(message)), kept=topic not in SOFT)
+    return Sent(Output(topic.name, partition, key, encode(message)), kept=topic.name not in SOFT)
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> Output:
