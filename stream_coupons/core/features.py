@@ -15,23 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, CouponSet, Floats, Positions
-from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
-from stream_coupons.core.profile import (
-    DAY_S,
-    HOUR_S,
-    Profile,
-    count_days,
-    decay,
-    favourite,
-    habit_fading,
-    item_features,
-    unpack_habits,
-)
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_fading
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
-from stream_coupons.core.similarity import SparseVector, feature_index
+from stream_coupons.core.similarity import feature_index
 from stream_coupons.core.values import LEVELS, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
+from stream_coupons.core.views import Moment, Views
 
 DIMENSIONS = 2**16
 MAX_CONTEXT = 32
@@ -40,9 +30,6 @@ MAX_CONTEXT = 32
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
 NEUTRAL_DISCOUNTED_RATE = 0.1
-PRIOR_SHARE = 0.05
-PRIOR_DAYS = 3.0
-"""How many days' worth is not known of the shares that a shopper's days have: it is taken to lie at `PRIOR_SHARE`."""
 REORDER_S = 3 * DAY_S
 
 OF_SHOPPER = (
@@ -149,17 +136,6 @@ Indices = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """Who is looked at, when, in what context, and what they do just then."""
-
-    user_id: str
-    shopper: Shopper
-    at: float
-    context: Mapping[str, str | float | bool | None]
-    trigger: BrowseEvent | CartEvent | OrderEvent | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
     """Whom and what rows of features are about. Models do not look at it; oracles of a simulation do."""
 
@@ -184,37 +160,6 @@ class FeatureRows:
         return len(self.numeric)
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """How near each coupon of a set is to the shoppers of some moments: arrays of shape (moments, coupons).
-
-    The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithm
-    of the share that the coupon's scope has in the shopper's demand, see `_demand_share`, and in the neighbours'
-    interests; how lately the shopper cared for its categories; how near the coupon is to what the shopper
-    looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, ever and of
-    late, how often what is in its categories, and the logarithm of the scope's share in all that they order.
-    """
-
-    category: Floats
-    brand: Floats
-    item: Floats
-    collaborative: Floats
-    demand_share: Floats
-    recency: Floats
-    near_scope_share: Floats
-    browsed: Floats
-    carted: Floats
-    habit: Floats
-    fresh_habit: Floats
-    habit_of_category: Floats
-    habit_share: Floats
-
-    @property
-    def promise(self) -> Floats:
-        """Both scores R(u, i), added."""
-        return self.category + self.brand + self.item + self.collaborative
-
-
 def _mix(one: Indices, other: Indices) -> Indices:
     """A place for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent."""
     with np.errstate(over="ignore"):
@@ -229,83 +174,6 @@ def _mix(one: Indices, other: Indices) -> Indices:
 def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
     """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
     return (successes + prior * strength) / (max(trials, successes) + strength)
-
-
-def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> Views:
-    """Score every coupon of the set against each shopper's interests, their neighbours', and what they do just now."""
-    interests = [moment.shopper.profile.interests for moment in moments]
-    scale = np.array([decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
-    own = coupons.dense(interests) * scale
-    mass = np.array([sum(moment.shopper.profile.category_interests.values()) for moment in moments])[:, None] * scale
-    near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
-    profiles = [moment.shopper.profile for moment in moments]
-    whose, cared_for, days, lately = count_days(profiles, [moment.at for moment in moments], rules)
-    of_categories, recency = coupons.dense_rows(len(moments), whose, cared_for, days, lately)
-    all_days = np.bincount(whose, days, len(moments))[:, None]
-    share = (coupons.categories.score(of_categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
-    habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
-    habit = coupons.scopes.score(habits)
-    now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
-    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[:, None]
-    return Views(
-        category=coupons.categories.score(own),
-        brand=coupons.brands.score(own),
-        item=coupons.items.score(own),
-        collaborative=coupons.content_scores(near),
-        demand_share=_demand_share(share, own, mass, coupons),
-        recency=coupons.categories.greatest(recency),
-        near_scope_share=_log_share(coupons.scopes.score(near), near_mass[:, None]),
-        browsed=np.where(is_browsed, now, 0.0),
-        carted=np.where(is_browsed, 0.0, now),
-        habit=habit,
-        fresh_habit=coupons.scopes.score(fresh_habits),
-        habit_of_category=coupons.categories.score(habits),
-        habit_share=_log_share(habit, habit_mass[:, None]),
-    )
-
-
-def _demand_share(share: Floats, own: Floats, mass: Floats, coupons: CouponSet) -> Floats:
-    """Logarithm of the share of each shopper's days that were for a coupon's categories, times the part that its brands
-    or items have in the interest in these, in `own`, or in all of it, `mass`. Scaled as by `_log_share`.
-
-    Days tell what a shopper comes for, events within them what of it they like. What names no category is a part of all
-    interest, and a coupon for everything has no share to go by.
-    """
-    whole = np.where(coupons.names_category, coupons.categories.score(own), mass)
-    prior = np.where(coupons.names_category, 1.0, PRIOR_SHARE)
-    part = np.minimum((np.maximum(coupons.scopes.score(own), 0.0) + prior) / (np.maximum(whole, 0.0) + 1.0), 1.0)
-    demand = np.where(coupons.names_category, share, 1.0) * np.where(coupons.names_finer, part, 1.0)
-    logarithm: Floats = np.where(coupons.names_category | coupons.names_finer, np.log(demand / PRIOR_SHARE) / 3.0, 0.0)
-    return logarithm
-
-
-def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats, Floats]:
-    """How often each shopper ordered what is in the vocabulary, ever and of late; and all that they ordered."""
-    unpacked = [unpack_habits(moment.shopper.profile.habits) for moment in moments]
-    left = np.array([habit_fading(moment.at - moment.shopper.profile.habits_at, rules) for moment in moments])
-    slow, fresh = coupons.dense_arrays(unpacked)
-    mass = np.array([weights.sum() for _, weights, _ in unpacked]) * left[:, 0]
-    return slow * left[:, :1], fresh * left[:, 1:], mass
-
-
-def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
-    """The item that is looked at or put into the cart, as if it were all that is known."""
-    item = None
-    if isinstance(trigger, BrowseEvent) or (isinstance(trigger, CartEvent) and trigger.action == "add"):
-        item = trigger.item
-    names = item_features(item.item_id, item.category, item.brand) if item is not None else []
-    return {feature_index(name): 1.0 for name in names}
-
-
-def _log_share(scope: Floats, mass: Floats) -> Floats:
-    """Logarithm of the scope's share in a mass of interest, drawn towards `PRIOR_SHARE` while the mass is small.
-
-    Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
-    came ten times or a hundred. Scaled to be 0 at the prior share.
-    """
-    share = (np.maximum(scope, 0.0) + PRIOR_SHARE) / (np.maximum(mass, 0.0) + 1.0)
-    logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
-    return logarithm
 
 
 def extract(

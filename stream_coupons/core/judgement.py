@@ -8,9 +8,10 @@ import numpy as np
 from stream_coupons.core import policy
 from stream_coupons.core.candidates import shortlist
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
-from stream_coupons.core.features import FeatureRows, Moment, Views, extract, look
+from stream_coupons.core.features import FeatureRows, extract
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Scorer
+from stream_coupons.core.views import Moment, Views, look
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from stream_coupons.core import attribution
 from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, Moment, extract, look
+from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
 from stream_coupons.core.similarity import pack_vector, stable_hash
+from stream_coupons.core.views import Moment, look
 
 TERMS = [NUMERIC.index(name) for name in OF_COUPON]
 

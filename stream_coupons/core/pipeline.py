@@ -34,7 +34,7 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import Moment, hashed_names
+from stream_coupons.core.features import hashed_names
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.policy import Choice
@@ -50,6 +50,7 @@ from stream_coupons.core.shopper import (
     Shopper,
 )
 from stream_coupons.core.similarity import damp, simhash, stable_hash
+from stream_coupons.core.views import Moment
 
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}

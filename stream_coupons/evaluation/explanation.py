@@ -14,13 +14,14 @@ from msgspec import Struct
 from stream_coupons.core import policy
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import CouponIssue, Proposal
-from stream_coupons.core.features import NUMERIC, Moment
+from stream_coupons.core.features import NUMERIC
 from stream_coupons.core.ledger import Ledger, shortage
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import ShopEvent
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.views import Moment
 from stream_coupons.evaluation.phrases import Told, score_of, tell
 from stream_coupons.evaluation.verdicts import WORDS, Code, Judged, Score, Verdict, of_another_domain
 

@@ -21,9 +21,9 @@ from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
-from stream_coupons.core.features import Moment
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import Predicted, Shopper
+from stream_coupons.core.views import Moment
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result

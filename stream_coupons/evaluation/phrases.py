@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from stream_coupons.core.events import Reason
-from stream_coupons.core.features import PRIOR_SHARE, REORDER_S
+from stream_coupons.core.features import REORDER_S
 from stream_coupons.core.profile import DAY_S
+from stream_coupons.core.views import PRIOR_SHARE
 
 Phrase = Callable[[float], str]
 """A feature's value to what goes on with "the coupon ..."."""

@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.core.events import NO_COUPON, BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
-from stream_coupons.core.features import Moment
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
+from stream_coupons.core.views import Moment
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
 from stream_coupons.evaluation.expiries import Expiries

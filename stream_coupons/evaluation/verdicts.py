@@ -8,11 +8,11 @@ from stream_coupons.core import policy
 from stream_coupons.core.candidates import eligible, objection
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Coupon, Reason
-from stream_coupons.core.features import Moment
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.pipeline import REDEEM
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.views import Moment
 from stream_coupons.evaluation.phrases import Told, tell
 
 Code = Ineligible | NoCoupon | Passed

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from stream_coupons.core.candidates import eligible, objection, shortlist
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.features import Moment, look
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper import History, Shopper
 from stream_coupons.core.similarity import pack_vector
+from stream_coupons.core.views import Moment, look
 
 from .builders import AT, DAY_S, browse, coupon, item, order
 

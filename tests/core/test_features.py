@@ -17,21 +17,18 @@ from stream_coupons.core.features import (
     MAX_CONTEXT,
     MAX_PLACES,
     NUMERIC,
-    PRIOR_DAYS,
-    PRIOR_SHARE,
     SCHEMA,
     FeatureRows,
-    Moment,
     _mix,
     extract,
     hashed_names,
-    look,
 )
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally
 from stream_coupons.core.similarity import feature_index, pack_vector
 from stream_coupons.core.vectors import CODES
+from stream_coupons.core.views import PRIOR_DAYS, PRIOR_SHARE, Moment, look
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent
-from stream_coupons.core.features import Moment
 from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.observation import observe
 from stream_coupons.core.pipeline import Undecided, propose
@@ -16,6 +15,7 @@ from stream_coupons.core.profile import Profile, decay, fold, price_band
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper import OpenIssue, Shopper
 from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.views import Moment
 
 from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, order, rules
 

@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import (
-    NUMERIC,
-    OF_COUPON,
-    OF_EVERY_COUPON,
-    OF_SHOPPER,
-    Moment,
-    extract,
-    hashed_names,
-    look,
-)
+from stream_coupons.core.features import NUMERIC, OF_COUPON, OF_EVERY_COUPON, OF_SHOPPER, extract, hashed_names
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose
@@ -21,6 +12,7 @@ from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.views import Moment, look
 
 from .builders import AT, DAY_S, HOUR_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
 

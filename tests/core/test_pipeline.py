@@ -23,7 +23,7 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.features import FeatureRows, Moment, extract, look
+from stream_coupons.core.features import FeatureRows, extract
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
@@ -31,6 +31,7 @@ from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, Prof
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import MAX_CLOSED, Shopper
 from stream_coupons.core.vectors import CODES
+from stream_coupons.core.views import Moment, look
 
 from .builders import (
     AT,

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Reason
-from stream_coupons.core.features import HASHED, NUMERIC, Moment, extract, hashed_names, look
+from stream_coupons.core.features import HASHED, NUMERIC, extract, hashed_names
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally
 from stream_coupons.core.similarity import pack_vector
+from stream_coupons.core.views import Moment, look
 from stream_coupons.evaluation.phrases import OF_HASHES, OF_NUMBERS, effect, score_of, tell
 
 RULES = ProfileRules()
