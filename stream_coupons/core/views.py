@@ -65,50 +65,56 @@ class Views:
 
 def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> Views:
     """Score every coupon of the set against each shopper's interests, their neighbours', and what they do just now."""
-    interests = [moment.shopper.profile.interests for moment in moments]
-    scale = np.array([decay(moment.shopper.profile, moment.at, rules) for moment in moments])[:, None]
-    own = coupons.dense(interests) * scale
-    mass = np.array([sum(moment.shopper.profile.category_interests.values()) for moment in moments])[:, None] * scale
-    near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
     profiles = [moment.shopper.profile for moment in moments]
-    whose, cared_for, days, lately = count_days(profiles, [moment.at for moment in moments], rules)
-    of_categories, recency = coupons.dense_rows(len(moments), whose, cared_for, days, lately)
-    all_days = np.bincount(whose, days, len(moments))[:, None]
-    share = (coupons.categories.score(of_categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
+    scale = np.array([decay(profile, moment.at, rules) for profile, moment in zip(profiles, moments, strict=True)])
+    own = coupons.dense([profile.interests for profile in profiles]) * scale[:, None]
+    mass = np.array([sum(profile.category_interests.values()) for profile in profiles]) * scale
+    category, scope = coupons.categories.score(own), coupons.scopes.score(own)
+    share_of_days, recency = _days(moments, coupons, rules)
+    near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
     habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
     habit = coupons.scopes.score(habits)
     now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
     is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[:, None]
     return Views(
-        category=coupons.categories.score(own),
+        category=category,
         brand=coupons.brands.score(own),
         item=coupons.items.score(own),
         collaborative=coupons.content_scores(near),
-        demand_share=_demand_share(share, own, mass, coupons),
-        recency=coupons.categories.greatest(recency),
-        near_scope_share=_log_share(coupons.scopes.score(near), near_mass[:, None]),
+        demand_share=_demand_share(
+            share_of_days, scope, np.where(coupons.names_category, category, mass[:, None]), coupons
+        ),
+        recency=recency,
+        near_scope_share=_log_share(_share(coupons.scopes.score(near), near_mass[:, None], PRIOR_SHARE)),
         browsed=np.where(is_browsed, now, 0.0),
         carted=np.where(is_browsed, 0.0, now),
         habit=habit,
         fresh_habit=coupons.scopes.score(fresh_habits),
         habit_of_category=coupons.categories.score(habits),
-        habit_share=_log_share(habit, habit_mass[:, None]),
+        habit_share=_log_share(_share(habit, habit_mass[:, None], PRIOR_SHARE)),
     )
 
 
-def _demand_share(share: Floats, own: Floats, mass: Floats, coupons: CouponSet) -> Floats:
+def _days(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats]:
+    """The share of each shopper's days on which they cared for a coupon's categories, and how lately they did."""
+    profiles = [moment.shopper.profile for moment in moments]
+    whose, cared_for, days, lately = count_days(profiles, [moment.at for moment in moments], rules)
+    of_categories, recency = coupons.dense_rows(len(moments), whose, cared_for, days, lately)
+    all_days = np.bincount(whose, days, len(moments))[:, None]
+    share = (coupons.categories.score(of_categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
+    return share, coupons.categories.greatest(recency)
+
+
+def _demand_share(share_of_days: Floats, scope: Floats, whole: Floats, coupons: CouponSet) -> Floats:
     """Logarithm of the share of each shopper's days that were for a coupon's categories, times the part that its brands
-    or items have in the interest in these, in `own`, or in all of it, `mass`. Scaled as by `_log_share`.
+    or items have in the interest in these, or in all there is: the interest in its scope over the whole.
 
     Days tell what a shopper comes for, events within them what of it they like. What names no category is a part of all
     interest, and a coupon for everything has no share to go by.
     """
-    whole = np.where(coupons.names_category, coupons.categories.score(own), mass)
-    prior = np.where(coupons.names_category, 1.0, PRIOR_SHARE)
-    part = np.minimum((np.maximum(coupons.scopes.score(own), 0.0) + prior) / (np.maximum(whole, 0.0) + 1.0), 1.0)
-    demand = np.where(coupons.names_category, share, 1.0) * np.where(coupons.names_finer, part, 1.0)
-    logarithm: Floats = np.where(coupons.names_category | coupons.names_finer, np.log(demand / PRIOR_SHARE) / 3.0, 0.0)
-    return logarithm
+    part = np.minimum(_share(scope, whole, np.where(coupons.names_category, 1.0, PRIOR_SHARE)), 1.0)
+    demand = np.where(coupons.names_category, share_of_days, 1.0) * np.where(coupons.names_finer, part, 1.0)
+    return np.where(coupons.names_category | coupons.names_finer, _log_share(demand), 0.0)
 
 
 def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats, Floats]:
@@ -129,12 +135,17 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVe
     return {feature_index(name): 1.0 for name in names}
 
 
-def _log_share(scope: Floats, mass: Floats) -> Floats:
-    """Logarithm of the scope's share in a mass of interest, drawn towards `PRIOR_SHARE` while the mass is small.
+def _share(scope: Floats, mass: Floats, prior: float | Floats) -> Floats:
+    """The scope's share in a mass of interest, drawn towards the prior while the mass is small.
 
     Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
-    came ten times or a hundred. Scaled to be 0 at the prior share.
+    came ten times or a hundred.
     """
-    share = (np.maximum(scope, 0.0) + PRIOR_SHARE) / (np.maximum(mass, 0.0) + 1.0)
+    share: Floats = (np.maximum(scope, 0.0) + prior) / (np.maximum(mass, 0.0) + 1.0)
+    return share
+
+
+def _log_share(share: Floats) -> Floats:
+    """Logarithm of a share, scaled to be 0 at `PRIOR_SHARE`."""
     logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
     return logarithm

@@ -18,25 +18,18 @@ from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, TERM_PLACE
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
+OF_DEMAND = {
+    "demand_share": 1.5,
+    "near_scope_share": 0.4,
+    "habit_share": 0.3,
+    "category_recency": 0.3,
+    "category_ordered": -1.5,
+}
+"""What draws a shopper to what a coupon is for, with the coupon or without."""
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"demand_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
-    "redeem": {
-        "demand_share": 1.5,
-        "near_scope_share": 0.4,
-        "habit_share": 0.3,
-        "category_recency": 0.3,
-        "category_ordered": -1.5,
-        "discount_depth": 3.0,
-    },
-    "order": {
-        "demand_share": 1.5,
-        "near_scope_share": 0.4,
-        "habit_share": 0.3,
-        "category_recency": 0.3,
-        "category_ordered": -1.5,
-        "browsed_now": 0.5,
-        "item_interest": 0.5,
-    },
+    "redeem": OF_DEMAND | {"discount_depth": 3.0},
+    "order": OF_DEMAND | {"browsed_now": 0.5, "item_interest": 0.5},
 }
 """Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest. What is
 near the shopper or their neighbours, what they came for lately or often order, and deeper discounts draw more, what
