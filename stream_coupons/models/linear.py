@@ -35,6 +35,8 @@ PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
 near the shopper or their neighbours, what they came for lately or often order, and deeper discounts draw more, what
 was ordered just now draws less; who is interested, above all in the very item, orders anyway."""
 PRIOR_DEPTH_RATIO = 0.15
+AT_ONCE = 256
+"""Rows that are scored at once: the weights looked up for more of them would not fit a core's cache."""
 
 
 def prior_weights(head: str) -> dict[int, float]:
@@ -89,10 +91,15 @@ class LinearScorer:
 
         A row's do not depend on which others are scored with it, to the last bit; those of a product by BLAS do.
         """
-        numeric = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
-        hashed = np.einsum("nfh->nh", np.take(self._hashed, rows.hashed, axis=0))
-        binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(rows.numeric), axis=0))
-        return sigmoids(numeric + binned + hashed + self._bias)
+        log_odds: Floats = np.empty((len(rows), len(HEADS)))
+        for start in range(0, len(rows), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            numbers, places = rows.numeric[some], rows.hashed[some]
+            numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
+            hashed = np.einsum("nfh->nh", np.take(self._hashed, places, axis=0))
+            binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
+            log_odds[some] = numeric + binned + hashed + self._bias
+        return sigmoids(log_odds)
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
