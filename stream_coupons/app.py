@@ -318,5 +318,6 @@ def _new_faust(settings: Settings) -> faust.App:
         stream_buffer_maxsize=8,
         stream_wait_empty=True,
     )
-    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.isolation_level)
+    between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
+    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.isolation_level, between_agents)
     return app

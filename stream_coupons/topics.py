@@ -176,6 +176,7 @@ READ_BY_AGENTS = (
     EXAMPLES,
 )
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
+BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))
 
 
 def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:

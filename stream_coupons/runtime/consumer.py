@@ -308,12 +308,15 @@ class BatchTransport(Transport):  # type: ignore[misc]
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
     agents : dict
         By topic, the agent that reads it.
+    between_agents : frozenset of str
+        Topics of what agents tell each other.
     """
 
     Consumer = BatchConsumer
 
-    def __init__(self, url: Any, app: Any, isolation_level: str) -> None:
+    def __init__(self, url: Any, app: Any, isolation_level: str, between_agents: Iterable[str] = ()) -> None:
         super().__init__(url, app)
         self.isolation_level = isolation_level
+        self.between_agents = frozenset(between_agents)
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}

@@ -1,10 +1,11 @@
 """The thread in which Faust's consumer talks to the broker: its connection, its heartbeats, where it stands."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, server_list
 from faust.types import TP
@@ -14,6 +15,17 @@ IDLE, BUSY = (1, 500), (64 * 1024, 5)
 comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
 record little, and what waits behind chunks waits longest. One that is behind asks as an idle one: there is always
 something to answer with, and what is not behind is not to wait for what is."""
+
+
+def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
+    """How many records to take of each partition, of which so many are left: in proportion, `most` in all.
+
+    >>> shares({TP("browse", 0): 900, TP("cart", 0): 95, TP("ticks", 0): 5}, 100)
+    {TP(topic='browse', partition=0): 90, TP(topic='cart', partition=0): 9}
+    """
+    total = max(sum(left.values()), 1)
+    proportional = {tp: most * n // total for tp, n in left.items()}
+    return {tp: share for tp, share in proportional.items() if share}
 
 
 class Membership(NamedTuple):
@@ -73,6 +85,40 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         """Joining is being heard, too."""
         self.heard_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        """What is there; if that is more than fits, in an order that does justice to what waits.
+
+        aiokafka empties one partition before it looks at the next, and of a backlog it holds megabytes of each. So what
+        agents tell each other comes first: else a decision would wait for the end of the backlog. All else comes in
+        shares by what is left of it, as it would have come without a backlog.
+        """
+        filled = {
+            tp
+            for tp, answer in consumer._fetcher._records.items()
+            if tp in active_partitions and isinstance(answer, FetchResult)
+        }
+        told = {tp for tp in filled if tp.topic in self.transport.between_agents}
+        fetched: dict[TP, list[Any]] = {}
+        if max_records is not None and sum(map(self._left, filled - told)) > max_records:
+            if told:
+                fetched |= await super()._fetch_records(consumer, told, 0.0, max_records)
+            # Of those, too, that the broker is being asked for: others must not run ahead of them.
+            left = {tp: self._left(tp) for tp in active_partitions if tp.topic not in self.transport.between_agents}
+            for tp, share in shares(left, max_records).items():
+                if tp in filled:
+                    fetched |= await super()._fetch_records(consumer, {tp}, 0.0, share)
+        return fetched or dict(await super()._fetch_records(consumer, active_partitions, timeout, max_records))
+
+    def _left(self, tp: TP) -> int:
+        """How many records of a partition are still to be taken, as far as it is known."""
+        return max((self.highwater(tp) or 0) - (self.position_of(tp) or 0), 0)
 
     async def seek_to_start(self) -> dict[TP, int]:
         """Seek every partition to what is committed, or to its first record where nothing ever was."""

@@ -1,0 +1,117 @@
+import asyncio
+from collections import OrderedDict
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_coupons.runtime.consumer_thread import BatchConsumerThread, shares
+
+POLL = 100
+
+
+class Numbers:
+    """In place of the records of a partition; where it stands is where the next one is."""
+
+    paused = False
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.next_fetch_offset = 0
+
+    def __iter__(self) -> "Numbers":
+        return self
+
+    def __next__(self) -> int:
+        if self.next_fetch_offset == self.count:
+            raise StopIteration
+        self.next_fetch_offset += 1
+        return self.next_fetch_offset - 1
+
+    @property
+    def position(self) -> int:
+        return self.next_fetch_offset
+
+    def consumed_to(self, offset: int) -> None:
+        """It stands there already."""
+
+
+class Thread(BatchConsumerThread):
+    """The thread without a broker; aiokafka's own fetcher hands out what is held."""
+
+    def __init__(self, held: dict[TP, int], elsewhere: dict[TP, int] | None = None) -> None:
+        self.transport = SimpleNamespace(between_agents=frozenset({"answers"}))
+        self.consumer = SimpleNamespace(flow_active=True)
+        self.elsewhere = elsewhere or {}
+        fetcher = Fetcher.__new__(Fetcher)
+        self.numbers = {tp: Numbers(records) for tp, records in held.items()}
+        fetcher._records = OrderedDict((tp, self.held(tp, numbers)) for tp, numbers in self.numbers.items())
+        fetcher._closed = False
+        fetcher._wait_consume_future = SimpleNamespace(done=lambda: True)
+        fetcher._subscriptions = SimpleNamespace(
+            reassignment_in_progress=False, fetch_context=nullcontext, is_assigned=lambda _: True
+        )
+        self.client = SimpleNamespace(_fetcher=fetcher, _closed=False)
+        self.active = {*held, *self.elsewhere}
+
+    def __del__(self) -> None:
+        """Nothing was started."""
+
+    @staticmethod
+    def held(tp: TP, numbers: Numbers) -> FetchResult:
+        assignment = SimpleNamespace(active=True, state_value=lambda _: numbers)
+        return FetchResult(tp, assignment=assignment, partition_records=numbers, backoff=0)
+
+    def highwater(self, tp: TP) -> int:
+        return self.numbers[tp].count if tp in self.numbers else self.elsewhere[tp]
+
+    def position_of(self, tp: TP) -> int | None:
+        return self.numbers[tp].position if tp in self.numbers else 0
+
+    def poll(self) -> dict[TP, int]:
+        fetched = asyncio.run(self._fetch_records(self.client, self.active, 0.0, POLL))
+        return {tp: len(records) for tp, records in fetched.items()}
+
+
+BROWSE, CART, ANSWERS, TICKS = (TP(topic, 0) for topic in ("browse", "cart", "answers", "ticks"))
+
+
+def test_what_fits_is_taken_at_once() -> None:
+    assert Thread({BROWSE: 60, CART: 30, ANSWERS: 10}).poll() == {BROWSE: 60, CART: 30, ANSWERS: 10}
+
+
+def test_answers_do_not_wait_for_the_end_of_a_backlog() -> None:
+    assert Thread({BROWSE: 9000, CART: 1000, ANSWERS: 70}).poll() == {ANSWERS: 70, BROWSE: 90, CART: 10}
+
+
+def test_a_backlog_is_read_as_it_came_and_its_last_ticks_come_last() -> None:
+    thread = Thread({TICKS: 1, CART: 1000, BROWSE: 9000})
+    taken: dict[TP, int] = dict.fromkeys((TICKS, CART, BROWSE), 0)
+    while left := 10_001 - sum(taken.values()):
+        for tp, count in thread.poll().items():
+            taken[tp] += count
+        if left > 2 * POLL:
+            assert taken[TICKS] == 0
+            assert abs(taken[CART] / 1000 - taken[BROWSE] / 9000) < 0.02
+    assert taken == {TICKS: 1, CART: 1000, BROWSE: 9000}
+
+
+def test_what_is_here_does_not_run_ahead_of_what_is_asked_for() -> None:
+    assert Thread({CART: 1000}, elsewhere={BROWSE: 9000}).poll() == {CART: 10}
+
+
+def test_what_is_too_little_for_a_share_is_taken_where_nothing_else_is_here() -> None:
+    assert Thread({CART: 101}, elsewhere={BROWSE: 1_000_000}).poll() == {CART: 100}
+
+
+@given(
+    st.dictionaries(st.builds(TP, st.sampled_from("abc"), st.integers(0, 3)), st.integers(0, 10**9)),
+    st.integers(1, 5000),
+)
+def test_shares_are_no_more_than_there_is_and_than_was_asked_for(left: dict[TP, int], most: int) -> None:
+    found = shares(left, most)
+    assert sum(found.values()) <= most
+    assert all(share > 0 and (share <= left[tp] or sum(left.values()) < most) for tp, share in found.items())
