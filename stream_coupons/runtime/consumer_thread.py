@@ -18,14 +18,15 @@ something to answer with, and what is not behind is not to wait for what is."""
 
 
 def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
-    """How many records to take of each partition, of which so many are left: in proportion, `most` in all.
+    """How many records to take of each partition, of which so many are left: about `most` in all, in proportion.
+
+    But one at least where there is any: whatever stands still for long ends the worker.
 
     >>> shares({TP("browse", 0): 900, TP("cart", 0): 95, TP("ticks", 0): 5}, 100)
-    {TP(topic='browse', partition=0): 90, TP(topic='cart', partition=0): 9}
+    {TP(topic='browse', partition=0): 90, TP(topic='cart', partition=0): 9, TP(topic='ticks', partition=0): 1}
     """
-    total = max(sum(left.values()), 1)
-    proportional = {tp: most * n // total for tp, n in left.items()}
-    return {tp: share for tp, share in proportional.items() if share}
+    total = sum(left.values())
+    return {tp: max(most * n // total, 1) for tp, n in left.items() if n}
 
 
 class Membership(NamedTuple):
