@@ -177,6 +177,7 @@ READ_BY_AGENTS = (
 )
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
 BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))
+"""What agents tell each other."""
 
 
 def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:

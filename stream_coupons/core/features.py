@@ -171,11 +171,6 @@ def _mix(one: Indices, other: Indices) -> Indices:
     return places
 
 
-def _alone(hashes: Indices) -> Indices:
-    """A place for each hash by itself."""
-    return _mix(hashes, np.ones_like(hashes))
-
-
 def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
     """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
     return (successes + prior * strength) / (max(trials, successes) + strength)
@@ -336,11 +331,13 @@ def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
     """Places of what is hashed, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
-    of_moments = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)
-    moment, coupon = of_moments[owner], coupons.static_hashes[position]
+    moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
+    coupon = coupons.static_hashes[position]
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
     attributes = coupons.attribute_hashes[position]
+    alone = np.concatenate((coupon, moment), axis=1)
     pairs = [
+        (alone, np.ones_like(alone)),
         (
             np.stack([named[other] for _, other in CROSSES], axis=1),
             np.stack([named[one] for one, _ in CROSSES], axis=1),
@@ -358,8 +355,7 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         pairs.append(_with_crosses(_context_hashes(moments)[owner], crossed))
     one, other = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
-    alone = (_alone(coupons.static_hashes)[position], _alone(of_moments)[owner])
-    return np.concatenate((*alone, _mix(one, other)), axis=1)
+    return _mix(one, other)
 
 
 def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:

@@ -119,7 +119,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _left(self, tp: TP) -> int:
         """How many records of a partition are still to be taken, as far as it is known."""
-        return max((self.highwater(tp) or 0) - (self.position_of(tp) or 0), 0)
+        state = self._state_of(tp)
+        return 0 if state is None else max((state.highwater or 0) - state.position, 0)
 
     async def seek_to_start(self) -> dict[TP, int]:
         """Seek every partition to what is committed, or to its first record where nothing ever was."""
@@ -163,6 +164,11 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def position_of(self, tp: TP) -> int | None:
         """The next offset to fetch, without waiting; None while it is not known."""
+        state = self._state_of(tp)
+        return None if state is None else int(state.position)
+
+    def _state_of(self, tp: TP) -> Any:
+        """Where the client stands in a partition; None while that is not known, or the partition is somebody else's."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
         state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
-        return int(state.position) if state is not None and state.has_valid_position else None
+        return state if state is not None and state.has_valid_position else None

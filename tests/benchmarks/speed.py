@@ -5,7 +5,7 @@ the same event file and run the same steps. Repetitions are interleaved, and eac
 and system time of all threads from the end of the warm-up to the moment when all input is committed, per source event.
 
 examples:
-  python -m tests.benchmarks.speed                            everything: half an hour or more
+  python -m tests.benchmarks.speed                            everything: a quarter of an hour
   python -m tests.benchmarks.speed --events 20000 --repeats 1
   python -m tests.benchmarks.speed --runtimes ours faust      without Quix Streams installed
   python -m tests.benchmarks.speed --write docs               and write docs/benchmarks.md and docs/benchmarks.svg

@@ -1,5 +1,6 @@
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -14,19 +15,20 @@ POLL = 100
 
 
 class Numbers:
-    """In place of the records of a partition; where it stands is where the next one is."""
+    """In place of the records of a partition, and of where the client stands in it: where the next one is."""
 
     paused = False
+    has_valid_position = True
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.highwater = count
         self.next_fetch_offset = 0
 
     def __iter__(self) -> "Numbers":
         return self
 
     def __next__(self) -> int:
-        if self.next_fetch_offset == self.count:
+        if self.next_fetch_offset == self.highwater:
             raise StopIteration
         self.next_fetch_offset += 1
         return self.next_fetch_offset - 1
@@ -42,34 +44,29 @@ class Numbers:
 class Thread(BatchConsumerThread):
     """The thread without a broker; aiokafka's own fetcher hands out what is held."""
 
-    def __init__(self, held: dict[TP, int], elsewhere: dict[TP, int] | None = None) -> None:
+    def __init__(
+        self, held: dict[TP, int], elsewhere: Mapping[TP, int] = {}, gone: frozenset[TP] = frozenset()
+    ) -> None:
         self.transport = SimpleNamespace(between_agents=frozenset({"answers"}))
         self.consumer = SimpleNamespace(flow_active=True)
-        self.elsewhere = elsewhere or {}
+        self.states = {tp: Numbers(records) for tp, records in {**held, **elsewhere}.items()}
         fetcher = Fetcher.__new__(Fetcher)
-        self.numbers = {tp: Numbers(records) for tp, records in held.items()}
-        fetcher._records = OrderedDict((tp, self.held(tp, numbers)) for tp, numbers in self.numbers.items())
+        fetcher._records = OrderedDict((tp, self.held(tp, self.states[tp])) for tp in held)
         fetcher._closed = False
         fetcher._wait_consume_future = SimpleNamespace(done=lambda: True)
         fetcher._subscriptions = SimpleNamespace(
             reassignment_in_progress=False, fetch_context=nullcontext, is_assigned=lambda _: True
         )
         self.client = SimpleNamespace(_fetcher=fetcher, _closed=False)
-        self.active = {*held, *self.elsewhere}
-
-    def __del__(self) -> None:
-        """Nothing was started."""
+        self.active = {*self.states, *gone}
 
     @staticmethod
     def held(tp: TP, numbers: Numbers) -> FetchResult:
         assignment = SimpleNamespace(active=True, state_value=lambda _: numbers)
         return FetchResult(tp, assignment=assignment, partition_records=numbers, backoff=0)
 
-    def highwater(self, tp: TP) -> int:
-        return self.numbers[tp].count if tp in self.numbers else self.elsewhere[tp]
-
-    def position_of(self, tp: TP) -> int | None:
-        return self.numbers[tp].position if tp in self.numbers else 0
+    def _state_of(self, tp: TP) -> Numbers | None:
+        return self.states.get(tp)
 
     def poll(self) -> dict[TP, int]:
         fetched = asyncio.run(self._fetch_records(self.client, self.active, 0.0, POLL))
@@ -104,6 +101,10 @@ def test_nothing_stands_still_while_there_is_a_backlog() -> None:
 
 def test_what_is_here_does_not_run_ahead_of_what_is_asked_for() -> None:
     assert Thread({CART: 1000}, elsewhere={BROWSE: 9000}).poll() == {CART: 10}
+
+
+def test_a_partition_that_was_just_given_away_is_in_nobodys_way() -> None:
+    assert Thread({BROWSE: 9000, CART: 1000}, gone=frozenset({TICKS})).poll() == {BROWSE: 90, CART: 10}
 
 
 @given(
