@@ -74,7 +74,9 @@ class CouponApp:
             self._add_services(self.delivery)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [
-            self._add_owner(Users(self.known.now, settings.kafka.partitions)),
+            self._add_owner(
+                Users(self.known.now, settings.kafka.partitions, has_clock=settings.worker.tick_every_s > 0)
+            ),
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]

@@ -10,6 +10,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Proposal, Settlement
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.scoring import Knowledge
+from stream_coupons.runtime.records import Record
 
 
 class Budgets(KeyedAgent[Ledger]):
@@ -30,7 +31,7 @@ class Budgets(KeyedAgent[Ledger]):
         self.ledgers: dict[str, Ledger] = {}
         """A view for metrics: the ledgers of the partitions owned."""
 
-    def step(self, state_key: str, state: Ledger, message: Any, partition: int) -> Effects:  # noqa: ARG002
+    def step(self, state_key: str, state: Ledger, message: Any, record: Record) -> Effects:  # noqa: ARG002
         """Reserve or settle."""
         self.ledgers[state_key] = state
         match message:

@@ -50,8 +50,8 @@ class KeyedAgent(Generic[State]):
         self.topics = tuple(topic.name for topic in self.reads)
         self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
 
-    def step(self, state_key: str, state: State, message: Any, partition: int) -> Effects | Deferred:
-        """Apply one message to the state of its key."""
+    def step(self, state_key: str, state: State, message: Any, record: Record) -> Effects | Deferred:
+        """Apply one message, which came in this record, to the state of its key."""
         raise NotImplementedError
 
     def decide(self, deferred: Sequence[Any]) -> list[Effects]:
@@ -95,7 +95,7 @@ class KeyedAgent(Generic[State]):
 
     def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
         """Run the step and turn its effects into outputs."""
-        effects = self.step(state_key, state, message, record.partition)
+        effects = self.step(state_key, state, message, record)
         return effects if isinstance(effects, Deferred) else self._outcome(effects, record)
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:

@@ -10,6 +10,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import UserVector
 from stream_coupons.core.neighbourhood import Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.scoring import Knowledge
+from stream_coupons.runtime.records import Record
 
 
 class Neighbours(KeyedAgent[Member]):
@@ -33,9 +34,9 @@ class Neighbours(KeyedAgent[Member]):
         """The cell."""
         return split_cell_key(state_key)[0].encode()
 
-    def step(self, state_key: str, state: Member, message: Any, partition: int) -> Effects:  # noqa: ARG002
+    def step(self, state_key: str, state: Member, message: Any, record: Record) -> Effects:  # noqa: ARG002
         """Take in a vector."""
-        return update(state, message, self._cells[partition])
+        return update(state, message, self._cells[record.partition])
 
     def place(self, partition: int, state_key: str, state: Member) -> None:
         """Bring the cell's arrays in line with one member."""

@@ -1,6 +1,6 @@
 """users: owns each shopper's profile, open proposals and open issues (key user_id)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stream_coupons import topics
@@ -16,12 +16,21 @@ from stream_coupons.core.events import (
     OrderEvent,
     Reservation,
 )
+from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due
+from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.steps import Deferred
 
 
 class Users(KeyedAgent[Shopper]):
-    """Events, feedback and answers in; proposals, issues, settlements, vectors and examples out."""
+    """Events, feedback and answers in; proposals, issues, settlements, vectors and examples out.
+
+    Parameters
+    ----------
+    has_clock : bool
+        Whether events are of the present: what is appended then tells the time, as ticks do. Simulated time knows no
+        clock.
+    """
 
     name = "users"
     reads = (
@@ -36,7 +45,11 @@ class Users(KeyedAgent[Shopper]):
     )
     state_type = Shopper
 
-    def step(self, state_key: str, state: Shopper, message: Any, partition: int) -> Effects | Deferred:  # noqa: ARG002
+    def __init__(self, known: Callable[[], Knowledge], partitions: int, *, has_clock: bool = False) -> None:
+        super().__init__(known, partitions)
+        self._has_clock = has_clock
+
+    def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
         known = self.known()
         match message:
@@ -44,7 +57,7 @@ class Users(KeyedAgent[Shopper]):
                 proposed = pipeline.propose(state_key, state, message, known)
                 return Deferred(proposed) if isinstance(proposed, pipeline.Undecided) else proposed
             case Reservation():
-                return pipeline.confirm(state_key, state, message, known)
+                return pipeline.confirm(state_key, state, message, known, self._appended_at(record))
             case FeedbackEvent():
                 return observation.feedback(state, message, known)
             case ObservedIssue():
@@ -52,6 +65,9 @@ class Users(KeyedAgent[Shopper]):
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")
+
+    def _appended_at(self, record: Record) -> float | None:
+        return record.timestamp_ms / 1000.0 if self._has_clock and record.timestamp_ms >= 0 else None
 
     def decide(self, deferred: Sequence[pipeline.Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""

@@ -42,6 +42,9 @@ from stream_coupons.core.shopper import (
 from stream_coupons.core.similarity import stable_hash
 
 PLACE_BYTES = 4
+FEEDBACK = "feedback"
+"""The kind of event that feedback is, beside those of the shop."""
+OBSERVED = "observed"
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
 Head = Literal["click", "redeem", "order"]
@@ -105,10 +108,18 @@ def example(
     )
 
 
-def remember_closed(shopper: Shopper, identity: str) -> None:
-    """Remember that an issue or proposal is over; the last `MAX_CLOSED` are."""
-    shopper.closed.append(stable_hash(identity))
+def remember_closed(shopper: Shopper, identity: str, *, observed: bool = False) -> None:
+    """Remember that an issue or proposal is over; the last `MAX_CLOSED` are.
+
+    What was observed is remembered apart: another system may have given it an id that we shall come to.
+    """
+    shopper.closed.append(stable_hash(OBSERVED, identity) if observed else stable_hash(identity))
     del shopper.closed[:-MAX_CLOSED]
+
+
+def is_closed(shopper: Shopper, identity: str) -> bool:
+    """Whether an issue of this id is over, ours or observed."""
+    return stable_hash(identity) in shopper.closed or stable_hash(OBSERVED, identity) in shopper.closed
 
 
 def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
@@ -121,9 +132,8 @@ def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     for each in _tallies(history, issue.coupon_id, catalogue):
         each.issued += 1
-    coupon = catalogue.by_id.get(issue.coupon_id)
-    if coupon is not None and coupon.max_per_user is not None and not issue.observed:
-        history.capped[issue.coupon_id] = history.capped.get(issue.coupon_id, 0) + 1
+    if not issue.observed:  # capped or not: the catalogue may set a cap later
+        history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
 
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
@@ -156,7 +166,7 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     effects = Effects()
     if event.issue_id in shopper.issues:
         _apply(shopper, event, None, catalogue, rules, effects)
-    elif stable_hash(event.issue_id) in shopper.closed:
+    elif is_closed(shopper, event.issue_id):
         _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         _refuse(shopper, event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, None, effects)
@@ -226,7 +236,7 @@ def _expire(
         return
     effects.count("feedback", "expiry")
     del shopper.issues[issue.issue_id]
-    remember_closed(shopper, issue.issue_id)
+    remember_closed(shopper, issue.issue_id, observed=True)
     _close_issue(event.user_id, issue, event.occurred_at, rules, effects)
 
 
@@ -239,7 +249,7 @@ def _refuse(
     effects: Effects,
 ) -> None:
     """Refuse feedback as if it had never come: sent again when its fault is mended, it is no duplicate."""
-    forget_event(shopper.profile, event.event_id)
+    forget_event(shopper.profile, FEEDBACK, event.event_id)
     effects.refuse(reason, f"issue {event.issue_id}: {fault}", waited)
 
 
@@ -283,7 +293,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, rules: AttributionR
     """Close what time has decided: issues, controls, and feedback whose issue never came."""
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
-        remember_closed(shopper, issue.issue_id)
+        remember_closed(shopper, issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.events import Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import Shopper
@@ -32,16 +33,19 @@ def _personal_objection(
     shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
 ) -> Ineligible | None:
     coupon = coupons.coupons[position]
-    if coupon.max_per_user is not None:
-        given = shopper.history.capped.get(coupon.coupon_id, 0)
-        if given >= coupon.max_per_user:
-            return Ineligible.SHOPPER_CAP
+    if is_over_own_cap(shopper, coupon):
+        return Ineligible.SHOPPER_CAP
     if coupon.items:
         since = at - rules.reorder_suppress_s
         ordered = shopper.profile.ordered_at
         if all(ordered.get(item_id, -math.inf) > since for item_id in coupon.items):
             return Ineligible.ALREADY_ORDERED
     return None
+
+
+def is_over_own_cap(shopper: Shopper, coupon: Coupon) -> bool:
+    """Whether the shopper was given this coupon as often as it allows, those of before it had a cap included."""
+    return coupon.max_per_user is not None and shopper.history.given.get(coupon.coupon_id, 0) >= coupon.max_per_user
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:

@@ -12,7 +12,7 @@ from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
-from stream_coupons.core.similarity import pack_vector, stable_hash
+from stream_coupons.core.similarity import pack_vector
 from stream_coupons.core.views import Moment, look
 
 TERMS = [NUMERIC.index(name) for name in OF_COUPON]
@@ -38,8 +38,10 @@ def rows_without(moment: Moment, known: Knowledge) -> FeatureRows:
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows."""
     effects = Effects()
-    if event.issue_id in shopper.issues or stable_hash(event.issue_id) in shopper.closed:
-        effects.count("duplicate", "observed")
+    identity = event.issue_id
+    # A proposal of ours may become an issue of this id yet, which its stock and money are held for.
+    if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
+        effects.count("duplicate", attribution.OBSERVED)
         return effects
     rows = _rows_of(user_id, shopper, event, known)
     if rows is None:
@@ -82,9 +84,9 @@ def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowle
 
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:
     """Join a click or a purchase to the coupon it is about."""
-    if is_duplicate(shopper.profile, event.event_id, known.rules.profile):
+    if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
         effects = Effects()
-        effects.count("duplicate", "feedback")
+        effects.count("duplicate", attribution.FEEDBACK)
         return effects
     return attribution.join(shopper, event, known.catalogue, known.rules.attribution)
 

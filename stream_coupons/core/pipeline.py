@@ -17,7 +17,7 @@ import numpy as np
 
 from stream_coupons.core import attribution, policy
 from stream_coupons.core.attribution import PackedRows
-from stream_coupons.core.candidates import eligible
+from stream_coupons.core.candidates import eligible, is_over_own_cap
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
@@ -73,14 +73,15 @@ class Undecided:
 def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects | Undecided:
     """Fold an event into the shopper's state and, if it is a trigger, find the coupons that the shopper may get."""
     effects = Effects()
-    if is_duplicate(shopper.profile, event.event_id, known.rules.profile):
-        effects.count("duplicate", KINDS[type(event)])
+    kind = KINDS[type(event)]
+    if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
+        effects.count("duplicate", kind)
         return effects
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         attribution.observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
-    if KINDS[type(event)] not in known.rules.policy.triggers:
+    if kind not in known.rules.policy.triggers:
         return effects
     found = _candidates(user_id, shopper, event, known, effects)
     if isinstance(found, Undecided):
@@ -97,7 +98,7 @@ def _candidates(
     if objection is not None:
         return objection
     identity = issue_id(user_id, event.event_id)
-    if identity in shopper.issues or stable_hash(identity) in shopper.closed:
+    if is_ours(shopper, identity) or stable_hash(identity) in shopper.closed:
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
@@ -246,18 +247,24 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
     )
 
 
-def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Knowledge) -> Effects:
-    """Turn a granted reservation into the one issue of its trigger, or give it back."""
+def confirm(
+    user_id: str, shopper: Shopper, reservation: Reservation, known: Knowledge, answered_at: float | None = None
+) -> Effects:
+    """Turn a granted reservation into the one issue of its trigger, or give it back.
+
+    `answered_at` is when the answer was appended, if that is known: a proposal whose time was over by then times out,
+    tick or no tick. So neither a backlog nor a history that is loaded leads to coupons that end before they are given.
+    """
     effects = Effects()
     identity = reservation.proposal_id
-    if identity in shopper.issues or stable_hash(identity) in shopper.closed:
+    if is_ours(shopper, identity) or stable_hash(identity) in shopper.closed:
         effects.count("duplicate", "reservation")
         return effects
     proposal = shopper.proposals.pop(identity, None)
     if not reservation.granted:
         effects.count("decision", NoCoupon.SOLD_OUT)
         return effects
-    refusal = _refusal(shopper, proposal, reservation, known)
+    refusal = _refusal(shopper, proposal, reservation, known, answered_at)
     option = _option(proposal, reservation.coupon_id)
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if refusal is not None or proposal is None or option is None or coupon is None:
@@ -296,15 +303,25 @@ def confirm(user_id: str, shopper: Shopper, reservation: Reservation, known: Kno
     return effects
 
 
+def is_ours(shopper: Shopper, identity: str) -> bool:
+    """Whether an open issue of this id is of our making: another system may have given the id to one of its own."""
+    return identity in shopper.issues and not shopper.issue(identity).observed
+
+
 def _refusal(
-    shopper: Shopper, proposal: OpenProposal | None, reservation: Reservation, known: Knowledge
+    shopper: Shopper,
+    proposal: OpenProposal | None,
+    reservation: Reservation,
+    known: Knowledge,
+    answered_at: float | None,
 ) -> NoCoupon | None:
-    if proposal is None:
+    if proposal is None or (answered_at is not None and answered_at >= proposal.expires_at):
         return NoCoupon.TIMED_OUT
     if policy.is_over_frequency_cap(shopper, proposal.at, known.rules.policy):
         return NoCoupon.FREQUENCY_CAP
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
-    if coupon is None or proposal.at >= coupon.valid_until:
+    now = max(proposal.at, answered_at or proposal.at)
+    if coupon is None or now >= coupon.valid_until or is_over_own_cap(shopper, coupon):
         return NoCoupon.NO_CANDIDATE
     return None
 

@@ -102,21 +102,22 @@ class Profile(Struct, array_like=True):
         return self.category_interests | self.finer_interests
 
 
-def is_duplicate(profile: Profile, event_id: str, rules: ProfileRules) -> bool:
+def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules) -> bool:
     """Whether this event was folded before; remembers it if not.
 
-    The horizon is the shopper's last `max_seen_events` events.
+    Ids are told apart by kind: a shop that numbers its orders may well give the number of one to what it reports of
+    it, and no purchase may be lost for that. The horizon is the shopper's last `max_seen_events` events.
     """
-    digest = stable_digest(event_id)
+    digest = stable_digest(kind, event_id)
     if place_of(profile.seen, digest) >= 0:
         return True
     profile.seen = (profile.seen + digest)[-rules.max_seen_events * DIGEST_BYTES :]
     return False
 
 
-def forget_event(profile: Profile, event_id: str) -> None:
+def forget_event(profile: Profile, kind: str, event_id: str) -> None:
     """Make an event unknown again: it was refused after all, and must count if it is sent again."""
-    place = place_of(profile.seen, stable_digest(event_id))
+    place = place_of(profile.seen, stable_digest(kind, event_id))
     if place >= 0:
         profile.seen = profile.seen[:place] + profile.seen[place + DIGEST_BYTES :]
 

@@ -38,7 +38,8 @@ class History(Struct, array_like=True):
     clicked: int = 0
     redeemed: int = 0
     last_issued_at: float | None = None
-    capped: dict[str, int] = field(default_factory=dict)
+    given: dict[str, int] = field(default_factory=dict)
+    """Coupons of ours by id; never forgotten, for their caps last as long as they do."""
     by_coupon: dict[str, Tally] = field(default_factory=dict)
     by_category: dict[str, Tally] = field(default_factory=dict)
     by_kind: dict[str, Tally] = field(default_factory=dict)

@@ -16,7 +16,9 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Alternative, Proposal, Reservation, Settlement, Tick, UserVector
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.shopper import Shopper
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.steps import Deferred, Outcome
 
 from .fakes import Shop, record
 
@@ -257,7 +259,23 @@ def test_what_a_step_does_not_know_is_a_bug_that_is_told() -> None:
     vector = UserVector(user_id="u", cell="c", at=1.0, indices=[], weights=[])
     for agent in (Users(known, 1), Budgets(known, 1)):
         with pytest.raises(TypeError, match="UserVector"):
-            agent.step("u", agent.state_type(), vector, 0)
+            agent.step("u", agent.state_type(), vector, record(topics.VECTORS, vector))
+
+
+@pytest.mark.parametrize(("has_clock", "outcome"), [(True, "timed_out"), (False, "issue")])
+def test_a_history_that_is_loaded_leads_to_no_coupons(has_clock: bool, outcome: str) -> None:
+    agent, state = Users(known, 1, has_clock=has_clock), Shopper()
+    trigger = agent.apply("u", state, browse("t1", AT), record(topics.BROWSE, browse("t1", AT)))
+    assert isinstance(trigger, Deferred)
+    agent.finish([(trigger, record(topics.BROWSE, browse("t1", AT)))])
+    [proposal] = state.proposals.values()
+    answer = Reservation(
+        proposal_id=proposal.proposal_id, user_id="u", at=AT, granted=True, coupon_id="c1", amount_minor=100
+    )
+    a_year_on = record(topics.RESERVATIONS, answer)._replace(timestamp_ms=int(AT + 365 * DAY_S) * 1000)
+    outcomes = agent.apply("u", state, answer, a_year_on)
+    assert isinstance(outcomes, Outcome)
+    assert outcome in [kind if noun == "decision" else noun for noun, kind in outcomes.facts]
 
 
 def test_a_cell_lives_where_its_vectors_are_sent() -> None:

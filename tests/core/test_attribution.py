@@ -362,14 +362,14 @@ def test_observed_coupons_teach_and_settle_nothing(case: Case) -> None:
     assert case.learnt() == [("click", False), ("redeem", True), ("click", False), ("redeem", False)]
 
 
-def test_history_counts_by_coupon_and_category_and_caps_only_what_is_capped_and_ours(case: Case) -> None:
+def test_history_counts_by_coupon_and_category_and_for_caps_only_what_is_ours(case: Case) -> None:
     for n, (coupon_id, observed) in enumerate([("c1", False), ("capped", False), ("capped", True), ("gone", False)]):
         case.give(issue(f"i{n}", coupon_id, AT + n, observed))
     history = case.shopper.history
     assert (history.issued, history.last_issued_at) == (4, AT + 3)
     assert {name: tally.issued for name, tally in history.by_coupon.items()} == {"c1": 1, "capped": 2, "gone": 1}
     assert {name: tally.issued for name, tally in history.by_category.items()} == {"tea": 1}
-    assert history.capped == {"capped": 1}
+    assert history.given == {"c1": 1, "capped": 1, "gone": 1}
 
 
 def test_an_order_in_scope_without_the_coupon_is_a_positive_of_the_control(case: Case) -> None:

@@ -20,8 +20,8 @@ from .builders import AT, DAY_S, browse, coupon, item, order
 RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
 
 
-def shopper_who(ordered: dict[str, float] | None = None, capped: dict[str, int] | None = None) -> Shopper:
-    shopper = Shopper(history=History(capped=capped or {}))
+def shopper_who(ordered: dict[str, float] | None = None, given: dict[str, int] | None = None) -> Shopper:
+    shopper = Shopper(history=History(given=given or {}))
     shopper.profile.ordered_at = ordered or {}
     return shopper
 

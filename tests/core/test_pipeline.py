@@ -24,7 +24,7 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, extract
-from stream_coupons.core.observation import pass_time
+from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
@@ -45,6 +45,7 @@ from .builders import (
     granted,
     item,
     knowledge,
+    observed,
     of_type,
     order,
     rules,
@@ -299,6 +300,76 @@ def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
             case.hear(granted(case.proposal()))
     assert len(case.issues()) == cap
     assert decision(case.see(browse("t9", AT + 9))) == [NoCoupon.NO_CANDIDATE]
+
+
+@pytest.mark.parametrize("earlier_cap", [None, 5])
+def test_a_cap_that_is_set_later_counts_what_was_given_before(earlier_cap: int | None) -> None:
+    case = Case(knowledge(coupon("c1", max_per_user=earlier_cap)))
+    for n in range(2):
+        case.see(browse(f"t{n}", AT + n))
+        case.hear(granted(case.proposal()))
+    case.known = knowledge(coupon("c1", max_per_user=2))
+    assert decision(case.see(browse("t8", AT + 8))) == [NoCoupon.NO_CANDIDATE]
+
+
+def test_a_cap_that_is_lowered_between_proposal_and_answer_is_kept() -> None:
+    case = Case()
+    for n in range(2):
+        case.see(browse(f"t{n}", AT + n))
+        case.known = knowledge(coupon("c1", max_per_user=1))
+        case.hear(granted(case.proposal(), "c1"))
+        case.known = KNOWN
+    assert len(case.issues()) == 1
+    assert case.outcomes() == ["confirmed", "released"]
+
+
+def test_an_answer_after_the_time_of_its_proposal_leads_to_no_coupon_though_no_tick_has_come() -> None:
+    for answered_at, outcomes in [(AT + HOUR_S - 1, ["confirmed"]), (AT + HOUR_S, ["released"])]:
+        case = Case()
+        case.see(browse("t1"))
+        effects = confirm("u", case.shopper, granted(case.proposal()), KNOWN, answered_at)
+        assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == outcomes
+
+
+def test_a_coupon_that_ended_before_the_answer_is_not_given() -> None:
+    known = knowledge(coupon("c1", valid_until=AT + 60))
+    case = Case(known)
+    case.see(browse("t1"))
+    effects = confirm("u", case.shopper, granted(case.proposal()), known, AT + 60)
+    assert decision(effects) == [NoCoupon.NO_CANDIDATE]
+    assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["released"]
+
+
+@pytest.mark.parametrize("kind", ["browse", "feedback"])
+def test_events_of_two_topics_may_share_an_id(kind: str) -> None:
+    case = Case()
+    other = browse("1001") if kind == "browse" else feedback("click", "i-unknown", event_id="1001")
+    case.listen(other) if isinstance(other, FeedbackEvent) else case.see(other)
+    effects = case.see(order("1001", AT, item("A")))
+    assert ("duplicate", "order") not in effects.facts
+    assert case.shopper.profile.orders > 0
+
+
+def test_an_observed_issue_cannot_take_the_id_of_a_proposal() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    proposal = case.proposal()
+    assert observe("u", case.shopper, observed(proposal.proposal_id), KNOWN).facts == [("duplicate", "observed")]
+    case.hear(granted(proposal))
+    assert case.outcomes() == ["confirmed"]
+
+
+def test_a_late_answer_is_given_back_though_another_system_has_taken_its_id() -> None:
+    for still_open in (True, False):
+        case = Case()
+        case.see(browse("t1"))
+        proposal = case.proposal()
+        case.wait(AT + HOUR_S)
+        observe("u", case.shopper, observed(proposal.proposal_id, at=AT, expires_at=AT + DAY_S), KNOWN)
+        if not still_open:
+            case.wait(AT + 9 * DAY_S)
+        case.hear(granted(proposal))
+        assert case.outcomes() == ["released"]
 
 
 def test_the_frequency_cap_holds_within_every_window() -> None:

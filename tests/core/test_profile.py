@@ -226,7 +226,7 @@ def test_everything_is_bounded() -> None:
     profile = Profile()
     for n in range(300):
         thing = item(f"i{n}", category=f"c{n}", brand=f"b{n}", price_minor=n)
-        assert not is_duplicate(profile, f"e{n}", rules)
+        assert not is_duplicate(profile, "browse", f"e{n}", rules)
         fold(profile, order("o", AT + n, thing), rules)
         assert len(profile.category_interests) <= 10
         assert len(profile.category_days) <= 10
@@ -293,7 +293,7 @@ def test_a_digest_is_found_where_it_is_and_not_across_two_others(row: list[bytes
 
 def test_an_event_is_a_duplicate_within_the_horizon_only() -> None:
     profile, rules = Profile(), ProfileRules(max_seen_events=3)
-    assert [is_duplicate(profile, event, rules) for event in ["a", "a", "b", "c", "a", "d", "a"]] == [
+    assert [is_duplicate(profile, "browse", event, rules) for event in ["a", "a", "b", "c", "a", "d", "a"]] == [
         False,
         True,
         False,

@@ -63,7 +63,7 @@ def shoppers(draw: st.DrawFn) -> Shopper:
     for event in draw(st.lists(events, max_size=8)):
         fold(shopper.profile, event, ProfileRules())
     shopper.history = History(
-        capped=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2))),
+        given=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2))),
         recent_issues=draw(st.lists(st.sampled_from([AT - 30 * DAY_S, AT - HOUR_S]), max_size=2)),
     )
     shopper.considered_at = draw(st.sampled_from([None, None, AT - DAY_S, AT - 60.0]))
