@@ -25,7 +25,7 @@ from stream_coupons.evaluation.scored import Scored
 from stream_coupons.evaluation.segments import COUPON, by_coupon, by_segment
 from stream_coupons.models.progressive import Interval
 
-COUPONS_SHOWN, SEGMENTS_SHOWN = 10, 20
+COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -55,6 +55,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     refused_lines: Mapping[str, int]
     refused_feedback: Mapping[str, int]
     redescribed_coupons: Mapping[str, int]
+    unknown_keys: Mapping[str, int]
     issues: int
     labelled: int
     doubtful_impressions: Mapping[str, int]
@@ -138,6 +139,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         refused_lines=foreign.refusals.by_reason,
         refused_feedback=running.refused,
         redescribed_coupons=foreign.redescribed,
+        unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
         issues=running.issues,
         labelled=running.labelled,
         doubtful_impressions=running.doubtful_impressions,
@@ -186,6 +188,11 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
             f"in {domain} {responses} coupons were clicked or used without an impression: what has none was not always "
             "unseen, so its silence is learnt as a no; see attribution.impression_domains"
         )
+    if evaluation.unknown_keys:
+        named = sorted(evaluation.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]
+        keys = ", ".join(f"{key} ({count} lines)" for key, count in named)
+        more = len(evaluation.unknown_keys) - len(named)
+        yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
     if changed := len(evaluation.redescribed_coupons):
         times = sum(evaluation.redescribed_coupons.values())
         yield (

@@ -5,7 +5,7 @@
     {"type": "feedback", "issue_id": "i1", "occurred_at": 1767351600, "kind": "click"}
 
 The whole log is read, and put in order of time, before its first record is given out. A line that cannot be used is
-refused with its number and the rest goes on. Blank lines and unknown keys of a line are skipped.
+refused with its number and the rest goes on. Blank lines and unknown keys of a line are skipped, the keys counted.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign_lines import LogFault, arm_of, event, parse, read_coupon, seconds
+from stream_coupons.datasets.foreign_lines import LogFault, arm_of, event, parse, read_coupon, seconds, unknown_keys
 from stream_coupons.datasets.foreign_records import (
     FeedbackLine,
     IssueLine,
@@ -42,6 +42,8 @@ class ForeignLog:
         Records by type.
     redescribed : Counter
         By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts.
+    unknown_keys : Counter
+        By type of line and key, the lines that have a key which their type does not know.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -50,6 +52,7 @@ class ForeignLog:
         self.refusals = refusals
         self.counts: Counter[str] = Counter()
         self.redescribed: Counter[str] = Counter()
+        self.unknown_keys: Counter[tuple[str, str]] = Counter()
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -96,6 +99,8 @@ class ForeignLog:
         """Add a line of the file, or refuse it."""
         try:
             record = parse(line.text)
+            kind = str(record.__struct_config__.tag)
+            self.unknown_keys.update((kind, key) for key in unknown_keys(line.text, record))
             if isinstance(record, IssueLine):
                 self._take_issue(line.number, record)
             elif isinstance(record, FeedbackLine) and record.issue_id not in self._issues:
@@ -235,9 +240,10 @@ def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) ->
 
 def _without_issue(name: str, log: ForeignLog) -> str:
     first = log.refusals.first
-    seen = ", ".join(f"{count} {kind}" for kind, count in sorted(log.counts.items())) or "nothing else"
+    seen = ", ".join(f"{count} {kind}" for kind, count in sorted(log.counts.items()))
+    only = f", only {seen}" if seen else ""
     refused = f"; {log.refusals.count} lines were refused, line {first[0].line}: {first[0].detail}" if first else ""
     return (
-        f"{name}: holds no issue, only {seen}{refused}. Expected at least one line such as "
+        f"{name}: holds no issue{only}{refused}. Expected at least one line such as "
         '{"type": "issue", "issue_id": "i1", "user_id": "u1", "occurred_at": 1767348000, "coupon": {"coupon_id": "c1"}}'
     )

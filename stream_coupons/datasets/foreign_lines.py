@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,15 @@ from stream_coupons.core.events import (
 )
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.datasets.foreign_records import TYPES, BrowseLine, CartLine, IssueLine, LogLine, OrderLine
+from stream_coupons.datasets.foreign_records import (
+    TYPES,
+    BrowseLine,
+    CartLine,
+    FeedbackKind,
+    IssueLine,
+    LogLine,
+    OrderLine,
+)
 
 MAX_WINDOW_S = 366 * 86400.0
 COUPON_FIELDS = frozenset(Coupon.__struct_fields__)
@@ -43,6 +51,7 @@ class _Head(Struct):
 
 _decode_line: Callable[[bytes], LogLine] = msgspec.json.Decoder(LogLine).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def parse(text: bytes) -> LogLine:
@@ -66,6 +75,11 @@ def parse(text: bytes) -> LogLine:
     return line
 
 
+def unknown_keys(text: bytes, line: LogLine) -> list[str]:
+    """Keys of a line that lines of its type do not have: of a later version, or misspelt."""
+    return [key for key in _decode_keys(text) if key not in line.__struct_fields__ and key != "type"]
+
+
 def _refusal(text: bytes, detail: str) -> BadMessage:
     """What is wrong with a line: first of all its version or type, and only then a field."""
     try:
@@ -78,6 +92,10 @@ def _refusal(text: bytes, detail: str) -> BadMessage:
     if head.type not in TYPES:
         found = "is missing" if head.type is None else f"is {head.type!r}"
         return BadMessage(Rejection.INVALID, f"`type` {found}, expected one of {', '.join(TYPES)}")
+    if detail.endswith("`$.kind`"):
+        detail += f", expected one of {', '.join(get_args(FeedbackKind))}"
+    if f"<= {END_OF_TIME}" in detail:
+        detail += ": times are in seconds, not in milliseconds"
     return BadMessage(Rejection.INVALID, f"{head.type}: {detail}")
 
 

@@ -108,12 +108,13 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",
         issue("i1", expires_at=AT + 5),
-        issue("i2", AT + 1, coupon={"coupon_id": "c1", "colour": "red"}),
+        issue("i2", AT + 1, coupon={"coupon_id": "c1", "colour": "red"}, contxt={}),
         feedback("purchase", "i1", AT + 60),
     )
     result = run("evaluate", log)
     assert "windows of 1 issues are open" in result.stderr
     assert "1 records of feedback came after the window" in result.stderr
+    assert "keys that are not known were skipped: issue.contxt (1 lines)" in result.stderr
     assert "1 coupons are described in more than one way, 1 times" in result.stderr
     nothing = run("evaluate", write_lines(tmp_path / "open.jsonl", issue()))
     assert nothing.exit_code == 0
