@@ -11,6 +11,8 @@ Origin = tuple[str, int, int, int]
 
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
+MAX_NUMBER = 2**63 - 1
+"""Kafka's offsets go no further, and msgpack, which cells are saved as, hardly does."""
 
 
 class Record(NamedTuple):
@@ -52,17 +54,20 @@ def began_header(record: Record) -> tuple[str, bytes]:
 def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
     """(source, (offset, index)) of a record that one of our agents sent; None for any other.
 
-    Headers of strangers are not trusted to have the form of ours.
+    Headers of strangers are not trusted to have the form of ours, nor numbers that a cell can hold.
 
     From one source, origins only grow: one not above the last seen is a second copy.
     """
     for name, value in record.headers:
         if name == ORIGIN_HEADER and value is not None:
             try:
-                source, offset, index = value.decode().rsplit(":", 2)
-                return source, (int(offset), int(index))
+                topic, *numbers = value.decode().rsplit(":", 3)
+                partition, offset, index = map(int, numbers)
             except ValueError:
                 return None
+            if not all(0 <= number <= MAX_NUMBER for number in (partition, offset, index)):
+                return None
+            return f"{topic}:{partition}", (offset, index)
     return None
 
 
