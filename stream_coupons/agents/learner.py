@@ -16,7 +16,7 @@ from stream_coupons import topics
 from stream_coupons.agents.quality import report_head, report_news
 from stream_coupons.agents.wire import dead_letter, output
 from stream_coupons.codec import Decoder
-from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
@@ -121,7 +121,13 @@ class Learner(Service):  # type: ignore[misc]
         from stream_coupons.models.learner import Trainer
 
         trainer = Trainer(self._settings)
-        trainer.restore(await self._latest())
+        for domain, snapshot in (await self._latest()).items():
+            try:
+                trainer.restore({domain: snapshot})
+            except SnapshotMismatch as bad:
+                # It can be served from, but not learnt on with: without learning, all others would stand still, too.
+                self._metrics.snapshots_refused.inc()
+                log.error("learning of %s starts anew: %s", domain, bad)
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.models.progressive import MAX_LOGIT
 from stream_coupons.models.states import State, check_finite, check_names
 
@@ -73,8 +74,11 @@ class Calibrator:
         """
         line = served_line(state)
         check_finite(state, "curvature", (3,))
+        zz, z, one = state["curvature"].tolist()
+        if min(zz, one) < 0.0 or z * z >= (zz + PRIOR_CURVATURE) * (one + PRIOR_CURVATURE):
+            raise SnapshotMismatch(f"curvature is {zz, z, one}: expected that of examples")
         self.slope, self.intercept = line
-        self._zz, self._z, self._one = state["curvature"].tolist()
+        self._zz, self._z, self._one = zz, z, one
 
 
 def served_line(state: Mapping[str, NDArray[Any]]) -> tuple[float, float]:

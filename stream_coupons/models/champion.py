@@ -29,7 +29,7 @@ from stream_coupons.models.inputs import Row
 from stream_coupons.models.model import Model
 from stream_coupons.models.progressive import EPSILON
 from stream_coupons.models.rules import DEAR, SERVABLE, LearningRules, ModelName
-from stream_coupons.models.states import State, check_finite
+from stream_coupons.models.states import State, check_finite, check_no_less
 
 Z = 3.0
 
@@ -148,6 +148,7 @@ class Contest:
         """
         for name in state:
             check_finite(state, name, (5,))
+        check_no_less(state, state)
         is_served = self._rules.pinned in ("", champion) and champion in SERVABLE & set(self.models)
         if is_served:
             self.champion = ModelName(champion)

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from river import drift, stats
 
+from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.models.progressive import EPSILON
-from stream_coupons.models.states import State, check_finite, check_names
+from stream_coupons.models.states import LARGEST, State, check_finite, check_names, check_no_less
 
 TOLERATED = 0.05
 """Rise of the mean, in deviations, that is no drift."""
@@ -76,14 +77,18 @@ class DriftDetector:
         """
         check_names(state, {"surprise", "test"})
         check_finite(state, "surprise", (2,))
-        check_finite(state, "test", (5,))
+        # The least sum before the first example.
+        test = np.where(state["test"] == np.finfo(np.float64).max, LARGEST, state["test"])
+        check_finite({"test": test}, "test", (5,))
+        check_no_less(state, ["surprise"])
+        examples, mean, total, least, is_over = test.tolist()
+        if examples < 0:
+            raise SnapshotMismatch(f"a test of {examples} examples: expected at least 0")
         self._examples, self._variance = int(state["surprise"][0]), float(state["surprise"][1])
-        examples, mean, total, least, is_over = state["test"].tolist()
-        test = _page_hinkley()
-        test._x_mean = stats.Mean._from_state(int(examples), mean)
-        test._sum_increase, test._min_increase = total, least if examples else math.inf
-        test._drift_detected = bool(is_over)
-        self._test = test
+        self._test = _page_hinkley()
+        self._test._x_mean = stats.Mean._from_state(int(examples), mean)
+        self._test._sum_increase, self._test._min_increase = total, least if examples else math.inf
+        self._test._drift_detected = bool(is_over)
 
 
 def _page_hinkley() -> drift.PageHinkley:

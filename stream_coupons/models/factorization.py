@@ -23,13 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.adagrad import ACCUMULATOR_START
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.states import State, check_finite, check_names, check_places
+from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
 
 RANK = 8
 SPREAD = 0.1
@@ -118,8 +117,7 @@ class FactorizationMachine:
             check_finite(state, name, places.shape, np.float32)
         for name in ("factors", "factor_sums"):
             check_finite(state, name, (*places.shape, RANK), np.float32)
-        if min(state["sums"].min(initial=0.0), state["factor_sums"].min(initial=0.0)) < 0.0:
-            raise SnapshotMismatch("a sum of squares is below 0")
+        check_no_less(state, ("sums", "factor_sums"))
         self._begin()
         self._weights[places], self._sums[places] = state["weights"], state["sums"]
         self._factors[places], self._factor_sums[places] = state["factors"], state["factor_sums"]

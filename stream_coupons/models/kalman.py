@@ -33,7 +33,7 @@ from stream_coupons.core.features import DIMENSIONS, FeatureRows
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.states import State, check_finite, check_linear, check_names
+from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
 VARIANCE_OF_PLACES = 1.5
 """Of the sum of all hashed places of the row in which one is first seen: rows of many do not vary more than rows of
@@ -189,8 +189,7 @@ class KalmanFilter:
         if len(set(joint.tolist())) < len(joint) or not np.isin(joint, places).all():
             raise SnapshotMismatch("joint: an index comes twice or is not among the places")
         check_finite(state, "covariance", (len(joint) * (len(joint) + 1) // 2,))
-        if min(state[name].min(initial=0.0) for name in of_each[1:]) < 0.0:
-            raise SnapshotMismatch("a variance or a count is below 0")
+        check_no_less(state, of_each[1:])
         self._begin()
         self._weights[:] = 0.0
         self._weights[places], self._variances[places] = state["weights"], state["variances"]

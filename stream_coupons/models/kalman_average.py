@@ -31,7 +31,7 @@ from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import plus
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.states import State, check_finite, check_names
+from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
 SCALES = (1.0, 1 / 3, 0.1)
 DECISIVE = 10.0
@@ -133,6 +133,8 @@ class KalmanAverage:
         """Go on from what `state` gave."""
         if "filters" not in state:
             raise SnapshotMismatch(f"arrays are {sorted(state)}: expected filters among them")
+        if state["filters"].dtype != np.uint32 or state["filters"].ndim != 1:
+            raise SnapshotMismatch(f"filters are {state['filters'].dtype} of shape {state['filters'].shape}")
         numbers = state["filters"].tolist()
         if not numbers or not set(numbers) <= set(range(len(SCALES))) or len(set(numbers)) < len(numbers):
             raise SnapshotMismatch(f"filters are {numbers}: expected some of 0 to {len(SCALES) - 1}")
@@ -141,6 +143,7 @@ class KalmanAverage:
         check_names(state, {*SHARED, "weights", "filters", "evidence", "examples"} | of_each)
         check_finite(state, "evidence", (len(numbers),))
         check_finite(state, "examples", (1,), np.int64)
+        check_no_less(state, ["examples"])
         filters = {number: self._new(number) for number in numbers}
         shared = {name: state[name] for name in (*SHARED, "weights")}
         for number, each in filters.items():

@@ -16,7 +16,10 @@ from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.states import State, check_linear, check_names
+from stream_coupons.models.states import State, check_linear, check_names, check_no_less
+
+SQUARES = {"accumulators", "n"}
+"""What an optimizer may keep that is a sum of squares."""
 
 
 class OnlineLogistic:
@@ -76,6 +79,7 @@ class OnlineLogistic:
         """Go on from what `state` gave; `last` is the highest index there may be."""
         check_names(state, {"places", "weights", *self._kept})
         check_linear(state, last)
+        check_no_less(state, SQUARES & set(self._kept))
         places = state["places"].tolist()
         self._model._weights = utils.VectorDict(dict(zip(places, state["weights"].tolist(), strict=True)))
         for name, values in self._kept.items():

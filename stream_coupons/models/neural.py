@@ -25,7 +25,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import NUMERIC, FeatureRows
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.sigmoid import sigmoids
-from stream_coupons.models.states import State, check_finite, check_names
+from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
 HIDDEN = 16
 FOLD = 64
@@ -135,8 +135,9 @@ class NeuralNetwork:
         check_finite(state, "labels", (waiting,), np.uint32)
         check_finite(state, "weights", (waiting,))
         check_finite(state, "steps", (1,), np.int64)
-        if waiting >= BATCH or state["steps"][0] < 0 or state["second"].min() < 0:
-            raise SnapshotMismatch(f"a batch of {waiting} after {state['steps'][0]} steps, or a second moment below 0")
+        check_no_less(state, ("steps", "second", "weights"))
+        if waiting >= BATCH:
+            raise SnapshotMismatch(f"a batch of {waiting}: expected less than {BATCH}")
         self._set(_split(state["parameters"]))
         for moments, name in ((self._optimizer.ms, "first"), (self._optimizer.vs, "second")):
             moments[:] = _split(state[name])

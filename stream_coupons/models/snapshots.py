@@ -3,10 +3,12 @@
 The learner goes on from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Mapping
 from importlib import metadata
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,11 @@ FORMAT_VERSION = 5
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
-MAX_ARRAY_BYTES = 2**28
-"""An array that says it is larger is refused before it is unpacked."""
+MAX_PART_BYTES = 2**25
+"""Arrays that say they are larger are refused before they are unpacked: a few kB of zeros, packed, would be gigabytes.
+The largest model has some 6 MB."""
+MOST = 2**52
+"""A count that is larger is forged: the next one would leave its schema, and no worker would take a snapshot again."""
 
 
 def pack(array: NDArray[Any]) -> Array:
@@ -45,12 +50,7 @@ def unpack(packed: Array) -> NDArray[Any]:
     SnapshotMismatch
         If it does not hold what it says.
     """
-    dtype = np.dtype(packed.dtype)
-    size = dtype.itemsize
-    for length in packed.shape:
-        size *= length
-    if size > MAX_ARRAY_BYTES:
-        raise SnapshotMismatch(f"an array of {size} bytes: expected at most {MAX_ARRAY_BYTES}")
+    dtype, size = np.dtype(packed.dtype), _size(packed)
     unpacker = zlib.decompressobj()
     try:
         raw = unpacker.decompress(packed.data, size + 1)
@@ -59,6 +59,24 @@ def unpack(packed: Array) -> NDArray[Any]:
     if len(raw) != size or not unpacker.eof:
         raise SnapshotMismatch(f"an array of {size} bytes, by its shape, holds another number of them")
     return np.frombuffer(raw, dtype).reshape(packed.shape)
+
+
+def _size(packed: Array) -> int:
+    """Bytes of an array, by its shape.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If numpy would not take the shape, which it does not if the other lengths beside a 0 are too large.
+    """
+    size = np.dtype(packed.dtype).itemsize
+    _check_size(size * math.prod(length or 1 for length in packed.shape))
+    return size * math.prod(packed.shape)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_PART_BYTES:
+        raise SnapshotMismatch(f"arrays of {size} bytes: expected at most {MAX_PART_BYTES}")
 
 
 def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
@@ -77,7 +95,10 @@ def unpack_part(state: HeadState, part: str) -> State | None:
     SnapshotMismatch
     """
     arrays = state.parts.get(part)
-    return None if arrays is None else {name: unpack(array) for name, array in arrays.items()}
+    if arrays is None:
+        return None
+    _check_size(sum(map(_size, arrays.values())))
+    return {name: unpack(array) for name, array in arrays.items()}
 
 
 def checksum(heads: Mapping[str, HeadState]) -> int:
@@ -133,6 +154,9 @@ def check(snapshot: ModelSnapshot) -> None:
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
+    progress = (snapshot.version, snapshot.examples, snapshot.source_offset, *chain(*snapshot.origins.values()))
+    if not all(-1 <= count <= MOST for count in progress):
+        raise SnapshotMismatch(f"{label(snapshot)}: a count or an offset is not within -1..{MOST}")
 
 
 def label(snapshot: ModelSnapshot) -> str:

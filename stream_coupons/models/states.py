@@ -1,6 +1,6 @@
 """States of models as named arrays, and what is looked at before one is believed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ from stream_coupons.models.encoding import BIAS
 
 State = dict[str, NDArray[Any]]
 """Named arrays of float64, float32, uint32 or int64."""
+
+
+LARGEST = 1e12
+"""No weight or sum of ours comes near; squares of what is larger leave single precision, and soon double."""
 
 
 def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
@@ -25,15 +29,29 @@ def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
 
 
 def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
-    """Refuse an array of another type or shape, or one that holds an infinity or no number.
+    """Refuse an array of another type or shape, or one that holds no number or one beyond `LARGEST`.
 
     Raises
     ------
     SnapshotMismatch
     """
     values = state[name]
-    if values.dtype != dtype or values.shape != shape or not np.isfinite(values).all():
-        raise SnapshotMismatch(f"{name} is {values.dtype} of shape {values.shape}: expected finite {shape}")
+    if values.dtype != dtype or values.shape != shape or not ((values >= -LARGEST) & (values <= LARGEST)).all():
+        raise SnapshotMismatch(
+            f"{name} is {values.dtype} of shape {values.shape}: expected {shape}, all within {LARGEST:g}"
+        )
+
+
+def check_no_less(state: Mapping[str, NDArray[Any]], names: Iterable[str], least: float = 0.0) -> None:
+    """Refuse counts and sums of squares below the least that they can be.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    for name in names:
+        if (state[name] < least).any():
+            raise SnapshotMismatch(f"{name} goes down to {state[name].min()}: expected at least {least}")
 
 
 def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray[np.uint32]:

@@ -1,11 +1,14 @@
 """Snapshots: what is saved is what goes on, and what does not fit is refused."""
 
+import contextlib
+import math
 import zlib
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder, encode
@@ -172,6 +175,13 @@ MISFITS: dict[str, dict[str, Any]] = {
     "fewer bytes than said": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(b"odd"))},
     "more bytes than said": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(b"0" * 999))},
     "cut short": {"places": PLACES, "weights": Array("<f8", [2], zlib.compress(ONES.tobytes())[:-3])},
+    "nothing times too much": {"places": PLACES, "weights": Array("<f8", [0, 2**53, 2**53], zlib.compress(b""))},
+    "too large together": {
+        "places": PLACES,
+        "weights": pack(ONES),
+        **{f"bomb {n}": Array("<f8", [2**21], zlib.compress(bytes(2**24))) for n in range(3)},
+    },
+    "beyond all sums": {"places": PLACES, "weights": np.array([1.0, 1e300])},
     "huge": {"places": PLACES, "weights": Array("<f8", [2**40], zlib.compress(b""))},
     "no number": {"places": PLACES, "weights": np.array([1.0, np.nan])},
     "infinite": {"places": PLACES, "weights": np.array([1.0, np.inf])},
@@ -191,6 +201,51 @@ def test_arrays_that_do_not_fit_are_refused_although_their_checksum_does(snapsho
         compile_snapshot(spoilt)
     with pytest.raises(SnapshotMismatch, match="ecommerce"):
         Trainer(LearningRules(models=[ModelName.ADAGRAD])).restore({"ecommerce": spoilt if arrays else lacking(spoilt)})
+
+
+def forged(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """What a stranger may write for one of the learner's arrays."""
+    values = [-(2**62), 2**62] if array.dtype.kind == "i" else [0, 2**32 - 1]
+    if array.dtype.kind == "f":
+        values = [-1e300, -1.0, 0.0, 1e9, math.nan]
+    with np.errstate(over="ignore"):
+        filled = [np.full_like(array, value) for value in values]
+    return [*filled, array.reshape(-1)[:0], array.reshape(1, -1), np.array(1.0), array.astype("<f4"), array[::-1]]
+
+
+@pytest.mark.parametrize("name", ModelName)
+def test_a_forged_snapshot_is_refused_or_leaves_a_model_that_can_go_on(name: ModelName) -> None:
+    rules = LearningRules(models=sorted({name, ModelName.ADAGRAD}), calibrate=True, dear_sample_ratio=1.0)
+    trainer, lessons = Trainer(rules), examples(7, 45)
+    for offset, each in enumerate(lessons):
+        trainer.learn(each, offset, None)
+    [snapshot] = trainer.snapshots()
+    parts = snapshot.heads["click"].parts
+    beside = ("calibration", "comparison", "drift") if name == ModelName.ADAGRAD else ()
+    for part in (name, *beside):
+        for array_name, packed in parts[part].items():
+            for array in forged(unpack(packed)):
+                spoilt = over_the_wire(with_part(snapshot, part, parts[part] | {array_name: pack(array)}))
+                with contextlib.suppress(SnapshotMismatch):
+                    compile_snapshot(spoilt)
+                resumed = Trainer(rules)
+                try:
+                    resumed.restore({"ecommerce": spoilt})
+                except SnapshotMismatch:
+                    continue
+                for offset, lesson in enumerate(lessons[:9], 1000):
+                    resumed.learn(lesson, offset, None)
+                [again] = resumed.snapshots()
+                compile_snapshot(over_the_wire(again))
+
+
+PROGRESS: list[dict[str, Any]] = [{"version": 2**53}, {"source_offset": 2**70}, {"origins": {"ticks:0": (0, 2**64)}}]
+
+
+@pytest.mark.parametrize("progress", PROGRESS, ids=lambda progress: next(iter(progress)))
+def test_a_count_that_cannot_be_gone_on_from_is_refused(snapshot: ModelSnapshot, progress: dict[str, Any]) -> None:
+    with pytest.raises(SnapshotMismatch, match="count"):
+        compile_snapshot(msgspec.structs.replace(snapshot, **progress))
 
 
 def lacking(snapshot: ModelSnapshot) -> ModelSnapshot:

@@ -1,0 +1,51 @@
+"""What a worker takes in of the compacted topics, and what it refuses."""
+
+import zlib
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream_coupons.codec import encode
+from stream_coupons.core.events import Array, ModelSnapshot
+from stream_coupons.known import CurrentKnowledge
+from stream_coupons.metrics import Metrics
+from stream_coupons.models.learner import Trainer
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.snapshots import checksum
+from stream_coupons.settings import Settings
+from tests.models.builders import examples
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> ModelSnapshot:
+    trainer = Trainer(LearningRules())
+    trainer.learn(examples(1, 1)[0], 0, None)
+    [made] = trainer.snapshots()
+    return made
+
+
+def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:
+    head = snapshot.heads["click"]
+    champion = head.parts[head.champion] | {"weights": weights}
+    heads = snapshot.heads | {"click": msgspec.structs.replace(head, parts=head.parts | {head.champion: champion})}
+    return msgspec.structs.replace(snapshot, version=2, heads=heads, checksum=checksum(heads))
+
+
+SPOILT = {
+    "nothing times too much": Array("<f8", [0, 2**53, 2**53], zlib.compress(b"")),
+    "a bomb": Array("<f8", [2**24], zlib.compress(bytes(2**27), 9)),
+    "other bytes": Array("<f8", [1], b"x"),
+}
+
+
+@pytest.mark.parametrize("weights", SPOILT)
+def test_the_last_good_snapshot_is_kept_when_one_does_not_fit(snapshot: ModelSnapshot, weights: str) -> None:
+    metrics = Metrics(CollectorRegistry())
+    known = CurrentKnowledge(Settings().rules(), metrics)
+    good = known.read_snapshot(b"ecommerce", encode(snapshot))
+    assert good is not None
+    known.take_snapshot(good)
+    assert known.read_snapshot(b"ecommerce", encode(with_weights(snapshot, SPOILT[weights]))) is None
+    assert metrics.snapshots_refused._value.get() == 1
+    assert known.now().scorer("ecommerce").version == 1
