@@ -1,6 +1,7 @@
 """Bytes to messages and back: every message survives, and anything else is a BadMessage with its reason."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -71,6 +72,8 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
     if "indices" in values:
         size = min(len(values["indices"]), len(values["weights"]))
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
+        values["indices"] = [index % 2**32 for index in values["indices"]]
+        values["weights"] = [math.fmod(weight, 1e6) for weight in values["weights"]]
     vector = values.get("vector")
     if vector is not None and not any(vector):
         vector[0] = 1.0
@@ -248,6 +251,10 @@ INCONSISTENT = [
     ),
     ("user-vectors", {"user_id": "u", "cell": "c", "at": 1, "indices": [1], "weights": []}),
     ("neighbour-updates", {"user_id": "u", "cell": "c", "at": 1, "neighbours": [], "indices": [], "weights": [1.0]}),
+    ("neighbour-updates", {"user_id": "u", "cell": "c", "at": 1, "neighbours": [], "indices": [1], "weights": [1e300]}),
+    ("user-vectors", {"user_id": "u", "cell": "c", "at": 1, "indices": [1], "weights": [-1e7]}),
+    ("user-vectors", {"user_id": "u", "cell": "c", "at": 1, "indices": [2**32], "weights": [1.0]}),
+    ("user-vectors", {"user_id": "u", "cell": "c", "at": 1, "indices": [-1], "weights": [1.0]}),
 ]
 
 

@@ -162,6 +162,11 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _check_sparse(indices: list[int], weights: list[float]) -> None:
     if len(indices) != len(weights):
         raise ValueError(f"{len(indices)} indices but {len(weights)} weights")
+    # Both are kept in 32 bits, in which a weight may be infinite; damped ones and their sums are far below.
+    if indices and not 0 <= min(indices) <= max(indices) < 2**32:
+        raise ValueError(f"indices are {min(indices)} to {max(indices)}, expected 32 bits without a sign")
+    if weights and not -1e6 <= min(weights) <= max(weights) <= 1e6:
+        raise ValueError(f"weights are {min(weights)} to {max(weights)}, expected -1e6 to 1e6")
 
 
 class Neighbour(Struct, frozen=True, array_like=True):

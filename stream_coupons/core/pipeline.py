@@ -130,11 +130,14 @@ def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) ->
     moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
     judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
+    # A row that is not finite is forged or broken: no model says anything of it, and no message can hold it.
+    is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
     packed, first = attribution.pack(judged.rows), 0
     for one, positions in zip(undecided, judged.chosen, strict=True):
         decision = _Decision(one, positions, first, packed, judged.predicted, judged.worth, scorer.version)
+        can_decide = is_finite[first : first + len(positions)].all()
         first += len(positions)
-        one.effects.count("decision", _conclude(decision, known))
+        one.effects.count("decision", _conclude(decision, known) if can_decide else NoCoupon.NOT_FINITE)
 
 
 def _conclude(decision: "_Decision", known: Knowledge) -> str:

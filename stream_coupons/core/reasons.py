@@ -39,6 +39,7 @@ class NoCoupon(StrEnum):
     FREQUENCY_CAP = "frequency_cap"  # this shopper had enough coupons lately
     QUIET_HOURS = "quiet_hours"
     NO_CANDIDATE = "no_candidate"
+    NOT_FINITE = "not_finite"  # a feature or a prediction is no finite number
     HOLDOUT = "holdout"  # withheld from the permanent control group
     NOT_WORTH_IT = "not_worth_it"  # NO_COUPON had the highest value
     SOLD_OUT = "sold_out"  # no stock or budget in any alternative

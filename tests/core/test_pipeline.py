@@ -478,6 +478,16 @@ def test_what_is_not_worth_it_is_not_given_and_is_compared() -> None:
     assert [control.coupon_id for control in case.shopper.controls.values()] == ["b"]
 
 
+@pytest.mark.parametrize("head", ["click", "redeem", "order"])
+@pytest.mark.parametrize("policy", [{}, {"holdout_ratio": 1.0}, {"exploration_ratio": 1.0}])
+def test_what_cannot_be_predicted_is_not_given_and_leaves_nothing_behind(head: str, policy: dict[str, float]) -> None:
+    case = Case(knowledge(coupon("a"), coupon("b"), rules=rules(**policy), scorer=FixedScorer(**{head: math.nan})))
+    effects = case.see(browse("t1"))
+    assert (decision(effects), of_type(effects.messages, Proposal)) == ([NoCoupon.NOT_FINITE], [])
+    assert not case.shopper.proposals
+    assert not case.shopper.controls
+
+
 def test_controls_are_bounded() -> None:
     known = knowledge(coupon("c1"), rules=rules(holdout_ratio=1.0, attribution=AttributionRules(max_open_controls=2)))
     case = Case(known)

@@ -201,5 +201,5 @@ def test_a_proposal_on_its_way_blocks_until_it_expires() -> None:
 
 
 def test_every_code_has_words() -> None:
-    never_said = {NoCoupon.REPEATED, NoCoupon.NO_CANDIDATE, NoCoupon.TIMED_OUT}
+    never_said = {NoCoupon.REPEATED, NoCoupon.NO_CANDIDATE, NoCoupon.NOT_FINITE, NoCoupon.TIMED_OUT}
     assert set(WORDS) == {*Ineligible, *NoCoupon, *Passed} - never_said
