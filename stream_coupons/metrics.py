@@ -49,7 +49,9 @@ class Metrics:
         self.issues = counter("issues_total", "Coupons issued, by domain.", "domain")
         self.feedback = counter("feedback_total", "Feedback joined to its issue, by kind.", "kind")
         self.observed = counter(
-            "observed_issues_total", "Coupons given by others: scored, or of an unknown coupon.", "outcome"
+            "observed_issues_total",
+            "Coupons given by others: scored, of an unknown coupon, or crowded out by later ones.",
+            "outcome",
         )
         self.unseen = counter(
             "unseen_issues_total",

@@ -65,8 +65,23 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
+    _make_room(shopper, known.rules.attribution.max_open_observed, effects)
     effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))
     return effects
+
+
+def _make_room(shopper: Shopper, size: int, effects: Effects) -> None:
+    """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
+
+    Ours stay. They are few by the caps of the policy, and hold money.
+    """
+    if len(shopper.issues) <= size:
+        return
+    observed = [issue_id for issue_id in shopper.issues if shopper.issue(issue_id).observed]
+    for issue_id in observed[:-size]:
+        del shopper.issues[issue_id]
+        attribution.remember_closed(shopper, issue_id)
+        effects.count("observed", "crowded_out")
 
 
 def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> FeatureRows | None:

@@ -111,12 +111,15 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `impression_domains` are those whose channels report every impression: there, a coupon that was never seen says
     nothing of what it is worth. A worker cannot find that out: it sees few shoppers, and the silent ones say nothing.
+    Of more than `max_open_observed` open coupons of other systems the oldest makes room, so that whoever sends them
+    without end cannot make a shopper's state outgrow a record.
     """
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
     impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 24
+    max_open_observed: Size = 512
 
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

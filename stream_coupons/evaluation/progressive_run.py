@@ -84,11 +84,14 @@ def for_logs(settings: Settings) -> Settings:
     """Settings under which a log is only looked at.
 
     Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
-    on its way for a while, is left out unless it was set to another value than the default.
+    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Either
+    is as it was set where that is another value than the default.
     """
-    attribution = settings.attribution
-    if attribution.grace_s == AttributionRules().grace_s:
+    attribution, defaults = settings.attribution, AttributionRules()
+    if attribution.grace_s == defaults.grace_s:
         attribution = msgspec.structs.replace(attribution, grace_s=0.0)
+    if attribution.max_open_observed == defaults.max_open_observed:
+        attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
     policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
     return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
 

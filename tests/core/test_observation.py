@@ -62,6 +62,22 @@ def test_an_observed_coupon_nobody_knows_is_counted_and_left_alone() -> None:
     assert shopper == Shopper()
 
 
+def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing() -> None:
+    narrow = knowledge(coupon("c1"), rules=rules(attribution=AttributionRules(max_open_observed=2)))
+    shopper = Shopper()
+    observe("u", shopper, observed("ours"), narrow)
+    ours = shopper.issue("ours")
+    ours.observed = False
+    shopper.keep_issue(ours)
+    facts = [fact for name in ("x1", "x2", "x3") for fact in observe("u", shopper, observed(name), narrow).facts]
+    assert facts == [("observed", "scored")] * 3 + [("observed", "crowded_out")]
+    assert list(shopper.issues) == ["ours", "x2", "x3"]
+    assert observe("u", shopper, observed("x1"), narrow).facts == [("duplicate", "observed")]
+    assert [refused.reason for refused in hear(shopper, feedback("click", "x1"), narrow).refused] == ["late"]
+    learnt = of_type(pass_time("u", shopper, AT + 30 * DAY_S, narrow).messages, TrainingExample)
+    assert {example.issue_id for example in learnt} == {"ours", "x2", "x3"}
+
+
 def test_feedback_that_came_before_its_observed_coupon_joins_it() -> None:
     shopper = Shopper()
     hear(shopper, feedback("click", "x1"), KNOWN)

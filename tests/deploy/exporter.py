@@ -56,7 +56,7 @@ def populate(metrics: Metrics) -> None:
         metrics.reservations.labels(outcome=outcome).inc()
     for outcome in ("confirmed", "released", "redeemed", "expired"):
         metrics.settlements.labels(outcome=outcome).inc()
-    for outcome in ("scored", "unknown_coupon"):
+    for outcome in ("scored", "unknown_coupon", "crowded_out"):
         metrics.observed.labels(outcome=outcome).inc()
     for kind in ("early", "impression", "click", "purchase", "repeated"):
         metrics.feedback.labels(kind=kind).inc()

@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 from typing import Any
 
 import msgspec
@@ -225,5 +226,7 @@ def test_a_log_is_only_looked_at_and_has_no_grace_unless_one_is_set() -> None:
     assert for_logs(Settings(policy=PolicyRules(cooldown_s=5))).policy == PolicyRules(
         cooldown_s=5, triggers=frozenset()
     )
-    assert for_logs(Settings()).attribution == AttributionRules(grace_s=0)
-    assert for_logs(settings(grace_s=60)).attribution == AttributionRules(grace_s=60)
+    assert for_logs(Settings()).attribution == AttributionRules(grace_s=0, max_open_observed=sys.maxsize)
+    assert for_logs(settings(grace_s=60, max_open_observed=9)).attribution == AttributionRules(
+        grace_s=60, max_open_observed=9
+    )
