@@ -41,6 +41,9 @@ from stream_coupons.topics import Topic
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 AGENTS = (*TABLE_OF, "learner")
 REPORT_EVERY_S = 1.0
+BESIDE_A_CELL_BYTES = 4096
+"""Room in a changelog's record for its key, and for what the runtime notes at the end of a batch."""
+
 NOT_IN_THE_GROUP: Mapping[Hashable, int] = {"membership": 0}
 """Getting into the group is work, too."""
 
@@ -148,18 +151,20 @@ class CouponApp:
     def _add_owner(self, agent: KeyedAgent[Any]) -> Lane[Any]:
         """An agent that owns states: its topics, its changelog, its lane."""
         kafka, worker = self.settings.kafka, self.settings.worker
+        changelog = topics.changelog(TABLE_OF[agent.name])
         batches: Batches[Any] = Batches(
             agent,
             topics.TICKS.name,
             topics.partition_for,
             kafka.partitions,
             keeps_outputs=not self.delivery.is_transactional,
+            max_cell_bytes=changelog.max_message_bytes - BESIDE_A_CELL_BYTES,
         )
         lane: Lane[Any] = Lane(
             batches,
             KafkaChangelog(
                 kafka.bootstrap,
-                topics.changelog(TABLE_OF[agent.name]).name,
+                changelog.name,
                 kafka.isolation_level,
                 self.stores.of(agent.name),
             ),

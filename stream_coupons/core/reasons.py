@@ -9,7 +9,7 @@ class Rejection(StrEnum):
     NOT_JSON = "not_json"  # truncated, not UTF-8, NaN, nested too deep, empty
     INVALID = "invalid"  # JSON, but a field is missing or of the wrong type or range
     UNKNOWN_VERSION = "unknown_version"
-    TOO_LARGE = "too_large"
+    TOO_LARGE = "too_large"  # the message, or what would be kept of its key
     FROM_THE_FUTURE = "from_the_future"  # occurred_at lies far behind the time of its arrival
     NO_KEY = "no_key"
     WRONG_KEY = "wrong_key"  # the record's key is not the id inside the message

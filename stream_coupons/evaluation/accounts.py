@@ -24,6 +24,8 @@ TABLES = {
 COLUMNS = {topic.name: (table, column) for table, applied in TABLES.items() for column, topic in enumerate(applied)}
 NOT_FOLLOWED = tuple(topic.name for topic in topics.READ_BY_AGENTS if topic.name not in COLUMNS)
 SOURCE_HEADERS = ("topic", "partition", "offset")
+NOTHING_APPLIED = {Rejection.STEP_FAILED.encode(), Rejection.TOO_LARGE.encode()}
+"""Reasons for which a record that can be read led to nothing."""
 UNKNOWN_OFFSET = -1
 """In the dead letter of feedback that waited for its issue: it is no copy of one record."""
 
@@ -64,7 +66,7 @@ class Accounts:
         name = ":".join(map(str, source))
         end = self._marks.ends.get(source[:2], 0)
         content = fingerprint(letter._replace(headers=()))
-        if dict(letter.headers).get("reason") == Rejection.STEP_FAILED.encode():
+        if dict(letter.headers).get("reason") in NOTHING_APPLIED:
             self._failed.add(source)
         if not 0 <= source[2] < end:
             detail = f"it names {name} as its record, expected an offset below {end}"

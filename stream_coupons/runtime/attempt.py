@@ -36,6 +36,15 @@ class Result:
         """All outputs, in the order of their inputs: who knows copies by their origin relies on it."""
         return [output for slot in self.slots for output in slot]
 
+    def add(self, other: "Result") -> None:
+        """Append the outputs of a part of the batch, and count what it counted."""
+        self.slots += other.slots
+        self.applied += other.applied
+        self.duplicates += other.duplicates
+        self.replays += other.replays
+        self.dead += other.dead
+        self.facts += other.facts
+
     def slot(self) -> list[Output]:
         """The place of the next input's outputs, to be filled now or later."""
         self.slots.append([])
@@ -68,7 +77,10 @@ class Attempt(Generic[State]):
 
     result: Result
     shard: Shard
+    committed: Mapping[str, int]
     failed: Mapping[Failure, str]
     defers: bool
+    measured: frozenset[str] = frozenset()
+    """Keys whose cells would grow too large: each of their records is tried on a copy."""
     loaded: dict[str, Cell[State]] = field(default_factory=dict)
     deferred: dict[str, Unfinished] = field(default_factory=dict)

@@ -2,9 +2,11 @@
 
 A batch is all or nothing until it is sent: states are decoded once, changed in memory and written once; those of keys
 that were busy lately are not even decoded. A step may defer its end, to be finished together with those of other keys
-and partitions. If a step raises, the batch is begun again without the guilty record, which becomes a dead letter.
+and partitions. If a step raises, the batch is begun again without the guilty record, which becomes a dead letter. If a
+cell outgrows what a record of its changelog may hold, it is begun again, and each record of that key is measured.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
@@ -18,6 +20,9 @@ from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 from stream_coupons.runtime.stores import CellStore
 
 State = TypeVar("State")
+Work = tuple[Sequence[Record], Mapping[str, int]]
+"""Records of a partition, and the next offset to be delivered after a restart, by topic."""
+
 MAX_FAILURES = 100
 """Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
 
@@ -55,6 +60,8 @@ class Batches(Generic[State]):
     keeps_outputs : bool
         Whether a cell keeps what it decided until its input is committed. Not needed where states, outputs and offsets
         are appended in one transaction: an input whose state was saved will not come again.
+    max_cell_bytes : int
+        The most that a cell may take. A record that would make it grow beyond is refused.
     """
 
     def __init__(
@@ -65,13 +72,14 @@ class Batches(Generic[State]):
         partitions: int,
         *,
         keeps_outputs: bool = True,
+        max_cell_bytes: int = sys.maxsize,
     ) -> None:
         self.step = step
         self._ticks = ticks
         self._partition_for = partition_for
         self._partitions = partitions
         self._keeps_outputs = keeps_outputs
-        self._codec = CellCodec(step.state_type)
+        self._codec = CellCodec(step.state_type, max_cell_bytes)
         self._shards: dict[int, Shard] = {}
         self._live: dict[str, Cell[State]] = {}
         """Saved cells, the one saved last at the end. A batch takes out what it changes: it may never be saved."""
@@ -138,26 +146,28 @@ class Batches(Generic[State]):
         """
         return self.apply_all({partition: (records, committed)})[0]
 
-    def apply_all(self, work: Mapping[int, tuple[Sequence[Record], Mapping[str, int]]]) -> list[Result]:
+    def apply_all(self, work: Mapping[int, Work]) -> list[Result]:
         """Apply records of several partitions; what their steps defer is finished together."""
         attempts: list[Attempt[State]] = []
         try:
-            for partition, (records, _) in work.items():
-                attempts.append(self._attempt(partition, records, defers=True))
+            for partition, part in work.items():
+                attempts.append(self._attempt(partition, part, defers=True))
             self._finish(attempts)
         except FinishFailed:
             for attempt in attempts:
                 self._roll_back(attempt)
-            attempts = [self._attempt(partition, records, defers=False) for partition, (records, _) in work.items()]
-        for attempt in attempts:
-            self._close(attempt, work[attempt.result.partition][1])
-        return [attempt.result for attempt in attempts]
+            attempts = [self._attempt(partition, part, defers=False) for partition, part in work.items()]
+        return [self._closed(attempt, work[attempt.result.partition]) for attempt in attempts]
 
-    def _attempt(self, partition: int, records: Sequence[Record], *, defers: bool) -> Attempt[State]:
+    def _attempt(
+        self, partition: int, work: Work, *, defers: bool, measured: frozenset[str] = frozenset()
+    ) -> Attempt[State]:
         """Apply all records but those that make a step raise."""
+        records, committed = work
         failed: dict[Failure, str] = {}
         while True:
-            attempt = Attempt[State](Result(partition), self._shards[partition], failed, defers)
+            shard = self._shards[partition]
+            attempt = Attempt[State](Result(partition), shard, committed, failed, defers, measured)
             try:
                 for record in records:
                     self._apply_one(attempt, record)
@@ -174,21 +184,33 @@ class Batches(Generic[State]):
 
     def _roll_back(self, attempt: Attempt[State]) -> None:
         for key in attempt.loaded:
-            cell = self._saved(attempt.shard, key)
-            attempt.shard.deadlines.set(key, cell.due)
-            self.step.place(attempt.result.partition, key, cell.state)
+            self._restore(attempt.shard, attempt.result.partition, key, self._saved(attempt.shard, key))
 
-    def _close(self, attempt: Attempt[State], committed: Mapping[str, int]) -> None:
-        """Encode what was changed."""
+    def _restore(self, shard: Shard, partition: int, key: str, cell: Cell[State]) -> None:
+        """Bring all that is derived from a cell in line with it."""
+        shard.deadlines.set(key, cell.due)
+        self.step.place(partition, key, cell.state)
+
+    def _closed(self, attempt: Attempt[State], work: Work) -> Result:
+        """What an attempt comes to; it is begun again if cells have outgrown a record: nobody could save them."""
+        while too_large := self._close(attempt) - attempt.measured:
+            self._roll_back(attempt)
+            measured = attempt.measured | too_large
+            attempt = self._attempt(attempt.result.partition, work, defers=False, measured=measured)
+        return attempt.result
+
+    def _close(self, attempt: Attempt[State]) -> set[str]:
+        """Encode what was changed. Returns the keys whose cells are too large."""
         result, shard = attempt.result, attempt.shard
         for key, cell in attempt.loaded.items():
             if shard.last_tick >= 0:
                 cell.applied[self._ticks] = max(shard.last_tick, cell.applied.get(self._ticks, -1))
-            cell.prune(committed)
+            cell.prune(attempt.committed)
             if key in shard.unsent_ticks and not cell.keeps_for(self._ticks):
                 shard.unsent_ticks.discard(key)
             result.cells[key] = self._codec.encode(cell)
         result.live = attempt.loaded
+        return {key for key, data in result.cells.items() if len(data) > self._codec.max_bytes}
 
     def _apply_one(self, attempt: Attempt[State], record: Record) -> None:
         detail = attempt.failed.get((record.topic, record.partition, record.offset, ""))
@@ -240,6 +262,9 @@ class Batches(Generic[State]):
         if record.key is None:
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self.step.parse(record)
+        if key in attempt.measured:
+            self._try_record(attempt, key, record)
+            return
         cell = attempt.loaded.get(key)
         if cell is None:
             cell = self._cell(attempt, key, record)
@@ -264,6 +289,19 @@ class Batches(Generic[State]):
                     self._finish([attempt])
             else:
                 self._conclude(attempt, key, record, outcome, None)
+
+    def _try_record(self, attempt: Attempt[State], key: str, record: Record) -> None:
+        """Apply a record to a copy of its cell, which is taken over if it does not outgrow a record."""
+        result, shard = attempt.result, attempt.shard
+        cell = self._cell(attempt, key, record)
+        trial = Attempt[State](Result(result.partition), shard, attempt.committed, attempt.failed, defers=False)
+        trial.loaded[key], before_bytes = self._codec.pruned_copy(cell, attempt.committed)
+        self._apply_record(trial, record)
+        if (excess := self._codec.excess(key, trial.loaded[key], before_bytes)) is not None:
+            self._restore(shard, result.partition, key, cell)
+            raise BadMessage(Rejection.TOO_LARGE, excess)
+        attempt.loaded.update(trial.loaded)
+        result.add(trial.result)
 
     def _finish(self, attempts: Sequence[Attempt[State]]) -> None:
         """Bring what was deferred to its end."""
@@ -331,7 +369,8 @@ class Batches(Generic[State]):
         index = again[-1].index + 1 if again else 0
         # All cells are loaded before any is stepped, so that a failure rolls all of them back.
         due = {key: self._cell(attempt, key) for key in shard.deadlines.pop_due(tick.at)}
-        problems = []
+        problems: list[str] = []
+        excesses: list[str] = []
         for key, cell in due.items():
             if cell.is_replay(record):
                 # The tick had passed when what it would end now was begun: the next one ends it.
@@ -341,15 +380,27 @@ class Batches(Generic[State]):
                 # Its deadline stays removed: it would only fail again at every tick.
                 problems.append(problem)
                 continue
+            after, before_bytes = cell, 0
+            if key in attempt.measured:
+                after, before_bytes = self._codec.pruned_copy(cell, attempt.committed)
             try:
-                outcome = self.step.pass_time(key, cell.state, tick.at, record)
+                outcome = self.step.pass_time(key, after.state, tick.at, record)
             except Exception as error:
                 raise StepFailed(record, key, error) from error
-            index = self._take(cell, record, outcome, index, slot)
+            said: list[Output] = []
+            next_index = self._take(after, record, outcome, index, said)
+            if after is not cell and (excess := self._codec.excess(key, after, before_bytes)) is not None:
+                self.step.place(result.partition, key, cell.state)
+                excesses.append(excess)
+                continue
+            attempt.loaded[key] = after
+            slot += said
+            index = next_index
             result.facts.update(outcome.facts)
-            self._schedule(shard, key, cell)
+            self._schedule(shard, key, after)
         shard.last_tick = record.offset
-        if problems:
-            self._refuse(record, Rejection.STEP_FAILED, "; ".join(problems), result)
+        if problems or excesses:
+            reason = Rejection.STEP_FAILED if problems else Rejection.TOO_LARGE
+            self._refuse(record, reason, "; ".join([*problems, *excesses]), result)
         else:
             result.applied[record.topic] += 1

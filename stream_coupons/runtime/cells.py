@@ -4,6 +4,7 @@ The table keeps cells as bytes. `applied` and `origins` make a replay visible; `
 whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -81,9 +82,10 @@ class Head(Struct, array_like=True):
 
 
 class CellCodec(Generic[State]):
-    """Cells to bytes and back."""
+    """Cells to bytes and back; of more than `max_bytes` a cell cannot be saved."""
 
-    def __init__(self, state_type: type[State]) -> None:
+    def __init__(self, state_type: type[State], max_bytes: int = sys.maxsize) -> None:
+        self.max_bytes = max_bytes
         self._state_type = state_type
         self._encoder = msgspec.msgpack.Encoder()
         self._head_decoder = msgspec.msgpack.Decoder(Head)
@@ -106,3 +108,16 @@ class CellCodec(Generic[State]):
     def decode(self, data: bytes) -> Cell[State]:
         """The cell that `encode` made bytes of."""
         return self._decoder.decode(data)
+
+    def pruned_copy(self, cell: Cell[State], committed: Mapping[str, int]) -> tuple[Cell[State], int]:
+        """A copy of a cell, to try something on, and its size in bytes; both forget what will not come again."""
+        cell.prune(committed)
+        data = self.encode(cell)
+        return self.decode(data), len(data)
+
+    def excess(self, key: str, cell: Cell[State], before_bytes: int) -> str | None:
+        """What is wrong with a cell that grew too large; one that was so before may stay as it is, or shrink."""
+        size = len(self.encode(cell))
+        if size <= max(self.max_bytes, before_bytes):
+            return None
+        return f"the state of {key!r} would take {size} bytes, at most {self.max_bytes}"

@@ -1,5 +1,6 @@
 """A step small enough to see through, and a worker that can be killed at any point of its loop."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,6 +153,7 @@ class Worker:
 
     factor: int = 1
     tracks_origins: bool = False
+    max_cell_bytes: int = sys.maxsize
     new_store: NewStore = in_memory
     table: dict[str, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
@@ -166,7 +168,7 @@ class Worker:
         if hasattr(self, "batches"):
             for partition in self.batches.owned:
                 self.batches.drop(partition)
-        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS)
+        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS, max_cell_bytes=self.max_cell_bytes)
         for partition in owned:
             own = {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition}
             store = self.new_store(partition)

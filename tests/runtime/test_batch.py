@@ -225,6 +225,55 @@ def test_a_new_key_whose_only_record_failed_leaves_no_trace_in_views() -> None:
     assert all(state.total == 0 for state in worker.states().values())
 
 
+OVERSIZED = [
+    (NUMBERS, b"d", "later 1"),
+    (NUMBERS, b"b", "at 50"),
+    *[(NUMBERS, b"b", what) for n in range(100) for what in (f"twice {n}", f"later {1000 + n}")],
+    (NUMBERS, b"d", "add 5"),
+]
+
+
+def test_a_record_that_would_make_a_cell_outgrow_its_changelog_is_a_dead_letter_as_if_it_never_came() -> None:
+    worker, quiet = Worker(max_cell_bytes=2000), Worker()
+    result = worker.run(log(*OVERSIZED))
+    refused = values(worker.sent, "dead")
+    assert result.dead == {(NUMBERS, "too_large"): len(refused)}
+    assert len(refused) > 100
+    assert 1800 < len(worker.table["b"]) <= 2000
+    assert counted(result) == {NUMBERS: len(OVERSIZED)}
+    quiet.run([record for record in log(*OVERSIZED) if record.value not in refused])
+    assert wire([output for output in worker.sent if output.topic == "out"]) == wire(quiet.sent)
+    assert worker.states() == quiet.states()
+    assert worker.step.view == quiet.step.view
+
+
+def test_a_full_cell_takes_records_again_when_its_outbox_is_empty() -> None:
+    worker = Worker(max_cell_bytes=2000)
+    worker.run(log(*OVERSIZED))
+    worker.committed = {NUMBERS: len(OVERSIZED)}
+    assert worker.run(log((NUMBERS, b"b", "add 1"), start=len(OVERSIZED))).dead == {}
+    assert len(worker.table["b"]) < 200
+
+
+def test_a_replay_to_a_full_cell_is_no_dead_letter() -> None:
+    worker = Worker(max_cell_bytes=2000)
+    taken = worker.run(log(*OVERSIZED)).applied
+    worker.restart()
+    again = worker.run(log(*OVERSIZED))
+    assert again.replays[NUMBERS] >= taken[NUMBERS]
+
+
+def test_time_that_would_make_a_cell_outgrow_its_changelog_leaves_it_as_it_was() -> None:
+    worker = Worker(max_cell_bytes=2000)
+    worker.run(log(*[(NUMBERS, b"b", "at 50")] * 100, (NUMBERS, b"d", "at 50")))
+    before = worker.states()["b"]
+    result = worker.run(TICK)
+    assert result.dead == {(TICKS, "too_large"): 1}
+    assert values(result.outputs) == [b"d=0*1"]
+    assert worker.states()["b"] == before
+    assert worker.run(log((TICKS, b"0", "now 60"), start=1)).outputs == []
+
+
 def test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs() -> None:
     worker = Worker()
     told = [
