@@ -198,6 +198,7 @@ INVALID = {
     "negative money": wire(item={"item_id": "A", "price_minor": -1}),
     "nested context": wire(context={"x": {"y": 1}}),
     "a list in the context": wire(context={"x": []}),
+    "a long text in the context": wire(context={"x": "y" * 501}),
     "deep nesting in place of an event": DEEP,
     "deep nesting in the context": wire()[:-1] + b',"context":{"x":' + DEEP + b"}}",
 }
@@ -230,6 +231,14 @@ def test_text_that_is_not_utf8_does_no_harm_in_a_field_nobody_reads() -> None:
 def test_what_may_be_missing_may_be_missing_or_null() -> None:
     assert BROWSE(wire(item=None)).item is None
     assert BROWSE(wire(item={"item_id": "A", "price_minor": None})).item.price_minor is None
+
+
+def test_a_text_in_the_context_or_among_attributes_may_be_of_500_characters() -> None:
+    assert BROWSE(wire(context={"x": "ü" * 500})).context == {"x": "ü" * 500}
+    coupon = {"coupon_id": "c", "max_discount_minor": 1, "attributes": {"x": "y" * 501}}
+    assert reason(encode(coupon), DECODERS["coupon-catalog"]) == Rejection.INVALID
+    with pytest.raises(BadMessage, match=r"length <= 500 - at `\$\.context\[\.\.\.\]`"):
+        BROWSE(wire(context={"x": "y" * 501}))
 
 
 def test_what_is_too_large_is_refused_before_it_is_read() -> None:

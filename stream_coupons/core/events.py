@@ -27,7 +27,10 @@ Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description="money in minor u
 Amount = Annotated[int, Meta(ge=0, le=2**53, description="money in minor units (cents)")]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], str | float | bool | None]
+Text = Annotated[str, Meta(max_length=500)]
+"""A value that names one of several. It is kept with open proposals and stands as it is in the reasons of issues: what
+is meant to be read has no place there."""
+Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 

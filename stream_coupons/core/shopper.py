@@ -2,9 +2,10 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import NO_COUPON, Context, FeedbackEvent
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
+from stream_coupons.core.values import Value
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
@@ -68,8 +69,8 @@ class OpenProposal(Struct, array_like=True):
     expires_at: float
     model_version: int
     options: list[Option]
-    context: Context = field(default_factory=dict)
-    """Of the trigger: it names some of the features."""
+    context: dict[str, Value] = field(default_factory=dict)
+    """Of the trigger: it names some of the features. Its type bounds no text: what was kept before must be readable."""
 
 
 class OpenIssue(Struct, array_like=True):
