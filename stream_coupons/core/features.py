@@ -81,7 +81,8 @@ OF_HISTORY = (
 )
 NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
-OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer")
+OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock")
+"""`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
 CROSSES = (
     ("shopper", "coupon"),
     ("shopper", "kind"),
@@ -375,6 +376,7 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
         feature_index(f"weekday={int(at // DAY_S % 7)}"),
         feature_index(f"taste={favourite(shopper.profile)}"),
         feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
+        feature_index(f"clock={int(at % DAY_S // HOUR_S)}"),
     )
 
 

@@ -190,6 +190,7 @@ OF_HASHES: Mapping[str, Phrase] = {
     "redeemer": _words("goes to someone who redeemed as often: experience with all such shoppers"),
     "shopper*coupon": _words("is this very coupon: experience with giving it to this very shopper"),
     "hour": _words("comes at this time of day: experience with all coupons at that time"),
+    "clock": _words("comes at this hour of the day (UTC): experience with all coupons at that hour"),
     "weekday": _words("comes on this day of the week: experience with all coupons on that day"),
     "shopper*category": _words("is for this category: experience with this very shopper's coupons for it"),
     "shopper*kind": _words("is of this kind: experience with this very shopper's coupons of the kind"),
