@@ -25,6 +25,8 @@ MAX_ATTRIBUTES = 12
 
 ABSENT = 0
 """The hash of what is not there."""
+PRIOR_DEPTH_RATIO = 0.15
+"""Of a discount whose depth is not known: what is usual in the trade."""
 NOTHING = Coupon(coupon_id="nothing", discount_minor=0, max_discount_minor=1)
 
 
@@ -42,6 +44,22 @@ def discount_of(coupon: Coupon, default_price_minor: float) -> float:
     else:
         given = float(coupon.max_discount_minor)
     return min(given, float(coupon.max_discount_minor))
+
+
+def depth_of(coupon: Coupon) -> float | None:
+    """What one redemption takes off as a share of the typical price, [0, 1]; None if that is not known.
+
+    An amount without a price of its own says nothing of depth: a price that stands in for those of a whole shop would
+    make every amount above it a gift.
+
+    >>> depth_of(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=150, typical_price_minor=1000))
+    0.15
+    """
+    if coupon.typical_price_minor:
+        return min(discount_of(coupon, coupon.typical_price_minor) / coupon.typical_price_minor, 1.0)
+    if coupon.discount_minor is None:
+        return None if coupon.discount_percent is None else coupon.discount_percent / 100.0
+    return None if coupon.discount_minor else 0.0
 
 
 def is_in_scope(coupon: Coupon, item: Item) -> bool:
@@ -100,7 +118,7 @@ def _scope(coupon: Coupon) -> list[str]:
     return [f"category:{name}" for name in coupon.categories] + [f"brand:{name}" for name in coupon.brands]
 
 
-def _static_hashes(coupon: Coupon, depth_ratio: float) -> list[int]:
+def _static_hashes(coupon: Coupon) -> list[int]:
     """Hashes of what every coupon may have; all absent if the coupon stands for giving none.
 
     What a coupon does not say is absent, too: where none says it, a value for "not said" would be in every row
@@ -108,14 +126,23 @@ def _static_hashes(coupon: Coupon, depth_ratio: float) -> list[int]:
     """
     if coupon is NOTHING:
         return [ABSENT] * 5
-    has_discount = coupon.discount_minor is not None or coupon.discount_percent is not None
     return [
         feature_index(f"coupon={coupon.coupon_id}"),
         feature_index(f"kind={coupon.kind}") if coupon.kind else ABSENT,
         feature_index(f"category={coupon.categories[0]}") if coupon.categories else ABSENT,
         feature_index(f"brand={coupon.brands[0]}") if coupon.brands else ABSENT,
-        feature_index(f"depth={round(depth_ratio * 10)}") if has_discount else ABSENT,
+        _depth_hash(coupon),
     ]
+
+
+def _depth_hash(coupon: Coupon) -> int:
+    """Of the depth in tenths; of the amount to one digit, if it is not known how deep that is."""
+    if coupon.discount_minor is None and coupon.discount_percent is None:
+        return ABSENT
+    depth_ratio = depth_of(coupon)
+    if depth_ratio is None:
+        return value_hashes("amount", discount_of(coupon, 0.0))[0]
+    return feature_index(f"depth={round(depth_ratio * 10)}")
 
 
 class CouponSet:
@@ -136,14 +163,14 @@ class CouponSet:
         self.valid_until = np.array([c.valid_until for c in each])
         self.capped = np.array([c.max_per_user is not None for c in each], dtype=bool)
         self.for_items = np.array([bool(c.items) for c in each], dtype=bool)
+        depths = [depth_of(c) for c in each]
         price = np.array([price_of(c, default_price_minor) for c in each])
         self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
         self.margin_minor = price * np.array([c.margin_ratio for c in each])
-        self.depth_ratio = np.clip(self.discount_minor / np.maximum(price, 1.0), 0.0, 1.0)
         self.price_log2 = np.log2(np.maximum(price, 1.0))
         self.static_numeric: Floats = np.stack(
             [
-                self.depth_ratio,
+                np.array([PRIOR_DEPTH_RATIO if depth is None else depth for depth in depths]),
                 np.log1p(self.discount_minor) / 10.0,
                 np.log1p(np.array([c.redeem_within_s for c in each]) / DAY_S) / 4.0,
                 np.log1p(np.array([len(c.items) for c in each])) / 3.0,
@@ -167,10 +194,7 @@ class CouponSet:
         named = sorted({name for c in each for name in c.attributes}) if attributes is None else attributes
         self.attributes = tuple(named)[:MAX_ATTRIBUTES]
         """Names of the attributes that are looked at; every coupon that lacks one is known by that."""
-        self.static_hashes: Hashes = np.array(
-            [_static_hashes(c, depth) for c, depth in zip(each, self.depth_ratio.tolist(), strict=True)],
-            dtype=np.uint32,
-        ).reshape(len(each), 5)
+        self.static_hashes: Hashes = np.array([_static_hashes(c) for c in each], dtype=np.uint32).reshape(len(each), 5)
         """Of what every coupon has."""
         self.attribute_hashes: Hashes = np.array(
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32

@@ -14,7 +14,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, CouponSet, Floats, Positions
+from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_fading
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
@@ -106,7 +106,17 @@ MAX_PLACES = (
     + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
 )
 """The most columns of what is hashed."""
-_SPACE = (NUMERIC, HASHED, CROSSED_WITH_CONTEXT, DIMENSIONS, LEVELS, CROSSED_WITH_VECTOR, CODES, BITS)
+_SPACE = (
+    NUMERIC,
+    HASHED,
+    CROSSED_WITH_CONTEXT,
+    DIMENSIONS,
+    LEVELS,
+    CROSSED_WITH_VECTOR,
+    CODES,
+    BITS,
+    PRIOR_DEPTH_RATIO,
+)
 SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
 

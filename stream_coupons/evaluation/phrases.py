@@ -141,7 +141,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "usual_discounts": _said(
         f"goes to someone who orders with a discount {{}} of the time ({FEW})", lambda v: v / 2, _percent
     ),
-    "discount_depth": _said("takes {} off the usual price", _same, _percent),
+    "discount_depth": _said("takes {} off the usual price (15 % stands for not known)", _same, _percent),
     "discount_size": _said("takes {} cents off", lambda v: math.expm1(10 * v)),
     "time_to_redeem": _said("can be used for {} days", lambda v: math.expm1(4 * v)),
     "scope_size": _said("names {} items", lambda v: math.expm1(3 * v), _whole),

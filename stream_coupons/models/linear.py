@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, TERM_PLACES, bins_of
@@ -34,7 +34,6 @@ PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
 """Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest. What is
 near the shopper or their neighbours, what they came for lately or often order, and deeper discounts draw more, what
 was ordered just now draws less; who is interested, above all in the very item, orders anyway."""
-PRIOR_DEPTH_RATIO = 0.15
 AT_ONCE = 256
 """Rows that are scored at once: the weights looked up for more of them would not fit a core's cache."""
 

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.coupons import BRAND_WEIGHT, Catalogue, CouponSet, discount_of, is_in_scope, price_of
+from stream_coupons.core.coupons import (
+    ABSENT,
+    BRAND_WEIGHT,
+    PRIOR_DEPTH_RATIO,
+    Catalogue,
+    CouponSet,
+    depth_of,
+    discount_of,
+    is_in_scope,
+    price_of,
+)
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.similarity import feature_index
 
@@ -55,6 +65,44 @@ def test_coupons_are_in_order_of_their_ids_whatever_order_they_come_in() -> None
 )
 def test_a_discount_is_never_above_the_maximum(terms: dict[str, object], expected: float) -> None:
     assert discount_of(coupon(**terms), 1000.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({}, 0.05),
+        ({"discount_minor": 9000, "max_discount_minor": 9000}, 1.0),
+        ({"discount_minor": None, "discount_percent": 2.0}, 0.02),
+        ({"discount_minor": None, "discount_percent": 50.0}, 0.05),
+        ({"discount_minor": None, "discount_percent": 50.0, "typical_price_minor": None}, 0.5),
+        ({"typical_price_minor": None}, None),
+        ({"discount_minor": 0, "typical_price_minor": None}, 0.0),
+        ({"discount_minor": None, "typical_price_minor": None}, None),
+    ],
+)
+def test_a_depth_needs_a_price_of_the_coupons_own_or_a_percentage(
+    terms: dict[str, object], expected: float | None
+) -> None:
+    assert depth_of(coupon(**terms)) == expected
+
+
+def test_amounts_without_a_price_are_told_apart_and_none_is_taken_for_deep() -> None:
+    amounts = (2000, 15000, 5000, 12)
+    each = [
+        coupon(f"c{n}", discount_minor=amount, max_discount_minor=amount, typical_price_minor=None)
+        for n, amount in enumerate(amounts)
+    ]
+    for default_price_minor in (10.0, 1000.0, 100_000.0):
+        compiled = CouponSet(each, default_price_minor)
+        assert compiled.static_numeric[:, 0].tolist() == [PRIOR_DEPTH_RATIO] * 4
+        depth = compiled.static_hashes[:, -1].tolist()
+        assert len(set(depth)) == 4
+        assert ABSENT not in depth
+        assert compiled.discount_minor.tolist() == list(amounts)
+
+
+def test_giving_nothing_takes_nothing_off() -> None:
+    assert Catalogue([]).nothing.static_numeric[0, :2].tolist() == [0.0, 0.0]
 
 
 def test_an_unknown_price_has_a_stated_stand_in() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import MAX_NUMBER
-from stream_coupons.models.linear import PRIOR_DEPTH_RATIO, PRIOR_RATE
+from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.model import Model
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName

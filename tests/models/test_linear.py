@@ -7,18 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
 from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import (
-    PRIOR_DEPTH_RATIO,
-    PRIOR_RATE,
-    LinearScorer,
-    dense,
-    prior,
-)
+from stream_coupons.models.linear import PRIOR_RATE, LinearScorer, dense, prior
 from stream_coupons.models.logistic import OnlineLogistic
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName
