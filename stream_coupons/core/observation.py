@@ -80,7 +80,7 @@ def _make_room(shopper: Shopper, size: int, effects: Effects) -> None:
     observed = [issue_id for issue_id in shopper.issues if shopper.issue(issue_id).observed]
     for issue_id in observed[:-size]:
         del shopper.issues[issue_id]
-        attribution.remember_closed(shopper, issue_id)
+        attribution.remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
 
 
