@@ -279,6 +279,8 @@ class Catalogue:
     ----------
     attributes : mapping, optional
         Names of the attributes that are looked at, by domain; all that the coupons of the domain have, if not given.
+    others : iterable of str
+        Domains that are known although they have no coupon.
     """
 
     def __init__(
@@ -286,6 +288,7 @@ class Catalogue:
         coupons: Iterable[Coupon],
         default_price_minor: float = 1000.0,
         attributes: Mapping[str, tuple[str, ...]] | None = None,
+        others: Iterable[str] = (),
     ) -> None:
         self.by_id = {coupon.coupon_id: coupon for coupon in coupons}
         self._default_price_minor = default_price_minor
@@ -296,6 +299,8 @@ class Catalogue:
             domain: CouponSet(members, default_price_minor, None if attributes is None else attributes.get(domain, ()))
             for domain, members in by_domain.items()
         }
+        self.names = frozenset({*self.domains, *others})
+        """The domains known."""
         self.nothing = CouponSet([NOTHING], default_price_minor)
         """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
 

@@ -89,7 +89,8 @@ def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowle
     remember_context(remembered, event.context, at, policies)
     moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
     if event.coupon_id == NO_COUPON:
-        return rows_without(moment, known)
+        # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
+        return rows_without(moment, known) if event.domain in known.catalogue.names else None
     coupons = known.catalogue.of_domain(event.domain)
     position = coupons.position.get(event.coupon_id) if coupons is not None else None
     if coupons is None or position is None:

@@ -124,6 +124,7 @@ class ProgressiveRun:
         self._score_arms = score_arms
         self._context_policies = settings.profile.context_policies
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
+        self._pipeline.expect({*log.domains, DEFAULT_DOMAIN})
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
         self._attributes: dict[str, tuple[str, ...]] = {}

@@ -62,6 +62,13 @@ def test_an_observed_coupon_nobody_knows_is_counted_and_left_alone() -> None:
     assert shopper == Shopper()
 
 
+def test_nothing_given_in_a_domain_that_nobody_knows_is_counted_and_makes_no_model() -> None:
+    shopper = Shopper()
+    told = observed(coupon_id="none", domain="ecomerce")
+    assert observe("u", shopper, told, KNOWN).facts == [("observed", "unknown_coupon")]
+    assert shopper == Shopper()
+
+
 def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing() -> None:
     narrow = knowledge(coupon("c1"), rules=rules(attribution=AttributionRules(max_open_observed=2)))
     shopper = Shopper()

@@ -222,6 +222,17 @@ def test_progress_is_told_record_by_record() -> None:
     assert told == [(1, 2), (2, 2)]
 
 
+def test_nothing_given_is_scored_before_any_coupon_and_in_a_domain_without_one() -> None:
+    found = scored(
+        issue("i1", AT, coupon=None),
+        issue("i2", AT + 1, coupon=None, domain="stays"),
+        issue("i3", AT + 2, coupon={"coupon_id": "c1", "domain": "travel"}),
+        issue("i4", AT + 3, coupon=None),
+        browse(AT + 2 * DAY_S),
+    )
+    assert [(one.issue_id, one.redeemed) for one in found] == [(f"i{n}", False) for n in (1, 2, 3, 4)]
+
+
 def test_a_log_is_only_looked_at_and_has_no_grace_unless_one_is_set() -> None:
     assert for_logs(Settings(policy=PolicyRules(cooldown_s=5))).policy == PolicyRules(
         cooldown_s=5, triggers=frozenset()
