@@ -19,6 +19,9 @@ CouponId = NewType("CouponId", str)
 IssueId = NewType("IssueId", str)
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
+LongId = Annotated[str, Meta(min_length=1, max_length=256)]
+"""One made of others: of a trigger and the coupon that was not given for it, or of an issue and a head. The longest has
+33 + 1 + 200 + 6 characters."""
 Label = Annotated[str, Meta(max_length=200)]
 END_OF_TIME = 4_102_444_800.0
 """The start of the year 2100, UTC epoch seconds: no time is later."""
@@ -284,7 +287,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     known where the channel reports impressions: one that was never seen is on record here, and nobody learns from it.
     """
 
-    example_id: Id
+    example_id: LongId
     domain: str
     head: Literal["click", "redeem", "order"]
     label: bool
@@ -298,7 +301,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model_version: Count = 0
     coupon_id: Id
     user_id: Id
-    issue_id: Id
+    issue_id: LongId
     observed: bool = False
     withheld: bool = False
     seen: bool | None = None

@@ -15,8 +15,10 @@ from stream_coupons.core.events import (
     CouponIssue,
     Item,
     NeighbourUpdate,
+    ObservedIssue,
     OrderEvent,
     Settlement,
+    TrainingExample,
     UserVector,
 )
 from stream_coupons.core.ledger import Ledger
@@ -47,6 +49,11 @@ def message_of(output: Output) -> msgspec.Struct | None:
     """The message in a record that was sent; None for a dead letter."""
     topic = topics.BY_NAME[output.topic]
     return Decoder(topic)(output.value, limit=2**31) if topic.message is not None else None
+
+
+def long(name: str) -> str:
+    """An id as long as one may be."""
+    return name.ljust(200, "ü")
 
 
 class Recorded:
@@ -229,3 +236,30 @@ def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated
         for pipeline in (again.pipeline, simulated.pipeline)
     )
     assert one == other
+
+
+@pytest.mark.parametrize("holdout_ratio", [0.0, 1.0])
+def test_the_longest_ids_and_texts_lead_to_outputs_that_their_readers_take(holdout_ratio: float) -> None:
+    text = {f"{n}".ljust(64, "k"): "v" * 500 for n in range(12)}
+    coupons = [
+        Coupon(coupon_id=long(name), title=long(name), kind=long(name), max_discount_minor=9, attributes=text)
+        for name in "ABCDEF"
+    ]
+    policy = PolicyRules(holdout_ratio=holdout_ratio, exploration_ratio=1.0, min_value_minor=-1000.0, explain_top=100)
+    case = Recorded(Settings(policy=policy), coupons, learn_every=1)
+    pipeline, item = case.pipeline, Item(item_id=long("i"), category=long("c"), brand=long("b"))
+    for n in range(4):
+        at = AT + n * 60 * DAY_S
+        who: dict[str, Any] = {"user_id": long("u"), "occurred_at": at, "context": text}
+        pipeline.send("cart-events", CartEvent(event_id=long(f"e{n}"), item=item, **who))
+        observed = ObservedIssue(
+            event_id=long(f"o{n}"), issue_id=long(f"o{n}"), coupon_id=long("A"), expires_at=at + DAY_S, **who
+        )
+        pipeline.send("observed-issues", observed)
+        pipeline.tick(at + 30 * DAY_S)
+    assert case.said(TrainingExample)
+    assert {one.withheld for one in case.said(TrainingExample)} == {holdout_ratio == 1.0, False}
+    assert bool(case.said(CouponIssue)) == (holdout_ratio == 0.0)
+    for output in case.outputs:
+        assert output.topic != "dead-letters", output.headers
+        Decoder(topics.BY_NAME[output.topic])(output.value)
