@@ -13,12 +13,14 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.records import Output, Record, origin_of
 from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 from stream_coupons.topics import Topic
 
 State = TypeVar("State")
 NOTHING = Outcome([], [])
+BOOKED = {topics.PROPOSALS.name, topics.RESERVATIONS.name, topics.SETTLEMENTS.name}
+"""Topics that move stock and money: without an origin, a second copy could not be told from the first."""
 
 
 def _not_ahead(tick: Tick, record: Record) -> Tick:
@@ -72,12 +74,15 @@ class KeyedAgent(Generic[State]):
         Raises
         ------
         BadMessage
-            If the bytes are no message of the topic, or the record's key is not the id inside.
+            If the bytes are no message of the topic, or the record's key is not the id inside, or it is one that moves
+            stock or money, but does not say where it came from.
         """
         decode, id_field = self._readers[record.topic]
         message = decode(record.value)
         if record.topic == topics.TICKS.name:
             return "", _not_ahead(message, record)
+        if record.topic in BOOKED and origin_of(record) is None:
+            raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
         key = str(getattr(message, id_field))
         if record.key != key.encode():
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
-from stream_coupons.core.reasons import Shortage
+from stream_coupons.core.reasons import Rejection, Shortage
 
 EVEN_PACING_START_RATIO = 0.1
 
@@ -86,14 +86,22 @@ def _answer(proposal: Proposal, wanted: Alternative, *, granted: bool) -> Reserv
 
 
 def settle(ledger: Ledger, settlement: Settlement) -> Effects:
-    """Book what became of a reservation."""
-    if settlement.outcome == "confirmed":
-        ledger.reserved -= 1
+    """Book what became of a reservation; refuse what would give back more than is reserved or held."""
+    effects = Effects()
+    outcome = settlement.outcome
+    units = 1 if outcome in ("confirmed", "released") else 0
+    freed_minor = 0 if outcome == "confirmed" else settlement.held_minor
+    if units > ledger.reserved or freed_minor > ledger.held_minor:
+        fault = (
+            f"{settlement.proposal_id} {outcome} needs {units} reserved and {freed_minor} held, "
+            f"there are {ledger.reserved} and {ledger.held_minor}"
+        )
+        effects.refuse(Rejection.INVALID, fault)
+        return effects
+    ledger.reserved -= units
+    ledger.held_minor -= freed_minor
+    if outcome == "confirmed":
         ledger.issued += 1
-    else:
-        ledger.held_minor -= settlement.held_minor
-        if settlement.outcome == "released":
-            ledger.reserved -= 1
-        elif settlement.outcome == "redeemed":
-            ledger.spent_minor += min(settlement.spent_minor, settlement.held_minor)
-    return Effects()
+    elif outcome == "redeemed":
+        ledger.spent_minor += min(settlement.spent_minor, freed_minor)
+    return effects

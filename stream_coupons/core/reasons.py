@@ -7,7 +7,7 @@ class Rejection(StrEnum):
     """Why a record went to dead-letters."""
 
     NOT_JSON = "not_json"  # truncated, not UTF-8, NaN, nested too deep, empty
-    INVALID = "invalid"  # JSON, but a field is missing or of the wrong type or range
+    INVALID = "invalid"  # JSON, but a field is missing, of the wrong type or range, or against what is known
     UNKNOWN_VERSION = "unknown_version"
     TOO_LARGE = "too_large"  # the message, or what would be kept of its key
     FROM_THE_FUTURE = "from_the_future"  # occurred_at lies far behind the time of its arrival

@@ -36,6 +36,20 @@ def shop(partitions: int = 1) -> Shop:
     return made
 
 
+def ours(topic: topics.Topic, message: Any) -> Record:
+    """A message of one of our agents."""
+    return record(topic, message)._replace(headers=(("origin", b"browse-events:0:1:0"),))
+
+
+def granted_to(user: str) -> Reservation:
+    return Reservation(proposal_id="p", user_id=user, at=AT, granted=True, coupon_id="c")
+
+
+def wish(rank: int = 0) -> Proposal:
+    wanted = [Alternative("a", 1), Alternative("b", 1)]
+    return Proposal(proposal_id="p", user_id="u", at=AT, expires_at=AT + 60, alternatives=wanted, rank=rank)
+
+
 def refused(record: Record) -> str:
     with pytest.raises(BadMessage) as caught:
         Users(known, 1).parse(record)
@@ -50,11 +64,11 @@ def refused(record: Record) -> str:
         (topics.ORDER, order()),
         (topics.FEEDBACK, feedback("click", "i")),
         (topics.OBSERVED, observed()),
-        (topics.RESERVATIONS, Reservation(proposal_id="p", user_id="u", at=AT, granted=False, coupon_id="c")),
+        (topics.RESERVATIONS, granted_to("u")),
     ],
 )
 def test_a_message_belongs_to_its_shopper(topic: topics.Topic, message: Any) -> None:
-    assert Users(known, 1).parse(record(topic, message)) == ("u", message)
+    assert Users(known, 1).parse(ours(topic, message)) == ("u", message)
 
 
 @pytest.mark.parametrize(("said", "appended", "is_at"), [(5.0, 9.0, 5.0), (9.0, 5.0, 5.0), (9.0, -0.001, 9.0)])
@@ -69,15 +83,7 @@ def test_a_key_that_is_not_the_id_inside_is_refused(key: bytes) -> None:
 
 
 def test_a_proposal_is_keyed_by_the_coupon_it_asks_for_now() -> None:
-    wish = Proposal(
-        proposal_id="p",
-        user_id="u",
-        at=AT,
-        expires_at=AT + 60,
-        alternatives=[Alternative("a", 1), Alternative("b", 1)],
-        rank=1,
-    )
-    assert Budgets(known, 1).parse(record(topics.PROPOSALS, wish))[0] == "b"
+    assert Budgets(known, 1).parse(ours(topics.PROPOSALS, wish(rank=1)))[0] == "b"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +348,41 @@ def test_a_released_reservation_that_comes_twice_is_given_back_once() -> None:
     assert made.state("budgets", "c1") == Ledger()
 
 
+RELEASED = Settlement(proposal_id="p", coupon_id="c1", at=1.0, outcome="released", held_minor=5)
+
+
+@pytest.mark.parametrize("headers", [(), (("origin", b"nonsense"),)])
+@pytest.mark.parametrize(
+    ("agent", "topic", "message"),
+    [
+        (Users, topics.RESERVATIONS, granted_to("u")),
+        (Budgets, topics.PROPOSALS, wish()),
+        (Budgets, topics.SETTLEMENTS, RELEASED),
+    ],
+)
+def test_what_moves_stock_is_believed_of_our_agents_only(agent: Any, topic: Any, message: Any, headers: Any) -> None:
+    with pytest.raises(BadMessage) as caught:
+        agent(known, 1).parse(ours(topic, message)._replace(headers=headers))
+    assert caught.value.reason == Rejection.INVALID
+
+
+def test_a_settlement_of_what_was_never_reserved_is_a_dead_letter_and_frees_nothing() -> None:
+    made = shop()
+    for number in range(7):
+        made.publish(topics.BROWSE, browse(f"t{number}", AT + 7200 * number))
+        made.settle()
+    before = made.state("budgets", "c1")
+    forged = ours(topics.SETTLEMENTS, RELEASED)
+    made.append(topics.SETTLEMENTS.name, 0, forged.key, forged.value, (("origin", b"coupon-reservations:0:999:0"),))
+    made.publish(topics.BROWSE, browse("more", AT + DAY_S))
+    made.settle()
+    [letter] = made.logs[topics.DEAD_LETTERS.name, 0]
+    assert dict(letter.headers)["reason"] == b"invalid"
+    assert made.state("budgets", "c1") == before == Ledger(issued=5, held_minor=500)
+    assert len(made.messages(topics.ISSUES)) == 5
+
+
 def test_settlements_are_messages_of_their_coupon() -> None:
-    one = Settlement(proposal_id="p", coupon_id="c1", at=1.0, outcome="released", held_minor=5)
-    assert Budgets(known, 1).parse(record(topics.SETTLEMENTS, one)) == ("c1", one)
+    one = RELEASED
+    assert Budgets(known, 1).parse(ours(topics.SETTLEMENTS, one)) == ("c1", one)
     assert msgspec.json.decode(encode(one), type=Settlement) == one

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
 from stream_coupons.core.ledger import EVEN_PACING_START_RATIO, Ledger, can_reserve, reserve, settle, shortage
-from stream_coupons.core.reasons import Shortage
+from stream_coupons.core.reasons import Rejection, Shortage
 
 from .builders import AT, DAY_S, coupon
 
@@ -90,6 +91,53 @@ def test_any_interleaving_keeps_stock_and_budget(
     for step in steps:
         books.act(*step)
         books.check()
+
+
+forgeries = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "confirmed", "released", "redeemed", "expired"]),
+        st.integers(0, 250),
+        st.integers(0, 250),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(forgeries, *limits)
+def test_no_settlement_whatever_it_says_gives_back_more_than_there_is(
+    steps: list[tuple[str, int, int]], stock: int | None, budget: int | None
+) -> None:
+    ledger, terms = Ledger(), coupon(stock=stock, budget_minor=budget)
+    for kind, held, spent in steps:
+        before = msgspec.structs.replace(ledger)
+        if kind == "reserve":
+            reserve(ledger, terms, proposal(1, ("c1", held)))
+        else:
+            is_refused = bool(settle(ledger, settlement(1, kind, held, spent)).refused)
+            assert not is_refused or ledger == before
+        assert min(ledger.reserved, ledger.issued, ledger.held_minor, ledger.spent_minor) >= 0
+        assert stock is None or ledger.reserved + ledger.issued <= stock
+        assert budget is None or ledger.held_minor + ledger.spent_minor <= budget
+
+
+@pytest.mark.parametrize(
+    ("ledger", "outcome"),
+    [
+        (Ledger(issued=1, held_minor=100), "confirmed"),
+        (Ledger(issued=1, held_minor=100), "released"),
+        (Ledger(reserved=1, held_minor=99), "released"),
+        (Ledger(issued=1, held_minor=99), "redeemed"),
+        (Ledger(issued=1), "expired"),
+    ],
+)
+def test_a_settlement_of_what_is_not_reserved_or_held_is_refused_and_books_nothing(
+    ledger: Ledger, outcome: str
+) -> None:
+    before = msgspec.structs.replace(ledger)
+    [refused] = settle(ledger, settlement(1, outcome)).refused
+    assert (refused.reason, ledger) == (Rejection.INVALID, before)
+    assert outcome in refused.detail
 
 
 def test_the_last_one_is_given_and_not_the_one_after() -> None:
