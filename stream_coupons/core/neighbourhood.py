@@ -63,11 +63,15 @@ class Cell:
         return user_id in self._rows
 
     def put(self, user_id: str, member: Member) -> None:
-        """Set, replace or (when the member is empty) remove a shopper's vector; the stalest is left out when full."""
-        indices, weights = unpack_vector(member.packed)
-        if not len(indices):
+        """Set or replace a shopper's vector; the stalest is left out when full.
+
+        Who moved away keeps the place until somebody newer needs it. Were it free at once, whoever was left out before
+        would belong there: a worker that takes over finds them among the members, but this view has forgotten them.
+        """
+        if member.at < 0.0:  # as before the first vector
             self._remove(user_id)
             return
+        indices, weights = unpack_vector(member.packed)
         row = self._rows.get(user_id)
         if row is None:
             if len(self._rows) >= self._rules.max_members:
@@ -235,7 +239,7 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
         return effects
     member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
     cells.put(cell_key(message.cell, message.user_id), member)
-    if message.user_id not in cells.cell(message.cell):
+    if not message.indices or message.user_id not in cells.cell(message.cell):
         return effects
     neighbours, sums = cells.cell(message.cell).nearest(message.user_id)
     effects.emit(

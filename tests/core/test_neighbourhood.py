@@ -144,6 +144,32 @@ def test_a_full_cell_gives_up_its_stalest_member() -> None:
     assert set(similarities(cell, "d")) == {"b", "c"}
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 2), st.booleans()), max_size=40))
+def test_a_view_made_anew_holds_whom_the_one_that_saw_all_come_and_go_holds(
+    steps: list[tuple[str, int, bool]],
+) -> None:
+    cells, members, at = Cells(NeighbourhoodRules(max_members=3)), {}, AT
+    for user, passed_s, stays in steps:
+        at += passed_s
+        message = vector_message(user, {1: 1.0} if stays else {}, at)
+        update(members.setdefault(cell_key("shop/0", user), Member()), message, cells)
+    anew = Cells(NeighbourhoodRules(max_members=3))
+    for key, each in sorted(members.items()):
+        anew.put(key, each)
+    last = vector_message("me", {1: 1.0}, at)
+    told = [update(Member(), last, view).messages for view in (cells, anew)]
+    assert told[0] == told[1]
+
+
+def test_who_was_left_out_does_not_come_back_when_another_moves_away() -> None:
+    cell = Cell(NeighbourhoodRules(max_members=3))
+    for user, at in (("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 4.0)):
+        cell.put(user, member({1: 1.0}, at))
+    cell.put("d", Member(10.0))
+    assert set(similarities(cell, "c")) == {"b"}
+
+
 def test_whoever_comes_first_a_full_cell_holds_the_freshest() -> None:
     # After a crash members are placed in the order of the table, not in that of their vectors.
     for seed in range(20):
