@@ -281,23 +281,30 @@ def _settle(
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the controls whose coupon an order was in the scope of: the shopper ordered all the same."""
+    """Mark the controls whose coupon an order was in the scope of: the shopper ordered all the same.
+
+    A coupon without a scope is for all of its domain, so an order of another one says nothing of it.
+    """
     for control in shopper.controls.values():
         coupon = catalogue.by_id.get(control.coupon_id)
-        inside = control.at <= event.occurred_at <= control.until
+        inside = event.domain == control.domain and control.at <= event.occurred_at <= control.until
         if coupon is not None and inside and any(is_in_scope(coupon, item) for item in event.items):
             control.ordered = True
 
 
-def close_windows(user_id: str, shopper: Shopper, at: float, rules: AttributionRules) -> Effects:
-    """Close what time has decided: issues, controls, and feedback whose issue never came."""
+def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
+    """Close what time has decided: issues, controls, and feedback whose issue never came.
+
+    Of a control whose coupon was withdrawn nothing is learnt: no order since then could be told to be in its scope.
+    """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
         remember_closed(shopper, issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until <= at]:
         del shopper.controls[control.control_id]
-        effects.emit(example(user_id, control, "order", control.ordered, at))
+        if control.coupon_id in catalogue.by_id:
+            effects.emit(example(user_id, control, "order", control.ordered, at))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.count("feedback", "unknown")

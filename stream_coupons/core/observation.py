@@ -117,7 +117,7 @@ def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
 
 def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
     """Close what time alone decides: proposals that got no answer, windows of issues and controls."""
-    effects = attribution.close_windows(user_id, shopper, at, known.rules.attribution)
+    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
     for proposal in [proposal for proposal in shopper.proposals.values() if proposal.expires_at <= at]:
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]

@@ -48,6 +48,7 @@ class Case:
 
     def __init__(self, rules: AttributionRules = RULES) -> None:
         self.rules = rules
+        self.known = KNOWN
         self.shopper = Shopper()
         self.examples: list[TrainingExample] = []
         self.settlements: list[Settlement] = []
@@ -69,12 +70,12 @@ class Case:
     def hear(self, event: FeedbackEvent) -> Effects:
         return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
 
-    def order(self, at: float, *items: str) -> None:
-        event = order("o", at, *(item(name, category="tea") for name in items))
-        attribution.observe_order(self.shopper, event, KNOWN.catalogue)
+    def order(self, at: float, *items: str, domain: str = "ecommerce") -> None:
+        event = order("o", at, *(item(name, category="tea") for name in items), domain=domain)
+        attribution.observe_order(self.shopper, event, self.known.catalogue)
 
     def wait(self, at: float) -> Effects:
-        return self._take(attribution.close_windows("u", self.shopper, at, self.rules))
+        return self._take(attribution.close_windows("u", self.shopper, at, self.known.catalogue, self.rules))
 
     def learnt(self) -> list[tuple[str, bool]]:
         return [(example.head, example.label) for example in self.examples]
@@ -388,6 +389,23 @@ def test_an_order_outside_the_window_or_scope_says_nothing(case: Case, at: float
     case.order(at, *items)
     case.wait(AT + 7 * DAY_S)
     assert case.learnt() == [("order", False)]
+
+
+def test_an_order_of_another_domain_says_nothing_of_a_control(case: Case) -> None:
+    case.withhold(control(coupon_id="c2"))  # for everything
+    case.order(AT + 60, "flight", domain="travel")
+    case.wait(AT + 7 * DAY_S)
+    assert [example.label for example in case.examples] == [False]
+
+
+@pytest.mark.parametrize("orders", [True, False])
+def test_of_a_control_whose_coupon_was_withdrawn_nothing_is_learnt(case: Case, orders: bool) -> None:
+    case.withhold(control())
+    case.known = knowledge(coupon("c2"))
+    if orders:
+        case.order(AT + 60, "A")
+    case.wait(AT + 7 * DAY_S)
+    assert (case.examples, case.shopper.controls) == ([], {})
 
 
 def test_the_oldest_control_makes_room_unlearnt(case: Case) -> None:
