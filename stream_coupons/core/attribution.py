@@ -47,6 +47,8 @@ FEEDBACK = "feedback"
 OBSERVED = "observed"
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
+CLOCKS_DIFFER_S = 86400.0
+"""By how much a sender's clock may be behind: feedback may say that it came before its issue, but not long before."""
 Head = Literal["click", "redeem", "order"]
 
 
@@ -189,6 +191,10 @@ def _apply(
     if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
         fault = f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
         _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
+        return
+    if event.occurred_at < issue.at - max(rules.early_feedback_s, CLOCKS_DIFFER_S):
+        fault = f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
+        _refuse(shopper, event, Rejection.INVALID, fault, waited, effects)
         return
     if event.kind == "expiry":
         _expire(shopper, issue, event, waited, rules, effects)

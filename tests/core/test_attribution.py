@@ -373,6 +373,30 @@ def test_history_counts_by_coupon_and_category_and_for_caps_only_what_is_ours(ca
     assert history.given == {"c1": 1, "capped": 1, "gone": 1}
 
 
+@pytest.mark.parametrize("kind", ["impression", "click", "purchase"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_feedback_from_long_before_its_issue_is_not_about_it(kind: str, waits: bool) -> None:
+    case = Case()
+    long_ago = feedback(kind, "i1", AT - DAY_S - 1)
+    if waits:
+        case.hear(long_ago)
+        case.give(issue())
+    else:
+        case.give(issue())
+        case.hear(long_ago)
+    [refused] = case.last.refused
+    assert (refused.reason, refused.message) == (Rejection.INVALID, long_ago if waits else None)
+    case.hear(feedback(kind, "i1", AT - DAY_S))
+    assert case.last.facts[0] == ("feedback", kind)
+
+
+def test_a_clock_that_is_behind_costs_no_feedback_where_none_waits() -> None:
+    case = Case(AttributionRules(early_feedback_s=0.0))
+    case.give(issue())
+    case.hear(feedback("click", "i1", AT - 60))
+    assert case.last.facts == [("feedback", "click")]
+
+
 def test_an_order_in_scope_without_the_coupon_is_a_positive_of_the_control(case: Case) -> None:
     case.withhold(control())
     case.order(AT + DAY_S, "A")
