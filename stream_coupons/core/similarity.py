@@ -28,14 +28,19 @@ def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.
     return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f4").astype(np.float64)
 
 
-@lru_cache(maxsize=200_000)
-def feature_index(name: str) -> int:
+def name_index(name: str) -> int:
     """Index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
 
-    >>> feature_index("item:A")
+    >>> name_index("item:A")
     4209920259
     """
     return crc32(name.encode())
+
+
+@lru_cache(maxsize=200_000)
+def feature_index(name: str) -> int:
+    """The same, remembered: for names that are few, or come again and again."""
+    return name_index(name)
 
 
 DIGEST_BYTES = 8
