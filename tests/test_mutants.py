@@ -31,7 +31,7 @@ MUTANTS = {
     ),
     "a replayed record is not answered again": (
         "runtime/batch.py",
-        "result.slot().extend(kept.output for kept in cell.kept_for(record))",
+        "result.slot().extend(kept.again(record) for kept in cell.kept_for(record))",
         "pass",
     ),
     "what was finished later is said later": (

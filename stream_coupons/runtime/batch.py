@@ -272,7 +272,7 @@ class Batches(Generic[State]):
             self._finish([attempt])
         result = attempt.result
         if cell.is_replay(record):
-            result.slot().extend(kept.output for kept in cell.kept_for(record))
+            result.slot().extend(kept.again(record) for kept in cell.kept_for(record))
             result.replays[record.topic] += 1
         elif self.step.tracks_origins and cell.is_copy(record):
             cell.mark(record, with_origin=False)
@@ -348,7 +348,7 @@ class Batches(Generic[State]):
             output.headers.append(began)
             slot.append(output)
             if sent.kept and self._keeps_outputs:
-                cell.outbox.append(Kept(record.topic, record.offset, index, output))
+                cell.outbox.append(Kept.of(record, index, output))
             index += 1
         return index
 
@@ -365,7 +365,7 @@ class Batches(Generic[State]):
             key=lambda kept: kept.index,
         )
         slot = result.slot()
-        slot += [kept.output for kept in again]
+        slot += [kept.again(record) for kept in again]
         index = again[-1].index + 1 if again else 0
         # All cells are loaded before any is stepped, so that a failure rolls all of them back.
         due = {key: self._cell(attempt, key) for key in shard.deadlines.pop_due(tick.at)}

@@ -19,12 +19,29 @@ NOTHING_KEPT = msgspec.msgpack.encode([])
 
 
 class Kept(Struct, array_like=True):
-    """An output in the outbox, the input that it came of and its place among that one's outputs."""
+    """An output in the outbox, the input that it came of and its place among that one's outputs.
+
+    If its value is the input's own, as a dead letter's is, it is None here: the input brings it when it comes again.
+    """
 
     topic: str
     offset: int
     index: int
     output: Output
+
+    @classmethod
+    def of(cls, record: Record, index: int, output: Output) -> "Kept":
+        """An output of a record, without what the record has itself."""
+        if output.value is record.value:
+            output = Output(output.topic, output.partition, output.key, None, output.headers)
+        return cls(record.topic, record.offset, index, output)
+
+    def again(self, record: Record) -> Output:
+        """The output, byte for byte, now that its input has come again."""
+        output = self.output
+        if output.value is not None:
+            return output
+        return Output(output.topic, output.partition, output.key, record.value, output.headers)
 
 
 class Cell(Struct, Generic[State], array_like=True):
@@ -53,7 +70,7 @@ class Cell(Struct, Generic[State], array_like=True):
             self.origins[found[0]] = found[1]
 
     def kept_for(self, record: Record) -> list[Kept]:
-        """The outputs that this record led to when it was applied."""
+        """What is kept of the outputs that this record led to when it was applied."""
         return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
 
     def keeps_for(self, topic: str) -> bool:

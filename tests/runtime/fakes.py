@@ -31,7 +31,8 @@ class Adder:
     """Adds what it is told and says the total times `factor`, which stands for the model in use.
 
     A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
-    (add when the step is finished), and `fail`, `fail-at`, `fail-later` (raise now, or then), `refuse`, `same`.
+    (add when the step is finished), echo (say the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or
+    then), `refuse`, `same`.
     """
 
     name = "adder"
@@ -64,7 +65,7 @@ class Adder:
         state_key: str,
         state: Total,
         message: tuple[str, float],
-        record: Record,  # noqa: ARG002
+        record: Record,
     ) -> Outcome | Deferred:
         what, number = message
         self.applied += 1
@@ -79,6 +80,8 @@ class Adder:
             self.view[state_key] = state.total
             state.alarms.append(-number if what == "fail-at" else number)
             return Outcome([], [("told", what)])
+        if what == "echo":
+            return Outcome([Sent(Output("dead", record.partition, record.key, record.value), kept=True)], [])
         said = [Sent(self._say(state_key, state), kept=what != "soft") for _ in range(1 + (what == "twice"))]
         return Outcome(said, [("told", what)], what == "same", "invalid" if what == "refuse" else None)
 

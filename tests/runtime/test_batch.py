@@ -170,6 +170,18 @@ def test_outboxes_stay_small_while_offsets_are_committed() -> None:
     assert len(worker.batches._codec.decode(worker.table["b"]).outbox) <= 4
 
 
+def test_what_repeats_its_input_is_sent_again_without_being_kept() -> None:
+    worker = Worker()
+    told = log((NUMBERS, b"b", "echo " + "0" * 300), (WORDS, b"b", "add 2"))
+    worker.run(told)
+    assert len(worker.table["b"]) < 300
+    first, worker.sent = worker.sent, []
+    worker.restart()
+    worker.run(told)
+    assert wire(worker.sent) == wire(first)
+    assert values(worker.sent, "dead") == [told[0].value]
+
+
 def test_soft_outputs_are_sent_once_and_not_kept() -> None:
     worker = Worker()
     records = log((NUMBERS, b"b", "soft 3"))
