@@ -31,6 +31,10 @@ NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
 NEUTRAL_DISCOUNTED_RATE = 0.1
 REORDER_S = 3 * DAY_S
+UNKNOWN_RECENCY_H = 30 * 24.0
+RECENCY_SCALE = 2.2
+"""What the logarithm of hours since the last order is divided by: bins of numbers, one wide, end after 8 hours, 3 days
+and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has left."""
 
 OF_SHOPPER = (
     "order_recency",
@@ -116,6 +120,7 @@ _SPACE = (
     CODES,
     BITS,
     PRIOR_DEPTH_RATIO,
+    RECENCY_SCALE,
 )
 SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
@@ -228,11 +233,11 @@ def extract(
 def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
     profile, history = shopper.profile, shopper.history
     scale = decay(profile, at, rules)
-    days = (at - profile.last_order_at) / DAY_S if profile.last_order_at is not None else 30.0
+    hours = (at - profile.last_order_at) / HOUR_S if profile.last_order_at is not None else UNKNOWN_RECENCY_H
     mean_price = _mean_price(profile)
     since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
     return [
-        math.log1p(max(days, 0.0)) / 3.0,
+        math.log1p(max(hours, 0.0)) / RECENCY_SCALE,
         math.log1p(profile.orders * scale),
         math.log1p(profile.browses * scale) / 2.0,
         math.log1p(max(profile.carts * scale, 0.0)),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from stream_coupons.core.events import Reason
-from stream_coupons.core.features import REORDER_S
+from stream_coupons.core.features import RECENCY_SCALE, REORDER_S
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.views import PRIOR_SHARE
 
@@ -124,7 +124,8 @@ def _same(value: float) -> float:
 
 OF_NUMBERS: Mapping[str, Phrase] = {
     "order_recency": _said(
-        "goes to someone who last ordered {} days ago (30 stands for not known)", lambda v: math.expm1(3 * v)
+        "goes to someone who last ordered {} days ago (30 stands for not known)",
+        lambda v: math.expm1(RECENCY_SCALE * v) / 24,
     ),
     "orders": _said("goes to someone with {} orders, older ones counting less", math.expm1),
     "browses": _said("goes to someone with {} items looked at, older ones counting less", lambda v: math.expm1(2 * v)),
