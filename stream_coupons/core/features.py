@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from time import gmtime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,10 +85,8 @@ OF_HISTORY = (
 )
 NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
-OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock", "monthday")
-"""`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. `monthday` tells the
-turn of the month, from the 25th to the 4th, when many are paid, from the ten days after it and those before. All are
-UTC."""
+OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock")
+"""`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
 CROSSES = (
     ("shopper", "coupon"),
     ("shopper", "kind"),
@@ -395,7 +392,6 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
         feature_index(f"taste={favourite(shopper.profile)}"),
         feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
         feature_index(f"clock={int(at % DAY_S // HOUR_S)}"),
-        feature_index(f"monthday={(gmtime(at).tm_mday + 5) // 10 % 3}"),
     )
 
 

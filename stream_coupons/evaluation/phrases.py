@@ -192,9 +192,6 @@ OF_HASHES: Mapping[str, Phrase] = {
     "shopper*coupon": _words("is this very coupon: experience with giving it to this very shopper"),
     "hour": _words("comes at this time of day: experience with all coupons at that time"),
     "clock": _words("comes at this hour of the day (UTC): experience with all coupons at that hour"),
-    "monthday": _words(
-        "comes in this third of a month (UTC), which begins on a 5th, 15th or 25th: experience with all coupons in it"
-    ),
     "weekday": _words("comes on this day of the week: experience with all coupons on that day"),
     "shopper*category": _words("is for this category: experience with this very shopper's coupons for it"),
     "shopper*kind": _words("is of this kind: experience with this very shopper's coupons of the kind"),
