@@ -86,7 +86,9 @@ TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retentio
 VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
 NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)
 PROPOSALS = Topic("coupon-proposals", events.Proposal, "coupon_id", "wishes to issue")
-RESERVATIONS = Topic("coupon-reservations", events.Reservation, "user_id", "stock held or refused")
+RESERVATIONS = Topic(
+    "coupon-reservations", events.Reservation, "user_id", "stock held or refused", has_brokers_time=True
+)
 ISSUES = Topic("coupon-issues", events.CouponIssue, "user_id", "THE OUTPUT", retention_ms=30 * DAY_MS)
 SETTLEMENTS = Topic("coupon-settlements", events.Settlement, "coupon_id", "what became of it")
 EXAMPLES = Topic(

@@ -1,0 +1,43 @@
+"""A shop loads its history before it begins: profiles are built, and nobody is given a coupon that has ended."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.demo.system import LocalSystem
+
+from .builders import DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, settings, total, violations, wait_until
+
+pytestmark = pytest.mark.kafka
+
+SHOPPERS, VISITS, STOCK = 20, 3, 5
+
+
+def test_a_history_leads_to_no_coupon_and_takes_no_stock_of_the_present(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    live = settings()
+    live = msgspec.structs.replace(live, worker=msgspec.structs.replace(live.worker, tick_every_s=0.5))
+    system = LocalSystem(empty_broker, live, tmp_path, workers=1)
+    system.prepare([coupon("c1", stock=STOCK)])
+    now = time.time()
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        for visit in range(VISITS):
+            for number in range(SHOPPERS):
+                at = now - (400 - 100 * visit) * DAY_S
+                publisher.send(topics.BROWSE, browse(f"{visit}-{number}", f"u{number}", "A", at=at))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert distinct_issues(system) == {}
+        assert total(system, "decisions_total", outcome="proposed") > 0
+        for number in range(STOCK):
+            publisher.send(topics.BROWSE, browse(f"now-{number}", f"u{number}", "A", at=time.time()))
+        publisher.flush()
+        wait_until(lambda: len(distinct_issues(system)) == STOCK, f"{STOCK} coupons of today")
+        system.wait_idle(IDLE_WITHIN_S)
+        assert violations(system) == []
