@@ -74,15 +74,25 @@ class KeyedAgent(Generic[State]):
         Raises
         ------
         BadMessage
-            If the bytes are no message of the topic, or the record's key is not the id inside, or it is one that moves
-            stock or money, but does not say where it came from.
+            As `read`, or if it is one that moves stock or money, but does not say where it came from.
+        """
+        key, message = self.read(record)
+        if record.topic in BOOKED and origin_of(record) is None:
+            raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
+        return key, message
+
+    def read(self, record: Record) -> tuple[str, Any]:
+        """The same of a record whoever sent it.
+
+        Raises
+        ------
+        BadMessage
+            If the bytes are no message of the topic, or the record's key is not the id inside.
         """
         decode, id_field = self._readers[record.topic]
         message = decode(record.value)
         if record.topic == topics.TICKS.name:
             return "", _not_ahead(message, record)
-        if record.topic in BOOKED and origin_of(record) is None:
-            raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
         key = str(getattr(message, id_field))
         if record.key != key.encode():
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}")

@@ -74,7 +74,7 @@ class AgentSteps:
         self, record: Record, load: Callable[[str], bytes | None], save: Callable[[str, bytes], None]
     ) -> list[Output]:
         """Decode a record, load the cell of its key, run the step, save the cell; the outputs."""
-        key, message = self._agent.parse(record)
+        key, message = self._agent.read(record)
         cell = load(key)
         state = self._agent.state_type() if cell is None else self._decode(cell)
         outputs = self._apply(key, state, message, record)
