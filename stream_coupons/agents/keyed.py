@@ -25,8 +25,8 @@ BOOKED = {topics.PROPOSALS.name, topics.RESERVATIONS.name, topics.SETTLEMENTS.na
 
 def _not_ahead(tick: Tick, record: Record) -> Tick:
     """A tick is never later than its append: a worker whose clock is ahead must not end what is still promised."""
-    appended_at = record.timestamp_ms / 1000.0
-    return tick if not 0 <= appended_at < tick.at else Tick(at=appended_at)
+    appended_at = record.appended_at
+    return tick if appended_at is None or appended_at >= tick.at else Tick(at=appended_at)
 
 
 class KeyedAgent(Generic[State]):
@@ -102,8 +102,10 @@ class KeyedAgent(Generic[State]):
 
     def _check_time(self, event: Envelope, record: Record) -> None:
         """An event of next year would make everything else look old: refuse it."""
-        ahead_s = event.occurred_at - record.timestamp_ms / 1000.0
-        if record.timestamp_ms >= 0 and ahead_s > self.known().rules.profile.max_ahead_s:
+        if record.appended_at is None:
+            return
+        ahead_s = event.occurred_at - record.appended_at
+        if ahead_s > self.known().rules.profile.max_ahead_s:
             raise BadMessage(
                 Rejection.FROM_THE_FUTURE, f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
             )

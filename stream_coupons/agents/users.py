@@ -57,7 +57,9 @@ class Users(KeyedAgent[Shopper]):
                 proposed = pipeline.propose(state_key, state, message, known)
                 return Deferred(proposed) if isinstance(proposed, pipeline.Undecided) else proposed
             case Reservation():
-                return pipeline.confirm(state_key, state, message, known, self._appended_at(record))
+                return pipeline.confirm(
+                    state_key, state, message, known, record.appended_at if self._has_clock else None
+                )
             case FeedbackEvent():
                 return observation.feedback(state, message, known)
             case ObservedIssue():
@@ -65,9 +67,6 @@ class Users(KeyedAgent[Shopper]):
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")
-
-    def _appended_at(self, record: Record) -> float | None:
-        return record.timestamp_ms / 1000.0 if self._has_clock and record.timestamp_ms >= 0 else None
 
     def decide(self, deferred: Sequence[pipeline.Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""

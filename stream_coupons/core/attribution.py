@@ -44,7 +44,6 @@ from stream_coupons.core.similarity import stable_hash
 PLACE_BYTES = 4
 FEEDBACK = "feedback"
 """The kind of event that feedback is, beside those of the shop."""
-OBSERVED = "observed"
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
 CLOCKS_DIFFER_S = 86400.0
@@ -115,13 +114,26 @@ def remember_closed(shopper: Shopper, identity: str, *, observed: bool = False) 
 
     What was observed is remembered apart: another system may have given it an id that we shall come to.
     """
-    shopper.closed.append(stable_hash(OBSERVED, identity) if observed else stable_hash(identity))
+    shopper.closed.append(_mark_of(identity, observed=observed))
     del shopper.closed[:-MAX_CLOSED]
+
+
+def _mark_of(identity: str, *, observed: bool) -> int:
+    return stable_hash("observed", identity) if observed else stable_hash(identity)
 
 
 def is_closed(shopper: Shopper, identity: str) -> bool:
     """Whether an issue of this id is over, ours or observed."""
-    return stable_hash(identity) in shopper.closed or stable_hash(OBSERVED, identity) in shopper.closed
+    return any(_mark_of(identity, observed=observed) in shopper.closed for observed in (False, True))
+
+
+def is_decided(shopper: Shopper, identity: str) -> bool:
+    """Whether this id led to an issue of ours, or to none, once and for all.
+
+    Another system may have given the id to an issue of its own: that says nothing.
+    """
+    is_open = identity in shopper.issues and not shopper.issue(identity).observed
+    return is_open or _mark_of(identity, observed=False) in shopper.closed
 
 
 def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:

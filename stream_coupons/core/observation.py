@@ -41,7 +41,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     identity = event.issue_id
     # A proposal of ours may become an issue of this id yet, which its stock and money are held for.
     if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
-        effects.count("duplicate", attribution.OBSERVED)
+        effects.count("duplicate", "observed")
         return effects
     rows = _rows_of(user_id, shopper, event, known)
     if rows is None:

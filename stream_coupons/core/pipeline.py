@@ -98,7 +98,7 @@ def _candidates(
     if objection is not None:
         return objection
     identity = issue_id(user_id, event.event_id)
-    if is_ours(shopper, identity) or stable_hash(identity) in shopper.closed:
+    if attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
@@ -260,7 +260,7 @@ def confirm(
     """
     effects = Effects()
     identity = reservation.proposal_id
-    if is_ours(shopper, identity) or stable_hash(identity) in shopper.closed:
+    if attribution.is_decided(shopper, identity):
         effects.count("duplicate", "reservation")
         return effects
     proposal = shopper.proposals.pop(identity, None)
@@ -304,11 +304,6 @@ def confirm(
     effects.count("issue", proposal.domain)
     effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))
     return effects
-
-
-def is_ours(shopper: Shopper, identity: str) -> bool:
-    """Whether an open issue of this id is of our making: another system may have given the id to one of its own."""
-    return identity in shopper.issues and not shopper.issue(identity).observed
 
 
 def _refusal(

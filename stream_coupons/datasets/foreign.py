@@ -17,7 +17,16 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign_lines import LogFault, arm_of, event, parse, read_coupon, seconds, unknown_keys
+from stream_coupons.datasets.foreign_lines import (
+    LogFault,
+    arm_of,
+    event,
+    parse,
+    read_coupon,
+    seconds,
+    type_of,
+    unknown_keys,
+)
 from stream_coupons.datasets.foreign_records import (
     FeedbackLine,
     IssueLine,
@@ -99,8 +108,7 @@ class ForeignLog:
         """Add a line of the file, or refuse it."""
         try:
             record = parse(line.text)
-            kind = str(record.__struct_config__.tag)
-            self.unknown_keys.update((kind, key) for key in unknown_keys(line.text, record))
+            self.unknown_keys.update((type_of(record), key) for key in unknown_keys(line.text, record))
             if isinstance(record, IssueLine):
                 self._take_issue(line.number, record)
             elif isinstance(record, FeedbackLine) and record.issue_id not in self._issues:
@@ -126,7 +134,7 @@ class ForeignLog:
         self._records.sort(key=lambda entry: entry[:2])
 
     def _add(self, number: int, line: LogLine, record: LogRecord) -> None:
-        self.counts[str(line.__struct_config__.tag)] += 1
+        self.counts[type_of(line)] += 1
         self._records.append((record.occurred_at, number, record))
 
     def _take_issue(self, number: int, line: IssueLine) -> None:

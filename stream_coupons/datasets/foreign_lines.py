@@ -75,6 +75,11 @@ def parse(text: bytes) -> LogLine:
     return line
 
 
+def type_of(line: LogLine) -> str:
+    """What a line says of itself as `type`."""
+    return str(line.__struct_config__.tag)
+
+
 def unknown_keys(text: bytes, line: LogLine) -> list[str]:
     """Keys of a line that lines of its type do not have: of a later version, or misspelt."""
     return [key for key in _decode_keys(text) if key not in line.__struct_fields__ and key != "type"]

@@ -82,8 +82,6 @@ class LocalPipeline:
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = settings.rules()
-        self._attributes: Mapping[str, tuple[str, ...]] | None = None
-        self._domains: tuple[str, ...] = ()
         self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
         self._fixed = scorer
         self._learn_every = learn_every
@@ -165,19 +163,13 @@ class LocalPipeline:
         scorers = {**self._known.scorers, **self.trainer.scorers()}
         self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
 
-    def look_at(self, attributes: Mapping[str, tuple[str, ...]]) -> None:
-        """Look at these attributes of coupons, by domain, from now on, and at no others."""
-        self._attributes = attributes
-        self._renew_catalogue()
+    def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str] = ()) -> None:
+        """Look at these attributes of coupons, by domain, from now on, and at no others.
 
-    def expect(self, domains: Iterable[str]) -> None:
-        """Know these domains from now on, whether they have coupons or not."""
-        self._domains = tuple(domains)
-        self._renew_catalogue()
-
-    def _renew_catalogue(self) -> None:
+        `domains` are known beside those that have coupons.
+        """
         coupons, price_minor = self._catalogue.by_id.values(), self._rules.policy.typical_price_minor
-        self._catalogue = Catalogue(coupons, price_minor, self._attributes, self._domains)
+        self._catalogue = Catalogue(coupons, price_minor, attributes, domains)
         self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
 
     def believe_impressions(self, domains: frozenset[str]) -> None:

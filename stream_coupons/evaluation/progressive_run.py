@@ -124,12 +124,12 @@ class ProgressiveRun:
         self._score_arms = score_arms
         self._context_policies = settings.profile.context_policies
         self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
-        self._pipeline.expect({*log.domains, DEFAULT_DOMAIN})
+        self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
         self._attributes: dict[str, tuple[str, ...]] = {}
         self._domains: set[str] = set()
-        self._pipeline.look_at(self._attributes)
+        self._pipeline.look_at(self._attributes, self._named_domains)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
@@ -246,7 +246,7 @@ class ProgressiveRun:
         self._domains.add(domain)
         if not coupon.attributes.keys() <= set(known):
             self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
-            self._pipeline.look_at(self._attributes)
+            self._pipeline.look_at(self._attributes, self._named_domains)
 
     def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
         shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at

@@ -26,6 +26,11 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
+    @property
+    def appended_at(self) -> float | None:
+        """When it was appended, by its timestamp, in epoch seconds; None if it has none."""
+        return self.timestamp_ms / 1000.0 if self.timestamp_ms >= 0 else None
+
 
 class Output(Struct, array_like=True):
     """One record to send."""

@@ -70,6 +70,14 @@ class Case:
     def hear(self, event: FeedbackEvent) -> Effects:
         return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
 
+    def give_and_hear(self, event: FeedbackEvent, *, early: bool) -> None:
+        """Give i1 and hear feedback, which may come first; what was said last is what it led to."""
+        if early:
+            self.hear(event)
+        self.give(issue())
+        if not early:
+            self.hear(event)
+
     def order(self, at: float, *items: str, domain: str = "ecommerce") -> None:
         event = order("o", at, *(item(name, category="tea") for name in items), domain=domain)
         attribution.observe_order(self.shopper, event, self.known.catalogue)
@@ -378,12 +386,7 @@ def test_history_counts_by_coupon_and_category_and_for_caps_only_what_is_ours(ca
 def test_feedback_from_long_before_its_issue_is_not_about_it(kind: str, waits: bool) -> None:
     case = Case()
     long_ago = feedback(kind, "i1", AT - DAY_S - 1)
-    if waits:
-        case.hear(long_ago)
-        case.give(issue())
-    else:
-        case.give(issue())
-        case.hear(long_ago)
+    case.give_and_hear(long_ago, early=waits)
     [refused] = case.last.refused
     assert (refused.reason, refused.message) == (Rejection.INVALID, long_ago if waits else None)
     case.hear(feedback(kind, "i1", AT - DAY_S))
@@ -469,12 +472,7 @@ def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
 def test_an_expiry_of_a_coupon_of_ours_is_refused_and_frees_no_money(early: bool) -> None:
     case = Case()
     forged = feedback("expiry", "i1", AT + 60, event_id="forged")
-    if early:
-        case.hear(forged)
-        case.give(issue())
-    else:
-        case.give(issue())
-        case.hear(forged)
+    case.give_and_hear(forged, early=early)
     refusals = [refused.reason for refused in case.last.refused]
     assert refusals == [Rejection.INVALID]
     assert case.settlements == case.examples == []
