@@ -1,6 +1,7 @@
 """Which coupons a shopper may get at a moment, and for every other one the reason why not."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _personal_objection(
     shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
 ) -> Ineligible | None:
     coupon = coupons.coupons[position]
-    if is_over_own_cap(shopper, coupon):
+    if is_over_own_cap(shopper.history.given, coupon):
         return Ineligible.SHOPPER_CAP
     if coupon.items:
         since = at - rules.reorder_suppress_s
@@ -43,9 +44,9 @@ def _personal_objection(
     return None
 
 
-def is_over_own_cap(shopper: Shopper, coupon: Coupon) -> bool:
-    """Whether the shopper was given this coupon as often as it allows, those of before it had a cap included."""
-    return coupon.max_per_user is not None and shopper.history.given.get(coupon.coupon_id, 0) >= coupon.max_per_user
+def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
+    """Whether a shopper who was given so many of each was given this one as often as it allows."""
+    return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:

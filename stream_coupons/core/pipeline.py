@@ -149,9 +149,7 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
         _open_control(shopper, decision, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
     if policy.is_holdout(user_id, rules, known.rules.seed):
-        _open_control(shopper, decision, choice.order[0], known, withheld=True)
-        for row in policy.watched(len(worth), choice.order[0], undecided.event.event_id, rules, known.rules.seed):
-            _open_control(shopper, decision, row, known, is_beside=True)
+        _withhold(shopper, decision, choice, known)
         return NoCoupon.HOLDOUT
     undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
     return "proposed"
@@ -226,6 +224,26 @@ def _open_control(
     attribution.open_control(shopper, control, known.rules.attribution)
 
 
+def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Knowledge) -> None:
+    """Watch what a shopper of the holdout would have been given, and some coupons beside it.
+
+    Marked as withheld is only what others would have been given, under the same caps: else those who come often would
+    count for more in the holdout than among others.
+    """
+    event, rules, history = decision.undecided.event, known.rules.policy, shopper.history
+    due = [row for row in choice.order if not is_over_own_cap(history.withheld, decision.coupon(row))]
+    best = (due or choice.order)[0]
+    is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, event.occurred_at, rules)
+    if is_due:
+        policy.note_issue(history.recent_withheld, event.occurred_at, rules)
+        coupon = decision.coupon(best)
+        if coupon.max_per_user is not None:
+            history.withheld[coupon.coupon_id] = history.withheld.get(coupon.coupon_id, 0) + 1
+    _open_control(shopper, decision, best, known, withheld=is_due)
+    for row in policy.watched(len(decision.positions), best, event.event_id, rules, known.rules.seed):
+        _open_control(shopper, decision, row, known, is_beside=True)
+
+
 def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: Choice, known: Knowledge) -> Proposal:
     event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
     expires_at = min(event.occurred_at + rules.proposal_timeout_s, END_OF_TIME)
@@ -296,9 +314,7 @@ def confirm(
         ),
         known.catalogue,
     )
-    recent = shopper.history.recent_issues
-    recent.append(issue.issued_at)
-    del recent[: -known.rules.policy.max_issues_per_window]
+    policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
     effects.emit(issue)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
@@ -315,11 +331,11 @@ def _refusal(
 ) -> NoCoupon | None:
     if proposal is None or (answered_at is not None and answered_at >= proposal.expires_at):
         return NoCoupon.TIMED_OUT
-    if policy.is_over_frequency_cap(shopper, proposal.at, known.rules.policy):
+    if policy.is_over_frequency_cap(shopper.history.recent_issues, proposal.at, known.rules.policy):
         return NoCoupon.FREQUENCY_CAP
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     now = max(proposal.at, answered_at or proposal.at)
-    if coupon is None or now >= coupon.valid_until or is_over_own_cap(shopper, coupon):
+    if coupon is None or now >= coupon.valid_until or is_over_own_cap(shopper.history.given, coupon):
         return NoCoupon.NO_CANDIDATE
     return None
 

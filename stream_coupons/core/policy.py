@@ -1,5 +1,6 @@
 """What a coupon is worth for a shopper now, and which one, if any, to propose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +24,23 @@ def standing_objection(shopper: Shopper, at: float, rules: PolicyRules) -> NoCou
         return NoCoupon.PENDING
     if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
         return NoCoupon.COOLDOWN
-    if is_over_frequency_cap(shopper, at, rules):
+    if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
         return NoCoupon.FREQUENCY_CAP
     if is_quiet(at, rules):
         return NoCoupon.QUIET_HOURS
     return None
 
 
-def is_over_frequency_cap(shopper: Shopper, at: float, rules: PolicyRules) -> bool:
-    """Whether the shopper already had as many coupons within the window as the cap allows."""
+def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
+    """Whether these are as many coupons within the window as the cap allows; `recent` are times of the last ones."""
     since = at - rules.issue_window_s
-    return sum(issued > since for issued in shopper.history.recent_issues) >= rules.max_issues_per_window
+    return sum(issued > since for issued in recent) >= rules.max_issues_per_window
+
+
+def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
+    """Add the time of one more; as many are kept as the cap looks at."""
+    recent.append(at)
+    del recent[: -rules.max_issues_per_window]
 
 
 def is_quiet(at: float, rules: PolicyRules) -> bool:

@@ -45,6 +45,9 @@ class History(Struct, array_like=True):
     by_category: dict[str, Tally] = field(default_factory=dict)
     by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
+    withheld: dict[str, int] = field(default_factory=dict)
+    """Coupons that a shopper of the holdout would have been given, by id, those that have a cap for each shopper."""
+    recent_withheld: list[float] = field(default_factory=list)
 
 
 class Option(Struct, array_like=True):

@@ -454,6 +454,27 @@ def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -
     assert [control.withheld for control in poor.shopper.controls.values()] == [False]
 
 
+def test_the_holdout_is_under_the_caps_of_others() -> None:
+    terms = (coupon("a", max_per_user=1), coupon("b", discount_minor=90, max_per_user=2))
+    caps = {"max_issues_per_window": 2, "cooldown_s": 0.0}
+    times = [AT + n * DAY_S for n in (0, 1, 2, 3, 8, 9, 17)]
+    given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **caps))) for ratio in (0.0, 1.0))
+    for at in times:
+        decisions = decision(given.see(browse(f"t{at}", at)))
+        if decisions == ["proposed"]:
+            given.hear(granted(given.proposal()))
+        held.see(browse(f"t{at}", at))
+    issued = [(issue.coupon_id, issue.issued_at) for issue in given.issues()]
+    assert len(issued) == 3, "all that their own caps allow"
+    controls = [*held.shopper.controls.values()]
+    withheld = [(control.coupon_id, control.at) for control in controls if control.withheld]
+    told = [(each.coupon_id, each.decided_at) for each in of_type(held.said, TrainingExample) if each.withheld]
+    assert sorted(told + withheld) == sorted(issued)
+    assert len(controls) + len(of_type(held.said, TrainingExample)) > len(issued), (
+        "what is beyond is watched all the same"
+    )
+
+
 def test_the_holdout_shows_of_several_coupons_whether_they_are_needed() -> None:
     terms = [coupon(name, items=[name]) for name in "abcdef"]
     case = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=4)))
