@@ -118,20 +118,18 @@ def _scope(coupon: Coupon) -> list[str]:
     return [f"category:{name}" for name in coupon.categories] + [f"brand:{name}" for name in coupon.brands]
 
 
-def _static_hashes(coupon: Coupon) -> list[int]:
-    """Hashes of what every coupon may have; all absent if the coupon stands for giving none.
+def _static_hashes(coupon: Coupon, *, gives_nothing: bool) -> list[int]:
+    """Hashes of what every coupon may have; only of what it is for, if it stands for giving none.
 
     What a coupon does not say is absent, too: where none says it, a value for "not said" would be in every row
     and every cross, and share what is learnt of all.
     """
-    if coupon is NOTHING:
-        return [ABSENT] * 5
     return [
-        feature_index(f"coupon={coupon.coupon_id}"),
+        ABSENT if gives_nothing else feature_index(f"coupon={coupon.coupon_id}"),
         feature_index(f"kind={coupon.kind}") if coupon.kind else ABSENT,
         feature_index(f"category={coupon.categories[0]}") if coupon.categories else ABSENT,
         feature_index(f"brand={coupon.brands[0]}") if coupon.brands else ABSENT,
-        _depth_hash(coupon),
+        ABSENT if gives_nothing else _depth_hash(coupon),
     ]
 
 
@@ -148,11 +146,17 @@ def _depth_hash(coupon: Coupon) -> int:
 class CouponSet:
     """The coupons of one domain in order of their ids, and what scoring needs of them as arrays.
 
-    Attributes are read-only arrays of shape (coupons,), unless they say otherwise.
+    Attributes are read-only arrays of shape (coupons,), unless they say otherwise. If it `gives_nothing`, what is
+    hashed of its coupons is only what they are for.
     """
 
     def __init__(
-        self, coupons: Iterable[Coupon], default_price_minor: float, attributes: tuple[str, ...] | None = None
+        self,
+        coupons: Iterable[Coupon],
+        default_price_minor: float,
+        attributes: tuple[str, ...] | None = None,
+        *,
+        gives_nothing: bool = False,
     ) -> None:
         self._default_price_minor = default_price_minor
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
@@ -194,7 +198,9 @@ class CouponSet:
         named = sorted({name for c in each for name in c.attributes}) if attributes is None else attributes
         self.attributes = tuple(named)[:MAX_ATTRIBUTES]
         """Names of the attributes that are looked at; every coupon that lacks one is known by that."""
-        self.static_hashes: Hashes = np.array([_static_hashes(c) for c in each], dtype=np.uint32).reshape(len(each), 5)
+        self.static_hashes: Hashes = np.array(
+            [_static_hashes(c, gives_nothing=gives_nothing) for c in each], dtype=np.uint32
+        ).reshape(len(each), 5)
         """Of what every coupon has."""
         self.attribute_hashes: Hashes = np.array(
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
@@ -301,9 +307,30 @@ class Catalogue:
         }
         self.names = frozenset({*self.domains, *others})
         """The domains known."""
-        self.nothing = CouponSet([NOTHING], default_price_minor)
-        """What stands for giving no coupon: a set of one that is for everything and takes nothing off."""
+        self._nothing: dict[str, CouponSet] = {}
 
     def of_domain(self, domain: str) -> CouponSet | None:
         """The coupons of one domain; None when there are none."""
         return self.domains.get(domain)
+
+    def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
+        """What stands for giving none of these coupons: a set of one that takes nothing off.
+
+        It is for what all of them are for; for everything, if they differ in that or are not known.
+        """
+        known = (self.by_id.get(arm) for arm in arms)
+        coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
+        one = coupons[0] if len({tuple(sorted(_scope(coupon))) for coupon in coupons}) == 1 else NOTHING
+        if one.coupon_id not in self._nothing:
+            bare = Coupon(
+                coupon_id=one.coupon_id,
+                categories=one.categories,
+                brands=one.brands,
+                items=one.items,
+                discount_minor=0,
+                max_discount_minor=1,
+                typical_price_minor=one.typical_price_minor,
+                redeem_within_s=one.redeem_within_s,
+            )
+            self._nothing[one.coupon_id] = CouponSet([bare], self._default_price_minor, gives_nothing=True)
+        return self._nothing[one.coupon_id]

@@ -34,6 +34,7 @@ Text = Annotated[str, Meta(max_length=500)]
 """A value that names one of several. It is kept with open proposals and stands as it is in the reasons of issues: what
 is meant to be read has no place there."""
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
+MAX_ARMS = 100
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -100,12 +101,14 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon that another system gave: scored and learnt from, never issued again.
 
     The coupon_id `none` says that it gave nothing, and that a purchase by `expires_at` was made without a coupon.
+    `arms` are then the coupons that it chose among: if all are for the same, so is the purchase.
     """
 
     issue_id: Id
     coupon_id: Id
     expires_at: EpochSeconds
     propensity: Ratio | None = None
+    arms: Annotated[list[Id], Meta(max_length=MAX_ARMS)] = []
     context: Context = {}
 
 

@@ -24,6 +24,10 @@ from stream_coupons.core.vectors import BITS, CODES
 from stream_coupons.core.views import Moment, Views
 
 DIMENSIONS = 2**16
+FIRST_OF_TERMS = DIMENSIONS // 2
+"""From here on are the places of what hangs on which coupon it is: its name, kind, depth, attributes and vector, and
+whatever is crossed with one of these. What it is for lies below, with the shopper and the moment: all that can be true
+of who gets none."""
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
 
@@ -103,6 +107,10 @@ coupon beside it has one, and, last, those of every key of the context; see `has
 
 CROSSED_WITH_VECTOR = ("shopper",)
 CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
+_OF_TERMS = {"coupon", "kind", "depth"}
+_ALONE_OF_TERMS = [name in _OF_TERMS for name in (*OF_EVERY_COUPON, *OF_MOMENT)]
+_CROSSES_OF_TERMS = [not _OF_TERMS.isdisjoint(pair) for pair in CROSSES]
+_CONTEXT_OF_TERMS = [False] * LEVELS + [name in _OF_TERMS for name in CROSSED_WITH_CONTEXT]
 MAX_PLACES = (
     len(HASHED)
     + MAX_ATTRIBUTES * (LEVELS + 1)
@@ -115,6 +123,7 @@ _SPACE = (
     HASHED,
     CROSSED_WITH_CONTEXT,
     DIMENSIONS,
+    FIRST_OF_TERMS,
     LEVELS,
     CROSSED_WITH_VECTOR,
     CODES,
@@ -176,14 +185,18 @@ class FeatureRows:
         return len(self.numeric)
 
 
-def _mix(one: Indices, other: Indices) -> Indices:
-    """A place for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent."""
+def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_]) -> Indices:
+    """A place for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent.
+
+    `of_terms` says of each column whether its places begin at `FIRST_OF_TERMS`.
+    """
     with np.errstate(over="ignore"):
         mixed = (one * np.uint32(0x9E3779B1)) ^ other
         mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
         mixed = mixed ^ (mixed >> np.uint32(13))
     is_there = (one != ABSENT) & (other != ABSENT)
-    places: Indices = (mixed % np.uint32(DIMENSIONS - 1) + np.uint32(1)) * is_there
+    first = np.where(of_terms, np.uint32(FIRST_OF_TERMS), np.uint32(1))
+    places: Indices = (mixed % np.uint32(FIRST_OF_TERMS - 1) + first) * is_there
     return places
 
 
@@ -352,13 +365,15 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
     attributes = coupons.attribute_hashes[position]
     alone = np.concatenate((coupon, moment), axis=1)
-    pairs = [
-        (alone, np.ones_like(alone)),
+    slots = attributes.shape[1]
+    parts = [
+        (alone, np.ones_like(alone), _ALONE_OF_TERMS),
         (
             np.stack([named[other] for _, other in CROSSES], axis=1),
             np.stack([named[one] for one, _ in CROSSES], axis=1),
+            _CROSSES_OF_TERMS,
         ),
-        _with_crosses(attributes, named["shopper"][:, None]),
+        (*_with_crosses(attributes, named["shopper"][:, None]), [True] * (slots * (LEVELS + 1))),
     ]
     if coupons.has_vectors:
         codes = coupons.vector_hashes[position]
@@ -366,12 +381,14 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
             np.ones_like(codes),
             *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
         )
-        pairs += ((codes, other) for other in others)
+        parts += ((codes, other, [True] * CODES) for other in others)
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
-        pairs.append(_with_crosses(_context_hashes(moments)[owner], crossed))
-    one, other = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
-    return _mix(one, other)
+        context = _context_hashes(moments)[owner]
+        of_terms = _CONTEXT_OF_TERMS + [True] * slots
+        parts.append((*_with_crosses(context, crossed), of_terms * context.shape[1]))
+    one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
+    return _mix(one, other, np.concatenate([part[2] for part in parts]))
 
 
 def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:

@@ -1,12 +1,14 @@
 """The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from stream_coupons.core import attribution
 from stream_coupons.core.coupons import CouponSet, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import NUMERIC, OF_COUPON, FeatureRows, extract
+from stream_coupons.core.features import FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -15,8 +17,6 @@ from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
 from stream_coupons.core.similarity import pack_vector
 from stream_coupons.core.views import Moment, look
 
-TERMS = [NUMERIC.index(name) for name in OF_COUPON]
-
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
     """Features of a moment with some coupons of a set, one row for each."""
@@ -24,15 +24,14 @@ def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: K
     return extract([moment], look([moment], coupons, rules), coupons, [positions], rules)
 
 
-def rows_without(moment: Moment, known: Knowledge) -> FeatureRows:
-    """Features of a moment in which no coupon is given: one row.
+def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:
+    """Features of a moment in which no coupon is given, but one of these arms might have been: one row.
 
-    It is that of a coupon for everything, without its terms and all that is hashed of it: what P(order) learns from
-    such rows is of shoppers and moments, and holds beside every coupon.
+    It is that of a coupon that takes nothing off, for what the arms are for, if that is the same for all, else for
+    everything, without what is hashed of which coupon it is: what P(order) learns from such rows holds beside every
+    coupon.
     """
-    rows = rows_with(moment, known.catalogue.nothing, np.array([0]), known)
-    rows.numeric[:, TERMS] = 0.0
-    return rows
+    return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
 
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
@@ -90,7 +89,8 @@ def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowle
     moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
     if event.coupon_id == NO_COUPON:
         # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
-        return rows_without(moment, known) if event.domain in known.catalogue.names else None
+        is_known = event.domain in known.catalogue.names
+        return rows_without(moment, event.domain, event.arms, known) if is_known else None
     coupons = known.catalogue.of_domain(event.domain)
     position = coupons.position.get(event.coupon_id) if coupons is not None else None
     if coupons is None or position is None:

@@ -184,8 +184,12 @@ class LocalPipeline:
         assert isinstance(state, Shopper)
         return state
 
-    def score(self, moment: Moment, coupon_ids: Sequence[str], domain: str) -> list[Predicted]:
+    def score(
+        self, moment: Moment, coupon_ids: Sequence[str], domain: str, alternatives: Sequence[str]
+    ) -> list[Predicted]:
         """Probabilities of some coupons at a moment; what `NO_COUPON` among them would bring, by the model of a domain.
+
+        `alternatives` are the coupons that could be given in place of nothing, if that is known.
 
         Raises
         ------
@@ -196,7 +200,7 @@ class LocalPipeline:
         predicted: dict[str, list[float]] = {}
         for coupon_id in coupon_ids:
             if coupon_id == NO_COUPON:
-                rows = observation.rows_without(moment, self._get_known())
+                rows = observation.rows_without(moment, domain, alternatives, self._get_known())
                 predicted[coupon_id] = self._get_known().scorer(domain).predict(rows)[0].tolist()
             else:
                 by_domain.setdefault(self._catalogue.by_id[coupon_id].domain, []).append(coupon_id)

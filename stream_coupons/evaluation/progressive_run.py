@@ -15,7 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons import topics
-from stream_coupons.core.events import NO_COUPON, BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
+from stream_coupons.core.events import (
+    MAX_ARMS,
+    NO_COUPON,
+    BrowseEvent,
+    CartEvent,
+    FeedbackEvent,
+    ObservedIssue,
+    OrderEvent,
+)
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import Predicted
@@ -210,6 +218,7 @@ class ProgressiveRun:
             coupon_id=issue.coupon_id,
             expires_at=issue.expires_at,
             propensity=issue.propensity,
+            arms=[] if issue.coupon_id != NO_COUPON else self._alternatives(issue),
             context=issue.context,
         )
         self._pipeline.send(topics.OBSERVED.name, observed)
@@ -234,6 +243,11 @@ class ProgressiveRun:
         if opened.seen:
             self._note_impression(self._scored[issue.issue_id], issue.occurred_at)
 
+    def _alternatives(self, issue: LoggedIssue) -> list[str]:
+        """The coupons that could be given in place of nothing, if the log says them and they are not too many."""
+        coupons = [self.log.coupon_of[arm] for arm in issue.arms]
+        return [each for each in coupons if each != NO_COUPON] if len(coupons) <= MAX_ARMS else []
+
     def _usual_domain(self) -> str:
         """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
         return next(iter(self._domains)) if len(self._domains) == 1 else DEFAULT_DOMAIN
@@ -252,7 +266,8 @@ class ProgressiveRun:
         shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
         context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
         moment = Moment(issue.user_id, shopper, at, context)
-        predicted = self._pipeline.score(moment, [self.log.coupon_of[arm] for arm in arms], domain)
+        coupons = [self.log.coupon_of[arm] for arm in arms]
+        predicted = self._pipeline.score(moment, coupons, domain, self._alternatives(issue))
         return dict(zip(arms, predicted, strict=True))
 
     def _feedback(self, feedback: LoggedFeedback) -> None:

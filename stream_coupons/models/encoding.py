@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, NUMERIC, TERMS
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, NUMERIC, TERMS
 
 BINS = 5
 BINS_PER_UNIT = 1.0
@@ -25,11 +25,10 @@ BIAS = FIRST_BIN + len(NUMERIC) * BINS
 
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
 _TERMS = [NUMERIC.index(name) for name in TERMS]
-TERM_PLACES = frozenset(
+_TERM_INDICES = frozenset(
     [DIMENSIONS + number for number in _TERMS]
     + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
 )
-"""Indices of what a coupon takes off, and of its bins."""
 
 
 def bins_of(numeric: Floats) -> NDArray[np.intp]:
@@ -57,6 +56,16 @@ def encode(numeric: list[float], hashed: list[int]) -> dict[int, float]:
     return features
 
 
+def is_of_terms(index: int) -> bool:
+    """Whether the index is of what a coupon takes off, or of which one it is."""
+    return index in _TERM_INDICES or FIRST_OF_TERMS <= index < DIMENSIONS
+
+
 def without_terms(numeric: list[float]) -> list[float]:
     """Numbers that do not tell what the coupon takes off."""
     return [0.0 if number in _TERMS else value for number, value in enumerate(numeric)]
+
+
+def without_places_of_terms(hashed: list[int]) -> list[int]:
+    """Places that do not tell which coupon it is, only what it is for."""
+    return [place for place in hashed if place < FIRST_OF_TERMS]

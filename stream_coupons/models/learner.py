@@ -7,7 +7,7 @@ from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExamp
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
-from stream_coupons.models.encoding import without_terms
+from stream_coupons.models.encoding import without_places_of_terms, without_terms
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer
@@ -56,9 +56,9 @@ class DomainModel:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if example.head != "order":
             return Row(example.numeric, example.hashed)
-        row = Row(without_terms(example.numeric), example.hashed)
-        row.offset = self.heads["redeem"].champion.log_odds(row)
-        return row
+        numbers = without_terms(example.numeric)
+        known = Row(numbers, without_places_of_terms(example.hashed))
+        return Row(numbers, example.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""

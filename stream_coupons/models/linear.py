@@ -1,8 +1,9 @@
 """Logistic regression as it is served, one head a column: weights compiled to arrays, and those before learning.
 
 P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples, but most
-of who would order anyway uses the coupon, so it starts from the log-odds of P(redeem), but for what these owe to
-`TERMS`: the discount. What its own models learn is the rest.
+of who would order anyway uses the coupon, so it starts from the log-odds of P(redeem), but for what these owe to the
+discount and to which coupon it is: of two coupons for the same, nobody who gets none orders one more than the other.
+What its own models learn is the rest.
 """
 
 import math
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, TERM_PLACES, bins_of
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of, is_of_terms
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
@@ -54,8 +55,8 @@ def prior_of(head: str) -> dict[int, float]:
 
 
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
-    """Weights of all but the terms of a coupon."""
-    return {index: weight for index, weight in weights.items() if index not in TERM_PLACES}
+    """Weights of all but what a coupon takes off, and which one it is."""
+    return {index: weight for index, weight in weights.items() if not is_of_terms(index)}
 
 
 def plus(weights: Mapping[int, float], others: Mapping[int, float], factor: float = 1.0) -> dict[int, float]:

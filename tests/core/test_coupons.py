@@ -102,7 +102,7 @@ def test_amounts_without_a_price_are_told_apart_and_none_is_taken_for_deep() -> 
 
 
 def test_giving_nothing_takes_nothing_off() -> None:
-    assert Catalogue([]).nothing.static_numeric[0, :2].tolist() == [0.0, 0.0]
+    assert Catalogue([]).nothing_of("ecommerce", []).static_numeric[0, :2].tolist() == [0.0, 0.0]
 
 
 def test_an_unknown_price_has_a_stated_stand_in() -> None:

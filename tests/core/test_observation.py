@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import NUMERIC, OF_COUPON, OF_EVERY_COUPON, OF_SHOPPER, extract, hashed_names
+from stream_coupons.core.features import (
+    FIRST_OF_TERMS,
+    NUMERIC,
+    OF_EVERY_COUPON,
+    OF_SHOPPER,
+    TERMS,
+    extract,
+    hashed_names,
+)
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose
@@ -158,10 +166,10 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     shopper = Shopper()
     fold(shopper.profile, browse(what=item("A", category="tea", brand="x")), ProfileRules())
     moment = Moment("u", shopper, AT, {"weather": "rain"})
-    rows = rows_without(moment, KNOWN)
+    rows = rows_without(moment, "ecommerce", [], KNOWN)
     given = rows_with(moment, KNOWN.catalogue.domains["ecommerce"], np.array([0]), KNOWN)
     numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
-    assert {numbers[name] for name in OF_COUPON} == {0.0}
+    assert {numbers[name] for name in TERMS} == {0.0}
     of_shopper = [NUMERIC.index(name) for name in OF_SHOPPER]
     assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
     names = hashed_names(context={"weather": "rain"})
@@ -177,7 +185,47 @@ def test_features_without_a_coupon_do_not_depend_on_the_catalogue() -> None:
     fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
     moment = Moment("u", shopper, AT, {})
     other = knowledge(coupon("c7", categories=["tea"]))
-    assert rows_without(moment, KNOWN).numeric.tolist() == rows_without(moment, other).numeric.tolist()
+    rows = [rows_without(moment, "ecommerce", [], known).numeric.tolist() for known in (KNOWN, other)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("arms", "category"),
+    [
+        (["tea-10", "tea-25"], "tea"),
+        (["tea-25", "unheard-of"], "tea"),
+        (["tea-10", "cocoa"], None),
+        (["tea-10", "all"], None),
+        (["trip"], None),
+        ([], None),
+    ],
+)
+def test_nothing_given_is_for_what_all_that_might_have_been_given_are_for(
+    arms: list[str], category: str | None
+) -> None:
+    terms = {"typical_price_minor": 900, "redeem_within_s": 3 * DAY_S, "attributes": {"colour": "green"}}
+    known = knowledge(
+        coupon("tea-10", categories=["tea"], **terms),
+        coupon("tea-25", categories=["tea"], **terms),
+        coupon("cocoa", categories=["cocoa"]),
+        coupon("all"),
+        coupon("trip", domain="travel", categories=["tea"]),
+    )
+    shopper = Shopper()
+    fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
+    fold(shopper.profile, browse("e2", what=item("B", category="milk")), ProfileRules())
+    moment = Moment("u", shopper, AT, {})
+    rows = rows_without(moment, "ecommerce", arms, known)
+    numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
+    places = dict(zip(hashed_names(), rows.hashed[0].tolist(), strict=True))
+    given = rows_with(moment, known.catalogue.domains["ecommerce"], np.array([2]), known)
+    if category is None:
+        assert (numbers["demand_share"], places["category"]) == (0.0, 0)
+    else:
+        of_given = dict(zip(NUMERIC, given.numeric[0].tolist(), strict=True))
+        assert {name: value for name, value in of_given.items() if name not in TERMS}.items() <= numbers.items()
+        below = [place for place in given.hashed[0].tolist() if 0 < place < FIRST_OF_TERMS]
+        assert sorted(below) == sorted(place for place in rows.hashed[0].tolist() if place)
 
 
 @pytest.mark.parametrize("coupon_id", ["c1", "none"])

@@ -10,7 +10,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.champion import log_loss
-from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, TERM_PLACES
+from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter, mode
 from stream_coupons.models.learner import DomainModel
@@ -127,7 +127,7 @@ def test_orders_start_from_redemptions_but_not_from_what_a_coupon_takes_off() ->
     model = DomainModel("shop", LearningRules())
     rng = np.random.default_rng(6)
     share, depth = NUMERIC.index("demand_share"), NUMERIC.index("discount_depth")
-    assert DIMENSIONS + depth in TERM_PLACES
+    assert is_of_terms(DIMENSIONS + depth)
     for n in range(2000):
         numeric = [0.0] * len(NUMERIC)
         numeric[share], numeric[depth] = float(rng.uniform(-1, 1)), float(rng.uniform(0, 1))

@@ -15,7 +15,7 @@ from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, NUMERIC, FeatureRows
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, without_terms
 from stream_coupons.models.inputs import Row, each_row
@@ -59,7 +59,8 @@ def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
     heads = trainer.models["ecommerce"].heads
     if head != "order":
         return np.array([heads[head].champion.log_odds(row) for row in each_row(rows)])
-    plain = FeatureRows(np.array([without_terms(numeric) for numeric in rows.numeric.tolist()]), rows.hashed)
+    numeric = np.array([without_terms(numeric) for numeric in rows.numeric.tolist()])
+    plain = FeatureRows(numeric, rows.hashed * (rows.hashed < FIRST_OF_TERMS))
     rest = [heads["order"].champion.log_odds(row) for row in each_row(rows)]
     return log_odds(trainer, "redeem", plain) + np.array(rest)
 
