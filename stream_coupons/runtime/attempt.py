@@ -56,6 +56,8 @@ class Shard:
 
     def __init__(self, cells: CellStore) -> None:
         self.cells = cells
+        self.live: dict[str, Cell[Any]] = {}
+        """Saved cells kept decoded, the latest at the end. A batch takes out what it changes: it may never be saved."""
         self.deadlines = Deadlines()
         self.last_tick = -1
         self.unsent_ticks: set[str] = set()

@@ -27,7 +27,8 @@ MAX_FAILURES = 100
 """Steps that may raise on one batch; beyond it the program, not the data, is at fault, and it stops."""
 
 MAX_LIVE = 4096
-"""Cells kept decoded after they were saved: shoppers come in sessions, so most records are of a key seen lately."""
+"""Cells kept decoded after they were saved, in all partitions together: shoppers come in sessions, so most records are
+of a key seen lately."""
 
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
 
@@ -81,8 +82,6 @@ class Batches(Generic[State]):
         self._keeps_outputs = keeps_outputs
         self._codec = CellCodec(step.state_type, max_cell_bytes)
         self._shards: dict[int, Shard] = {}
-        self._live: dict[str, Cell[State]] = {}
-        """Saved cells, the one saved last at the end. A batch takes out what it changes: it may never be saved."""
 
     @property
     def owned(self) -> set[int]:
@@ -95,8 +94,9 @@ class Batches(Generic[State]):
 
     def state(self, partition: int, key: str) -> State:
         """The saved state of a key, or a new one, to be looked at; who changes it breaks what is saved."""
-        cell = self._live.get(key)
-        return (cell if cell is not None else self._saved(self._shards[partition], key)).state
+        shard = self._shards[partition]
+        cell = shard.live.get(key)
+        return (cell if cell is not None else self._saved(shard, key)).state
 
     def adopt(self, partition: int, cells: CellStore) -> int:
         """Take over a partition whose saved cells are these, and make anew all that is derived from them.
@@ -123,7 +123,6 @@ class Batches(Generic[State]):
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""
-        self._live.clear()
         shard = self._shards.pop(partition, None)
         if shard is not None:
             shard.cells.discard()
@@ -131,10 +130,11 @@ class Batches(Generic[State]):
 
     def save(self, result: Result) -> None:
         """Take new cells, which the broker has, for the saved ones."""
-        self._shards[result.partition].cells.save(result.cells)
-        self._live.update(result.live)
-        for key in list(islice(self._live, max(len(self._live) - MAX_LIVE, 0))):
-            del self._live[key]
+        shard = self._shards[result.partition]
+        shard.cells.save(result.cells)
+        shard.live.update(result.live)
+        for key in list(islice(shard.live, max(len(shard.live) - MAX_LIVE // len(self._shards), 0))):
+            del shard.live[key]
 
     def apply(self, partition: int, records: Sequence[Record], committed: Mapping[str, int]) -> Result:
         """Apply records of one partition number, of any of the agent's topics, in order.
@@ -233,7 +233,7 @@ class Batches(Generic[State]):
         """The cell of a key, to be changed; a new one only for a record that is where its key belongs."""
         cell = attempt.loaded.get(key)
         if cell is None:
-            cell = self._live.pop(key, None)
+            cell = attempt.shard.live.pop(key, None)
         if cell is None:
             data = attempt.shard.cells.get(key)
             if data is None and record is not None:

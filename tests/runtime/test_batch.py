@@ -330,6 +330,16 @@ def test_a_null_key_and_a_wrong_partition_are_refused_by_their_reasons() -> None
     assert worker.states() == {}
 
 
+def test_a_key_that_is_known_is_refused_in_the_wrong_partition_all_the_same() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "add 2")))
+    result = worker.run(log(*[(NUMBERS, b"b", "add 4")] * 5, partition=1))
+    assert result.dead == {(NUMBERS, "wrong_partition"): 5}
+    assert worker.run(log((NUMBERS, b"b", "add 8"), start=2)).applied == {NUMBERS: 1}
+    assert worker.states()["b"].total == 11
+    assert list(worker.batches.cells(1).items()) == []
+
+
 entries = st.lists(
     st.tuples(
         st.sampled_from([NUMBERS, WORDS]),
