@@ -11,13 +11,20 @@ from kafka.errors import KafkaError
 from kafka.protocol.api_key import ApiKey
 
 from stream_coupons import topics
-from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS
+from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS, first_records
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.runtime.cells import is_cell
 from stream_coupons.settings import Guarantee, KafkaSettings
 from stream_coupons.topics import Topic
 
 FENCING_VERSION = 4
 """Of AddPartitionsToTxn."""
+
+STATES = (topics.changelog("users"), topics.changelog("coupons"))
+"""Whose records' keys are those that choose the partition."""
+STATES_LOOKED_AT = 50
+"""Of each partition: where partitions were added, half of the states or more are where their keys do not belong."""
+MAX_ASTRAY_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,8 @@ def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool
     if wrong:
         raise BadConfig(
             "topics differ from the registry:\n  " + "\n  ".join(wrong) + "\nNothing was changed. "
-            "Set kafka.partitions to what the topics have, or alter the topics with your broker's own tools."
+            "kafka.partitions must be the number that the topics were created with; they must never be given more, "
+            "states would not follow their keys. What else differs, alter with your broker's own tools."
         )
     missing = [state.topic for state in states if not state.exists]
     if missing:
@@ -135,6 +143,34 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
             raise BadConfig(
                 f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has no transactions as of "
                 "Apache Kafka 3.6 or later: set kafka.guarantee = at_least_once, or use such a broker"
+            )
+
+
+def check_homes(settings: KafkaSettings) -> None:
+    """See that shoppers' and coupons' states are in the partitions of their keys, by the first ones of each partition.
+
+    Every worker looks at all partitions before it joins: one that is given only those that were added would find no
+    states there, and begin with whole stocks. A few states elsewhere are what a stranger left; no record reaches them.
+
+    Raises
+    ------
+    BadConfig
+        If the topics had another number of partitions when states were kept.
+    """
+    for changelog in STATES:
+        cells = {
+            (record.partition, record.key): record.value
+            for record in first_records(settings.bootstrap, changelog, settings.partitions, STATES_LOOKED_AT)
+        }
+        places = [(partition, key) for (partition, key), value in cells.items() if key and is_cell(value)]
+        astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)
+        if astray > MAX_ASTRAY_RATIO * len(places):
+            raise BadConfig(
+                f"{changelog.name}: {astray} of the {len(places)} states looked at belong to other partitions of "
+                f"{settings.partitions} than they are in: the topics had another number of partitions when these were "
+                "kept. States cannot be moved, and beginning anew would give again what was given. Restore the topics "
+                "as they were; or delete all of them, run `stream-coupons topics apply`, and push a catalogue whose "
+                "stock and budgets are less what was given"
             )
 
 

@@ -20,6 +20,9 @@ BOOTSTRAP_TIMEOUT_MS = 10_000
 RECONNECT_WITHIN_MS = 1_000
 """Longest pause between two attempts to reach a broker that is away; kafka-python's own grows to half a minute."""
 
+FEW_BYTES = 64 * 1024
+"""To fetch from a partition of which a few records are wanted."""
+
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 
@@ -169,7 +172,7 @@ def _producer(bootstrap: str) -> KafkaProducer:
     )
 
 
-def _consumer(bootstrap: str) -> KafkaConsumer:
+def _consumer(bootstrap: str, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
     """One without a group that commits nothing, and reads only what is committed."""
     return KafkaConsumer(
         bootstrap_servers=bootstrap.split(","),
@@ -177,7 +180,7 @@ def _consumer(bootstrap: str) -> KafkaConsumer:
         reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
         group_id=None,
         enable_auto_commit=False,
-        max_partition_fetch_bytes=16 * topics.MIB,
+        max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=100,
         isolation_level="read_committed",
     )
@@ -242,6 +245,25 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def first_records(bootstrap: str, topic: Topic, partitions: int, count: int) -> list[Any]:
+    """The first records of each partition of a topic, about so many of each; only what is committed."""
+    consumer = _consumer(bootstrap, FEW_BYTES)
+    try:
+        left = {TopicPartition(topic.name, partition): count for partition in range(partitions)}
+        consumer.assign(list(left))
+        consumer.seek_to_beginning(*left)
+        ends, found = consumer.end_offsets(list(left)), []
+        while any(left[tp] > 0 and consumer.position(tp) < end for tp, end in ends.items()):
+            for tp, records in consumer.poll(timeout_ms=100, max_records=count).items():
+                left[tp] -= len(records)
+                found += records
+                if left[tp] <= 0:
+                    consumer.pause(tp)
+        return found
+    finally:
+        consumer.close()
 
 
 class Fetcher:

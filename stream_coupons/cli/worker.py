@@ -40,6 +40,7 @@ def worker(
     with admin.admin_client(settings.kafka.bootstrap) as client:
         admin.apply(client, settings.kafka, check_only=True)
         admin.check_guarantee(client, settings.kafka)
+        admin.check_homes(settings.kafka)
     run(settings, log_level)
 
 

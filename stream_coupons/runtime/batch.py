@@ -230,22 +230,20 @@ class Batches(Generic[State]):
         result.dead[record.topic, reason] += 1
 
     def _cell(self, attempt: Attempt[State], key: str, record: Record | None = None) -> Cell[State]:
-        """The cell of a key, to be changed; a new one only for a record that is where its key belongs."""
+        """The cell of a key, to be changed; for a record only if that is where its key belongs.
+
+        Also if there is a cell: a stranger may have written one into the wrong partition's changelog.
+        """
         cell = attempt.loaded.get(key)
         if cell is None:
-            cell = attempt.shard.live.pop(key, None)
-        if cell is None:
-            data = attempt.shard.cells.get(key)
-            if data is None and record is not None:
+            if record is not None:
                 self._check_home(record)
-            cell = self._decoded(data)
-        attempt.loaded[key] = cell
+            cell = attempt.shard.live.pop(key, None) or self._saved(attempt.shard, key)
+            attempt.loaded[key] = cell
         return cell
 
     def _saved(self, shard: Shard, key: str) -> Cell[State]:
-        return self._decoded(shard.cells.get(key))
-
-    def _decoded(self, data: bytes | None) -> Cell[State]:
+        data = shard.cells.get(key)
         return self._codec.decode(data) if data is not None else self._codec.new()
 
     def _check_home(self, record: Record) -> None:

@@ -98,6 +98,15 @@ class Head(Struct, array_like=True):
         return bytes(self.outbox) == NOTHING_KEPT
 
 
+def is_cell(data: bytes | None) -> bool:
+    """Whether bytes have the form of a cell, whatever its state is."""
+    try:
+        msgspec.msgpack.decode(data or b"", type=Head)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
 class CellCodec(Generic[State]):
     """Cells to bytes and back; of more than `max_bytes` a cell cannot be saved."""
 

@@ -6,11 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka.admin import NewTopic
+from kafka.admin import NewPartitions, NewTopic
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Publisher
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
@@ -23,8 +27,12 @@ def settings_for(broker: BrokerProcess, partitions: int = PARTITIONS) -> KafkaSe
 
 
 def run_apply(broker: BrokerProcess, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "stream_coupons", "topics", "apply", "--bootstrap", broker.bootstrap, *arguments]
-    environ = {"STREAM_COUPONS_KAFKA__PARTITIONS": str(PARTITIONS), "NO_COLOR": "1", "COLUMNS": "200"}
+    return run(broker, PARTITIONS, "topics", "apply", *arguments)
+
+
+def run(broker: BrokerProcess, partitions: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "stream_coupons", *arguments, "--bootstrap", broker.bootstrap]
+    environ = {"STREAM_COUPONS_KAFKA__PARTITIONS": str(partitions), "NO_COLOR": "1", "COLUMNS": "200"}
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environ)
 
 
@@ -79,3 +87,47 @@ def test_a_topic_of_other_settings_is_refused_and_nothing_is_created(empty_broke
     assert f"cart-events has 1 partitions, expected {PARTITIONS}" in output
     assert "cart-events retention.ms is 1000, expected 604800000" in output
     assert "Traceback" not in output
+
+
+SHOPPERS = [f"shopper-{number}".encode() for number in range(200)]
+USERS = topics.changelog("users")
+
+
+def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_more(
+    empty_broker: BrokerProcess,
+) -> None:
+    before, after = settings_for(empty_broker, 2), settings_for(empty_broker, 4)
+    cell = CellCodec(Shopper).encode(Cell(None, Shopper()))
+    with admin.admin_client(empty_broker.bootstrap) as client, Publisher(empty_broker.bootstrap, 2) as publisher:
+        admin.apply(client, before)
+        admin.check_homes(before)
+        for key in SHOPPERS:
+            publisher.send_bytes(USERS, key, cell)
+        for number, value in enumerate((cell, b"garbage", b"", None)):  # of strangers
+            key = b"stranger-%d" % number
+            publisher.send_bytes(USERS, key, value, 1 - topics.partition_for(key, 2))
+            publisher.send_bytes(topics.changelog("coupons"), b"\xff%d" % number, b"garbage", number % 2)
+        publisher.flush()
+        admin.check_homes(before)
+
+        client.create_partitions({topic.name: NewPartitions(4) for topic in topics.ALL if topic.partitions is None})
+        client.wait_for_topics([USERS.name])
+        with pytest.raises(BadConfig, match="must never be given more, states would not follow their keys"):
+            admin.apply(client, before)
+        admin.apply(client, after, check_only=True)
+        with pytest.raises(BadConfig, match=r"stream-coupons-users-changelog: \d+ of the \d+ states looked at belong"):
+            admin.check_homes(after)
+
+
+def test_one_sold_out_coupon_that_moved_keeps_a_worker_from_starting(empty_broker: BrokerProcess) -> None:
+    coupon = next(key for key in SHOPPERS if topics.partition_for(key, 2) != topics.partition_for(key, 4))
+    with admin.admin_client(empty_broker.bootstrap) as client, Publisher(empty_broker.bootstrap, 2) as publisher:
+        admin.apply(client, settings_for(empty_broker, 4))
+        publisher.send_bytes(
+            topics.changelog("coupons"), coupon, CellCodec(Ledger).encode(Cell(None, Ledger(issued=1)))
+        )
+        publisher.flush()
+    refused = run(empty_broker, 4, "worker", "--metrics-port", "0")
+    assert refused.returncode == 2
+    assert "error: stream-coupons-coupons-changelog: 1 of the 1 states looked at belong to other part" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.stores import MemoryCells
 
 from .fakes import NUMBERS, TICKS, WORDS, Applied, Worker, log, values
 
@@ -338,6 +339,15 @@ def test_a_key_that_is_known_is_refused_in_the_wrong_partition_all_the_same() ->
     assert worker.run(log((NUMBERS, b"b", "add 8"), start=2)).applied == {NUMBERS: 1}
     assert worker.states()["b"].total == 11
     assert list(worker.batches.cells(1).items()) == []
+
+
+def test_a_cell_that_a_stranger_wrote_into_the_wrong_partition_takes_no_records() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 1")))
+    worker.batches.adopt(1, MemoryCells(worker.table))
+    assert worker.run(log((NUMBERS, b"b", "add 4"), start=7, partition=1)).dead == {(NUMBERS, "wrong_partition"): 1}
+    assert worker.run(log((NUMBERS, b"b", "add 8"), start=1)).applied == {NUMBERS: 1}
+    assert worker.states()["b"].total == 9
 
 
 entries = st.lists(
