@@ -167,6 +167,7 @@ class CouponApp:
                 changelog.name,
                 kafka.isolation_level,
                 self.stores.of(agent.name),
+                self.metrics.changelog_skipped.labels(agent.name).inc,
             ),
             self.delivery,
             self._observe,

@@ -72,6 +72,9 @@ class Metrics:
         self.batch_failures = counter(
             "batch_failures_total", "Batches that could not be sent and are tried again.", "agent"
         )
+        self.changelog_skipped = counter(
+            "changelog_skipped_total", "Records of a changelog that are none of ours, skipped in recovery.", "agent"
+        )
         self.lag = gauge(
             "lag_records",
             "Records between the end of a partition and our position.",

@@ -25,6 +25,7 @@ EXPORTED = {
     "stream_coupons_decision_latency_seconds": (Histogram, ()),
     "stream_coupons_batch_seconds": (Histogram, ("agent",)),
     "stream_coupons_batch_failures_total": (Counter, ("agent",)),
+    "stream_coupons_changelog_skipped_total": (Counter, ("agent",)),
     "stream_coupons_lag_records": (Gauge, ("topic", "partition")),
     "stream_coupons_ready": (Gauge, ()),
     "stream_coupons_model_version": (Gauge, ("domain",)),

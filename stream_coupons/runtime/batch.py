@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
+import msgspec
+
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
@@ -39,6 +41,14 @@ class StepFailed(Exception):
     def __init__(self, record: Record, key: str, cause: Exception) -> None:
         super().__init__(f"{record.topic}:{record.partition}:{record.offset}: {type(cause).__name__}: {cause}")
         self.failure: Failure = (record.topic, record.partition, record.offset, key)
+
+
+class UnreadableCell(Exception):
+    """Bytes in a changelog that are no cell: to begin its key anew would forget what was given."""
+
+    def __init__(self, partition: int, key: str) -> None:
+        super().__init__(f"a cell of partition {partition}")
+        self.partition, self.key = partition, key
 
 
 class FinishFailed(Exception):
@@ -105,17 +115,26 @@ class Batches(Generic[State]):
         -------
         int
             How many cells there are.
+
+        Raises
+        ------
+        UnreadableCell
+            If one of them is none.
         """
         self.drop(partition)
         shard = self._shards[partition] = Shard(cells)
         count = 0
         for key, data in cells.items():
             count += 1
-            head = self._codec.head(data)
+            try:
+                head = self._codec.head(data)
+                is_needed = self.step.has_views or not head.keeps_nothing
+                cell = self._codec.decode(data) if is_needed else None
+            except msgspec.DecodeError as error:
+                raise UnreadableCell(partition, key) from error
             shard.deadlines.set(key, head.due)
             shard.last_tick = max(shard.last_tick, head.applied.get(self._ticks, -1))
-            if self.step.has_views or not head.keeps_nothing:
-                cell = self._codec.decode(data)
+            if cell is not None:
                 self.step.place(partition, key, cell.state)
                 if cell.keeps_for(self._ticks):
                     shard.unsent_ticks.add(key)

@@ -4,12 +4,15 @@ This is not left to Faust's recovery: 0.15.3 waits for the record before the end
 transaction marker stands there, reads record by record, and reads all of what it already has again at every rebalance.
 """
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_coupons.runtime.stores import CellStore, NewStore
+
+log = logging.getLogger(__name__)
 
 FETCH_BYTES = 8 * 1024 * 1024
 POLL_MS = 500
@@ -23,6 +26,9 @@ class Changelog(Protocol):
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
         """The cells of partitions, each in a store of its own."""
 
+    async def place_of(self, partition: int, key: str) -> str:
+        """Where the cell of a key is, for a person to look at: keys of shoppers are not logged."""
+
 
 class KafkaChangelog:
     """A compacted topic with a partition for each partition of the agent's inputs.
@@ -33,13 +39,18 @@ class KafkaChangelog:
         "read_committed" where cells are appended in transactions: those of an aborted one never were.
     new_store : callable
         Makes the empty store that a partition is read into.
+    on_skipped : callable
+        Told of each record that is none of ours.
     """
 
-    def __init__(self, bootstrap: str, topic: str, isolation_level: str, new_store: NewStore) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, isolation_level: str, new_store: NewStore, on_skipped: Callable[[], None]
+    ) -> None:
         self.topic = topic
         self._bootstrap = bootstrap
         self._isolation_level = isolation_level
         self._new_store = new_store
+        self._on_skipped = on_skipped
 
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
         """The cells of partitions as they are when this is called.
@@ -50,8 +61,21 @@ class KafkaChangelog:
             If no broker answers.
         """
         cells = {partition: self._new_store(partition) for partition in partitions}
-        if not cells:
-            return cells
+        if cells:
+            await self._read(partitions, lambda partition, records: cells[partition].save(self._latest(records)))
+        return cells
+
+    async def place_of(self, partition: int, key: str) -> str:
+        """Topic, partition and offset of a key's latest cell."""
+        offsets: list[int] = []
+        await self._read(
+            [partition],
+            lambda _, records: offsets.extend(record.offset for record in records if record.key == key.encode()),
+        )
+        return f"{self.topic}:{partition}:{offsets[-1] if offsets else '?'}"
+
+    async def _read(self, partitions: Collection[int], take: Callable[[int, list[Any]], None]) -> None:
+        """Hand on all records of partitions up to now, in order within each."""
         tps = [TopicPartition(self.topic, partition) for partition in partitions]
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
@@ -68,12 +92,18 @@ class KafkaChangelog:
             # By positions, not records: behind the last record a transaction marker may stand.
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
-                    cells[tp.partition].save(_latest(records))
+                    take(tp.partition, records)
         finally:
             await consumer.stop()
-        return cells
 
-
-def _latest(records: Iterable[Any]) -> dict[str, bytes | None]:
-    """What the records come to, by key."""
-    return {record.key.decode(): record.value for record in records}
+    def _latest(self, records: Iterable[Any]) -> dict[str, bytes | None]:
+        """What the records come to, by key. Our keys are text: what has another one is a stranger's, nobody's state."""
+        latest = {}
+        for record in records:
+            try:
+                latest[(record.key or b"\xff").decode()] = record.value
+            except UnicodeDecodeError:
+                place = f"{record.topic}:{record.partition}:{record.offset}"
+                log.error("%s: its key is no text, so none of our agents wrote it: skipped", place)
+                self._on_skipped()
+        return latest

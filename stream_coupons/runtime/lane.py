@@ -7,13 +7,14 @@ are appended before the input is acknowledged; and only acknowledged input is co
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 from mode import Service
 
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import Batches, UnreadableCell
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
@@ -24,6 +25,9 @@ from stream_coupons.runtime.spoilage import Spoilage
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
+
+MEND_PAUSE_S = 10.0
+"""How long a person who mends a changelog waits at most until it is read again."""
 
 
 class Observer(Protocol):
@@ -100,14 +104,39 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         gained = ownership.partitions - kept
         began = time.monotonic()
         await self._delivery.take_over(self.name, gained)
-        cells = await self._changelog.read(gained)
-        count = sum(self._batches.adopt(partition, found) for partition, found in cells.items())
+        while (count := await self._recover(gained)) is None:
+            await self.sleep(MEND_PAUSE_S)
+            if self.should_stop or ownership is not self.inbox.ownership:
+                return
         # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
         places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
         self._owned = ownership
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
+
+    async def _recover(self, partitions: Collection[int]) -> int | None:
+        """Read what partitions came to; how many cells that is. None if one of them cannot be read.
+
+        Then this worker stands still, and is not ready. If it ended, the next one to gain the partition would, too, and
+        so on: nothing would be done in any partition.
+        """
+        cells = await self._changelog.read(partitions)
+        try:
+            return sum(self._batches.adopt(partition, found) for partition, found in cells.items())
+        except UnreadableCell as unreadable:
+            for partition, found in cells.items():
+                if partition in self._batches.owned:
+                    self._batches.drop(partition)
+                else:
+                    found.discard()
+            log.error(
+                "%s cannot start: %s is no state (%s). Its key is not begun anew, that would forget what was given. "
+                "Append its last readable state again, or a null value if there never was any; it is read every %d s",
+                *(self.name, await self._changelog.place_of(unreadable.partition, unreadable.key)),
+                *(unreadable.__cause__, MEND_PAUSE_S),
+            )
+            return None
 
     async def _process(self, taken: list[tuple[Any, list[Chunk]]]) -> None:
         started = time.perf_counter()

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.kafka
 FOLLOWED = (topics.CATALOG, topics.SNAPSHOTS)
 """Topics that every worker reads to itself: what is bad in them is refused there, without a dead letter."""
 
+CHANGELOGS = tuple(topics.changelog(table) for table in ("users", "cells", "coupons"))
 
 ENOUGH = 20
 """Issues that the load leads to before a trial is one."""
@@ -107,11 +108,16 @@ def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when
 
         worker = msgspec.structs.replace(system.settings.worker, max_bad_ratio=1.0)
         system.settings = msgspec.structs.replace(system.settings, worker=worker)
+        for changelog in CHANGELOGS:  # which are read again now
+            for partition in range(system.settings.kafka.partitions):
+                running.send_bytes(changelog, b"\xff\xfe of a stranger", None, partition)
+        running.flush()
         for index in range(len(system.workers)):
             system.workers[index].process.terminate()
             system.workers[index].process.wait(30)
             system.restart(index)
         system.wait_ready()
+        assert total(system, "changelog_skipped_total") > 0
         running.play_an_hour(running.world.ends_at)
         running.check()
 

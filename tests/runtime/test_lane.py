@@ -1,6 +1,8 @@
 """The order of a lane: shut out, recover, apply, deliver, save, acknowledge; and nothing of it out of turn."""
 
 import asyncio
+import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from faust.types import TP
 
 from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.lane import Lane
@@ -15,7 +18,7 @@ from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.spoilage import Spoilage
 from stream_coupons.runtime.stores import CellStore, MemoryCells
 
-from .fakes import NUMBERS, PARTITIONS, TICKS, Adder, home_of
+from .fakes import NUMBERS, PARTITIONS, TICKS, Adder, Total, home_of
 
 BOTH = frozenset(range(PARTITIONS))
 
@@ -45,11 +48,20 @@ class World:
             self,
         )
         self.epoch = 1
+        self.in_pause: Callable[[], None] = lambda: None
+        self.lane.sleep = self.sleep  # type: ignore[method-assign]
 
     # the changelog
     async def read(self, partitions: Any) -> dict[int, CellStore]:
         self.log.append(("read", sorted(partitions)))
         return {partition: MemoryCells(self.cells.get(partition, {})) for partition in partitions}
+
+    async def place_of(self, partition: int, key: str) -> str:
+        return f"changelog:{partition}:{sorted(self.cells[partition]).index(key)}"
+
+    async def sleep(self, _seconds: float) -> None:
+        self.log.append("pause")
+        self.in_pause()
 
     # the delivery
     async def take_over(self, agent: str, partitions: Any) -> None:  # noqa: ARG002
@@ -185,3 +197,43 @@ def test_when_most_is_bad_it_stops_before_it_delivers_and_acknowledges_nothing_m
     assert not world.lane.is_ready
     world.put(b"b", "add 1", start=4)
     assert world.run() == []
+
+
+@pytest.mark.parametrize("bad", [b"", b"garbage", b"\x92\xc0\xc0"])
+def test_what_is_no_state_is_waited_for_until_it_is_mended_and_its_key_never_begun_anew(
+    bad: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    good = CellCodec(Total).encode(Cell(None, Total(5)))
+    world.cells = {0: {"b": bad, "d": good}, 1: {"c": good}}
+    world.assign(BOTH)
+
+    def look_and_mend() -> None:
+        assert (world.lane.is_ready, world.batches.owned) == (False, set())
+        if world.log.count("pause") == 2:
+            world.cells[0]["b"] = good
+
+    world.in_pause = look_and_mend
+    with caplog.at_level(logging.ERROR):
+        world.run()
+    assert world.lane.is_ready
+    assert world.log.count("pause") == 2
+    assert [
+        record.message.startswith("adder cannot start: changelog:0:0 is no state") for record in caplog.records
+    ] == [
+        True,
+        True,
+    ]
+    world.put(b"b", "add 1")
+    assert world.run()[0] == ("deliver", 0, [b"b"], [b"b=6*1"], {NUMBERS: 1})
+
+
+def test_who_waits_for_a_state_to_be_mended_lets_go_of_what_is_given_away(world: World) -> None:
+    world.cells = {0: {"b": b"garbage"}}
+    world.assign(BOTH, 3)
+    world.in_pause = lambda: world.assign(frozenset({1}), 4)
+    world.run()
+    assert not world.lane.is_ready
+    world.run()
+    assert world.lane.is_ready
+    assert world.batches.owned == {1}

@@ -1,0 +1,52 @@
+"""A changelog of a real broker is read to its end, and past what strangers wrote into it."""
+
+import asyncio
+import logging
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Publisher
+from stream_coupons.runtime.changelog import KafkaChangelog
+from stream_coupons.runtime.stores import in_memory
+from stream_coupons.topics import Cleanup, Topic
+
+pytestmark = pytest.mark.kafka
+
+
+def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skipped(
+    broker: BrokerProcess, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = Topic(unique, None, "the table's", "cells", cleanup=Cleanup.COMPACT)
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    admin.create_topics([NewTopic(unique, num_partitions=2, replication_factor=1, topic_configs=topic.configs())])
+    admin.wait_for_topics([unique])
+    admin.close()
+    with Publisher(broker.bootstrap, 2) as publisher:
+        for key, value in (
+            (b"ann", b"1"),
+            (b"bob", b"2"),
+            (b"\xff\xfe", b"x"),
+            ("\N{SNOWMAN}".encode(), b"3"),
+            (b"\xff\xfe", None),
+            (b"bob", None),
+            (b"ann", b"4"),
+        ):
+            publisher.send_bytes(topic, key, value, 1)
+    skipped: list[None] = []
+    changelog = KafkaChangelog(broker.bootstrap, unique, "read_committed", in_memory, lambda: skipped.append(None))
+    with caplog.at_level(logging.ERROR):
+        cells = asyncio.run(changelog.read([0, 1]))
+    assert {partition: dict(found.items()) for partition, found in cells.items()} == {
+        0: {},
+        1: {"ann": b"4", "\N{SNOWMAN}": b"3"},
+    }
+    assert len(skipped) == 2
+    assert [record.message.split(": ")[0] for record in caplog.records if record.levelno == logging.ERROR] == [
+        f"{unique}:1:2",
+        f"{unique}:1:4",
+    ]
+    assert asyncio.run(changelog.place_of(1, "ann")) == f"{unique}:1:6"
+    assert asyncio.run(changelog.read([])) == {}
