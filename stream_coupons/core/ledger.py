@@ -11,6 +11,8 @@ from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservatio
 from stream_coupons.core.reasons import Rejection, Shortage
 
 EVEN_PACING_START_RATIO = 0.1
+MOST_MINOR = 2**63 - 1
+"""The most that may be held and spent of a coupon without a budget: what is saved must fit 64 bits."""
 
 
 class Ledger(Struct, array_like=True):
@@ -31,9 +33,9 @@ def shortage(ledger: Ledger, coupon: Coupon, amount_minor: int, at: float) -> Sh
     """What one more coupon that may cost this much would lack; None when it can be reserved."""
     if coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock:
         return Shortage.STOCK
-    if coupon.budget_minor is None:
-        return None
     committed = ledger.held_minor + ledger.spent_minor + amount_minor
+    if coupon.budget_minor is None:
+        return None if committed <= MOST_MINOR else Shortage.BUDGET
     if committed <= coupon.budget_minor * _released_ratio(coupon, at):
         return None
     return Shortage.BUDGET if committed > coupon.budget_minor else Shortage.PACING

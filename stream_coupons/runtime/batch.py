@@ -3,7 +3,8 @@
 A batch is all or nothing until it is sent: states are decoded once, changed in memory and written once; those of keys
 that were busy lately are not even decoded. A step may defer its end, to be finished together with those of other keys
 and partitions. If a step raises, the batch is begun again without the guilty record, which becomes a dead letter. If a
-cell outgrows what a record of its changelog may hold, it is begun again, and each record of that key is measured.
+cell outgrows what a record of its changelog may hold, or a number in it what msgpack does, it is begun again, and each
+record of that key is measured.
 """
 
 import sys
@@ -219,17 +220,24 @@ class Batches(Generic[State]):
         return attempt.result
 
     def _close(self, attempt: Attempt[State]) -> set[str]:
-        """Encode what was changed. Returns the keys whose cells are too large."""
+        """Encode what was changed. Returns the keys whose cells, or numbers in them, are too large."""
         result, shard = attempt.result, attempt.shard
+        too_large: set[str] = set()
         for key, cell in attempt.loaded.items():
             if shard.last_tick >= 0:
                 cell.applied[self._ticks] = max(shard.last_tick, cell.applied.get(self._ticks, -1))
             cell.prune(attempt.committed)
             if key in shard.unsent_ticks and not cell.keeps_for(self._ticks):
                 shard.unsent_ticks.discard(key)
-            result.cells[key] = self._codec.encode(cell)
+            try:
+                data = result.cells[key] = self._codec.encode(cell)
+            except OverflowError:
+                too_large.add(key)
+                continue
+            if len(data) > self._codec.max_bytes:
+                too_large.add(key)
         result.live = attempt.loaded
-        return {key for key, data in result.cells.items() if len(data) > self._codec.max_bytes}
+        return too_large
 
     def _apply_one(self, attempt: Attempt[State], record: Record) -> None:
         detail = attempt.failed.get((record.topic, record.partition, record.offset, ""))

@@ -143,7 +143,10 @@ class CellCodec(Generic[State]):
 
     def excess(self, key: str, cell: Cell[State], before_bytes: int) -> str | None:
         """What is wrong with a cell that grew too large; one that was so before may stay as it is, or shrink."""
-        size = len(self.encode(cell))
+        try:
+            size = len(self.encode(cell))
+        except OverflowError as error:
+            return f"the state of {key!r} cannot be saved: {error}"
         if size <= max(self.max_bytes, before_bytes):
             return None
         return f"the state of {key!r} would take {size} bytes, at most {self.max_bytes}"

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import Alternative, Coupon, Proposal, Reservation, Settlement
-from stream_coupons.core.ledger import EVEN_PACING_START_RATIO, Ledger, can_reserve, reserve, settle, shortage
+from stream_coupons.core.ledger import (
+    EVEN_PACING_START_RATIO,
+    MOST_MINOR,
+    Ledger,
+    can_reserve,
+    reserve,
+    settle,
+    shortage,
+)
 from stream_coupons.core.reasons import Rejection, Shortage
 
 from .builders import AT, DAY_S, coupon
@@ -158,6 +166,17 @@ def test_the_last_cent_is_given_and_not_one_more() -> None:
 
 def test_no_limit_is_no_limit() -> None:
     assert can_reserve(Ledger(reserved=10**9, held_minor=10**15), coupon(), 10**9, AT)
+
+
+def test_without_a_budget_what_is_held_stays_within_what_a_cell_can_hold() -> None:
+    ledger, terms = Ledger(), coupon(max_discount_minor=2**53)
+    answers = [reserve(ledger, terms, proposal(number, ("c1", 2**53))).messages[0] for number in range(2100)]
+    assert [answer.granted for answer in answers] == [True] * 1023 + [False] * 1077  # type: ignore[attr-defined]
+    assert shortage(ledger, terms, 2**53, AT) == Shortage.BUDGET
+    assert ledger.held_minor <= MOST_MINOR
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(ledger), type=Ledger) == ledger
+    settle(ledger, settlement(1, "released", 2**53))
+    assert can_reserve(ledger, terms, 2**53, AT)
 
 
 def test_a_redemption_for_less_frees_the_rest_and_never_takes_more_than_was_held() -> None:

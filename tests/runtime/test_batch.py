@@ -260,6 +260,26 @@ def test_a_record_that_would_make_a_cell_outgrow_its_changelog_is_a_dead_letter_
     assert worker.step.view == quiet.step.view
 
 
+def test_a_record_that_would_make_a_number_outgrow_its_cell_is_a_dead_letter_as_if_it_never_came() -> None:
+    most = 2**64 - 2048  # the step reads floats
+    told = [
+        (NUMBERS, b"d", "later 1"),
+        (NUMBERS, b"b", f"add {most}"),
+        (NUMBERS, b"b", f"later {most}"),
+        (NUMBERS, b"b", "add 2047"),
+        (NUMBERS, b"b", "at 50"),
+        (NUMBERS, b"b", "add 1"),
+    ]
+    worker = Worker()
+    result = worker.run(log(*told))
+    assert result.dead == {(NUMBERS, "too_large"): 2}
+    assert counted(result) == {NUMBERS: len(told)}
+    assert values(worker.sent, "dead") == [f"later {most}".encode(), b"add 1"]
+    assert {key: state.total for key, state in worker.states().items()} == {"b": 2**64 - 1, "d": 1}
+    worker.restart()
+    assert values(worker.run(TICK).outputs) == [b"b=%d*1" % (2**64 - 1)]
+
+
 def test_a_full_cell_takes_records_again_when_its_outbox_is_empty() -> None:
     worker = Worker(max_cell_bytes=2000)
     worker.run(log(*OVERSIZED))
