@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.codec import encode
-from stream_coupons.core.events import Array, ModelSnapshot
+from stream_coupons.core.events import Array, Coupon, ModelSnapshot
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
@@ -23,6 +23,17 @@ def snapshot() -> ModelSnapshot:
     trainer.learn(examples(1, 1)[0], 0, None)
     [made] = trainer.snapshots()
     return made
+
+
+def test_a_coupon_whose_categories_times_brands_would_fill_the_memory_is_refused_and_the_old_one_kept() -> None:
+    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    good = Coupon(coupon_id="c", max_discount_minor=1)
+    known.take_coupon(("c", good))
+    many = [f"{number}" for number in range(3000)]
+    forged = msgspec.json.encode({"coupon_id": "c", "max_discount_minor": 1, "categories": many, "brands": many})
+    assert len(forged) < 50_000
+    assert known.read_coupon(b"c", forged) is None
+    assert known.now().catalogue.by_id == {"c": good}
 
 
 def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:

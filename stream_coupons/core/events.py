@@ -35,6 +35,9 @@ Text = Annotated[str, Meta(max_length=500)]
 is meant to be read has no place there."""
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
 MAX_ARMS = 100
+MAX_SCOPE = 10_000
+"""Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
+million."""
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -122,7 +125,8 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: what it is for, what it gives, what it may cost.
 
     `attributes` are whatever else is known of it; `vector` is its content as a model of texts or images sees it,
-    `description` a text to make one from. No coupon is called `none`: that is the arm that gives nothing.
+    `description` a text to make one from. No coupon is called `none`: that is the arm that gives nothing. The number of
+    categories times that of brands is at most 10,000.
     """
 
     coupon_id: Id
@@ -151,6 +155,9 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if self.coupon_id == NO_COUPON:
             raise ValueError(f"coupon_id {NO_COUPON!r} stands for giving no coupon, expected another one")
+        if len(self.categories) * len(self.brands) > MAX_SCOPE:
+            named = f"{len(self.categories)} categories times {len(self.brands)} brands"
+            raise ValueError(f"{named}, expected at most {MAX_SCOPE} pairs")
         if self.vector is not None:
             check_vector(self.vector)
 

@@ -16,7 +16,7 @@ from stream_coupons.core.coupons import (
     is_in_scope,
     price_of,
 )
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.events import MAX_SCOPE, Coupon
 from stream_coupons.core.similarity import feature_index
 
 from .builders import coupon, item
@@ -44,6 +44,19 @@ def test_content_scores_are_the_inner_products_of_the_formula(coupons: list[Coup
         expected += sum(taste.get(f"item:{name}", 0.0) for name in each.items)
         expected += BRAND_WEIGHT * sum(taste.get(f"brand:{name}", 0.0) for name in each.brands)
         assert score == pytest.approx(expected, abs=1e-9)
+
+
+def names_of(kind: str, count: int) -> list[str]:
+    return [f"{kind}{number}" for number in range(count)]
+
+
+def test_a_coupon_names_no_more_pairs_of_category_and_brand_than_can_be_written_out() -> None:
+    widest = coupon(categories=names_of("c", MAX_SCOPE // 4), brands=names_of("b", 4))
+    assert Catalogue([widest]).domains[widest.domain].scopes.columns.shape == (1, MAX_SCOPE)
+    one_sided = coupon(categories=names_of("c", MAX_SCOPE + 1))
+    assert Catalogue([one_sided]).domains[one_sided.domain].scopes.columns.shape == (1, MAX_SCOPE + 1)
+    with pytest.raises(ValueError, match="101 categories times 100 brands, expected at most 10000 pairs"):
+        coupon(categories=names_of("c", 101), brands=names_of("b", 100))
 
 
 def test_coupons_are_in_order_of_their_ids_whatever_order_they_come_in() -> None:

@@ -199,6 +199,11 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "a term out of range": (issue("i9", coupon={"coupon_id": "c9", "margin_ratio": 3}), "invalid", "$.margin_ratio"),
     "a nested attribute": (issue("i9", coupon={"coupon_id": "c9", "size": {"w": 1}}), "invalid", "'size' holds others"),
     "attributes that are none": (issue("i9", coupon={"coupon_id": "c9", "attributes": 3}), "invalid", "issue: coupon:"),
+    "too many pairs": (
+        issue("i9", coupon={"coupon_id": "c9", "categories": ["c"] * 101, "brands": ["b"] * 100}),
+        "invalid",
+        "issue: coupon: 101 categories times 100 brands, expected at most 10000 pairs",
+    ),
     "an empty vector": (
         issue("i9", coupon={"coupon_id": "c9", "vector": []}),
         "invalid",
