@@ -36,6 +36,24 @@ def test_a_coupon_whose_categories_times_brands_would_fill_the_memory_is_refused
     assert known.now().catalogue.by_id == {"c": good}
 
 
+def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_coupon_does_not(
+    snapshot: ModelSnapshot,
+) -> None:
+    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    known.take_coupon(("c", Coupon(coupon_id="c", max_discount_minor=1)))
+    before = known.now()
+    read = known.read_snapshot(b"ecommerce", encode(snapshot))
+    assert read is not None
+    known.take_snapshot(read)
+    after = known.now()
+    assert after.catalogue is before.catalogue
+    assert (before.scorer("ecommerce").version, after.scorer("ecommerce").version) == (0, 1)
+    for coupon in (Coupon(coupon_id="c", max_discount_minor=2), None):
+        known.take_coupon(("c", coupon))
+        assert known.now().catalogue.by_id.get("c") == coupon
+        assert known.now().scorer("ecommerce").version == 1
+
+
 def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:
     head = snapshot.heads["click"]
     champion = head.parts[head.champion] | {"weights": weights}
