@@ -14,7 +14,7 @@ from mode import Service
 
 from stream_coupons import topics
 from stream_coupons.agents.quality import report_head, report_news
-from stream_coupons.agents.wire import dead_letter, output
+from stream_coupons.agents.wire import dead_letter, output, sender_of
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot
@@ -23,7 +23,7 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.consumer import Chunk, size
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
-from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.turns import Turns
 from stream_coupons.settings import LearningSettings
 
@@ -135,11 +135,11 @@ class Learner(Service):  # type: ignore[misc]
         try:
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, "key is null: training examples are keyed by domain")
-            example = self._decode(record.value)
+            example, origin = self._decode(record.value), sender_of(record)
             if not example.is_lesson:
                 self._metrics.records.labels(record.topic).inc()
                 return
-            is_new = trainer.learn(example, record.offset, origin_of(record))
+            is_new = trainer.learn(example, record.offset, origin)
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))
             self._metrics.dead_letters.labels(record.topic, bad.reason).inc()

@@ -4,7 +4,9 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record, origin_of
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
@@ -23,6 +25,20 @@ def output(message: Struct, partitions: int) -> Sent:
     key = topic.key_of(message)
     partition = topics.partition_for(key, topic.partitions or partitions)
     return Sent(Output(topic.name, partition, key, encode(message)), kept=topic.name not in SOFT)
+
+
+def sender_of(record: Record) -> tuple[str, tuple[int, int]]:
+    """The origin of a message of ours.
+
+    Raises
+    ------
+    BadMessage
+        If it has none: a stranger sent it, and a second copy could not be told from the first.
+    """
+    origin = origin_of(record)
+    if origin is None:
+        raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
+    return origin
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> Output:

@@ -23,6 +23,7 @@ LongId = Annotated[str, Meta(min_length=1, max_length=256)]
 """One made of others: of a trigger and the coupon that was not given for it, or of an issue and a head. The longest has
 33 + 1 + 200 + 6 characters."""
 Label = Annotated[str, Meta(max_length=200)]
+Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 END_OF_TIME = 4_102_444_800.0
 """The start of the year 2100, UTC epoch seconds: no time is later."""
 EpochSeconds = Annotated[float, Meta(ge=0, le=int(END_OF_TIME), description="UTC epoch seconds")]
@@ -59,7 +60,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     occurred_at: EpochSeconds
     schema_version: int = SCHEMA_VERSION
-    domain: Annotated[str, Meta(min_length=1, max_length=64)] = "ecommerce"
+    domain: Domain = "ecommerce"
 
 
 class BrowseEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,7 +131,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     coupon_id: Id
-    domain: Annotated[str, Meta(min_length=1, max_length=64)] = "ecommerce"
+    domain: Domain = "ecommerce"
     title: Label = ""
     kind: Label = ""
     categories: list[Label] = []
@@ -298,7 +299,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     example_id: LongId
-    domain: str
+    domain: Domain
     head: Literal["click", "redeem", "order"]
     label: bool
     decided_at: EpochSeconds

@@ -15,6 +15,7 @@ from stream_coupons.core.events import (
     BrowseEvent,
     CartEvent,
     Context,
+    Domain,
     EpochSeconds,
     Id,
     Item,
@@ -22,7 +23,6 @@ from stream_coupons.core.events import (
 )
 
 Time = Annotated[datetime, Meta(tz=True)] | EpochSeconds
-Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 DEFAULT_DOMAIN = "ecommerce"
 Propensity = Annotated[float, Meta(gt=0, le=1)]
 FeedbackKind = Literal["impression", "click", "purchase", "expiry"]

@@ -15,7 +15,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import dead_letter
+from stream_coupons.agents.wire import dead_letter, sender_of
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
@@ -28,7 +28,7 @@ from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.settings import Settings
 
@@ -147,10 +147,10 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            example = self._examples(record.value)
+            example, origin = self._examples(record.value), sender_of(record)
             if not example.is_lesson:
                 return
-            self.trainer.learn(example, record.offset, origin_of(record))
+            self.trainer.learn(example, record.offset, origin)
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return

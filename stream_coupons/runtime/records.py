@@ -11,8 +11,8 @@ Origin = tuple[str, int, int, int]
 
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
-MAX_NUMBER = 2**63 - 1
-"""Kafka's offsets go no further, and msgpack, which cells are saved as, hardly does."""
+MAX_NUMBER = 2**52
+"""No offset of a log comes so far. A larger one is forged: snapshots, which hold origins too, take no more."""
 
 
 class Record(NamedTuple):

@@ -4,12 +4,16 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 from prometheus_client import CollectorRegistry
 
+from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
+from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.runtime.records import MAX_NUMBER, Record
 from stream_coupons.settings import LearningSettings
 from tests.models.builders import examples
 
@@ -36,3 +40,36 @@ def test_a_domain_whose_snapshot_does_not_fit_starts_anew_and_the_others_go_on()
     assert {domain: model.offset for domain, model in trainer.models.items()} == {"good": 0}
     assert metrics.snapshots_refused._value.get() == 1
     assert trainer.learn(examples(2, 1, "spoilt")[0], 2, None)
+
+
+def told(origin: bytes | None, offset: int = 0, **about: Any) -> Record:
+    headers = () if origin is None else (("origin", origin),)
+    value = msgspec.json.encode(msgspec.to_builtins(examples(1, 1)[0]) | about)
+    return Record(topics.EXAMPLES.name, 0, offset, 0, b"ecommerce", value, headers)
+
+
+FURTHEST = b"ticks:0:%d:0" % MAX_NUMBER
+STRANGERS = {
+    "no origin": told(None),
+    "an offset that no log has": told(b"ticks:0:%d:0" % (MAX_NUMBER + 1)),
+    "a long domain": told(b"ticks:0:1:0", domain="x" * 65),
+    "no domain": told(b"ticks:0:1:0", domain=""),
+}
+
+
+@pytest.mark.parametrize("record", STRANGERS.values(), ids=STRANGERS)
+def test_an_example_that_no_agent_of_ours_sent_is_a_dead_letter_and_teaches_nothing(record: Record) -> None:
+    nothing, trainer = Any, Trainer(LearningSettings())
+    learner = Learner(LearningSettings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    learner._learn(trainer, record)
+    assert [dict(letter.headers)["reason"] for letter in learner._letters] == [b"invalid"]
+    assert trainer.models == {}
+
+
+def test_whatever_origin_is_believed_is_served() -> None:
+    nothing, trainer = Any, Trainer(LearningSettings())
+    learner = Learner(LearningSettings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    for offset, origin in enumerate([b"ticks:1:5:0", FURTHEST]):
+        learner._learn(trainer, told(origin, offset))
+        [snapshot] = trainer.snapshots()
+        assert compile_snapshot(snapshot).version == offset + 1
