@@ -307,7 +307,9 @@ class Batches(Generic[State]):
                 outcome = self.step.apply(key, cell.state, message, record)
             except Exception as error:
                 raise StepFailed(record, "", error) from error
-            cell.mark(record, with_origin=self.step.tracks_origins)
+            # What was refused changed nothing: sent again when its cause is mended, it must not be taken for a copy.
+            is_refused = isinstance(outcome, Outcome) and outcome.refused is not None
+            cell.mark(record, with_origin=self.step.tracks_origins and not is_refused)
             if isinstance(outcome, Deferred):
                 attempt.deferred[key] = Unfinished(outcome, record, result.slot())
                 if not attempt.defers:

@@ -382,6 +382,29 @@ def test_a_settlement_of_what_was_never_reserved_is_a_dead_letter_and_frees_noth
     assert len(made.messages(topics.ISSUES)) == 5
 
 
+def test_a_settlement_that_came_before_its_proposal_and_is_sent_again_gives_back_its_unit_once() -> None:
+    made = Shop(known, 1, ("budgets",))
+    wanted = msgspec.structs.replace(wish(), alternatives=[Alternative("c1", 5)])
+
+    def came(topic: topics.Topic, message: Any, origin: bytes, *headers: tuple[str, bytes]) -> None:
+        made.results.clear()
+        made.append(topic.name, 0, b"c1", encode(message), (("origin", origin), *headers))
+        made.settle()
+
+    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0")
+    [letter] = made.logs[topics.DEAD_LETTERS.name, 0]
+    came(topics.PROPOSALS, wanted, b"browse-events:0:1:0")
+    assert made.state("budgets", "c1") == Ledger(reserved=1, held_minor=5)
+    redriven = ("redriven", b"0:%d" % letter.offset)
+    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0", redriven)
+    assert made.state("budgets", "c1") == Ledger()
+    came(topics.PROPOSALS, wanted, b"browse-events:0:2:0")
+    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0", redriven)
+    assert [result.duplicates[topics.SETTLEMENTS.name] for _, result in made.results] == [1]
+    assert made.state("budgets", "c1") == Ledger(reserved=1, held_minor=5)
+    assert len(made.logs[topics.DEAD_LETTERS.name, 0]) == 1
+
+
 def test_settlements_are_messages_of_their_coupon() -> None:
     one = RELEASED
     assert Budgets(known, 1).parse(ours(topics.SETTLEMENTS, one)) == ("c1", one)

@@ -426,6 +426,26 @@ def test_copies_of_one_origin_are_applied_once_where_origins_are_tracked() -> No
     assert careless.states()["b"].total == 5
 
 
+def test_a_copy_of_what_was_refused_is_stepped_again_and_counts_once_when_it_is_taken() -> None:
+    def sent(offset: int, origin: str, value: bytes) -> Record:
+        return Record(NUMBERS, 0, offset, 0, b"b", value, (("origin", origin.encode()),))
+
+    records = [
+        sent(0, "up:0:6:0", b"add 1"),
+        sent(1, "up:0:7:0", b"refuse 0"),
+        sent(2, "up:0:6:0", b"add 1"),
+        sent(3, "up:0:7:0", b"refuse 0"),
+        sent(4, "up:0:7:0", b"add 1"),
+        sent(5, "up:0:7:0", b"add 1"),
+    ]
+    worker = Worker(tracks_origins=True)
+    result = worker.run(records)
+    assert (result.applied[NUMBERS], result.duplicates[NUMBERS], result.dead[NUMBERS, "invalid"]) == (2, 2, 2)
+    worker.restart()
+    assert worker.run(records).replays == {NUMBERS: 6}
+    assert worker.states()["b"].total == 2
+
+
 def test_origins_of_several_sources_do_not_hide_each_other() -> None:
     origins = ["up:0:9:0", "up:1:3:0", "down:0:1:0", "up:1:4:0"]
     records = [
