@@ -116,6 +116,7 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
         ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),
+        ("POLICY__ALTERNATIVES", "101", r"'101': Expected `int` <= 100 - at `\$.policy.alternatives`"),
         ("POLICY__TRIGGERS", "cart,checkout", r"Invalid enum value 'checkout' - at `\$.policy.triggers\[1\]`"),
         ("PROFILE__HALF_LIFE_S", "0", r"Expected `float` > 0.0 - at `\$.profile.half_life_s`"),
     ],

@@ -39,6 +39,8 @@ MAX_ARMS = 100
 MAX_SCOPE = 10_000
 """Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
 million."""
+MAX_ALTERNATIVES = 100
+"""Coupons that one proposal names."""
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -224,7 +226,7 @@ class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     at: EpochSeconds
     expires_at: EpochSeconds
-    alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=100)]
+    alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=MAX_ALTERNATIVES)]
     rank: Count = 0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
 
+from stream_coupons.core.events import MAX_ALTERNATIVES
+
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e15)]
 Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]
@@ -95,7 +97,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     holdout_controls: Size = 5
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 5
-    alternatives: Size = 3
+    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 3
     max_candidates: Size = 64
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0

@@ -13,7 +13,15 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Alternative, Proposal, Reservation, Settlement, Tick, UserVector
+from stream_coupons.core.events import (
+    MAX_ALTERNATIVES,
+    Alternative,
+    Proposal,
+    Reservation,
+    Settlement,
+    Tick,
+    UserVector,
+)
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper import Shopper
@@ -333,6 +341,17 @@ def test_a_crash_anywhere_between_proposal_and_issue_with_another_model_in_betwe
         encode(issue) for issue in quiet.messages(topics.ISSUES)
     }
     assert made.state("budgets", "c2") == quiet.state("budgets", "c2") == Ledger(issued=3, held_minor=300)
+
+
+def test_as_many_alternatives_as_the_settings_allow_fit_into_a_proposal() -> None:
+    terms = [coupon(f"c{number}") for number in range(MAX_ALTERNATIVES + 1)]
+    chosen = rules_with(alternatives=MAX_ALTERNATIVES, max_candidates=len(terms))
+    made = Shop(lambda: knowledge(*terms, rules=chosen), 1, ("users", "budgets"))
+    made.now = AT
+    made.publish(topics.BROWSE, browse("t"))
+    made.settle()
+    assert [len(each.alternatives) for each in made.messages(topics.PROPOSALS)] == [MAX_ALTERNATIVES]
+    assert len(made.messages(topics.ISSUES)) == 1
 
 
 def test_a_released_reservation_that_comes_twice_is_given_back_once() -> None:
