@@ -17,7 +17,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.learner import Learner
 from stream_coupons.agents.neighbours import Neighbours
-from stream_coupons.agents.reporting import BatchReporter, report_budgets
+from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
@@ -240,6 +240,7 @@ class Reporter(Service):  # type: ignore[misc]
     def __init__(self, parts: CouponApp) -> None:
         super().__init__()
         self._parts = parts
+        self._budgets = BudgetReporter(parts.metrics)
         self._reported: set[TP] = set()
 
     async def on_start(self) -> None:
@@ -261,13 +262,8 @@ class Reporter(Service):  # type: ignore[misc]
     def _report_budgets(self, consumer: Any) -> None:
         parts = self._parts
         owned = {tp.partition for tp in consumer.assignment() if tp.topic == topics.PROPOSALS.name}
-        report_budgets(
-            parts.metrics,
-            parts.known.now().catalogue,
-            parts.budgets.ledgers,
-            owned,
-            parts.settings.kafka.partitions,
-        )
+        count = parts.settings.kafka.partitions
+        self._budgets(parts.known.now().catalogue, parts.budgets.ledgers, owned, count)
 
     def _report_lag(self, consumer: Any) -> None:
         gauge, owned = self._parts.metrics.lag, consumer.assignment()

@@ -29,6 +29,8 @@ class CurrentKnowledge:
         self._metrics = metrics
         self._coupons: dict[str, Coupon] = {}
         self._scorers: dict[str, Scorer] = {}
+        self._domains: set[str] = set()
+        """Those that have or had coupons: one whose last was withdrawn has none, and its gauge must say so."""
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
         self._prior = prior()
@@ -47,8 +49,9 @@ class CurrentKnowledge:
         """The coupons as a catalogue: of thousands it takes half a second to make, so no snapshot makes it anew."""
         if self._catalogue is None:
             self._catalogue = Catalogue(self._coupons.values(), self._rules.policy.typical_price_minor)
-            for domain, coupons in self._catalogue.domains.items():
-                self._metrics.catalogue_coupons.labels(domain).set(len(coupons))
+            self._domains |= self._catalogue.domains.keys()
+            for domain in self._domains:
+                self._metrics.catalogue_coupons.labels(domain).set(len(self._catalogue.of_domain(domain) or ()))
         return self._catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:

@@ -54,6 +54,19 @@ def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_cou
         assert known.now().scorer("ecommerce").version == 1
 
 
+def test_a_domain_whose_last_coupon_is_withdrawn_is_reported_to_have_none() -> None:
+    registry = CollectorRegistry()
+    known = CurrentKnowledge(Settings().rules(), Metrics(registry))
+
+    def count_after(coupon: Coupon | None) -> float | None:
+        known.take_coupon(("c", coupon))
+        known.now()
+        return registry.get_sample_value("stream_coupons_catalogue_coupons", {"domain": "shop"})
+
+    coupon = Coupon(coupon_id="c", domain="shop", max_discount_minor=1)
+    assert [count_after(each) for each in (coupon, None, coupon)] == [1, 0, 1]
+
+
 def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:
     head = snapshot.heads["click"]
     champion = head.parts[head.champion] | {"weights": weights}

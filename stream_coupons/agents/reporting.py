@@ -59,32 +59,44 @@ class BatchReporter:
             self._metrics.decision_latency.observe(max(time.time() - int(began_ms) / 1000.0, 0.0))
 
 
-def report_budgets(
-    metrics: Metrics, catalogue: Catalogue, ledgers: Mapping[str, Ledger], partitions: Container[int], count: int
-) -> None:
-    """Set the gauges of stock and money, over the coupons that this worker owns.
+class BudgetReporter:
+    """Sets the gauges of stock and money, and ends those of a domain that has no coupon any more."""
 
-    Parameters
-    ----------
-    ledgers
-        By coupon; a coupon that was never asked for has none and is whole.
-    partitions
-        Those owned, of `count`.
-    """
-    for domain, members in catalogue.domains.items():
-        ratio, remaining, exhausted = 1.0, 0, 0
-        for coupon in members.coupons:
-            is_limited = coupon.stock is not None or coupon.budget_minor is not None
-            if not is_limited or topics.partition_for(coupon.coupon_id.encode(), count) not in partitions:
-                continue
-            ledger = ledgers.get(coupon.coupon_id, UNTOUCHED)
-            sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
-            if coupon.budget_minor is not None:
-                left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
-                remaining += left
-                ratio = min(ratio, left / max(coupon.budget_minor, 1))
-                sold_out = sold_out or left < coupon.max_discount_minor
-            exhausted += sold_out
-        metrics.stock_exhausted.labels(domain).set(exhausted)
-        metrics.budget_left.labels(domain).set(ratio)
-        metrics.budget_remaining.labels(domain).set(remaining)
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._domains: set[str] = set()
+
+    def __call__(
+        self, catalogue: Catalogue, ledgers: Mapping[str, Ledger], partitions: Container[int], count: int
+    ) -> None:
+        """Report the coupons that this worker owns.
+
+        Parameters
+        ----------
+        ledgers
+            By coupon; a coupon that was never asked for has none and is whole.
+        partitions
+            Those owned, of `count`.
+        """
+        metrics = self._metrics
+        for domain in self._domains - catalogue.domains.keys():
+            for gauge in (metrics.stock_exhausted, metrics.budget_left, metrics.budget_remaining):
+                gauge.remove(domain)
+        self._domains = set(catalogue.domains)
+        for domain, members in catalogue.domains.items():
+            ratio, remaining, exhausted = 1.0, 0, 0
+            for coupon in members.coupons:
+                is_limited = coupon.stock is not None or coupon.budget_minor is not None
+                if not is_limited or topics.partition_for(coupon.coupon_id.encode(), count) not in partitions:
+                    continue
+                ledger = ledgers.get(coupon.coupon_id, UNTOUCHED)
+                sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
+                if coupon.budget_minor is not None:
+                    left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
+                    remaining += left
+                    ratio = min(ratio, left / max(coupon.budget_minor, 1))
+                    sold_out = sold_out or left < coupon.max_discount_minor
+                exhausted += sold_out
+            metrics.stock_exhausted.labels(domain).set(exhausted)
+            metrics.budget_left.labels(domain).set(ratio)
+            metrics.budget_remaining.labels(domain).set(remaining)

@@ -5,7 +5,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
-from stream_coupons.agents.reporting import report_budgets
+from stream_coupons.agents.reporting import BudgetReporter
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.ledger import Ledger
@@ -24,11 +24,15 @@ CATALOGUE = Catalogue(
 LEDGERS = {"touched": Ledger(held_minor=200, spent_minor=50), "gone": Ledger(reserved=1, issued=1)}
 
 
+def gauges(registry: CollectorRegistry) -> list[float | None]:
+    names = ("budget_remaining_minor", "budget_left_ratio", "coupons_exhausted")
+    return [registry.get_sample_value(f"stream_coupons_{name}", {"domain": "shop"}) for name in names]
+
+
 def reported(partitions: set[int]) -> tuple[float, float, float]:
     registry = CollectorRegistry()
-    report_budgets(Metrics(registry), CATALOGUE, LEDGERS, partitions, PARTITIONS)
-    names = ("budget_remaining_minor", "budget_left_ratio", "coupons_exhausted")
-    left, ratio, exhausted = (registry.get_sample_value(f"stream_coupons_{name}", {"domain": "shop"}) for name in names)
+    BudgetReporter(Metrics(registry))(CATALOGUE, LEDGERS, partitions, PARTITIONS)
+    left, ratio, exhausted = gauges(registry)
     assert left is not None
     assert ratio is not None
     assert exhausted is not None
@@ -46,3 +50,14 @@ def test_only_owned_partitions_are_reported_and_none_is_nothing() -> None:
     of_touched = topics.partition_for(b"touched", PARTITIONS)
     assert parts[of_touched][1] == 0.75
     assert reported(set()) == (0, 1.0, 0)
+
+
+def test_gauges_of_a_domain_end_with_its_last_coupon_and_come_back_with_the_next() -> None:
+    registry = CollectorRegistry()
+    report, owned = BudgetReporter(Metrics(registry)), set(range(PARTITIONS))
+    report(CATALOGUE, LEDGERS, owned, PARTITIONS)
+    for _ in range(2):
+        report(Catalogue([]), LEDGERS, owned, PARTITIONS)
+        assert gauges(registry) == [None, None, None]
+    report(CATALOGUE, LEDGERS, owned, PARTITIONS)
+    assert gauges(registry) == [1250, 0.75, 1]
