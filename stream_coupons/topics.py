@@ -56,7 +56,8 @@ class Topic:
         return configs
 
 
-# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters and its sender can see it.
+# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters and its sender can see it. They have the
+# broker's time, since whether an event is from the future is not for its own sender's clock to say.
 INPUT_BYTES = 8 * MIB
 
 BROWSE = Topic(
@@ -65,15 +66,31 @@ BROWSE = Topic(
     "user_id",
     "a shopper looked at an item",
     max_message_bytes=INPUT_BYTES,
+    has_brokers_time=True,
 )
-CART = Topic("cart-events", events.CartEvent, "user_id", "a shopper changed the cart", max_message_bytes=INPUT_BYTES)
-ORDER = Topic("order-events", events.OrderEvent, "user_id", "a shopper ordered", max_message_bytes=INPUT_BYTES)
+CART = Topic(
+    "cart-events",
+    events.CartEvent,
+    "user_id",
+    "a shopper changed the cart",
+    max_message_bytes=INPUT_BYTES,
+    has_brokers_time=True,
+)
+ORDER = Topic(
+    "order-events",
+    events.OrderEvent,
+    "user_id",
+    "a shopper ordered",
+    max_message_bytes=INPUT_BYTES,
+    has_brokers_time=True,
+)
 FEEDBACK = Topic(
     "coupon-feedback",
     events.FeedbackEvent,
     "user_id",
     "a shopper saw, clicked or used",
     max_message_bytes=INPUT_BYTES,
+    has_brokers_time=True,
 )
 OBSERVED = Topic(
     "observed-issues",
@@ -81,6 +98,7 @@ OBSERVED = Topic(
     "user_id",
     "coupons another system gave",
     max_message_bytes=INPUT_BYTES,
+    has_brokers_time=True,
 )
 TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS, has_brokers_time=True)
 VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from kafka import KafkaProducer
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
@@ -19,6 +20,7 @@ from stream_coupons.demo.system import LocalSystem
 
 from .builders import (
     AT,
+    DAY_S,
     IDLE_WITHIN_S,
     browse,
     coupon,
@@ -117,6 +119,28 @@ def test_bad_records_are_in_dead_letters_once_and_good_ones_around_them_are_proc
         check_letters(system, bad)
         check_forged(system, forged)
         check_counts(system, bad)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "said_ms", "reasons"),
+    [(366 * DAY_S, int((time.time() + 366 * DAY_S) * 1000), ["from_the_future"]), (0.0, 0, [])],
+    ids=["a clock that is a year ahead", "no clock at all"],
+)
+def test_when_an_event_arrived_is_not_for_its_senders_clock_to_say(
+    ahead_s: float, said_ms: int, reasons: list[str], empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
+    system.prepare(COUPONS)
+    event = encode(browse("e1", USER, "A", at=time.time() + ahead_s))
+    with system:
+        system.wait_ready()
+        producer = KafkaProducer(bootstrap_servers=empty_broker.bootstrap)
+        sending = producer.send("browse-events", event, USER.encode(), [], partition_of(USER), said_ms)
+        sending.get(timeout=30)
+        producer.close()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert [headers_of(letter)["reason"] for letter in records(system, "dead-letters")] == reasons
+        assert len(distinct_issues(system)) == 1 - len(reasons)
 
 
 def forged_letters(system: LocalSystem) -> list[Any]:
