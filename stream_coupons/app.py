@@ -1,8 +1,7 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import tempfile
-import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +42,9 @@ AGENTS = (*TABLE_OF, "learner")
 REPORT_EVERY_S = 1.0
 BESIDE_A_CELL_BYTES = 4096
 """Room in a changelog's record for its key, and for what the runtime notes at the end of a batch."""
+
+TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and topic is not topics.TICKS)
+"""Whose events a tick must not overtake, and whose records say by the broker's clock when they were appended."""
 
 NOT_IN_THE_GROUP: Mapping[Hashable, int] = {"membership": 0}
 """Getting into the group is work, too."""
@@ -215,7 +217,12 @@ class CouponApp:
 
 
 class Clock(Service):  # type: ignore[misc]
-    """Writes a tick into every partition of `ticks` that this worker owns, so that time is an event like any other."""
+    """Writes a tick into every partition of `ticks` that this worker owns, so that time is an event like any other.
+
+    It says how far the partition's events are done, by the time of their append: a window must not be closed by a tick
+    while a purchase that came in time waits in a backlog. Where that is not known, there is no tick. One that says an
+    earlier time than another before it, as those of two workers may, ends nothing.
+    """
 
     def __init__(self, parts: CouponApp) -> None:
         super().__init__()
@@ -228,10 +235,15 @@ class Clock(Service):  # type: ignore[misc]
             return
         while not self.should_stop:
             await self.sleep(every_s)
-            value = encode(Tick(at=time.time()))
-            owned = [tp for tp in self._parts.faust.consumer.assignment() if tp.topic == topics.TICKS.name]
-            ticks = [Output(topics.TICKS.name, tp.partition, str(tp.partition).encode(), value) for tp in owned]
-            await self._parts.clock_sender.deliver(ticks)
+            await self._parts.clock_sender.deliver(list(self._ticks()))
+
+    def _ticks(self) -> Iterator[Output]:
+        consumer = self._parts.faust.consumer
+        for name, partition in consumer.assignment():
+            if name == topics.TICKS.name:
+                at = consumer.reached([TP(other, partition) for other in TIMED])
+                if at is not None:
+                    yield Output(name, partition, str(partition).encode(), encode(Tick(at=at)))
 
 
 class Reporter(Service):  # type: ignore[misc]

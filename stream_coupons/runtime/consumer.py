@@ -80,6 +80,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._handed: dict[TP, int] = {}
         self._taken: dict[TP, int] = {}
         self._done: dict[TP, int] = {}
+        self._reached: dict[TP, float] = {}
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -133,6 +134,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         epoch = self._epoch
         starts = await self._thread.seek_to_start()
         self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
+        self._reached = {}
         self._committed_offset.update(starts)
         self._sought_in = epoch
 
@@ -272,8 +274,21 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         for chunk in chunks:
             if self._is_current(chunk) and chunk.tp in self._done:
                 self._done[chunk.tp] = max(self._done[chunk.tp], chunk.end)
+                if (appended_at := chunk.records[-1].appended_at) is not None:
+                    self._reached[chunk.tp] = appended_at
                 if is_committed:
                     self._committed_offset[chunk.tp] = chunk.end
+
+    def reached(self, tps: Sequence[TP]) -> float | None:
+        """How far in time these partitions are done, in epoch seconds: what is not was appended later.
+
+        None while that is not known. What is read is not enough: after a crash it would be read again.
+        """
+        for tp in tps:
+            end = self._thread.end_of(tp)
+            if tp in self._done and end is not None and self._done[tp] >= end[0]:
+                self._reached[tp] = end[1]
+        return min(self._reached[tp] for tp in tps) if all(tp in self._reached for tp in tps) else None
 
     def ack(self, message: Any) -> bool:
         """Only a stream calls this, for a message that it skipped: hand its chunks on again."""

@@ -167,6 +167,14 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         state = self._state_of(tp)
         return None if state is None else int(state.position)
 
+    def end_of(self, tp: TP) -> tuple[int, float] | None:
+        """The end of a partition as the broker told it last, and when (epoch seconds); None while it is not known."""
+        state = self._state_of(tp)
+        if state is None or state.timestamp is None:
+            return None
+        told_at = state.timestamp / 1000.0  # first: the other thread may just now set a later end, and then its time
+        return state.highwater, told_at
+
     def _state_of(self, tp: TP) -> Any:
         """Where the client stands in a partition; None while that is not known, or the partition is somebody else's."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment

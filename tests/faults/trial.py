@@ -61,8 +61,8 @@ def settings_under_faults(**about: Any) -> Settings:
 def unhurried(**about: Any) -> Settings:
     """Settings that suit an answer which takes simulated days: an hour of the shoppers passes in some 50 ms.
 
-    Proposals would expire meanwhile. And after an outage ticks may overtake feedback that is older by milliseconds,
-    which is more simulated time than the usual grace: it would be refused as late.
+    Proposals would expire meanwhile. And a trial's own ticks do not wait for a backlog, as those of workers do: after
+    an outage they may overtake feedback older by milliseconds, which is more simulated time than the usual grace.
     """
     usual = settings_under_faults(
         **{"proposal_timeout_s": YEARS_S, "max_issues_per_window": 20, "reorder_suppress_s": 0} | about

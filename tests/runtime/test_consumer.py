@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from faust.types import TP
@@ -13,6 +13,16 @@ from stream_coupons.runtime.consumer import BatchConsumer, NoReadOffsets
 
 HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("coupon-proposals", 0)
 AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}
+
+
+class Fetched(NamedTuple):
+    """A record, appended a second after the one before it."""
+
+    offset: int
+    timestamp: int
+    key: bytes = b""
+    value: bytes = b""
+    headers: tuple[Any, ...] = ()
 
 
 class Log:
@@ -26,9 +36,15 @@ class Log:
         """Where the position stands after all records were fetched: behind markers, say."""
         self.is_busy = False
         self.lag = 0
+        self.now = 1000.0
 
     def highwater(self, tp: TP) -> int:
         return self.positions[tp] + self.lag
+
+    def end_of(self, tp: TP) -> tuple[int, float] | None:
+        if tp not in self.logs:
+            return None
+        return max([self.gaps.get(tp, 0), *(offset + 1 for offset in self.logs[tp])]), self.now
 
     def pace(self, *, is_busy: bool) -> None:
         self.is_busy = is_busy
@@ -49,7 +65,7 @@ class Log:
             found = [offset for offset in log if offset >= self.positions[tp]][:2]
             if found:
                 self.positions[tp] = found[-1] + 1
-                fetched[tp] = [SimpleNamespace(offset=o, timestamp=0, key=b"", value=b"", headers=()) for o in found]
+                fetched[tp] = [Fetched(o, o * 1000) for o in found]
             elif log:
                 self.positions[tp] = max(self.positions[tp], self.gaps.get(tp, 0))
         return fetched
@@ -71,7 +87,7 @@ class Consumer(BatchConsumer):
         self._buffered_partitions = set()
         self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
         self._fetched_at = -1.0
-        self._handed, self._taken, self._done = {}, {}, {}
+        self._handed, self._taken, self._done, self._reached = {}, {}, {}, {}
         self.during_fetch = lambda: None
         self.futures: list[Any] = []
 
@@ -336,3 +352,50 @@ def test_who_is_behind_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         reading.get()
         paces.append(reading._thread.is_busy)
     assert paces == [False, True, False, True]
+
+
+def test_time_has_come_as_far_as_what_is_done_where_more_is_left() -> None:
+    reading = Consumer({HERE: list(range(6))})
+    assert reading.reached([HERE]) is None, "nothing is known of it yet"
+    [message] = reading.get()
+    assert reading.reached([HERE]) is None
+    chunks = reading.take(message)
+    assert reading.reached([HERE]) is None, "what is only read would be read again after a crash"
+    reading.acknowledge(message, chunks)
+    assert reading.reached([HERE]) == 1.0
+    [message] = reading.get()
+    assert reading.reached([HERE]) == 1.0
+    reading.take_all([message])
+    assert reading.reached([HERE]) == 3.0
+    assert reading.take_all(reading.get()) == [4, 5]
+    assert reading.reached([HERE]) == 1000.0, "the time at which the broker had no more"
+
+
+def test_time_stands_for_what_came_since_and_goes_by_the_partition_that_is_furthest_behind() -> None:
+    reading = Consumer({HERE: [0, 1], THERE: [], ELSEWHERE: list(range(10))})
+    reading.take_all(reading.get())
+    assert reading.reached([HERE, THERE]) == 1000.0
+    assert reading.reached([HERE, THERE, ELSEWHERE]) == 1.0
+    reading._thread.logs[HERE].append(2)
+    reading._thread.now = 1005.0
+    assert reading.reached([THERE]) == 1005.0
+    assert reading.reached([HERE, THERE]) == 1000.0, "of the record that came since, it is not known when"
+    assert reading.reached([HERE, TP("nobody's", 0)]) is None
+
+
+def test_time_goes_on_behind_offsets_without_records() -> None:
+    reading = Consumer({HERE: [0, 1]})
+    reading._thread.gaps = {HERE: 5}
+    reading.take_all(reading.get())
+    assert reading.reached([HERE]) == 1.0
+    reading.get()
+    reading.get()
+    assert reading.reached([HERE]) == 1000.0
+
+
+def test_after_a_rebalance_it_is_not_known_how_far_time_has_come() -> None:
+    reading = Consumer({HERE: list(range(6))})
+    reading.take_all(reading.get())
+    reading._epoch += 1
+    reading.get()
+    assert reading.reached([HERE]) is None

@@ -1,0 +1,77 @@
+"""After an outage longer than any grace, time comes no further than the backlog: what was in time is not late."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import Settings
+
+from .builders import IDLE_WITHIN_S, browse, coupon, messages, records, settings, total, violations, wait_until
+
+pytestmark = pytest.mark.kafka
+
+WINDOW_S, GRACE_S = 15.0, 1.0
+SEEN = 10_000
+"""Impressions that wait before the purchase: fifty fetches, and many ticks."""
+
+
+def hurried() -> Settings:
+    usual = settings()
+    return msgspec.structs.replace(
+        usual,
+        kafka=msgspec.structs.replace(usual.kafka, partitions=1),
+        worker=msgspec.structs.replace(usual.worker, tick_every_s=0.05, batch_records=200),
+        attribution=AttributionRules(grace_s=GRACE_S),
+    )
+
+
+def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, hurried(), tmp_path, workers=1)
+    system.prepare([coupon("c1", budget_minor=100, redeem_within_s=WINDOW_S)])
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        publisher.send(topics.BROWSE, browse("t1", "ann", "A", at=time.time()))
+        publisher.flush()
+        wait_until(lambda: len(messages(system, topics.ISSUES)) == 1, "ann's coupon")
+        [issue] = messages(system, topics.ISSUES)
+        system.wait_idle(IDLE_WITHIN_S)
+        system.kill(0)
+
+        for number in range(SEEN):
+            publisher.send(topics.FEEDBACK, told(issue, f"seen-{number}", kind="impression"))
+        publisher.send(topics.FEEDBACK, told(issue, "bought", kind="purchase", discount_minor=100))
+        publisher.flush()
+        assert time.time() < issue.expires_at, "the machine is too slow for this test"
+        wait_until(lambda: time.time() > issue.expires_at + GRACE_S, "the end of the window and its grace")
+        system.restart(0)
+        system.wait_ready()
+        system.wait_idle(IDLE_WITHIN_S)
+        wait_until(lambda: len(messages(system, topics.SETTLEMENTS)) == 2, "what became of it")
+        assert [each.outcome for each in messages(system, topics.SETTLEMENTS)] == ["confirmed", "redeemed"]
+        assert records(system, "dead-letters") == []
+
+        publisher.send(topics.BROWSE, browse("t2", "bob", "A", at=time.time()))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert messages(system, topics.ISSUES) == [issue], "the budget is spent"
+        assert total(system, "replays_total") == 0
+        assert violations(system) == []
+
+
+def told(issue: CouponIssue, event_id: str, **about: object) -> FeedbackEvent:
+    return FeedbackEvent(
+        event_id=event_id,
+        user_id="ann",
+        occurred_at=time.time(),
+        issue_id=issue.issue_id,
+        **about,  # type: ignore[arg-type]
+    )
