@@ -124,8 +124,7 @@ class CouponApp:
         read: Callable[[bytes | None, bytes | None], Read | None],
         take: Callable[[Read], None],
     ) -> Follower[Read]:
-        kafka = self.settings.kafka
-        return Follower(kafka.bootstrap, topic.name, read, take, topic.max_message_bytes, kafka.isolation_level)
+        return Follower(self.settings.kafka.bootstrap, topic.name, read, take, topic.max_message_bytes)
 
     def _add_services(self, *services: Service) -> None:
         for service in services:
@@ -167,7 +166,6 @@ class CouponApp:
             KafkaChangelog(
                 kafka.bootstrap,
                 changelog.name,
-                kafka.isolation_level,
                 self.stores.of(agent.name),
                 self.metrics.changelog_skipped.labels(agent.name).inc,
             ),
@@ -335,5 +333,5 @@ def _new_faust(settings: Settings) -> faust.App:
         stream_wait_empty=True,
     )
     between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
-    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.isolation_level, between_agents)
+    app.transport = BatchTransport(app.conf.broker_consumer, app, between_agents)
     return app

@@ -58,11 +58,6 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     transaction_timeout_s: Positive = 60.0
     commit_interval_s: Positive = 1.0
 
-    @property
-    def isolation_level(self) -> str:
-        """How the workers read."""
-        return "read_committed" if self.guarantee is Guarantee.EXACTLY_ONCE else "read_uncommitted"
-
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One worker process."""

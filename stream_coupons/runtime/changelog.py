@@ -5,7 +5,7 @@ transaction marker stands there, reads record by record, and reads all of what i
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -33,22 +33,19 @@ class Changelog(Protocol):
 class KafkaChangelog:
     """A compacted topic with a partition for each partition of the agent's inputs.
 
+    Cells of an aborted transaction never were, whatever guarantee the workers give by now.
+
     Parameters
     ----------
-    isolation_level : str
-        "read_committed" where cells are appended in transactions: those of an aborted one never were.
     new_store : callable
         Makes the empty store that a partition is read into.
     on_skipped : callable
         Told of each record that is none of ours.
     """
 
-    def __init__(
-        self, bootstrap: str, topic: str, isolation_level: str, new_store: NewStore, on_skipped: Callable[[], None]
-    ) -> None:
+    def __init__(self, bootstrap: str, topic: str, new_store: NewStore, on_skipped: Callable[[], None]) -> None:
         self.topic = topic
         self._bootstrap = bootstrap
-        self._isolation_level = isolation_level
         self._new_store = new_store
         self._on_skipped = on_skipped
 
@@ -77,18 +74,18 @@ class KafkaChangelog:
     async def _read(self, partitions: Collection[int], take: Callable[[int, list[Any]], None]) -> None:
         """Hand on all records of partitions up to now, in order within each."""
         tps = [TopicPartition(self.topic, partition) for partition in partitions]
+        ends = await ends_of(self._bootstrap, tps)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=None,
             enable_auto_commit=False,
-            isolation_level=self._isolation_level,
+            isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
         )
         await consumer.start()
         try:
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
-            ends = await consumer.end_offsets(tps)
             # By positions, not records: behind the last record a transaction marker may stand.
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
@@ -107,3 +104,17 @@ class KafkaChangelog:
                 log.error("%s: its key is no text, so none of our agents wrote it: skipped", place)
                 self._on_skipped()
         return latest
+
+
+async def ends_of(bootstrap: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offsets behind all that is appended, also behind a transaction that is still open.
+
+    A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
+    transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, isolation_level="read_uncommitted")
+    await consumer.start()
+    try:
+        return dict(await consumer.end_offsets(tps))
+    finally:
+        await consumer.stop()

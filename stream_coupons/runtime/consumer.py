@@ -329,9 +329,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
 
     Consumer = BatchConsumer
 
-    def __init__(self, url: Any, app: Any, isolation_level: str, between_agents: Iterable[str]) -> None:
+    def __init__(self, url: Any, app: Any, between_agents: Iterable[str]) -> None:
         super().__init__(url, app)
-        self.isolation_level = isolation_level
         self.between_agents = frozenset(between_agents)
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}

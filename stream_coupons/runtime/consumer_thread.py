@@ -62,7 +62,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            isolation_level=transport.isolation_level,
+            isolation_level="read_committed",  # whatever is promised now, it may have been another guarantee before
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )

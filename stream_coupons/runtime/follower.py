@@ -13,6 +13,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from stream_coupons.runtime.changelog import ends_of
+
 log = logging.getLogger(__name__)
 
 PARTITION = 0
@@ -40,7 +42,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         read: Callable[[bytes | None, bytes | None], Read | None],
         take: Callable[[Read], None],
         max_bytes: int,
-        isolation_level: str,
     ) -> None:
         super().__init__()
         self._bootstrap = bootstrap
@@ -48,7 +49,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         self._read = read
         self._take = take
         self._max_bytes = max_bytes
-        self._isolation_level = isolation_level
         self._next = 0
         self._position = 0
         self._caught_up = asyncio.Event()
@@ -77,7 +77,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=self._max_bytes,
                 fetch_max_wait_ms=200,
-                isolation_level=self._isolation_level,
+                isolation_level="read_committed",
             )
             try:
                 await consumer.start()
@@ -114,13 +114,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     async def refresh(self) -> None:
         """Wait until all that is in the topic now has been taken."""
         await self._caught_up.wait()
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, group_id=None, isolation_level=self._isolation_level
-        )
-        await consumer.start()
-        try:
-            end = (await consumer.end_offsets([self._tp]))[self._tp]
-        finally:
-            await consumer.stop()
+        end = (await ends_of(self._bootstrap, [self._tp]))[self._tp]
         while self._position < end and not self.should_stop:
             await self.sleep(0.05)

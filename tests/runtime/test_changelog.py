@@ -36,7 +36,7 @@ def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skip
         ):
             publisher.send_bytes(topic, key, value, 1)
     skipped: list[None] = []
-    changelog = KafkaChangelog(broker.bootstrap, unique, "read_committed", in_memory, lambda: skipped.append(None))
+    changelog = KafkaChangelog(broker.bootstrap, unique, in_memory, lambda: skipped.append(None))
     with caplog.at_level(logging.ERROR):
         cells = asyncio.run(changelog.read([0, 1]))
     assert {partition: dict(found.items()) for partition, found in cells.items()} == {
