@@ -49,8 +49,13 @@ class _Head(Struct):
     schema_version: Any = SCHEMA_VERSION
 
 
+class _Flat(Struct):
+    coupon_id: Any = None
+
+
 _decode_line: Callable[[bytes], LogLine] = msgspec.json.Decoder(LogLine).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_flat = msgspec.json.Decoder(_Flat).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -72,7 +77,19 @@ def parse(text: bytes) -> LogLine:
         raise BadMessage(Rejection.NOT_JSON, str(error)) from None
     if line.schema_version != SCHEMA_VERSION:
         raise _refusal(text, "")
+    if isinstance(line, IssueLine) and line.coupon is None and line.arm is None:
+        _refuse_flat(text)
     return line
+
+
+def _refuse_flat(text: bytes) -> None:
+    """An issue that names its coupon as `observed-issues` do would pass for one that gave nothing."""
+    coupon_id = _decode_flat(text).coupon_id
+    if coupon_id not in (None, NO_COUPON):
+        detail = (
+            f'issue: `coupon_id` is {coupon_id!r}, but `coupon` is missing, expected "coupon": {{"coupon_id": ...}}'
+        )
+        raise BadMessage(Rejection.INVALID, detail)
 
 
 def type_of(line: LogLine) -> str:

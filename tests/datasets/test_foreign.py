@@ -140,6 +140,12 @@ def test_an_issue_without_a_coupon_is_the_arm_none() -> None:
     assert log.coupons == []
 
 
+def test_a_coupon_id_that_says_none_is_none() -> None:
+    flat = (issue("i1", coupon=None, coupon_id="none"), issue("i2", coupon=None, coupon_id=None))
+    log = taken(*flat, issue("i3", coupon=None, arm="none", coupon_id="c1"))
+    assert [record.coupon_id for record in issues(log)] == ["none"] * 3
+
+
 def test_the_domain_of_an_issue_is_that_of_its_coupon_unless_it_has_one() -> None:
     log = taken(
         issue("i1", domain="travel"),
@@ -220,6 +226,11 @@ BAD: dict[str, tuple[Any, str, str]] = {
     ),
     "nested context": (issue("i9", context={"weather": {"rain": 1}}), "invalid", "$.context"),
     "an arm without a coupon": (issue("i9", coupon=None, arm="c1"), "invalid", "arm is 'c1', but `coupon` is missing"),
+    "a coupon_id of its own": (
+        issue("i9", coupon=None, coupon_id="c1"),
+        "invalid",
+        '`coupon_id` is \'c1\', but `coupon` is missing, expected "coupon": {"coupon_id": ...}',
+    ),
     "none with a coupon": (issue("i9", arm="none"), "invalid", "arm is 'none', but `coupon` is 'c1'"),
     "an arm that was no choice": (issue("i9", arms=["c2", "c3"]), "invalid", "arm 'c1' is not among `arms`"),
     "a propensity of nothing": (issue("i9", propensity=0), "invalid", "Expected `float` > 0.0 - at `$.propensity`"),
