@@ -18,6 +18,7 @@ from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.evaluation.order_anyway import OrderAnyway, order_anyway
 from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, judged, quality
 from stream_coupons.evaluation.quality_report import page
@@ -60,6 +61,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     labelled: int
     doubtful_impressions: Mapping[str, int]
     heads: Sequence[Quality]
+    order_anyway: OrderAnyway | None
     slices: Sequence[Slice]
     interrupted: bool
 
@@ -144,6 +146,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         labelled=running.labelled,
         doubtful_impressions=running.doubtful_impressions,
         heads=[quality(one) for one in series],
+        order_anyway=order_anyway(series),
         slices=slices,
         interrupted=interrupted,
     )
@@ -153,6 +156,9 @@ def _print(evaluation: Evaluation) -> None:
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))
     console.print(_metrics_table(evaluation.heads))
+    if evaluation.order_anyway is not None:
+        console.print()
+        console.print(terminal.summary_table(_anyway(evaluation.order_anyway)))
     for head in ("click", "redeem", "order"):
         slices = [each for each in evaluation.slices if each.head == head]
         coupons = [each for each in slices if each.by == COUPON]
@@ -172,6 +178,16 @@ def _summary(evaluation: Evaluation) -> dict[str, object]:
         "feedback not joined": evaluation.refused_feedback,
         "issues": evaluation.issues,
         "with a label": evaluation.labelled,
+    }
+
+
+def _anyway(found: OrderAnyway) -> dict[str, object]:
+    observed = found.observed_without
+    return {
+        "P(order) with a coupon": f"{found.predicted_with_coupon:.4f} of {found.with_coupon:,} issues, on average",
+        "P(order) without": f"{found.predicted_without:.4f} of {found.without:,}; observed {observed.value:.4f} "
+        f"({_span(observed)})",
+        "P(redeem) < P(order)": f"{found.below_zero_ratio:.1%} of the issues with a coupon: uplift below zero",
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stream_coupons.evaluation.order_anyway import OrderAnyway, order_anyway
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, rate_interval
 from stream_coupons.evaluation.report import Axis, Points, Report, format_value
 from stream_coupons.evaluation.segments import COUPON
@@ -33,11 +34,14 @@ def page(name: str, series: Sequence[Judged], qualities: Sequence[Quality], slic
     """
     subtitle = "Every issue was scored with what was known at its moment, and learnt when its window had closed."
     report = Report(f"Evaluation of {name}", subtitle)
+    anyway = order_anyway(series)
     for judged, quality in zip(series, qualities, strict=True):
         report.section(TITLES[judged.head], _about(quality))
         if not len(judged):
             continue
         _figures(report, quality)
+        if judged.head == "order" and anyway is not None:
+            _anyway(report, anyway)
         _progress(report, judged)
         _curves(report, judged, quality)
         _slices(report, [each for each in slices if each.head == judged.head])
@@ -73,6 +77,22 @@ def _figures(report: Report, quality: Quality) -> None:
             ("Accuracy", round(working.accuracy, 4), ""),
             ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
             ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
+        ]
+    )
+
+
+def _anyway(report: Report, found: OrderAnyway) -> None:
+    observed = found.observed_without
+    report.stats(
+        [
+            (
+                "P(order) with a coupon",
+                round(found.predicted_with_coupon, 4),
+                f"{found.with_coupon:,} issues, on average",
+            ),
+            ("P(order) without", round(found.predicted_without, 4), f"{found.without:,} issues, on average"),
+            ("Observed without", round(observed.value, 4), f"95% {_span(observed)}"),
+            ("Uplift below zero", format_value(found.below_zero_ratio, "percent"), "of the issues with a coupon"),
         ]
     )
 
