@@ -201,7 +201,8 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
         yield f"{late} records of feedback came after the window of their issue had closed; see --window"
     for domain, responses in evaluation.doubtful_impressions.items():
         yield (
-            f"in {domain} {responses} coupons were clicked or used without an impression: what has none was not always "
+            f"in {domain} {responses} coupons were clicked or used without an impression, more than a tenth of what "
+            "shoppers respond to, each shopper counting the same: what has none was not always "
             "unseen, so its silence is learnt as a no; see attribution.impression_domains"
         )
     if evaluation.unknown_keys:

@@ -177,6 +177,8 @@ class ProgressiveRun:
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        if self._asks_log:
+            self._tell_seen()
         return self.scored()
 
     def scored(self) -> list[Scored]:
@@ -314,13 +316,22 @@ class ProgressiveRun:
             scored.clicked = label.issue_id in self._clicked
         else:
             has_response = label.label or bool(scored.clicked)
-            self.impressions.close(label.issue_id, label.domain, scored.occurred_at, has_response=has_response)
+            self.impressions.close(
+                label.issue_id, scored.user_id, label.domain, scored.occurred_at, has_response=has_response
+            )
             self._believe_impressions()
 
     def _note_impression(self, issue: Scored, at: float) -> None:
         if issue.coupon_id != NO_COUPON:
             self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
             self._believe_impressions()
+
+    def _tell_seen(self) -> None:
+        """Say whether coupons were seen as all of the log shows it, not as it looked when their windows closed."""
+        for one in self._scored.values():
+            if one.labelled_at is not None and one.coupon_id != NO_COUPON:
+                domain, has_response = self._coupons[one.coupon_id].domain, bool(one.clicked or one.redeemed)
+                one.seen = self.impressions.known(one.issue_id, domain, one.labelled_at, has_response=has_response)
 
     def _believe_impressions(self) -> None:
         if self._asks_log and self.impressions.reported != self._reported:

@@ -18,8 +18,8 @@ class Scored(Struct, kw_only=True):
         None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
         same. A purchase without a click reported is no click.
     seen : bool or None
-        Of a coupon: whether anything says that the shopper saw it; None where impressions were not known to be
-        reported, when its window closed or until then.
+        Of a coupon: whether anything says that the shopper saw it; None where impressions are not known to be reported,
+        or had not begun to be when its window closed. By all of the log once that has ended.
     labelled_at : float or None
         When the window closed: what was not known before.
     by_arm : dict

@@ -16,6 +16,7 @@ from .foreign_logs import AT, DAY_S, HOUR_S, Record, browse, feedback, issue, re
 
 SEEN_RATIO, CLICK_RATIO = 0.4, 0.3
 ISSUES = 1500
+MIXED = 800
 
 
 def partly_seen(*, reports: bool) -> list[Record]:
@@ -123,23 +124,70 @@ def test_few_lost_impressions_are_borne() -> None:
     impressions = Impressions()
     for n in range(20):
         impressions.add(f"i{n}", "shop", AT)
-        impressions.close(f"i{n}", "shop", AT, has_response=True)
+        impressions.close(f"i{n}", f"u{n}", "shop", AT, has_response=True)
     for n in range(3):
         assert impressions.reported == {"shop"}
-        impressions.close(f"lost{n}", "shop", AT, has_response=True)
+        impressions.close(f"lost{n}", f"lost{n}", "shop", AT, has_response=True)
     assert impressions.doubtful == {"shop"}
     assert (impressions.responses["shop"], impressions.responses_unseen["shop"]) == (23, 3)
+
+
+def mixed(*, silent_channel: float = 0.0, bots: int = 0) -> list[Record]:
+    """A hundred shoppers; of what they are shown some impressions get lost, and some channel may report none at all."""
+    rng = random.Random(3)
+    records: list[Record] = []
+    for n in range(MIXED):
+        at, user = AT + n * 600.0, rng.randrange(100)
+        records.append(issue(f"i{n}", at, user_id=f"u{user}"))
+        is_seen, is_lost, is_clicked = rng.random() < 0.6, rng.random() < 0.04, rng.random() < CLICK_RATIO
+        if is_seen and not is_lost and rng.random() >= silent_channel:
+            records.append(feedback("impression", f"i{n}", at + 60))
+        if (is_seen and is_clicked) or user < bots:
+            records.append(feedback("click", f"i{n}", at + 120))
+    return [*records, browse(AT + MIXED * 600.0 + DAY_S)]
+
+
+def test_few_who_click_on_everything_make_no_impression_doubtful() -> None:
+    running = ran(mixed(bots=4))
+    responses, unseen = running.impressions.responses["ecommerce"], running.impressions.responses_unseen["ecommerce"]
+    assert unseen > 0.1 * responses, "or else it shows nothing"
+    assert running.doubtful_impressions == {}
+    click = quality(judged(running.scored())[0])
+    assert (click.issues, click.unseen) == ("seen", MIXED - click.examples)
+    assert click.examples / MIXED == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("bots", [0, 4])
+def test_a_channel_that_reports_none_is_told_from_impressions_that_get_lost(bots: int) -> None:
+    running = ran(mixed(silent_channel=0.2, bots=bots))
+    assert running.doubtful_impressions.keys() == {"ecommerce"}
+    click = quality(judged(running.scored())[0])
+    assert (click.issues, click.unseen, click.examples) == ("all", 0, MIXED), "as the warning says"
+
+
+def test_what_was_seen_is_told_in_the_end_as_all_of_the_log_shows_it() -> None:
+    records = [issue("first"), feedback("impression", "first", AT + 1)]
+    for n in range(11):
+        at = LATER + n * 2 * HOUR_S
+        records += [issue(f"i{n}", at, user_id=f"u{n}"), feedback("click", f"i{n}", at + 2)]
+        records += [feedback("impression", f"i{n}", at + 1)] if n else []
+        records += [issue(f"silent{n}", at, user_id=f"u{n}")]
+    running = ran([*records, END])
+    told = {one.issue_id: one.seen for one in running.scored()}
+    assert [told[f"i{n}"] for n in range(11)] == [True] * 11
+    # The first click had no impression, so for long nobody could know.
+    assert [told[f"silent{n}"] for n in range(11)] == [False] * 11
 
 
 def test_clicks_from_before_anything_was_reported_say_nothing_of_what_is_reported_since() -> None:
     impressions = Impressions()
     for n in range(50):
-        impressions.close(f"before{n}", "shop", AT, has_response=True)
+        impressions.close(f"before{n}", f"u{n}", "shop", AT, has_response=True)
     assert impressions.reported == impressions.doubtful == frozenset()
     impressions.add("first", "shop", LATER)
-    impressions.close("first", "shop", LATER - 1, has_response=True)
+    impressions.close("first", "u1", "shop", LATER - 1, has_response=True)
     assert (impressions.reported, impressions.responses["shop"]) == ({"shop"}, 0)
-    impressions.close("without", "shop", LATER, has_response=True)
+    impressions.close("without", "u2", "shop", LATER, has_response=True)
     assert impressions.doubtful == {"shop"}
 
 
