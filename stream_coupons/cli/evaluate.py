@@ -198,7 +198,10 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
     elif open_windows:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := evaluation.refused_feedback.get(Rejection.LATE):
-        yield f"{late} records of feedback came after the window of their issue had closed; see --window"
+        yield (
+            f"{late} records of feedback came after the window of their issue had closed: at its expires_at, or after its "
+            "coupon's redeem_within_s or, where a line says neither, after --window"
+        )
     for domain, responses in evaluation.doubtful_impressions.items():
         yield (
             f"in {domain} {responses} coupons were clicked or used without an impression, more than a tenth of what "

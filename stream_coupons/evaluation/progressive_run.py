@@ -274,6 +274,8 @@ class ProgressiveRun:
 
     def _feedback(self, feedback: LoggedFeedback) -> None:
         issue = self._scored.get(feedback.issue_id)
+        if feedback.kind == "expiry" and issue is not None and issue.labelled_at is not None:
+            return  # the window has closed already: that it has says nothing new
         if issue is None or issue.labelled_at is None:
             if feedback.kind == "click":
                 self._clicked.add(feedback.issue_id)

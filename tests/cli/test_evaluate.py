@@ -145,6 +145,20 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     assert "no window had closed by the end of the log" in nothing.stderr
 
 
+def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp_path: Path) -> None:
+    log = write_lines(
+        tmp_path / "log.jsonl",
+        issue("i1", expires_at=AT + 5),
+        issue("i2", expires_at=AT + 5),
+        feedback("expiry", "i1", AT + 5.4),
+        feedback("purchase", "i2", AT + 5.4),
+        feedback("expiry", "i2", AT + 5.4),
+    )
+    result = run("evaluate", log, "--json")
+    assert json.loads(result.stdout)["refused_feedback"] == {"late": 1}, "the purchase is behaviour, and too late"
+    assert "1 records of feedback came after the window" in run("evaluate", log).stderr
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
