@@ -9,6 +9,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import SCHEMA_VERSION
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.topics import Topic
+from stream_coupons.wording import explained, unlike_json
 
 MAX_EVENT_BYTES = 1024 * 1024
 
@@ -48,9 +49,10 @@ class Decoder:
             message = self._decoder.decode(value)
         except msgspec.ValidationError as error:
             self._refuse_unknown_version(value)
-            raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {error}") from None
+            detail = explained(error, self.topic.message, lambda: msgspec.json.decode(value))
+            raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {detail}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}") from None
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}{unlike_json(value)}") from None
         if self._versioned and message.schema_version != SCHEMA_VERSION:
             self._refuse_unknown_version(value)
         return message

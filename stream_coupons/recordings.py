@@ -21,6 +21,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import EpochSeconds, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.topics import Topic
+from stream_coupons.wording import unlike_json
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 FIRST_SHOWN = 20
@@ -112,7 +113,7 @@ def parse(text: bytes) -> Entry:
     except msgspec.ValidationError as error:
         raise BadMessage(LineFault.NOT_AN_ENVELOPE, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadMessage(Rejection.NOT_JSON, str(error)) from None
+        raise BadMessage(Rejection.NOT_JSON, f"{error}{unlike_json(text)}") from None
     message = bytes(envelope.message)
     if envelope.tick is not None:
         if message or envelope.topic is not None:

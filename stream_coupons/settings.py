@@ -21,6 +21,7 @@ from stream_coupons.core.rules import (
     Size,
 )
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.wording import explained
 
 PREFIX = "STREAM_COUPONS_"
 
@@ -123,7 +124,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"{path}: {error}") from None
+        raise BadConfig(f"{path}: {explained(error, Settings, lambda: values)}") from None
     for name, text in environ.items():
         if (name.startswith(PREFIX) and "__" in name) or name == PREFIX + "SEED":
             settings = _override(settings, name, text)
@@ -140,8 +141,10 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
     try:
         target[key] = _value_like(target[key], text)
         return msgspec.convert(values, Settings, strict=False)
-    except msgspec.MsgspecError as error:
-        raise BadConfig(f"{name}={text!r}: {error}") from None
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{name}={text!r}: {explained(error, Settings, lambda: values)}") from None
+    except msgspec.DecodeError as error:
+        raise BadConfig(f'{name}={text!r}: {error}; expected a JSON object, such as {{"travel": "retail"}}') from None
 
 
 def _value_like(default: Any, text: str) -> Any:

@@ -117,7 +117,10 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
         ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),
         ("POLICY__ALTERNATIVES", "101", r"'101': Expected `int` <= 100 - at `\$.policy.alternatives`"),
-        ("POLICY__TRIGGERS", "cart,checkout", r"Invalid enum value 'checkout' - at `\$.policy.triggers\[1\]`"),
+        ("POLICY__TRIGGERS", "cart,checkout", r"'checkout' - at `\$.policy.triggers\[1\]`, expected one of browse, "),
+        ("KAFKA__GUARANTEE", "exactly-once", "expected one of at_least_once, exactly_once"),
+        ("LEARNING__TRANSFER", "travel=retail", r'expected a JSON object, such as {"travel": "retail"}'),
+        ("LEARNING__TRANSFER", '{"travel": 1}', "of the key 'travel'"),
         ("PROFILE__HALF_LIFE_S", "0", r"Expected `float` > 0.0 - at `\$.profile.half_life_s`"),
     ],
 )
@@ -131,12 +134,15 @@ def test_a_bad_variable_is_named(name: str, text: str, expected: str) -> None:
     [
         ("seed = ", "is not TOML: "),
         ("[kafka]\npartitions = 2\npartitions = 3\n", "is not TOML: "),
-        ("[kafka]\nbootstraps = 'x'\n", r"unknown field `bootstraps` - at `\$.kafka`"),
+        ("[kafka]\nbootstraps = 'x'\n", r"unknown field `bootstraps` - at `\$.kafka`, expected bootstrap\?"),
         ("[kaffee]\nbootstrap = 'x'\n", "unknown field `kaffee`"),
         ("[kafka]\npartitions = '4'\n", r"Expected `int`, got `str` - at `\$.kafka.partitions`"),
         ("[kafka]\npartitions = 0\n", r"Expected `int` >= 1 - at `\$.kafka.partitions`"),
         ("kafka = 4\n", r"Expected `object`, got `int` - at `\$.kafka`"),
-        ("[policy]\nstrategy = 'best'\n", r"Invalid enum value 'best' - at `\$.policy.strategy`"),
+        (
+            "[policy]\nstrategy = 'best'\n",
+            r"Invalid enum value 'best' - at `\$.policy.strategy`, expected one of value, random",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_the_field(tmp_path: Path, text: str, expected: str) -> None:

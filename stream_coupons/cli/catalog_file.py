@@ -1,6 +1,5 @@
 """A file of coupons: every coupon of it checked, whatever is wrong with one named."""
 
-import difflib
 from collections.abc import Iterator
 
 import msgspec
@@ -13,6 +12,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, lines
+from stream_coupons.wording import unknown_fields
 
 # A record is a little larger than the coupon in it.
 MAX_COUPON_BYTES = topics.CATALOG.max_message_bytes - 4096
@@ -97,23 +97,14 @@ def _is_one_object(data: bytes) -> bool:
 
 def _coupon(entry: Line, reading: Reading) -> Coupon:
     coupon: Coupon = _decode(entry.text, MAX_COUPON_BYTES)
-    faults = _unknown_fields(entry.text) + faults_of(coupon)
+    # Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit.
+    faults = [*unknown_fields(msgspec.json.decode(entry.text), Coupon), *faults_of(coupon)]
     if coupon.coupon_id in reading.numbers:
         first = reading.numbers[coupon.coupon_id]
         faults.append(f"coupon_id: {coupon.coupon_id!r} is that of {reading.place} {first}, expected another one")
     if faults:
         raise BadMessage(Rejection.INVALID, f"coupon {coupon.coupon_id!r}: {'; '.join(faults)}")
     return coupon
-
-
-def _unknown_fields(text: bytes) -> list[str]:
-    """Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit."""
-    faults = []
-    for name in msgspec.json.decode(text):
-        if name not in Coupon.__struct_fields__:
-            near = difflib.get_close_matches(name, Coupon.__struct_fields__, 1)
-            faults.append(f"{name}: no such field" + (f", expected {near[0]}?" if near else ""))
-    return faults
 
 
 def faults_of(coupon: Coupon) -> list[str]:

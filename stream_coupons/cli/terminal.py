@@ -21,8 +21,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.recordings import Refusals, not_readable
 from stream_coupons.signals import TakesSignals
+from stream_coupons.wording import LOOKED_AT_BYTES, unlike_json
 
 INTERRUPTED = 130
 
@@ -163,6 +165,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
+        if what := unlike_json(file.peek(LOOKED_AT_BYTES)):
+            raise BadConfig(f"{path} is no JSON{what}")
         yield file
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,11 +26,11 @@ from stream_coupons.datasets.foreign_records import (
     TYPES,
     BrowseLine,
     CartLine,
-    FeedbackKind,
     IssueLine,
     LogLine,
     OrderLine,
 )
+from stream_coupons.wording import explained, unlike_json
 
 MAX_WINDOW_S = 366 * 86400.0
 COUPON_FIELDS = frozenset(Coupon.__struct_fields__)
@@ -72,9 +72,9 @@ def parse(text: bytes) -> LogLine:
     try:
         line = _decode_line(text)
     except msgspec.ValidationError as error:
-        raise _refusal(text, str(error)) from None
+        raise _refusal(text, explained(error, LogLine, lambda: msgspec.json.decode(text))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadMessage(Rejection.NOT_JSON, str(error)) from None
+        raise BadMessage(Rejection.NOT_JSON, f"{error}{unlike_json(text)}") from None
     if line.schema_version != SCHEMA_VERSION:
         raise _refusal(text, "")
     if isinstance(line, IssueLine) and line.coupon is None and line.arm is None:
@@ -114,10 +114,6 @@ def _refusal(text: bytes, detail: str) -> BadMessage:
     if head.type not in TYPES:
         found = "is missing" if head.type is None else f"is {head.type!r}"
         return BadMessage(Rejection.INVALID, f"`type` {found}, expected one of {', '.join(TYPES)}")
-    if detail.endswith("`$.kind`"):
-        detail += f", expected one of {', '.join(get_args(FeedbackKind))}"
-    if f"<= {END_OF_TIME}" in detail:
-        detail += ": times are in seconds, not in milliseconds"
     return BadMessage(Rejection.INVALID, f"{head.type}: {detail}")
 
 

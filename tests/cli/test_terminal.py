@@ -1,11 +1,14 @@
 """Ctrl-C ends a loop between two items; hostile text commands no terminal."""
 
+import gzip
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from stream_coupons.cli.terminal import Interruptions, printable
+from stream_coupons.cli.terminal import Interruptions, opened, printable
+from stream_coupons.core.errors import BadConfig
 
 
 def test_an_interruption_lets_the_work_on_an_item_end() -> None:
@@ -48,3 +51,10 @@ def test_handlers_are_put_back() -> None:
 
 def test_control_characters_are_not_printed() -> None:
     assert printable("a\x1b[2Jb\n") == "a\ufffd[2Jb\ufffd"
+
+
+def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(BadConfig, match=r"events\.jsonl\.gz is no JSON: it is compressed by gzip"), opened(path):
+        pass
