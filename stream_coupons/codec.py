@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import SCHEMA_VERSION
+from stream_coupons.core.events import SCHEMA_VERSION, Envelope
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.topics import Topic
 from stream_coupons.wording import explained, unlike_json
@@ -21,6 +21,19 @@ class _Version(msgspec.Struct):
 
 
 _version = msgspec.json.Decoder(_Version)
+
+
+def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) -> None:
+    """An event of next year would make everything else look old: refuse it.
+
+    Raises
+    ------
+    BadMessage
+    """
+    ahead_s = event.occurred_at - arrived_at
+    if ahead_s > max_ahead_s:
+        detail = f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
+        raise BadMessage(Rejection.FROM_THE_FUTURE, detail)
 
 
 class Decoder:

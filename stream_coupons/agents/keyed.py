@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.agents.wire import TOPIC_OF, dead_letter, output, sender_of
-from stream_coupons.codec import Decoder, encode
+from stream_coupons.codec import Decoder, encode, require_not_ahead
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Envelope, Tick
@@ -96,19 +96,9 @@ class KeyedAgent(Generic[State]):
         key = str(getattr(message, id_field))
         if record.key != key.encode():
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}")
-        if isinstance(message, Envelope):
-            self._check_time(message, record)
+        if isinstance(message, Envelope) and record.appended_at is not None:
+            require_not_ahead(message, record.appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message
-
-    def _check_time(self, event: Envelope, record: Record) -> None:
-        """An event of next year would make everything else look old: refuse it."""
-        if record.appended_at is None:
-            return
-        ahead_s = event.occurred_at - record.appended_at
-        if ahead_s > self.known().rules.profile.max_ahead_s:
-            raise BadMessage(
-                Rejection.FROM_THE_FUTURE, f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
-            )
 
     def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
         """Run the step and turn its effects into outputs."""

@@ -54,7 +54,7 @@ def push(
         reading = read_catalogue(source.read(), str(file), time.time())
     terminal.report_refusals(reading.refusals, reading.place)
     for warning in reading.warnings:
-        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(warning)), soft_wrap=True)
+        terminal.warn(warning)
     is_good = skip_invalid or not reading.refusals.count
     pushed = 0
     if is_good and not dry_run:
@@ -100,8 +100,7 @@ def show(
     settings = _checked(settings_from(config, bootstrap))
     coupons, unreadable = current(settings)
     for key, detail in unreadable.items():
-        text = f"key {key} of coupon-catalog is no coupon, workers ignore it: {detail}"
-        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(text)), soft_wrap=True)
+        terminal.warn(f"key {key} of coupon-catalog is no coupon, workers ignore it: {detail}")
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(list(coupons.values())), indent=2).decode())
         return

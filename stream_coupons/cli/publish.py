@@ -19,9 +19,10 @@ from stream_coupons import admin, topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import NotAppended, Publisher
-from stream_coupons.codec import Decoder
+from stream_coupons.codec import Decoder, require_not_ahead
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.recordings import (
+    FIRST_SHOWN,
     INPUT_NAMES,
     Entry,
     Line,
@@ -33,13 +34,14 @@ from stream_coupons.recordings import (
 )
 from stream_coupons.settings import KafkaSettings
 from stream_coupons.topics import Topic
+from stream_coupons.wording import unknown_fields
 
 MEMORY_BYTES = 16 * topics.MIB
 # A sleep lasts a little too long: without this, a high rate would never be reached.
 CATCH_UP_S = 0.1
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of the lines."""
 
     lines: int
@@ -47,6 +49,7 @@ class Report(Struct, frozen=True, kw_only=True):
     appended: int
     refused: dict[str, int]
     interrupted: bool
+    warnings: list[str] = []
 
 
 def publish(  # noqa: PLR0913 - the options of a command
@@ -56,6 +59,7 @@ def publish(  # noqa: PLR0913 - the options of a command
         typer.Option("--topic", "-t", help="Lines are bare messages for this topic, without the envelope."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Check all lines first; send none if any is bad.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")] = False,
     refused: Annotated[
         Path | None, typer.Option(help="Write every refused line here, with number, reason and text, as JSON lines.")
     ] = None,
@@ -70,26 +74,35 @@ def publish(  # noqa: PLR0913 - the options of a command
     A line is an object with "topic" and "message". Each message is checked
     as the workers check it. Bad lines are reported and left out, good ones
     are sent; exit code 1 says that there were bad ones. Sending a file
-    again does no harm: events are known by their event_id.
+    again does no harm: events are known by their event_id. With --strict
+    or --dry-run, fields that no message of the topic has are warned of:
+    workers ignore them, and they may be misspelt.
 
-    Examples: stream-coupons publish events.jsonl
+    Examples: stream-coupons publish events.jsonl --dry-run
+              stream-coupons publish events.jsonl
               stream-coupons publish orders.jsonl --topic order-events --strict
               tail -f shop.log | stream-coupons publish - --refused refused.jsonl
     """
     _require_other(file, refused)
-    reader = LineReader(None if topic is None else _bare_topic(topic))
+    bare = None if topic is None else _bare_topic(topic)
     settings = settings_from(config, bootstrap)
-    with admin.admin_client(settings.kafka.bootstrap) as client:
-        admin.apply(client, settings.kafka, check_only=True)
-    with _source(file, rewindable=strict) as source, terminal.written(refused) as sink:
+    if not dry_run:
+        with admin.admin_client(settings.kafka.bootstrap) as client:
+            admin.apply(client, settings.kafka, check_only=True)
+    with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
+        reader = LineReader(bare, settings.profile.max_ahead_s)
         work = _Work(reader, refusals, terminal.size_of(file), rate)
-        if strict:
+        if strict or dry_run:
             work.check(source)
-            source.seek(0)
-        must_stop = work.interrupted or (strict and refusals.count > 0)
-        failure = None if must_stop else work.send(source, settings.kafka)
-    _report(work, json, failure, nothing_sent=strict and refusals.count > 0)
+        stopped_by = "--dry-run" if dry_run else "--strict" if strict and refusals.count else None
+        failure = None
+        if stopped_by is None and not work.interrupted:
+            if strict:
+                source.seek(0)
+                work.lines = 0
+            failure = work.send(source, settings.kafka)
+    _report(work, json, failure, stopped_by)
 
 
 class LineReader:
@@ -99,10 +112,13 @@ class LineReader:
     ----------
     bare : Topic, optional
         Every line is a message of this topic; else they are envelopes.
+    max_ahead_s : float
+        By how much an event may say that it happened later than now.
     """
 
-    def __init__(self, bare: Topic | None) -> None:
+    def __init__(self, bare: Topic | None, max_ahead_s: float) -> None:
         self._bare = bare
+        self._max_ahead_s = max_ahead_s
         self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
 
     def __call__(self, text: bytes) -> tuple[Entry, bytes]:
@@ -116,6 +132,7 @@ class LineReader:
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
+        require_not_ahead(message, time.time(), self._max_ahead_s)
         return entry, entry.topic.key_of(message)
 
 
@@ -131,14 +148,25 @@ class _Work:
     appended: int = 0
     interrupted: bool = False
     sent: Counter[str] = field(default_factory=Counter)
+    doubts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The first warnings, each with the number of its first line and how many lines it is of."""
 
     def check(self, source: IO[bytes]) -> None:
-        """Read everything and send nothing."""
+        """Read everything and send nothing; what workers would ignore is warned of."""
         with terminal.byte_progress("checking", self.total_bytes) as progress:
-            for _ in self._accepted(source, progress):
-                pass
-        if not (self.refusals.count or self.interrupted):
-            self.lines = 0
+            for number, entry, _ in self._accepted(source, progress):
+                for unknown in unknown_fields(msgspec.json.decode(entry.value), entry.topic.message):
+                    doubt = f"{entry.topic.name}: {unknown}"
+                    if doubt in self.doubts or len(self.doubts) < FIRST_SHOWN:
+                        first, count = self.doubts.get(doubt, (number, 0))
+                        self.doubts[doubt] = (first, count + 1)
+
+    def warnings(self) -> list[str]:
+        """The first fields that were ignored, each once."""
+        return [
+            f"line {first}: {doubt}" + (f" ({count} times)" if count > 1 else "")
+            for doubt, (first, count) in self.doubts.items()
+        ]
 
     def send(self, source: IO[bytes], kafka: KafkaSettings) -> NotAppended | None:
         """Send what is good and wait for the broker to have it."""
@@ -146,7 +174,7 @@ class _Work:
         wait = pacer(self.rate) if self.rate is not None else None
         try:
             with terminal.byte_progress("sending", self.total_bytes) as progress, publisher:
-                for entry, key in self._accepted(source, progress, wait):
+                for _, entry, key in self._accepted(source, progress, wait):
                     publisher.send_bytes(entry.topic, key, entry.value)
                     self.sent[entry.topic.name] += 1
         except NotAppended as error:
@@ -157,16 +185,16 @@ class _Work:
 
     def _accepted(
         self, source: IO[bytes], progress: Progress, wait: Callable[[], None] | None = None
-    ) -> Iterator[tuple[Entry, bytes]]:
+    ) -> Iterator[tuple[int, Entry, bytes]]:
         with terminal.Interruptions() as interruptions:
             for line in interruptions.each(_paced(lines(source), wait)):
                 self.lines += 1
                 try:
-                    accepted = self.reader(line.text)
+                    entry, key = self.reader(line.text)
                 except BadMessage as bad:
                     self.refusals.add(line, bad)
                 else:
-                    yield accepted
+                    yield line.number, entry, key
                 note = f"{self.refusals.count} refused" if self.refusals.count else ""
                 progress.update(progress.task_ids[0], advance=line.size, note=note)
             self.interrupted = interruptions.happened
@@ -219,23 +247,29 @@ def _source(file: Path, *, rewindable: bool) -> Iterator[IO[bytes]]:
             yield readable
 
 
-def _report(work: _Work, json: bool, failure: NotAppended | None, *, nothing_sent: bool) -> None:
+def _report(work: _Work, json: bool, failure: NotAppended | None, stopped_by: str | None) -> None:
     terminal.report_refusals(work.refusals)
+    for warning in work.warnings():
+        terminal.warn(warning)
     report = Report(
         lines=work.lines,
         sent=dict(sorted(work.sent.items())),
         appended=work.appended,
         refused=dict(sorted(work.refusals.by_reason.items())),
         interrupted=work.interrupted,
+        warnings=work.warnings(),
     )
     if json:
         typer.echo(msgspec.json.encode(report).decode())
+    elif stopped_by is not None:
+        text = f"{work.lines} lines, {work.lines - work.refusals.count} good, {work.refusals.count} refused"
+        terminal.stdout().print(text, markup=False, soft_wrap=True)
     else:
         by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
         text = f"{work.lines} lines, {work.appended} events appended ({by_topic}), {work.refusals.count} refused"
         terminal.stdout().print(text, markup=False, soft_wrap=True)
-    if nothing_sent:
-        terminal.stderr().print("nothing was sent: --strict", markup=False)
+    if stopped_by is not None:
+        terminal.stderr().print(f"nothing was sent: {stopped_by}", markup=False)
     if failure is not None:
         raise failure
     if work.interrupted:

@@ -46,6 +46,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
+def warn(text: str) -> None:
+    """Say what is allowed but odd."""
+    stderr().print(Text.assemble(("warning: ", "yellow"), printable(text)), soft_wrap=True)
+
+
 def utc(at: float) -> str:
     """A moment to read."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

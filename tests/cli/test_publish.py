@@ -16,6 +16,7 @@ from stream_coupons.cli.publish import pacer
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
 
 BROWSE = topics.BROWSE.name
+NOWHERE = "127.0.0.1:1"
 
 
 @pytest.fixture
@@ -82,6 +83,58 @@ def test_strict_sends_all_if_all_are_good(run: Run, bootstrap: str, unique: str,
     assert result.exit_code == 0
     assert "20 lines, 20 events appended (browse-events 20), 0 refused" in result.stdout
     assert len(records(bootstrap, BROWSE, unique)) == 20
+
+
+def test_a_dry_run_checks_all_and_needs_no_broker(run: Run, mixed: Path) -> None:
+    result = run("publish", mixed, "-b", NOWHERE, "--dry-run", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["lines"], report["sent"], report["appended"], report["refused"]) == (9, {}, 0, REASONS)
+    assert "line 2: invalid" in result.stderr
+    assert "nothing was sent: --dry-run" in result.stderr
+
+
+def test_a_dry_run_of_a_good_file(run: Run, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "e.jsonl", *(envelope(browse("u", i)) for i in range(20)))
+    result = run("publish", path, "-b", NOWHERE, "--dry-run")
+    assert result.exit_code == 0
+    assert "20 lines, 20 good, 0 refused" in result.stdout
+
+
+def test_what_workers_refuse_as_from_the_future_is_refused(run: Run, tmp_path: Path) -> None:
+    day_s = 86400.0
+    at = [time.time() + ahead_s for ahead_s in (0.9 * day_s, 1.1 * day_s)]
+    path = write_lines(tmp_path / "e.jsonl", *(envelope(browse("u", at=each)) for each in at))
+    result = run("publish", path, "--dry-run", "--json")
+    assert json.loads(result.stdout)["refused"] == {"from_the_future": 1}
+    assert "line 2: from_the_future  occurred_at" in result.stderr
+    config = tmp_path / "settings.toml"
+    config.write_text("[profile]\nmax_ahead_s = 172800.0\n")
+    assert run("publish", path, "--dry-run", "--config", config).exit_code == 0
+
+
+def test_fields_that_workers_would_ignore_are_warned_of(run: Run, tmp_path: Path) -> None:
+    misspelt = {**browse("u"), "itme": {}, "item": {"item_id": "i", "categroy": "tea"}, "context": {"any": 1}}
+    path = write_lines(tmp_path / "e.jsonl", envelope(browse("u")), envelope(misspelt), envelope(misspelt))
+    result = run("publish", path, "--dry-run", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["warnings"] == [
+        "line 2: browse-events: itme: no such field, expected item? (2 times)",
+        "line 2: browse-events: item.categroy: no such field, expected category? (2 times)",
+    ]
+    assert "warning: line 2: browse-events: itme: no such field, expected item?" in result.stderr
+
+
+@pytest.mark.kafka
+def test_strict_warns_of_unknown_fields_and_sends_them_as_they_are(
+    run: Run, bootstrap: str, unique: str, tmp_path: Path
+) -> None:
+    message = {**browse(unique), "itme": {}}
+    path = write_lines(tmp_path / "e.jsonl", envelope(message))
+    result = run("publish", path, "-b", bootstrap, "--strict")
+    assert result.exit_code == 0
+    assert "itme: no such field, expected item?" in result.stderr
+    assert [msgspec.json.decode(r.value) for r in records(bootstrap, BROWSE, unique)] == [message]
 
 
 @pytest.mark.kafka
