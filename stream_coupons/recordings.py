@@ -36,11 +36,15 @@ class LineFault(StrEnum):
 
 
 class Line(NamedTuple):
-    """A line of a file: its number from 1, its text without the line end, and how many bytes it took."""
+    """A line of a file: its number from 1, its text without the line end, and how many bytes it took.
+
+    Or, as `place` says, an element of an array.
+    """
 
     number: int
     text: bytes
     size: int
+    place: str = "line"
 
 
 class Entry(NamedTuple):
@@ -79,6 +83,41 @@ def lines(stream: Iterable[bytes]) -> Iterator[Line]:
         text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
         if text:
             yield Line(number, text, len(line))
+
+
+def elements(data: bytes, name: str) -> Iterator[Line]:
+    """The elements of a JSON array, numbered from 1 in place of lines.
+
+    Raises
+    ------
+    BadConfig
+        If it is none.
+    """
+    try:
+        found = msgspec.json.decode(data, type=list[Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadConfig(f"{name}: is no JSON array: {error}") from None
+    for number, element in enumerate(found, start=1):
+        text = bytes(element)
+        yield Line(number, text, len(text), "element")
+
+
+def lines_or_elements(stream: Iterable[bytes], name: str) -> Iterator[Line]:
+    """The lines of a binary stream; its elements if it is one JSON array, which is read as a whole.
+
+    Raises
+    ------
+    BadConfig
+        If it begins as an array and is none.
+    """
+    rest = iter(stream)
+    found = lines(rest)
+    for first in found:
+        if first.text.startswith(b"["):
+            yield from elements(b"\n".join([first.text, *rest]), name)
+        else:
+            yield first
+            yield from found
 
 
 def input_topic(name: str) -> Topic:

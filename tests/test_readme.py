@@ -1,11 +1,12 @@
 """What README.md says is so: examples run, commands exist, tables are complete, links lead somewhere."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -27,6 +28,7 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.demo.system import free_port
 from stream_coupons.evaluation import search_space
 from stream_coupons.evaluation.search_space import Range
 from stream_coupons.metrics import Metrics
@@ -56,7 +58,7 @@ def page(name: str) -> str:
 
 def block(name: str) -> str:
     """The code block behind the comment `example: name`."""
-    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- example: {name} -->\n```\w*\n(.*?)```", README, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -168,6 +170,46 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
     assert delivered == [first.issue_id, second.issue_id, third.issue_id]
 
 
+@contextmanager
+def shell(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A line of a page, run as it stands; told to end if it has not."""
+    with subprocess.Popen(
+        command, shell=True, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        timer = Timer(4 * RUN_WITHIN_S, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.terminate()
+
+
+def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) -> None:
+    """The very lines of the page, but for the ports, which others may have taken."""
+    port = free_port()
+    tool = tmp_path / "stream-coupons"
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stream_coupons "$@"\n', encoding="utf-8")
+    tool.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port}",
+        "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
+    }
+    lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in block("by-hand").splitlines()]
+    lines[0] += f" --port {port} --data {tmp_path / 'data'}"
+    lasting = (" broker", " worker")
+    with ExitStack() as running:
+        for line in lines[:-1]:
+            process = running.enter_context(shell(line, environment))
+            if not any(word in line for word in lasting):
+                assert process.wait() == 0, line
+        tail = running.enter_context(shell(lines[-1], environment))
+        assert tail.stdout is not None
+        assert "shopper-" in tail.stdout.readline(), "no coupon was issued"
+
+
 def test_the_search_space_example_is_good(tmp_path: Path) -> None:
     path = tmp_path / "space.toml"
     path.write_text(block("space"), encoding="utf-8")
@@ -227,7 +269,7 @@ def test_every_command_exists_with_its_options(words: str) -> None:
         verbs.append(word)
     assert not isinstance(command, TyperGroup) or words.split() == verbs
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    assert {word for word in words.split() if word.startswith("-")} <= known
+    assert {word for word in words.split() if word.startswith("-") and word != "-"} <= known
     assert CliRunner().invoke(app, [*verbs, "--help"]).exit_code == 0
 
 

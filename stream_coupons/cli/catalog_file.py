@@ -1,7 +1,5 @@
 """A file of coupons: every coupon of it checked, whatever is wrong with one named."""
 
-from collections.abc import Iterator
-
 import msgspec
 from msgspec import Raw, Struct
 
@@ -11,7 +9,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, lines
+from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
 from stream_coupons.wording import unknown_fields
 
 # A record is a little larger than the coupon in it.
@@ -56,7 +54,7 @@ def read_catalogue(data: bytes, name: str, now: float) -> Reading:
     data = data.removeprefix(BYTE_ORDER_MARK)
     if data.lstrip().startswith(b"["):
         reading.place = "coupon"
-        entries = _elements(data, name)
+        entries = elements(data, name)
     elif _is_one_object(data):
         entries = iter([Line(1, data.strip(), len(data))])
     else:
@@ -74,16 +72,6 @@ def read_catalogue(data: bytes, name: str, now: float) -> Reading:
     if not count:
         raise BadConfig(f"{name}: holds no coupon, expected a JSON array of coupons or one coupon a line")
     return reading
-
-
-def _elements(data: bytes, name: str) -> Iterator[Line]:
-    try:
-        elements = msgspec.json.decode(data, type=list[Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfig(f"{name}: is no JSON array: {error}") from None
-    for number, element in enumerate(elements, start=1):
-        text = bytes(element)
-        yield Line(number, text, len(text))
 
 
 def _is_one_object(data: bytes) -> bool:

@@ -29,7 +29,7 @@ from stream_coupons.recordings import (
     LineFault,
     Refusals,
     input_topic,
-    lines,
+    lines_or_elements,
     parse,
 )
 from stream_coupons.settings import KafkaSettings
@@ -53,7 +53,7 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def publish(  # noqa: PLR0913 - the options of a command
-    file: Annotated[Path, typer.Argument(help="JSON lines; - for standard input.", allow_dash=True)],
+    file: Annotated[Path, typer.Argument(help="JSON lines, or one JSON array; - for standard input.", allow_dash=True)],
     topic: Annotated[
         str | None,
         typer.Option("--topic", "-t", help="Lines are bare messages for this topic, without the envelope."),
@@ -71,12 +71,13 @@ def publish(  # noqa: PLR0913 - the options of a command
     """Send events of the shop: browse-events, cart-events, order-events, coupon-
     feedback, observed-issues.
 
-    A line is an object with "topic" and "message". Each message is checked
-    as the workers check it. Bad lines are reported and left out, good ones
-    are sent; exit code 1 says that there were bad ones. Sending a file
-    again does no harm: events are known by their event_id. With --strict
-    or --dry-run, fields that no message of the topic has are warned of:
-    workers ignore them, and they may be misspelt.
+    A line, or an element of an array, is an object with "topic" and
+    "message". Each message is checked as the workers check it. Bad ones
+    are reported and left out, good ones are sent; exit code 1 says that
+    there were bad ones. Sending a file again does no harm: events are
+    known by their event_id. With --strict or --dry-run, fields that no
+    message of the topic has are warned of: workers ignore them, and they
+    may be misspelt.
 
     Examples: stream-coupons publish events.jsonl --dry-run
               stream-coupons publish events.jsonl
@@ -92,7 +93,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
         reader = LineReader(bare, settings.profile.max_ahead_s)
-        work = _Work(reader, refusals, terminal.size_of(file), rate)
+        work = _Work(str(file), reader, refusals, terminal.size_of(file), rate)
         if strict or dry_run:
             work.check(source)
         stopped_by = "--dry-run" if dry_run else "--strict" if strict and refusals.count else None
@@ -128,23 +129,32 @@ class LineReader:
         ------
         BadMessage
         """
-        entry = parse(text) if self._bare is None else Entry(self._bare, text)
+        entry = self._opened(text) if self._bare is None else Entry(self._bare, text)
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
         require_not_ahead(message, time.time(), self._max_ahead_s)
         return entry, entry.topic.key_of(message)
 
+    def _opened(self, text: bytes) -> Entry:
+        try:
+            return parse(text)
+        except BadMessage as bad:
+            hint = ", or --topic for messages of one topic" if bad.reason == LineFault.NOT_AN_ENVELOPE else ""
+            raise BadMessage(bad.reason, bad.detail + hint) from None
+
 
 @dataclass
 class _Work:
     """One run: counts what it does."""
 
+    name: str
     reader: LineReader
     refusals: Refusals
     total_bytes: int | None
     rate: float | None
     lines: int = 0
+    place: str = "line"
     appended: int = 0
     interrupted: bool = False
     sent: Counter[str] = field(default_factory=Counter)
@@ -164,7 +174,7 @@ class _Work:
     def warnings(self) -> list[str]:
         """The first fields that were ignored, each once."""
         return [
-            f"line {first}: {doubt}" + (f" ({count} times)" if count > 1 else "")
+            f"{self.place} {first}: {doubt}" + (f" ({count} times)" if count > 1 else "")
             for doubt, (first, count) in self.doubts.items()
         ]
 
@@ -187,8 +197,9 @@ class _Work:
         self, source: IO[bytes], progress: Progress, wait: Callable[[], None] | None = None
     ) -> Iterator[tuple[int, Entry, bytes]]:
         with terminal.Interruptions() as interruptions:
-            for line in interruptions.each(_paced(lines(source), wait)):
+            for line in interruptions.each(_paced(lines_or_elements(source, self.name), wait)):
                 self.lines += 1
+                self.place = line.place
                 try:
                     entry, key = self.reader(line.text)
                 except BadMessage as bad:
@@ -248,7 +259,7 @@ def _source(file: Path, *, rewindable: bool) -> Iterator[IO[bytes]]:
 
 
 def _report(work: _Work, json: bool, failure: NotAppended | None, stopped_by: str | None) -> None:
-    terminal.report_refusals(work.refusals)
+    terminal.report_refusals(work.refusals, work.place)
     for warning in work.warnings():
         terminal.warn(warning)
     report = Report(
@@ -262,11 +273,13 @@ def _report(work: _Work, json: bool, failure: NotAppended | None, stopped_by: st
     if json:
         typer.echo(msgspec.json.encode(report).decode())
     elif stopped_by is not None:
-        text = f"{work.lines} lines, {work.lines - work.refusals.count} good, {work.refusals.count} refused"
+        text = f"{work.lines} {work.place}s, {work.lines - work.refusals.count} good, {work.refusals.count} refused"
         terminal.stdout().print(text, markup=False, soft_wrap=True)
     else:
         by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
-        text = f"{work.lines} lines, {work.appended} events appended ({by_topic}), {work.refusals.count} refused"
+        text = (
+            f"{work.lines} {work.place}s, {work.appended} events appended ({by_topic}), {work.refusals.count} refused"
+        )
         terminal.stdout().print(text, markup=False, soft_wrap=True)
     if stopped_by is not None:
         terminal.stderr().print(f"nothing was sent: {stopped_by}", markup=False)

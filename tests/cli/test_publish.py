@@ -16,6 +16,7 @@ from stream_coupons.cli.publish import pacer
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
 
 BROWSE = topics.BROWSE.name
+EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 NOWHERE = "127.0.0.1:1"
 
 
@@ -135,6 +136,39 @@ def test_strict_warns_of_unknown_fields_and_sends_them_as_they_are(
     assert result.exit_code == 0
     assert "itme: no such field, expected item?" in result.stderr
     assert [msgspec.json.decode(r.value) for r in records(bootstrap, BROWSE, unique)] == [message]
+
+
+@pytest.mark.kafka
+def test_a_json_array_is_published_element_by_element(run: Run, bootstrap: str, unique: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.json"
+    path.write_text(json.dumps([browse(unique, 1), {"user_id": unique}, browse(unique, 3)], indent=2))
+    result = run("publish", path, "-t", BROWSE, "-b", bootstrap, "--strict")
+    assert result.exit_code == 1
+    assert "element 2: invalid" in result.stderr
+    assert records(bootstrap, BROWSE, unique) == []
+    assert run("publish", path, "-t", BROWSE, "-b", bootstrap).exit_code == 1
+    found = records(bootstrap, BROWSE, unique)
+    assert [msgspec.json.decode(r.value) for r in found] == [browse(unique, 1), browse(unique, 3)]
+
+
+def test_every_example_of_the_inputs_is_good_as_it_lies_there(run: Run) -> None:
+    for topic in topics.INPUTS:
+        result = run("publish", EXAMPLES / f"{topic.name}.v1.json", "-t", topic.name, "--dry-run")
+        assert (result.exit_code, result.stderr) == (0, "nothing was sent: --dry-run\n")
+
+
+def test_messages_without_an_envelope_are_told_of_the_option(run: Run) -> None:
+    result = run("publish", EXAMPLES / "browse-events.v1.json", "--dry-run")
+    assert result.exit_code == 1
+    assert "element 1: not_an_envelope" in result.stderr
+    assert "or --topic for messages of one topic" in result.stderr
+
+
+@pytest.mark.parametrize("data", [b"[{]", b'[{"event_id": "a"}\n, ', b"[] x"])
+def test_what_begins_as_an_array_and_is_none_is_an_error(run: Run, data: bytes) -> None:
+    result = run("publish", "-", "-t", BROWSE, "--dry-run", stdin=data)
+    assert result.exit_code == 2
+    assert "is no JSON array" in result.stderr
 
 
 @pytest.mark.kafka
