@@ -1,6 +1,7 @@
 """One frozen Settings, read once from a TOML file and the environment, passed down."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -21,9 +22,17 @@ from stream_coupons.core.rules import (
     Size,
 )
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.wording import explained
+from stream_coupons.wording import explained, near
 
 PREFIX = "STREAM_COUPONS_"
+NOT_SETTINGS = frozenset(
+    PREFIX + name for name in ("CONFIG", "CACHE", "REQUIRE_KAFKA", "FAULTS", "FAULTS_REPORT", "FUZZ")
+)
+"""Variables that others of this program and its tests read."""
+OF_KUBERNETES = re.compile(
+    r"(?:.+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_.+)?=|PORT=\w+://|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?=)"
+)
+"""What Kubernetes tells every container of a service whose name begins with `stream-coupons`."""
 
 
 class Guarantee(StrEnum):
@@ -105,6 +114,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+SECTIONS = frozenset(Settings.__struct_fields__) - {"seed"}
+
+
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Defaults, then the file, then `STREAM_COUPONS_SECTION__FIELD` from the environment.
 
@@ -126,7 +138,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     except msgspec.ValidationError as error:
         raise BadConfig(f"{path}: {explained(error, Settings, lambda: values)}") from None
     for name, text in environ.items():
-        if (name.startswith(PREFIX) and "__" in name) or name == PREFIX + "SEED":
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings = _override(settings, name, text)
     return settings
 
@@ -136,8 +148,10 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
     values = msgspec.to_builtins(settings)
     target = values.get(section) if field else values
     key = field or section
-    if not isinstance(target, dict) or key not in target:
-        raise BadConfig(f"{name}: there is no such setting")
+    if not isinstance(target, dict) or key not in target or key in SECTIONS:
+        if OF_KUBERNETES.match(f"{name.removeprefix(PREFIX)}={text}"):
+            return settings
+        raise BadConfig(f"{name}: there is no such setting{near(name, [*_variables(values), PREFIX + 'CONFIG'])}")
     try:
         target[key] = _value_like(target[key], text)
         return msgspec.convert(values, Settings, strict=False)
@@ -145,6 +159,12 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
         raise BadConfig(f"{name}={text!r}: {explained(error, Settings, lambda: values)}") from None
     except msgspec.DecodeError as error:
         raise BadConfig(f'{name}={text!r}: {error}; expected a JSON object, such as {{"travel": "retail"}}') from None
+
+
+def _variables(values: Mapping[str, Any]) -> list[str]:
+    """The name of every setting in the environment."""
+    names = [(section, name) for section in SECTIONS for name in values[section]]
+    return [PREFIX + "SEED", *(f"{PREFIX}{section}__{name}".upper() for section, name in names)]
 
 
 def _value_like(default: Any, text: str) -> Any:

@@ -53,7 +53,38 @@ def test_the_reference_explains_every_setting() -> None:
 
 def test_nothing_given_is_the_defaults() -> None:
     assert load(None, {}) == Settings()
-    assert load(None, {"PATH": "/bin", "STREAM_COUPONS_SERVICE_PORT": "80"}) == Settings()
+    assert load(None, {"PATH": "/bin", "STREAM_COUPONS_CONFIG": "settings.toml"}) == Settings()
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
+    says = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "80",
+        "SERVICE_PORT_METRICS": "9464",
+        "PORT": "tcp://10.0.0.1:80",
+        "PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PORT_80_TCP_ADDR": "10.0.0.1",
+        "WORKER_SERVICE_HOST": "10.0.0.2",
+        "WORKER_PORT": "tcp://10.0.0.2:9464",
+    }
+    assert load(None, {f"STREAM_COUPONS_{name}": text for name, text in says.items()}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("KAFKA_BOOTSTRAP", "x:1", ", expected STREAM_COUPONS_KAFKA__BOOTSTRAP?"),
+        ("WORKER_METRICS_PORT", "9464", ", expected STREAM_COUPONS_WORKER__METRICS_PORT?"),
+        ("KAFKA__BOOTSTRAPS", "x:1", ", expected STREAM_COUPONS_KAFKA__BOOTSTRAP?"),
+        ("SEEDS", "1", ", expected STREAM_COUPONS_SEED?"),
+        ("CONFIGS", "1", ", expected STREAM_COUPONS_CONFIG?"),
+        ("KAFKA", "{}", ""),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_name_that_comes_near(name: str, text: str, meant: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        load(None, {f"STREAM_COUPONS_{name}": text})
+    assert str(refused.value).startswith(f"STREAM_COUPONS_{name}: there is no such setting{meant}")
 
 
 def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
