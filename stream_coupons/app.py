@@ -101,7 +101,8 @@ class CouponApp:
         return bool(self.faust.consumer.is_member)
 
     def _new_sender(self, name: str) -> Sender:
-        return Sender(name, self._new_producer, self._count_failure, self._is_member)
+        late_after_s = self.settings.kafka.produce_timeout_s
+        return Sender(name, self._new_producer, self._count_failure, late_after_s, self._is_member)
 
     def _new_delivery(self) -> Delivery:
         kafka = self.settings.kafka
@@ -196,17 +197,25 @@ class CouponApp:
         consumer = self.faust._consumer
         if consumer is None or not consumer.is_coordinated:
             return NOT_IN_THE_GROUP
+        # aiokafka looks for a broker that is gone for ever, and calls itself a member meanwhile.
+        away = {} if consumer.is_member else NOT_IN_THE_GROUP
         if not all(takes() for takes in self.faust.transport.takers):
-            return {}
+            return away
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
         done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
-        return {tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}
+        return {**away, **{tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}}
+
+    def _is_in_group(self) -> bool:
+        """Whether this worker is in its group and was heard of within a session: no broker, no group."""
+        consumer = self.faust._consumer
+        return consumer is not None and consumer.is_coordinated and consumer.is_member
 
     def is_ready(self) -> bool:
-        """Whether this worker has recovered state, catalogue and models, can write, and is not on its way out."""
+        """Whether this worker is in its group, has recovered state, catalogue and models, can write, and is to stay."""
         loops: list[Loop] = [*self.lanes, self.learner]
         return (
             not self.faust.should_stop
+            and self._is_in_group()
             and self.clock_sender.is_able
             and self.delivery.is_able
             and all(loop.is_ready for loop in loops)

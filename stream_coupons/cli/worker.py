@@ -14,6 +14,7 @@ from stream_coupons import admin
 from stream_coupons.app import CouponApp
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.runtime.garbage import collect_rarely
+from stream_coupons.runtime.repeats import say_once_a_minute
 from stream_coupons.runtime.watchdog import Watchdog
 from stream_coupons.settings import Settings
 
@@ -47,6 +48,7 @@ def worker(
 def run(settings: Settings, log_level: str) -> None:
     """Run the Faust application; exits the process."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    say_once_a_minute("aiokafka")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     parts = CouponApp(settings)

@@ -94,7 +94,7 @@ class AtLeastOnce:
 
     @property
     def is_able(self) -> bool:
-        """Whether the last attempts to send succeeded."""
+        """Whether the last attempts to send succeeded, and none is late."""
         return all(sender.is_able for sender in self._senders.values())
 
     async def take_over(self, agent: str, partitions: Collection[int]) -> None:

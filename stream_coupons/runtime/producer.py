@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
@@ -76,6 +77,10 @@ async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
             raise answer
 
 
+async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
+    await wait_for_all(await send_all(producer, outputs))
+
+
 class Sender(Service):  # type: ignore[misc]
     """Appends records for one agent, trying again for a while.
 
@@ -87,6 +92,10 @@ class Sender(Service):  # type: ignore[misc]
         Makes a producer that is not started.
     on_failure : callable
         Told for whom an attempt failed.
+    late_after_s : float
+        An attempt that takes so long counts as failed, and once more each time that it has taken as long again. It goes
+        on all the same: aiokafka's idempotent producer never gives up a record, and another one that sent it beside
+        this one could double or overtake it.
     is_held : callable
         Whether the group still counts on this worker; no produce request leaves while it does not.
     """
@@ -96,14 +105,16 @@ class Sender(Service):  # type: ignore[misc]
         name: str,
         connect: Callable[[], AIOKafkaProducer],
         on_failure: Callable[[str], None],
+        late_after_s: float,
         is_held: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__()
         self.name = name
         self.is_able = True
-        """Whether the last attempt succeeded."""
+        """Whether the last attempt succeeded, or the one under way is not late."""
         self._connect = connect
         self._on_failure = on_failure
+        self._late_after_s = late_after_s
         self._is_held = is_held
         self._producer: Any = None
         self._connecting = asyncio.Lock()
@@ -134,10 +145,9 @@ class Sender(Service):  # type: ignore[misc]
         for attempt in range(1, ATTEMPTS + 1):
             producer = await self._connected()
             try:
-                await wait_for_all(await send_all(producer, outputs))
+                await self._attempt(producer, outputs)
             except KafkaError as error:
-                self.is_able = False
-                self._on_failure(self.name)
+                self._fail()
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
                 await self._disconnect(producer)
                 if attempt == ATTEMPTS:
@@ -147,6 +157,23 @@ class Sender(Service):  # type: ignore[misc]
             else:
                 self.is_able = True
                 return
+
+    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
+        """Send and wait, however long it takes; whoever looks sees that it is late."""
+        began = time.monotonic()
+        sending = asyncio.ensure_future(_send_and_wait(producer, outputs))
+        try:
+            while not (await asyncio.wait([sending], timeout=self._late_after_s))[0]:
+                self._fail()
+                late_s = time.monotonic() - began
+                log.error("%s: %d records wait for the broker since %.0f s", self.name, len(outputs), late_s)
+            sending.result()
+        finally:
+            sending.cancel()
+
+    def _fail(self) -> None:
+        self.is_able = False
+        self._on_failure(self.name)
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:

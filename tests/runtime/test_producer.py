@@ -16,6 +16,8 @@ from stream_coupons.runtime.records import Output
 
 OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]
 BATCH_BYTES = 1000
+ANSWERS_AFTER = 2
+"""Failures after which a broker answers that does not at first."""
 
 
 class Client:
@@ -53,6 +55,7 @@ class Producer:
         values = [record.value for record in MemoryRecords(bytes(batch._build())).next_batch()]
 
         async def append() -> None:
+            await self.broker.answers.wait()
             if b"1" in values and self.broker.refusals:
                 self.broker.refusals -= 1
                 self.has_failed = True
@@ -66,13 +69,16 @@ class Producer:
 class Sending:
     """A sender, its broker, and what it told of failures."""
 
-    def __init__(self, refusals: int) -> None:
+    def __init__(self, refusals: int, late_after_s: float = 60.0) -> None:
         self.refusals = refusals
+        self.late_after_s = late_after_s
         self.left = 0
         self.appended: list[bytes] = []
         self.batches: list[tuple[str, int, int]] = []
         self.failed: list[tuple[str, bool]] = []
         self.is_held = True
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.producers: list[Producer] = []
 
     def connect(self) -> Producer:
@@ -81,13 +87,16 @@ class Sending:
 
     def run(self, outputs: list[Output] = OUTPUTS) -> Sender:
         async def deliver() -> Sender:
-            self.sender = Sender(
-                "users", self.connect, lambda who: self.failed.append((who, self.sender.is_able)), lambda: self.is_held
-            )
+            self.sender = Sender("users", self.connect, self.fail, self.late_after_s, lambda: self.is_held)
             await self.sender.deliver(outputs)
             return self.sender
 
         return asyncio.run(deliver())
+
+    def fail(self, who: str) -> None:
+        self.failed.append((who, self.sender.is_able))
+        if len(self.failed) == ANSWERS_AFTER:
+            self.answers.set()
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +119,16 @@ def test_after_many_attempts_it_gives_up_and_is_not_ready() -> None:
         sending.run()
     assert len(sending.failed) == ATTEMPTS
     assert not sending.sender.is_able
+
+
+def test_who_waits_for_an_answer_for_long_is_not_ready_until_it_comes_and_sends_nothing_beside() -> None:
+    sending = Sending(refusals=0, late_after_s=0.01)
+    sending.answers.clear()
+    assert sending.run().is_able
+    assert len(sending.failed) >= ANSWERS_AFTER
+    assert set(sending.failed) == {("users", False)}
+    assert sending.appended == [b"0", b"1", b"2"]
+    assert len(sending.producers) == 1
 
 
 def test_nothing_to_send_is_sent() -> None:

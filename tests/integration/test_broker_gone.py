@@ -1,0 +1,55 @@
+"""A worker with nothing to do notices that its broker is gone, says so without a flood, and does not wait for ever."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import Settings
+
+from .builders import settings, total, wait_until
+
+pytestmark = pytest.mark.kafka
+
+WITHIN_S = 30.0
+
+
+def quiet(tick_every_s: float, stalled_after_s: float) -> Settings:
+    """Nobody but the clock sends, if that."""
+    usual = settings()
+    kafka = msgspec.structs.replace(usual.kafka, produce_timeout_s=3)
+    worker = msgspec.structs.replace(usual.worker, tick_every_s=tick_every_s, stalled_after_s=stalled_after_s)
+    return msgspec.structs.replace(usual, kafka=kafka, worker=worker)
+
+
+def is_ready(system: LocalSystem) -> bool:
+    return system.workers[0].scrape().get(("stream_coupons_ready", ())) == 1.0
+
+
+def test_a_quiet_worker_is_not_ready_while_its_broker_is_gone_and_says_so_in_few_lines(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    with LocalSystem(empty_broker, quiet(tick_every_s=0.5, stalled_after_s=300), tmp_path, workers=1) as system:
+        system.prepare([])
+        system.wait_ready()
+        log = system.workers[0].log
+        before = len(log.read_text().splitlines())
+        empty_broker.kill()
+        wait_until(lambda: not is_ready(system), "a worker that is not ready", within_s=WITHIN_S)
+        wait_until(lambda: total(system, "batch_failures_total") > 1, "failures that are counted", within_s=WITHIN_S)
+        system.check()
+        repeated = log.read_text().splitlines()[before:]
+        assert len(repeated) < 40, "each place in aiokafka speaks once a minute"
+        empty_broker.start()
+        system.wait_ready()
+
+
+def test_a_quiet_worker_whose_broker_does_not_come_back_ends(empty_broker: BrokerProcess, tmp_path: Path) -> None:
+    with LocalSystem(empty_broker, quiet(tick_every_s=0, stalled_after_s=5), tmp_path, workers=1) as system:
+        system.prepare([])
+        system.wait_ready()
+        empty_broker.kill()
+        assert system.workers[0].process.wait(WITHIN_S) == 1
+        assert "no record was done for 5 s though there is work: ['membership']" in system.workers[0].log.read_text()
