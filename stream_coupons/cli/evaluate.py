@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, feed_all, read_log
+from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
@@ -55,6 +55,8 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     records: Mapping[str, int]
     refused_lines: Mapping[str, int]
     refused_feedback: Mapping[str, int]
+    feedback_before_issue: Mapping[str, int]
+    feedback_without_coupon: Mapping[str, int]
     redescribed_coupons: Mapping[str, int]
     unknown_keys: Mapping[str, int]
     issues: int
@@ -110,7 +112,7 @@ def evaluate(
     if json:
         typer.echo(encode(evaluation).decode())
     else:
-        _print(evaluation)
+        _print(evaluation, [*_warnings(evaluation), *doubts(foreign)])
     if interrupted:
         terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)
@@ -140,6 +142,8 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         records=foreign.counts,
         refused_lines=foreign.refusals.by_reason,
         refused_feedback=running.refused,
+        feedback_before_issue=+foreign.before_issue,
+        feedback_without_coupon=+foreign.without_coupon,
         redescribed_coupons=foreign.redescribed,
         unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
         issues=running.issues,
@@ -152,7 +156,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
     )
 
 
-def _print(evaluation: Evaluation) -> None:
+def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))
     console.print(_metrics_table(evaluation.heads))
@@ -167,7 +171,7 @@ def _print(evaluation: Evaluation) -> None:
             console.print(_slices_table(head, shown))
         if len(slices) > len(shown):
             console.print(f"... and {len(slices) - len(shown)} more; --json and --report have all", markup=False)
-    for warning in _warnings(evaluation):
+    for warning in warnings:
         terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(warning)), soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """What verbs on foreign logs share: reading one with a progress bar, running it until the end or Ctrl-C."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,22 @@ def read_log(path: Path, window_s: float) -> ForeignLog:
                 yield line
 
         return take_all(counted(), str(path), window_s)
+
+
+def doubts(log: ForeignLog) -> Iterator[str]:
+    """What to say of feedback that is taken as it stands, and looks wrong."""
+    if early := +log.before_issue:
+        yield (
+            f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day of it is "
+            "taken for clocks that differ, and they count as if they had come after it"
+        )
+    reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
+    if reactions := +reactions:
+        yield f"{_listed(reactions)} on issues that gave nothing, with no coupon to see or to click: nothing is learnt of it"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
 def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:

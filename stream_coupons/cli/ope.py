@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, feed_all, read_log
+from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.datasets.foreign import WINDOW_S
 from stream_coupons.evaluation import valuation
@@ -86,7 +86,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     read = read_log(log, window)
     asked = tuple(parse(text, read.coupon_of) for text in policy or ())
     question = Question(reward, asked, clip, skip, estimate_propensities, settings.seed)
-    warnings = missing_arms(read)
+    warnings = [*missing_arms(read), *doubts(read)]
     running = ProgressiveRun(read, settings, score_arms=True)
     interrupted = feed_all(running, read, "scoring every arm")
     scored = running.finish()

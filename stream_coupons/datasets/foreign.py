@@ -53,6 +53,10 @@ class ForeignLog:
         By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts.
     unknown_keys : Counter
         By type of line and key, the lines that have a key which their type does not know.
+    before_issue : Counter
+        By kind, the feedback that is dated before its issue.
+    without_coupon : Counter
+        By kind, the feedback on issues that gave nothing.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -62,6 +66,8 @@ class ForeignLog:
         self.counts: Counter[str] = Counter()
         self.redescribed: Counter[str] = Counter()
         self.unknown_keys: Counter[tuple[str, str]] = Counter()
+        self.before_issue: Counter[str] = Counter()
+        self.without_coupon: Counter[str] = Counter()
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -195,6 +201,8 @@ class ForeignLog:
         at = seconds(line.occurred_at, "occurred_at")
         if line.kind == "expiry" and (at, number) < (issue.occurred_at, issue.line):
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
+        self.before_issue[line.kind] += at < issue.occurred_at
+        self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
         feedback = LoggedFeedback(
             line=number,
             issue_id=line.issue_id,

@@ -145,6 +145,28 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     assert "no window had closed by the end of the log" in nothing.stderr
 
 
+def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
+    log = write_lines(
+        tmp_path / "log.jsonl",
+        issue("i1"),
+        feedback("purchase", "i1", AT - 100),
+        feedback("click", "i1", AT),
+        issue("i2", coupon=None, arms=["c1", "none"]),
+        feedback("click", "i2"),
+        feedback("purchase", "i2"),
+        issue("later", AT + 9 * DAY_S),
+    )
+    result = run("evaluate", log, "--json", "--predictions", tmp_path / "scored.jsonl")
+    found = json.loads(result.stdout)
+    assert found["feedback_before_issue"] == {"purchase": 1}
+    assert found["feedback_without_coupon"] == {"click": 1, "purchase": 1}
+    assert read_lines(tmp_path / "scored.jsonl")[0]["redeemed"], "clocks differ"
+    for verb in ("evaluate", "ope"):
+        said = run(verb, log).stderr
+        assert "1 records of feedback are dated before their issue (1 purchase)" in said
+        assert "1 click on issues that gave nothing" in said
+
+
 def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",
