@@ -60,6 +60,8 @@ class Shard:
         """Saved cells kept decoded, the latest at the end. A batch takes out what it changes: it may never be saved."""
         self.deadlines = Deadlines()
         self.last_tick = -1
+        self.ends: dict[str, int] = {}
+        """By topic, how far its records were applied, to whatever key: the offset behind the last one."""
         self.unsent_ticks: set[str] = set()
         """Keys whose outbox holds what a tick led to."""
 

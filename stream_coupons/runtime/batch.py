@@ -134,12 +134,24 @@ class Batches(Generic[State]):
             except msgspec.DecodeError as error:
                 raise UnreadableCell(partition, key) from error
             shard.deadlines.set(key, head.due)
-            shard.last_tick = max(shard.last_tick, head.applied.get(self._ticks, -1))
+            for topic, offset in head.applied.items():
+                if offset >= shard.ends.get(topic, 0):
+                    shard.ends[topic] = offset + 1
             if cell is not None:
                 self.step.place(partition, key, cell.state)
                 if cell.keeps_for(self._ticks):
                     shard.unsent_ticks.add(key)
+        shard.last_tick = shard.ends.get(self._ticks, 0) - 1
         return count
+
+    def ends(self, partition: int) -> Mapping[str, int]:
+        """By topic, the offset behind the last record that was applied: the log of a partition does not end before."""
+        return self._shards[partition].ends
+
+    def reach(self, partition: int, ends: Mapping[str, int]) -> None:
+        """Note how far records were applied."""
+        shard = self._shards[partition]
+        shard.ends |= {topic: max(end, shard.ends.get(topic, 0)) for topic, end in ends.items()}
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""

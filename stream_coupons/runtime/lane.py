@@ -37,6 +37,18 @@ class Observer(Protocol):
         """Batches, one a partition, were applied, delivered and acknowledged together."""
 
 
+class LogReplaced(Exception):
+    """An input's log ends before records that were applied: it is another one, whose records would count as replays."""
+
+    def __init__(self, tp: TP, reached: int, end: int) -> None:
+        super().__init__(
+            f"{tp.topic}:{tp.partition} ends at offset {end}, but was applied up to {reached}: it was created anew, or "
+            "lost its end. What comes below would count as a replay and not be applied. Stop its senders; append "
+            f"records without a key (they are refused, see worker.max_bad_ratio) until it ends at {reached}; then send "
+            "again what has come since it was created. Or begin without states: with all topics created anew"
+        )
+
+
 class Lane(Service, Generic[State]):  # type: ignore[misc]
     """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind.
 
@@ -111,9 +123,17 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
         places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
+        for tp, end in (await self._app.consumer.highwaters(*places)).items():
+            self._check_log(tp, end)
         self._owned = ownership
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
+
+    def _check_log(self, tp: TP, end: int | None) -> None:
+        """See that an input's log, which ends there, is the one that its records were applied from."""
+        reached = self._batches.ends(tp.partition).get(tp.topic, 0)
+        if end is not None and end < reached:
+            raise LogReplaced(tp, reached, end)
 
     async def _recover(self, partitions: Collection[int]) -> int | None:
         """Read what partitions came to; how many cells that is. None if one of them cannot be read.
@@ -142,12 +162,14 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         started = time.perf_counter()
         parts: defaultdict[int, list[list[Record]]] = defaultdict(list)
         ends: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        consumer = self._app.consumer
         for _, chunks in taken:
             for tp, records, _, end, _ in chunks:
                 floor = self._floors.get(tp, 0)
                 parts[tp.partition].append([record for record in records if record.offset >= floor])
                 ends[tp.partition][tp.topic] = max(end, floor)
-        consumer = self._app.consumer
+                if end < self._batches.ends(tp.partition).get(tp.topic, 0):  # it went back: only replays do
+                    self._check_log(tp, consumer.highwater(tp))
         topics = self._batches.step.topics
         results = self._batches.apply_all(
             {partition: (merge(each), consumer.committed(topics, partition)) for partition, each in parts.items()}
@@ -157,6 +179,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
         for result in results:
             self._batches.save(result)
+            self._batches.reach(result.partition, ends[result.partition])
         for message, chunks in taken:
             consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._observe(self.name, results, time.perf_counter() - started)

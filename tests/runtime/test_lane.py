@@ -13,7 +13,7 @@ from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.lane import Lane
+from stream_coupons.runtime.lane import Lane, LogReplaced
 from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.spoilage import Spoilage
 from stream_coupons.runtime.stores import CellStore, MemoryCells
@@ -33,6 +33,7 @@ class World:
         self.log: list[Any] = []
         self.cells: dict[int, dict[str, bytes]] = {}
         self.committed_now: dict[TP, int] = {}
+        self.ends: dict[TP, int] = {}
         self.consumer = self
         self.refuses = False
         self.is_broken = False
@@ -83,6 +84,12 @@ class World:
     async def committed_offsets(self, tps: Any) -> dict[TP, int]:
         self.log.append("committed?")
         return {tp: offset for tp, offset in self.committed_now.items() if tp in tps}
+
+    async def highwaters(self, *tps: TP) -> dict[TP, int]:
+        return {tp: self.ends.get(tp, 1000) for tp in tps}
+
+    def highwater(self, tp: TP) -> int:
+        return self.ends.get(tp, 1000)
 
     def committed(self, topics: Any, partition: int) -> dict[str, int]:  # noqa: ARG002
         return {}
@@ -237,3 +244,40 @@ def test_who_waits_for_a_state_to_be_mended_lets_go_of_what_is_given_away(world:
     world.run()
     assert world.lane.is_ready
     assert world.batches.owned == {1}
+
+
+def test_a_log_that_ends_before_what_was_applied_is_not_read_for_its_records_would_count_as_replays(
+    world: World,
+) -> None:
+    world.put(b"b", *["add 1"] * 20)
+    world.run()
+    world.ends[TP(NUMBERS, 0)] = 5
+    world.assign(BOTH, 2)  # as when the topic comes back
+    with pytest.raises(LogReplaced, match="numbers:0 ends at offset 5, but was applied up to 20"):
+        world.run()
+    assert not world.lane.is_ready
+
+
+def test_whoever_takes_over_knows_from_the_states_how_far_a_log_was() -> None:
+    world = World()
+    world.cells = {1: {"c": CellCodec(Total).encode(Cell(None, Total(5), {NUMBERS: 19, TICKS: 7}))}}
+    world.ends = {TP(NUMBERS, 1): 20, TP(TICKS, 1): 7}
+    world.assign(BOTH)
+    with pytest.raises(LogReplaced, match="ticks:1 ends at offset 7, but was applied up to 8"):
+        world.run()
+    world.ends[TP(TICKS, 1)] = 8
+    world.assign(BOTH, 2)
+    world.run()
+    assert world.lane.is_ready
+
+
+def test_a_log_that_is_exchanged_amid_the_work_is_noticed_before_anything_of_it_is_delivered(world: World) -> None:
+    world.put(b"b", *["add 1"] * 20)
+    world.run()
+    world.put(b"b", "add 4", start=3)
+    assert [told[0] for told in world.run()[:2]] == ["deliver", "acknowledge"]  # a replay
+    world.ends[TP(NUMBERS, 0)] = 4
+    world.put(b"b", "add 4", start=3)
+    with pytest.raises(LogReplaced):
+        world.run()
+    assert world.log == []
