@@ -313,7 +313,7 @@ def open_stores(worker: WorkerSettings) -> Stores:
         return RocksStores(Path(worker.store_dir or tempfile.gettempdir()), worker.store_cache_mib)
     except ImportError:
         raise BadConfig(
-            'worker.store = "rocksdb" needs the extra rocksdb: pip install "stream-coupons[rocksdb]"'
+            "worker.store = 'rocksdb' needs the extra rocksdb, from the clone: pip install -e '.[rocksdb]'"
         ) from None
     except OSError as error:
         raise BadConfig(f"worker.store_dir: cannot make a folder in {worker.store_dir}: {error.strerror}") from None

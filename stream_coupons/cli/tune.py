@@ -71,7 +71,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     so. A trial that lags behind the median of the others is given up on the
     way. Ctrl-C keeps what is done.
 
-    Needs an optional extra: pip install 'stream-coupons\\[tune]'
+    Needs an optional extra, from the clone: pip install -e '.\\[tune]'
 
     Examples: stream-coupons tune log.jsonl --jobs 2 --out found.toml
               stream-coupons tune log.jsonl --method grid --trials 9
@@ -130,7 +130,9 @@ def tune(  # noqa: PLR0913 - the options of a command
 def _require_extra() -> None:
     missing = [name for name in ("optuna", "tomli_w") if find_spec(name) is None]
     if missing:
-        raise BadConfig(f"tune needs an optional extra: pip install 'stream-coupons[tune]' (no {', '.join(missing)})")
+        raise BadConfig(
+            f"tune needs an optional extra, from the clone: pip install -e '.[tune]' (no {', '.join(missing)})"
+        )
 
 
 def _require_distinct(log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None) -> None:

