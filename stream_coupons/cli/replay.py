@@ -68,10 +68,11 @@ def replay(  # noqa: PLR0913 - the options of a command
 
     Twice the same recording, catalogue and settings give byte-identical
     decisions and the same state digest. A line that is no envelope is
-    refused with its number, and exit code 1 says so; a message that is not
-    valid becomes a dead letter, as live. A recording without ticks gets
-    them from event time: at every full interval that two events have
-    reached, so that one event from the future does not end everything.
+    refused with its number, and exit code 1 says so, or that nothing was
+    applied; a message that is not valid becomes a dead letter, as live. A
+    recording without ticks gets them from event time: at every full
+    interval that two events have reached, so that one event from the
+    future does not end everything.
 
     Examples: stream-coupons replay log.jsonl --catalog coupons.json
               stream-coupons replay log.jsonl --catalog c.json --out issues.jsonl
@@ -278,4 +279,6 @@ def _report(summary: Summary, refusals: Refusals, json: bool) -> None:
     if summary.interrupted:
         terminal.stderr().print(f"interrupted after {summary.lines} lines: all outputs are partial", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if refusals.count else 0)
+    if not summary.applied:
+        terminal.stderr().print("nothing was applied", markup=False)
+    raise typer.Exit(0 if summary.applied and not refusals.count else 1)

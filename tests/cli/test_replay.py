@@ -136,6 +136,19 @@ def test_lines_that_are_no_envelope_are_refused_with_their_number(
     assert summary["state_blake2b"] == clean["state_blake2b"]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [[], [{"tick": 1_767_348_000}], [envelope({"event_id": "e"})]],
+    ids=["empty", "only ticks", "only dead letters"],
+)
+def test_a_replay_that_applies_nothing_says_so(run: Run, catalog: Path, tmp_path: Path, lines: list[object]) -> None:
+    log = write_lines(tmp_path / "log.jsonl", *lines)
+    result = run("replay", log, "--catalog", catalog, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["applied"] == 0
+    assert "nothing was applied" in result.stderr
+
+
 def test_ticks_come_from_event_time_if_there_are_none(run: Run, catalog: Path, tmp_path: Path) -> None:
     log = write_lines(tmp_path / "log.jsonl", *EVENTS)
     hourly, daily = replay(run, log, catalog), replay(run, log, catalog, "--tick-every", 86400)
