@@ -68,6 +68,14 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     transaction_timeout_s: Positive = 60.0
     commit_interval_s: Positive = 1.0
 
+    def __post_init__(self) -> None:
+        for address in self.bootstrap.split(","):
+            host, colon, port = address.rpartition(":")
+            is_port = port.isdecimal() and 0 < int(port) < 2**16
+            # What ends in a bracket, or holds colons without any, is an address of IPv6 without a port.
+            if not address.strip() or (colon and not (is_port and host) and not port.endswith("]") and ":" not in host):
+                raise ValueError(f"bootstrap: {address!r}, expected host:port[,host:port], the port from 1 to 65535")
+
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One worker process."""

@@ -9,7 +9,7 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.settings import Settings, load
+from stream_coupons.settings import KafkaSettings, Settings, load
 
 REFERENCE = Path(__file__).parents[1] / "deploy" / "settings.toml"
 
@@ -117,6 +117,13 @@ def test_the_environment_overrides_the_file(tmp_path: Path, name: str, text: str
     assert {key for key in after if after[key] != before[key]} == {field}
 
 
+@pytest.mark.parametrize(
+    "addresses", ["kafka", "kafka:9092,b:1", "127.0.0.1:9092", "::1", "fe80::abc", "[::1]", "[::1]:9092"]
+)
+def test_addresses_of_brokers_may_be_names_or_numbers(addresses: str) -> None:
+    assert KafkaSettings(bootstrap=addresses).bootstrap == addresses
+
+
 def test_a_list_from_the_environment_is_comma_separated() -> None:
     settings = load(None, {"STREAM_COUPONS_POLICY__TRIGGERS": "cart,order"})
     assert settings.policy.triggers == {"cart", "order"}
@@ -141,7 +148,9 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("KAFKA__BOOTSTRAPS", "x", "no such setting"),
         ("KAFFEE__BOOTSTRAP", "x", "no such setting"),
         ("SEED__SEED", "1", "no such setting"),
-        ("LEARNING__TRANSFER", "travel=retail", "JSON is malformed"),
+        ("KAFKA__BOOTSTRAP", "a:1,localhost:abc", r"bootstrap: 'localhost:abc', expected host:port"),
+        ("KAFKA__BOOTSTRAP", "localhost:70000", r"bootstrap: 'localhost:70000', .* from 1 to 65535"),
+        ("KAFKA__BOOTSTRAP", "", r"bootstrap: '', expected host:port"),
         ("LEARNING__TRANSFER", '{"a": "a"}', "transfer: 'a' starts from 'a': expected no domain that leads back"),
         ("SEED", "one", r"'one': Expected `int`, got `str` - at `\$.seed`"),
         ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream_coupons.broker import open_broker
+from stream_coupons.broker import Engine, open_broker
 
 
 def broker(
     engine: Annotated[
-        str, typer.Option(help="embedded: in Python, for demonstration and tests; kafka: Apache Kafka (Java, Maven).")
+        Engine,
+        typer.Option(help="embedded: in Python, for demo and tests; kafka: Apache Kafka (Java, Maven)."),
     ] = "embedded",
-    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if not given.")] = 9092,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 for a free one.", min=0, max=65535)] = 9092,
     data: Annotated[Path | None, typer.Option(help="Folder for its data; a temporary one if not given.")] = None,
 ) -> None:
     """Run a single-node broker on this machine until Ctrl-C. Never for production.
@@ -26,7 +27,7 @@ def broker(
     """
     console = Console(stderr=True)
     folder = data or Path(tempfile.mkdtemp(prefix="stream-coupons-broker-"))
-    with open_broker(engine, folder, port or None) as running:  # type: ignore[arg-type]
+    with open_broker(engine, folder, port or None) as running:
         console.print(f"{engine} broker at [bold]{running.bootstrap}[/], data in {folder}; Ctrl-C stops it")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

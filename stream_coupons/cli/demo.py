@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream_coupons.broker import open_broker
+from stream_coupons.broker import Engine, open_broker
 from stream_coupons.core.events import Coupon
 from stream_coupons.demo import reports
 from stream_coupons.demo.audit_log import audit_system
@@ -50,7 +50,7 @@ def demo(  # noqa: PLR0913 - options of a command
             min=1,
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="embedded, or kafka (Apache Kafka; needs Java and Maven).")] = "embedded",
+    engine: Annotated[Engine, typer.Option(help="embedded, or kafka (Apache Kafka; Java, Maven).")] = "embedded",
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=4)] = 2,
     kill_worker: Annotated[
         bool, typer.Option("--kill-worker", help="SIGKILL a worker halfway through the shoppers, then start it again.")
@@ -83,12 +83,12 @@ def demo(  # noqa: PLR0913 - options of a command
 
 @contextlib.contextmanager
 def _system(
-    console: Console, settings: Settings, coupons: list[Coupon], engine: str, workers: int
+    console: Console, settings: Settings, coupons: list[Coupon], engine: Engine, workers: int
 ) -> Iterator[LocalSystem]:
     """A broker with topics and catalogue, and workers that are ready; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="stream-coupons-demo-") as folder:
         console.print(f"starting the {engine} broker and {workers} workers")
-        with open_broker(engine, Path(folder) / "broker") as broker:  # type: ignore[arg-type]
+        with open_broker(engine, Path(folder) / "broker") as broker:
             system = LocalSystem(broker, settings, Path(folder), workers)
             system.prepare(coupons)
             with system:
@@ -102,7 +102,7 @@ def _play_shoppers(  # noqa: PLR0913 - the options of the command
     page: Report,
     world_settings: WorldSettings,
     duration_s: float,
-    engine: str,
+    engine: Engine,
     workers: int,
     kill_worker: bool,
 ) -> bool:
@@ -162,7 +162,7 @@ def print_nothing(day: int) -> None:
     """Keep quiet about the days of a baseline."""
 
 
-def _play_journey(console: Console, page: Report, households: int | None, engine: str, workers: int) -> None:
+def _play_journey(console: Console, page: Report, households: int | None, engine: Engine, workers: int) -> None:
     from stream_coupons.datasets import completejourney
 
     console.print("loading Complete Journey")

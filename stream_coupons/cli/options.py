@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings, load
 
 ConfigOption = Annotated[
@@ -25,8 +26,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a scrip
 
 
 def settings_from(config: Path | None, bootstrap: str | None) -> Settings:
-    """Settings from file and environment, with the brokers' address from the command line if given."""
+    """Settings from file and environment, with the brokers' address from the command line if given.
+
+    Raises
+    ------
+    BadConfig
+    """
     settings = load(config)
     if bootstrap is None:
         return settings
-    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=bootstrap))
+    try:
+        return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=bootstrap))
+    except ValueError as error:
+        raise BadConfig(f"--{error}") from None

@@ -57,5 +57,19 @@ def test_no_broker_is_an_error_that_says_so() -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_port_that_is_none_is_an_error_that_says_so(run: Run) -> None:
+    result = run("tail", "-b", "localhost:abc")
+    assert result.exit_code == 2
+    assert "error: --bootstrap: 'localhost:abc', expected host:port[,host:port]" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["demo", "broker"])
+def test_a_broker_of_no_known_engine_is_refused_before_anything_starts(run: Run, verb: str) -> None:
+    result = run(verb, "--engine", "foo")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "'embedded', 'kafka'" in result.stderr
+
+
 def test_an_unknown_option_is_exit_code_2(run: Run) -> None:
     assert run("tail", "--nonsense").exit_code == 2
