@@ -48,7 +48,7 @@ def doubts(log: ForeignLog) -> Iterator[str]:
         )
     reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
     if reactions := +reactions:
-        yield f"{_listed(reactions)} on issues that gave nothing, with no coupon to see or to click: nothing is learnt of it"
+        yield f"{_listed(reactions)} on issues that gave nothing: with no coupon to react to, nothing is learnt of it"
 
 
 def _listed(counts: Counter[str]) -> str:
