@@ -16,6 +16,7 @@ from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, f
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import NO_COUPON
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons.evaluation.order_anyway import OrderAnyway, order_anyway
@@ -33,15 +34,15 @@ class Prediction(Struct, frozen=True, kw_only=True):
     """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end.
 
     P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is None where it
-    does not.
+    does not. They are None where nothing was given.
     """
 
     issue_id: str
     user_id: str
     arm: str
     occurred_at: float
-    p_click: float
-    p_redeem: float
+    p_click: float | None
+    p_redeem: float | None
     p_order: float
     clicked: bool | None
     redeemed: bool | None
@@ -129,7 +130,10 @@ def _require_other(log: Path, *outputs: Path | None) -> None:
 
 
 def _prediction(issue: Scored) -> Prediction:
-    return Prediction(**{name: getattr(issue, name) for name in Prediction.__struct_fields__})
+    fields = {name: getattr(issue, name) for name in Prediction.__struct_fields__}
+    if issue.coupon_id == NO_COUPON:
+        fields.update(p_click=None, p_redeem=None)
+    return Prediction(**fields)
 
 
 def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged], *, interrupted: bool) -> Evaluation:

@@ -53,7 +53,10 @@ def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
         "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed",
         "seen", "model_version",
     }  # fmt: skip
-    assert all(0 < line[name] < 1 for line in lines for name in ("p_click", "p_redeem", "p_order"))
+    given = [line for line in lines if line["arm"] != "none"]
+    assert all(0 < line[name] < 1 for line in given for name in ("p_click", "p_redeem", "p_order"))
+    withheld = [line for line in lines if line["arm"] == "none"]
+    assert {(line["p_click"], line["p_redeem"], 0 < line["p_order"] < 1) for line in withheld} == {(None, None, True)}
     assert lines[0]["model_version"] == 0 < lines[-1]["model_version"]
     assert lines[0]["redeemed"] is not None
     assert lines[-1]["redeemed"] is None
