@@ -223,3 +223,10 @@ class Refusals:
 def not_readable(path: object, error: OSError) -> BadConfig:
     """The error of a file that cannot be read or written."""
     return BadConfig(f"{path}: {error.strerror or error}")
+
+
+def not_writable(path: object, error: OSError) -> BadConfig:
+    """The error of a file that takes no more of what is written."""
+    return BadConfig(
+        f"{path}: {error.strerror or error}: not all was written; make room or name another place, and try again"
+    )

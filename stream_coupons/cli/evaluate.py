@@ -110,10 +110,11 @@ def evaluate(
             html = page(log.name, series, evaluation.heads, evaluation.slices).html()
             page_sink.write(html.encode())
     terminal.report_refusals(foreign.refusals)
-    if json:
-        typer.echo(encode(evaluation).decode())
-    else:
-        _print(evaluation, [*_warnings(evaluation), *doubts(foreign)])
+    with terminal.results():
+        if json:
+            typer.echo(encode(evaluation).decode())
+        else:
+            _print(evaluation, [*_warnings(evaluation), *doubts(foreign)])
     if interrupted:
         terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)
@@ -207,8 +208,8 @@ def _warnings(evaluation: Evaluation) -> Iterator[str]:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := evaluation.refused_feedback.get(Rejection.LATE):
         yield (
-            f"{late} records of feedback came after the window of their issue had closed: at its expires_at, or after its "
-            "coupon's redeem_within_s or, where a line says neither, after --window"
+            f"{late} records of feedback came after the window of their issue had closed: at its expires_at, after its "
+            "coupon's redeem_within_s, or where a line says neither, after --window"
         )
     for domain, responses in evaluation.doubtful_impressions.items():
         yield (

@@ -43,7 +43,7 @@ def doubts(log: ForeignLog) -> Iterator[str]:
     """What to say of feedback that is taken as it stands, and looks wrong."""
     if early := +log.before_issue:
         yield (
-            f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day of it is "
+            f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "
             "taken for clocks that differ, and they count as if they had come after it"
         )
     reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})

@@ -96,10 +96,11 @@ def ope(  # noqa: PLR0913 - the options of a command
     if open_ones := len(scored) - len(decisions):
         found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
     terminal.report_refusals(read.refusals)
-    if json:
-        typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())
-    else:
-        _print(found)
+    with terminal.results():
+        if json:
+            typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())
+        else:
+            _print(found)
     if interrupted:
         terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)

@@ -1,12 +1,14 @@
 """What verbs show and how they stop: consoles, progress bars, refused lines, Ctrl-C."""
 
+import io
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -22,9 +24,12 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.recordings import Refusals, not_readable
+from stream_coupons.recordings import Refusals, not_readable, not_writable
 from stream_coupons.signals import TakesSignals
 from stream_coupons.wording import LOOKED_AT_BYTES, unlike_json
+
+if TYPE_CHECKING:  # it is of type checkers
+    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
 
@@ -108,6 +113,16 @@ def summary_table(rows: Mapping[str, object]) -> Table:
     return table
 
 
+class _Sink(io.FileIO):
+    """A file whose disk may be full: what cannot be written is an error of ours, which names it."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise not_writable(self.name, error) from None
+
+
 @contextmanager
 def written(path: Path | None) -> Iterator[IO[bytes] | None]:
     """A file to write results to, if one is asked for.
@@ -120,7 +135,7 @@ def written(path: Path | None) -> Iterator[IO[bytes] | None]:
         yield None
         return
     try:
-        file = path.open("wb")
+        file = io.BufferedWriter(_Sink(path, "wb"))
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
@@ -146,7 +161,29 @@ def replaced(path: Path | None) -> Iterator[IO[bytes] | None]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    part.replace(path)
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise not_writable(path, error) from None
+
+
+@contextmanager
+def results() -> Iterator[None]:
+    """See that what is printed within arrives.
+
+    Raises
+    ------
+    BadConfig
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has had enough
+        raise
+    except OSError as error:
+        # What did not arrive stays in the buffer, and would be an error again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise not_writable("standard output", error) from None
 
 
 def size_of(path: Path) -> int | None:

@@ -123,7 +123,8 @@ def tune(  # noqa: PLR0913 - the options of a command
         is_better=is_better,
         written=out if is_better or force else None,
     )
-    _print(tuned, json)
+    with terminal.results():
+        _print(tuned, json)
     raise typer.Exit(0 if is_better and not reading.refusals.count else 1)
 
 

@@ -16,6 +16,7 @@ References
        for black-box optimization. KDD, sec. 3.2.2 (median stopping).
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -38,12 +39,14 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.evaluation.objective import CHECKPOINTS, Quality
 from stream_coupons.evaluation.plan import Method, Plan
 from stream_coupons.evaluation.search_space import Range, Value, leaves
-from stream_coupons.recordings import not_readable
+from stream_coupons.recordings import not_readable, not_writable
 from stream_coupons.settings import Settings
 
 STUDY = "tune"
 QUESTION = "question"
 JOURNAL_BEGINS = b'{"op_code":'
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 ENOUGH = 5
 """Trials whose median is a bar to others."""
@@ -188,7 +191,7 @@ def opened(path: Path, plan: Plan, question: Mapping[str, object]) -> Iterator[S
         If the file is no study, one of another question, or another process works on it.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _owned(path) as file:
+    with _owned(path) as file, _appended(path):
         _mend(path, file)
         try:
             storage = JournalStorage(JournalFileBackend(str(path), _AlreadyOwned(str(path))))
@@ -205,6 +208,17 @@ def opened(path: Path, plan: Plan, question: Mapping[str, object]) -> Iterator[S
             study = optuna.load_study(study_name=STUDY, storage=storage)
             _require_same(path, study.user_attrs.get(QUESTION), whole)
         yield Study(study, plan)
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[None]:
+    """Name the study where it takes no more: Optuna's errors do not, and a trial that is not kept is tried again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise not_writable(path, error) from None
 
 
 def _require_same(path: Path, begun: Mapping[str, object] | None, question: Mapping[str, object]) -> None:

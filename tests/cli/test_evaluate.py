@@ -4,6 +4,8 @@ import json
 import math
 import re
 import signal
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from statistics import mean
@@ -216,6 +218,26 @@ def test_what_was_written_before_stays_when_the_log_is_no_good(run: Run, tmp_pat
 
 def test_results_go_into_a_pipe_as_they_are(run: Run, log: Path) -> None:
     assert run("evaluate", log, *WINDOW, "--predictions", "/dev/null").exit_code == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("option", ["--predictions", "--report"])
+def test_a_full_disk_is_said_with_the_name_of_the_file(run: Run, tmp_path: Path, option: str) -> None:
+    result = run("evaluate", write_lines(tmp_path / "log.jsonl", issue()), option, "/dev/full")
+    assert result.exit_code == 2
+    assert "error: /dev/full: No space left on device: not all was written" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("verb", [("evaluate",), ("evaluate", "--json"), ("ope", "--json")])
+def test_a_full_disk_behind_standard_output_is_an_error(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    log = write_lines(tmp_path / "log.jsonl", *drawn(issues=40))
+    command = [sys.executable, "-c", "from stream_coupons.cli import main; main()", *verb, str(log), *map(str, WINDOW)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: standard output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 class Interrupted(ProgressiveRun):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -280,3 +281,17 @@ def test_processes_work_and_a_dead_one_is_told_of(tmp_path: Path) -> None:
         processes(1) as pool,
     ):
         list(results(study, die, pool, 1))
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_study(tmp_path: Path) -> None:
+    path, before = tmp_path / "study", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        with (
+            pytest.raises(BadConfig, match=r"study: File too large: not all was written"),
+            opened(path, plan(), QUESTION),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 0 < path.stat().st_size <= 200
