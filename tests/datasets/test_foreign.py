@@ -1,5 +1,6 @@
 """The log of another system as it is read: what is understood, what is refused, and in which order it comes."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,13 @@ def test_a_log_without_an_issue_says_what_it_holds_and_what_is_expected() -> Non
         taken({"topic": "browse-events", "message": {}})
     with pytest.raises(BadConfig, match="holds no issue"):
         taken()
+
+
+def test_a_compressed_log_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(issue()).encode()))
+    with pytest.raises(BadConfig, match=r"log\.jsonl\.gz: is compressed by gzip, expected JSON lines: gunzip it first"):
+        read(path)
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
