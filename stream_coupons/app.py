@@ -9,7 +9,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from mode import Service
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
@@ -21,6 +21,7 @@ from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import ModelSnapshot, Tick
+from stream_coupons.endpoint import Endpoint
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.batch import Batches
@@ -184,6 +185,16 @@ class CouponApp:
         await self.snapshots.refresh()
         return self.known.snapshots
 
+    def open_port(self) -> None:
+        """Serve metrics and readiness, as long as the process lasts.
+
+        Readiness is looked at when it is asked for: one that hangs reports nothing itself.
+        """
+        self.metrics.ready.set_function(self.is_ready)
+        worker = self.settings.worker
+        if worker.metrics_port:
+            Endpoint(worker.metrics_host, worker.metrics_port, self.metrics.registry, self.why_not_ready)
+
     def close(self) -> None:
         """Give back what is not given back by stopping."""
         self.stores.close()
@@ -212,15 +223,22 @@ class CouponApp:
 
     def is_ready(self) -> bool:
         """Whether this worker is in its group, has recovered state, catalogue and models, can write, and is to stay."""
-        loops: list[Loop] = [*self.lanes, self.learner]
-        return (
-            not self.faust.should_stop
-            and self._is_in_group()
-            and self.clock_sender.is_able
-            and self.delivery.is_able
-            and all(loop.is_ready for loop in loops)
-            and self._has_knowledge()
-        )
+        return not self.why_not_ready()
+
+    def why_not_ready(self) -> list[str]:
+        """What is missing for being ready."""
+        loops: dict[str, Loop] = {**{lane.name: lane for lane in self.lanes}, "learner": self.learner}
+        missing = {
+            "it is on its way out": self.faust.should_stop,
+            "it is not in its group, or no broker has answered for a session": not self._is_in_group(),
+            "what it sends is not written": not (self.clock_sender.is_able and self.delivery.is_able),
+            "it has not read catalogue and models to the end": not self._has_knowledge(),
+            **{
+                f"{name} has not recovered its state, or has stopped as most of its input is bad": not loop.is_ready
+                for name, loop in loops.items()
+            },
+        }
+        return [why for why, is_missing in missing.items() if is_missing]
 
 
 class Clock(Service):  # type: ignore[misc]
@@ -263,11 +281,8 @@ class Reporter(Service):  # type: ignore[misc]
         self._reported: set[TP] = set()
 
     async def on_start(self) -> None:
-        """Open the metrics port. Readiness is looked at when it is asked for: one that hangs reports nothing itself."""
-        worker = self._parts.settings.worker
-        self._parts.metrics.ready.set_function(self._parts.is_ready)
-        if worker.metrics_port:
-            start_http_server(worker.metrics_port, worker.metrics_host, self._parts.metrics.registry)
+        """Open the metrics port."""
+        self._parts.open_port()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _report(self) -> None:

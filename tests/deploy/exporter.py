@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.endpoint import Endpoint
 from stream_coupons.metrics import Metrics
 from stream_coupons.topics import EXAMPLES, INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS
 
@@ -14,14 +15,14 @@ COUNT_EVERY_S = 0.1
 
 
 @contextmanager
-def running_exporter() -> Iterator[str]:
-    """host:port of an exporter that counts on while it is looked at.
+def running_exporter(*missing: str) -> Iterator[str]:
+    """host:port of an exporter that counts on while it is looked at, and is ready if nothing is missing.
 
     The metrics are the worker's own; what counts is not. A running worker may take its place.
     """
     metrics = Metrics(CollectorRegistry())
     populate(metrics)
-    server, serving = start_http_server(0, addr="127.0.0.1", registry=metrics.registry)
+    endpoint = Endpoint("127.0.0.1", 0, metrics.registry, lambda: missing)
     is_over = threading.Event()
 
     def count_on() -> None:
@@ -31,13 +32,11 @@ def running_exporter() -> Iterator[str]:
     counting = threading.Thread(target=count_on, daemon=True)
     counting.start()
     try:
-        yield f"127.0.0.1:{server.server_port}"
+        yield f"127.0.0.1:{endpoint.port}"
     finally:
         is_over.set()
         counting.join()
-        server.shutdown()
-        server.server_close()
-        serving.join()
+        endpoint.close()
 
 
 def populate(metrics: Metrics) -> None:

@@ -19,6 +19,8 @@ from stream_coupons.codec import Decoder
 from stream_coupons.settings import Settings, load
 from stream_coupons.topics import CATALOG
 
+from .exporter import running_exporter
+
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 OURS = {
@@ -299,4 +301,6 @@ def health_check(exporter: str) -> int:
 
 def test_the_health_check_says_whether_a_worker_is_ready(exporter: str) -> None:
     assert health_check(exporter) == 0
+    with running_exporter("a broker") as not_ready:
+        assert health_check(not_ready) == 1
     assert health_check("127.0.0.1:1") == 1
