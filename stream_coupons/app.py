@@ -189,6 +189,11 @@ class CouponApp:
         """Serve metrics and readiness, as long as the process lasts.
 
         Readiness is looked at when it is asked for: one that hangs reports nothing itself.
+
+        Raises
+        ------
+        BadConfig
+            If the port is taken; so this comes before the group is joined.
         """
         self.metrics.ready.set_function(self.is_ready)
         worker = self.settings.worker
@@ -279,10 +284,6 @@ class Reporter(Service):  # type: ignore[misc]
         self._parts = parts
         self._budgets = BudgetReporter(parts.metrics)
         self._reported: set[TP] = set()
-
-    async def on_start(self) -> None:
-        """Open the metrics port."""
-        self._parts.open_port()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _report(self) -> None:

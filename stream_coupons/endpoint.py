@@ -1,5 +1,6 @@
 """The port of a worker: `/metrics` for Prometheus, `/ready` for whoever starts workers and watches over them."""
 
+import errno
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from stream_coupons.core.errors import BadConfig
 
 
 class Endpoint:
@@ -20,6 +23,11 @@ class Endpoint:
         0 for one that is free.
     why_not_ready : callable
         What is missing for being ready; nothing if it is.
+
+    Raises
+    ------
+    BadConfig
+        If it cannot listen there.
     """
 
     def __init__(
@@ -27,9 +35,16 @@ class Endpoint:
     ) -> None:
         self._metrics: Any = make_wsgi_app(registry)
         self._why_not_ready = why_not_ready
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        server = type("Server", (ThreadingWSGIServer,), {"address_family": family})
-        self._server: WSGIServer = make_server(str(address[0]), port, self._answer, server, _Silent)
+        try:
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            server = type("Server", (ThreadingWSGIServer,), {"address_family": family})
+            self._server: WSGIServer = make_server(str(address[0]), port, self._answer, server, _Silent)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise BadConfig(
+                    f"worker.metrics_port: {port} is in use: each worker on a machine needs its own (--metrics-port)"
+                ) from None
+            raise BadConfig(f"worker.metrics_host: cannot listen on {host}:{port}: {error.strerror}") from None
         self.port: int = self._server.server_port
         self._serving = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
         self._serving.start()

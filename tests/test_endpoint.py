@@ -1,5 +1,6 @@
 """What a worker's port answers: metrics, whether it is ready and why not, and nothing else."""
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from http.client import HTTPMessage
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.endpoint import Endpoint
 from stream_coupons.metrics import Metrics
 
@@ -57,3 +59,16 @@ def test_metrics_are_there_also_while_it_is_not_ready(worker: Worker) -> None:
 def test_there_is_nothing_else(worker: Worker, path: str) -> None:
     status, text, _ = worker.get(path)
     assert (status, text) == (404, "there are /metrics and /ready\n")
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadConfig, match=f"^worker.metrics_port: {port} is in use: .*--metrics-port"):
+            Endpoint("127.0.0.1", port, CollectorRegistry(), list)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_is_not_ours_is_named(host: str) -> None:
+    with pytest.raises(BadConfig, match=f"^worker.metrics_host: cannot listen on {host}:9464: .+"):
+        Endpoint(host, 9464, CollectorRegistry(), list)

@@ -53,11 +53,12 @@ def run(settings: Settings, log_level: str) -> None:
     asyncio.set_event_loop(loop)
     parts = CouponApp(settings)
     app = parts.faust
-    process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
-    process.spinner = None
-    collect_rarely()
-    Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
     try:
+        parts.open_port()
+        process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
+        process.spinner = None
+        collect_rarely()
+        Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
         process.execute_from_commandline()
     finally:
         parts.close()
