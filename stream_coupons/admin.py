@@ -104,8 +104,10 @@ def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool
     """
     states = compare(client, settings)
     wrong = [f"{state.topic.name} {text}" for state in states for text in state.differences]
-    if check_only:
-        wrong += [f"{state.topic.name} does not exist" for state in states if not state.exists]
+    absent = [f"{state.topic.name} does not exist" for state in states if not state.exists] if check_only else []
+    if absent and not wrong:
+        raise BadConfig("topics are missing:\n  " + "\n  ".join(absent) + "\nRun `stream-coupons topics apply`.")
+    wrong += absent
     if wrong:
         raise BadConfig(
             "topics differ from the registry:\n  " + "\n  ".join(wrong) + "\nNothing was changed. "

@@ -44,6 +44,8 @@ def test_apply_creates_all_topics_once_and_check_agrees(empty_broker: BrokerProc
     missing = run_apply(empty_broker, "--check")
     assert missing.returncode != 0
     assert "browse-events does not exist" in missing.stdout + missing.stderr
+    assert missing.stderr.splitlines()[-1] == "Run `stream-coupons topics apply`."
+    assert "kafka.partitions" not in missing.stderr, "that would not help"
 
     with admin.admin_client(empty_broker.bootstrap) as client:
         assert our_topics(client) == set(), "--check created something"
