@@ -15,8 +15,10 @@ from stream_coupons.app import CouponApp
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.repeats import say_once_a_minute
-from stream_coupons.runtime.watchdog import Watchdog
+from stream_coupons.runtime.watchdog import ENDS, Watchdog
 from stream_coupons.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def worker(
@@ -62,3 +64,5 @@ def run(settings: Settings, log_level: str) -> None:
         process.execute_from_commandline()
     finally:
         parts.close()
+        if app.crash_reason is not None:
+            log.critical(ENDS, repr(app.crash_reason))

@@ -1,7 +1,8 @@
 """End a worker of which a part has work and does not get on, or that hangs on its way out; a supervisor starts anew.
 
 Nothing is lost by that, and lag returns to zero. It is a thread, since what hangs may be the event loop, or a service
-of Faust's that other services wait for. Before it ends the process it tells where every task waits.
+of Faust's that other services wait for. Before it ends the process it tells where every task waits, and
+last why it ends.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ LOOK_EVERY_S = 0.5
 LEAVING_S = 20.0
 """How long a worker that was told to leave may take. Of those who stop a process, many allow 30 s."""
 CRASHED_S = 3.0
+ENDS = "the worker ends: %s"
+"""The last line of a worker that ends by itself, whoever ends it."""
 
 
 class Watched(Protocol):
@@ -33,6 +36,10 @@ class Watched(Protocol):
     @property
     def crashed(self) -> bool:
         """Whether it is so because of an error."""
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """That error."""
 
 
 class Watchdog(threading.Thread):
@@ -80,18 +87,21 @@ class Watchdog(threading.Thread):
             }
             stalled = [part for part, (_, since) in seen.items() if now - since > self._stalled_after_s]
             if stalled:
-                log.critical("no record was done for %.0f s though there is work: %s", self._stalled_after_s, stalled)
-                return self._give_up()
+                return self._give_up(
+                    f"no record was done for {self._stalled_after_s:.0f} s though there is work: {stalled}"
+                )
         self._wait(CRASHED_S if self._app.crashed else LEAVING_S)
-        log.critical("the worker did not end in time: ending it")
-        return self._give_up()
+        return self._give_up(
+            repr(self._app.crash_reason) if self._app.crashed else "it was told to, and did not in time"
+        )
 
-    def _give_up(self) -> None:
+    def _give_up(self, why: str) -> None:
         try:
             for task in asyncio.all_tasks(self._app.loop):
                 log.critical("%s waits in %s", task.get_name(), " < ".join(_places(task.get_coro())))
         except RuntimeError:
             log.critical("where the tasks wait is not known", exc_info=True)  # they come and go while we look
+        log.critical(ENDS, why)
         logging.shutdown()
         self._end(1)
 

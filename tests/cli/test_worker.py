@@ -13,6 +13,25 @@ def run_worker(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
 
 
+CRASHING = """
+from stream_coupons.agents.learner import Learner
+from stream_coupons.cli.main import main
+
+async def fail(self):
+    raise OSError("no more files")
+
+Learner._own = fail
+main()
+"""
+
+
+def test_the_last_line_of_a_worker_that_crashes_says_why(bootstrap: str) -> None:
+    command = [sys.executable, "-c", CRASHING, "worker", "--bootstrap", bootstrap, "--metrics-port", "0"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].strip().endswith("the worker ends: OSError('no more files')")
+
+
 def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(bootstrap: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -17,6 +17,7 @@ class App:
     def __init__(self, values: Sequence[Progress]) -> None:
         self.values = list(values)
         self.crashed = False
+        self.crash_reason: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -81,6 +82,7 @@ def test_it_tells_where_every_task_waits(slept: list[float], caplog: pytest.LogC
     task = app.loop.create_task(work(), name="the worker")
     app.loop.run_until_complete(asyncio.sleep(0))
     watch(app, 1.0, slept)
+    assert caplog.messages[-1] == "the worker ends: no record was done for 1 s though there is work: ['a']"
     place = caplog.text[caplog.text.index("the worker waits in ") :].splitlines()[0]
     assert [part.split()[-1] for part in place.split(" < ")] == ["wait", "stand_still", "work"]
     task.cancel()
@@ -88,8 +90,11 @@ def test_it_tells_where_every_task_waits(slept: list[float], caplog: pytest.LogC
     app.loop.close()
 
 
-def test_who_crashed_gets_less_time_to_go(slept: list[float]) -> None:
+def test_who_crashed_gets_less_time_to_go_and_the_last_line_says_of_what(
+    slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     app = App([])
-    app.crashed = True
+    app.crashed, app.crash_reason = True, OSError("no more files")
     assert watch(app, 1.0, slept) == [1]
     assert slept == [watchdog.CRASHED_S]
+    assert caplog.messages[-1] == "the worker ends: OSError('no more files')"
