@@ -143,6 +143,7 @@ def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None
     if not issue.is_given:
         return
     history.issued += 1
+    history.exposure = history.exposure_at(issue.at) + 1.0
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     for each in _tallies(history, issue.coupon_id, catalogue):
         each.issued += 1

@@ -139,7 +139,7 @@ def _depth_hash(coupon: Coupon) -> int:
         return ABSENT
     depth_ratio = depth_of(coupon)
     if depth_ratio is None:
-        return value_hashes("amount", discount_of(coupon, 0.0))[0]
+        return feature_index(f"amount={discount_of(coupon, 0.0):.0e}")
     return feature_index(f"depth={round(depth_ratio * 10)}")
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_fading
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import Shopper, Tally
+from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, Shopper, Tally
 from stream_coupons.core.similarity import feature_index
-from stream_coupons.core.values import LEVELS, Value, value_hashes
+from stream_coupons.core.values import LEVELS, TILES, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
 from stream_coupons.core.views import Moment, Views
 
@@ -37,8 +37,9 @@ NEUTRAL_DISCOUNTED_RATE = 0.1
 REORDER_S = 3 * DAY_S
 UNKNOWN_RECENCY_H = 30 * 24.0
 RECENCY_SCALE = 2.2
-"""What the logarithm of hours since the last order is divided by: bins of numbers, one wide, end after 8 hours, 3 days
-and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has left."""
+"""What the logarithm of hours since the last order, or event, is divided by: bins of numbers, one wide, end after 8
+hours, 3 days and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has
+left."""
 
 OF_SHOPPER = (
     "order_recency",
@@ -55,6 +56,8 @@ OF_SHOPPER = (
     "no_neighbours",
     "usual_orders",
     "usual_discounts",
+    "exposure",
+    "event_recency",
 )
 OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
 TERMS = ("discount_depth", "discount_size")
@@ -130,6 +133,8 @@ _SPACE = (
     BITS,
     PRIOR_DEPTH_RATIO,
     RECENCY_SCALE,
+    TILES,
+    EXPOSURE_HALF_LIFE_S,
 )
 SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
@@ -246,11 +251,10 @@ def extract(
 def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
     profile, history = shopper.profile, shopper.history
     scale = decay(profile, at, rules)
-    hours = (at - profile.last_order_at) / HOUR_S if profile.last_order_at is not None else UNKNOWN_RECENCY_H
     mean_price = _mean_price(profile)
     since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
     return [
-        math.log1p(max(hours, 0.0)) / RECENCY_SCALE,
+        _recency(profile.last_order_at, at),
         math.log1p(profile.orders * scale),
         math.log1p(profile.browses * scale) / 2.0,
         math.log1p(max(profile.carts * scale, 0.0)),
@@ -264,7 +268,14 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         float(not shopper.neighbourhood.packed[0]),
         math.log1p(profile.usual_orders * habit_fading(at - profile.habits_at, rules)[0]) / 2.0,
         2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
+        math.log1p(history.exposure_at(at)),
+        _recency(profile.last_event_at or None, at),
     ]
+
+
+def _recency(then: float | None, now: float) -> float:
+    hours = (now - then) / HOUR_S if then is not None else UNKNOWN_RECENCY_H
+    return math.log1p(max(hours, 0.0)) / RECENCY_SCALE
 
 
 def _mean_price(profile: Profile) -> float | None:

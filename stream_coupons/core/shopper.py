@@ -32,6 +32,9 @@ class Tally(Struct, array_like=True):
     clicked: int = 0
 
 
+EXPOSURE_HALF_LIFE_S = 86400.0
+
+
 class History(Struct, array_like=True):
     """The shopper's past with coupons, all in all, by coupon and by category; bounded."""
 
@@ -48,6 +51,13 @@ class History(Struct, array_like=True):
     withheld: dict[str, int] = field(default_factory=dict)
     """Coupons that a shopper of the holdout would have been given, by id, those that have a cap for each shopper."""
     recent_withheld: list[float] = field(default_factory=list)
+    exposure: float = 0.0
+    """Coupons that fade, as of the last one; see `exposure_at`."""
+
+    def exposure_at(self, at: float) -> float:
+        """Coupons issued, each halved with every `EXPOSURE_HALF_LIFE_S` since: who had many lately is tired of them."""
+        since = max(at - self.last_issued_at, 0.0) if self.last_issued_at is not None else 0.0
+        return float(self.exposure * 2.0 ** (-since / EXPOSURE_HALF_LIFE_S))
 
 
 class Option(Struct, array_like=True):

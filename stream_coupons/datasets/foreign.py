@@ -259,8 +259,8 @@ def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) ->
 
 def _compressed(name: str) -> str:
     return (
-        f"{name}: is compressed by gzip, expected JSON lines: gunzip it first; evaluate and ope read standard input, too: "
-        "zcat log.jsonl.gz | stream-coupons evaluate -"
+        f"{name}: is compressed by gzip, expected JSON lines: gunzip it first; evaluate and ope read standard input, "
+        "too: zcat log.jsonl.gz | stream-coupons evaluate -"
     )
 
 

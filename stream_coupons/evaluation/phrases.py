@@ -142,6 +142,11 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "usual_discounts": _said(
         f"goes to someone who orders with a discount {{}} of the time ({FEW})", lambda v: v / 2, _percent
     ),
+    "exposure": _said("goes to someone who had {} coupons within days, older ones counting less", math.expm1),
+    "event_recency": _said(
+        "goes to someone who was last heard of {} days ago (30 stands for never)",
+        lambda v: math.expm1(RECENCY_SCALE * v) / 24,
+    ),
     "discount_depth": _said("takes {} off the usual price (15 % stands for not known)", _same, _percent),
     "discount_size": _said("takes {} cents off", lambda v: math.expm1(10 * v)),
     "time_to_redeem": _said("can be used for {} days", lambda v: math.expm1(4 * v)),

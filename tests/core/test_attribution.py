@@ -381,6 +381,14 @@ def test_history_counts_by_coupon_and_category_and_for_caps_only_what_is_ours(ca
     assert history.given == {"c1": 1, "capped": 1, "gone": 1}
 
 
+def test_coupons_fade_from_the_exposure_of_a_shopper(case: Case) -> None:
+    assert case.shopper.history.exposure_at(AT) == 0.0
+    for n, at in enumerate((AT, AT + DAY_S, AT + DAY_S / 2)):  # the last one is told late: it counts as now
+        case.give(issue(f"i{n}", "c1", at, observed=True))
+    history = case.shopper.history
+    assert [history.exposure_at(AT + days * DAY_S) for days in (0.5, 1, 2, 4)] == [2.5, 2.5, 1.25, 0.3125]
+
+
 @pytest.mark.parametrize("kind", ["impression", "click", "purchase"])
 @pytest.mark.parametrize("waits", [False, True])
 def test_feedback_from_long_before_its_issue_is_not_about_it(kind: str, waits: bool) -> None:

@@ -1,5 +1,7 @@
 """Values that nobody has described."""
 
+import pytest
+
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.core.values import value_hashes
 
@@ -7,7 +9,24 @@ from stream_coupons.core.values import value_hashes
 def test_a_value_is_hashed_as_any_name_is() -> None:
     assert value_hashes("city", "Köln") == (feature_index("city=Köln"), 0, 0)
     assert value_hashes("rain", None) == (feature_index("rain=None"), 0, 0)
-    assert value_hashes("rain", 1.26) == tuple(map(feature_index, ("rain=1e+00", "rain=1.3e+00", "rain=1.26e+00")))
+    assert value_hashes("rain", 1.26) == tuple(map(feature_index, ("rain=2^0+0.0", "rain=2^-1+0.5", "rain=1.3e+00")))
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+@pytest.mark.parametrize("size", [5e-324, 1e-9, 0.37, 1.0, 97.0, 2.0**40, 1e308, 10**40])
+def test_numbers_are_like_their_neighbours_whatever_their_size(size: float, factor: float) -> None:
+    one = value_hashes("x", size * factor)
+    assert len(set(one)) == 3
+    assert one != value_hashes("x", -size * factor)
+    if size > 1e-300:
+        near, far, further = (value_hashes("x", size * factor / by) for by in (1.4, 2.0, 3.0))
+        assert any(a == b for a, b in zip(one[:2], near[:2], strict=True)), "two tiles that are shifted by half"
+        assert not any(a == b for a, b in zip(one, (*far, *further), strict=False))
+
+
+def test_zero_is_a_number_apart() -> None:
+    assert not set(value_hashes("x", 0.0)) & set(value_hashes("x", 1e-9))
+    assert value_hashes("x", 0) == value_hashes("x", 0.0) == value_hashes("x", -0.0)
 
 
 def test_values_without_end_are_not_remembered() -> None:

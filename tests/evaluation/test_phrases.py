@@ -55,6 +55,7 @@ def sentences() -> dict[str, str]:
         clicked=4,
         redeemed=2,
         last_issued_at=AT - 3 * DAY_S,
+        exposure=2.0,
         by_coupon={"c1": Tally(issued=5, redeemed=2)},
         by_category={"tea": Tally(issued=6, redeemed=2)},
     )
@@ -74,6 +75,8 @@ def test_numbers_are_told_as_they_were() -> None:
         "mean_price": "pays 500 cents",
         "coupons_issued": "had 12 coupons before",
         "since_last_issue": "3 days after the last coupon",
+        "exposure": "had 0.25 coupons within days",
+        "event_recency": "last heard of 0 days ago",
         "discount_depth": "takes 15 % off",
         "discount_size": "takes 150 cents off",
         "time_to_redeem": "can be used for 5 days",

@@ -51,7 +51,7 @@ def test_its_hidden_layer_tells_the_linear_model_what_it_cannot_see_alone() -> N
     errors = {}
     for name in (ModelName.ADAGRAD, ModelName.NEURAL, ModelName.DEEP):
         model = make_model(name, "redeem", LearningRules())
-        learnt = [abs(model.learn_one(row, label) - label) for row, label in corners(4, 12_000)]
+        learnt = [abs(model.learn_one(row, label) - label) for row, label in corners(4, 20_000)]
         errors[name] = np.mean(learnt[-1000:])
     assert errors[ModelName.ADAGRAD] > 0.45
     assert errors[ModelName.NEURAL] < 0.4
