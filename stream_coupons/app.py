@@ -9,7 +9,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 from mode import Service
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
@@ -196,6 +196,9 @@ class CouponApp:
             If the port is taken; so this comes before the group is joined.
         """
         self.metrics.ready.set_function(self.is_ready)
+        # Memory, CPU time and descriptors, which an injected registry lacks.
+        ProcessCollector(registry=self.metrics.registry)
+        PlatformCollector(registry=self.metrics.registry)
         worker = self.settings.worker
         if worker.metrics_port:
             Endpoint(worker.metrics_host, worker.metrics_port, self.metrics.registry, self.why_not_ready)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stream_coupons import __version__
+
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -82,6 +84,8 @@ class Metrics:
             "partition",
         )
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
+        self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
+        self.build_info.labels(__version__).set(1)
         self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
         self.model_age = gauge("model_age_seconds", "Seconds since the snapshot in use was received.", "domain")
         self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")

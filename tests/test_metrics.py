@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stream_coupons import __version__
 from stream_coupons.metrics import Metrics
 
 # Exported name (of a counter, with _total; of a histogram, without its suffixes): its type and its labels.
@@ -28,6 +29,7 @@ EXPORTED = {
     "stream_coupons_changelog_skipped_total": (Counter, ("agent",)),
     "stream_coupons_lag_records": (Gauge, ("topic", "partition")),
     "stream_coupons_ready": (Gauge, ()),
+    "stream_coupons_build_info": (Gauge, ("version",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
     "stream_coupons_snapshots_refused_total": (Counter, ()),
@@ -50,7 +52,7 @@ EXPORTED = {
     "stream_coupons_coupons_exhausted": (Gauge, ("domain",)),
     "stream_coupons_catalogue_coupons": (Gauge, ("domain",)),
 }
-CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model"}
+CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version"}
 
 Metric = Counter | Gauge | Histogram
 
@@ -98,6 +100,11 @@ def test_names_follow_the_convention_and_helps_explain() -> None:
         assert family.documentation.endswith("."), name
         if isinstance(metric, Histogram):
             assert name.endswith("_seconds"), name
+
+
+def test_the_version_is_a_label() -> None:
+    registry = Metrics(CollectorRegistry()).registry
+    assert registry.get_sample_value("stream_coupons_build_info", {"version": __version__}) == 1
 
 
 def test_two_registries_do_not_share_their_counts() -> None:

@@ -5,13 +5,14 @@ Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the c
 """
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from stream_coupons import __version__
 from stream_coupons.core.errors import StreamCouponsError
 
 VERBS = (
@@ -83,8 +84,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"stream-coupons {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _verbs() -> None:
+def _verbs(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Decide which shopper gets which coupon, now, and learn from what happens next."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import faust
@@ -21,13 +22,24 @@ from stream_coupons.settings import Settings
 log = logging.getLogger(__name__)
 
 
+class LogLevel(StrEnum):
+    """What a line must be at least to be logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 def worker(
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of the Prometheus endpoint; 0 for none.", min=0, max=65535)
     ] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: Annotated[
+        LogLevel, typer.Option(help="The least that is logged.", case_sensitive=False)
+    ] = LogLevel.INFO,
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.
 
@@ -47,7 +59,7 @@ def worker(
     run(settings, log_level)
 
 
-def run(settings: Settings, log_level: str) -> None:
+def run(settings: Settings, log_level: LogLevel) -> None:
     """Run the Faust application; exits the process."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     say_once_a_minute("aiokafka")
@@ -57,7 +69,9 @@ def run(settings: Settings, log_level: str) -> None:
     app = parts.faust
     try:
         parts.open_port()
-        process = faust.Worker(app, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
+        process = faust.Worker(
+            app, loglevel=log_level.value, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr
+        )
         process.spinner = None
         collect_rarely()
         Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()

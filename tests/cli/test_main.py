@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from stream_coupons import __version__
 from stream_coupons.cli.main import app
 
 from .conftest import Run
@@ -69,6 +70,15 @@ def test_a_broker_of_no_known_engine_is_refused_before_anything_starts(run: Run,
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "'embedded', 'kafka'" in result.stderr
+def test_the_version_is_printed(run: Run) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"stream-coupons {__version__}\n")
+
+
+def test_a_log_level_that_does_not_exist_is_refused_and_those_that_do_are_named(run: Run) -> None:
+    result = run("worker", "--log-level", "blah")
+    assert result.exit_code == 2
+    assert "'blah' is not one of 'debug', 'info', 'warning', 'error'" in result.stderr.lower()
 
 
 def test_an_unknown_option_is_exit_code_2(run: Run) -> None:

@@ -176,6 +176,7 @@ def test_a_worker_serves_every_metric_that_dashboard_and_alerts_name(system: Loc
     for path in ("grafana/dashboards/stream-coupons.json", "prometheus/alerts.yml"):
         named |= set(re.findall(r"\bstream_coupons_[a-z0-9_]+", (DEPLOY / path).read_text(encoding="utf-8")))
     assert len(named) > 15
+    named |= {"process_resident_memory_bytes", "process_open_fds", "python_info"}
     for worker in system.workers:
         assert named - served(worker.port) == set()
 
