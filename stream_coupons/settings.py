@@ -131,7 +131,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     Raises
     ------
     BadConfig
-        Naming the file or variable, the field and what was expected.
+        Naming the file or variable, the field and what was expected; of fields that do not go together, both.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -148,7 +148,22 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     for name, text in environ.items():
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings = _override(settings, name, text)
+    _check_timeouts(settings.kafka)
     return settings
+
+
+def _check_timeouts(kafka: KafkaSettings) -> None:
+    """Those that depend on each other; not before all are read, as variables of the environment come one by one."""
+    if 3 * kafka.heartbeat_interval_s > kafka.session_timeout_s:
+        raise BadConfig(
+            f"kafka.heartbeat_interval_s is {kafka.heartbeat_interval_s:g}: expected at most a third of "
+            f"kafka.session_timeout_s, which is {kafka.session_timeout_s:g}"
+        )
+    if kafka.request_timeout_s <= kafka.rebalance_timeout_s:
+        raise BadConfig(
+            f"kafka.request_timeout_s is {kafka.request_timeout_s:g}: expected more than "
+            f"kafka.rebalance_timeout_s, which is {kafka.rebalance_timeout_s:g}"
+        )
 
 
 def _override(settings: Settings, name: str, text: str) -> Settings:

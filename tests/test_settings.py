@@ -191,6 +191,32 @@ def test_a_bad_file_is_named_with_the_field(tmp_path: Path, text: str, expected:
         load(path, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("session_timeout_s = 5", "kafka.heartbeat_interval_s is 2: .* kafka.session_timeout_s, which is 5"),
+        ("heartbeat_interval_s = 3.4", "kafka.heartbeat_interval_s is 3.4: expected at most a third .* is 10"),
+        ("rebalance_timeout_s = 45", "kafka.request_timeout_s is 45: .* kafka.rebalance_timeout_s, which is 45"),
+        ("request_timeout_s = 15.5", "kafka.request_timeout_s is 15.5: expected more than .* is 20"),
+    ],
+)
+def test_timeouts_that_do_not_go_together_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(BadConfig, match=f"^{expected}$"):
+        load(written(tmp_path, f"[kafka]\n{text}\n"), {})
+
+
+def test_timeouts_go_together_once_all_variables_are_read() -> None:
+    names = {
+        "SESSION_TIMEOUT_S": "6",
+        "HEARTBEAT_INTERVAL_S": "2",
+        "REBALANCE_TIMEOUT_S": "60",
+        "REQUEST_TIMEOUT_S": "61",
+    }
+    for order in (names, dict(reversed(names.items()))):
+        kafka = load(None, {f"STREAM_COUPONS_KAFKA__{name}": text for name, text in order.items()}).kafka
+        assert (kafka.session_timeout_s, kafka.request_timeout_s) == (6, 61)
+
+
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(b"\xff\xfe\x00")
