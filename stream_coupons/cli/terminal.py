@@ -32,13 +32,17 @@ if TYPE_CHECKING:  # it is of type checkers
     from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
+UNBOUNDED = 10_000
 
 T = TypeVar("T")
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console(highlight=False)
+    """Where results go; as wide as they need where there is no terminal, unless COLUMNS says how wide."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNBOUNDED
+    return console
 
 
 def stderr() -> Console:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.cli.terminal import Interruptions, opened, printable
+from stream_coupons.cli.terminal import Interruptions, opened, printable, stdout, summary_table
 from stream_coupons.core.errors import BadConfig
 
 
@@ -58,3 +58,15 @@ def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"{}"))
     with pytest.raises(BadConfig, match=r"events\.jsonl\.gz is no JSON: it is compressed by gzip"), opened(path):
         pass
+
+
+def test_tables_are_as_wide_as_they_need_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = summary_table({"a name": "x" * 300})
+    monkeypatch.delenv("COLUMNS", raising=False)
+    stdout().print(table)
+    assert capsys.readouterr().out == f"a name  {'x' * 300}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    stdout().print(table)
+    assert max(map(len, capsys.readouterr().out.splitlines())) == 60
