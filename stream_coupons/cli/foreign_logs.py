@@ -49,6 +49,11 @@ def doubts(log: ForeignLog) -> Iterator[str]:
     reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
     if reactions := +reactions:
         yield f"{_listed(reactions)} on issues that gave nothing: with no coupon to react to, nothing is learnt of it"
+    if log.gave_nothing and not log.without_coupon["purchase"]:
+        yield (
+            f"none of the {log.gave_nothing} issues that gave nothing has a purchase: an order line alone is none of "
+            "theirs, it takes feedback of kind purchase on the issue; where that is lacking, P(order) is learnt too low"
+        )
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -56,6 +56,8 @@ class ForeignLog:
         By type of line and key, the lines that have a key which their type does not know.
     before_issue : Counter
         By kind, the feedback that is dated before its issue.
+    gave_nothing : int
+        Issues of the arm none.
     without_coupon : Counter
         By kind, the feedback on issues that gave nothing.
     coupon_of : dict
@@ -68,6 +70,7 @@ class ForeignLog:
         self.redescribed: Counter[str] = Counter()
         self.unknown_keys: Counter[tuple[str, str]] = Counter()
         self.before_issue: Counter[str] = Counter()
+        self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
@@ -176,6 +179,7 @@ class ForeignLog:
         self.coupon_of[arm] = issue.coupon_id
         for each in issue.arms:
             self.coupon_of.setdefault(each, each)
+        self.gave_nothing += coupon is None
         self._issues[issue.issue_id] = issue
         self._add(number, line, issue)
 

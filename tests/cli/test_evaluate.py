@@ -172,6 +172,17 @@ def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path)
         assert "1 click on issues that gave nothing" in said
 
 
+def test_it_warns_where_no_issue_that_gave_nothing_has_a_purchase(run: Run, tmp_path: Path) -> None:
+    order = {"type": "order", "user_id": "u1", "occurred_at": AT + 60, "items": [{"item_id": "tea"}]}
+    nothing = issue("i1", coupon=None, arms=["c1", "none"])
+    records = [nothing, order, issue("i2", AT + 60), issue("later", AT + 9 * DAY_S)]
+    log = write_lines(tmp_path / "log.jsonl", *records)
+    with_one = write_lines(tmp_path / "with_one.jsonl", *records, feedback("purchase", "i1"))
+    for verb in ("evaluate", "ope"):
+        assert "none of the 1 issues that gave nothing has a purchase" in run(verb, log).stderr
+        assert "has a purchase" not in run(verb, with_one).stderr
+
+
 def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",
