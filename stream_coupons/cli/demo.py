@@ -26,7 +26,7 @@ from stream_coupons.settings import Settings, load
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 SAMPLE_HOUSEHOLDS = 200
-"""So that both inputs together take less than three minutes."""
+"""So that both inputs together take some three minutes on a machine that is free."""
 
 
 class DemoInput(StrEnum):
@@ -124,7 +124,7 @@ def _play_shoppers(  # noqa: PLR0913 - the options of the command
     console.print("playing the same shoppers under the random and the oracle policy")
     baselines = _baselines(world_settings, settings)
     played = [baselines[0], live, baselines[1]]
-    reports.print_shoppers(console, played, world_settings.days, violations)
+    reports.print_shoppers(console, played, watch, world_settings.days, violations)
     reports.add_shoppers(page, played, watch, world_settings.days, violations)
     return not violations
 

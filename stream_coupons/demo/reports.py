@@ -18,6 +18,8 @@ from stream_coupons.models.progressive import BinaryMetrics, auc_interval
 
 NAMES = {"random": "random", "learned": "learned (live)", "oracle": "oracle"}
 SMOOTHING_DAYS = 3
+LAGGED_DAYS = 0.5
+"""As long as proposals wait in the demonstration: workers that are further behind let most triggers time out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,20 @@ def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
     return points
 
 
-def print_shoppers(console: Console, played: Sequence[Played], days: float, violations: Sequence[Violation]) -> float:
+def lagging(watch: Watch, days: float) -> str:
+    """What to say if the workers could not keep up with the simulated time; else nothing."""
+    behind = watch.days_behind(days)
+    if behind <= LAGGED_DAYS:
+        return ""
+    return (
+        "The workers lagged behind the simulated time: this run compares nothing. They were "
+        f"{behind:.1f} simulated days behind; try a longer --duration, or a machine that is free."
+    )
+
+
+def print_shoppers(
+    console: Console, played: Sequence[Played], watch: Watch, days: float, violations: Sequence[Violation]
+) -> float:
     """Print the summary; return the learned policy's redeem rate over random's in the last third."""
     table = Table("policy", "issues", "click rate", "redeem rate", "last third", "margin", title="simulated shoppers")
     thirds = {one.policy: Thirds.of(one, days) for one in played}
@@ -70,6 +85,8 @@ def print_shoppers(console: Console, played: Sequence[Played], days: float, viol
         f"in the last third the learned policy's redeem rate is [bold]{ratio:.2f} times[/] random's "
         f"and {_ratio(thirds, 'oracle'):.0%} of the oracle's, which knows the hidden truth"
     )
+    if warning := lagging(watch, days):
+        console.print(f"[bold red]{warning}[/]")
     console.print(f"audit of what was issued: {_verdict(violations)}")
     return ratio
 
@@ -92,9 +109,11 @@ def add_shoppers(
     """The chapter on the simulated shoppers."""
     thirds = {one.policy: Thirds.of(one, days) for one in played}
     ratio = _ratio(thirds, "random")
+    warning = lagging(watch, days)
     report.section(
         "Simulated shoppers",
-        "The same shoppers with the same hidden tastes under three policies. The learned one ran live through Kafka "
+        (f"{warning}\n\n" if warning else "")
+        + "The same shoppers with the same hidden tastes under three policies. The learned one ran live through Kafka "
         "and two workers and started knowing nothing; random draws among the coupons it may give; the oracle knows "
         "every shopper's true response and bounds what any model could reach.\n\n"
         "Rates are per coupon issued. The margin is what coupons brought about: margin of orders that would not have "

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -71,6 +72,11 @@ class Watch:
             for at, metrics in self.samples
             if any(sample == PREFIX + name and set(labels.items()) <= set(pairs) for sample, pairs in metrics)
         ]
+
+    def days_behind(self, days: float) -> float:
+        """How far the workers were behind: the median of their lag, over the events that each of these days brought."""
+        lags = [value for _, value in self.series("lag_records")]
+        return median(lags) * days / max(self.counts.published, 1) if lags else 0.0
 
     def table(self) -> Table:
         """The present state as rows."""
