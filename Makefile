@@ -14,7 +14,7 @@ BENCH_READY := $(BENCH)/.ready
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(READY)  ## run the main job on the embedded broker and write a report (under three minutes)
+demo: $(READY)  ## run the main job on the embedded broker and write a report (some three minutes; up to eight on a busy machine)
 	@$(BIN)/stream-coupons demo
 
 test: check  ## every check and every test; broker tests on Apache Kafka too where Java and Maven are

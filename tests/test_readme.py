@@ -26,7 +26,7 @@ from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.demo.system import free_port
 from stream_coupons.evaluation import search_space
@@ -330,9 +330,23 @@ def test_every_reason_and_outcome_is_explained() -> None:
 
 def test_every_alert_is_named() -> None:
     groups = yaml.safe_load(page("deploy/prometheus/alerts.yml"))["groups"]
-    assert sorted(re.findall(r"`(StreamCoupons\w+)`", README)) == sorted(
+    table = " ".join(row[1] for row in table_below("| Look first at | Alerts |"))
+    assert sorted(re.findall(r"`(StreamCoupons\w+)`", table)) == sorted(
         rule["alert"] for group in groups for rule in group["rules"]
     )
+
+
+def test_what_a_coupon_must_have_is_marked_as_required() -> None:
+    rows = table_below("| Field | Meaning |")
+    marked = {name.strip("`") for name, meaning in rows if meaning.startswith("required")}
+    assert marked == {field.name for field in msgspec.structs.fields(Coupon) if field.required}
+
+
+def test_sections_that_the_settings_file_names_exist() -> None:
+    text = re.sub(r"\n# +", " ", page("deploy/settings.toml"))
+    named = re.findall(r"see README, ([\w ]+)\.", text)
+    assert named
+    assert all(f"\n## {name}\n" in README for name in named)
 
 
 def test_every_input_topic_is_explained() -> None:
