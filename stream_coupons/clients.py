@@ -70,6 +70,11 @@ class Publisher:
         except KafkaError as error:
             raise BadConfig(f"kafka.bootstrap: no broker answers at {bootstrap} ({error})") from None
 
+    @property
+    def waiting(self) -> int:
+        """Records that the broker has not acknowledged yet."""
+        return len(self._waiting)
+
     def send(self, topic: Topic, message: Struct) -> None:
         """Send a message."""
         self.send_bytes(topic, topic.key_of(message), encode(message))

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import IO, Annotated
 import msgspec
 import typer
 from msgspec import Struct
+from rich.console import Console
 from rich.progress import Progress
 
 from stream_coupons import admin, topics
@@ -39,6 +41,8 @@ from stream_coupons.wording import unknown_fields
 MEMORY_BYTES = 16 * topics.MIB
 # A sleep lasts a little too long: without this, a high rate would never be reached.
 CATCH_UP_S = 0.1
+SAID_AFTER_S = 5.0
+"""A person wonders after this long why nothing happens."""
 
 
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,7 +187,11 @@ class _Work:
         publisher = Publisher(kafka.bootstrap, kafka.partitions)
         wait = pacer(self.rate) if self.rate is not None else None
         try:
-            with terminal.byte_progress("sending", self.total_bytes) as progress, publisher:
+            with (
+                terminal.byte_progress("sending", self.total_bytes) as progress,
+                _impatience(publisher, kafka.bootstrap, progress.console),
+                publisher,
+            ):
                 for _, entry, key in self._accepted(source, progress, wait):
                     publisher.send_bytes(entry.topic, key, entry.value)
                     self.sent[entry.topic.name] += 1
@@ -209,6 +217,30 @@ class _Work:
                 note = f"{self.refusals.count} refused" if self.refusals.count else ""
                 progress.update(progress.task_ids[0], advance=line.size, note=note)
             self.interrupted = interruptions.happened
+
+
+@contextmanager
+def _impatience(publisher: Publisher, bootstrap: str, console: Console) -> Iterator[None]:
+    """Says, once each time, that the broker takes nothing; the producer waits for it without a word."""
+    over = threading.Event()
+
+    def watch() -> None:
+        appended, is_said = publisher.appended, False
+        while not over.wait(SAID_AFTER_S):
+            if publisher.appended != appended or not publisher.waiting:
+                appended, is_said = publisher.appended, False
+            elif not is_said:
+                text = f"waiting for the broker at {bootstrap}; events not appended yet: {publisher.waiting}"
+                console.print(text, markup=False, soft_wrap=True)
+                is_said = True
+
+    thread = threading.Thread(target=watch, name="impatience", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _paced(items: Iterable[Line], wait: Callable[[], None] | None) -> Iterator[Line]:

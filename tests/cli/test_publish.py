@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 import pytest
 
-from stream_coupons import topics
+from stream_coupons import admin, topics
+from stream_coupons.broker import open_broker
 from stream_coupons.cli.publish import pacer
+from stream_coupons.settings import KafkaSettings
 
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
 
@@ -215,6 +218,35 @@ def test_an_interruption_says_what_was_appended(bootstrap: str, unique: str) -> 
         report = json.loads(process.stdout.read())
         assert process.wait(DEADLINE_S) == 130
     assert (report["appended"], report["interrupted"]) == (5, True)
+
+
+def test_a_broker_that_is_gone_is_waited_for_aloud(tmp_path: Path) -> None:
+    with open_broker("embedded", tmp_path / "broker") as broker:
+        with admin.admin_client(broker.bootstrap) as client:
+            admin.apply(client, KafkaSettings())
+        command = [sys.executable, "-m", "stream_coupons", "publish", "-", "-b", broker.bootstrap]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            timer = Timer(DEADLINE_S, process.kill)
+            timer.start()
+            assert process.stdin is not None
+            assert process.stderr is not None
+            process.stdin.write(json.dumps(envelope(browse("u", 1))) + "\n")
+            process.stdin.flush()
+            while not records(broker.bootstrap, BROWSE, "u"):
+                assert process.poll() is None
+            broker.kill()
+            process.stdin.write(json.dumps(envelope(browse("u", 2))) + "\n")
+            process.stdin.flush()
+            lines = iter(process.stderr.readline, "")
+            said = f"waiting for the broker at {broker.bootstrap}; events not appended yet: 1"
+            assert any(said in line for line in lines)
+            broker.start()
+            process.stdin.close()
+            assert process.wait(DEADLINE_S) == 0
+            timer.cancel()
+        assert len(records(broker.bootstrap, BROWSE, "u")) == 2
 
 
 def test_a_pacer_keeps_the_rate_and_does_not_make_up_for_a_long_pause() -> None:
