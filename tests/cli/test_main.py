@@ -70,6 +70,8 @@ def test_a_broker_of_no_known_engine_is_refused_before_anything_starts(run: Run,
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "'embedded', 'kafka'" in result.stderr
+
+
 def test_the_version_is_printed(run: Run) -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"stream-coupons {__version__}\n")
