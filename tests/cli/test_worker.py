@@ -4,8 +4,9 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from stream_coupons import admin
-from stream_coupons.settings import KafkaSettings
 
 
 def run_worker(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -32,7 +33,10 @@ def test_the_last_line_of_a_worker_that_crashes_says_why(bootstrap: str) -> None
     assert done.stderr.splitlines()[-1].strip().endswith("the worker ends: OSError('no more files')")
 
 
-def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(bootstrap: str) -> None:
+def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
+    bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_COUPONS_KAFKA__GROUP_ID", unique)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_worker("--bootstrap", bootstrap, "--metrics-port", port)
@@ -40,5 +44,4 @@ def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(boo
     assert done.stderr.startswith(f"error: worker.metrics_port: {port} is in use: ")
     assert len(done.stderr.splitlines()) == 1
     with admin.admin_client(bootstrap) as client:
-        groups = client.list_groups()
-    assert KafkaSettings().group_id not in str(groups)
+        assert unique not in str(client.list_groups())
