@@ -123,7 +123,7 @@ def test_what_a_killed_worker_left_is_removed_and_what_is_in_use_is_not(tmp_path
     ("installed", "complaint"),
     [
         (True, "worker.store_dir: cannot make a folder in /nowhere: No such file"),
-        (False, "pip install .stream-coupons.rocksdb"),
+        (False, r"pip install -e '\.\[rocksdb\]'"),
     ],
 )
 def test_a_store_that_cannot_be_opened_says_what_to_do(
