@@ -27,7 +27,8 @@ ABSENT = 0
 """The hash of what is not there."""
 PRIOR_DEPTH_RATIO = 0.15
 """Of a discount whose depth is not known: what is usual in the trade."""
-NOTHING = Coupon(coupon_id="nothing", discount_minor=0, max_discount_minor=1)
+NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
+"""A coupon for everything that takes nothing off. No other has an empty id."""
 
 
 def price_of(coupon: Coupon, default_minor: float) -> float:
@@ -320,7 +321,9 @@ class Catalogue:
         """
         known = (self.by_id.get(arm) for arm in arms)
         coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
-        one = coupons[0] if len({tuple(sorted(_scope(coupon))) for coupon in coupons}) == 1 else NOTHING
+        # By what the narrowest names, not by pairs of these: there may be 10,000 of each coupon.
+        scopes = {frozenset(c.items) if c.items else (frozenset(c.categories), frozenset(c.brands)) for c in coupons}
+        one = coupons[0] if len(scopes) == 1 else NOTHING
         if one.coupon_id not in self._nothing:
             bare = Coupon(
                 coupon_id=one.coupon_id,

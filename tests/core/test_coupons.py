@@ -118,6 +118,12 @@ def test_giving_nothing_takes_nothing_off() -> None:
     assert Catalogue([]).nothing_of("ecommerce", []).static_numeric[0, :2].tolist() == [0.0, 0.0]
 
 
+def test_a_coupon_may_be_called_nothing() -> None:
+    catalogue = Catalogue([coupon("nothing", categories=["tea"])])
+    for arms, is_for_tea in ((["nothing"], True), ([], False), (["nothing"], True)):
+        assert catalogue.nothing_of("ecommerce", arms).names_category.tolist() == [is_for_tea]
+
+
 def test_an_unknown_price_has_a_stated_stand_in() -> None:
     assert price_of(coupon(typical_price_minor=None), 1234.0) == 1234.0
 
