@@ -212,20 +212,20 @@ class CouponApp:
 
         By partition: a loop that hangs must not be covered by others that get on.
         """
-        # Not by Faust's property, which would make a consumer in the thread that asks.
         consumer = self.faust._consumer
-        if consumer is None or not consumer.is_coordinated:
-            return NOT_IN_THE_GROUP
-        # aiokafka looks for a broker that is gone for ever, and calls itself a member meanwhile.
-        away = {} if consumer.is_member else NOT_IN_THE_GROUP
-        if not all(takes() for takes in self.faust.transport.takers):
+        away = {} if self._is_in_group() else NOT_IN_THE_GROUP
+        if consumer is None or not consumer.is_coordinated or not all(takes() for takes in self.faust.transport.takers):
             return away
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
         done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
         return {**away, **{tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}}
 
     def _is_in_group(self) -> bool:
-        """Whether this worker is in its group and was heard of within a session: no broker, no group."""
+        """Whether this worker is in its group and was heard of within a session: no broker, no group.
+
+        aiokafka looks for a broker that is gone for ever, and calls itself a member meanwhile.
+        """
+        # Not by Faust's property, which would make a consumer in the thread that asks.
         consumer = self.faust._consumer
         return consumer is not None and consumer.is_coordinated and consumer.is_member
 

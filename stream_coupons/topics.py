@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from kafka.partitioner.default import murmur2
 from msgspec import Struct
@@ -60,46 +60,12 @@ class Topic:
 # broker's time, since whether an event is from the future is not for its own sender's clock to say.
 INPUT_BYTES = 8 * MIB
 
-BROWSE = Topic(
-    "browse-events",
-    events.BrowseEvent,
-    "user_id",
-    "a shopper looked at an item",
-    max_message_bytes=INPUT_BYTES,
-    has_brokers_time=True,
-)
-CART = Topic(
-    "cart-events",
-    events.CartEvent,
-    "user_id",
-    "a shopper changed the cart",
-    max_message_bytes=INPUT_BYTES,
-    has_brokers_time=True,
-)
-ORDER = Topic(
-    "order-events",
-    events.OrderEvent,
-    "user_id",
-    "a shopper ordered",
-    max_message_bytes=INPUT_BYTES,
-    has_brokers_time=True,
-)
-FEEDBACK = Topic(
-    "coupon-feedback",
-    events.FeedbackEvent,
-    "user_id",
-    "a shopper saw, clicked or used",
-    max_message_bytes=INPUT_BYTES,
-    has_brokers_time=True,
-)
-OBSERVED = Topic(
-    "observed-issues",
-    events.ObservedIssue,
-    "user_id",
-    "coupons another system gave",
-    max_message_bytes=INPUT_BYTES,
-    has_brokers_time=True,
-)
+_input = partial(Topic, key="user_id", max_message_bytes=INPUT_BYTES, has_brokers_time=True)
+BROWSE = _input("browse-events", events.BrowseEvent, about="a shopper looked at an item")
+CART = _input("cart-events", events.CartEvent, about="a shopper changed the cart")
+ORDER = _input("order-events", events.OrderEvent, about="a shopper ordered")
+FEEDBACK = _input("coupon-feedback", events.FeedbackEvent, about="a shopper saw, clicked or used")
+OBSERVED = _input("observed-issues", events.ObservedIssue, about="coupons another system gave")
 TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS, has_brokers_time=True)
 VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
 NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)

@@ -9,7 +9,6 @@ import typer
 from msgspec import Struct
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
@@ -107,7 +106,7 @@ def evaluate(
         series = judged(scored)
         evaluation = _judge(running, foreign, series, interrupted=interrupted)
         if page_sink is not None:
-            html = page(log.name, series, evaluation.heads, evaluation.slices).html()
+            html = page(log.name, series, evaluation.heads, evaluation.slices, evaluation.order_anyway).html()
             page_sink.write(html.encode())
     terminal.report_refusals(foreign.refusals)
     with terminal.results():
@@ -177,7 +176,7 @@ def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
         if len(slices) > len(shown):
             console.print(f"... and {len(slices) - len(shown)} more; --json and --report have all", markup=False)
     for warning in warnings:
-        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(warning)), soft_wrap=True)
+        terminal.warn(warning)
 
 
 def _summary(evaluation: Evaluation) -> dict[str, object]:

@@ -115,7 +115,7 @@ def _encoded(value: object) -> object:
 
 
 def _print(found: Report) -> None:
-    console, errors = terminal.stdout(), terminal.stderr()
+    console = terminal.stdout()
     console.print(
         f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "
         f"{found.arms:,} arms, propensities {found.propensities}",
@@ -132,7 +132,7 @@ def _print(found: Report) -> None:
     for note in (LEGEND, *found.notes):
         console.print(note, markup=False, soft_wrap=True)
     for warning in found.warnings:
-        errors.print(Text.assemble(("warning: ", "bold yellow"), terminal.printable(warning)), soft_wrap=True)
+        terminal.warn(warning)
 
 
 def _decimals(values: Iterable[float]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.evaluation.order_anyway import OrderAnyway, order_anyway
+from stream_coupons.evaluation.order_anyway import OrderAnyway
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, rate_interval
 from stream_coupons.evaluation.report import Axis, Points, Report, format_value
 from stream_coupons.evaluation.segments import COUPON
@@ -20,7 +20,13 @@ LEAST_EXAMPLES = 30
 PERCENT = Axis(unit="percent", from_zero=True)
 
 
-def page(name: str, series: Sequence[Judged], qualities: Sequence[Quality], slices: Sequence[Slice]) -> Report:
+def page(
+    name: str,
+    series: Sequence[Judged],
+    qualities: Sequence[Quality],
+    slices: Sequence[Slice],
+    anyway: OrderAnyway | None,
+) -> Report:
     """The report of a log.
 
     Parameters
@@ -31,10 +37,11 @@ def page(name: str, series: Sequence[Judged], qualities: Sequence[Quality], slic
         The issues of every head, and their metrics.
     slices : sequence of Slice
         By coupon and by segment, of all heads.
+    anyway : OrderAnyway, optional
+        What is said of P(order) beside its metrics.
     """
     subtitle = "Every issue was scored with what was known at its moment, and learnt when its window had closed."
     report = Report(f"Evaluation of {name}", subtitle)
-    anyway = order_anyway(series)
     for judged, quality in zip(series, qualities, strict=True):
         report.section(TITLES[judged.head], _about(quality))
         if not len(judged):

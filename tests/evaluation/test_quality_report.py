@@ -2,6 +2,7 @@
 
 import pytest
 
+from stream_coupons.evaluation.order_anyway import order_anyway
 from stream_coupons.evaluation.progressive_run import run
 from stream_coupons.evaluation.quality import judged, quality
 from stream_coupons.evaluation.quality_report import TITLES, page
@@ -17,7 +18,7 @@ def html() -> str:
     series = judged(run(log, Settings()))
     catalogue = {coupon.coupon_id: coupon for coupon in log.coupons}
     slices = [each for one in series for each in (*by_coupon(one), *by_segment(one, catalogue))]
-    return page("<log>", series, [quality(one) for one in series], slices).html()
+    return page("<log>", series, [quality(one) for one in series], slices, order_anyway(series)).html()
 
 
 def test_it_is_one_page_with_a_section_for_every_head(html: str) -> None:
@@ -39,5 +40,5 @@ def test_nothing_is_fetched_or_run_and_names_are_escaped(html: str) -> None:
 
 def test_a_log_without_labels_still_has_a_page() -> None:
     series = judged(run(read([issue("i1", AT)]), Settings()))
-    html = page("log", series, [quality(one) for one in series], []).html()
+    html = page("log", series, [quality(one) for one in series], [], order_anyway(series)).html()
     assert html.count("No issue of this kind had a label by the end of the log.") == 3
