@@ -107,7 +107,7 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon that another system gave: scored and learnt from, never issued again.
 
     The coupon_id `none` says that it gave nothing, and that a purchase by `expires_at` was made without a coupon.
-    `arms` are then the coupons that it chose among: if all are for the same, so is the purchase.
+    `arms` are the coupons that it chose among: if all are for the same, so is that purchase.
     """
 
     issue_id: Id

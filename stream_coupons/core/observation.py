@@ -5,17 +5,19 @@ from collections.abc import Iterable
 import numpy as np
 
 from stream_coupons.core import attribution
-from stream_coupons.core.coupons import CouponSet, Positions
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
 from stream_coupons.core.features import FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
 from stream_coupons.core.similarity import pack_vector
 from stream_coupons.core.views import Moment, look
+
+ORDER = HEADS.index("order")
 
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
@@ -34,6 +36,21 @@ def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowle
     return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
 
+def predict(
+    moment: Moment, coupons: CouponSet, positions: Positions, domain: str, arms: Iterable[str], known: Knowledge
+) -> tuple[FeatureRows, Floats]:
+    """Features of a moment with some coupons of a set that another system chose from, and the probabilities of each.
+
+    P(order) is that of giving none of the arms, for each of them: whoever got none in their place taught it from such a
+    row, so what is near in one of the coupons says nothing of it.
+    """
+    rows = rows_with(moment, coupons, positions, known)
+    scorer = known.scorer(domain)
+    predicted = scorer.predict(rows)
+    predicted[:, ORDER] = scorer.predict(rows_without(moment, domain, arms, known))[0, ORDER]
+    return rows, predicted
+
+
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows."""
     effects = Effects()
@@ -42,11 +59,11 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
         effects.count("duplicate", "observed")
         return effects
-    rows = _rows_of(user_id, shopper, event, known)
-    if rows is None:
+    scored = _score(user_id, shopper, event, known)
+    if scored is None:
         effects.count("observed", "unknown_coupon")
         return effects
-    scorer = known.scorer(event.domain)
+    rows, predicted = scored
     numeric, hashed = attribution.pack(rows).row(0)
     issue = OpenIssue(
         issue_id=event.issue_id,
@@ -57,9 +74,9 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         held_minor=0,
         numeric=numeric,
         hashed=hashed,
-        predicted=attribution.stored(scorer.predict(rows)[0].tolist()),
+        predicted=attribution.stored(predicted[0].tolist()),
         propensity=event.propensity,
-        model_version=scorer.version,
+        model_version=known.scorer(event.domain).version,
         observed=True,
     )
     attribution.open_issue(shopper, issue, known.catalogue)
@@ -83,19 +100,22 @@ def _make_room(shopper: Shopper, size: int, effects: Effects) -> None:
         effects.count("observed", "crowded_out")
 
 
-def _rows_of(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> FeatureRows | None:
+def _score(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats] | None:
+    """The row of what was given, and its probabilities; None if the coupon, or the domain, is not known."""
     at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
     remember_context(remembered, event.context, at, policies)
     moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
     if event.coupon_id == NO_COUPON:
         # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
-        is_known = event.domain in known.catalogue.names
-        return rows_without(moment, event.domain, event.arms, known) if is_known else None
+        if event.domain not in known.catalogue.names:
+            return None
+        rows = rows_without(moment, event.domain, event.arms, known)
+        return rows, known.scorer(event.domain).predict(rows)
     coupons = known.catalogue.of_domain(event.domain)
     position = coupons.position.get(event.coupon_id) if coupons is not None else None
     if coupons is None or position is None:
         return None
-    return rows_with(moment, coupons.alone(position), np.array([0]), known)
+    return predict(moment, coupons.alone(position), np.array([0]), event.domain, event.arms, known)
 
 
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:

@@ -207,8 +207,8 @@ class LocalPipeline:
         for name, members in by_domain.items():
             coupons = self._catalogue.domains[name]
             positions = np.array([coupons.position[coupon_id] for coupon_id in members])
-            rows = observation.rows_with(moment, coupons, positions, self._get_known())
-            predicted.update(zip(members, self._get_known().scorer(name).predict(rows).tolist(), strict=True))
+            _, scored = observation.predict(moment, coupons, positions, name, alternatives, self._get_known())
+            predicted.update(zip(members, scored.tolist(), strict=True))
         return [attribution.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:

@@ -220,7 +220,7 @@ class ProgressiveRun:
             coupon_id=issue.coupon_id,
             expires_at=issue.expires_at,
             propensity=issue.propensity,
-            arms=[] if issue.coupon_id != NO_COUPON else self._alternatives(issue),
+            arms=self._alternatives(issue),
             context=issue.context,
         )
         self._pipeline.send(topics.OBSERVED.name, observed)

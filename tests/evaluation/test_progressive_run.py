@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from stream_coupons.codec import encode
@@ -16,6 +17,7 @@ from stream_coupons.models.progressive import roc_auc
 from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, DAY_S, HOUR_S, Record, browse, drawn, feedback, issue, read, settings
+from .randomised_log import ARMS, RandomisedLog
 
 WINDOW_S = 12 * HOUR_S
 PREDICTED = ("issue_id", "p_click", "p_redeem", "p_order", "model_version", "by_arm")
@@ -177,6 +179,18 @@ def test_a_chosen_arm_is_scored_as_the_issue_is() -> None:
     for one in found:
         assert set(one.by_arm) == set(one.arms)
         assert one.by_arm[one.arm] == (one.p_click, one.p_redeem, one.p_order)
+        assert len({order for _, _, order in one.by_arm.values()}) == 1, "giving none is the same beside each"
+
+
+def test_what_draws_to_a_coupon_says_nothing_of_orders_without_it() -> None:
+    """None was given in place of either coupon: whoever likes what it is for is no more likely to order without it."""
+    log = RandomisedLog(1800, seed=4)
+    found = run(read(log.lines(), HOUR_S), Settings())[900:]
+    p_order = np.array([one.p_order for one in found])
+    for taste in (0, 1):
+        of_taste = log.taste[900:] == taste
+        none, *given = (p_order[of_taste & (log.arm[900:] == arm)].mean() for arm in range(len(ARMS)))
+        assert given == pytest.approx([none, none], rel=0.1)
 
 
 def test_scoring_all_arms_changes_nothing_else() -> None:
