@@ -101,8 +101,9 @@ def test_compressed_batches_pass_through(broker: BrokerProcess, unique: str, cod
     for key, value in pairs(100):
         producer.produce(unique, key=key, value=value * 20)
     assert producer.flush(DEADLINE_S) == 0
-    found = LIBRDKAFKA.consume(broker.bootstrap, unique, unique, 100)
-    assert [(m.key, m.value) for m in found] == [(key, value * 20) for key, value in pairs(100)]
+    for client in CLIENTS:
+        found = client.consume(broker.bootstrap, unique, f"{unique}-{client.name}", 100)
+        assert [(m.key, m.value) for m in found] == [(key, value * 20) for key, value in pairs(100)]
 
 
 def test_an_oversized_message_is_refused(broker: BrokerProcess, unique: str) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import confluent_kafka
 import pytest
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.codec import encode
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.demo.system import LocalSystem
 
@@ -18,6 +20,7 @@ from .builders import (
     distinct_issues,
     messages,
     publish_journey,
+    records,
     settings,
     total,
     violations,
@@ -65,4 +68,22 @@ def test_the_same_event_twice_leads_to_one_issue_and_counts_as_a_duplicate(syste
     issues = messages(system, topics.ISSUES)
     assert [issue.user_id for issue in issues if issue.trigger_id == "twice"] == ["u4"]
     assert total(system, "duplicates_total", topic="browse-events") - before == 1
+    assert violations(system) == []
+
+
+def test_events_may_be_compressed_in_any_way_that_kafka_knows(
+    system: LocalSystem, module_broker: BrokerProcess
+) -> None:
+    codecs = ("gzip", "snappy", "lz4", "zstd")
+    for codec in codecs:
+        options = {"compression.type": codec, "partitioner": "murmur2_random"}
+        producer = confluent_kafka.Producer({"bootstrap.servers": module_broker.bootstrap, **options})
+        event = browse(codec, f"by-{codec}", "C", context={"long enough to be worth it": "x" * 200})
+        producer.produce(topics.BROWSE.name, encode(event), event.user_id)
+        assert producer.flush(30) == 0
+    system.wait_idle(IDLE_WITHIN_S)
+    issued = {issue.trigger_id for issue in distinct_issues(system).values()}
+    assert set(codecs) <= issued
+    sent = {record.key for record in records(system, topics.BROWSE.name)}
+    assert {f"by-{codec}".encode() for codec in codecs} <= sent, "what reads topics reads them, too"
     assert violations(system) == []
