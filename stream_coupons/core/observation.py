@@ -8,7 +8,7 @@ from stream_coupons.core import attribution
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
-from stream_coupons.core.features import FeatureRows, extract
+from stream_coupons.core.features import SCHEMA, FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon
@@ -78,6 +78,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         propensity=event.propensity,
         model_version=known.scorer(event.domain).version,
         observed=True,
+        feature_schema=SCHEMA,
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")

@@ -34,7 +34,7 @@ from stream_coupons.core.events import (
     Settlement,
     UserVector,
 )
-from stream_coupons.core.features import hashed_names
+from stream_coupons.core.features import SCHEMA, hashed_names
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.policy import Choice
@@ -220,6 +220,7 @@ def _open_control(
         predicted=decision.probabilities(row),
         model_version=decision.model_version,
         withheld=withheld,
+        feature_schema=SCHEMA,
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 
@@ -258,6 +259,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         model_version=decision.model_version,
         options=options,
         context=dict(decision.undecided.moment.context),
+        feature_schema=SCHEMA,
     )
     return Proposal(
         proposal_id=identity,
@@ -311,6 +313,7 @@ def confirm(
             propensity=option.propensity,
             model_version=proposal.model_version,
             observed=False,
+            feature_schema=proposal.feature_schema,
         ),
         known.catalogue,
     )
@@ -383,7 +386,12 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
 
 
 def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Knowledge) -> list[Reason]:
-    """The features that spoke loudest for or against, as the model in use now weighs them."""
+    """The features that spoke loudest for or against, as the model in use now weighs them.
+
+    None of a row that another version kept, whose places and numbers may mean something else, or be more or fewer.
+    """
+    if proposal.feature_schema != SCHEMA:
+        return []
     rows = attribution.unpack(option.numeric, option.hashed)
     coupons, attributes = known.catalogue.of_domain(proposal.domain), coupon.attributes
     looked_at, has_vectors = (coupons.attributes, coupons.has_vectors) if coupons is not None else ((), False)

@@ -84,6 +84,8 @@ class OpenProposal(Struct, array_like=True):
     options: list[Option]
     context: dict[str, Value] = field(default_factory=dict)
     """Of the trigger: it names some of the features. Its type bounds no text: what was kept before must be readable."""
+    feature_schema: str = ""
+    """Of the rows; empty if a version kept them that did not say so. An upgrade may have changed it since."""
 
 
 class OpenIssue(Struct, array_like=True):
@@ -105,6 +107,8 @@ class OpenIssue(Struct, array_like=True):
     """Whether an impression was reported."""
     clicked: bool = False
     redeemed: bool = False
+    feature_schema: str = ""
+    """Of the row, as in `OpenProposal`."""
 
     @property
     def was_seen(self) -> bool:
@@ -144,6 +148,8 @@ class OpenControl(Struct, array_like=True):
     ordered: bool = False
     withheld: bool = False
     """Whether it would have been proposed, but for the holdout."""
+    feature_schema: str = ""
+    """Of the row, as in `OpenProposal`."""
 
     @property
     def issue_id(self) -> str:

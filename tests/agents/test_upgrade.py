@@ -1,0 +1,84 @@
+"""What another version of the program kept, with features of another space, is taken over by this one."""
+
+from collections import Counter
+
+import msgspec
+import pytest
+from core.builders import AT, browse, coupon, item, knowledge, rules
+
+from stream_coupons import topics
+from stream_coupons.core.features import NUMERIC
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.models.linear import prior
+from stream_coupons.runtime.batch import MAX_FAILURES
+
+from .fakes import Shop
+
+SHOPPERS = MAX_FAILURES + 20
+"""More than may fail in one batch before no worker starts again."""
+BYTES = 4
+KNOWN = knowledge(coupon("c1", stock=SHOPPERS, budget_minor=100 * SHOPPERS), rules=rules(), scorer=prior())
+
+
+def known() -> Knowledge:
+    return KNOWN
+
+
+def older(shopper: Shopper, schema: str, numbers: int, beyond: int = 0) -> None:
+    """Make of what is open what a version would have kept whose features had this schema and so many numbers."""
+
+    def row(of: bytes) -> bytes:
+        return of[: BYTES * numbers]
+
+    for proposal in shopper.proposals.values():
+        proposal.feature_schema = schema
+        for option in proposal.options:
+            option.numeric, option.hashed = row(option.numeric), option.hashed + beyond.to_bytes(BYTES, "little")
+    for control in shopper.controls.values():
+        control.feature_schema, control.numeric = schema, row(control.numeric)
+    for issue_id in list(shopper.issues):
+        issue = shopper.issue(issue_id)
+        shopper.keep_issue(msgspec.structs.replace(issue, feature_schema=schema, numeric=row(issue.numeric)))
+
+
+def upgrade(made: Shop, schema: str, numbers: int = len(NUMERIC), beyond: int = 0) -> None:
+    """Start a worker over states of such a version."""
+    owner = made.owners["users"]
+    for key, data in owner.table.items():
+        cell = owner.batches._codec.decode(data)
+        older(cell.state, schema, numbers, beyond)
+        owner.table[key] = owner.batches._codec.encode(cell)
+    owner.start()
+
+
+def dead(made: Shop) -> Counter[tuple[str, str]]:
+    return sum((result.dead for _, result in made.results), Counter())
+
+
+@pytest.mark.parametrize("schema", ["", "0123456789abcdef"], ids=["not said", "another"])
+@pytest.mark.parametrize(("numbers", "beyond"), [(len(NUMERIC) - 2, 0), (len(NUMERIC), 2**17)], ids=["fewer", "places"])
+def test_coupons_that_were_on_their_way_are_given_though_nothing_is_said_of_why(
+    schema: str, numbers: int, beyond: int
+) -> None:
+    made = Shop(known, partitions=1, agents=["users", "budgets"])
+    for number in range(SHOPPERS):
+        made.publish(topics.BROWSE, browse(f"b{number}", AT, item("A"), user=f"u{number}"))
+    made.process("users", 0)
+    upgrade(made, schema, numbers, beyond)
+    made.settle()
+    assert dead(made) == {}
+    issues = made.messages(topics.ISSUES)
+    assert len(issues) == SHOPPERS
+    assert {tuple(issue.reasons) for issue in issues} == {()}
+    assert Counter(each.outcome for each in made.messages(topics.SETTLEMENTS)) == {"confirmed": SHOPPERS}
+
+
+def test_coupons_of_the_same_features_are_told_why_after_a_restart() -> None:
+    made = Shop(known, partitions=1, agents=["users", "budgets"])
+    made.publish(topics.BROWSE, browse("b", AT, item("A")))
+    made.process("users", 0)
+    made.owners["users"].start()
+    made.settle()
+    [issue] = made.messages(topics.ISSUES)
+    assert issue.reasons
