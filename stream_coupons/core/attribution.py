@@ -1,6 +1,7 @@
 """What came of a coupon: feedback joins the issue it is about, closed windows become negatives.
 
-The features, the prediction and the model version of an example are those stored when the decision was made.
+The features, their schema, the prediction and the model version of an example are those stored when the decision was
+made: a release may have changed the features since, and no model may take those of before for its own.
 Feedback marks the issue when it comes; its labels go to the learner when the window, plus a grace for stragglers,
 has closed, positives and negatives alike. Learning each as soon as it is known would see positives early and
 negatives late, and believe the early ones: on the simulated shoppers (600 of them, 21 days, random policy, P(redeem)
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Catalogue, is_in_scope
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import FeedbackEvent, OrderEvent, Settlement, TrainingExample
-from stream_coupons.core.features import SCHEMA, FeatureRows
+from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.profile import forget_event
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
@@ -94,7 +95,7 @@ def example(
         label=label,
         decided_at=stored.at,
         at=at,
-        feature_schema=SCHEMA,
+        feature_schema=stored.feature_schema,
         numeric=rows.numeric[0].tolist(),
         hashed=rows.hashed[0].tolist(),
         predicted=stored.predicted[HEADS.index(head)],

@@ -298,6 +298,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout. `seen` is
     known where the channel reports impressions: one that was never seen is on record here, and nobody learns from it.
+    `feature_schema` names what `numeric` and `hashed` mean; empty: a version kept them that did not say so.
     """
 
     example_id: LongId

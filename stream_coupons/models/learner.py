@@ -186,7 +186,8 @@ def check_features(example: TrainingExample) -> None:
     BadMessage
     """
     if example.feature_schema != SCHEMA:
-        raise BadMessage(Rejection.INVALID, f"feature_schema is {example.feature_schema}, expected {SCHEMA}")
+        found = example.feature_schema or "not known"
+        raise BadMessage(Rejection.INVALID, f"feature_schema is {found}, expected {SCHEMA}: another release kept it")
     if len(example.numeric) != len(NUMERIC):
         raise BadMessage(Rejection.INVALID, f"{len(example.numeric)} numbers, expected {len(NUMERIC)}")
     if len(example.hashed) > MAX_PLACES:

@@ -1,17 +1,24 @@
 """What another version of the program kept, with features of another space, is taken over by this one."""
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
-from core.builders import AT, browse, coupon, item, knowledge, rules
+from core.builders import AT, DAY_S, browse, coupon, item, knowledge, observed, rules
+from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
+from stream_coupons.agents.learner import Learner
 from stream_coupons.core.features import NUMERIC
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
+from stream_coupons.metrics import Metrics
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import MAX_FAILURES
+from stream_coupons.settings import LearningSettings
+from tests.models.builders import examples
 
 from .fakes import Shop
 
@@ -82,3 +89,27 @@ def test_coupons_of_the_same_features_are_told_why_after_a_restart() -> None:
     made.settle()
     [issue] = made.messages(topics.ISSUES)
     assert issue.reasons
+
+
+@pytest.mark.parametrize("schema", ["", "0123456789abcdef"], ids=["not said", "another"])
+def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on(schema: str) -> None:
+    made = Shop(known, partitions=1, agents=["users", "budgets"])
+    for number in range(SHOPPERS):
+        made.publish(topics.BROWSE, browse(f"b{number}", AT, item("A"), user=f"u{number}"))
+        made.publish(topics.OBSERVED, observed(f"x{number}", user_id=f"u{number}"))
+    made.settle()
+    upgrade(made, schema)
+    made.tick(AT + 30 * DAY_S)
+    made.settle()
+    assert dead(made) == {}
+    told = [record for record in made.everything if record.topic == topics.EXAMPLES.name]
+    assert {example.feature_schema for example in made.read(told)} == {schema}
+    nothing, metrics, trainer = Any, Metrics(CollectorRegistry()), Trainer(LearningSettings())
+    learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
+    for record in told:
+        learner._learn(trainer, record)
+    assert len(learner._letters) == len(told) == 4 * SHOPPERS
+    assert trainer.models == {}
+    assert metrics.dead_letters.labels(topics.EXAMPLES.name, "invalid")._value.get() == len(told)
+    learner._learn(trainer, told[-1]._replace(offset=len(told), value=msgspec.json.encode(examples(1, 1)[0])))
+    assert trainer.models["ecommerce"].examples == 1

@@ -1,5 +1,6 @@
 """What came of a coupon: each outcome is learnt once, only of coupons that were given, only when it is known."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -36,11 +37,23 @@ def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed:
         propensity=0.9,
         model_version=5,
         observed=observed,
+        feature_schema=SCHEMA,
     )
 
 
 def control(control_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
-    return OpenControl(control_id, coupon_id, "ecommerce", at, at + 7 * DAY_S, NUMBERS, PLACES, (0.1, 0.2, 0.3), 5)
+    return OpenControl(
+        control_id,
+        coupon_id,
+        "ecommerce",
+        at,
+        at + 7 * DAY_S,
+        NUMBERS,
+        PLACES,
+        (0.1, 0.2, 0.3),
+        5,
+        feature_schema=SCHEMA,
+    )
 
 
 class Case:
@@ -110,6 +123,19 @@ def test_an_example_is_what_was_stored_when_the_decision_was_made(case: Case) ->
     assert (example.user_id, example.issue_id, example.coupon_id) == ("u", "i1", "c1")
     assert example.feature_schema == SCHEMA
     assert len({each.example_id for each in case.examples}) == len(case.examples) == 2
+
+
+@pytest.mark.parametrize("schema", ["0123456789abcdef", ""], ids=["another", "not known"])
+def test_an_example_says_of_which_features_it_is_not_which_are_those_of_today(case: Case, schema: str) -> None:
+    case.give(msgspec.structs.replace(issue(), feature_schema=schema))
+    case.give(msgspec.structs.replace(issue("i2", observed=True), feature_schema=schema))
+    case.withhold(msgspec.structs.replace(control(), feature_schema=schema))
+    case.wait(CLOSED)
+    assert [(each.issue_id, each.feature_schema) for each in case.examples] == [
+        *[("i1", schema)] * 2,
+        *[("i2", schema)] * 2,
+        ("i9", schema),
+    ]
 
 
 def test_nothing_is_learnt_until_the_window_has_closed_not_even_what_came(case: Case) -> None:
