@@ -12,7 +12,7 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,18 @@ class CurrentKnowledge:
         self._catalogue = self._now = None
 
     def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
-        """A record of the models and what serves it: some tens of milliseconds of work."""
+        """A record of the models and what serves it: some tens of milliseconds of work.
+
+        What another version of the program keeps under its own key is for that one, and not refused: it stays there.
+        """
         if key is None or value is None:
             return None
         try:
-            snapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+            snapshot: ModelSnapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+            is_ours = is_of_this_version(snapshot.format_version, snapshot.feature_schema)
+            if not is_ours and key == topics.SNAPSHOTS.key_of(snapshot):
+                log.info("model-snapshots: key %r is left to the version of the program that wrote it", key)
+                return None
             return snapshot, compile_snapshot(snapshot)
         except (BadMessage, SnapshotMismatch) as bad:
             self._metrics.snapshots_refused.inc()

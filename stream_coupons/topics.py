@@ -87,7 +87,7 @@ CATALOG = Topic("coupon-catalog", events.Coupon, "coupon_id", "the coupons", 1, 
 SNAPSHOTS = Topic(
     "model-snapshots",
     events.ModelSnapshot,
-    "domain",
+    "series",
     "models as data",
     1,
     Cleanup.COMPACT,

@@ -1,11 +1,13 @@
 """What a worker takes in of the compacted topics, and what it refuses."""
 
 import zlib
+from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.wire import output
 from stream_coupons.codec import encode
 from stream_coupons.core.events import Array, Coupon, ModelSnapshot
 from stream_coupons.known import CurrentKnowledge
@@ -91,3 +93,33 @@ def test_the_last_good_snapshot_is_kept_when_one_does_not_fit(snapshot: ModelSna
     assert known.read_snapshot(b"ecommerce", encode(with_weights(snapshot, SPOILT[weights]))) is None
     assert metrics.snapshots_refused._value.get() == 1
     assert known.now().scorer("ecommerce").version == 1
+
+
+NEXT = {"another schema": {"feature_schema": "0123456789abcdef"}, "another format": {"format_version": 99}}
+
+
+@pytest.mark.parametrize("about", NEXT.values(), ids=NEXT)
+def test_a_release_with_other_features_leaves_the_model_to_which_it_may_be_rolled_back(
+    snapshot: ModelSnapshot, about: dict[str, Any]
+) -> None:
+    of_next = msgspec.structs.replace(snapshot, version=7, **about)
+    sent = [output(each, 1).output for each in (snapshot, of_next)]
+    compacted = {one.key: one.value for one in sent}
+    metrics = Metrics(CollectorRegistry())
+    known = CurrentKnowledge(Settings().rules(), metrics)
+    read = [known.read_snapshot(key, value) for key, value in compacted.items()]
+    [ours] = [each for each in read if each is not None]
+    known.take_snapshot(ours)
+    assert known.snapshots == {"ecommerce": snapshot}
+    assert metrics.snapshots_refused._value.get() == 0
+
+
+def test_a_model_is_read_under_the_key_that_versions_before_gave_it_and_refused_if_it_does_not_fit(
+    snapshot: ModelSnapshot,
+) -> None:
+    metrics = Metrics(CollectorRegistry())
+    known = CurrentKnowledge(Settings().rules(), metrics)
+    assert known.read_snapshot(b"ecommerce", encode(snapshot)) is not None
+    other = msgspec.structs.replace(snapshot, feature_schema="0123456789abcdef")
+    assert known.read_snapshot(b"ecommerce", encode(other)) is None
+    assert metrics.snapshots_refused._value.get() == 1

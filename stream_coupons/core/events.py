@@ -369,3 +369,12 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     heads: dict[str, HeadState]
     quality: dict[str, HeadQuality] = {}
     checksum: int
+
+    @property
+    def series(self) -> str:
+        """The domain, and what programs can read it: the key of the topic.
+
+        So a release with other features, or another format, leaves the last model of the one before, which goes on from
+        it if the release is rolled back.
+        """
+        return f"{self.domain} {self.feature_schema} {self.format_version}"

@@ -26,7 +26,7 @@ from stream_coupons.evaluation.findings import place_of
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.runtime.records import Record, origin_of
 
@@ -94,6 +94,8 @@ def _source_of(record: Record) -> tuple[str, int, int] | None:
 class _Version(Struct):
     domain: str
     version: int
+    format_version: int = 0
+    feature_schema: str = ""
 
 
 _version_of = msgspec.json.Decoder(_Version).decode
@@ -124,6 +126,7 @@ class Evidence:
         self._issue = issue
         self._known = CurrentKnowledge(rules, Metrics(CollectorRegistry()))
         self._snapshots: dict[str, bytes] = {}
+        self._unfit: dict[str, bytes] = {}
         self._decided_by: bytes | None = None
         self._shoppers = CellCodec(Shopper)
         self._ledgers = CellCodec(Ledger)
@@ -152,6 +155,10 @@ class Evidence:
 
     def _take_snapshot(self, value: bytes) -> None:
         said = _version_of(value)
+        if not is_of_this_version(said.format_version, said.feature_schema):
+            # Another version of the program keeps it beside ours, whose numbers it may have, too.
+            self._unfit[said.domain] = value
+            return
         self._snapshots[said.domain] = value
         issue = self._issue
         if issue is not None and (said.domain, said.version) == (issue.domain, issue.model_version):
@@ -182,12 +189,12 @@ class Evidence:
         Raises
         ------
         SnapshotMismatch
-            If a snapshot does not fit this program.
+            If a snapshot does not fit this program, and none of its domain does.
         """
         issue = self._issue
         typical = self._rules.policy.typical_price_minor
         catalogue = self._known.now().catalogue if coupons is None else Catalogue(coupons, typical)
-        wanted = dict(self._snapshots) if with_models else {}
+        wanted = self._unfit | self._snapshots if with_models else {}
         if issue is not None and with_models:
             if issue.model_version == 0:
                 wanted.pop(issue.domain, None)

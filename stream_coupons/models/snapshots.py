@@ -139,6 +139,11 @@ def make_snapshot(
     )
 
 
+def is_of_this_version(format_version: int, feature_schema: str) -> bool:
+    """Whether a snapshot of this format and feature schema is for this program to read."""
+    return (format_version, feature_schema) == (FORMAT_VERSION, SCHEMA)
+
+
 def check(snapshot: ModelSnapshot) -> None:
     """Refuse a snapshot of another format, feature schema or content than it says.
 

@@ -276,6 +276,16 @@ def test_a_snapshot_that_does_not_fit_says_so() -> None:
         evidence.knowledge()
 
 
+def test_what_another_version_of_the_program_keeps_beside_ours_is_not_looked_at(log: Log) -> None:
+    issue = msgspec.structs.replace(issues(log)[0], model_version=2)
+    other = msgspec.structs.replace(snapshot(2), feature_schema="other")
+    for order in ((other, snapshot(3)), (snapshot(3), other)):
+        evidence = Evidence(RULES, "ann", issue)
+        for each in order:
+            evidence.take(record_of(each))
+        assert evidence.knowledge().scorer("ecommerce").version == 3
+
+
 def test_another_catalogue_may_be_tried() -> None:
     evidence = Evidence(RULES, "ann")
     assert set(evidence.knowledge([coupon("new")]).catalogue.by_id) == {"new"}
