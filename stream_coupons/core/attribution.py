@@ -336,7 +336,9 @@ def _close_issue(user_id: str, issue: OpenIssue, at: float, rules: AttributionRu
     if not issue.is_given:
         effects.emit(example(user_id, issue, "order", issue.redeemed, at))
         return
-    seen = issue.was_seen if issue.domain in rules.impression_domains else None
+    # Silence on one that was given before its channel was said to report says nothing of whether it was seen.
+    is_told = issue.awaits_impressions and issue.domain in rules.impression_domains
+    seen = issue.was_seen if is_told else None
     if seen is False:
         effects.count("unseen", issue.domain)
     effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen))

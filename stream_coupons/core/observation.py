@@ -79,6 +79,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         model_version=known.scorer(event.domain).version,
         observed=True,
         feature_schema=SCHEMA,
+        awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")

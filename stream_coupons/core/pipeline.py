@@ -314,6 +314,7 @@ def confirm(
             model_version=proposal.model_version,
             observed=False,
             feature_schema=proposal.feature_schema,
+            awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
         ),
         known.catalogue,
     )

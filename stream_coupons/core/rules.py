@@ -123,6 +123,10 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_open_controls: Size = 24
     max_open_observed: Size = 512
 
+    def awaits_impressions(self, domain: str) -> bool:
+        """Whether silence on a coupon that is given now may come to say that it was not seen."""
+        return domain in self.impression_domains
+
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of them."""

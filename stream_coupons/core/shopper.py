@@ -109,6 +109,8 @@ class OpenIssue(Struct, array_like=True):
     redeemed: bool = False
     feature_schema: str = ""
     """Of the row, as in `OpenProposal`."""
+    awaits_impressions: bool = False
+    """Whether its channel was said to report every impression when it was given."""
 
     @property
     def was_seen(self) -> bool:

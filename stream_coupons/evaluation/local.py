@@ -21,6 +21,7 @@ from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import Predicted, Shopper
 from stream_coupons.core.views import Moment
@@ -38,6 +39,13 @@ LEARNT_PER_SNAPSHOT = 100
 
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
+
+
+class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
+    """A log shows only later whether its channels report: that is asked when a window closes, whenever it began."""
+
+    def awaits_impressions(self, domain: str) -> bool:  # noqa: ARG002
+        return True
 
 
 class _Owner:
@@ -174,7 +182,8 @@ class LocalPipeline:
 
     def believe_impressions(self, domains: frozenset[str]) -> None:
         """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
+        given = msgspec.structs.asdict(self._rules.attribution)
+        reported = _RulesOfLog(**(given | {"impression_domains": domains}))
         self._rules = msgspec.structs.replace(self._rules, attribution=reported)
         self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
 

@@ -144,6 +144,8 @@ class ProgressiveRun:
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
         self._reported: frozenset[str] = frozenset()
+        if self._asks_log:
+            self._pipeline.believe_impressions(self._reported)
 
     @property
     def issues(self) -> int:

@@ -74,6 +74,7 @@ class Case:
         return effects
 
     def give(self, given: OpenIssue) -> None:
+        given.awaits_impressions = self.rules.awaits_impressions(given.domain)
         attribution.open_issue(self.shopper, given, KNOWN.catalogue)
         self._take(attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules))
 
@@ -377,6 +378,25 @@ def test_where_nothing_was_given_there_is_nothing_to_see() -> None:
     case.withhold(control())
     case.wait(CLOSED)
     assert lessons(case) == [("order", False), ("order", False)]
+
+
+@pytest.mark.parametrize(("then", "now"), [(RULES, REPORTED), (REPORTED, RULES)], ids=["begins", "ends"])
+def test_what_was_given_before_a_channel_reports_or_is_closed_when_it_does_no_more_teaches_its_silence(
+    then: AttributionRules, now: AttributionRules
+) -> None:
+    case = Case(then)
+    case.give(issue("i1"))
+    case.give(issue("i2"))
+    case.hear(feedback("click", "i2"))
+    case.rules = now
+    assert ("unseen", "ecommerce") not in case.wait(CLOSED).facts
+    assert [(each.head, each.label, each.seen) for each in case.examples] == [
+        ("click", False, None),
+        ("redeem", False, None),
+        ("click", True, None),
+        ("redeem", False, None),
+    ]
+    assert len(lessons(case)) == 4
 
 
 def test_other_domains_learn_from_silence() -> None:

@@ -167,6 +167,23 @@ def test_so_many_alternatives_ride_along() -> None:
     assert len(case.proposal().alternatives) == 2
 
 
+def test_a_coupon_counts_as_unseen_only_if_its_channel_was_said_to_report_when_it_was_given() -> None:
+    def reporting(*domains: str) -> Knowledge:
+        reported = AttributionRules(impression_domains=frozenset(domains))
+        return knowledge(coupon("c1"), rules=rules(attribution=reported))
+
+    case = Case(reporting())
+    for number, known in enumerate([reporting(), reporting("ecommerce")]):
+        case.known = known
+        case.see(browse(f"t{number}", AT + number * HOUR_S))
+        case.hear(granted(case.proposal()))
+        case.said += observe("u", case.shopper, observed(f"x{number}", at=AT + number * HOUR_S), known).messages
+    case.wait(AT + 30 * DAY_S)
+    seen = {each.issue_id: each.seen for each in of_type(case.said, TrainingExample)}
+    before, since = (issue.issue_id for issue in case.issues())
+    assert seen == {before: None, "x0": None, since: False, "x1": False}
+
+
 def test_a_duplicate_event_changes_nothing_and_proposes_nothing() -> None:
     case = Case()
     case.see(browse("t1", what=item("A")))
