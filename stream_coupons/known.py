@@ -8,6 +8,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import Coupon, ModelSnapshot
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.metrics import Metrics
@@ -20,8 +21,9 @@ log = logging.getLogger(__name__)
 class CurrentKnowledge:
     """Takes in records of the two compacted topics; gives an immutable `Knowledge` made of the latest.
 
-    A snapshot that does not fit is refused and the last good one kept; so is a coupon. To read a record changes nothing
-    here, so that may be done in another thread.
+    A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
+    topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing here,
+    so that may be done in another thread.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
@@ -61,12 +63,12 @@ class CurrentKnowledge:
         if value is None:
             return key.decode(errors="replace"), None
         try:
-            coupon = self._decode_coupon(value)
+            coupon: Coupon = self._decode_coupon(value)
+            if key != coupon.coupon_id.encode():
+                raise BadMessage(Rejection.WRONG_KEY, f"coupon_id inside is {coupon.coupon_id!r}")
         except BadMessage as bad:
+            self._metrics.coupons_refused.inc()
             log.error("coupon-catalog: key %r is refused: %s", key, bad)
-            return None
-        if key != coupon.coupon_id.encode():
-            log.error("coupon-catalog: key %r is refused: coupon_id inside is %r", key, coupon.coupon_id)
             return None
         return coupon.coupon_id, coupon
 

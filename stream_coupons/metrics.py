@@ -88,6 +88,7 @@ class Metrics:
         self.build_info.labels(__version__).set(1)
         self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
         self.model_age = gauge("model_age_seconds", "Seconds since the snapshot in use was received.", "domain")
+        self.coupons_refused = counter("coupons_refused_total", "Records of the catalogue that were no coupon.")
         self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")
         self._models(counter, gauge)
         self.budget_left = gauge(

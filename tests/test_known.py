@@ -38,6 +38,30 @@ def test_a_coupon_whose_categories_times_brands_would_fill_the_memory_is_refused
     assert known.now().catalogue.by_id == {"c": good}
 
 
+REFUSED = {
+    "a value that this version does not know": encode(Coupon(coupon_id="c", max_discount_minor=1, stock=5)).replace(
+        b'"stock":5', b'"stock":0,"pacing":"steps"'
+    ),
+    "no JSON": b"{",
+    "the id of another": encode(Coupon(coupon_id="d", max_discount_minor=1)),
+}
+
+
+@pytest.mark.parametrize("bad", REFUSED.values(), ids=REFUSED)
+def test_a_coupon_that_cannot_be_read_is_counted_by_who_keeps_the_old_one_and_by_who_starts_without_it(
+    bad: bytes,
+) -> None:
+    good = Coupon(coupon_id="c", max_discount_minor=1, stock=5)
+    for log, kept in (([encode(good), bad], {"c": good}), ([bad], {})):
+        metrics = Metrics(CollectorRegistry())
+        known = CurrentKnowledge(Settings().rules(), metrics)
+        for value in log:
+            if (read := known.read_coupon(b"c", value)) is not None:
+                known.take_coupon(read)
+        assert known.now().catalogue.by_id == kept
+        assert metrics.coupons_refused._value.get() == 1
+
+
 def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_coupon_does_not(
     snapshot: ModelSnapshot,
 ) -> None:

@@ -32,6 +32,7 @@ EXPORTED = {
     "stream_coupons_build_info": (Gauge, ("version",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
+    "stream_coupons_coupons_refused_total": (Counter, ()),
     "stream_coupons_snapshots_refused_total": (Counter, ()),
     "stream_coupons_model_log_loss": (Gauge, ("domain", "head")),
     "stream_coupons_model_base_log_loss": (Gauge, ("domain", "head")),

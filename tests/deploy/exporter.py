@@ -67,6 +67,7 @@ def populate(metrics: Metrics) -> None:
         metrics.changelog_skipped.labels(agent=agent).inc()
     metrics.decision_latency.observe(0.08)
     metrics.ready.set(1)
+    metrics.coupons_refused.inc()
     metrics.snapshots_refused.inc()
     _populate_domain(metrics, "ecommerce")
 

@@ -72,6 +72,7 @@ def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
         running.check_sums()
         assert set(running.refused) > {(topic.name, "not_json") for topic in topics.READ_BY_AGENTS}
         assert total(running.system, "catalogue_coupons") == 12 * len(running.system.workers)
+        assert total(running.system, "coupons_refused_total") > 0
         assert total(running.system, "snapshots_refused_total") > 0
 
 
