@@ -4,8 +4,9 @@ Weights decay with age. They are kept by forward decay: an event at t adds base 
 landmark L, and a reader at time `at` multiplies by 2^((L - at) / half_life). So folding is a sum, costs the same
 however much is remembered, and commutes: events of different topics may arrive in any order. (Cormode, Shkapenyuk,
 Srivastava, Xu 2009: Forward decay, section IV.) Landmarks are multiples of LANDMARK_HALF_LIVES half-lives; when time
-passes one, the weights are rescaled, so they stay within a double's range. Commuting ends where a bound makes the
-profile forget: the weakest interests, the oldest event ids.
+passes one, the weights are rescaled, so they stay within a double's range. A profile says under which half-life its
+weights are: where another one is set, they keep their values as of its latest event, and fade by the new one from there
+on. Commuting ends where a bound makes the profile forget: the weakest interests, the oldest event ids.
 """
 
 import math
@@ -59,7 +60,7 @@ FRESH_RATIO = 1 / 6
 class Profile(Struct, array_like=True):
     """A shopper's behaviour, bounded in size. Mutable; owned by one step at a time.
 
-    Weights and counts are in the units of `landmark`; read them with `decay`.
+    Weights and counts are in the units of `landmark` and `half_life_s`; read them with `decay`.
     """
 
     landmark: float = 0.0
@@ -95,6 +96,8 @@ class Profile(Struct, array_like=True):
     """By category, the last `DAYS_KEPT` days on which the shopper cared for it, as bits: 1 is the day `days_until`, 2
     the one before."""
     days_until: int = 0
+    half_life_s: float = 0.0
+    """What the weights are kept under; 0 if that was not said: before the first event, and by older versions."""
 
     @property
     def interests(self) -> SparseVector:
@@ -132,7 +135,27 @@ def place_of(digests: bytes, digest: bytes) -> int:
 
 def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     """Factor from the profile's weights to their values at time `at`, or at its latest event if that is later."""
-    return float(2.0 ** ((profile.landmark - max(at, profile.last_event_at)) / rules.half_life_s))
+    latest = profile.last_event_at
+    until_then = (profile.landmark - latest) / _kept_under(profile, rules)
+    return float(2.0 ** (until_then + (latest - max(at, latest)) / rules.half_life_s))
+
+
+def _kept_under(profile: Profile, rules: ProfileRules) -> float:
+    """The half-life that the weights are kept under.
+
+    Where it was not said, it shows by the landmark whether it was today's; if not, the default is the likeliest.
+    """
+    if profile.half_life_s:
+        return profile.half_life_s
+    likely = (rules.half_life_s, ProfileRules().half_life_s)
+    fitting = (each for each in likely if _landmark(profile.last_event_at, each) == profile.landmark)
+    return next(fitting, rules.half_life_s)
+
+
+def _landmark(at: float, half_life_s: float) -> float:
+    """The last one until then."""
+    span = LANDMARK_HALF_LIVES * half_life_s
+    return math.floor(at / span) * span
 
 
 def _growth(profile: Profile, at: float, rules: ProfileRules) -> float:
@@ -204,11 +227,17 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
 
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
-    span = LANDMARK_HALF_LIVES * rules.half_life_s
-    if at < profile.landmark + span:
-        return
-    landmark = math.floor(at / span) * span
-    scale = 2.0 ** ((profile.landmark - landmark) / rules.half_life_s)
+    if profile.half_life_s != rules.half_life_s:
+        _rescale(profile, profile.last_event_at, _kept_under(profile, rules))
+        _rescale(profile, _landmark(profile.last_event_at, rules.half_life_s), rules.half_life_s)
+        profile.half_life_s = rules.half_life_s
+    if at >= profile.landmark + LANDMARK_HALF_LIVES * rules.half_life_s:
+        _rescale(profile, _landmark(at, rules.half_life_s), rules.half_life_s)
+
+
+def _rescale(profile: Profile, landmark: float, half_life_s: float) -> None:
+    """Give the weights in units of another landmark."""
+    scale = 2.0 ** ((profile.landmark - landmark) / half_life_s)
     profile.category_interests = {index: weight * scale for index, weight in profile.category_interests.items()}
     profile.finer_interests = {index: weight * scale for index, weight in profile.finer_interests.items()}
     profile.categories = {name: weight * scale for name, weight in profile.categories.items()}

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ HOURLY = ProfileRules(half_life_s=HOUR_S, browse_weight=1.0, cart_weight=3.0, or
 SPAN_S = LANDMARK_HALF_LIVES * HOUR_S
 START = math.ceil(AT / SPAN_S) * SPAN_S
 """A landmark of the rules above."""
+SPRING_OF_2026 = 1_772_323_200.0
 
 fast = settings(max_examples=80, deadline=None, derandomize=True)
 items = st.builds(
@@ -71,9 +73,9 @@ def interest(profile: Profile, name: str, at: float, rules: ProfileRules = HOURL
     return profile.interests.get(feature_index(name), 0.0) * decay(profile, at, rules)
 
 
-def numbers(profile: Profile, at: float) -> dict[str | int, float]:
+def numbers(profile: Profile, at: float, rules: ProfileRules = HOURLY) -> dict[str | int, float]:
     """All decayed numbers of a profile, as a reader at `at` sees them."""
-    scale = decay(profile, at, HOURLY)
+    scale = decay(profile, at, rules)
     seen: dict[str | int, float] = {index: weight * scale for index, weight in profile.interests.items()}
     seen |= {f"category {name}": weight * scale for name, weight in profile.categories.items()}
     for name in ("browses", "carts", "orders", "spend_minor", "units"):
@@ -157,6 +159,65 @@ def test_passing_a_landmark_changes_no_value() -> None:
     seen, again = numbers(before, START + 60.0), numbers(after, START + 60.0)
     again["browses"] -= 1.0
     assert again == pytest.approx(seen, rel=1e-9, abs=1e-12)
+
+
+def as_kept_before(profile: Profile) -> Profile:
+    """As versions left it that did not say under which half-life."""
+    *kept, _ = msgspec.to_builtins(profile)
+    return msgspec.convert(kept, Profile, strict=False)
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+@pytest.mark.parametrize("days", [0.01, 7, 10, 14, 28, 3650])
+def test_under_another_half_life_values_stay_and_fade_by_the_new_one(days: float, says_so: bool) -> None:
+    at, later, rules = SPRING_OF_2026, SPRING_OF_2026 + 7 * DAY_S, ProfileRules(half_life_s=days * DAY_S)
+    seen = [order("o", at - DAY_S, item("A", category="tea", price_minor=500)), cart("k", at, item("B"))]
+    before = folded(seen, DEFAULT) if says_so else as_kept_before(folded(seen, DEFAULT))
+    values = numbers(before, at, DEFAULT)
+    assert numbers(before, at, rules) == pytest.approx(values, rel=1e-9)
+    faded = {name: value * 2.0 ** (-7 / days) for name, value in values.items()}
+    assert numbers(before, later, rules) == pytest.approx(faded, rel=1e-9)
+    fold(before, browse("b", later), rules)
+    faded["browses"] += 1.0
+    assert numbers(before, later, rules) == pytest.approx(faded, rel=1e-9)
+    assert before.landmark == folded([browse(at=later)], rules).landmark
+
+
+@pytest.mark.parametrize("rules", [HOURLY, DEFAULT])
+def test_what_was_kept_before_under_the_same_half_life_stays_as_it_was(rules: ProfileRules) -> None:
+    seen = [order("o", AT, item("A", category="tea", price_minor=500)), cart("k", AT + DAY_S, item("B"))]
+    kept = as_kept_before(folded(seen, rules))
+    assert (kept.half_life_s, kept.landmark) == (0.0, folded(seen, rules).landmark)
+    fold(kept, browse("b", AT + DAY_S), rules)
+    after = folded([*seen, browse("b", AT + DAY_S)], rules)
+    assert numbers(kept, AT + DAY_S, rules) == pytest.approx(numbers(after, AT + DAY_S, rules), rel=1e-9)
+
+
+@fast
+@given(events, events, st.randoms(use_true_random=False))
+def test_after_a_change_of_the_half_life_events_may_come_in_any_order(
+    first: list[Event], then: list[Event], shuffler: random.Random
+) -> None:
+    rules, shuffled = ProfileRules(half_life_s=3.3 * HOUR_S), list(then)
+    shuffler.shuffle(shuffled)
+    one, other = folded(first), folded(first)
+    for event, again in zip(then, shuffled, strict=True):
+        fold(one, event, rules)
+        fold(other, again, rules)
+    at = max(event.occurred_at for event in (*first, *then))
+    assert one.landmark == other.landmark
+    seen, again_seen = numbers(one, at, rules), numbers(other, at, rules)
+    assert seen.keys() == again_seen.keys()
+    for name, value in seen.items():
+        assert again_seen[name] == pytest.approx(value, rel=1e-9, abs=1e-6 if name == "spend_minor" else 1e-9)
+
+
+def test_habits_keep_their_values_under_another_half_life() -> None:
+    profile, rules = folded([order("o", AT, item("A"))]), ProfileRules(habit_half_life_s=DAY_S)
+    name = feature_index("item:A")
+    assert portrait(profile, AT, rules, 9)[name] == pytest.approx(rules.order_weight)
+    fold(profile, order("p", AT + DAY_S, item("B")), rules)
+    assert profile.usual_orders == pytest.approx(1.5)
 
 
 def test_weights_stay_finite_however_long_a_shopper_stays() -> None:
