@@ -230,6 +230,12 @@ class CouponSet:
     def __len__(self) -> int:
         return len(self.coupons)
 
+    @property
+    def width(self) -> int:
+        """How many numbers the longest array has of one moment: one for each feature, term or coupon."""
+        terms = (self.categories, self.brands, self.items, self.scopes)
+        return max(len(self.vocabulary) + 1, *(each.columns.size for each in terms))
+
     def _terms(self, rows: list[list[tuple[str, float]]]) -> Terms:
         return Terms.of([[(self._column(feature_index(name)), weight) for name, weight in row] for row in rows])
 

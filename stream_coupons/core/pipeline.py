@@ -55,6 +55,9 @@ from stream_coupons.core.views import Moment
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 REDEEM = HEADS.index("redeem")
+MAX_TOGETHER = 2**17
+"""Numbers that an array may have of all that are decided together: there are some dozens of such arrays at a time, and
+those that leave a processor's cache cost more than deciding together saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,9 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     for one in undecided:
         by_domain[one.event.domain].append(one)
     for domain, together in by_domain.items():
-        _decide_in(domain, together, known)
+        size = max(MAX_TOGETHER // together[0].coupons.width, 1)
+        for first in range(0, len(together), size):
+            _decide_in(domain, together[first : first + size], known)
     return [one.effects for one in undecided]
 
 

@@ -1,6 +1,7 @@
 """Propose and confirm: one issue per trigger, whatever comes twice, late or in another order."""
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -585,6 +586,34 @@ def test_decisions_together_are_the_decisions_alone_to_the_last_bit(visits: list
     alone, others = undecided(), undecided()
     groups = [others[n : n + together] for n in range(0, len(others), together)]
     assert told([[one] for one in alone]) == told(groups) == told([undecided()])
+
+
+def test_many_decisions_about_coupons_for_many_items_are_those_alone_and_take_the_memory_of_a_few() -> None:
+    many = [coupon(f"c{n}", items=[f"i{n}-{which}" for which in range(2000)]) for n in range(10)]
+    known = knowledge(*many, rules=rules(exploration_ratio=0.1, holdout_ratio=0.1))
+
+    def undecided() -> list[Undecided]:
+        found = []
+        for n in range(60):
+            seen = browse("t", AT, item(f"i{n % 10}-{n}"), context={"weather": "rain"} if n % 4 else {})
+            one = propose(f"u{n}", Shopper(), seen, known)
+            assert isinstance(one, Undecided)
+            found.append(one)
+        return found
+
+    def told(effects: Sequence[Effects], group: Sequence[Undecided]) -> list[bytes]:
+        shoppers = [frozen(one.moment.shopper) for one in group]
+        return [msgspec.json.encode([each.messages, each.facts]) for each in effects] + shoppers
+
+    alone, together = undecided(), undecided()
+    one_by_one = told([decide([one], known)[0] for one in alone], alone)
+    tracemalloc.start()
+    effects = decide(together, known)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told(effects, together) == one_by_one
+    # An array of all of them over all items has 9.6 MB, and there are more than a dozen.
+    assert peak < 40e6
 
 
 def test_same_events_and_knowledge_give_the_same_bytes() -> None:
