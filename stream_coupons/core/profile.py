@@ -31,6 +31,7 @@ from stream_coupons.core.missing import (
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.similarity import (
     DIGEST_BYTES,
+    MAX_REMEMBERED,
     SparseVector,
     feature_index,
     stable_digest,
@@ -383,10 +384,17 @@ def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
     return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
 
 
-@lru_cache(maxsize=200_000)
 def habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
     """Indices of the features of an item that habits are kept of."""
+    is_long = len(item_id) + len(category or "") > MAX_REMEMBERED
+    return (_habit_indices if is_long else _remembered_habits)(item_id, category)
+
+
+def _habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
     return tuple(feature_index(name) for name in item_features(item_id, category, None))
+
+
+_remembered_habits = lru_cache(maxsize=200_000)(_habit_indices)
 
 
 def _latest(times: dict[str, float], size: int) -> dict[str, float]:
@@ -415,12 +423,19 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
     return names
 
 
-@lru_cache(maxsize=200_000)
 def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
     """Index of the feature of an item's category, and those of its other features."""
+    is_long = len(item_id) + len(category or "") + len(brand or "") > MAX_REMEMBERED
+    return (_interest_indices if is_long else _remembered_interests)(item_id, category, brand)
+
+
+def _interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
     of_category = f"category:{category}"
     names = item_features(item_id, category, brand)
     return feature_index(of_category), tuple(feature_index(name) for name in names if name != of_category)
+
+
+_remembered_interests = lru_cache(maxsize=200_000)(_interest_indices)
 
 
 def category_brand(category: str, brand: str) -> str:

@@ -37,10 +37,15 @@ def name_index(name: str) -> int:
     return crc32(name.encode())
 
 
-@lru_cache(maxsize=200_000)
+MAX_REMEMBERED = 80
+"""Characters of what is remembered by its name: senders may make up names without end, and long ones would fill the
+memory. To work an index out anew costs a microsecond or two."""
+_remembered_index = lru_cache(maxsize=200_000)(name_index)
+
+
 def feature_index(name: str) -> int:
-    """The same, remembered: for names that are few, or come again and again."""
-    return name_index(name)
+    """The same, remembered if it is not long: for names that are few, or come again and again."""
+    return _remembered_index(name) if len(name) <= MAX_REMEMBERED else name_index(name)
 
 
 DIGEST_BYTES = 8

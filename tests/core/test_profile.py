@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from collections.abc import Sequence
 
 import msgspec
@@ -21,6 +22,8 @@ from stream_coupons.core.profile import (
     decay,
     favourite,
     fold,
+    habit_indices,
+    interest_indices,
     is_duplicate,
     is_familiar,
     place_of,
@@ -28,7 +31,7 @@ from stream_coupons.core.profile import (
     price_band,
 )
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import DIGEST_BYTES, feature_index
+from stream_coupons.core.similarity import DIGEST_BYTES, feature_index, name_index
 
 from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
 
@@ -297,6 +300,30 @@ def test_everything_is_bounded() -> None:
         assert len(profile.seen) <= 10 * DIGEST_BYTES
         assert len(profile.prices) <= 4
     assert set(profile.ordered_at) == {f"i{n}" for n in range(300 - MAX_RECENT_ORDERS, 300)}
+
+
+def test_long_names_are_not_kept_beyond_the_profile() -> None:
+    rules, profile, pad = ProfileRules(max_interests=4, max_categories=4), Profile(), "\U0001f600" * 190
+    tracemalloc.start()
+    for n in range(1000):
+        if n == 100:
+            before = tracemalloc.get_traced_memory()[0]
+        name = f"{n:010d}{pad}"
+        fold(profile, order("o", AT + n, item(name, category=name, brand=name)), rules)
+    kept = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    # Three names of each item have 2.5 kB.
+    assert kept < 200_000
+
+
+def test_long_names_have_the_indices_that_they_always_had() -> None:
+    for length in (1, 100):
+        names = [letter * length for letter in "ABC"]
+        of_category, finer = interest_indices(*names)
+        assert of_category == name_index(f"category:{names[1]}")
+        expected = [f"item:{names[0]}", f"brand:{names[2]}", f"category:{names[1]} brand:{names[2]}"]
+        assert list(finer) == [name_index(name) for name in expected] == [feature_index(name) for name in expected]
+        assert habit_indices(*names[:2]) == (name_index(expected[0]), of_category)
 
 
 def test_the_weakest_interests_make_room() -> None:
