@@ -1,7 +1,7 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import tempfile
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +73,9 @@ class CouponApp:
         self.clock_sender = self._new_sender("clock")
         self.delivery = self._new_delivery()
         self.stores = open_stores(settings.worker)
-        self.catalogue = self._new_follower(topics.CATALOG, self.known.read_coupon, self.known.take_coupon)
+        self.catalogue = self._new_follower(
+            topics.CATALOG, self.known.read_coupon, self.known.take_coupon, self.known.compile
+        )
         self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.read_snapshot, self.known.take_snapshot)
         self._add_services(self.clock_sender, self.catalogue, self.snapshots)
         if isinstance(self.delivery, ExactlyOnce):
@@ -125,8 +127,9 @@ class CouponApp:
         topic: Topic,
         read: Callable[[bytes | None, bytes | None], Read | None],
         take: Callable[[Read], None],
+        settle: Callable[[], Awaitable[None]] | None = None,
     ) -> Follower[Read]:
-        return Follower(self.settings.kafka.bootstrap, topic.name, read, take, topic.max_message_bytes)
+        return Follower(self.settings.kafka.bootstrap, topic.name, read, take, topic.max_message_bytes, settle)
 
     def _add_services(self, *services: Service) -> None:
         for service in services:

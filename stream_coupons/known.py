@@ -1,7 +1,9 @@
 """What a worker knows besides its states: the rules, the catalogue and the models, as they now are."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
@@ -23,7 +25,8 @@ class CurrentKnowledge:
 
     A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
     topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing here,
-    so that may be done in another thread.
+    so that may be done in another thread. Changed coupons count when they are compiled: with thousands that takes half a
+    second, in which no shopper waits.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
@@ -39,22 +42,37 @@ class CurrentKnowledge:
         self._decode_coupon = Decoder(topics.CATALOG)
         self._decode_snapshot = Decoder(topics.SNAPSHOTS)
         self._catalogue: Catalogue | None = None
+        self._has_changed = False
+        """Whether a coupon has, since the catalogue was compiled."""
         self._now: Knowledge | None = None
 
     def now(self) -> Knowledge:
-        """The latest, compiled when it is first asked for after a change."""
+        """The latest models, and the coupons as they were when they were last compiled; at once, if they never were."""
         if self._now is None:
             self._now = Knowledge(self._rules, self._compiled(), dict(self._scorers), self._prior)
         return self._now
 
     def _compiled(self) -> Catalogue:
-        """The coupons as a catalogue: of thousands it takes half a second to make, so no snapshot makes it anew."""
         if self._catalogue is None:
-            self._catalogue = Catalogue(self._coupons.values(), self._rules.policy.typical_price_minor)
-            self._domains |= self._catalogue.domains.keys()
-            for domain in self._domains:
-                self._metrics.catalogue_coupons.labels(domain).set(len(self._catalogue.of_domain(domain) or ()))
+            self._has_changed = False
+            return self._use(self._new_catalogue(list(self._coupons.values())))
         return self._catalogue
+
+    async def compile(self) -> None:
+        """Bring changed coupons into use: made in another thread, taken into use in the loop, between two batches."""
+        if self._has_changed:
+            self._has_changed = False
+            self._use(await asyncio.to_thread(self._new_catalogue, list(self._coupons.values())))
+
+    def _new_catalogue(self, coupons: Sequence[Coupon]) -> Catalogue:
+        return Catalogue(coupons, self._rules.policy.typical_price_minor)
+
+    def _use(self, catalogue: Catalogue) -> Catalogue:
+        self._catalogue, self._now = catalogue, None
+        self._domains |= catalogue.domains.keys()
+        for domain in self._domains:
+            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.of_domain(domain) or ()))
+        return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
         """What a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
@@ -79,7 +97,7 @@ class CurrentKnowledge:
             self._coupons.pop(coupon_id, None)
         else:
             self._coupons[coupon_id] = coupon
-        self._catalogue = self._now = None
+        self._has_changed = True
 
     def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
         """A record of the models and what serves it: some tens of milliseconds of work.

@@ -1,5 +1,6 @@
 """What a worker takes in of the compacted topics, and what it refuses."""
 
+import asyncio
 import zlib
 from typing import Any
 
@@ -76,8 +77,34 @@ def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_cou
     assert (before.scorer("ecommerce").version, after.scorer("ecommerce").version) == (0, 1)
     for coupon in (Coupon(coupon_id="c", max_discount_minor=2), None):
         known.take_coupon(("c", coupon))
+        asyncio.run(known.compile())
         assert known.now().catalogue.by_id.get("c") == coupon
         assert known.now().scorer("ecommerce").version == 1
+
+
+def test_changed_coupons_stop_no_decision_and_count_when_they_are_compiled() -> None:
+    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    old, new = (Coupon(coupon_id="c", max_discount_minor=amount) for amount in (1, 2))
+    known.take_coupon(("c", old))
+    before = known.now()
+
+    async def change() -> None:
+        known.take_coupon(("c", new))
+        assert known.now() is before
+        compiling = asyncio.ensure_future(known.compile())
+        await asyncio.sleep(0)
+        # While it is compiled, the loop goes on with what was known, and another change waits for the next time.
+        known.take_coupon(("d", msgspec.structs.replace(old, coupon_id="d")))
+        assert known.now() is before
+        await compiling
+        assert known.now().catalogue.by_id == {"c": new}
+        await known.compile()
+        assert known.now().catalogue.by_id.keys() == {"c", "d"}
+        after = known.now()
+        await known.compile()
+        assert known.now() is after
+
+    asyncio.run(change())
 
 
 def test_a_domain_whose_last_coupon_is_withdrawn_is_reported_to_have_none() -> None:
@@ -86,6 +113,7 @@ def test_a_domain_whose_last_coupon_is_withdrawn_is_reported_to_have_none() -> N
 
     def count_after(coupon: Coupon | None) -> float | None:
         known.take_coupon(("c", coupon))
+        asyncio.run(known.compile())
         known.now()
         return registry.get_sample_value("stream_coupons_catalogue_coupons", {"domain": "shop"})
 

@@ -1,12 +1,14 @@
 """Follow a small compacted topic without a group: every worker reads all of it and keeps reading.
 
 What a record says is worked out in another thread: a model takes some tens of milliseconds, in which no shopper waits.
+What all of them come to, a catalogue of thousands, takes longer: that is not made for each record anew.
 Delivery: each record at least once, in order; `caught_up` is set when the end, as it was at the start, was reached.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 PARTITION = 0
 RETRY_PAUSE_S = 1.0
+SETTLING_RATIO = 0.5
+"""The most of the time that goes into bringing into use what was taken."""
 
 
 Read = TypeVar("Read")
@@ -33,6 +37,9 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         What a record's key and value say, None for nothing; called in another thread.
     take : callable
         Takes that in; called in the loop, in the order of the records.
+    settle : callable, optional
+        Brings into use what was taken: once when the end is reached, before `caught_up` is set, and then after records
+        that came since, as many as there are by then.
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         read: Callable[[bytes | None, bytes | None], Read | None],
         take: Callable[[Read], None],
         max_bytes: int,
+        settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__()
         self._bootstrap = bootstrap
@@ -49,6 +57,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         self._read = read
         self._take = take
         self._max_bytes = max_bytes
+        self._settle = settle
         self._next = 0
         self._position = 0
         self._caught_up = asyncio.Event()
@@ -97,7 +106,8 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         while not self.should_stop:
             self._position = await consumer.position(self._tp)
-            if self._position >= end:
+            if self._position >= end and not self.is_caught_up:
+                await self._bring_into_use()
                 self._caught_up.set()
             fetched = await consumer.getmany(self._tp, timeout_ms=500)
             records = fetched.get(self._tp, ())
@@ -107,6 +117,16 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
                 if read is not None:
                     self._take(read)
             self._next = records[-1].offset + 1
+            if self.is_caught_up:
+                await self._bring_into_use()
+
+    async def _bring_into_use(self) -> None:
+        if self._settle is None:
+            return
+        started = time.monotonic()
+        await self._settle()
+        if self.is_caught_up:
+            await self.sleep((time.monotonic() - started) * (1.0 / SETTLING_RATIO - 1.0))
 
     def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
         return [self._read(record.key, record.value) for record in records]

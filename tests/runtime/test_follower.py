@@ -1,0 +1,72 @@
+"""A follower of a real topic: what it took is brought into use when all was read, and then not for each record anew."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.clients import Publisher
+from stream_coupons.runtime.follower import SETTLING_RATIO, Follower
+from stream_coupons.topics import Cleanup, Topic
+
+pytestmark = pytest.mark.kafka
+AT_FIRST = 200
+CHANGES = 30
+
+
+def test_what_was_taken_is_brought_into_use_at_the_end_and_then_together_for_a_share_of_the_time(
+    broker: BrokerProcess, unique: str
+) -> None:
+    topic = Topic(unique, None, "a number", "numbers", cleanup=Cleanup.COMPACT)
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    admin.create_topics([NewTopic(unique, num_partitions=1, replication_factor=1, topic_configs=topic.configs())])
+    admin.wait_for_topics([unique])
+    admin.close()
+
+    def publish(first: int, end: int) -> None:
+        with Publisher(broker.bootstrap, 1) as publisher:
+            for number in range(first, end):
+                publisher.send_bytes(topic, b"key", str(number).encode() * 100)
+
+    async def follow() -> None:
+        taken: list[bytes] = []
+        settling: asyncio.Queue[int] = asyncio.Queue()
+        times: list[tuple[float, float]] = []
+        go_on = asyncio.Event()
+
+        async def settle() -> None:
+            started = time.monotonic()
+            settling.put_nowait(len(taken))
+            await go_on.wait()
+            times.append((started, time.monotonic()))
+
+        follower: Follower[bytes] = Follower(
+            broker.bootstrap, unique, lambda _, value: value, taken.append, 2**14, settle
+        )
+        await follower.start()
+        try:
+            assert await settling.get() == AT_FIRST
+            assert not follower.is_caught_up
+            go_on.set()
+            await follower.wait_caught_up()
+            go_on.clear()
+            await asyncio.to_thread(publish, AT_FIRST, AT_FIRST + 1)
+            assert await settling.get() == AT_FIRST + 1
+            await asyncio.to_thread(publish, AT_FIRST + 1, AT_FIRST + 1 + CHANGES)
+            go_on.set()
+            calls = 1
+            while await settling.get() < AT_FIRST + 1 + CHANGES:
+                calls += 1
+        finally:
+            await follower.stop()
+        # The client may have fetched some of the changes when the first of them was written, and the others then.
+        assert calls <= CHANGES // 5
+        for (started, ended), (again, _) in pairwise(times[1:]):
+            assert ended - started <= SETTLING_RATIO * (again - started)
+
+    publish(0, AT_FIRST)
+    asyncio.run(asyncio.wait_for(follow(), 60))
