@@ -412,12 +412,16 @@ def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Know
 def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
     """The shopper's vector for the owner of their cell, if it is time; two messages when they change cells.
 
+    None for a domain that is not among those of the catalogue: there is nothing to recommend, and who makes up domains
+    would leave states that are never dropped. While there is no coupon at all, any may be meant.
     Its weights are damped: undamped, the few things that a shopper buys most would outweigh all else that they have in
     common with others.
     """
     rules, at = known.rules.neighbourhood, event.occurred_at
     last = shopper.vector_sent_at
     if last is not None and at < last + rules.publish_every_s:
+        return []
+    if known.catalogue.names and event.domain not in known.catalogue.names:
         return []
     shopper.vector_sent_at = at
     known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)

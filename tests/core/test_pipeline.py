@@ -691,6 +691,20 @@ def test_who_changes_cells_leaves_the_old_one() -> None:
     assert member_of == {cells[-1]}
 
 
+def test_no_vector_is_published_for_a_domain_that_the_catalogue_does_not_know() -> None:
+    case = Case(knowledge(coupon("c1"), rules=with_cells(cells=1, publish_every_s=60.0)))
+    for n, domain in enumerate(("made-up", "ecommerce", "made-up", "ecommerce")):
+        case.see(browse(f"t{n}", AT + 60.0 * n, item("A"), domain=domain))
+    vectors = of_type(case.said, UserVector)
+    assert [(vector.at, vector.cell) for vector in vectors] == [(AT + 60.0, "ecommerce/0"), (AT + 180.0, "ecommerce/0")]
+
+
+def test_while_there_is_no_coupon_vectors_of_any_domain_are_published() -> None:
+    case = Case(knowledge(rules=with_cells(cells=1)))
+    case.see(browse("t1", AT, item("A"), domain="travel"))
+    assert [vector.cell for vector in of_type(case.said, UserVector)] == ["travel/0"]
+
+
 def test_an_unknown_catalogue_gives_nobody_anything() -> None:
     case = Case(Knowledge(rules(), Catalogue([]), {}, FixedScorer()))
     assert decision(case.see(browse("t1"))) == [NoCoupon.NO_CANDIDATE]
