@@ -15,8 +15,8 @@ from stream_coupons.core.shopper import Shopper
 def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules) -> Positions:
     """Positions of the coupons that the shopper may get, ascending, shape (n,)."""
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until)
-    for position in np.flatnonzero(allowed & (coupons.capped | coupons.for_items)).tolist():
-        if _personal_objection(shopper, coupons, position, at, rules) is not None:
+    for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
+        if allowed[position] and _personal_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
     return np.flatnonzero(allowed)
 

@@ -1,5 +1,6 @@
 """The catalogue, compiled to arrays, so that all coupons of a domain are judged at once."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -166,8 +167,11 @@ class CouponSet:
         each = self.coupons
         self.valid_from = np.array([c.valid_from for c in each])
         self.valid_until = np.array([c.valid_until for c in each])
-        self.capped = np.array([c.max_per_user is not None for c in each], dtype=bool)
-        self.for_items = np.array([bool(c.items) for c in each], dtype=bool)
+        self._for_nobody = [position for position, c in enumerate(each) if c.max_per_user == 0]
+        self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
+        for position, c in enumerate(each):
+            if c.items:
+                self._of_first_item[c.items[0]].append(position)
         depths = [depth_of(c) for c in each]
         price = np.array([price_of(c, default_price_minor) for c in each])
         self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
@@ -229,6 +233,14 @@ class CouponSet:
 
     def __len__(self) -> int:
         return len(self.coupons)
+
+    def in_question(self, given: Iterable[str], ordered: Iterable[str]) -> set[int]:
+        """Positions of the coupons that may be denied to a shopper who was given these, and ordered these items.
+
+        A cap needs one that was given, unless it is zero; and who ordered all items of a coupon ordered the first.
+        """
+        found = {position for one in given if (position := self.position.get(one)) is not None}
+        return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
 
     @property
     def width(self) -> int:

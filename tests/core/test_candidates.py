@@ -76,9 +76,16 @@ def test_the_eligible_are_those_nobody_objects_to(
     each: list[Coupon], ordered: dict[str, float], given_before: int
 ) -> None:
     compiled = CouponSet(each, 1000.0)
-    shopper = shopper_who(ordered, {one.coupon_id: given_before for one in each})
+    shopper = shopper_who(ordered, {one.coupon_id: given_before for one in each[::2]})
     expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES) is None]
     assert eligible(shopper, compiled, AT, RULES).tolist() == expected
+
+
+def test_only_coupons_that_the_past_may_speak_against_are_looked_at_one_by_one() -> None:
+    many = [coupon(f"c{n}", items=[f"i{n}", "A"], max_per_user=1) for n in range(50)]
+    compiled = CouponSet([*many, coupon("never", max_per_user=0), coupon("any")], 1000.0)
+    found = compiled.in_question({"c7": 1, "gone": 1}, {"A": AT, "i9": AT})
+    assert {compiled.coupons[position].coupon_id for position in found} == {"c7", "c9", "never"}
 
 
 def test_the_shortlist_keeps_the_most_promising() -> None:
