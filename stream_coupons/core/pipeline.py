@@ -100,7 +100,7 @@ def _candidates(
     objection = policy.standing_objection(shopper, at, rules)
     if objection is not None:
         return objection
-    identity = issue_id(user_id, event.event_id)
+    identity = issue_id(user_id, KINDS[type(event)], event.event_id)
     if attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
@@ -160,9 +160,13 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     return "proposed"
 
 
-def issue_id(user_id: str, trigger_id: str) -> str:
-    """Identity of what may be issued to a shopper for a trigger: the same whenever it is computed."""
-    return f"i{stable_hash(user_id, trigger_id):016x}{stable_hash(trigger_id, user_id):016x}"
+def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
+    """Identity of what may be issued to a shopper for a trigger: the same whenever it is computed.
+
+    The kind of event is part of it, since events of two topics may share an id: what is answered for one of them would
+    otherwise be taken for a copy of the other's answer, and never given back.
+    """
+    return f"i{stable_hash(user_id, kind, trigger_id):016x}{stable_hash(trigger_id, kind, user_id):016x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, extract
+from stream_coupons.core.ledger import Ledger, reserve, settle
 from stream_coupons.core.observation import observe, pass_time
-from stream_coupons.core.pipeline import Undecided, confirm, decide, issue_id, propose
+from stream_coupons.core.pipeline import KINDS, Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
@@ -109,7 +110,7 @@ def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked
     case.hear(granted(proposal, at=AT + 5))
     [issue] = case.issues()
     assert (issue.issue_id, issue.trigger_id) == (proposal.proposal_id, "t1")
-    assert issue.issue_id == issue_id("u", "t1")
+    assert issue.issue_id == issue_id("u", "browse", "t1")
     assert (issue.coupon_id, issue.title, issue.discount_percent) == ("c1", "Tea", 5.0)
     assert (issue.issued_at, issue.expires_at) == (AT, AT + 7 * DAY_S)
     assert (issue.p_click, issue.p_redeem, issue.p_order, issue.model_version) == (0.2, 0.5, 0.1, 7)
@@ -368,6 +369,34 @@ def test_events_of_two_topics_may_share_an_id(kind: str) -> None:
     assert case.shopper.profile.orders > 0
 
 
+def test_what_two_events_of_one_id_reserved_is_given_back_twice() -> None:
+    terms, ledger = coupon("c1", stock=2), Ledger()
+    case = Case(knowledge(terms, rules=rules(cooldown_s=6 * HOUR_S)))
+    case.see(browse("1001"))
+    first = case.proposal()
+    case.wait(AT + HOUR_S)
+    case.see(cart("1001", AT + 7 * HOUR_S))
+    # The budgets were away for longer than the cooldown, and answer both.
+    for proposal in (first, case.proposal()):
+        for answer in reserve(ledger, terms, proposal).messages:
+            for settlement in of_type(case.hear(answer).messages, Settlement):
+                settle(ledger, settlement)
+    assert case.outcomes() == ["released", "confirmed"]
+    assert (ledger.reserved, ledger.issued) == (0, 1)
+
+
+def test_a_proposal_that_was_open_when_ids_were_made_otherwise_is_answered() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    [(identity, made)] = case.shopper.proposals.items()
+    before = "i" + "0" * 32
+    del case.shopper.proposals[identity]
+    case.shopper.proposals[before] = msgspec.structs.replace(made, proposal_id=before)
+    case.hear(granted(msgspec.structs.replace(case.proposal(), proposal_id=before)))
+    assert [issue.issue_id for issue in case.issues()] == [before]
+    assert case.outcomes() == ["confirmed"]
+
+
 def test_an_observed_issue_cannot_take_the_id_of_a_proposal() -> None:
     case = Case()
     case.see(browse("t1"))
@@ -453,7 +482,11 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
     assert decision(case.see(browse("t1"))) == [NoCoupon.HOLDOUT]
     assert of_type(case.said, Proposal) == []
     [control] = case.shopper.controls.values()
-    assert (control.coupon_id, control.control_id, control.until) == ("c1", issue_id("u", "t1"), AT + 7 * DAY_S)
+    assert (control.coupon_id, control.control_id, control.until) == (
+        "c1",
+        issue_id("u", "browse", "t1"),
+        AT + 7 * DAY_S,
+    )
     case.wait(AT + 7 * DAY_S)
     [example] = of_type(case.said, TrainingExample)
     assert (example.head, example.label, example.coupon_id, example.withheld) == ("order", False, "c1", True)
@@ -628,11 +661,12 @@ def test_same_events_and_knowledge_give_the_same_bytes() -> None:
     assert told() == told()
 
 
-def test_issue_ids_differ_by_shopper_and_trigger() -> None:
+def test_issue_ids_differ_by_shopper_kind_and_trigger() -> None:
     names = ["a", "b", "aa", "a:a", "1:a", "a\x1fa", ""]
-    ids = {issue_id(user, trigger) for user in names for trigger in names}
-    assert len(ids) == len(names) ** 2
-    assert issue_id("u", "t") == issue_id("u", "t")
+    kinds = KINDS.values()
+    ids = {issue_id(user, kind, trigger) for user in names for kind in kinds for trigger in names}
+    assert len(ids) == len(kinds) * len(names) ** 2
+    assert issue_id("u", "browse", "t") == issue_id("u", "browse", "t")
 
 
 def test_many_releases_are_remembered_within_bounds() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stream_coupons.core.pipeline import issue_id
 from stream_coupons.evaluation.findings import Check, Tally
 
 from .builders import AT_MS, ISSUES, PROPOSALS, RESERVATIONS, SETTLEMENTS, Handmade, Log, found
@@ -62,6 +63,17 @@ def test_the_same_trigger_id_of_two_shoppers_is_two_triggers() -> None:
         log.settle(one)
         log.issue(one, trigger_id="t")
     assert finished(log) == []
+
+
+def test_events_of_two_kinds_that_share_an_id_are_two_triggers() -> None:
+    log = Handmade()
+    for one in (issue_id("u", "browse", "t"), issue_id("u", "cart", "t")):
+        log.propose(one, "u")
+        log.reserve(one)
+        log.settle(one)
+        log.issue(one, trigger_id="t")
+    assert finished(log) == []
+    assert tally(log, Check.TRIGGERS) == Tally(checked=2)
 
 
 def test_an_issue_for_another_trigger_is_not_the_same_issue() -> None:

@@ -9,7 +9,7 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.core.pipeline import issue_id
+from stream_coupons.core.pipeline import KINDS, issue_id
 from tests.integration.builders import DAY_S, IDLE_WITHIN_S, total, wait_until
 
 from .trial import Trial, settings_under_faults, trial, valid
@@ -52,7 +52,7 @@ class Feedback:
         """Of every other trigger: that its coupon was used, before it is even proposed."""
         triggers = [event for topic, event in events if topic in (topics.BROWSE.name, topics.CART.name)]
         for event in triggers[::2]:
-            identity = issue_id(event.user_id, event.event_id)
+            identity = issue_id(event.user_id, KINDS[type(event)], event.event_id)
             self.early.add(identity)
             self.tell("purchase", identity, event.user_id, event.occurred_at)
 
