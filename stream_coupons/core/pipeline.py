@@ -18,7 +18,7 @@ import numpy as np
 from stream_coupons.core import attribution, policy
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
-from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.coupons import CouponSet, Floats, Positions, most_off
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     END_OF_TIME,
@@ -347,8 +347,12 @@ def _refusal(
     if policy.is_over_frequency_cap(shopper.history.recent_issues, proposal.at, known.rules.policy):
         return NoCoupon.FREQUENCY_CAP
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
+    if coupon is None or is_over_own_cap(shopper.history.given, coupon):
+        return NoCoupon.NO_CANDIDATE
+    # The catalogue may have changed since: the coupon must still be what was decided on, and what is held be enough.
     now = max(proposal.at, answered_at or proposal.at)
-    if coupon is None or now >= coupon.valid_until or is_over_own_cap(shopper.history.given, coupon):
+    is_valid = coupon.domain == proposal.domain and coupon.valid_from <= now < coupon.valid_until
+    if not is_valid or most_off(coupon) > reservation.amount_minor:
         return NoCoupon.NO_CANDIDATE
     return None
 
@@ -383,7 +387,7 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
         title=coupon.title,
         discount_percent=coupon.discount_percent,
         discount_minor=coupon.discount_minor,
-        # The catalogue may have changed since: never promise more than is held.
+        # One whose amount off stayed may have a higher maximum now: never promise more than is held.
         max_discount_minor=min(coupon.max_discount_minor, option.amount_minor),
         p_click=option.predicted[0],
         p_redeem=option.predicted[1],

@@ -310,6 +310,33 @@ def test_terms_changed_between_proposal_and_answer_promise_no_more_than_is_held(
     assert case.issues()[0].max_discount_minor == 100
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"discount_minor": 900, "max_discount_minor": 900},
+        {"discount_minor": None, "discount_percent": 5.0, "max_discount_minor": 900},
+        {"domain": "travel"},
+        {"valid_from": AT + 365 * DAY_S},
+    ],
+    ids=["an amount above what is held", "a share that may be above what is held", "another domain", "a later start"],
+)
+def test_a_coupon_that_is_not_what_was_proposed_any_more_is_not_given(changed: dict[str, Any]) -> None:
+    case = Case(knowledge(coupon("c1")))
+    case.see(browse("t1"))
+    case.known = knowledge(coupon("c1", **changed))
+    assert decision(case.hear(granted(case.proposal()))) == [NoCoupon.NO_CANDIDATE]
+    assert (case.issues(), case.outcomes()) == ([], ["released"])
+
+
+def test_terms_lowered_between_proposal_and_answer_are_those_given() -> None:
+    case = Case(knowledge(coupon("c1")))
+    case.see(browse("t1"))
+    case.known = knowledge(coupon("c1", discount_minor=60, max_discount_minor=80))
+    case.hear(granted(case.proposal()))
+    [issue] = case.issues()
+    assert (issue.discount_minor, issue.max_discount_minor) == (60, 80)
+
+
 @pytest.mark.parametrize("cap", [1, 2])
 def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
     case = Case(knowledge(coupon("c1", max_per_user=cap)))
