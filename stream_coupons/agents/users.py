@@ -52,14 +52,13 @@ class Users(KeyedAgent[Shopper]):
     def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
         known = self.known()
+        appended_at = record.appended_at if self._has_clock else None
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
-                proposed = pipeline.propose(state_key, state, message, known)
+                proposed = pipeline.propose(state_key, state, message, known, appended_at)
                 return Deferred(proposed) if isinstance(proposed, pipeline.Undecided) else proposed
             case Reservation():
-                return pipeline.confirm(
-                    state_key, state, message, known, record.appended_at if self._has_clock else None
-                )
+                return pipeline.confirm(state_key, state, message, known, appended_at)
             case FeedbackEvent():
                 return observation.feedback(state, message, known)
             case ObservedIssue():

@@ -73,8 +73,15 @@ class Undecided:
     """What it has brought about until here."""
 
 
-def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> Effects | Undecided:
-    """Fold an event into the shopper's state and, if it is a trigger, find the coupons that the shopper may get."""
+def propose(
+    user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, appended_at: float | None = None
+) -> Effects | Undecided:
+    """Fold an event into the shopper's state and, if it is a trigger, find the coupons that the shopper may get.
+
+    `appended_at` is when the event was appended, if that is known: what is decided is decided as of then if the event
+    says that it comes later. A sender whose clock is ahead would otherwise be given coupons before they start, and then
+    none until that time has come.
+    """
     effects = Effects()
     kind = KINDS[type(event)]
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
@@ -86,7 +93,8 @@ def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) 
     effects.messages += publish_vector(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
         return effects
-    found = _candidates(user_id, shopper, event, known, effects)
+    at = event.occurred_at if appended_at is None else min(event.occurred_at, appended_at)
+    found = _candidates(user_id, shopper, event, at, known, effects)
     if isinstance(found, Undecided):
         return found
     effects.count("decision", found)
@@ -94,9 +102,9 @@ def propose(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) 
 
 
 def _candidates(
-    user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, effects: Effects
+    user_id: str, shopper: Shopper, event: ShopEvent, at: float, known: Knowledge, effects: Effects
 ) -> Undecided | NoCoupon:
-    at, rules = event.occurred_at, known.rules.policy
+    rules = known.rules.policy
     objection = policy.standing_objection(shopper, at, rules)
     if objection is not None:
         return objection
@@ -215,15 +223,15 @@ def _open_control(
     is_beside: bool = False,
 ) -> None:
     """Watch whether the shopper orders in the scope of a coupon that they do not get; `is_beside` another one."""
-    coupon, event = decision.coupon(row), decision.undecided.event
+    coupon, moment, event = decision.coupon(row), decision.undecided.moment, decision.undecided.event
     control_id = f"{decision.undecided.identity}-{coupon.coupon_id}" if is_beside else decision.undecided.identity
     numeric, hashed = decision.features(row)
     control = OpenControl(
         control_id=control_id,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
-        at=event.occurred_at,
-        until=event.occurred_at + coupon.redeem_within_s,
+        at=moment.at,
+        until=moment.at + coupon.redeem_within_s,
         numeric=numeric,
         hashed=hashed,
         predicted=decision.probabilities(row),
@@ -240,12 +248,13 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
     Marked as withheld is only what others would have been given, under the same caps: else those who come often would
     count for more in the holdout than among others.
     """
-    event, rules, history = decision.undecided.event, known.rules.policy, shopper.history
+    event, at, history = decision.undecided.event, decision.undecided.moment.at, shopper.history
+    rules = known.rules.policy
     due = [row for row in choice.order if not is_over_own_cap(history.withheld, decision.coupon(row))]
     best = (due or choice.order)[0]
-    is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, event.occurred_at, rules)
+    is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, at, rules)
     if is_due:
-        policy.note_issue(history.recent_withheld, event.occurred_at, rules)
+        policy.note_issue(history.recent_withheld, at, rules)
         coupon = decision.coupon(best)
         if coupon.max_per_user is not None:
             history.withheld[coupon.coupon_id] = history.withheld.get(coupon.coupon_id, 0) + 1
@@ -256,14 +265,15 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
 
 def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: Choice, known: Knowledge) -> Proposal:
     event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
-    expires_at = min(event.occurred_at + rules.proposal_timeout_s, END_OF_TIME)
+    at = decision.undecided.moment.at
+    expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
     # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
     options = [decision.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
     shopper.proposals[identity] = OpenProposal(
         proposal_id=identity,
         trigger_id=event.event_id,
         domain=event.domain,
-        at=event.occurred_at,
+        at=at,
         expires_at=expires_at,
         model_version=decision.model_version,
         options=options,
@@ -273,7 +283,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
     return Proposal(
         proposal_id=identity,
         user_id=user_id,
-        at=event.occurred_at,
+        at=at,
         expires_at=expires_at,
         alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
     )
@@ -286,6 +296,7 @@ def confirm(
 
     `answered_at` is when the answer was appended, if that is known: a proposal whose time was over by then times out,
     tick or no tick. So neither a backlog nor a history that is loaded leads to coupons that end before they are given.
+    Nor is a coupon given in quiet hours that have begun since.
     """
     effects = Effects()
     identity = reservation.proposal_id
@@ -346,11 +357,13 @@ def _refusal(
         return NoCoupon.TIMED_OUT
     if policy.is_over_frequency_cap(shopper.history.recent_issues, proposal.at, known.rules.policy):
         return NoCoupon.FREQUENCY_CAP
+    now = max(proposal.at, answered_at or proposal.at)
+    if policy.is_quiet(now, known.rules.policy):
+        return NoCoupon.QUIET_HOURS
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if coupon is None or is_over_own_cap(shopper.history.given, coupon):
         return NoCoupon.NO_CANDIDATE
     # The catalogue may have changed since: the coupon must still be what was decided on, and what is held be enough.
-    now = max(proposal.at, answered_at or proposal.at)
     is_valid = coupon.domain == proposal.domain and coupon.valid_from <= now < coupon.valid_until
     if not is_valid or most_off(coupon) > reservation.amount_minor:
         return NoCoupon.NO_CANDIDATE

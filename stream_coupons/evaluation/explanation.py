@@ -257,13 +257,14 @@ def _stored_features(issue: CouponIssue, kept: Kept) -> Iterator[bytes]:
 
 def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge) -> Iterator[str]:
     """What is no longer kept of the decision, and what that means."""
+    began_at = issue.issued_at if kept.trigger is None else max(issue.issued_at, kept.trigger.occurred_at)
     if kept.proposal is None:
         yield "the proposal is no longer kept: the coupon may have been an alternative to one that was sold out"
     if kept.decided is None and kept.now is None:
         yield "no state of this shopper is kept: why not the others cannot be said"
     elif kept.decided is None:
         yield "the shopper's state has moved on and what it was is no longer kept: the others are judged by that of now"
-    elif kept.decided.profile.last_event_at > issue.issued_at:
+    elif kept.decided.profile.last_event_at > began_at:
         yield "the state kept of that moment knows later events too: they were applied in one batch with the trigger"
     if kept.trigger is None:
         yield "the event that triggered it is no longer kept: what the shopper looked at just then is left out"

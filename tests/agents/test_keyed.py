@@ -292,6 +292,15 @@ def test_a_history_that_is_loaded_leads_to_no_coupons(has_clock: bool, outcome: 
     assert outcome in [kind if noun == "decision" else noun for noun, kind in outcomes.facts]
 
 
+@pytest.mark.parametrize(("has_clock", "considered_at"), [(True, AT), (False, AT + DAY_S / 2)])
+def test_an_event_counts_as_no_later_than_its_append(has_clock: bool, considered_at: float) -> None:
+    agent, state, ahead = Users(known, 1, has_clock=has_clock), Shopper(), browse("t1", AT + DAY_S / 2)
+    assert isinstance(
+        agent.apply("u", state, ahead, record(topics.BROWSE, ahead)._replace(timestamp_ms=NOW_MS)), Deferred
+    )
+    assert state.considered_at == considered_at
+
+
 def test_a_cell_lives_where_its_vectors_are_sent() -> None:
     agent = Neighbours(known, 4)
     vector = UserVector(user_id="u", cell="ecommerce/3", at=1.0, indices=[1], weights=[1.0])

@@ -97,6 +97,12 @@ def decision(effects: Effects) -> list[str]:
     return [kind for noun, kind in effects.facts if noun == "decision"]
 
 
+def told(outcome: Effects | Undecided) -> Effects:
+    """The effects of an event that was no trigger, or too soon to be one."""
+    assert isinstance(outcome, Effects)
+    return outcome
+
+
 def frozen(shopper: Shopper) -> bytes:
     return msgspec.msgpack.encode(shopper)
 
@@ -384,6 +390,49 @@ def test_a_coupon_that_ended_before_the_answer_is_not_given() -> None:
     effects = confirm("u", case.shopper, granted(case.proposal()), known, AT + 60)
     assert decision(effects) == [NoCoupon.NO_CANDIDATE]
     assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["released"]
+
+
+def test_no_coupon_is_given_in_quiet_hours_that_began_before_the_answer() -> None:
+    midnight = AT - AT % DAY_S
+    known = knowledge(coupon("c1"), rules=rules(quiet_from_hour=22, quiet_until_hour=7))
+    for answered_at, outcome in [(21.9, "confirmed"), (22.6, "released")]:
+        case = Case(known)
+        case.see(browse("t1", midnight + 21.8 * HOUR_S))
+        effects = confirm("u", case.shopper, granted(case.proposal()), known, midnight + answered_at * HOUR_S)
+        assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == [outcome]
+        assert decision(effects) == ([NoCoupon.QUIET_HOURS] if outcome == "released" else [])
+
+
+def test_an_event_from_a_clock_that_is_ahead_gets_no_coupon_before_its_start() -> None:
+    known = knowledge(coupon("c1", valid_from=AT + 22 * HOUR_S))
+    ahead = browse("t1", AT + 23 * HOUR_S)
+    for appended_at in (AT, AT + 22 * HOUR_S - 1):
+        assert decision(told(propose("u", Shopper(), ahead, known, appended_at))) == [NoCoupon.NO_CANDIDATE]
+    assert isinstance(propose("u", Shopper(), ahead, known, AT + 22 * HOUR_S), Undecided)
+    assert isinstance(propose("u", Shopper(), ahead, known), Undecided), "where no clock is, events tell the time"
+
+
+def test_an_event_from_a_clock_that_is_ahead_does_not_bar_the_shopper() -> None:
+    known, shopper = knowledge(coupon("c1"), rules=rules(cooldown_s=HOUR_S, proposal_timeout_s=600.0)), Shopper()
+    first = propose("u", shopper, browse("t1", AT + 23 * HOUR_S), known, AT)
+    assert isinstance(first, Undecided)
+    [proposal] = of_type(decide([first], known)[0].messages, Proposal)
+    assert (proposal.at, proposal.expires_at) == (AT, AT + 600.0)
+    issue = of_type(confirm("u", shopper, granted(proposal), known, AT + 1).messages, CouponIssue)[0]
+    assert (issue.issued_at, issue.expires_at) == (AT, AT + 7 * DAY_S)
+    assert shopper.history.recent_issues == [AT]
+    too_soon = propose("u", shopper, browse("t2", AT + 60), known, AT + 60)
+    assert decision(told(too_soon)) == [NoCoupon.COOLDOWN]
+    assert isinstance(propose("u", shopper, browse("t3", AT + HOUR_S), known, AT + HOUR_S), Undecided)
+
+
+def test_what_the_holdout_is_not_given_is_counted_by_the_same_clock() -> None:
+    known, shopper = knowledge(coupon("c1"), rules=rules(holdout_ratio=1.0)), Shopper()
+    first = propose("u", shopper, browse("t1", AT + 23 * HOUR_S), known, AT)
+    assert isinstance(first, Undecided)
+    decide([first], known)
+    assert shopper.history.recent_withheld == [AT]
+    assert [(control.at, control.until) for control in shopper.controls.values()] == [(AT, AT + 7 * DAY_S)]
 
 
 @pytest.mark.parametrize("kind", ["browse", "feedback"])

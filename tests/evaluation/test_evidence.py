@@ -135,6 +135,18 @@ def test_a_state_that_saw_later_events_is_said(log: Log) -> None:
     assert any("the event that triggered it is no longer kept" in note for note in found.notes)
 
 
+def test_a_trigger_from_a_clock_that_was_ahead_is_no_later_event(log: Log) -> None:
+    issue = next(iter(issues(log)))
+    _, trigger = trace(*(find_issue(log.read((topics.ISSUES.name,)), issue.issue_id) or ()), fetcher(log))
+    evidence = Evidence(RULES, issue.user_id, issue)
+    for one in log.read((USERS,)):
+        evidence.take(one)
+    assert trigger is not None
+    decided_before = msgspec.structs.replace(issue, issued_at=trigger.occurred_at - 3600.0)
+    notes = explain_issue(decided_before, evidence.kept(None, trigger), evidence.knowledge(CATALOGUE)).notes
+    assert not any("later events too" in note for note in notes)
+
+
 def test_without_any_state_the_issue_still_explains_itself(log: Log) -> None:
     issue = issues(log)[0]
     for records in (records for (topic, _), records in log.records.items() if topic == USERS):
