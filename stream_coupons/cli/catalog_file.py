@@ -7,7 +7,7 @@ from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
 from stream_coupons.wording import unknown_fields
@@ -102,6 +102,10 @@ def faults_of(coupon: Coupon) -> list[str]:
         faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
     if coupon.discount_percent is None and not coupon.discount_minor:
         faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
+    ends = {"valid_from": coupon.valid_from > 0, "valid_until": coupon.valid_until < END_OF_TIME}
+    if coupon.pacing == "even" and not all(ends.values()):
+        missing = " and ".join(name for name, is_given in ends.items() if not is_given)
+        faults.append(f"pacing: 'even' without {missing}, expected both ends of the time to spread the budget over")
     return faults
 
 

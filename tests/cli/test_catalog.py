@@ -37,6 +37,9 @@ def read(*coupons: dict[str, Any]) -> Reading:
         ({"discount_percent": None, "discount_minor": 0}, ["no discount"]),
         ({"valid_from": 20.0, "valid_until": 10.0}, ["valid_until: 10.0", "later than valid_from (20.0)"]),
         ({"valid_from": 20.0, "valid_until": 20.0}, ["valid_until"]),
+        ({"pacing": "even"}, ["pacing: 'even' without valid_from and valid_until, expected both"]),
+        ({"pacing": "even", "valid_from": NOW}, ["pacing: 'even' without valid_until, expected both"]),
+        ({"pacing": "even", "valid_until": NOW}, ["pacing: 'even' without valid_from, expected both"]),
         ({"bugdet_minor": 5}, ["bugdet_minor: no such field, expected budget_minor?"]),
     ],
 )
@@ -46,6 +49,11 @@ def test_a_bad_coupon_is_refused_with_field_and_expectation(fields: dict[str, An
     assert refusal.line == 2
     assert [text for text in expected if text not in refusal.detail] == []
     assert [good.coupon_id for good in reading.coupons] == ["good"]
+
+
+def test_a_budget_may_be_spread_over_a_time_with_both_ends() -> None:
+    reading = read(coupon(pacing="even", valid_from=NOW, valid_until=NOW + 86400.0, budget_minor=5000))
+    assert (reading.refusals.count, len(reading.coupons), reading.warnings) == (0, 1, [])
 
 
 def test_the_second_coupon_of_an_id_is_refused() -> None:
