@@ -157,7 +157,7 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     rules, undecided = known.rules.policy, decision.undecided
     user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
     worth = decision.worth[decision.first :][: len(decision.positions)]
-    choice = policy.choose(worth, undecided.event.event_id, rules, known.rules.seed)
+    choice = policy.choose(worth, undecided.identity, rules, known.rules.seed)
     if not choice.order:
         _open_control(shopper, decision, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
@@ -248,8 +248,7 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
     Marked as withheld is only what others would have been given, under the same caps: else those who come often would
     count for more in the holdout than among others.
     """
-    event, at, history = decision.undecided.event, decision.undecided.moment.at, shopper.history
-    rules = known.rules.policy
+    at, rules, history = decision.undecided.moment.at, known.rules.policy, shopper.history
     due = [row for row in choice.order if not is_over_own_cap(history.withheld, decision.coupon(row))]
     best = (due or choice.order)[0]
     is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, at, rules)
@@ -259,7 +258,7 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
         if coupon.max_per_user is not None:
             history.withheld[coupon.coupon_id] = history.withheld.get(coupon.coupon_id, 0) + 1
     _open_control(shopper, decision, best, known, withheld=is_due)
-    for row in policy.watched(len(decision.positions), best, event.event_id, rules, known.rules.seed):
+    for row in policy.watched(len(decision.positions), best, decision.undecided.identity, rules, known.rules.seed):
         _open_control(shopper, decision, row, known, is_beside=True)
 
 

@@ -110,8 +110,9 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice
 
     Epsilon-greedy among those that might be the best: what is far behind costs most to try and teaches least. The
     propensity of what was chosen is exact: epsilon / k if it is among the best k, and 1 - epsilon more if it is the
-    greedy choice. The coin falls by seed and trigger, so a replay falls alike. Under the strategy "random" epsilon is 1
-    and k all of them: the baseline.
+    greedy choice. The coin falls by seed and trigger, so a replay falls alike; `trigger` is the identity that the
+    shopper is part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the
+    strategy "random" epsilon is 1 and k all of them: the baseline.
 
     >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
     [1, 2]

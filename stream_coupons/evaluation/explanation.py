@@ -194,7 +194,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
 def _choice(issue: CouponIssue, kept: Kept, known: Knowledge) -> Choice:
     if kept.proposal is not None and kept.proposal.rank > 0:
         return Choice.ALTERNATIVE
-    is_exploring = policy.is_exploring(issue.trigger_id, known.rules.policy, known.rules.seed)
+    is_exploring = policy.is_exploring(issue.issue_id, known.rules.policy, known.rules.seed)
     return Choice.EXPLORED if is_exploring else Choice.BEST
 
 

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -579,6 +580,25 @@ def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -
     poor = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, min_value_minor=1e6)))
     assert decision(poor.see(browse("t1"))) == [NoCoupon.NOT_WORTH_IT]
     assert [control.withheld for control in poor.shopper.controls.values()] == [False]
+
+
+def test_shoppers_whose_event_ids_are_the_same_counters_explore_at_different_ones() -> None:
+    names = "abcdefgh"
+    terms = [coupon(name, discount_minor=90 + n, items=[name]) for n, name in enumerate(names)]
+    known = knowledge(*terms, rules=rules(exploration_ratio=0.5, holdout_controls=2))
+    withholding = knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=2))
+    for event_id in ("1", "2"):
+        given, controls = Counter[str](), Counter[str]()
+        for n in range(400):
+            case, held = Case(known, f"u{n}"), Case(withholding, f"u{n}")
+            case.see(browse(event_id, user=case.user))
+            given[case.proposal().coupon_id] += 1
+            held.see(browse(event_id, user=held.user))
+            controls.update(each.coupon_id for each in held.shopper.controls.values() if not each.withheld)
+        best = given.most_common(1)[0][1]
+        assert 0.5 < best / 400 < 0.75, "half are greedy, and some of the others draw the best"
+        assert len(given) == known.rules.policy.explored_candidates
+        assert len(controls) == len(names) - 1
 
 
 def test_the_holdout_is_under_the_caps_of_others() -> None:
