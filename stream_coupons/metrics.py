@@ -60,6 +60,11 @@ class Metrics:
             "Coupons whose window closed unseen where impressions are reported, by domain: nothing is learnt of them.",
             "domain",
         )
+        self.overruns = counter(
+            "overrun_redemptions_total",
+            "Redemptions said to have taken off more than is held for them, by domain: what is held is booked.",
+            "domain",
+        )
         self.interests = counter(
             "interests_total",
             "Shoppers considered for a coupon: turned to what is familiar to them, or strange.",

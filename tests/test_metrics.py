@@ -20,6 +20,7 @@ EXPORTED = {
     "stream_coupons_feedback_total": (Counter, ("kind",)),
     "stream_coupons_observed_issues_total": (Counter, ("outcome",)),
     "stream_coupons_unseen_issues_total": (Counter, ("domain",)),
+    "stream_coupons_overrun_redemptions_total": (Counter, ("domain",)),
     "stream_coupons_interests_total": (Counter, ("kind",)),
     "stream_coupons_settlements_total": (Counter, ("outcome",)),
     "stream_coupons_training_examples_total": (Counter, ("domain", "head")),

@@ -26,6 +26,7 @@ class BatchReporter:
             "settlement": metrics.settlements,
             "observed": metrics.observed,
             "unseen": metrics.unseen,
+            "overrun": metrics.overruns,
             "interest": metrics.interests,
         }
 

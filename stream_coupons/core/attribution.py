@@ -234,6 +234,8 @@ def _apply(
         effects.count("feedback", "purchase")
         if not issue.observed:
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
+            if given > issue.held_minor:
+                effects.count("overrun", issue.domain)
             _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
     shopper.keep_issue(issue)
 

@@ -1,15 +1,17 @@
 """The gauges of money: whole coupons count, lost partitions do not."""
 
+from collections import Counter
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
-from stream_coupons.agents.reporting import BudgetReporter
+from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.metrics import Metrics
+from stream_coupons.runtime.attempt import Result
 
 PARTITIONS = 4
 
@@ -61,3 +63,10 @@ def test_gauges_of_a_domain_end_with_its_last_coupon_and_come_back_with_the_next
         assert gauges(registry) == [None, None, None]
     report(CATALOGUE, LEDGERS, owned, PARTITIONS)
     assert gauges(registry) == [1250, 0.75, 1]
+
+
+def test_redemptions_above_what_is_held_are_counted_by_domain() -> None:
+    registry = CollectorRegistry()
+    facts = Counter({("overrun", "shop"): 2, ("feedback", "purchase"): 3})
+    BatchReporter(Metrics(registry))("users", [Result(0, facts=facts)], 0.1)
+    assert registry.get_sample_value("stream_coupons_overrun_redemptions_total", {"domain": "shop"}) == 2

@@ -178,6 +178,18 @@ def test_a_purchase_spends_what_it_says_but_never_more_than_is_held(case: Case, 
     assert case.settlements[0].spent_minor == spent
 
 
+@pytest.mark.parametrize(("told", "is_counted"), [(None, False), (100, False), (101, True)])
+def test_a_purchase_that_took_off_more_than_is_held_is_counted(case: Case, told: int | None, is_counted: bool) -> None:
+    case.give(issue())
+    effects = case.hear(feedback("purchase", "i1", discount_minor=told))
+    assert (("overrun", "ecommerce") in effects.facts) is is_counted
+
+
+def test_what_a_coupon_of_others_took_off_is_not_ours_to_count(case: Case) -> None:
+    case.give(issue(observed=True))
+    assert case.hear(feedback("purchase", "i1", discount_minor=5000)).facts == [("feedback", "purchase")]
+
+
 def test_nothing_is_given_back_of_a_redeemed_coupon(case: Case) -> None:
     # There are no refunds: a coupon that was used stays used, its window closes without another word.
     case.give(issue())
