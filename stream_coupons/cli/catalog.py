@@ -12,7 +12,7 @@ from rich.text import Text
 from stream_coupons import admin, topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_embed import embed
-from stream_coupons.cli.catalog_file import Reading, read_catalogue
+from stream_coupons.cli.catalog_file import Reading, overlooked, read_catalogue
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder
@@ -57,8 +57,13 @@ def push(
         terminal.warn(warning)
     is_good = skip_invalid or not reading.refusals.count
     pushed = 0
-    if is_good and not dry_run:
-        settings = _checked(settings_from(config, bootstrap))
+    settings = _checked(settings_from(config, bootstrap)) if is_good and not dry_run else None
+    others = current(settings)[0].values() if settings is not None else ()
+    hidden = overlooked(reading.coupons, others)
+    for warning in hidden:
+        terminal.warn(warning)
+    reading.warnings += hidden
+    if settings is not None:
         with Publisher(settings.kafka.bootstrap, settings.kafka.partitions) as publisher:
             for coupon in reading.coupons:
                 publisher.send(topics.CATALOG, coupon)

@@ -1,11 +1,14 @@
 """A file of coupons: every coupon of it checked, whatever is wrong with one named."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Raw, Struct
 
 from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.codec import Decoder
+from stream_coupons.core.coupons import MAX_ATTRIBUTES
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.reasons import Rejection
@@ -14,6 +17,8 @@ from stream_coupons.wording import unknown_fields
 
 # A record is a little larger than the coupon in it.
 MAX_COUPON_BYTES = topics.CATALOG.max_message_bytes - 4096
+FIRST_NAMED = 10
+"""Of the attributes that are not looked at."""
 _decode = Decoder(topics.CATALOG)
 
 
@@ -126,4 +131,23 @@ def doubts(coupon: Coupon, now: float) -> list[str]:
         found.append("both discount_minor and discount_percent: it is valued by discount_minor")
     if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
         found.append("discount_minor is above max_discount_minor, which caps it")
+    return found
+
+
+def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]:
+    """A warning of each domain that has more attributes than are looked at; `others` are in the catalogue already."""
+    pushed = {coupon.coupon_id: coupon for coupon in coupons}
+    names: dict[str, set[str]] = {coupon.domain: set() for coupon in pushed.values()}
+    for coupon in ({other.coupon_id: other for other in others} | pushed).values():
+        if coupon.domain in names:
+            names[coupon.domain] |= coupon.attributes.keys()
+    found = []
+    for domain, of_domain in sorted(names.items()):
+        left_out = sorted(of_domain)[MAX_ATTRIBUTES:]
+        if left_out:
+            named = ", ".join(map(repr, left_out[:FIRST_NAMED])) + (", ..." if len(left_out) > FIRST_NAMED else "")
+            found.append(
+                f"domain {domain!r}: {len(of_domain)} attributes, the first {MAX_ATTRIBUTES} by name are looked at, "
+                f"for all of its coupons; not {named}"
+            )
     return found

@@ -90,6 +90,34 @@ def test_a_sound_coupon_raises_no_doubts() -> None:
     assert doubts(Coupon(coupon_id="a", discount_percent=5.0, max_discount_minor=5, stock=1), NOW) == []
 
 
+def test_attributes_that_are_not_looked_at_are_named(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    many = {f"aa{number:02d}": 1.0 for number in range(12)}
+    path.write_text(json.dumps([coupon("a", attributes={"season": "s"}), coupon("b", attributes=many, domain="other")]))
+    assert json.loads(run("catalog", "push", path, "--dry-run", "--json").stdout)["warnings"] == []
+    path.write_text(json.dumps([coupon("a", attributes={"season": "s", "tone": "t"}), coupon("b", attributes=many)]))
+    result = run("catalog", "push", path, "--dry-run", "--json")
+    [warning] = json.loads(result.stdout)["warnings"]
+    assert warning.startswith("domain 'ecommerce': 14 attributes, the first 12 by name")
+    assert warning.endswith("not 'season', 'tone'")
+    assert "'season', 'tone'" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.kafka
+def test_attributes_of_the_catalogue_that_a_push_hides_are_named(
+    run: Run, bootstrap: str, unique: str, tmp_path: Path
+) -> None:
+    first = coupon(f"{unique}-a", domain=unique, attributes={"season": "s"})
+    assert run("catalog", "push", write_lines(tmp_path / "a.jsonl", first), "-b", bootstrap).stderr == ""
+    many = coupon(f"{unique}-b", domain=unique, attributes={f"aa{number:02d}": 1.0 for number in range(12)})
+    result = run("catalog", "push", write_lines(tmp_path / "b.jsonl", many), "-b", bootstrap, "--json")
+    [warning] = json.loads(result.stdout)["warnings"]
+    assert warning.endswith("not 'season'")
+    first["attributes"] = {}
+    again = run("catalog", "push", write_lines(tmp_path / "a.jsonl", first), "-b", bootstrap, "--json")
+    assert json.loads(again.stdout)["warnings"] == [], "what it replaces does not count"
+
+
 def test_a_file_may_be_an_array_lines_or_one_coupon(tmp_path: Path) -> None:
     as_lines = write_lines(tmp_path / "c.jsonl", coupon("a"), b"", coupon("b"), {"coupon_id": "c"}).read_bytes()
     reading = read_catalogue(as_lines, "c.jsonl", NOW)
