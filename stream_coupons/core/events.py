@@ -81,7 +81,10 @@ class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper ordered; `discount_minor` is what coupons, whoever gave them, took off."""
+    """A shopper ordered; `discount_minor` is what coupons, whoever gave them, took off.
+
+    Only `event_id` is remembered: an order that is sent again with another one counts twice, whatever its `order_id`.
+    """
 
     order_id: Id
     items: Annotated[list[Item], Meta(max_length=1000)] = []
