@@ -111,12 +111,14 @@ def example(
 
 
 def remember_closed(shopper: Shopper, identity: str, *, observed: bool = False) -> None:
-    """Remember that an issue or proposal is over; the last `MAX_CLOSED` are.
+    """Remember that an issue or proposal is over; the last `MAX_CLOSED` of ours are, and as many observed ones.
 
-    What was observed is remembered apart: another system may have given it an id that we shall come to.
+    What was observed is remembered apart: another system may have given it an id that we shall come to, and those of
+    any number must not make us forget what was answered, or a second copy of an answer would be given back again.
     """
-    shopper.closed.append(_mark_of(identity, observed=observed))
-    del shopper.closed[:-MAX_CLOSED]
+    closed = shopper.closed_observed if observed else shopper.closed
+    closed.append(_mark_of(identity, observed=observed))
+    del closed[:-MAX_CLOSED]
 
 
 def _mark_of(identity: str, *, observed: bool) -> int:
@@ -125,7 +127,10 @@ def _mark_of(identity: str, *, observed: bool) -> int:
 
 def is_closed(shopper: Shopper, identity: str) -> bool:
     """Whether an issue of this id is over, ours or observed."""
-    return any(_mark_of(identity, observed=observed) in shopper.closed for observed in (False, True))
+    observed = _mark_of(identity, observed=True)
+    is_ours = _mark_of(identity, observed=False) in shopper.closed
+    # States of before have both in one list.
+    return is_ours or observed in shopper.closed_observed or observed in shopper.closed
 
 
 def is_decided(shopper: Shopper, identity: str) -> bool:

@@ -191,6 +191,8 @@ class Shopper(Struct, array_like=True):
     controls: dict[str, OpenControl] = field(default_factory=dict)
     early: list[EarlyFeedback] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
+    closed_observed: list[int] = field(default_factory=list)
+    """Apart from ours: how many there are is for their sender to say."""
 
     def issue(self, issue_id: str) -> OpenIssue:
         """A copy of the open issue of this id; `keep_issue` puts it back."""

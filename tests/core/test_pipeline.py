@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core import observation
+from stream_coupons.core import attribution, observation
 from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
@@ -33,6 +33,7 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import MAX_CLOSED, Shopper
+from stream_coupons.core.similarity import stable_hash
 from stream_coupons.core.vectors import CODES
 from stream_coupons.core.views import Moment, look
 
@@ -772,6 +773,28 @@ def test_many_releases_are_remembered_within_bounds() -> None:
         case.hear(granted(case.proposal(), coupon_id="c9"))
     assert case.outcomes() == ["released"] * (MAX_CLOSED + 20)
     assert len(case.shopper.closed) <= MAX_CLOSED
+
+
+def test_a_second_copy_of_an_answer_is_known_however_many_observed_issues_end_between_the_copies() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    answer = granted(case.proposal())
+    assert confirm("u", case.shopper, answer, case.known, AT + HOUR_S).messages  # too late: given back
+    for n in range(MAX_CLOSED + 1):
+        observe("u", case.shopper, observed(f"x{n}"), case.known)
+        case.listen(feedback("expiry", f"x{n}", AT + 1))
+    assert confirm("u", case.shopper, answer, case.known, AT + HOUR_S).messages == []
+    assert len(case.shopper.closed_observed) == MAX_CLOSED
+    assert decision(observe("u", case.shopper, observed(f"x{MAX_CLOSED}"), case.known)) == []
+    assert case.shopper.issues == {}
+
+
+def test_a_state_that_has_ours_and_observed_ones_in_one_list_knows_both() -> None:
+    before = msgspec.structs.astuple(Shopper(closed=[stable_hash("i1"), stable_hash("observed", "x1")]))[:-1]
+    shopper = msgspec.msgpack.decode(msgspec.msgpack.encode(before), type=Shopper)
+    assert attribution.is_decided(shopper, "i1")
+    assert attribution.is_closed(shopper, "x1")
+    assert not attribution.is_decided(shopper, "x1")
 
 
 def test_events_of_the_end_of_time_make_messages_that_can_be_read() -> None:
