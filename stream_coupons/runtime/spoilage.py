@@ -4,13 +4,17 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Result
 
 log = logging.getLogger(__name__)
 
+OF_COUPONS = frozenset({Rejection.LATE, Rejection.UNKNOWN_ISSUE, Rejection.WRONG_COUPON})
+"""What is refused for these is well-formed: the coupon is at fault, and nobody's decisions must wait for that."""
+
 
 class Spoilage:
-    """The share of bad records among an agent's latest ones.
+    """The share of bad records among an agent's latest ones; what is refused for its coupon is not bad.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ class Spoilage:
         count, bad = 0, Counter[tuple[str, str]]()
         for result in results:
             count += result.applied.total() + result.duplicates.total() + result.replays.total() + result.dead.total()
-            bad.update(result.dead)
+            bad.update({cause: dead for cause, dead in result.dead.items() if cause[1] not in OF_COUPONS})
         self._batches.append((count, bad))
         self._count += count
         self._bad.update(bad)

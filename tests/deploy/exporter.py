@@ -57,7 +57,7 @@ def populate(metrics: Metrics) -> None:
         metrics.settlements.labels(outcome=outcome).inc()
     for outcome in ("scored", "unknown_coupon", "crowded_out"):
         metrics.observed.labels(outcome=outcome).inc()
-    for kind in ("early", "impression", "click", "purchase", "repeated"):
+    for kind in ("early", "impression", "click", "purchase", "repeated", "unknown"):
         metrics.feedback.labels(kind=kind).inc()
     for kind in ("familiar", "strange"):
         metrics.interests.labels(kind=kind).inc()

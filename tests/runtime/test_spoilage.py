@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.spoilage import Spoilage
 
@@ -32,6 +33,14 @@ def test_only_the_latest_records_count() -> None:
     assert not spoilage.is_over_with([batch(1000)])
     assert not spoilage.is_over_with([batch(49, 50)])
     assert spoilage.is_over_with([batch(0, 2)])
+
+
+@pytest.mark.parametrize("reason", [Rejection.LATE, Rejection.UNKNOWN_ISSUE, Rejection.WRONG_COUPON])
+def test_what_is_refused_for_its_coupon_is_not_bad(reason: Rejection) -> None:
+    spoilage = Spoilage("users", window=1000, max_ratio=0.5)
+    assert not spoilage.is_over_with([batch(0, 600, reason)])
+    assert not spoilage.is_over_with([batch(0, 600)])
+    assert spoilage.is_over_with([batch(0, 1)])
 
 
 def test_a_ratio_of_one_never_stops() -> None:
