@@ -73,7 +73,7 @@ class Users(KeyedAgent[Shopper]):
 
     def due(self, state: Shopper) -> float | None:
         """When the first proposal, issue, control or waiting feedback ends."""
-        return next_due(state)
+        return next_due(state, self.known().rules.attribution)
 
     def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""

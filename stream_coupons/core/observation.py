@@ -80,6 +80,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         observed=True,
         feature_schema=SCHEMA,
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
+        until=event.expires_at,
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")

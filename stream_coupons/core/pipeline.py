@@ -334,6 +334,7 @@ def confirm(
             observed=False,
             feature_schema=proposal.feature_schema,
             awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
+            until=issue.expires_at,
         ),
         known.catalogue,
     )

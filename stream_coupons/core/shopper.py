@@ -2,8 +2,9 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import NO_COUPON, FeedbackEvent
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
 from stream_coupons.core.values import Value
 
@@ -111,6 +112,15 @@ class OpenIssue(Struct, array_like=True):
     """Of the row, as in `OpenProposal`."""
     awaits_impressions: bool = False
     """Whether its channel was said to report every impression when it was given."""
+    until: float = END_OF_TIME
+    """Until when a purchase is a yes; `expires_at` has the grace, too. Of what was kept before the end is not known."""
+    is_late: bool = False
+    """Whether it was redeemed after that only: the money is spent, and no control is watched for so long."""
+
+    @property
+    def has_sold(self) -> bool:
+        """Whether the shopper bought with it, or without one where none was given, in as much time as a control has."""
+        return self.redeemed and not self.is_late
 
     @property
     def was_seen(self) -> bool:
@@ -143,6 +153,7 @@ class OpenControl(Struct, array_like=True):
     domain: str
     at: float
     until: float
+    """Until when an order is a yes; it is waited for the grace longer, as feedback on an issue is."""
     numeric: bytes
     hashed: bytes
     predicted: Predicted
@@ -223,13 +234,13 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
     return found
 
 
-def next_due(shopper: Shopper) -> float | None:
+def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
     """When time alone will change this state next; None when nothing is open."""
     deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
     if shopper.proposals:
         deadlines += [proposal.expires_at for proposal in shopper.proposals.values()]
     if shopper.controls:
-        deadlines += [control.until for control in shopper.controls.values()]
+        deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
     if shopper.early:
         deadlines += [early.waits_until for early in shopper.early]
     return min(deadlines) if deadlines else None

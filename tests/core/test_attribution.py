@@ -23,6 +23,10 @@ ROWS = FeatureRows(
 NUMBERS, PLACES = attribution.pack(ROWS).row(0)
 
 
+UNTIL = AT + 7 * DAY_S
+"""When the window of what is given, or not, at AT is over; the grace is a day more."""
+
+
 def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed: bool = False) -> OpenIssue:
     return OpenIssue(
         issue_id=issue_id,
@@ -38,6 +42,7 @@ def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed:
         model_version=5,
         observed=observed,
         feature_schema=SCHEMA,
+        until=at + 7 * DAY_S,
     )
 
 
@@ -251,7 +256,7 @@ def test_early_feedback_joins_its_own_issue_only(case: Case) -> None:
 def test_forged_feedback_is_refused_when_time_has_passed_and_is_never_learnt(case: Case) -> None:
     forged = feedback("purchase", "never-issued", AT)
     case.hear(forged)
-    assert next_due(case.shopper) == AT + DAY_S
+    assert next_due(case.shopper, RULES) == AT + DAY_S
     assert case.wait(AT + DAY_S - 1).refused == []
     effects = case.wait(AT + DAY_S)
     assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, forged)]
@@ -471,23 +476,70 @@ def test_an_order_in_scope_without_the_coupon_is_a_positive_of_the_control(case:
     case.order(AT + DAY_S, "A")
     case.order(AT + 2 * DAY_S, "A")
     assert case.examples == []
-    case.wait(AT + 7 * DAY_S)
+    case.wait(CLOSED)
     assert case.learnt() == [("order", True)]
     assert (case.examples[0].predicted, case.examples[0].propensity) == (0.3, None)
 
 
-@pytest.mark.parametrize(("at", "items"), [(AT - 1, "A"), (AT + 7 * DAY_S + 1, "A"), (AT + 1, "")])
+@pytest.mark.parametrize(("at", "items"), [(AT - 1, "A"), (UNTIL + 1, "A"), (AT + 1, "")])
 def test_an_order_outside_the_window_or_scope_says_nothing(case: Case, at: float, items: str) -> None:
     case.withhold(control())
     case.order(at, *items)
-    case.wait(AT + 7 * DAY_S)
+    case.wait(CLOSED)
     assert case.learnt() == [("order", False)]
+
+
+@pytest.mark.parametrize(("at", "is_positive"), [(UNTIL - 1800, True), (UNTIL, True), (UNTIL + 1800, False)])
+@pytest.mark.parametrize("comes_at", [UNTIL - 1, UNTIL + 3600])
+def test_a_purchase_is_a_positive_of_an_issue_exactly_if_it_is_one_of_a_control(
+    case: Case, at: float, comes_at: float, is_positive: bool
+) -> None:
+    case.withhold(control())
+    case.give(issue())
+    case.give(issue("x1", NO_COUPON, observed=True))
+    case.wait(comes_at)
+    case.order(at, "A")
+    case.hear(feedback("purchase", "i1", at))
+    case.hear(feedback("purchase", "x1", at))
+    case.wait(CLOSED - 1)
+    assert case.examples == []
+    case.wait(CLOSED)
+    labels = {(example.issue_id, example.head): example.label for example in case.examples}
+    assert labels == {
+        ("i1", "click"): False,
+        ("i1", "redeem"): is_positive,
+        ("x1", "order"): is_positive,
+        ("i9", "order"): is_positive,
+    }
+
+
+def test_a_purchase_in_the_grace_is_booked_and_counted_but_a_negative_unless_one_in_time_comes_yet(case: Case) -> None:
+    for issue_id in ("i1", "i2"):
+        case.give(issue(issue_id))
+        case.hear(feedback("purchase", issue_id, UNTIL + 1))
+    case.hear(feedback("purchase", "i2", UNTIL))
+    case.hear(feedback("purchase", "i2", UNTIL + 2))
+    case.wait(CLOSED)
+    assert [(booked.proposal_id, booked.outcome) for booked in case.settlements] == [
+        ("i1", "redeemed"),
+        ("i2", "redeemed"),
+    ]
+    assert case.shopper.history.redeemed == 2
+    assert [example.label for example in case.examples if example.head == "redeem"] == [False, True]
+
+
+def test_what_was_kept_before_windows_had_an_end_of_their_own_learns_as_it_did(case: Case) -> None:
+    before = msgspec.structs.astuple(issue())[:-2]
+    case.shopper.issues["i1"] = (CLOSED, msgspec.msgpack.encode(before))
+    case.hear(feedback("purchase", "i1", UNTIL + 1))
+    case.wait(CLOSED)
+    assert case.learnt() == [("click", False), ("redeem", True)]
 
 
 def test_an_order_of_another_domain_says_nothing_of_a_control(case: Case) -> None:
     case.withhold(control(coupon_id="c2"))  # for everything
     case.order(AT + 60, "flight", domain="travel")
-    case.wait(AT + 7 * DAY_S)
+    case.wait(CLOSED)
     assert [example.label for example in case.examples] == [False]
 
 
@@ -497,7 +549,7 @@ def test_of_a_control_whose_coupon_was_withdrawn_nothing_is_learnt(case: Case, o
     case.known = knowledge(coupon("c2"))
     if orders:
         case.order(AT + 60, "A")
-    case.wait(AT + 7 * DAY_S)
+    case.wait(CLOSED)
     assert (case.examples, case.shopper.controls) == ([], {})
 
 
@@ -517,13 +569,13 @@ def test_closed_issues_are_remembered_within_bounds(case: Case) -> None:
 
 
 def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
-    assert next_due(case.shopper) is None
+    assert next_due(case.shopper, RULES) is None
     case.give(issue(at=AT + 5))
-    assert next_due(case.shopper) == AT + 5 + 8 * DAY_S
+    assert next_due(case.shopper, RULES) == AT + 5 + 8 * DAY_S
     case.withhold(control())
-    assert next_due(case.shopper) == AT + 7 * DAY_S
+    assert next_due(case.shopper, RULES) == CLOSED
     case.hear(feedback("click", "unknown", AT))
-    assert next_due(case.shopper) == AT + DAY_S
+    assert next_due(case.shopper, RULES) == AT + DAY_S
 
 
 @pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])

@@ -565,7 +565,7 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
         issue_id("u", "browse", "t1"),
         AT + 7 * DAY_S,
     )
-    case.wait(AT + 7 * DAY_S)
+    case.wait(AT + 8 * DAY_S)
     [example] = of_type(case.said, TrainingExample)
     assert (example.head, example.label, example.coupon_id, example.withheld) == ("order", False, "c1", True)
 
@@ -635,7 +635,7 @@ def test_the_holdout_shows_of_several_coupons_whether_they_are_needed() -> None:
     assert list(again.shopper.controls) == list(case.shopper.controls), "a replay watches the same"
     bought = controls[-1].coupon_id
     case.see(order("o1", AT + 60, item(bought)))
-    case.wait(AT + 7 * DAY_S)
+    case.wait(AT + 8 * DAY_S)
     told = {example.coupon_id: example.label for example in of_type(case.said, TrainingExample)}
     assert told == {control.coupon_id: control.coupon_id == bought for control in controls}
 
@@ -669,7 +669,7 @@ def test_the_order_itself_answers_an_open_control() -> None:
     case = Case(knowledge(coupon("c1", items=["A"]), rules=rules(holdout_ratio=1.0)))
     case.see(browse("t1"))
     case.see(order("o1", AT + 60, item("A")))
-    case.wait(AT + 7 * DAY_S)
+    case.wait(AT + 8 * DAY_S)
     assert [(example.head, example.label) for example in of_type(case.said, TrainingExample)] == [("order", True)]
 
 
