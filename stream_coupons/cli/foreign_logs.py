@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from stream_coupons.cli import terminal
+from stream_coupons.core.events import MAX_WINDOW_S
 from stream_coupons.datasets.foreign import ForeignLog, take_all
-from stream_coupons.datasets.foreign_lines import MAX_WINDOW_S
 from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.recordings import Line, lines
 

@@ -41,6 +41,8 @@ MAX_SCOPE = 10_000
 million."""
 MAX_ALTERNATIVES = 100
 """Coupons that one proposal names."""
+MAX_WINDOW_S = 366 * 86400.0
+"""How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -110,7 +112,8 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon that another system gave: scored and learnt from, never issued again.
 
     The coupon_id `none` says that it gave nothing, and that a purchase by `expires_at` was made without a coupon.
-    `arms` are the coupons that it chose among: if all are for the same, so is that purchase.
+    `arms` are the coupons that it chose among: if all are for the same, so is that purchase. An issue ends at most 366
+    days after it was given.
     """
 
     issue_id: Id
@@ -119,6 +122,14 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     propensity: Ratio | None = None
     arms: Annotated[list[Id], Meta(max_length=MAX_ARMS)] = []
     context: Context = {}
+
+
+def window_fault(occurred_at: float, expires_at: float) -> str | None:
+    """What is wrong with an issue that is open for longer than a coupon of ours can be; no schema can say that."""
+    if expires_at <= occurred_at + MAX_WINDOW_S:
+        return None
+    days, most = (expires_at - occurred_at) / 86400, MAX_WINDOW_S / 86400
+    return f"expires_at is {days:.1f} days after occurred_at, expected at most {most:.0f}"
 
 
 class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -149,7 +160,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     margin_ratio: Ratio = 0.3
     valid_from: EpochSeconds = 0.0
     valid_until: EpochSeconds = END_OF_TIME
-    redeem_within_s: Annotated[float, Meta(gt=0, le=366 * 86400)] = 7 * 86400.0
+    redeem_within_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] = 7 * 86400.0
     stock: Count | None = None
     budget_minor: Amount | None = None
     max_per_user: Count | None = None

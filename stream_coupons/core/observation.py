@@ -7,11 +7,12 @@ import numpy as np
 from stream_coupons.core import attribution
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
 from stream_coupons.core.features import SCHEMA, FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
 from stream_coupons.core.similarity import pack_vector
@@ -54,6 +55,10 @@ def predict(
 def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows."""
     effects = Effects()
+    fault = window_fault(event.occurred_at, event.expires_at)
+    if fault is not None:
+        effects.refuse(Rejection.INVALID, fault)
+        return effects
     identity = event.issue_id
     # A proposal of ours may become an issue of this id yet, which its stock and money are held for.
     if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
@@ -84,20 +89,25 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
     )
     attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
-    _make_room(shopper, known.rules.attribution.max_open_observed, effects)
+    _make_room(shopper, known.rules.attribution, effects)
     effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))
     return effects
 
 
-def _make_room(shopper: Shopper, size: int, effects: Effects) -> None:
+def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> None:
     """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
 
-    Ours stay. They are few by the caps of the policy, and hold money.
+    Ours stay. They are few by the caps of the policy, and hold money. So does the latest, however large.
     """
-    if len(shopper.issues) <= size:
+    sizes = {issue_id: len(packed) for issue_id, (_, packed) in shopper.issues.items()}
+    if len(sizes) <= rules.max_open_observed and sum(sizes.values()) <= rules.max_observed_bytes:
         return
-    observed = [issue_id for issue_id in shopper.issues if shopper.issue(issue_id).observed]
-    for issue_id in observed[:-size]:
+    observed = [issue_id for issue_id in sizes if shopper.issue(issue_id).observed]
+    size = sum(sizes[issue_id] for issue_id in observed)
+    for left, issue_id in zip(range(len(observed), 1, -1), observed, strict=False):
+        if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
+            break
+        size -= sizes[issue_id]
         del shopper.issues[issue_id]
         attribution.remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")

@@ -113,8 +113,9 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `impression_domains` are those whose channels report every impression: there, a coupon that was never seen says
     nothing of what it is worth. A worker cannot find that out: it sees few shoppers, and the silent ones say nothing.
-    Of more than `max_open_observed` open coupons of other systems the oldest makes room, so that whoever sends them
-    without end cannot make a shopper's state outgrow a record.
+    Of more than `max_open_observed` open coupons of other systems, or `max_observed_bytes` of them, the oldest makes
+    room, so that whoever sends them without end cannot make a shopper's state outgrow a record, nor each event of that
+    shopper write much more than it is.
     """
 
     early_feedback_s: NonNegative = 86400.0
@@ -122,6 +123,7 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 24
     max_open_observed: Size = 512
+    max_observed_bytes: Size = 262_144
 
     def awaits_impressions(self, domain: str) -> bool:
         """Whether silence on a coupon that is given now may come to say that it was not seen."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, window_fault
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign_lines import (
@@ -160,6 +160,9 @@ class ForeignLog:
             expires_at = seconds(line.expires_at, "expires_at")
         if expires_at < at:
             raise BadMessage(Rejection.INVALID, f"expires_at is {at - expires_at:g} s before occurred_at")
+        fault = window_fault(at, expires_at)
+        if fault is not None:
+            raise BadMessage(Rejection.INVALID, f"{fault}; without it --window counts")
         issue = LoggedIssue(
             line=number,
             issue_id=line.issue_id,

@@ -12,6 +12,7 @@ from stream_coupons.codec import MAX_EVENT_BYTES
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import (
     END_OF_TIME,
+    MAX_WINDOW_S,
     NO_COUPON,
     SCHEMA_VERSION,
     BrowseEvent,
@@ -32,7 +33,6 @@ from stream_coupons.datasets.foreign_records import (
 )
 from stream_coupons.wording import explained, unlike_json
 
-MAX_WINDOW_S = 366 * 86400.0
 COUPON_FIELDS = frozenset(Coupon.__struct_fields__)
 TYPICAL_PRICE_MINOR = PolicyRules().typical_price_minor
 

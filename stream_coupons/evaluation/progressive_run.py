@@ -92,7 +92,7 @@ def for_logs(settings: Settings) -> Settings:
     """Settings under which a log is only looked at.
 
     Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
-    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Either
+    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Each
     is as it was set where that is another value than the default.
     """
     attribution, defaults = settings.attribution, AttributionRules()
@@ -100,6 +100,8 @@ def for_logs(settings: Settings) -> Settings:
         attribution = msgspec.structs.replace(attribution, grace_s=0.0)
     if attribution.max_open_observed == defaults.max_open_observed:
         attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
+    if attribution.max_observed_bytes == defaults.max_observed_bytes:
+        attribution = msgspec.structs.replace(attribution, max_observed_bytes=sys.maxsize)
     policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
     return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
 

@@ -1,5 +1,7 @@
 """Steps that only take notice."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import fold
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.views import Moment, look
@@ -91,6 +93,40 @@ def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing(
     assert [refused.reason for refused in hear(shopper, feedback("click", "x1"), narrow).refused] == ["late"]
     learnt = of_type(pass_time("u", shopper, AT + 30 * DAY_S, narrow).messages, TrainingExample)
     assert {example.issue_id for example in learnt} == {"ours", "x2", "x3"}
+
+
+def test_observed_coupons_take_no_more_of_a_state_than_they_may() -> None:
+    known = knowledge(coupon("c1", attributes={f"a{n}": float(n) for n in range(12)}))
+    wordy = {f"key{n:02d}": float(n) for n in range(32)}
+    shopper = Shopper()
+    counted = Counter[str]()
+    for n in range(300):
+        effects = observe("u", shopper, observed(f"x{n}", context=wordy), known)
+        counted.update(outcome for _, outcome in effects.facts)
+    taken = sum(len(packed) for _, packed in shopper.issues.values())
+    most = AttributionRules().max_observed_bytes
+    assert 0.9 * most < taken <= most
+    assert counted == {"scored": 300, "crowded_out": 300 - len(shopper.issues)}
+    assert list(shopper.issues) == [f"x{n}" for n in range(300 - len(shopper.issues), 300)]
+
+
+def test_the_latest_observed_coupon_stays_however_large() -> None:
+    tight = knowledge(coupon("c1"), rules=rules(attribution=AttributionRules(max_observed_bytes=1)))
+    shopper = Shopper()
+    for name in ("x1", "x2"):
+        observe("u", shopper, observed(name), tight)
+    assert list(shopper.issues) == ["x2"]
+
+
+def test_an_observed_coupon_is_open_for_no_longer_than_ours_can_be() -> None:
+    shopper = Shopper()
+    [refused] = observe("u", shopper, observed(expires_at=AT + 366.5 * DAY_S), KNOWN).refused
+    assert (refused.reason, refused.detail) == (
+        Rejection.INVALID,
+        "expires_at is 366.5 days after occurred_at, expected at most 366",
+    )
+    assert shopper == Shopper()
+    assert observe("u", shopper, observed(expires_at=AT + 366 * DAY_S), KNOWN).facts == [("observed", "scored")]
 
 
 def test_feedback_that_came_before_its_observed_coupon_joins_it() -> None:

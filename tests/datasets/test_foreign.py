@@ -237,6 +237,11 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "a propensity of nothing": (issue("i9", propensity=0), "invalid", "Expected `float` > 0.0 - at `$.propensity`"),
     "a propensity above 1": (issue("i9", propensity=1.5), "invalid", "Expected `float` <= 1.0 - at `$.propensity`"),
     "over before it began": (issue("i9", expires_at=AT - 5), "invalid", "expires_at is 5 s before occurred_at"),
+    "open for years": (
+        issue("i9", expires_at=AT + 1000 * 86400),
+        "invalid",
+        "expires_at is 1000.0 days after occurred_at, expected at most 366; without it --window counts",
+    ),
     "an issue again": (issue("i1"), "repeated", "issue i1 is on line 1 already"),
     "feedback on nothing": (feedback(issue_id="i9"), "unknown_issue", "issue i9: no line of the log is of that issue"),
     "another shopper": (feedback(user_id="u2"), "wrong_user", "issue i1 is of shopper u1, not of u2"),

@@ -251,7 +251,9 @@ def test_a_log_is_only_looked_at_and_has_no_grace_unless_one_is_set() -> None:
     assert for_logs(Settings(policy=PolicyRules(cooldown_s=5))).policy == PolicyRules(
         cooldown_s=5, triggers=frozenset()
     )
-    assert for_logs(Settings()).attribution == AttributionRules(grace_s=0, max_open_observed=sys.maxsize)
-    assert for_logs(settings(grace_s=60, max_open_observed=9)).attribution == AttributionRules(
-        grace_s=60, max_open_observed=9
+    assert for_logs(Settings()).attribution == AttributionRules(
+        grace_s=0, max_open_observed=sys.maxsize, max_observed_bytes=sys.maxsize
     )
+    assert for_logs(
+        settings(grace_s=60, max_open_observed=9, max_observed_bytes=10_000)
+    ).attribution == AttributionRules(grace_s=60, max_open_observed=9, max_observed_bytes=10_000)
