@@ -254,9 +254,8 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
     is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, at, rules)
     if is_due:
         policy.note_issue(history.recent_withheld, at, rules)
-        coupon = decision.coupon(best)
-        if coupon.max_per_user is not None:
-            history.withheld[coupon.coupon_id] = history.withheld.get(coupon.coupon_id, 0) + 1
+        coupon_id = decision.coupon(best).coupon_id  # capped or not: the catalogue may set a cap later
+        history.withheld[coupon_id] = history.withheld.get(coupon_id, 0) + 1
     _open_control(shopper, decision, best, known, withheld=is_due)
     for row in policy.watched(len(decision.positions), best, decision.undecided.identity, rules, known.rules.seed):
         _open_control(shopper, decision, row, known, is_beside=True)

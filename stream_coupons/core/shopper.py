@@ -50,7 +50,7 @@ class History(Struct, array_like=True):
     by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
     withheld: dict[str, int] = field(default_factory=dict)
-    """Coupons that a shopper of the holdout would have been given, by id, those that have a cap for each shopper."""
+    """Coupons that a shopper of the holdout would have been given, by id; never forgotten, as `given` is not."""
     recent_withheld: list[float] = field(default_factory=list)
     exposure: float = 0.0
     """Coupons that fade, as of the last one; see `exposure_at`."""

@@ -623,6 +623,18 @@ def test_the_holdout_is_under_the_caps_of_others() -> None:
     )
 
 
+def test_a_cap_that_is_set_later_counts_what_was_withheld_before_as_it_does_what_was_given() -> None:
+    given, held = (Case(knowledge(coupon("a"), rules=rules(holdout_ratio=ratio))) for ratio in (0.0, 1.0))
+    for n, cap in enumerate((None, None, 3, 3, 3)):
+        for case in (given, held):
+            case.known = Knowledge(case.known.rules, Catalogue([coupon("a", max_per_user=cap)]), {}, FixedScorer())
+            case.see(browse(f"t{n}", AT + n))
+            if case.shopper.proposals:
+                case.hear(granted(case.proposal()))
+    withheld = [control.at for control in held.shopper.controls.values() if control.withheld]
+    assert withheld == [issue.issued_at for issue in given.issues()] == [AT, AT + 1, AT + 2]
+
+
 def test_the_holdout_shows_of_several_coupons_whether_they_are_needed() -> None:
     terms = [coupon(name, items=[name]) for name in "abcdef"]
     case = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=4)))
