@@ -316,19 +316,28 @@ def _settle(
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
     """Mark the controls whose coupon an order was in the scope of: the shopper ordered all the same.
 
-    A coupon without a scope is for all of its domain, so an order of another one says nothing of it.
+    A coupon without a scope is for all of its domain, so an order of another one says nothing of it. A control whose
+    coupon is for something else by now is given up: the features are of what it was for.
     """
-    for control in shopper.controls.values():
+    for control in [*shopper.controls.values()]:
+        if _has_other_scope(control, catalogue):
+            del shopper.controls[control.control_id]
+            continue
         coupon = catalogue.by_id.get(control.coupon_id)
         inside = event.domain == control.domain and control.at <= event.occurred_at <= control.until
         if coupon is not None and inside and any(is_in_scope(coupon, item) for item in event.items):
             control.ordered = True
 
 
+def _has_other_scope(control: OpenControl, catalogue: Catalogue) -> bool:
+    return control.scope_mark not in (0, catalogue.scope_mark(control.coupon_id) or control.scope_mark)
+
+
 def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
     """Close what time has decided: issues, controls, and feedback whose issue never came.
 
-    Of a control whose coupon was withdrawn nothing is learnt: no order since then could be told to be in its scope.
+    Of a control whose coupon was withdrawn, or is for something else now, nothing is learnt: no order since then could
+    be told to be in its scope.
     """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
@@ -336,7 +345,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         _close_issue(user_id, issue, at, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.control_id]
-        if control.coupon_id in catalogue.by_id:
+        if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
             effects.emit(example(user_id, control, "order", control.ordered, at))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)

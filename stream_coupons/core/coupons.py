@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.events import Coupon, Item
 from stream_coupons.core.profile import DAY_S, category_brand
-from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, unpack_vector
+from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, stable_hash, unpack_vector
 from stream_coupons.core.values import LEVELS, value_hashes
 from stream_coupons.core.vectors import CODES, vector_codes
 
@@ -337,10 +337,20 @@ class Catalogue:
         self.names = frozenset({*self.domains, *others})
         """The domains known."""
         self._nothing: dict[str, CouponSet] = {}
+        self._scope_marks: dict[str, int] = {}
 
     def of_domain(self, domain: str) -> CouponSet | None:
         """The coupons of one domain; None when there are none."""
         return self.domains.get(domain)
+
+    def scope_mark(self, coupon_id: str) -> int | None:
+        """What tells the scope of a coupon from what it was before an edit, never 0; None of an unknown coupon."""
+        coupon = self.by_id.get(coupon_id)
+        if coupon is not None and coupon_id not in self._scope_marks:
+            named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
+            parts = (part for names in named for part in (str(len(names)), *names))
+            self._scope_marks[coupon_id] = stable_hash(*parts) | 1
+        return self._scope_marks.get(coupon_id)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
         """What stands for giving none of these coupons: a set of one that takes nothing off.

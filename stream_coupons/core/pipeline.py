@@ -238,6 +238,7 @@ def _open_control(
         model_version=decision.model_version,
         withheld=withheld,
         feature_schema=SCHEMA,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 

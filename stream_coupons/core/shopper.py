@@ -163,6 +163,8 @@ class OpenControl(Struct, array_like=True):
     """Whether it would have been proposed, but for the holdout."""
     feature_schema: str = ""
     """Of the row, as in `OpenProposal`."""
+    scope_mark: int = 0
+    """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
 
     @property
     def issue_id(self) -> str:

@@ -635,6 +635,29 @@ def test_a_cap_that_is_set_later_counts_what_was_withheld_before_as_it_does_what
     assert withheld == [issue.issued_at for issue in given.issues()] == [AT, AT + 1, AT + 2]
 
 
+@pytest.mark.parametrize("orders", [None, "tea", "shoes"])
+def test_of_a_control_whose_coupon_is_for_something_else_by_now_nothing_is_learnt(orders: str | None) -> None:
+    case = Case(knowledge(coupon("c1", categories=["tea"]), rules=rules(holdout_ratio=1.0)))
+    case.see(browse("t1"))
+    before, case.known = case.known, knowledge(coupon("c1", categories=["shoes"]), rules=case.known.rules)
+    if orders is not None:
+        case.see(order("o1", AT + DAY_S, item("A", category=orders)))
+        case.known = before  # what was ordered under the other scope stays unknown
+    case.wait(AT + 8 * DAY_S)
+    assert (of_type(case.said, TrainingExample), case.shopper.controls) == ([], {})
+
+
+def test_an_edit_of_anything_but_its_scope_leaves_a_control_as_it_is() -> None:
+    terms = {"items": ["A", "B"], "categories": ["tea"], "brands": ["x"]}
+    case = Case(knowledge(coupon("c1", **terms), rules=rules(holdout_ratio=1.0)))
+    case.see(browse("t1"))
+    edited = coupon("c1", **(terms | {"items": ["B", "A"]}), title="New", discount_minor=50)
+    case.known = knowledge(edited, rules=case.known.rules)
+    case.see(order("o1", AT + DAY_S, item("A", category="tea", brand="x")))
+    case.wait(AT + 8 * DAY_S)
+    assert [example.label for example in of_type(case.said, TrainingExample)] == [True]
+
+
 def test_the_holdout_shows_of_several_coupons_whether_they_are_needed() -> None:
     terms = [coupon(name, items=[name]) for name in "abcdef"]
     case = Case(knowledge(*terms, rules=rules(holdout_ratio=1.0, holdout_controls=4)))
