@@ -5,8 +5,12 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream_coupons import __version__
+from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.topics import READ_BY_AGENTS
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+WRITERS = ("users", "neighbours", "budgets", "learner", "clock")
+"""Who sends batches to Kafka."""
 
 
 class Metrics:
@@ -108,6 +112,22 @@ class Metrics:
         )
         self.stock_exhausted = gauge("coupons_exhausted", "Coupons of this worker without stock or budget.", "domain")
         self.catalogue_coupons = gauge("catalogue_coupons", "Coupons known, by domain.", "domain")
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Make the series that alerts look at: one that is born at 300 has not increased, to Prometheus."""
+        for topic in READ_BY_AGENTS:
+            self.records.labels(topic.name)
+            for reason in Rejection:
+                self.dead_letters.labels(topic.name, reason)
+        for outcome in ("proposed", *NoCoupon):
+            self.decisions.labels(outcome)
+        for kind in ("impression", "click", "purchase"):
+            self.feedback.labels(kind)
+        for kind in ("familiar", "strange"):
+            self.interests.labels(kind)
+        for agent in WRITERS:
+            self.batch_failures.labels(agent)
 
     def _models(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         """How the models do: served predictions are scored as their labels come; the threshold is the working one."""

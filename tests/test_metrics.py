@@ -5,7 +5,9 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from stream_coupons import __version__
+from stream_coupons import __version__, topics
+from stream_coupons.app import AGENTS
+from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.metrics import Metrics
 
 # Exported name (of a counter, with _total; of a histogram, without its suffixes): its type and its labels.
@@ -86,6 +88,19 @@ def test_a_metric_has_these_labels(name: str) -> None:
     samples = [sample for family in metric.collect() for sample in family.samples]
     assert {label for sample in samples for label in sample.labels} - {"le"} == set(labels)
     assert set(labels) <= CLOSED_LABELS
+
+
+def test_counters_that_alerts_look_at_are_there_before_they_count() -> None:
+    exported = Metrics(CollectorRegistry()).registry
+    for topic in topics.READ_BY_AGENTS:
+        assert exported.get_sample_value("stream_coupons_records_total", {"topic": topic.name}) == 0
+        for reason in Rejection:
+            labels = {"topic": topic.name, "reason": reason}
+            assert exported.get_sample_value("stream_coupons_dead_letters_total", labels) == 0
+    for outcome in ("proposed", *NoCoupon):
+        assert exported.get_sample_value("stream_coupons_decisions_total", {"outcome": outcome}) == 0
+    for agent in AGENTS:
+        assert exported.get_sample_value("stream_coupons_batch_failures_total", {"agent": agent}) == 0
 
 
 def test_nothing_is_exported_that_is_not_declared_here() -> None:

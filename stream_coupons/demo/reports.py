@@ -150,7 +150,7 @@ def add_shoppers(
     ]
     headers = ["policy", "issues", "redeemed, 1st third", "2nd", "3rd", "discounts", "incremental margin"]
     report.table(headers, rows)
-    outcomes = by_label(watch.latest, "decisions_total", "outcome")
+    outcomes = {name: count for name, count in by_label(watch.latest, "decisions_total", "outcome").items() if count}
     report.bar_chart("What came of the triggers", dict(list(outcomes.items())[:10]), note=_decisions_note())
 
 

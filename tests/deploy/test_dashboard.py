@@ -105,6 +105,11 @@ def test_every_panel_explains_itself_and_has_a_unit(dashboard: dict[str, Any]) -
         assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
 
 
+def test_a_panel_that_is_empty_while_all_is_well_says_so(dashboard: dict[str, Any]) -> None:
+    says = {panel["title"]: panel["fieldConfig"]["defaults"].get("noValue") for panel in drawn(dashboard)}
+    assert all(says[title] for title in ("Refused records", "Dead letters", "Feedback"))
+
+
 def test_panels_have_names_and_ids_of_their_own(dashboard: dict[str, Any]) -> None:
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
