@@ -180,6 +180,7 @@ class CouponApp:
             worker.batch_records,
             self.faust,
         )
+        self.metrics.stopped.labels(agent.name).set_function(lambda: lane.has_stopped)
         self._add_agent(agent.name, agent.topics, lane)
         self._add_services(lane)
         return lane

@@ -92,6 +92,7 @@ class Metrics:
             "topic",
             "partition",
         )
+        self.stopped = gauge("stopped", "1 once an agent has stopped because most of its input is bad.", "agent")
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
         self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)

@@ -87,9 +87,14 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         return f"Lane: {self.name}"
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether it has stopped because its input is spoilt. It stays so until the process is started anew."""
+        return self._spoilage.is_over
+
+    @property
     def is_ready(self) -> bool:
         """Whether it has the cells of the partitions that it owns, and has not stopped because its input is spoilt."""
-        return self._owned is self.inbox.ownership and self._owned is not NOTHING and not self._spoilage.is_over
+        return self._owned is self.inbox.ownership and self._owned is not NOTHING and not self.has_stopped
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
@@ -101,7 +106,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
-        elif not self._spoilage.is_over:
+        elif not self.has_stopped:
             taken = [(message, self._app.consumer.take(message)) for message in messages]
             if any(chunks for _, chunks in taken):
                 await self._process(taken)

@@ -200,7 +200,9 @@ def test_when_most_is_bad_it_stops_before_it_delivers_and_acknowledges_nothing_m
     world.assign(BOTH)
     world.run()
     world.put(b"b", "nonsense", "nonsense", "nonsense", "add 1")
+    assert not world.lane.has_stopped
     assert world.run() == []
+    assert world.lane.has_stopped
     assert not world.lane.is_ready
     world.put(b"b", "add 1", start=4)
     assert world.run() == []
