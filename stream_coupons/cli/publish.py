@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import msgspec
 import typer
@@ -41,6 +41,8 @@ from stream_coupons.wording import unknown_fields
 MEMORY_BYTES = 16 * topics.MIB
 # A sleep lasts a little too long: without this, a high rate would never be reached.
 CATCH_UP_S = 0.1
+YEAR_2000 = 946_684_800
+TRIGGERS = (topics.BROWSE, topics.CART, topics.ORDER)
 SAID_AFTER_S = 5.0
 """A person wonders after this long why nothing happens."""
 
@@ -81,7 +83,8 @@ def publish(  # noqa: PLR0913 - the options of a command
     there were bad ones. Sending a file again does no harm: events are
     known by their event_id. With --strict or --dry-run, fields that no
     message of the topic has are warned of: workers ignore them, and they
-    may be misspelt.
+    may be misspelt. So are events too old to lead to a coupon: a clock
+    may be behind, or a time not in seconds.
 
     Examples: stream-coupons publish events.jsonl --dry-run
               stream-coupons publish events.jsonl
@@ -97,7 +100,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
         reader = LineReader(bare, settings.profile.max_ahead_s)
-        work = _Work(str(file), reader, refusals, terminal.size_of(file), rate)
+        work = _Work(str(file), reader, refusals, terminal.size_of(file), rate, settings.policy.proposal_timeout_s)
         if strict or dry_run:
             work.check(source)
         stopped_by = "--dry-run" if dry_run else "--strict" if strict and refusals.count else None
@@ -157,6 +160,8 @@ class _Work:
     refusals: Refusals
     total_bytes: int | None
     rate: float | None
+    timeout_s: float
+    """Events that are older lead to no coupon."""
     lines: int = 0
     place: str = "line"
     appended: int = 0
@@ -166,17 +171,27 @@ class _Work:
     """The first warnings, each with the number of its first line and how many lines it is of."""
 
     def check(self, source: IO[bytes]) -> None:
-        """Read everything and send nothing; what workers would ignore is warned of."""
+        """Read everything and send nothing; what workers would ignore, or give no coupon for, is warned of."""
         with terminal.byte_progress("checking", self.total_bytes) as progress:
             for number, entry, _ in self._accepted(source, progress):
-                for unknown in unknown_fields(msgspec.json.decode(entry.value), entry.topic.message):
-                    doubt = f"{entry.topic.name}: {unknown}"
+                found = msgspec.json.decode(entry.value)
+                for text in (*unknown_fields(found, entry.topic.message), *self._age_of(entry.topic, found)):
+                    doubt = f"{entry.topic.name}: {text}"
                     if doubt in self.doubts or len(self.doubts) < FIRST_SHOWN:
                         first, count = self.doubts.get(doubt, (number, 0))
                         self.doubts[doubt] = (first, count + 1)
 
+    def _age_of(self, topic: Topic, found: dict[str, Any]) -> Iterator[str]:
+        if found["occurred_at"] < YEAR_2000:
+            yield "occurred_at is before the year 2000, expected UTC epoch seconds"
+        elif topic in TRIGGERS and time.time() - found["occurred_at"] > self.timeout_s:
+            yield (
+                f"occurred_at is more than policy.proposal_timeout_s ({self.timeout_s:g} s) ago: the event counts in "
+                "the profile and leads to no coupon"
+            )
+
     def warnings(self) -> list[str]:
-        """The first fields that were ignored, each once."""
+        """The first doubts, each once."""
         return [
             f"{self.place} {first}: {doubt}" + (f" ({count} times)" if count > 1 else "")
             for doubt, (first, count) in self.doubts.items()
