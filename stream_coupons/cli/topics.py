@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 
 app = typer.Typer(help="Create, check and list the topics.", no_args_is_help=True)
@@ -43,8 +44,10 @@ def show(json: JsonOption = False) -> None:
         ]
         typer.echo(msgspec.json.encode(rows).decode())
         return
-    table = Table("topic", "key", "partitions", "cleanup", "what it carries")
+    table = Table("topic", "key", "partitions", "kept", "what it carries")
     for topic in topics.ALL:
         partitions = str(topic.partitions or "kafka.partitions")
-        table.add_row(topic.name, topic.key, partitions, topic.cleanup.value, topic.about)
-    Console().print(table)
+        days = topic.retention_ms // topics.DAY_MS
+        kept = "the last of each key" if topic.cleanup is topics.Cleanup.COMPACT else f"{days} day{'s' * (days > 1)}"
+        table.add_row(topic.name, topic.key, partitions, kept, topic.about)
+    terminal.stdout().print(table)

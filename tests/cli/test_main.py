@@ -72,6 +72,14 @@ def test_a_broker_of_no_known_engine_is_refused_before_anything_starts(run: Run,
     assert "'embedded', 'kafka'" in result.stderr
 
 
+def test_the_list_of_topics_says_how_long_each_is_kept(run: Run) -> None:
+    rows = [line.split() for line in run("topics", "list").stdout.splitlines()]
+    kept = {row[1]: " ".join(row) for row in rows if len(row) > 1}
+    assert "7 days" in kept["order-events"]
+    assert "1 day " in kept["ticks"]
+    assert "the last" in kept["coupon-catalog"]
+
+
 def test_the_version_is_printed(run: Run) -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"stream-coupons {__version__}\n")
