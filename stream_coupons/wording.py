@@ -21,6 +21,7 @@ MAGIC = {
     b"PK\x03\x04": "it is a zip archive",
     b"\xff\xfe": "it is UTF-16, expected UTF-8",
     b"\xfe\xff": "it is UTF-16, expected UTF-8",
+    b"\xef\xbb\xbf": "it begins with a byte order mark (BOM), expected UTF-8 without one",
 }
 LOOKED_AT_BYTES = 64
 SHOWN_CHARACTERS = 64

@@ -49,6 +49,7 @@ def test_a_bad_key_is_found_among_very_many() -> None:
     [
         (gzip.compress(b"{}"), ": it is compressed by gzip"),
         ("{}".encode("utf-16"), ": it is UTF-16, expected UTF-8"),
+        ("\ufeff{}".encode(), ": it begins with a byte order mark (BOM), expected UTF-8 without one"),
         (b"\x00\x00\x00\x07event", ": it is binary, expected text"),
         (b"", ""),
         (b"nonsense", ""),

@@ -95,7 +95,8 @@ class KeyedAgent(Generic[State]):
             return "", _not_ahead(message, record)
         key = str(getattr(message, id_field))
         if record.key != key.encode():
-            raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}")
+            hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
+            raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
         if isinstance(message, Envelope) and record.appended_at is not None:
             require_not_ahead(message, record.appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message

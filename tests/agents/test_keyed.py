@@ -90,6 +90,11 @@ def test_a_key_that_is_not_the_id_inside_is_refused(key: bytes) -> None:
     assert refused(record(topics.BROWSE, browse())._replace(key=key)) == Rejection.WRONG_KEY
 
 
+def test_a_key_that_is_json_is_told_to_be_sent_bare() -> None:
+    with pytest.raises(BadMessage, match="send the bare id, not JSON"):
+        Users(known, 1).parse(record(topics.BROWSE, browse())._replace(key=b'"u"'))
+
+
 def test_a_proposal_is_keyed_by_the_coupon_it_asks_for_now() -> None:
     assert Budgets(known, 1).parse(ours(topics.PROPOSALS, wish(rank=1)))[0] == "b"
 
