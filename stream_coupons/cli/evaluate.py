@@ -164,6 +164,8 @@ def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))
     console.print(_metrics_table(evaluation.heads))
+    for text in _worse_than_the_base_rate(evaluation.heads):
+        console.print(text, markup=False, soft_wrap=True)
     if evaluation.order_anyway is not None:
         console.print()
         console.print(terminal.summary_table(_anyway(evaluation.order_anyway)))
@@ -187,6 +189,13 @@ def _summary(evaluation: Evaluation) -> dict[str, object]:
         "issues": evaluation.issues,
         "with a label": evaluation.labelled,
     }
+
+
+def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
+    for head in heads:
+        loss, base = head.log_loss.value, head.base_log_loss
+        if head.examples and loss > base:
+            yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
 
 
 def _anyway(found: OrderAnyway) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeGuard
 
 import numpy as np
 
@@ -27,15 +28,19 @@ def by_segment(series: Judged, catalogue: Mapping[str, Coupon]) -> list[Slice]:
     """Slices by every key that has a few values: arms, kinds and attributes of coupons, and context.
 
     A number of many values is cut into quarters. A key with one value only, or with more than `MAX_VALUES` that are not
-    all numbers, makes no segments.
+    all numbers, makes no segments. Numbers come in their order, what is missing last; all else the most issued first.
     """
     slices = []
     for name, values in _columns(series.issues, catalogue):
         distinct = set(values)
         if len(distinct) > MAX_VALUES and all(_is_number(value) or value is None for value in distinct):
-            slices += _slices(series, name, _quarters(values))
+            names, of_each = _quarters(values)
+            slices += _slices(series, name, of_each, [*names, MISSING])
         elif 2 <= len(distinct) <= MAX_VALUES:
-            slices += _slices(series, name, [_text(value) for value in values])
+            numbers = sorted(value for value in distinct if _is_number(value))
+            is_numeric = len(numbers) + (None in distinct) == len(distinct)
+            order = [*map(_text, numbers), MISSING] if is_numeric else []
+            slices += _slices(series, name, [_text(value) for value in values], order)
     return slices
 
 
@@ -52,25 +57,28 @@ def _columns(issues: Sequence[Scored], catalogue: Mapping[str, Coupon]) -> Itera
         yield name, [issue.context.get(name) for issue in issues]
 
 
-def _slices(series: Judged, by: str, values: Sequence[str]) -> list[Slice]:
+def _slices(series: Judged, by: str, values: Sequence[str], order: Sequence[str] = ()) -> list[Slice]:
+    """A slice for every value: in this order, or the most issued first."""
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for row, value in enumerate(values):
         rows[value].append(row)
-    ordered = sorted(rows.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    return [slice_of(series.at(members), by, value) for value, members in ordered]
+    ordered = [value for value in dict.fromkeys(order) if value in rows] or sorted(
+        rows, key=lambda value: (-len(rows[value]), value)
+    )
+    return [slice_of(series.at(rows[value]), by, value) for value in ordered]
 
 
-def _is_number(value: Value) -> bool:
+def _is_number(value: Value) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _quarters(values: Sequence[Value]) -> list[str]:
-    """Names of the quarters of the distribution that numbers lie in."""
+def _quarters(values: Sequence[Value]) -> tuple[list[str], list[str]]:
+    """The names of the quarters of a distribution of numbers in their order, and in which of them each number lies."""
     numbers = np.array([value for value in values if value is not None], np.float64)
     cuts = np.unique(np.quantile(numbers, QUARTERS)).tolist()
     names = [f"up to {cuts[0]:.4g}", *(f"{low:.4g} to {high:.4g}" for low, high in pairwise(cuts))]
     names.append(f"above {cuts[-1]:.4g}")
-    return [MISSING if value is None else names[int(np.searchsorted(cuts, float(value)))] for value in values]
+    return names, [MISSING if value is None else names[int(np.searchsorted(cuts, float(value)))] for value in values]
 
 
 def _text(value: Value) -> str:

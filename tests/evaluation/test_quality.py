@@ -181,10 +181,16 @@ def test_segments_are_made_by_keys_with_a_few_values_and_missing_is_one() -> Non
     assert values(issues, "week") == {"(missing)": 20, "3": 10}
 
 
+def test_numbers_come_in_their_order_and_what_is_missing_last() -> None:
+    visits = [{"visits": 10.0}, {"visits": 2.0}, {"visits": 2.0}, {"visits": 0.0}, {}, {}, {}]
+    issues = [scored(n, context=visits[n % len(visits)]) for n in range(28)]
+    assert list(values(issues, "visits")) == ["0", "2", "10", "(missing)"]
+
+
 def test_numbers_of_many_values_are_cut_into_quarters_and_other_keys_left_out() -> None:
     issues = [scored(n, context={"temperature": float(n), "session": f"s{n}", "shop": "one"}) for n in range(40)]
     found = values(issues, "temperature")
-    assert list(found) == ["19.5 to 29.25", "9.75 to 19.5", "above 29.25", "up to 9.75"]
+    assert list(found) == ["up to 9.75", "9.75 to 19.5", "19.5 to 29.25", "above 29.25"]
     assert set(found.values()) == {10}
     assert values(issues, "session") == values(issues, "shop") == {}
 
