@@ -27,8 +27,9 @@ Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 END_OF_TIME = 4_102_444_800.0
 """The start of the year 2100, UTC epoch seconds: no time is later."""
 EpochSeconds = Annotated[float, Meta(ge=0, le=int(END_OF_TIME), description="UTC epoch seconds")]
-Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description="money in minor units (cents)")]
-Amount = Annotated[int, Meta(ge=0, le=2**53, description="money in minor units (cents)")]
+MONEY = "money in minor units (cents), written as a whole number: 899, not 899.0"
+Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description=MONEY)]
+Amount = Annotated[int, Meta(ge=0, le=2**53, description=MONEY)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(max_length=500)]
