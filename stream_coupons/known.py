@@ -25,8 +25,8 @@ class CurrentKnowledge:
 
     A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
     topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing here,
-    so that may be done in another thread. Changed coupons count when they are compiled: with thousands that takes half a
-    second, in which no shopper waits.
+    so that may be done in another thread. Changed coupons count when they are compiled: with thousands that takes half
+    a second, in which no shopper waits.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
