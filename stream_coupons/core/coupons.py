@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.events import Coupon, Item
-from stream_coupons.core.profile import DAY_S, category_brand
+from stream_coupons.core.item_features import category_brand
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, stable_hash, unpack_vector
 from stream_coupons.core.values import LEVELS, value_hashes
 from stream_coupons.core.vectors import CODES, vector_codes

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
-from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite, habit_fading
+from stream_coupons.core.habits import habit_fading
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, Shopper, Tally
 from stream_coupons.core.similarity import feature_index

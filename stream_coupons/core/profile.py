@@ -10,9 +10,7 @@ on. Commuting ends where a bound makes the profile forget: the weakest interests
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -20,6 +18,8 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.habits import Habits, count_ordered, habit_fading, unpack_habits
+from stream_coupons.core.item_features import interest_indices, price_index
 from stream_coupons.core.missing import (
     LastLabel,
     Series,
@@ -31,9 +31,7 @@ from stream_coupons.core.missing import (
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.similarity import (
     DIGEST_BYTES,
-    MAX_REMEMBERED,
     SparseVector,
-    feature_index,
     stable_digest,
     top,
 )
@@ -48,14 +46,6 @@ FAMILIAR_FROM = 0.05
 DAYS_KEPT = 64
 HOUR_S = 3600.0
 DAY_S = 86400.0
-
-
-Habits = tuple[bytes, bytes, bytes]
-"""Features of what was ordered, the oldest first, and how often: fading slowly, and fading fast. As little-endian
-bytes."""
-
-FRESH_RATIO = 1 / 6
-"""What fades fast has this part of the other's half-life."""
 
 
 class Profile(Struct, array_like=True):
@@ -341,60 +331,12 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
 def _add_habits(
     profile: Profile, items: Sequence[Item], at: float, rules: ProfileRules, *, is_discounted: bool
 ) -> None:
-    """Count what was ordered among the habits; the rarest are forgotten."""
     grown = habit_fading(profile.habits_at - at, rules)
     faded = habit_fading(at - profile.habits_at, rules)
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
     profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * is_discounted
-    counts = Counter(index for item in items for index in habit_indices(item.item_id, item.category))
-    if not counts:
-        return
-    indices, slow, fresh = unpack_habits(profile.habits)
-    slow, fresh = slow * faded[0], fresh * faded[1]
-    ordered = np.fromiter(counts, np.uint32, len(counts))
-    times = np.fromiter(counts.values(), np.float64, len(counts))
-    place, which = np.nonzero(indices[:, None] == ordered)
-    slow[place] += times[which] * grown[0]
-    fresh[place] += times[which] * grown[1]
-    is_new = np.ones(len(ordered), np.bool_)
-    is_new[which] = False
-    indices = np.concatenate((indices, ordered[is_new]))
-    slow = np.concatenate((slow, times[is_new] * grown[0]))
-    fresh = np.concatenate((fresh, times[is_new] * grown[1]))
-    if len(indices) > rules.max_habits * 5 // 4:
-        kept = np.sort(np.argsort(-slow, kind="stable")[: rules.max_habits])
-        indices, slow, fresh = indices[kept], slow[kept], fresh[kept]
-    profile.habits = (indices.tobytes(), slow.astype("<f4").tobytes(), fresh.astype("<f4").tobytes())
-
-
-def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
-    """(features, how often, how often of late), each of shape (n,), as of the latest order."""
-    indices, slow, fresh = habits
-    return (
-        np.frombuffer(indices, "<u4"),
-        np.frombuffer(slow, "<f4").astype(np.float64),
-        np.frombuffer(fresh, "<f4").astype(np.float64),
-    )
-
-
-def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
-    """What is left of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
-    halvings = -max(age_s, 0.0) / rules.habit_half_life_s
-    return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
-
-
-def habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
-    """Indices of the features of an item that habits are kept of."""
-    is_long = len(item_id) + len(category or "") > MAX_REMEMBERED
-    return (_habit_indices if is_long else _remembered_habits)(item_id, category)
-
-
-def _habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
-    return tuple(feature_index(name) for name in item_features(item_id, category, None))
-
-
-_remembered_habits = lru_cache(maxsize=200_000)(_habit_indices)
+    profile.habits = count_ordered(profile.habits, items, faded, grown, rules.max_habits)
 
 
 def _latest(times: dict[str, float], size: int) -> dict[str, float]:
@@ -407,52 +349,3 @@ def favourite(profile: Profile) -> str:
     """The category of greatest weight; empty when none is known."""
     categories = profile.categories
     return max(categories, key=lambda name: (categories[name], name), default="")
-
-
-def item_features(item_id: str | None, category: str | None, brand: str | None) -> list[str]:
-    """Names of the features that an item, or a coupon for one, shares with a profile."""
-    names = []
-    if item_id is not None:
-        names.append(f"item:{item_id}")
-    if category is not None:
-        names.append(f"category:{category}")
-    if brand is not None:
-        names.append(f"brand:{brand}")
-        if category is not None:
-            names.append(category_brand(category, brand))
-    return names
-
-
-def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
-    """Index of the feature of an item's category, and those of its other features."""
-    is_long = len(item_id) + len(category or "") + len(brand or "") > MAX_REMEMBERED
-    return (_interest_indices if is_long else _remembered_interests)(item_id, category, brand)
-
-
-def _interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
-    of_category = f"category:{category}"
-    names = item_features(item_id, category, brand)
-    return feature_index(of_category), tuple(feature_index(name) for name in names if name != of_category)
-
-
-_remembered_interests = lru_cache(maxsize=200_000)(_interest_indices)
-
-
-def category_brand(category: str, brand: str) -> str:
-    """Name of the feature of a brand within a category."""
-    return f"category:{category} brand:{brand}"
-
-
-@lru_cache(maxsize=200_000)
-def price_index(price_minor: float) -> int:
-    """Index of the feature of a price's band."""
-    return feature_index(f"price:{price_band(price_minor)}")
-
-
-def price_band(price_minor: float) -> int:
-    """Half-octave band of a price, so that a step is a factor of about 1.4.
-
-    >>> price_band(100), price_band(141), price_band(1000)
-    (13, 14, 20)
-    """
-    return round(2 * math.log2(max(price_minor, 1.0)))

@@ -11,7 +11,9 @@ import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats
 from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
-from stream_coupons.core.profile import count_days, decay, habit_fading, item_features, unpack_habits
+from stream_coupons.core.habits import habit_fading, unpack_habits
+from stream_coupons.core.item_features import item_features
+from stream_coupons.core.profile import count_days, decay
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import SparseVector, feature_index

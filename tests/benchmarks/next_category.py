@@ -38,7 +38,8 @@ from rich.table import Table
 from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.core.events import OrderEvent
-from stream_coupons.core.profile import DAY_S, unpack_habits
+from stream_coupons.core.habits import unpack_habits
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.datasets import completejourney

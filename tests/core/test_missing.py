@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent
+from stream_coupons.core.item_features import price_band
 from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.observation import observe
 from stream_coupons.core.pipeline import Undecided, propose
-from stream_coupons.core.profile import Profile, decay, fold, price_band
+from stream_coupons.core.profile import Profile, decay, fold
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper import OpenIssue, Shopper
 from stream_coupons.core.similarity import feature_index

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.habits import habit_indices, unpack_habits
+from stream_coupons.core.item_features import interest_indices, price_band
 from stream_coupons.core.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
@@ -22,13 +24,10 @@ from stream_coupons.core.profile import (
     decay,
     favourite,
     fold,
-    habit_indices,
-    interest_indices,
     is_duplicate,
     is_familiar,
     place_of,
     portrait,
-    price_band,
 )
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.similarity import DIGEST_BYTES, feature_index, name_index
@@ -213,6 +212,13 @@ def test_after_a_change_of_the_half_life_events_may_come_in_any_order(
     assert seen.keys() == again_seen.keys()
     for name, value in seen.items():
         assert again_seen[name] == pytest.approx(value, rel=1e-9, abs=1e-6 if name == "spend_minor" else 1e-9)
+
+
+def test_habits_fade_until_an_order_that_says_no_items() -> None:
+    half_life_s = ProfileRules().habit_half_life_s
+    profile = folded([order("o1", AT, item("A")), order("o2", AT + half_life_s)])
+    assert profile.habits_at == AT + half_life_s
+    assert unpack_habits(profile.habits)[1].tolist() == [0.5]
 
 
 def test_habits_keep_their_values_under_another_half_life() -> None:
