@@ -56,7 +56,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     refused_lines: Mapping[str, int]
     refused_feedback: Mapping[str, int]
     feedback_before_issue: Mapping[str, int]
-    feedback_without_coupon: Mapping[str, int]
+    feedback_on_none: Mapping[str, int]
     redescribed_coupons: Mapping[str, int]
     unknown_keys: Mapping[str, int]
     issues: int
@@ -147,7 +147,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         refused_lines=foreign.refusals.by_reason,
         refused_feedback=running.refused,
         feedback_before_issue=+foreign.before_issue,
-        feedback_without_coupon=+foreign.without_coupon,
+        feedback_on_none=+foreign.without_coupon,
         redescribed_coupons=foreign.redescribed,
         unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
         issues=running.issues,
@@ -201,8 +201,8 @@ def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
 def _anyway(found: OrderAnyway) -> dict[str, object]:
     observed = found.observed_without
     return {
-        "P(order) with a coupon": f"{found.predicted_with_coupon:.4f} of {found.with_coupon:,} issues, on average",
-        "P(order) without": f"{found.predicted_without:.4f} of {found.without:,}; observed {observed.value:.4f} "
+        "P(order) with a coupon": f"{found.predicted_with_coupon:.4f}, mean of {found.with_coupon:,} issues",
+        "P(order) without": f"{found.predicted_without:.4f}, mean of {found.without:,}; observed {observed.value:.4f} "
         f"({_span(observed)})",
         "P(redeem) < P(order)": f"{found.below_zero_ratio:.1%} of the issues with a coupon: uplift below zero",
     }

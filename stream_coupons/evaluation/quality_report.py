@@ -95,9 +95,9 @@ def _anyway(report: Report, found: OrderAnyway) -> None:
             (
                 "P(order) with a coupon",
                 round(found.predicted_with_coupon, 4),
-                f"{found.with_coupon:,} issues, on average",
+                f"mean of {found.with_coupon:,} issues",
             ),
-            ("P(order) without", round(found.predicted_without, 4), f"{found.without:,} issues, on average"),
+            ("P(order) without", round(found.predicted_without, 4), f"mean of {found.without:,} issues"),
             ("Observed without", round(observed.value, 4), f"95% {_span(observed)}"),
             ("Uplift below zero", format_value(found.below_zero_ratio, "percent"), "of the issues with a coupon"),
         ]

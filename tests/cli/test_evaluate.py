@@ -173,7 +173,7 @@ def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path)
     result = run("evaluate", log, "--json", "--predictions", tmp_path / "scored.jsonl")
     found = json.loads(result.stdout)
     assert found["feedback_before_issue"] == {"purchase": 1}
-    assert found["feedback_without_coupon"] == {"click": 1, "purchase": 1}
+    assert found["feedback_on_none"] == {"click": 1, "purchase": 1}
     assert read_lines(tmp_path / "scored.jsonl")[0]["redeemed"], "clocks differ"
     for verb in ("evaluate", "ope"):
         said = run(verb, log).stderr
