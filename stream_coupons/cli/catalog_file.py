@@ -12,6 +12,7 @@ from stream_coupons.core.coupons import MAX_ATTRIBUTES
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
 from stream_coupons.wording import unknown_fields
 
@@ -131,6 +132,10 @@ def doubts(coupon: Coupon, now: float) -> list[str]:
         found.append("both discount_minor and discount_percent: it is valued by discount_minor")
     if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
         found.append("discount_minor is above max_discount_minor, which caps it")
+    if coupon.redeem_within_s < PolicyRules().proposal_timeout_s:
+        found.append(
+            "redeem_within_s is below policy.proposal_timeout_s, as old as an event may be: it may be over then"
+        )
     return found
 
 

@@ -358,11 +358,9 @@ def _refusal(
     if policy.is_over_frequency_cap(shopper.history.recent_issues, proposal.at, known.rules.policy):
         return NoCoupon.FREQUENCY_CAP
     now = max(proposal.at, answered_at or proposal.at)
-    coupon = known.catalogue.by_id.get(reservation.coupon_id)
-    if coupon is not None and now >= proposal.at + coupon.redeem_within_s:
-        return NoCoupon.TIMED_OUT  # its window runs from the trigger
     if policy.is_quiet(now, known.rules.policy):
         return NoCoupon.QUIET_HOURS
+    coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if coupon is None or is_over_own_cap(shopper.history.given, coupon):
         return NoCoupon.NO_CANDIDATE
     # The catalogue may have changed since: the coupon must still be what was decided on, and what is held be enough.

@@ -78,6 +78,7 @@ def test_every_bad_coupon_is_reported() -> None:
         ({"valid_until": NOW}, "it is over"),
         ({"discount_minor": 100}, "both discount_minor and discount_percent"),
         ({"discount_percent": None, "discount_minor": 501}, "which caps it"),
+        ({"redeem_within_s": 120.0}, "it may be over then"),
     ],
 )
 def test_doubts_are_warnings(fields: dict[str, Any], expected: str) -> None:

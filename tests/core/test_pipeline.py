@@ -394,15 +394,6 @@ def test_a_coupon_that_ended_before_the_answer_is_not_given() -> None:
     assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == ["released"]
 
 
-def test_a_coupon_whose_window_is_over_before_the_answer_is_not_given() -> None:
-    known = knowledge(coupon("c1", redeem_within_s=120))
-    for answered_at, outcome in [(AT + 119, "confirmed"), (AT + 120, "released")]:
-        case = Case(known)
-        case.see(browse("t1"))
-        effects = confirm("u", case.shopper, granted(case.proposal()), known, answered_at)
-        assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == [outcome]
-
-
 def test_no_coupon_is_given_in_quiet_hours_that_began_before_the_answer() -> None:
     midnight = AT - AT % DAY_S
     known = knowledge(coupon("c1"), rules=rules(quiet_from_hour=22, quiet_until_hour=7))
