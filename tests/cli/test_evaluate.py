@@ -107,7 +107,7 @@ def test_it_says_what_p_order_is_where_it_is_used(run: Run, log: Path, tmp_path:
     assert found["observed_without"]["value"] == pytest.approx(mean(one["redeemed"] for one in withheld))
     assert found["below_zero_ratio"] == pytest.approx(mean(one["p_redeem"] < one["p_order"] for one in given))
     printed = run("evaluate", log, *WINDOW).stdout
-    assert re.search(rf"P\(order\) with a coupon +{found['predicted_with_coupon']:.4f} of {len(given)} issues", printed)
+    assert re.search(rf"P\(order\) with a coupon +{found['predicted_with_coupon']:.4f}, mean of {len(given)}", printed)
     assert f"{found['below_zero_ratio']:.1%} of the issues with a coupon: uplift below zero" in printed
     assert "Uplift below zero" in page.read_text(encoding="utf-8")
 
