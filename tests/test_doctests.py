@@ -29,7 +29,7 @@ DOCUMENTED = documented()
 
 
 def test_the_core_has_examples() -> None:
-    assert {f"stream_coupons.core.{name}" for name in ("similarity", "profile", "policy")} <= set(DOCUMENTED)
+    assert {f"stream_coupons.core.{name}" for name in ("similarity", "item_features", "policy")} <= set(DOCUMENTED)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
