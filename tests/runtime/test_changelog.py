@@ -4,14 +4,13 @@ import asyncio
 import logging
 
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.stores import in_memory
 from stream_coupons.topics import Cleanup, Topic
+from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -20,10 +19,7 @@ def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skip
     broker: BrokerProcess, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = Topic(unique, None, "the table's", "cells", cleanup=Cleanup.COMPACT)
-    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    admin.create_topics([NewTopic(unique, num_partitions=2, replication_factor=1, topic_configs=topic.configs())])
-    admin.wait_for_topics([unique])
-    admin.close()
+    create_topic(broker.bootstrap, unique, 2, **topic.configs())
     with Publisher(broker.bootstrap, 2) as publisher:
         for key, value in (
             (b"ann", b"1"),

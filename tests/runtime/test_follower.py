@@ -5,13 +5,12 @@ import time
 from itertools import pairwise
 
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.runtime.follower import SETTLING_RATIO, Follower
 from stream_coupons.topics import Cleanup, Topic
+from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka
 AT_FIRST = 200
@@ -22,10 +21,7 @@ def test_what_was_taken_is_brought_into_use_at_the_end_and_then_together_for_a_s
     broker: BrokerProcess, unique: str
 ) -> None:
     topic = Topic(unique, None, "a number", "numbers", cleanup=Cleanup.COMPACT)
-    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    admin.create_topics([NewTopic(unique, num_partitions=1, replication_factor=1, topic_configs=topic.configs())])
-    admin.wait_for_topics([unique])
-    admin.close()
+    create_topic(broker.bootstrap, unique, **topic.configs())
 
     def publish(first: int, end: int) -> None:
         with Publisher(broker.bootstrap, 1) as publisher:
