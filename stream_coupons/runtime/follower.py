@@ -95,7 +95,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
                 log.warning("%s: %r; again in %s s", self._tp.topic, error, RETRY_PAUSE_S)
                 await self.sleep(RETRY_PAUSE_S)
             finally:
-                # Who stops this service cancels its task more than once: half closed, the connections would be left open.
+                # To stop a service is to cancel its task more than once, which would leave connections half closed.
                 await asyncio.shield(consumer.stop())
 
     async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
