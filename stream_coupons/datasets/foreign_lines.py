@@ -159,8 +159,8 @@ def arm_of(line: IssueLine, coupon: Coupon | None) -> str:
 def read_coupon(description: dict[str, Any], window_s: float) -> Coupon:
     """A coupon as a line describes it: what is null is missing, what is no field of a coupon is an attribute.
 
-    A missing `max_discount_minor` is what the discount comes to at the typical price; where no discount is known, it is
-    the least there is.
+    `price_minor`, as items say it, is the typical price. A missing `max_discount_minor` is what the discount comes to
+    at that; where no discount is known, it is the least there is.
 
     Raises
     ------
@@ -169,6 +169,9 @@ def read_coupon(description: dict[str, Any], window_s: float) -> Coupon:
     given = {name: _whole(value) for name, value in description.items() if value is not None}
     known = {name: value for name, value in given.items() if name in COUPON_FIELDS}
     others = {name: value for name, value in description.items() if name not in COUPON_FIELDS}
+    price = given.get("price_minor")
+    if type(price) is int and price > 0:
+        known.setdefault("typical_price_minor", price)
     for name, value in others.items():
         if isinstance(value, dict | list):
             detail = f"issue: coupon: {name!r} holds others, expected a string, a number, true, false or null"

@@ -98,6 +98,9 @@ def test_the_vector_of_a_coupon_is_its_content_and_null_is_none() -> None:
         ({"discount_minor": 150}, 150),
         ({"discount_percent": 10}, 100),  # of the typical price where none is given
         ({"discount_percent": 10, "typical_price_minor": 2500}, 250),
+        ({"discount_percent": 10, "price_minor": 2500}, 250),
+        ({"discount_percent": 10, "price_minor": 0.5}, 100),  # no amount: an attribute as any other
+        ({"discount_percent": 10, "price_minor": 900, "typical_price_minor": 2500}, 250),
         ({"discount_minor": 150.0, "max_discount_minor": 90.0}, 90),  # as table tools write whole numbers
         ({"discount_minor": None, "max_discount_minor": None, "title": None}, 1),  # null is missing
     ],
