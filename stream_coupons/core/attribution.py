@@ -152,7 +152,8 @@ def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None
     if not issue.is_given:
         return
     history.issued += 1
-    history.exposure = history.exposure_at(issue.at) + 1.0
+    of_days, of_weeks = history.exposures_at(issue.at)
+    history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     for each in _tallies(history, issue.coupon_id, catalogue):
         each.issued += 1

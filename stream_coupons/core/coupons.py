@@ -187,12 +187,15 @@ class CouponSet:
         price = np.array([price_of(c, default_price_minor) for c in each])
         self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
         self.margin_minor = price * np.array([c.margin_ratio for c in each])
+        self.has_price = np.array([c.typical_price_minor is not None for c in each], dtype=bool)
+        """Whether the coupon says what is paid in its scope."""
+        self.redeem_within_s = np.array([c.redeem_within_s for c in each])
         self.price_log2 = np.log2(np.maximum(price, 1.0))
         self.static_numeric: Floats = np.stack(
             [
                 np.array([PRIOR_DEPTH_RATIO if depth is None else depth for depth in depths]),
                 np.log1p(self.discount_minor) / 10.0,
-                np.log1p(np.array([c.redeem_within_s for c in each]) / DAY_S) / 4.0,
+                np.log1p(self.redeem_within_s / DAY_S) / 4.0,
                 np.log1p(np.array([len(c.items) for c in each])) / 3.0,
             ],
             axis=1,

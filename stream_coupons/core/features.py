@@ -1,12 +1,11 @@
 """What is said of a (shopper, coupon, moment): a few bounded numbers and a few hashed categories.
 
-Numbers are transformed here into about [0, 3], so no scaler has to be learnt or served. Categories and crosses are
+Numbers are those of `numeric`. Categories and crosses are
 hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no vocabulary, nothing to keep (Weinberger et al. 2009:
 Feature hashing for large scale multitask learning). A missing number is a stated stand-in plus a flag of its own,
 so that the model can tell.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
-from stream_coupons.core.habits import habit_fading
-from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay, favourite
+from stream_coupons.core.numeric import NUMERIC, RECENCY_SCALE, numbers_of
+from stream_coupons.core.profile import DAY_S, HOUR_S, favourite
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, Shopper, Tally
+from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.core.values import LEVELS, TILES, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
@@ -32,66 +31,6 @@ of who gets none."""
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
 
-NEUTRAL_CLICK_RATE = 0.1
-NEUTRAL_REDEEM_RATE = 0.05
-NEUTRAL_DISCOUNTED_RATE = 0.1
-REORDER_S = 3 * DAY_S
-UNKNOWN_RECENCY_H = 30 * 24.0
-RECENCY_SCALE = 2.2
-"""What the logarithm of hours since the last order, or event, is divided by: bins of numbers, one wide, end after 8
-hours, 3 days and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has
-left."""
-
-OF_SHOPPER = (
-    "order_recency",
-    "orders",
-    "browses",
-    "carts",
-    "mean_price",
-    "coupons_issued",
-    "click_rate",
-    "redeem_rate",
-    "since_last_issue",
-    "no_order_known",
-    "no_price_known",
-    "no_neighbours",
-    "usual_orders",
-    "usual_discounts",
-    "exposure",
-    "event_recency",
-)
-OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
-TERMS = ("discount_depth", "discount_size")
-"""What a coupon takes off: nothing that hangs on it can be true of who gets none."""
-OF_MATCH = (
-    "content",
-    "category_interest",
-    "brand_interest",
-    "item_interest",
-    "collaborative",
-    "demand_share",
-    "near_scope_share",
-    "browsed_now",
-    "carted_now",
-    "price_fit",
-    "habit",
-    "fresh_habit",
-    "habit_of_category",
-    "habit_share",
-)
-OF_HISTORY = (
-    "category_ordered",
-    "category_recency",
-    "this_coupon_issued",
-    "this_coupon_redeemed",
-    "this_category_issued",
-    "this_category_redeem_rate",
-    "this_coupon_click_rate",
-    "this_coupon_redeem_rate",
-    "this_kind_click_rate",
-    "this_kind_redeem_rate",
-)
-NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_HISTORY)
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
 OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock")
 """`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
@@ -136,6 +75,7 @@ _SPACE = (
     RECENCY_SCALE,
     TILES,
     EXPOSURE_HALF_LIFE_S,
+    WEEKLY_EXPOSURE_HALF_LIFE_S,
 )
 SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
 """Names this feature space: a model trained on another one is refused."""
@@ -206,11 +146,6 @@ def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_]) -> Indices:
     return places
 
 
-def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
-    """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
-    return (successes + prior * strength) / (max(trials, successes) + strength)
-
-
 def extract(
     moments: Sequence[Moment], views: Views, coupons: CouponSet, chosen: Sequence[Positions], rules: ProfileRules
 ) -> FeatureRows:
@@ -233,141 +168,12 @@ def extract(
     """
     owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
     position = np.concatenate(chosen)
-    numeric = np.concatenate(
-        (
-            np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
-            coupons.static_numeric[position],
-            _match_numbers(moments, views, coupons, owner, position),
-            _history_numbers(moments, views, coupons, owner, position),
-        ),
-        axis=1,
-    )
+    numeric = numbers_of(moments, views, coupons, owner, position, rules)
     subjects = (
         Subject(moment.user_id, coupons, positions, moment.at)
         for moment, positions in zip(moments, chosen, strict=True)
     )
     return FeatureRows(np.round(numeric, 4), _hashes(moments, coupons, owner, position), tuple(subjects))
-
-
-def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
-    profile, history = shopper.profile, shopper.history
-    scale = decay(profile, at, rules)
-    mean_price = _mean_price(profile)
-    since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
-    return [
-        _recency(profile.last_order_at, at),
-        math.log1p(profile.orders * scale),
-        math.log1p(profile.browses * scale) / 2.0,
-        math.log1p(max(profile.carts * scale, 0.0)),
-        math.log1p(mean_price or 0.0) / 10.0,
-        math.log1p(history.issued) / 3.0,
-        _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-        4.0 * _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
-        1.0 / (1.0 + max(since, 0.0)),
-        float(profile.last_order_at is None),
-        float(mean_price is None),
-        float(not shopper.neighbourhood.packed[0]),
-        math.log1p(profile.usual_orders * habit_fading(at - profile.habits_at, rules)[0]) / 2.0,
-        2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
-        math.log1p(history.exposure_at(at)),
-        _recency(profile.last_event_at or None, at),
-    ]
-
-
-def _recency(then: float | None, now: float) -> float:
-    hours = (now - then) / HOUR_S if then is not None else UNKNOWN_RECENCY_H
-    return math.log1p(max(hours, 0.0)) / RECENCY_SCALE
-
-
-def _mean_price(profile: Profile) -> float | None:
-    if profile.units > 0:
-        return profile.spend_minor / profile.units
-    return sum(profile.prices) / len(profile.prices) if profile.prices else None
-
-
-def _match_numbers(
-    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
-) -> Floats:
-    def squash(scores: Floats) -> Floats:
-        squashed: Floats = np.log1p(np.maximum(scores, 0.0)) / 2.0
-        return squashed
-
-    category, brand, item = (each[owner, position] for each in (views.category, views.brand, views.item))
-    prices = (_mean_price(moment.shopper.profile) for moment in moments)
-    price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
-    distance = np.abs(coupons.price_log2[position] - price_log2[owner])
-    return np.stack(
-        (
-            squash(category + brand + item),
-            squash(category),
-            squash(brand),
-            squash(item),
-            squash(views.collaborative[owner, position]),
-            views.demand_share[owner, position],
-            views.near_scope_share[owner, position],
-            views.browsed[owner, position],
-            views.carted[owner, position],
-            np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
-            squash(views.habit[owner, position]),
-            squash(views.fresh_habit[owner, position]),
-            squash(views.habit_of_category[owner, position]),
-            views.habit_share[owner, position],
-        ),
-        axis=1,
-    )
-
-
-def _history_numbers(
-    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
-) -> Floats:
-    """What the shopper's history says of the coupon, its kind and its category, looked up in one table for each."""
-    of_categories = (len(moments), len(coupons.vocabulary) + 1)
-    ordered_at = np.full(of_categories, -math.inf)
-    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
-    by_coupon = np.zeros((2, len(moments), len(coupons)))
-    rates = np.zeros((4, len(moments), len(coupons)))
-    for row, moment in enumerate(moments):
-        history = moment.shopper.history
-        for name, at in moment.shopper.profile.category_ordered_at.items():
-            if column := coupons.category_column(name):
-                ordered_at[row, column] = at
-        for name, tally in history.by_category.items():
-            if column := coupons.category_column(name):
-                issued[row, column] = math.log1p(tally.issued) / 2.0
-                redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
-        # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
-        own = (
-            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
-        )
-        rates[:, row] = [[own[0]], [4.0 * own[1]]] * 2
-        for coupon_id, tally in history.by_coupon.items():
-            if (at_position := coupons.position.get(coupon_id)) is not None:
-                by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
-                rates[:2, row, at_position] = _rates(tally, own)
-        for kind, tally in history.by_kind.items():
-            if (of_kind := coupons.of_kind.get(kind)) is not None:
-                rates[2:, row, of_kind] = np.array(_rates(tally, own))[:, None]
-    first = coupons.first_category[position]
-    now = np.array([moment.at for moment in moments])[:, None]
-    age_s = np.maximum(now - coupons.categories.greatest(ordered_at), 0.0)[owner, position]
-    return np.stack(
-        (
-            1.0 / (1.0 + age_s / REORDER_S),
-            views.recency[owner, position],
-            by_coupon[0, owner, position],
-            by_coupon[1, owner, position],
-            issued[owner, first],
-            redeem_rate[owner, first],
-            *rates[:, owner, position],
-        ),
-        axis=1,
-    )
-
-
-def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
-    """Click and redeem rate of a tally, drawn towards the shopper's own while there is little to go by."""
-    return _rate(tally.clicked, tally.issued, own[0]), 4.0 * _rate(tally.redeemed, tally.issued, own[1])
 
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:

@@ -34,6 +34,7 @@ class Tally(Struct, array_like=True):
 
 
 EXPOSURE_HALF_LIFE_S = 86400.0
+WEEKLY_EXPOSURE_HALF_LIFE_S = 7 * 86400.0
 
 
 class History(Struct, array_like=True):
@@ -53,12 +54,18 @@ class History(Struct, array_like=True):
     """Coupons that a shopper of the holdout would have been given, by id; never forgotten, as `given` is not."""
     recent_withheld: list[float] = field(default_factory=list)
     exposure: float = 0.0
-    """Coupons that fade, as of the last one; see `exposure_at`."""
+    """Coupons that fade within days, as of the last one; see `exposures_at`."""
+    weekly_exposure: float = 0.0
+    """The same, within weeks."""
 
-    def exposure_at(self, at: float) -> float:
-        """Coupons issued, each halved with every `EXPOSURE_HALF_LIFE_S` since: who had many lately is tired of them."""
+    def exposures_at(self, at: float) -> tuple[float, float]:
+        """Coupons issued, each halved with every half-life since, that of days and that of weeks: who had many lately
+        is tired of them."""
         since = max(at - self.last_issued_at, 0.0) if self.last_issued_at is not None else 0.0
-        return float(self.exposure * 2.0 ** (-since / EXPOSURE_HALF_LIFE_S))
+        return (
+            self.exposure * 2.0 ** (-since / EXPOSURE_HALF_LIFE_S),
+            self.weekly_exposure * 2.0 ** (-since / WEEKLY_EXPOSURE_HALF_LIFE_S),
+        )
 
 
 class Option(Struct, array_like=True):

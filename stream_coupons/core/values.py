@@ -1,9 +1,9 @@
 """Hashes of values that nobody has described: attributes of coupons and whatever else is known of a moment.
 
-A text, a flag or null is one category. A number is three: the octave that it lies in, that of octaves which begin half
-an octave higher, and itself to two significant digits. So its scale need not be known, nor learnt. Numbers near each
-other share an octave or both, so what is learnt of one is learnt of its neighbours (tiles, [1]_); where there are many
-examples, or all numbers are alike, the digits speak.
+A text, a flag or null is one category. A number is four: the octave that it lies in, that of octaves which begin half
+an octave higher, that of spans of three octaves, and itself to two significant digits. So its scale need not be known,
+nor learnt. Numbers near each other share spans, so what is learnt of one is learnt of its neighbours (tiles, [1]_), of
+the further ones, too, where there are few examples; where there are many, or all numbers are alike, the digits speak.
 
 References
 ----------
@@ -16,10 +16,10 @@ import math
 # Not `feature_index`, which remembers names: these are as many as senders like, and long. A hash costs 0.2 to 0.6 us.
 from stream_coupons.core.similarity import name_index
 
-LEVELS = 3
+LEVELS = 4
 """Hashes of a value, from coarse to fine; a category has one, and the others are 0."""
-TILES = (0.0, 0.5)
-"""By how much of an octave the octaves of each level are shifted."""
+TILES = ((1, 0.0), (1, 0.5), (3, 0.75))
+"""How many octaves the spans of each level are wide, and by how many they are shifted."""
 
 Value = str | float | bool | None
 
@@ -30,18 +30,19 @@ def value_hashes(name: str, value: Value) -> tuple[int, ...]:
     >>> value_hashes("rain_mm", 1.234) == value_hashes("rain_mm", 1.2341)
     True
     >>> [one == other for one, other in zip(value_hashes("rain_mm", 1.2), value_hashes("rain_mm", 1.9))]
-    [True, False, False]
+    [True, False, False, False]
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        octaves = (name_index(f"{name}=2^{octave(value, shift)}+{shift}") for shift in TILES)
-        return (*octaves, name_index(f"{name}={value + 0.0:.1e}"))
+        spans = (name_index(f"{name}=2^{width}*{span(value, width, shift)}+{shift}") for width, shift in TILES)
+        return (*spans, name_index(f"{name}={value + 0.0:.1e}"))
     return (name_index(f"{name}={value}"), *(0,) * (LEVELS - 1))
 
 
-def octave(value: float, shift: float) -> str:
-    """The octave of a number, its sign before it, where octaves begin `shift` of one higher; that of 0 has no name.
+def span(value: float, width: int, shift: float) -> str:
+    """The span of a number, its sign before it, of those that are `width` octaves wide and begin `shift` higher than 1;
+    that of 0 has no name.
 
-    >>> octave(1000.0, 0.0), octave(1000.0, 0.5), octave(-0.3, 0.0), octave(0.0, 0.5)
-    ('9', '9', '--2', '')
+    >>> span(1000.0, 1, 0.0), span(1000.0, 1, 0.5), span(-0.3, 1, 0.0), span(0.0, 1, 0.5), span(1000.0, 3, 0.75)
+    ('9', '9', '--2', '', '3')
     """
-    return f"{'-' * (value < 0)}{math.floor(math.log2(abs(value)) - shift)}" if value else ""
+    return f"{'-' * (value < 0)}{math.floor((math.log2(abs(value)) - shift) / width)}" if value else ""

@@ -14,8 +14,8 @@ from msgspec import Struct
 from stream_coupons.core import policy
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import CouponIssue, Proposal
-from stream_coupons.core.features import NUMERIC
 from stream_coupons.core.ledger import Ledger, shortage
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import ShopEvent
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from stream_coupons.core.events import Reason
-from stream_coupons.core.features import RECENCY_SCALE, REORDER_S
+from stream_coupons.core.numeric import OF_ONE, RECENCY_SCALE, REORDER_S
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.views import PRIOR_SHARE
 
@@ -101,6 +101,19 @@ def _liking(value: float, ending: str) -> str:
     return f"look{ending} at" if share >= PRIOR_SHARE else f"hardly look{ending} at"
 
 
+def _ratio(value: float) -> float:
+    """The ratio that a value in half octaves stands for."""
+    return math.exp2((value - OF_ONE) / 2)
+
+
+def _ratio_of_rhythm(value: float) -> float:
+    return math.exp(2.0 * value)
+
+
+def _category_carted(value: float) -> str:
+    return f"is for a category that lies in the cart since {_number(1 / value - 1)} days"
+
+
 def _category_ordered(value: float) -> str:
     return f"is for a category that was ordered {_number((1 / value - 1) * REORDER_S / DAY_S)} days ago"
 
@@ -147,6 +160,9 @@ OF_NUMBERS: Mapping[str, Phrase] = {
         "goes to someone who was last heard of {} days ago (30 stands for never)",
         lambda v: math.expm1(RECENCY_SCALE * v) / 24,
     ),
+    "weekly_exposure": _said("goes to someone who had {} coupons within weeks, older ones counting less", math.expm1),
+    "usual_weekday": _said("comes on a weekday with {} times this shopper's usual activity", _ratio_of_rhythm),
+    "usual_hour": _said("comes at an hour with {} times this shopper's usual activity", _ratio_of_rhythm),
     "discount_depth": _said("takes {} off the usual price (15 % stands for not known)", _same, _percent),
     "discount_size": _said("takes {} cents off", lambda v: math.expm1(10 * v)),
     "time_to_redeem": _said("can be used for {} days", lambda v: math.expm1(4 * v)),
@@ -166,6 +182,13 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "habit_of_category": _said("is for a category that this shopper ordered from {} times in the long run", score_of),
     "habit_share": _said("is for {} of all that this shopper orders", lambda v: _share(v), _percent),
     "category_ordered": _category_ordered,
+    "category_carted": _category_carted,
+    "category_due": _said(
+        "is for a category that was last ordered {} times the usual time between two orders ago, by the middle of the "
+        "coupon's time",
+        _ratio,
+    ),
+    "category_price": _said("is for {} times the price that this shopper usually pays there", _ratio),
     "category_recency": _said("is for a category that this shopper came for {} days ago", lambda v: 1 / v - 1, _whole),
     "this_coupon_issued": _said("was given to this shopper {} times before", math.expm1, _whole),
     "this_coupon_redeemed": _said("was redeemed by this shopper {} times before", math.expm1, _whole),

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, NUMERIC, TERMS
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS
+from stream_coupons.core.numeric import NUMERIC, TERMS
 
 BINS = 5
 BINS_PER_UNIT = 1.0

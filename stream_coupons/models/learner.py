@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, NUMERIC, SCHEMA
+from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, SCHEMA
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
 from stream_coupons.models.encoding import without_places_of_terms, without_terms

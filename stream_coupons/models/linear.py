@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
-from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows, hashed_names
+from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of, is_of_terms
 from stream_coupons.models.sigmoid import sigmoids

@@ -22,7 +22,8 @@ from sklearn.neural_network import MLPClassifier
 
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less

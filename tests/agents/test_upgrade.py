@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
-from stream_coupons.core.features import NUMERIC
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.metrics import Metrics

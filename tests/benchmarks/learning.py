@@ -19,7 +19,8 @@ from stream_coupons.broker import open_broker
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA
+from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.models.learner import Trainer
 from stream_coupons.settings import LearningSettings

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from stream_coupons.cli import terminal
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import EPSILON, bootstrap_interval, roc_auc
 from stream_coupons.models.registry import make_model

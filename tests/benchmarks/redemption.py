@@ -32,7 +32,8 @@ from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import TrainingExample
-from stream_coupons.core.features import HASHED, NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER
+from stream_coupons.core.features import HASHED
+from stream_coupons.core.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.datasets import completejourney
 from stream_coupons.datasets.completejourney import CompleteJourney

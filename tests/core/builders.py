@@ -18,7 +18,8 @@ from stream_coupons.core.events import (
     Reservation,
     Settlement,
 )
-from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 

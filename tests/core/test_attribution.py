@@ -7,7 +7,8 @@ import pytest
 from stream_coupons.core import attribution
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, Coupon, FeedbackEvent, Settlement, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
@@ -445,11 +446,14 @@ def test_history_counts_by_coupon_and_category_and_for_caps_only_what_is_ours(ca
 
 
 def test_coupons_fade_from_the_exposure_of_a_shopper(case: Case) -> None:
-    assert case.shopper.history.exposure_at(AT) == 0.0
+    assert case.shopper.history.exposures_at(AT) == (0.0, 0.0)
     for n, at in enumerate((AT, AT + DAY_S, AT + DAY_S / 2)):  # the last one is told late: it counts as now
         case.give(issue(f"i{n}", "c1", at, observed=True))
     history = case.shopper.history
-    assert [history.exposure_at(AT + days * DAY_S) for days in (0.5, 1, 2, 4)] == [2.5, 2.5, 1.25, 0.3125]
+    of_days, of_weeks = zip(*(history.exposures_at(AT + days * DAY_S) for days in (0.5, 1, 2, 4)), strict=True)
+    assert of_days == (2.5, 2.5, 1.25, 0.3125)
+    latest = 2.0 + 2.0 ** (-1 / 7)
+    assert of_weeks == pytest.approx((latest, latest, latest * 2.0 ** (-1 / 7), latest * 2.0 ** (-3 / 7)))
 
 
 @pytest.mark.parametrize("kind", ["impression", "click", "purchase"])

@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
-from stream_coupons.core.features import (
-    FIRST_OF_TERMS,
-    NUMERIC,
-    OF_EVERY_COUPON,
-    OF_SHOPPER,
-    TERMS,
-    extract,
-    hashed_names,
-)
+from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names
+from stream_coupons.core.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.pipeline import Undecided, decide, propose

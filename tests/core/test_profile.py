@@ -85,6 +85,13 @@ def numbers(profile: Profile, at: float, rules: ProfileRules = HOURLY) -> dict[s
     return seen
 
 
+def facts(profile: Profile) -> dict[str, object]:
+    """What does not fade: when the shopper comes, and when which category was ordered and put into the cart."""
+    known = profile.in_category.items()
+    of_categories = {name: (each.order_slots, each.carted_at, each.taken_out_at) for name, each in known}
+    return {"rhythm": profile.rhythm, "categories": of_categories, "ordered": profile.category_ordered_at}
+
+
 @fast
 @given(events, st.randoms(use_true_random=False))
 def test_events_may_come_in_any_order(events: list[Event], shuffler: object) -> None:
@@ -98,6 +105,10 @@ def test_events_may_come_in_any_order(events: list[Event], shuffler: object) -> 
     gross = numbers(folded([event for event in events if getattr(event, "action", "add") == "add"]), at)
     for name, value in seen.items():
         assert again[name] == pytest.approx(value, rel=1e-9, abs=1e-9 * (gross.get(name, 0.0) + 15.0))
+    assert facts(one) == facts(other)
+    for name, known in one.in_category.items():
+        paid = (other.in_category[name].price_weight, other.in_category[name].price_log2)
+        assert (known.price_weight, known.price_log2) == pytest.approx(paid, rel=1e-9)
     assert one.ordered_at == other.ordered_at
     assert (one.last_event_at, one.last_order_at) == (other.last_event_at, other.last_order_at)
     assert one.price_times == other.price_times
@@ -165,8 +176,8 @@ def test_passing_a_landmark_changes_no_value() -> None:
 
 def as_kept_before(profile: Profile) -> Profile:
     """As versions left it that did not say under which half-life."""
-    *kept, _ = msgspec.to_builtins(profile)
-    return msgspec.convert(kept, Profile, strict=False)
+    kept = msgspec.to_builtins(profile)
+    return msgspec.convert(kept[: Profile.__struct_fields__.index("half_life_s")], Profile, strict=False)
 
 
 @pytest.mark.parametrize("says_so", [True, False])
@@ -305,6 +316,7 @@ def test_everything_is_bounded() -> None:
         assert len(profile.ordered_at) <= MAX_RECENT_ORDERS
         assert len(profile.seen) <= 10 * DIGEST_BYTES
         assert len(profile.prices) <= 4
+        assert len(profile.in_category) <= MAX_CATEGORIES
     assert set(profile.ordered_at) == {f"i{n}" for n in range(300 - MAX_RECENT_ORDERS, 300)}
 
 

@@ -7,21 +7,25 @@ from stream_coupons.core.values import value_hashes
 
 
 def test_a_value_is_hashed_as_any_name_is() -> None:
-    assert value_hashes("city", "Köln") == (feature_index("city=Köln"), 0, 0)
-    assert value_hashes("rain", None) == (feature_index("rain=None"), 0, 0)
-    assert value_hashes("rain", 1.26) == tuple(map(feature_index, ("rain=2^0+0.0", "rain=2^-1+0.5", "rain=1.3e+00")))
+    assert value_hashes("city", "Köln") == (feature_index("city=Köln"), 0, 0, 0)
+    assert value_hashes("rain", None) == (feature_index("rain=None"), 0, 0, 0)
+    names = ("rain=2^1*0+0.0", "rain=2^1*-1+0.5", "rain=2^3*-1+0.75", "rain=1.3e+00")
+    assert value_hashes("rain", 1.26) == tuple(map(feature_index, names))
 
 
 @pytest.mark.parametrize("factor", [1.0, -1.0])
 @pytest.mark.parametrize("size", [5e-324, 1e-9, 0.37, 1.0, 97.0, 2.0**40, 1e308, 10**40])
 def test_numbers_are_like_their_neighbours_whatever_their_size(size: float, factor: float) -> None:
     one = value_hashes("x", size * factor)
-    assert len(set(one)) == 3
+    assert len(set(one)) == 4
     assert one != value_hashes("x", -size * factor)
     if size > 1e-300:
         near, far, further = (value_hashes("x", size * factor / by) for by in (1.4, 2.0, 3.0))
         assert any(a == b for a, b in zip(one[:2], near[:2], strict=True)), "two tiles that are shifted by half"
-        assert not any(a == b for a, b in zip(one, (*far, *further), strict=False))
+        assert not any(a == b for other in (far, further) for a, b in zip(one[:2], other[:2], strict=True))
+        spans = [one[2] == value_hashes("x", size * factor / by)[2] for by in (1.0, 2.0, 4.0, 8.0)]
+        assert spans == sorted(spans, reverse=True)
+        assert (spans[0], spans[3]) == (True, False)
 
 
 def test_zero_is_a_number_apart() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import Reason
-from stream_coupons.core.features import HASHED, NUMERIC, extract, hashed_names
+from stream_coupons.core.features import HASHED, extract, hashed_names
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.events import TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, SCHEMA, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, HASHED, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import MAX_NUMBER
 from stream_coupons.models.linear import PRIOR_RATE

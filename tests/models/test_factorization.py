@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from river import facto
 
-from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.factorization import RANK, FactorizationMachine
 from stream_coupons.models.inputs import Row, each_row

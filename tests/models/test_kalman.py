@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms

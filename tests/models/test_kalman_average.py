@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, NUMERIC
+from stream_coupons.core.features import DIMENSIONS
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter

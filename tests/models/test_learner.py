@@ -5,7 +5,8 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules

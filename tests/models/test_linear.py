@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
-from stream_coupons.core.features import DIMENSIONS, HASHED, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, HASHED, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, bins_of, encode
 from stream_coupons.models.inputs import Row

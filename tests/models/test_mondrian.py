@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stream_coupons.core.features import NUMERIC, FeatureRows
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.mondrian import MondrianForest
 

@@ -15,7 +15,8 @@ from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, NUMERIC, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, without_terms
 from stream_coupons.models.inputs import Row, each_row

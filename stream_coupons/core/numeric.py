@@ -1,0 +1,284 @@
+"""The numbers that are said of a (shopper, coupon, moment): each bounded, and 0 where it says nothing.
+
+They are transformed here into about [0, 3], logarithms of ratios into [-1, 4]: no scaler has to be learnt or served.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.habits import habit_fading
+from stream_coupons.core.in_category import own_log2, usual_gap_s, usual_log2
+from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay
+from stream_coupons.core.rhythm import rhythm
+from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper import Shopper, Tally
+from stream_coupons.core.views import Moment, Views
+
+NEUTRAL_CLICK_RATE = 0.1
+NEUTRAL_REDEEM_RATE = 0.05
+NEUTRAL_DISCOUNTED_RATE = 0.1
+REORDER_S = 3 * DAY_S
+UNKNOWN_RECENCY_H = 30 * 24.0
+RECENCY_SCALE = 2.2
+"""What the logarithm of hours since the last order, or event, is divided by: bins of numbers, one wide, end after 8
+hours, 3 days and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has
+left."""
+
+OF_SHOPPER = (
+    "order_recency",
+    "orders",
+    "browses",
+    "carts",
+    "mean_price",
+    "coupons_issued",
+    "click_rate",
+    "redeem_rate",
+    "since_last_issue",
+    "no_order_known",
+    "no_price_known",
+    "no_neighbours",
+    "usual_orders",
+    "usual_discounts",
+    "exposure",
+    "event_recency",
+    "weekly_exposure",
+    "usual_weekday",
+    "usual_hour",
+)
+OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
+TERMS = ("discount_depth", "discount_size")
+"""What a coupon takes off: nothing that hangs on it can be true of who gets none."""
+OF_MATCH = (
+    "content",
+    "category_interest",
+    "brand_interest",
+    "item_interest",
+    "collaborative",
+    "demand_share",
+    "near_scope_share",
+    "browsed_now",
+    "carted_now",
+    "price_fit",
+    "habit",
+    "fresh_habit",
+    "habit_of_category",
+    "habit_share",
+)
+OF_CATEGORY = ("category_ordered", "category_carted", "category_due", "category_price")
+"""What the shopper did in the coupon's category: how lately it was ordered, and put into the cart without an order
+since; how far the middle of the coupon's window is from the last order, over the usual time between two; and the price
+of what it is for over what the shopper pays there."""
+OF_HISTORY = (
+    "category_recency",
+    "this_coupon_issued",
+    "this_coupon_redeemed",
+    "this_category_issued",
+    "this_category_redeem_rate",
+    "this_coupon_click_rate",
+    "this_coupon_redeem_rate",
+    "this_kind_click_rate",
+    "this_kind_redeem_rate",
+)
+NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
+
+OF_ONE = 1.5
+"""What stands for a ratio of 1: the middle of a bin of numbers."""
+RATIO_BOUNDS = (-0.99, 3.99)
+"""Of the logarithm of a ratio: within the bins of numbers, so that the outer ones are half open."""
+
+
+def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
+    """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
+    return (successes + prior * strength) / (max(trials, successes) + strength)
+
+
+def numbers_of(
+    moments: Sequence[Moment],
+    views: Views,
+    coupons: CouponSet,
+    owner: Positions,
+    position: Positions,
+    rules: ProfileRules,
+) -> Floats:
+    """All numbers, shape (n, len(NUMERIC)): of the moment `owner` with the coupon at `position`, both of shape (n,)."""
+    return np.concatenate(
+        (
+            np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
+            coupons.static_numeric[position],
+            _match_numbers(moments, views, coupons, owner, position),
+            _category_numbers(moments, coupons, owner, position, rules),
+            _history_numbers(moments, views, coupons, owner, position),
+        ),
+        axis=1,
+    )
+
+
+def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
+    profile, history = shopper.profile, shopper.history
+    scale = decay(profile, at, rules)
+    mean_price = _mean_price(profile)
+    exposure, weekly_exposure = history.exposures_at(at)
+    since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
+    return [
+        _recency(profile.last_order_at, at),
+        math.log1p(profile.orders * scale),
+        math.log1p(profile.browses * scale) / 2.0,
+        math.log1p(max(profile.carts * scale, 0.0)),
+        math.log1p(mean_price or 0.0) / 10.0,
+        math.log1p(history.issued) / 3.0,
+        _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
+        4.0 * _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
+        1.0 / (1.0 + max(since, 0.0)),
+        float(profile.last_order_at is None),
+        float(mean_price is None),
+        float(not shopper.neighbourhood.packed[0]),
+        math.log1p(profile.usual_orders * habit_fading(at - profile.habits_at, rules)[0]) / 2.0,
+        2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
+        math.log1p(exposure),
+        _recency(profile.last_event_at or None, at),
+        math.log1p(weekly_exposure),
+        *(0.5 * each for each in rhythm(profile.rhythm, at)),
+    ]
+
+
+def _recency(then: float | None, now: float) -> float:
+    hours = (now - then) / HOUR_S if then is not None else UNKNOWN_RECENCY_H
+    return math.log1p(max(hours, 0.0)) / RECENCY_SCALE
+
+
+def _mean_price(profile: Profile) -> float | None:
+    if profile.units > 0:
+        return profile.spend_minor / profile.units
+    return sum(profile.prices) / len(profile.prices) if profile.prices else None
+
+
+def _match_numbers(
+    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
+) -> Floats:
+    def squash(scores: Floats) -> Floats:
+        squashed: Floats = np.log1p(np.maximum(scores, 0.0)) / 2.0
+        return squashed
+
+    category, brand, item = (each[owner, position] for each in (views.category, views.brand, views.item))
+    prices = (_mean_price(moment.shopper.profile) for moment in moments)
+    price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
+    distance = np.abs(coupons.price_log2[position] - price_log2[owner])
+    return np.stack(
+        (
+            squash(category + brand + item),
+            squash(category),
+            squash(brand),
+            squash(item),
+            squash(views.collaborative[owner, position]),
+            views.demand_share[owner, position],
+            views.near_scope_share[owner, position],
+            views.browsed[owner, position],
+            views.carted[owner, position],
+            np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
+            squash(views.habit[owner, position]),
+            squash(views.fresh_habit[owner, position]),
+            squash(views.habit_of_category[owner, position]),
+            views.habit_share[owner, position],
+        ),
+        axis=1,
+    )
+
+
+def _category_numbers(
+    moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions, rules: ProfileRules
+) -> Floats:
+    """What the shopper did in the coupon's category, looked up in one table for each."""
+    of_categories = (len(moments), len(coupons.vocabulary) + 1)
+    ordered_at, carted_at = np.full((2, *of_categories), -math.inf)
+    gap_s, price_log2 = np.full((2, *of_categories), math.nan)
+    for row, moment in enumerate(moments):
+        profile = moment.shopper.profile
+        for name, at in profile.category_ordered_at.items():
+            if column := coupons.category_column(name):
+                ordered_at[row, column] = at
+        usual = usual_log2(profile.in_category.values())
+        price_log2[row] = usual
+        scale = decay(profile, moment.at, rules)
+        for name, known in profile.in_category.items():
+            if column := coupons.category_column(name):
+                gap_s[row, column] = usual_gap_s(known.order_slots)
+                price_log2[row, column] = own_log2(known, scale, usual)
+                if known.carted_at > max(known.taken_out_at, ordered_at[row, column]):
+                    carted_at[row, column] = known.carted_at
+    now = np.array([moment.at for moment in moments])[:, None]
+    first = coupons.first_category[position]
+
+    def since(then: Floats) -> Floats:
+        age: Floats = np.maximum(now - coupons.categories.greatest(then), 0.0)[owner, position]
+        return age
+
+    middle_s = np.maximum(now[owner, 0] - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
+    of_price = coupons.price_log2[position] - price_log2[owner, first]
+    return np.stack(
+        (
+            1.0 / (1.0 + since(ordered_at) / REORDER_S),
+            1.0 / (1.0 + since(carted_at) / DAY_S),
+            _of_ratio(np.log2(middle_s) - np.log2(gap_s[owner, first])),
+            np.where(coupons.has_price[position], _of_ratio(of_price), 0.0),
+        ),
+        axis=1,
+    )
+
+
+def _of_ratio(log2: Floats) -> Floats:
+    """The logarithm of a ratio, in half octaves; 0 if it is not known.
+
+    How far below or above 1 the ratio must lie to matter, or whether what is near it draws most, is to be learnt.
+    """
+    bounded = np.clip(2.0 * log2 + OF_ONE, *RATIO_BOUNDS)
+    numbers: Floats = np.where(np.isfinite(log2), bounded, 0.0)
+    return numbers
+
+
+def _history_numbers(
+    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
+) -> Floats:
+    """What the shopper's history says of the coupon, its kind and its category, looked up in one table for each."""
+    of_categories = (len(moments), len(coupons.vocabulary) + 1)
+    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
+    by_coupon = np.zeros((2, len(moments), len(coupons)))
+    rates = np.zeros((4, len(moments), len(coupons)))
+    for row, moment in enumerate(moments):
+        history = moment.shopper.history
+        for name, tally in history.by_category.items():
+            if column := coupons.category_column(name):
+                issued[row, column] = math.log1p(tally.issued) / 2.0
+                redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
+        # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
+        own = (
+            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
+            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
+        )
+        rates[:, row] = [[own[0]], [4.0 * own[1]]] * 2
+        for coupon_id, tally in history.by_coupon.items():
+            if (at_position := coupons.position.get(coupon_id)) is not None:
+                by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
+                rates[:2, row, at_position] = _rates(tally, own)
+        for kind, tally in history.by_kind.items():
+            if (of_kind := coupons.of_kind.get(kind)) is not None:
+                rates[2:, row, of_kind] = np.array(_rates(tally, own))[:, None]
+    first = coupons.first_category[position]
+    return np.stack(
+        (
+            views.recency[owner, position],
+            by_coupon[0, owner, position],
+            by_coupon[1, owner, position],
+            issued[owner, first],
+            redeem_rate[owner, first],
+            *rates[:, owner, position],
+        ),
+        axis=1,
+    )
+
+
+def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
+    """Click and redeem rate of a tally, drawn towards the shopper's own while there is little to go by."""
+    return _rate(tally.clicked, tally.issued, own[0]), 4.0 * _rate(tally.redeemed, tally.issued, own[1])
