@@ -187,8 +187,6 @@ class CouponSet:
         price = np.array([price_of(c, default_price_minor) for c in each])
         self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
         self.margin_minor = price * np.array([c.margin_ratio for c in each])
-        self.has_price = np.array([c.typical_price_minor is not None for c in each], dtype=bool)
-        """Whether the coupon says what is paid in its scope."""
         self.redeem_within_s = np.array([c.redeem_within_s for c in each])
         self.price_log2 = np.log2(np.maximum(price, 1.0))
         self.static_numeric: Floats = np.stack(

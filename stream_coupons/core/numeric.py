@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.habits import habit_fading
-from stream_coupons.core.in_category import own_log2, usual_gap_s, usual_log2
+from stream_coupons.core.in_category import usual_gap_s
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay
 from stream_coupons.core.rhythm import rhythm
 from stream_coupons.core.rules import ProfileRules
@@ -67,10 +67,9 @@ OF_MATCH = (
     "habit_of_category",
     "habit_share",
 )
-OF_CATEGORY = ("category_ordered", "category_carted", "category_due", "category_price")
+OF_CATEGORY = ("category_ordered", "category_carted", "category_due")
 """What the shopper did in the coupon's category: how lately it was ordered, and put into the cart without an order
-since; how far the middle of the coupon's window is from the last order, over the usual time between two; and the price
-of what it is for over what the shopper pays there."""
+since; and how far the middle of the coupon's window is from the last order, over the usual time between two."""
 OF_HISTORY = (
     "category_recency",
     "this_coupon_issued",
@@ -109,7 +108,7 @@ def numbers_of(
             np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
             coupons.static_numeric[position],
             _match_numbers(moments, views, coupons, owner, position),
-            _category_numbers(moments, coupons, owner, position, rules),
+            _category_numbers(moments, coupons, owner, position),
             _history_numbers(moments, views, coupons, owner, position),
         ),
         axis=1,
@@ -187,25 +186,19 @@ def _match_numbers(
     )
 
 
-def _category_numbers(
-    moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions, rules: ProfileRules
-) -> Floats:
+def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
     """What the shopper did in the coupon's category, looked up in one table for each."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     ordered_at, carted_at = np.full((2, *of_categories), -math.inf)
-    gap_s, price_log2 = np.full((2, *of_categories), math.nan)
+    gap_s = np.full(of_categories, math.nan)
     for row, moment in enumerate(moments):
         profile = moment.shopper.profile
         for name, at in profile.category_ordered_at.items():
             if column := coupons.category_column(name):
                 ordered_at[row, column] = at
-        usual = usual_log2(profile.in_category.values())
-        price_log2[row] = usual
-        scale = decay(profile, moment.at, rules)
         for name, known in profile.in_category.items():
             if column := coupons.category_column(name):
                 gap_s[row, column] = usual_gap_s(known.order_slots)
-                price_log2[row, column] = own_log2(known, scale, usual)
                 if known.carted_at > max(known.taken_out_at, ordered_at[row, column]):
                     carted_at[row, column] = known.carted_at
     now = np.array([moment.at for moment in moments])[:, None]
@@ -216,13 +209,11 @@ def _category_numbers(
         return age
 
     middle_s = np.maximum(now[owner, 0] - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
-    of_price = coupons.price_log2[position] - price_log2[owner, first]
     return np.stack(
         (
             1.0 / (1.0 + since(ordered_at) / REORDER_S),
             1.0 / (1.0 + since(carted_at) / DAY_S),
             _of_ratio(np.log2(middle_s) - np.log2(gap_s[owner, first])),
-            np.where(coupons.has_price[position], _of_ratio(of_price), 0.0),
         ),
         axis=1,
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.habits import Habits, count_ordered, habit_fading, unpack_habits
-from stream_coupons.core.in_category import InCategory, note_cart, note_order, note_price
+from stream_coupons.core.in_category import InCategory, note_cart, note_order
 from stream_coupons.core.item_features import interest_indices, price_index
 from stream_coupons.core.missing import (
     LastLabel,
@@ -93,7 +93,6 @@ class Profile(Struct, array_like=True):
     """What the weights are kept under; 0 if that was not said: before the first event, and by older versions."""
     rhythm: Counts = field(default_factory=list)
     in_category: dict[str, InCategory] = field(default_factory=dict)
-    """By category; under "" what has none."""
 
     @property
     def interests(self) -> SparseVector:
@@ -179,7 +178,8 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         sign = 1.0 if event.action == "add" else -1.0
         profile.carts += sign * grown
         item, _ = _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
-        note_cart(_in_category(profile, item), at, is_added=sign > 0)
+        if item.category is not None:
+            note_cart(_in_category(profile, item.category), at, is_added=sign > 0)
     else:
         _add_order(profile, event, grown, rules)
     if len(profile.category_interests) > rules.max_categories * 5 // 4:
@@ -244,9 +244,6 @@ def _rescale(profile: Profile, landmark: float, half_life_s: float) -> None:
     profile.orders *= scale
     profile.spend_minor *= scale
     profile.units *= scale
-    for known in profile.in_category.values():
-        known.price_weight *= scale
-        known.price_log2 *= scale
     profile.landmark = landmark
 
 
@@ -265,8 +262,6 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
             del categories[min(categories, key=lambda name: (categories[name], name))]
-    if item.price_minor is not None and weight > 0:
-        note_price(_in_category(profile, item), float(item.price_minor), weight)
     price = _price(profile, item, at, rules)
     if price is not None:
         index = price_index(price)
@@ -274,14 +269,13 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
     return item, price
 
 
-def _in_category(profile: Profile, item: Item) -> InCategory:
-    """What is known of an item's category. Of too many, one that was never ordered makes room, if there is one."""
-    name = item.category or ""
+def _in_category(profile: Profile, name: str) -> InCategory:
+    """What is known of a category. Of too many, the one that was touched longest ago makes room."""
     known = profile.in_category
     if name not in known:
         if len(known) >= MAX_CATEGORIES:
             ordered = profile.category_ordered_at
-            del known[min(known, key=lambda each: (ordered.get(each, 0.0), known[each].price_weight, each))]
+            del known[min(known, key=lambda each: (max(known[each].carted_at, ordered.get(each, 0.0)), each))]
         known[name] = InCategory()
     return known[name]
 
@@ -347,7 +341,7 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
         if item.category is not None:
             latest = profile.category_ordered_at.get(item.category, at)
-            known = _in_category(profile, item)
+            known = _in_category(profile, item.category)
             known.order_slots = note_order(known.order_slots, latest, at)
             profile.category_ordered_at[item.category] = max(at, latest)
     profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)

@@ -188,7 +188,6 @@ OF_NUMBERS: Mapping[str, Phrase] = {
         "coupon's time",
         _ratio,
     ),
-    "category_price": _said("is for {} times the price that this shopper usually pays there", _ratio),
     "category_recency": _said("is for a category that this shopper came for {} days ago", lambda v: 1 / v - 1, _whole),
     "this_coupon_issued": _said("was given to this shopper {} times before", math.expm1, _whole),
     "this_coupon_redeemed": _said("was redeemed by this shopper {} times before", math.expm1, _whole),

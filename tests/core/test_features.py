@@ -130,7 +130,6 @@ PINNED_NUMBERS = [
     0.0,
     0.0,
     0.0,
-    0.0,
     0.2,
     0.3429,
     0.6857,
@@ -169,8 +168,8 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "17a67f41ee4d0780"
-    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (50, 19, 65536)
+    assert SCHEMA == "359af521ab68a992"
+    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (49, 19, 65536)
 
 
 items = st.builds(
@@ -414,20 +413,6 @@ def test_what_lies_in_the_cart_is_told_until_it_is_ordered_or_taken_out() -> Non
         assert number(shopper, tea, "category_carted", AT + DAY_S) == [0.5]
         fold(shopper.profile, ended_by, RULES)
         assert number(shopper, tea, "category_carted", AT + DAY_S) == [0.0]
-
-
-def test_a_price_is_told_against_what_the_shopper_pays_for_the_like() -> None:
-    each = [coupon(name, categories=["tea"], typical_price_minor=price) for name, price in (("a", 400), ("b", 800))]
-    each += [
-        coupon("c", categories=["soap"], typical_price_minor=800),
-        coupon("d", categories=["tea"], typical_price_minor=None),
-    ]
-    coupons, shopper = CouponSet(each, 1000.0), Shopper()
-    assert number(shopper, coupons, "category_price", AT) == [0.0] * 4
-    for n in range(200):
-        what = item("A", category="tea" if n % 2 else "soap", price_minor=400 if n % 2 else 1600)
-        fold(shopper.profile, browse(f"b{n}", AT, what), RULES)
-    assert number(shopper, coupons, "category_price", AT) == pytest.approx([1.5, 3.5, -0.5, 0.0], abs=0.05)
 
 
 def test_days_and_hours_at_which_a_shopper_comes_are_told_apart_from_others() -> None:
