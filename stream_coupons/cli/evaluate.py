@@ -58,6 +58,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     feedback_before_issue: Mapping[str, int]
     feedback_on_none: Mapping[str, int]
     redescribed_coupons: Mapping[str, int]
+    inferred_scopes: Mapping[str, str]
     unknown_keys: Mapping[str, int]
     issues: int
     labelled: int
@@ -149,6 +150,7 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         feedback_before_issue=+foreign.before_issue,
         feedback_on_none=+foreign.without_coupon,
         redescribed_coupons=foreign.redescribed,
+        inferred_scopes=foreign.scopes,
         unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
         issues=running.issues,
         labelled=running.labelled,

@@ -40,7 +40,12 @@ def read_log(path: Path, window_s: float) -> ForeignLog:
 
 
 def doubts(log: ForeignLog) -> Iterator[str]:
-    """What to say of feedback that is taken as it stands, and looks wrong."""
+    """What to say of what was taken in a way that may be wrong, and of feedback that looks so."""
+    for name, scope in log.scopes.items():
+        yield (
+            f"coupons that name no scope are taken to be for the {scope} that `{name}` says, for items have the same; "
+            f"give {scope} in the coupon if it is otherwise"
+        )
     if early := +log.before_issue:
         yield (
             f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, window_fault
+from stream_coupons.core.events import (
+    END_OF_TIME,
+    NO_COUPON,
+    BrowseEvent,
+    CartEvent,
+    Coupon,
+    Item,
+    OrderEvent,
+    window_fault,
+)
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign_lines import (
@@ -35,6 +44,7 @@ from stream_coupons.datasets.foreign_records import (
     LogLine,
     LogRecord,
 )
+from stream_coupons.datasets.foreign_scopes import Scope, infer_scopes
 from stream_coupons.recordings import Line, Refusals, lines, not_readable
 
 WINDOW_S = 7 * DAY_S
@@ -60,6 +70,8 @@ class ForeignLog:
         Issues of the arm none.
     without_coupon : Counter
         By kind, the feedback on issues that gave nothing.
+    scopes : dict
+        By attribute, what of their scope it says for coupons that name none; see `infer_scopes`.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -72,6 +84,7 @@ class ForeignLog:
         self.before_issue: Counter[str] = Counter()
         self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
+        self.scopes: dict[str, Scope] = {}
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -131,7 +144,7 @@ class ForeignLog:
             self.refusals.add(line, bad)
 
     def close(self) -> None:
-        """Take the feedback that stood before its issue, and put everything in order of time."""
+        """Take the feedback that stood before its issue, order everything by time, and see what coupons are for."""
         for line, record in self._waiting:
             try:
                 self._take_feedback(line.number, record)
@@ -142,6 +155,16 @@ class ForeignLog:
             if coupon_id != NO_COUPON and coupon_id not in self._catalogue:
                 self._catalogue[coupon_id] = read_coupon({"coupon_id": coupon_id}, self._window_s)
         self._records.sort(key=lambda entry: entry[:2])
+        scoped, self.scopes = infer_scopes(self._catalogue.values(), self._items())
+        self._catalogue.update((coupon.coupon_id, coupon) for coupon in scoped)
+
+    def _items(self) -> Iterator[Item]:
+        """All items that shoppers looked at, put into the cart or ordered."""
+        for record in self.records():
+            if isinstance(record, OrderEvent):
+                yield from record.items
+            elif isinstance(record, BrowseEvent | CartEvent) and record.item is not None:
+                yield record.item
 
     def _add(self, number: int, line: LogLine, record: LogRecord) -> None:
         self.counts[type_of(line)] += 1

@@ -117,6 +117,33 @@ def test_the_first_description_of_a_coupon_counts_and_others_are_counted() -> No
     assert log.redescribed == {"c1": 1}
 
 
+def test_an_attribute_whose_values_are_categories_or_brands_of_items_says_what_coupons_are_for() -> None:
+    shop = [{"item_id": "1", "category": "tea", "brand": "x"}, {"item_id": "2", "category": "soap", "brand": "y"}]
+    behaviour: list[dict[str, Any]] = [
+        {"type": "browse", "user_id": "u1", "occurred_at": AT, "item": shop[0]},
+        {"type": "order", "user_id": "u1", "occurred_at": AT, "items": shop},
+    ]
+    described: list[dict[str, Any]] = [
+        {"aisle": "tea", "maker": "x", "tier": "tea", "length": 12},
+        {"aisle": "soap", "maker": "z", "tier": "gold", "length": 24},
+        {"aisle": "ham", "maker": None, "tier": "iron", "length": 12},
+        {"aisle": "ham", "categories": ["tea"]},
+        {"tier": "gold"},
+    ]
+    coupons = [issue(f"i{n}", coupon={"coupon_id": f"c{n}", **each}) for n, each in enumerate(described)]
+    log = taken(*coupons, *behaviour)
+    assert log.scopes == {"aisle": "categories", "maker": "brands"}
+    assert [(coupon.categories, coupon.brands) for coupon in log.coupons] == [
+        (["tea"], ["x"]),
+        (["soap"], ["z"]),
+        (["ham"], []),
+        (["tea"], []),
+        ([], []),
+    ]
+    assert log.coupons[0].attributes == described[0], "it stays an attribute"
+    assert taken(*coupons, behaviour[0] | {"item": {"item_id": "tea"}}).scopes == {}
+
+
 def test_a_coupon_that_is_only_named_among_the_arms_has_but_its_id() -> None:
     log = taken(issue(arms=["c1", "c2", "none"], propensity=0.5))
     assert [(coupon.coupon_id, coupon.attributes) for coupon in log.coupons] == [("c1", {}), ("c2", {})]
