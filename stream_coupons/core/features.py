@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
 from stream_coupons.core.numeric import NUMERIC, RECENCY_SCALE, numbers_of
-from stream_coupons.core.profile import DAY_S, HOUR_S, favourite
+from stream_coupons.core.profile import favourite
+from stream_coupons.core.rhythm import hour, weekday
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.similarity import feature_index
@@ -28,6 +29,7 @@ FIRST_OF_TERMS = DIMENSIONS // 2
 """From here on are the places of what hangs on which coupon it is: its name, kind, depth, attributes and vector, and
 whatever is crossed with one of these. What it is for lies below, with the shopper and the moment: all that can be true
 of who gets none."""
+HOURS_OF_BLOCK = 4
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
 
@@ -222,11 +224,11 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
     shopper, at = moment.shopper, moment.at
     return (
         feature_index(f"shopper={moment.user_id}"),
-        feature_index(f"hour={int(at % DAY_S // (4 * HOUR_S))}"),
-        feature_index(f"weekday={int(at // DAY_S % 7)}"),
+        feature_index(f"hour={hour(at) // HOURS_OF_BLOCK}"),
+        feature_index(f"weekday={weekday(at)}"),
         feature_index(f"taste={favourite(shopper.profile)}"),
         feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
-        feature_index(f"clock={int(at % DAY_S // HOUR_S)}"),
+        feature_index(f"clock={hour(at)}"),
     )
 
 
