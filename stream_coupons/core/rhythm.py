@@ -6,7 +6,8 @@ from collections.abc import Sequence
 WEEKDAYS, HOURS = 7, 24
 ORDER_COUNTS = 5
 """An order counts as much as five other events."""
-MOST_COUNTED = 1000
+MOST_COUNTED = 255
+"""Of one weekday."""
 PRIOR_COUNT = 5.0
 """What is not known of a shopper's rhythm, as much as of one order: all days and all hours are alike in it."""
 NEAR_HOURS = ((-2, 1 / 9), (-1, 2 / 9), (0, 3 / 9), (1, 2 / 9), (2, 1 / 9))
@@ -17,13 +18,14 @@ Counts = list[int]
 
 
 def note_time(counts: Counts, at: float, *, is_order: bool) -> Counts:
-    """Count an event; of more than `MOST_COUNTED` half are forgotten."""
+    """Count an event; when there are more than `MOST_COUNTED` half of all are forgotten."""
     if not counts:
         counts = [0] * (WEEKDAYS + HOURS)
     count = ORDER_COUNTS if is_order else 1
-    counts[weekday(at)] += count
+    day = weekday(at)
+    counts[day] += count
     counts[WEEKDAYS + hour(at)] += count
-    return counts if sum(counts[:WEEKDAYS]) <= MOST_COUNTED else [each // 2 for each in counts]
+    return counts if counts[day] <= MOST_COUNTED else [each // 2 for each in counts]
 
 
 def rhythm(counts: Sequence[int], at: float) -> tuple[float, float]:
