@@ -212,7 +212,7 @@ class ProgressiveRun:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
-        self._expiries.add_issue(issue.occurred_at)
+        self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
         arms = issue.arms or tuple(self._issued)
         by_arm = self._score(issue, domain, arms) if self._score_arms else {}
         observed = ObservedIssue(
@@ -286,10 +286,9 @@ class ProgressiveRun:
             elif feedback.kind == "purchase":
                 if feedback.order_value_minor is not None:
                     self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-                if issue is not None:
-                    self._expiries.add_use(issue.issue_id, issue.arm, issue.occurred_at, feedback.occurred_at)
-            elif feedback.kind == "expiry" and issue is not None:
-                self._expiries.add_expiry(issue.issue_id, issue.arm, issue.occurred_at, feedback.occurred_at)
+                self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "expiry":
+                self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
             elif feedback.kind == "impression" and issue is not None:
                 self._note_impression(issue, feedback.occurred_at)
         message = FeedbackEvent(

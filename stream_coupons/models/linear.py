@@ -19,7 +19,7 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of, is_of_terms
 from stream_coupons.models.sigmoid import sigmoids
 
-PRIOR_RATE = {"click": 0.10, "redeem": 0.04, "order": 0.02}
+PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
 OF_DEMAND = {
     "demand_share": 1.5,
     "near_scope_share": 0.4,

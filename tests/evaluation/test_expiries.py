@@ -71,14 +71,29 @@ def test_a_coupon_that_was_used_and_ended_tells_nothing_of_unused_ones() -> None
 
 def test_each_use_is_due_once() -> None:
     expiries = Expiries()
-    for n in range(3):
-        expiries.add_issue(n)
-    expiries.add_expiry("a", "arm", 0.0, 2.0)
-    expiries.add_use("b", "arm", 1.0, 1.5)
-    expiries.add_use("b", "arm", 1.0, 2.5)
+    for at, issue_id in enumerate("abc"):
+        expiries.add_issue(issue_id, "arm", at, 4.0)
+    expiries.add_expiry("a", 2.0)
+    expiries.add_use("b", 1.5)
+    expiries.add_use("b", 2.5)
     assert expiries.take_due(3.0) == []
     assert expiries.take_due(3.5) == [("b", 3.0)]
     assert expiries.take_due(99.0) == []
+
+
+def test_a_used_coupon_of_a_long_window_does_not_end_when_unused_ones_of_short_windows_do() -> None:
+    expiries, ended = Expiries(), {}
+    for n in range(40):
+        window_s = 14.0 if n % 2 else 7.0
+        expiries.add_issue(str(n), f"arm{n}", n / 100, window_s)
+        if n % 4 < 2:
+            expiries.add_use(str(n), n / 100 + 1.0)
+    for now in np.arange(0.5, 16.0, 0.25).tolist():
+        for n in range(40):
+            if n % 4 >= 2 and now - 0.25 <= n / 100 + (14.0 if n % 2 else 7.0) < now:
+                expiries.add_expiry(str(n), n / 100 + (14.0 if n % 2 else 7.0))
+        ended |= {int(issue_id): at for issue_id, at in expiries.take_due(now)}
+    assert ended == {n: pytest.approx(n / 100 + (14.0 if n % 2 else 7.0)) for n in range(40) if n % 4 < 2}
 
 
 def test_what_is_learnt_of_a_log_with_early_expiries_is_not_that_nobody_buys() -> None:

@@ -123,6 +123,6 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
     rows(["a", "b"], [0.1, 0.2], [1, 0]).require_both("here")
 
 
-def test_a_model_that_learns_is_better_than_one_that_does_not(log: Path) -> None:
-    slow = Settings(learning=LearningSettings(prior_variance=1e-6))
-    assert objective(log)(Settings()).value < objective(log)(slow).value - 0.05
+def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
+    log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
+    assert objective(log, until=math.inf)(Settings()).value < objective(log, until=math.inf)(slow).value - 0.05
