@@ -30,6 +30,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("log") / "log.jsonl")
 
 
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough to tell who learns from who does not, though what is known before learning is nearly right here."""
+    return write_log(tmp_path_factory.mktemp("log") / "long.jsonl", 1000)
+
+
 @pytest.fixture
 def slow_learner(tmp_path: Path) -> Path:
     """Settings under which next to nothing is learnt."""
@@ -53,11 +59,11 @@ def answer(result: Result) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("method", "jobs"), [("bayes", 2), ("random", 1), ("grid", 1)])
 def test_it_finds_a_better_prior_variance_than_a_bad_one(
-    run: Run, log: Path, slow_learner: Path, tmp_path: Path, method: str, jobs: int
+    run: Run, long_log: Path, slow_learner: Path, tmp_path: Path, method: str, jobs: int
 ) -> None:
     out = tmp_path / "found.toml"
     files = ("--study", tmp_path / "study", "--config", slow_learner, "--out", out)
-    result = run("tune", log, "--method", method, "--jobs", jobs, "--trials", 6, "--only", RATE, *files, "--json")
+    result = run("tune", long_log, "--method", method, "--jobs", jobs, "--trials", 6, "--only", RATE, *files, "--json")
     assert result.exit_code == 0
     tuned = answer(result)
     assert tuned["used_today"] == {RATE: 0.0001}
