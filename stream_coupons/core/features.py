@@ -1,9 +1,7 @@
 """What is said of a (shopper, coupon, moment): a few bounded numbers and a few hashed categories.
 
-Numbers are those of `numeric`. Categories and crosses are
-hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no vocabulary, nothing to keep (Weinberger et al. 2009:
-Feature hashing for large scale multitask learning). A missing number is a stated stand-in plus a flag of its own,
-so that the model can tell.
+Numbers are those of `numeric`. Categories and crosses are hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no
+vocabulary, nothing to keep (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,7 @@
 """The numbers that are said of a (shopper, coupon, moment): each bounded, and 0 where it says nothing.
 
 They are transformed here into about [0, 3], logarithms of ratios into [-1, 4]: no scaler has to be learnt or served.
+A missing number is a stated stand-in plus a flag of its own, or 0, so that the model can tell.
 """
 
 import math

@@ -25,11 +25,14 @@ def infer_scopes(coupons: Iterable[Coupon], items: Iterable[Item]) -> tuple[list
         for name, value in coupon.attributes.items():
             if value is not None:
                 values.setdefault(name, set()).add(value)
+    if not values:
+        return [], {}
     named: dict[str, Scope] = {}
-    all_items = list(items)
-    categories = {item.category for item in all_items if item.category}
-    brands = {item.brand for item in all_items if item.brand}
-    known: tuple[tuple[Scope, set[str]], ...] = (("categories", categories), ("brands", brands))
+    categories, brands = set(), set()
+    for item in items:
+        categories.add(item.category)
+        brands.add(item.brand)
+    known: tuple[tuple[Scope, set[str | None]], ...] = (("categories", categories), ("brands", brands))
     for scope, words in known:
         naming = _naming({name: each for name, each in values.items() if name not in named}, words)
         if naming is not None:
@@ -37,7 +40,7 @@ def infer_scopes(coupons: Iterable[Coupon], items: Iterable[Item]) -> tuple[list
     return [_with_scope(coupon, named) for coupon in unscoped if named.keys() & coupon.attributes.keys()], named
 
 
-def _naming(values: Mapping[str, set[object]], words: set[str]) -> str | None:
+def _naming(values: Mapping[str, set[object]], words: set[str | None]) -> str | None:
     """The attribute whose values are these words, if there is one."""
     shared = {
         name: len(each & words)

@@ -360,10 +360,8 @@ def test_one_coupon_for_many_categories_may_stand_beside_many_for_one() -> None:
     few = [coupon(f"c{n}", categories=["tea"]) for n in range(60)]
     coupons, shopper = CouponSet([*few, coupon("many", categories=many)], 1000.0), Shopper()
     fold(shopper.profile, order("o", AT, item("A", category="k7")), RULES)
-    moments = [Moment("u", shopper, AT, {})]
-    rows = extract(moments, look(moments, coupons, RULES), coupons, [np.arange(len(coupons))], RULES)
-    assert column(rows, "category_ordered") == [0.0] * 60 + [1.0]
-    assert column(rows, "category_recency") == [0.0] * 60 + [1.0]
+    assert number(shopper, coupons, "category_ordered", AT) == [0.0] * 60 + [1.0]
+    assert number(shopper, coupons, "category_recency", AT) == [0.0] * 60 + [1.0]
 
 
 def test_what_is_looked_at_or_carted_now_is_told_apart_from_the_past() -> None:
