@@ -30,8 +30,8 @@ def infer_scopes(coupons: Iterable[Coupon], items: Iterable[Item]) -> tuple[list
     named: dict[str, Scope] = {}
     categories, brands = set(), set()
     for item in items:
-        categories.add(item.category)
-        brands.add(item.brand)
+        categories.add(item.category or None)  # an empty name is none
+        brands.add(item.brand or None)
     known: tuple[tuple[Scope, set[str | None]], ...] = (("categories", categories), ("brands", brands))
     for scope, words in known:
         naming = _naming({name: each for name, each in values.items() if name not in named}, words)
