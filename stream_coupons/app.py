@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.agents.learner import Learner
+from stream_coupons.agents.learner import READS, Learner
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
@@ -89,7 +89,7 @@ class CouponApp:
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
         self.learner = Learner(settings.learning, self.delivery, self.metrics, self._latest_snapshots, self.faust)
-        self._add_agent("learner", (topics.EXAMPLES.name,), self.learner)
+        self._add_agent("learner", tuple(topic.name for topic in READS), self.learner)
         self._add_services(self.learner, Clock(self), Reporter(self))
 
     def _new_producer(self, **options: Any) -> AIOKafkaProducer:

@@ -140,6 +140,9 @@ class Metrics:
         self.model_base_log_loss = of_head("model_base_log_loss", "Log loss of always predicting the base rate.")
         self.model_log_loss_gap = of_head("model_log_loss_gap", "Recent progressive log loss less that of all.")
         self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of the learner.")
+        self.model_base_rate_shift = of_head(
+            "model_base_rate_shift_logodds", "Shift of the log-odds by what has come before windows closed."
+        )
         self.model_calibration_error = of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )

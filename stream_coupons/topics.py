@@ -83,6 +83,9 @@ EXAMPLES = Topic(
     partitions=1,
     retention_ms=30 * DAY_MS,
 )
+OPEN = Topic(
+    "open-decisions", events.OpenDecision, "domain", "what has come by now of decisions that are open", partitions=1
+)
 CATALOG = Topic("coupon-catalog", events.Coupon, "coupon_id", "the coupons", 1, Cleanup.COMPACT)
 SNAPSHOTS = Topic(
     "model-snapshots",
@@ -138,6 +141,7 @@ ALL: tuple[Topic, ...] = (
     ISSUES,
     SETTLEMENTS,
     EXAMPLES,
+    OPEN,
     CATALOG,
     SNAPSHOTS,
     DEAD_LETTERS,
@@ -160,6 +164,7 @@ READ_BY_AGENTS = (
     PROPOSALS,
     SETTLEMENTS,
     EXAMPLES,
+    OPEN,
 )
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
 BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))

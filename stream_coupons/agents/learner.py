@@ -1,4 +1,4 @@
-"""learner: owns the models (one partition of training-examples, keyed by domain).
+"""learner: owns the models (one partition of training-examples and of open-decisions, keyed by domain).
 
 Its state is its output: a snapshot holds the weights, the optimizer and the offset up to which it learnt. Examples are
 acknowledged when a snapshot that covers them is appended, so a restart goes on from the last snapshot and learns every
@@ -17,7 +17,7 @@ from stream_coupons.agents.quality import report_head, report_news
 from stream_coupons.agents.wire import dead_letter, output, sender_of
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import ModelSnapshot
+from stream_coupons.core.events import ModelSnapshot, OpenDecision
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.consumer import Chunk, size
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+READS = (topics.EXAMPLES, topics.OPEN)
 PARTITION = 0
 MAX_EXAMPLES = 2000
 """Taken at a time; whoever finds so many waiting is behind."""
@@ -62,7 +63,7 @@ class Learner(Service):  # type: ignore[misc]
         self._metrics = metrics
         self._latest = latest
         self._app = app
-        self._decode = Decoder(topics.EXAMPLES)
+        self._decoders = {topic.name: Decoder(topic) for topic in READS}
         self._owned = NOTHING
         self._trainer: Trainer | None = None
         self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
@@ -134,12 +135,17 @@ class Learner(Service):  # type: ignore[misc]
     def _learn(self, trainer: "Trainer", record: Record) -> None:
         try:
             if record.key is None:
-                raise BadMessage(Rejection.NO_KEY, "key is null: training examples are keyed by domain")
-            example, origin = self._decode(record.value), sender_of(record)
-            if not example.is_lesson:
+                raise BadMessage(Rejection.NO_KEY, f"key is null: {record.topic} is keyed by domain")
+            lesson, origin = self._decoders[record.topic](record.value), sender_of(record)
+            if isinstance(lesson, OpenDecision):
+                # One that is known already, or is not in the sample, changes nothing: no second copy does harm.
+                trainer.watch(lesson)
                 self._metrics.records.labels(record.topic).inc()
                 return
-            is_new = trainer.learn(example, record.offset, origin)
+            if not lesson.is_lesson:
+                self._metrics.records.labels(record.topic).inc()
+                return
+            is_new = trainer.learn(lesson, record.offset, origin)
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))
             self._metrics.dead_letters.labels(record.topic, bad.reason).inc()
@@ -148,7 +154,7 @@ class Learner(Service):  # type: ignore[misc]
             self._metrics.duplicates.labels(record.topic).inc()
             return
         self._metrics.records.labels(record.topic).inc()
-        self._metrics.examples.labels(example.domain, example.head).inc()
+        self._metrics.examples.labels(lesson.domain, lesson.head).inc()
 
     async def _publish(self) -> None:
         if self._trainer is None or not self._unacknowledged:
@@ -156,7 +162,7 @@ class Learner(Service):  # type: ignore[misc]
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
         snapshots = await asyncio.to_thread(self._trainer.snapshots)
         outputs = [*(output(snapshot, 1).output for snapshot in snapshots), *self._letters]
-        offsets = {topics.EXAMPLES.name: self._unacknowledged[-1][1][-1].end}
+        offsets = {chunk.tp.topic: chunk.end for _, chunks in self._unacknowledged for chunk in chunks}
         await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])
         for message, chunks in self._unacknowledged:
             self._app.consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)

@@ -45,6 +45,7 @@ def report_news(news: Iterable["News"], metrics: Metrics) -> None:
 def report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:
     """Set the gauges of one head."""
     contest = models.contest
+    metrics.model_base_rate_shift.labels(domain, head).set(models.early.shift)
     for name, duel in contest.duels.items():
         metrics.model_champion.labels(domain, head, name).set(name == contest.champion)
         _set(metrics.model_recent_log_loss, duel.log_loss, domain, head, name)

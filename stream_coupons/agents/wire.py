@@ -10,8 +10,8 @@ from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, 
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name}
-"""Topics whose messages are overtaken by the next one: not sent again after a crash."""
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name}
+"""Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
 
 REDRIVEN_HEADER = "redriven"
 """The header of a record that was sent again: partition:offset of its dead letter."""

@@ -26,7 +26,7 @@ app = typer.Typer(help="List and show dead letters, and send their records again
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 SHOWN_DETAIL = 100
-BY_ORIGIN = {topics.PROPOSALS.name, topics.SETTLEMENTS.name, topics.EXAMPLES.name}
+BY_ORIGIN = {topics.PROPOSALS.name, topics.SETTLEMENTS.name, topics.EXAMPLES.name, topics.OPEN.name}
 """Topics whose readers know second copies by their origin alone."""
 
 ReasonOption = Annotated[Rejection | None, typer.Option("--reason", "-r", help="Only those refused for this.")]

@@ -341,6 +341,32 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.seen is not False
 
 
+class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision whose window is open, and what has come of it by now: clicks and purchases that came in time.
+
+    The first message of a decision has its features. Those that follow say what has come since, or that it is over
+    before its time.
+    """
+
+    issue_id: LongId
+    domain: Domain
+    coupon_id: Id
+    at: EpochSeconds
+    decided_at: EpochSeconds
+    until: EpochSeconds
+    clicked: bool = False
+    redeemed: bool = False
+    is_over: bool = False
+    feature_schema: str = ""
+    numeric: list[float] = []
+    hashed: list[int] = []
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first message of its decision."""
+        return bool(self.numeric)
+
+
 class HeadQuality(Struct, frozen=True, kw_only=True):
     """Progressive (test-then-train) quality of one head since the start."""
 

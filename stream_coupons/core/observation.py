@@ -87,7 +87,7 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
     )
-    attribution.open_issue(shopper, issue, known.catalogue)
+    effects.add(attribution.open_issue(shopper, issue, known.catalogue, known.rules.attribution))
     effects.count("observed", "scored")
     _make_room(shopper, known.rules.attribution, effects)
     effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))

@@ -317,7 +317,7 @@ def confirm(
         return effects
 
     issue = _issue(user_id, proposal, option, coupon, known)
-    attribution.open_issue(
+    opened = attribution.open_issue(
         shopper,
         OpenIssue(
             issue_id=identity,
@@ -337,9 +337,11 @@ def confirm(
             until=issue.expires_at,
         ),
         known.catalogue,
+        known.rules.attribution,
     )
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
     effects.emit(issue)
+    effects.add(opened)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
     effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))

@@ -20,7 +20,7 @@ from stream_coupons.codec import Decoder, encode
 from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, Tick
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, OpenDecision, Tick
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import Predicted, Shopper
@@ -108,7 +108,7 @@ class LocalPipeline:
         self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
         self._pending: deque[Record] = deque()
         self._ends: dict[str, int] = {}
-        self._examples = Decoder(topics.EXAMPLES)
+        self._lessons = {topic.name: Decoder(topic) for topic in (topics.EXAMPLES, topics.OPEN)}
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
@@ -131,7 +131,7 @@ class LocalPipeline:
         self._append(Output(topic, 0, key, value))
         while self._pending:
             record = self._pending.popleft()
-            if record.topic == topics.EXAMPLES.name:
+            if record.topic in self._lessons:
                 self._learn(record)
             elif (owner := self._readers.get(record.topic)) is not None:
                 result = owner.batches.apply(PARTITION, [record], {})
@@ -155,15 +155,16 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            example, origin = self._examples(record.value), sender_of(record)
-            if not example.is_lesson:
-                return
-            self.trainer.learn(example, record.offset, origin)
+            lesson, origin = self._lessons[record.topic](record.value), sender_of(record)
+            if isinstance(lesson, OpenDecision):
+                is_news = self.trainer.watch(lesson)
+            else:
+                is_news = lesson.is_lesson and self.trainer.learn(lesson, record.offset, origin)
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
-        self._since_snapshot += 1
-        self._learnt += 1
+        self._since_snapshot += is_news
+        self._learnt += is_news
 
     def publish(self) -> None:
         """Take what was learnt into use now."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import HeadQuality, ModelSnapshot, TrainingExample
+from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, SCHEMA
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
@@ -53,6 +53,14 @@ class DomainModel:
         self.at = max(self.at, example.at)
         return happenings
 
+    def watch(self, decision: OpenDecision) -> bool:
+        """Take notice of what has come by now of an open decision; False if that says nothing new."""
+        self.at = max(self.at, decision.at)
+        if decision.coupon_id == NO_COUPON:
+            return self.heads["order"].early.take(decision, is_answered=decision.redeemed)
+        is_news = self.heads["click"].early.take(decision, is_answered=decision.clicked)
+        return self.heads["redeem"].early.take(decision, is_answered=decision.redeemed) or is_news
+
     def _row(self, example: TrainingExample) -> Row:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if example.head != "order":
@@ -73,17 +81,24 @@ class DomainModel:
 
     def snapshot(self) -> ModelSnapshot:
         """The next version."""
-        self.version += 1
+        self.scorer()
         states = {name: head.state() for name, head in self.heads.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
         return make_snapshot(self.domain, self.version, states, self.quality(), progress)
 
     def scorer(self) -> LinearScorer:
-        """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot."""
+        """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot.
+
+        Its base rates are those of what is known by now, of labels and of answers before them.
+        """
         self.version += 1
         weights = {name: head.champion.weights() for name, head in self.heads.items()}
         lines = {name: (head.calibrator.slope, head.calibrator.intercept) for name, head in self.heads.items()}
-        return LinearScorer(self.version, served(weights, lines))
+        of_labels = LinearScorer(self.version, served(weights, lines))
+        for name, head in self.heads.items():
+            start = self.heads["redeem"].early.shift if name == "order" else 0.0
+            head.early.fit(of_labels.log_odds, self.at, start)
+        return of_labels.shifted([head.early.shift for head in self.heads.values()])
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Go on from a snapshot.
@@ -130,12 +145,18 @@ class Trainer:
             self.models[domain] = model
 
     def _model(self, domain: str) -> DomainModel:
-        """The model of a domain; at its first example, one that starts as `LearningRules.transfer` says."""
-        if domain not in self.models:
-            model, donor = DomainModel(domain, self._rules), first_of(domain, self.models, self._rules.transfer)
+        """The model of a domain; until its first example, what `LearningRules.transfer` says that it starts from."""
+        model = self._model_as_it_is(domain)
+        if not model.examples:
+            taught = [name for name, other in self.models.items() if other.examples]
+            donor = first_of(domain, taught, self._rules.transfer)
             if donor is not None:
                 model.start_from(self.models[donor])
-            self.models[domain] = model
+        return model
+
+    def _model_as_it_is(self, domain: str) -> DomainModel:
+        if domain not in self.models:
+            self.models[domain] = DomainModel(domain, self._rules)
         return self.models[domain]
 
     def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
@@ -157,6 +178,23 @@ class Trainer:
         self._changed.add(example.domain)
         return True
 
+    def watch(self, decision: OpenDecision) -> bool:
+        """Take notice of what has come by now of an open decision; False if that says nothing new.
+
+        Raises
+        ------
+        BadMessage
+            If its features are not of this program's feature space, or its window is empty.
+        """
+        if decision.until <= decision.decided_at:
+            raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
+        if decision.is_first:
+            check_features(decision)
+        is_news = self._model_as_it_is(decision.domain).watch(decision)
+        if is_news:
+            self._changed.add(decision.domain)
+        return is_news
+
     def news(self) -> list[News]:
         """Promotions and drifts since the last call, in order."""
         news, self._news = self._news, []
@@ -164,11 +202,11 @@ class Trainer:
 
     def snapshots(self) -> list[ModelSnapshot]:
         """Snapshots of the domains that learnt something since the last call."""
-        return [self.models[domain].snapshot() for domain in self._take_changed()]
+        return [self._model(domain).snapshot() for domain in self._take_changed()]
 
     def scorers(self) -> dict[str, LinearScorer]:
         """The same domains, by name, to serve in this very process: no bytes are made, so it takes a fraction."""
-        return {domain: self.models[domain].scorer() for domain in self._take_changed()}
+        return {domain: self._model(domain).scorer() for domain in self._take_changed()}
 
     def _take_changed(self) -> list[str]:
         # A domain before those it may start from: if only the first snapshots are appended before a crash, no domain
@@ -179,8 +217,8 @@ class Trainer:
         return changed
 
 
-def check_features(example: TrainingExample) -> None:
-    """Refuse an example of another feature space.
+def check_features(example: TrainingExample | OpenDecision) -> None:
+    """Refuse an example, or an open decision, of another feature space.
 
     Raises
     ------

@@ -6,6 +6,7 @@ discount and to which coupon it is: of two coupons for the same, nobody who gets
 What its own models learn is the rest.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 
@@ -87,11 +88,21 @@ class LinearScorer:
         self._bins[1:] = weights[:, FIRST_BIN:BIAS].T
         self._bias: Floats = weights[:, BIAS] * CONSTANT
 
+    def shifted(self, shifts: Sequence[float]) -> "LinearScorer":
+        """The same with other base rates: the log-odds of each head moved by so much."""
+        other = copy.copy(self)
+        other._bias = self._bias + np.array(shifts)
+        return other
+
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, len(HEADS)).
 
         A row's do not depend on which others are scored with it, to the last bit; those of a product by BLAS do.
         """
+        return sigmoids(self.log_odds(rows))
+
+    def log_odds(self, rows: FeatureRows) -> Floats:
+        """The same as log-odds."""
         log_odds: Floats = np.empty((len(rows), len(HEADS)))
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
@@ -100,7 +111,7 @@ class LinearScorer:
             hashed = np.einsum("nfh->nh", np.take(self._hashed, places, axis=0))
             binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
             log_odds[some] = numeric + binned + hashed + self._bias
-        return sigmoids(log_odds)
+        return log_odds
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()

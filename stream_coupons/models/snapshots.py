@@ -20,12 +20,13 @@ from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnaps
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
+from stream_coupons.models.early import shift_of
 from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense, plus, without_terms_of
 from stream_coupons.models.states import State, check_linear
 
 FORMAT_VERSION = 5
-COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
+COMPARISON, CALIBRATION, DRIFT, EARLY = "comparison", "calibration", "drift", "early"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
@@ -178,13 +179,13 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    weights, lines = {}, {}
+    weights, lines, shifts = {}, {}, {}
     for head, state in snapshot.heads.items():
         try:
-            weights[head], lines[head] = _champion(state)
+            weights[head], lines[head], shifts[head] = _champion(state)
         except SnapshotMismatch as error:
             raise SnapshotMismatch(f"{label(snapshot)}, {head}: {error}") from error
-    return LinearScorer(snapshot.version, served(weights, lines))
+    return LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts[head] for head in HEADS])
 
 
 def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:
@@ -194,13 +195,15 @@ def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[fl
     return dense({head: calibrated(whole[head], lines[head]) for head in HEADS})
 
 
-def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float]]:
-    """Weights of the champion by index, and its calibration's slope and intercept."""
+def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float], float]:
+    """Weights of the champion by index, its calibration's slope and intercept, and the shift by early answers."""
     state, calibration = unpack_part(head, head.champion), unpack_part(head, CALIBRATION)
+    early = unpack_part(head, EARLY)
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
-    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration)
+    shift = shift_of(early) if early is not None else 0.0
+    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration), shift
 
 
 def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:

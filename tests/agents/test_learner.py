@@ -48,12 +48,33 @@ def told(origin: bytes | None, offset: int = 0, **about: Any) -> Record:
     return Record(topics.EXAMPLES.name, 0, offset, 0, b"ecommerce", value, headers)
 
 
+def opened(origin: bytes | None = b"coupon-feedback:0:7:0", **about: Any) -> Record:
+    """A message on a decision that is open."""
+    one = examples(1, 1)[0]
+    plain = {
+        "issue_id": "i1",
+        "domain": "ecommerce",
+        "coupon_id": "c1",
+        "at": 0.0,
+        "decided_at": 0.0,
+        "until": 100.0,
+        "feature_schema": one.feature_schema,
+        "numeric": one.numeric,
+        "hashed": one.hashed,
+    }
+    headers = () if origin is None else (("origin", origin),)
+    return Record(topics.OPEN.name, 0, 0, 0, b"ecommerce", msgspec.json.encode(plain | about), headers)
+
+
 FURTHEST = b"ticks:0:%d:0" % MAX_NUMBER
 STRANGERS = {
     "no origin": told(None),
     "an offset that no log has": told(b"ticks:0:%d:0" % (MAX_NUMBER + 1)),
     "a long domain": told(b"ticks:0:1:0", domain="x" * 65),
     "no domain": told(b"ticks:0:1:0", domain=""),
+    "open, no origin": opened(None),
+    "open, an empty window": opened(until=0.0),
+    "open, other features": opened(feature_schema="another"),
 }
 
 
@@ -73,3 +94,18 @@ def test_whatever_origin_is_believed_is_served() -> None:
         learner._learn(trainer, told(origin, offset))
         [snapshot] = trainer.snapshots()
         assert compile_snapshot(snapshot).version == offset + 1
+
+
+def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing() -> None:
+    nothing, trainer, metrics = Any, Trainer(LearningSettings()), Metrics(CollectorRegistry())
+    learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
+    for record in [opened(), opened(at=50.0, clicked=True, numeric=[], hashed=[])]:
+        learner._learn(trainer, record)
+    [snapshot] = trainer.snapshots()
+    assert (snapshot.version, snapshot.examples, snapshot.source_offset) == (1, 0, -1)
+    assert trainer.models["ecommerce"].heads["click"].early.shift > 0.0
+    for record in [opened(), opened(at=50.0, clicked=True, numeric=[], hashed=[])]:
+        learner._learn(trainer, record)
+    assert trainer.snapshots() == []
+    assert metrics.records.labels(topics.OPEN.name)._value.get() == 4
+    assert learner._letters == []

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.endpoint import Endpoint
 from stream_coupons.metrics import Metrics
-from stream_coupons.topics import EXAMPLES, INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS
+from stream_coupons.topics import EXAMPLES, INPUTS, OPEN, PROPOSALS, RESERVATIONS, SETTLEMENTS
 
 COUNT_EVERY_S = 0.1
 
@@ -41,7 +41,7 @@ def running_exporter(*missing: str) -> Iterator[str]:
 
 def populate(metrics: Metrics) -> None:
     """Count something of everything, with the labels that a worker gives."""
-    for topic in (*INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS, EXAMPLES):
+    for topic in (*INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS, EXAMPLES, OPEN):
         metrics.records.labels(topic=topic.name).inc(20)
         metrics.duplicates.labels(topic=topic.name).inc()
         metrics.replays.labels(topic=topic.name).inc()
@@ -89,6 +89,7 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
         metrics.model_base_log_loss.labels(domain=domain, head=head).set(0.5)
         metrics.model_roc_auc.labels(domain=domain, head=head).set(0.7)
         metrics.model_log_loss_gap.labels(domain=domain, head=head).set(0.01)
+        metrics.model_base_rate_shift.labels(domain=domain, head=head).set(0.1)
         metrics.model_calibration_error.labels(domain=domain, head=head).set(0.02)
         metrics.model_threshold.labels(domain=domain, head=head).set(0.1)
         metrics.model_accuracy.labels(domain=domain, head=head).set(0.9)

@@ -1,0 +1,238 @@
+"""The base rate from answers that came before their windows closed: which it is, when labels take over, restarts."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.events import NO_COUPON, OpenDecision
+from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.early import SAMPLE, EarlyAnswers, shift_of
+from stream_coupons.models.learner import Trainer
+from stream_coupons.models.linear import PRIOR_RATE
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.snapshots import compile_snapshot
+
+from .builders import example, random_rows
+
+DAY_S = 86400.0
+WINDOW_S = 10 * DAY_S
+ROW = random_rows(1, 1)
+RATE = 0.1
+"""What the model says of every decision."""
+
+
+def decision(number: int, decided_at: float = 0.0, at: float | None = None, **about: object) -> OpenDecision:
+    """The first message of a decision or, at a later time, what has come of it."""
+    features = {} if at is not None else {"numeric": ROW.numeric[0].tolist(), "hashed": ROW.hashed[0].tolist()}
+    schema = "" if at is not None else example().feature_schema
+    plain = {"domain": "ecommerce", "coupon_id": "c1", "feature_schema": schema, "until": decided_at + WINDOW_S}
+    return OpenDecision(
+        issue_id=f"i{number}",
+        at=decided_at if at is None else at,
+        decided_at=decided_at,
+        **(plain | features | about),
+    )
+
+
+def at_rate(rows: FeatureRows) -> Floats:
+    return np.full((len(rows), len(HEADS)), math.log(RATE / (1 - RATE)))
+
+
+def played(rate: float, at: float, random: Generator, *, soonness: float = 0.5, decisions: int = 2000) -> EarlyAnswers:
+    """Decisions from 0 until a time, answered at a rate, with the delays that `soonness` says."""
+    early = EarlyAnswers("redeem")
+    for number in range(decisions):
+        decided_at = at * number / decisions
+        early.take(decision(number, decided_at), is_answered=False)
+        answered_at = decided_at + WINDOW_S * random.uniform() ** (1 / soonness)
+        if random.uniform() < rate and answered_at <= at:
+            early.take(decision(number, decided_at, answered_at), is_answered=True)
+    early.fit(at_rate, at)
+    return early
+
+
+def found(early: EarlyAnswers) -> float:
+    """The rate that a shift comes to."""
+    odds = RATE / (1 - RATE) * math.exp(early.shift)
+    return odds / (1 + odds)
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.1, 0.35])
+def test_the_rate_is_nearly_known_before_the_first_window_closes(rate: float) -> None:
+    errors = [math.log(found(played(rate, 0.4 * WINDOW_S, np.random.default_rng(seed))) / rate) for seed in range(10)]
+    without = abs(math.log(RATE / rate))
+    assert np.mean(np.abs(errors)) < max(0.5 * without, 0.35)
+
+
+@pytest.mark.parametrize("soonness", [0.1, 0.5, 1.0])
+def test_it_is_told_from_how_soon_answers_come_once_some_windows_are_nearly_over(soonness: float) -> None:
+    errors = [
+        math.log(found(played(0.3, 0.95 * WINDOW_S, np.random.default_rng(seed), soonness=soonness)) / 0.3)
+        for seed in range(10)
+    ]
+    assert abs(np.mean(errors)) < 0.3
+
+
+def test_nothing_is_told_from_decisions_that_were_just_made() -> None:
+    early = EarlyAnswers("redeem")
+    for number in range(SAMPLE):
+        early.take(decision(number), is_answered=False)
+    early.fit(at_rate, 0.0)
+    assert early.shift == 0.0
+
+
+def test_labels_take_over() -> None:
+    shifts = []
+    for labels in (0, 100, 1000, 10_000):
+        early = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1))
+        for _ in range(labels):
+            early.learn(0.3)
+        early.fit(at_rate, 0.4 * WINDOW_S)
+        shifts.append(early.shift)
+    assert shifts == sorted(shifts, reverse=True)
+    assert shifts[0] > 1.0
+    assert 0.0 < shifts[-1] < 0.1 * shifts[0]
+
+
+def test_what_is_over_is_forgotten_but_for_when_its_answers_came() -> None:
+    early = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1))
+    early.fit(at_rate, 2 * WINDOW_S)
+    assert early.shift == 0.0
+    state = early.state()
+    assert len(state["identities"]) == 0
+    assert state["closed"].sum() > 10
+
+
+def test_what_is_over_before_its_time_is_forgotten() -> None:
+    early = EarlyAnswers("click")
+    early.take(decision(1), is_answered=False)
+    early.take(decision(1, at=0.5 * WINDOW_S), is_answered=True)
+    assert early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), is_answered=True)
+    assert not early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), is_answered=True)
+    assert len(early.state()["identities"]) == 0
+    assert early.state()["closed"].sum() == 1.0
+
+
+def test_the_sample_does_not_hang_on_what_came_of_a_decision() -> None:
+    def identities(answered: set[int]) -> set[int]:
+        early = EarlyAnswers("click")
+        for number in range(4 * SAMPLE):
+            early.take(decision(number), is_answered=False)
+            if number in answered:
+                early.take(decision(number, at=1.0), is_answered=True)
+        for number in range(4 * SAMPLE):
+            early.take(decision(number, at=2.0), is_answered=number in answered)
+        return set(early.state()["identities"].tolist())
+
+    assert len(identities(set())) == SAMPLE
+    assert identities(set()) == identities(set(range(0, 4 * SAMPLE, 3))) == identities(set(range(4 * SAMPLE)))
+
+
+def test_a_second_copy_says_nothing_new() -> None:
+    early = EarlyAnswers("click")
+    assert early.take(decision(1), is_answered=False)
+    assert not early.take(decision(1), is_answered=False)
+    assert early.take(decision(1, at=5.0), is_answered=True)
+    before = early.state()["open"].tolist()
+    assert not early.take(decision(1, at=9.0), is_answered=True)
+    assert not early.take(decision(2, at=9.0), is_answered=True)
+    assert early.state()["open"].tolist() == before
+
+
+def test_it_goes_on_from_a_state() -> None:
+    early, other = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1)), EarlyAnswers("redeem")
+    early.learn(0.2)
+    other.restore(early.state())
+    assert other.shift == early.shift == shift_of(early.state())
+    for each in (early, other):
+        each.take(decision(10**6, 0.41 * WINDOW_S), is_answered=False)
+        each.fit(at_rate, 0.7 * WINDOW_S)
+    assert other.shift == early.shift
+    assert {name: array.tolist() for name, array in other.state().items()} == {
+        name: array.tolist() for name, array in early.state().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("known", lambda array: array * np.nan),
+        ("known", lambda array: array[:1]),
+        ("closed", lambda array: -1.0 - array),
+        ("open", lambda array: array[:, :2]),
+        ("open", lambda array: array * [1.0, 0.0, 1.0]),
+        ("open", lambda array: array[1:]),
+        ("identities", lambda array: array.astype(np.float64)),
+        ("identities", lambda array: array[1:]),
+        ("numeric", lambda array: array[:, 1:]),
+        ("numeric", lambda array: array * np.inf),
+        ("places", lambda array: array + np.uint32(2**31)),
+        ("places", lambda array: array.astype(np.int64)),
+        ("places", lambda array: np.tile(array, (1, 100))),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(name: str, spoil: object) -> None:
+    early = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1), decisions=20)
+    state = early.state()
+    with np.errstate(invalid="ignore"):
+        state[name] = spoil(state[name])  # type: ignore[operator]
+    with pytest.raises(SnapshotMismatch):
+        EarlyAnswers("redeem").restore(state)
+
+
+def new() -> Trainer:
+    return Trainer(LearningRules())
+
+
+def test_a_domain_without_labels_is_served_at_its_rate_and_a_snapshot_says_the_same() -> None:
+    trainer = new()
+    for number in range(200):
+        assert trainer.watch(decision(number))
+        if number % 2:
+            trainer.watch(decision(number, at=number / 1000 * WINDOW_S, clicked=True))
+    scorer = trainer.scorers()["ecommerce"]
+    assert trainer.scorers() == {}
+    trainer.watch(decision(999))
+    [snapshot] = trainer.snapshots()
+    before, after = (Trainer(LearningRules())._model("ecommerce").scorer().predict(ROW)[0], scorer.predict(ROW)[0])
+    click, redeem, order = HEADS.index("click"), HEADS.index("redeem"), HEADS.index("order")
+    assert after[click] > before[click] + 0.1
+    assert after[redeem] < before[redeem]
+    assert after[order] < before[order]  # it is learnt as the difference from P(redeem)
+    assert PRIOR_RATE["click"] < 0.4 < after[click] < 0.8
+    served = trainer.models["ecommerce"].scorer().predict(ROW).tolist()
+    assert compile_snapshot(snapshot).predict(ROW).tolist() == served
+    resumed = new()
+    resumed.restore({"ecommerce": snapshot})
+    assert resumed.models["ecommerce"].scorer().predict(ROW).tolist() == served
+
+
+def test_where_nothing_was_given_an_answer_is_an_order() -> None:
+    trainer = new()
+    for number in range(100):
+        trainer.watch(decision(number, coupon_id=NO_COUPON))
+        trainer.watch(decision(number, at=0.3 * WINDOW_S, coupon_id=NO_COUPON, redeemed=True))
+    before, after = (Trainer(LearningRules())._model("ecommerce").scorer(), trainer.scorers()["ecommerce"])
+    is_more = after.predict(ROW)[0] > before.predict(ROW)[0]
+    assert is_more.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"until": 0.0},
+        {"feature_schema": "another"},
+        {"numeric": [1.0]},
+        {"hashed": [2**31]},
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_changes_nothing(about: dict[str, object]) -> None:
+    trainer = new()
+    with pytest.raises(BadMessage):
+        trainer.watch(decision(1, **about))
+    assert trainer.models == {}
