@@ -199,6 +199,7 @@ def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = Fal
             at=at,
             decided_at=issue.at,
             until=issue.until,
+            label_at=min(issue.expires_at, END_OF_TIME),
             clicked=issue.clicked,
             redeemed=issue.has_sold,
             is_over=is_over,

@@ -342,10 +342,11 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A decision whose window is open, and what has come of it by now: clicks and purchases that came in time.
+    """A decision whose label has not come, and what has come of it by now: clicks and purchases that came in time.
 
-    The first message of a decision has its features. Those that follow say what has come since, or that it is over
-    before its time.
+    What comes until `until` counts; the label is due at `label_at`, when what was on its way has come, too. The first
+    message of a decision has its features. Those that follow say what has come since, or that it is over before its
+    time.
     """
 
     issue_id: LongId
@@ -354,6 +355,7 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: EpochSeconds
     decided_at: EpochSeconds
     until: EpochSeconds
+    label_at: EpochSeconds
     clicked: bool = False
     redeemed: bool = False
     is_over: bool = False

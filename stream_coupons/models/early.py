@@ -51,6 +51,8 @@ NEWTON_STEPS = 3
 MOST_STEP = 1.0
 LEAST_REST = 1e-9
 UNANSWERED = -1.0
+WINDOW = 4
+"""Numbers of a decision that are not its features."""
 
 
 class _Open(NamedTuple):
@@ -58,6 +60,7 @@ class _Open(NamedTuple):
 
     decided_at: float
     until: float
+    label_at: float
     answered: float
     """When, as a share of its window; `UNANSWERED` if it is not yet."""
     numeric: list[float]
@@ -101,7 +104,9 @@ class EarlyAnswers:
         if known is None:
             if not decision.is_first or (len(self._open) >= SAMPLE and identity > max(self._open)):
                 return False
-            known = _Open(decision.decided_at, decision.until, UNANSWERED, decision.numeric, decision.hashed)
+            known = _Open(
+                decision.decided_at, decision.until, decision.label_at, UNANSWERED, decision.numeric, decision.hashed
+            )
             self._open[identity] = known
             if len(self._open) > SAMPLE:
                 del self._open[max(self._open)]
@@ -138,8 +143,8 @@ class EarlyAnswers:
         self.shift += _fit(z, is_answered, elapsed, self._first_pieces, counts, variance)
 
     def _close(self, at: float) -> None:
-        """Forget all that is over by then."""
-        for identity in [identity for identity, one in self._open.items() if one.until <= at]:
+        """Forget all whose labels have come by then."""
+        for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
             self._forget(identity)
 
     def _forget(self, identity: int) -> None:
@@ -155,7 +160,7 @@ class EarlyAnswers:
         return {
             "known": np.array([self.shift, self._information], np.float64),
             "closed": self._closed.copy(),
-            "open": np.array([one[:3] for one in each], np.float64).reshape(len(each), 3),
+            "open": np.array([one[:WINDOW] for one in each], np.float64).reshape(len(each), WINDOW),
             "identities": np.array(list(self._open), np.uint64).view(np.int64),
             "numeric": rows.numeric,
             "places": rows.hashed.astype(np.uint32),
@@ -172,7 +177,7 @@ class EarlyAnswers:
         size = len(state["identities"])
         check_finite(state, "closed", self._closed.shape)
         check_no_less(state, ["closed"])
-        check_finite(state, "open", (size, 3))
+        check_finite(state, "open", (size, WINDOW))
         check_finite(state, "numeric", (size, len(NUMERIC)))
         places = state["places"]
         is_known = state["identities"].dtype == np.int64 and state["identities"].shape == (size,)
@@ -182,7 +187,7 @@ class EarlyAnswers:
         if (state["open"][:, 1] <= state["open"][:, 0]).any():
             raise SnapshotMismatch("a window ends before it begins")
         rows = zip(state["open"].tolist(), state["numeric"].tolist(), state["places"].tolist(), strict=True)
-        each = [_Open(began, until, answered, *row) for (began, until, answered), *row in rows]
+        each = [_Open(*window, *row) for window, *row in rows]
         self._open = dict(zip(state["identities"].view(np.uint64).tolist(), each, strict=True))
         self._closed = state["closed"].copy()
         self.shift, self._information = shift, float(state["known"][1])

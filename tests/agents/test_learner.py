@@ -58,6 +58,7 @@ def opened(origin: bytes | None = b"coupon-feedback:0:7:0", **about: Any) -> Rec
         "at": 0.0,
         "decided_at": 0.0,
         "until": 100.0,
+        "label_at": 150.0,
         "feature_schema": one.feature_schema,
         "numeric": one.numeric,
         "hashed": one.hashed,

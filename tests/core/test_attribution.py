@@ -632,7 +632,8 @@ def test_what_has_come_of_a_decision_is_told_at_once_its_features_first(case: Ca
         ("i1", AT + 4, False, True, True),
     ]
     first, *others = case.open
-    assert (first.decided_at, first.until, first.coupon_id, first.domain) == (AT, UNTIL, "c1", "ecommerce")
+    assert (first.decided_at, first.until, first.label_at) == (AT, UNTIL, CLOSED)
+    assert (first.coupon_id, first.domain) == ("c1", "ecommerce")
     assert (first.numeric, first.hashed) == (ROWS.numeric[0].tolist(), ROWS.hashed[0].tolist())
     assert {first.feature_schema} == {SCHEMA}
     assert all(each.numeric == each.hashed == [] for each in others)

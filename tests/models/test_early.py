@@ -31,6 +31,7 @@ def decision(number: int, decided_at: float = 0.0, at: float | None = None, **ab
     features = {} if at is not None else {"numeric": ROW.numeric[0].tolist(), "hashed": ROW.hashed[0].tolist()}
     schema = "" if at is not None else example().feature_schema
     plain = {"domain": "ecommerce", "coupon_id": "c1", "feature_schema": schema, "until": decided_at + WINDOW_S}
+    plain["label_at"] = decided_at + WINDOW_S + DAY_S
     return OpenDecision(
         issue_id=f"i{number}",
         at=decided_at if at is None else at,
@@ -165,7 +166,7 @@ def test_it_goes_on_from_a_state() -> None:
         ("known", lambda array: array[:1]),
         ("closed", lambda array: -1.0 - array),
         ("open", lambda array: array[:, :2]),
-        ("open", lambda array: array * [1.0, 0.0, 1.0]),
+        ("open", lambda array: array * [1.0, 0.0, 1.0, 1.0]),
         ("open", lambda array: array[1:]),
         ("identities", lambda array: array.astype(np.float64)),
         ("identities", lambda array: array[1:]),
