@@ -190,7 +190,6 @@ def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = Fal
     """Tell what has come of an issue by now; nothing of one of another release, or whose end is not known."""
     if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
         return
-    rows = unpack(issue.numeric, issue.hashed) if is_first else None
     effects.emit(
         OpenDecision(
             issue_id=issue.issue_id,
@@ -204,8 +203,8 @@ def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = Fal
             redeemed=issue.has_sold,
             is_over=is_over,
             feature_schema=issue.feature_schema,
-            numeric=rows.numeric[0].tolist() if rows is not None else [],
-            hashed=rows.hashed[0].tolist() if rows is not None else [],
+            numeric=issue.numeric if is_first else b"",
+            hashed=issue.hashed if is_first else b"",
         )
     )
 

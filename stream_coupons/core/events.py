@@ -35,6 +35,10 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(max_length=500)]
 """A value that names one of several. It is kept with open proposals and stands as it is in the reasons of issues: what
 is meant to be read has no place there."""
+Base64 = Annotated[
+    bytes,
+    Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
+]
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
 MAX_ARMS = 100
 MAX_SCOPE = 10_000
@@ -345,8 +349,8 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A decision whose label has not come, and what has come of it by now: clicks and purchases that came in time.
 
     What comes until `until` counts; the label is due at `label_at`, when what was on its way has come, too. The first
-    message of a decision has its features. Those that follow say what has come since, or that it is over before its
-    time.
+    message of a decision has its features: numbers and places as little-endian bytes of 32 bits each. Those that follow
+    say what has come since, or that it is over before its time.
     """
 
     issue_id: LongId
@@ -360,8 +364,8 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     redeemed: bool = False
     is_over: bool = False
     feature_schema: str = ""
-    numeric: list[float] = []
-    hashed: list[int] = []
+    numeric: Base64 = b""
+    hashed: Base64 = b""
 
     @property
     def is_first(self) -> bool:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import OpenDecision
@@ -94,7 +95,10 @@ class EarlyAnswers:
         self._information = 0.0
 
     def take(self, decision: OpenDecision, *, is_answered: bool) -> bool:
-        """Take notice; False if that says nothing new, or of a decision that is not in the sample."""
+        """Take notice; False if that says nothing new, or of a decision that is not in the sample.
+
+        Its features are of this program's feature space (`learner.check_features`).
+        """
         identity = stable_hash(decision.issue_id)
         known = self._open.get(identity)
         if decision.is_over:
@@ -104,9 +108,9 @@ class EarlyAnswers:
         if known is None:
             if not decision.is_first or (len(self._open) >= SAMPLE and identity > max(self._open)):
                 return False
-            known = _Open(
-                decision.decided_at, decision.until, decision.label_at, UNANSWERED, decision.numeric, decision.hashed
-            )
+            rows = unpack(decision.numeric, decision.hashed)
+            window = decision.decided_at, decision.until, decision.label_at
+            known = _Open(*window, UNANSWERED, rows.numeric[0].tolist(), rows.hashed[0].tolist())
             self._open[identity] = known
             if len(self._open) > SAMPLE:
                 del self._open[max(self._open)]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stream_coupons.core.attribution import unpack
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, SCHEMA
@@ -167,7 +168,7 @@ class Trainer:
         BadMessage
             If its features are not of this program's feature space.
         """
-        check_features(example)
+        check_features(example.feature_schema, example.numeric, example.hashed)
         model = self._model(example.domain)
         if model.is_known(offset, origin):
             return False
@@ -189,7 +190,11 @@ class Trainer:
         if decision.until <= decision.decided_at:
             raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
         if decision.is_first:
-            check_features(decision)
+            try:
+                rows = unpack(decision.numeric, decision.hashed)
+            except ValueError as error:
+                raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
+            check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())
         is_news = self._model_as_it_is(decision.domain).watch(decision)
         if is_news:
             self._changed.add(decision.domain)
@@ -217,21 +222,21 @@ class Trainer:
         return changed
 
 
-def check_features(example: TrainingExample | OpenDecision) -> None:
-    """Refuse an example, or an open decision, of another feature space.
+def check_features(feature_schema: str, numeric: list[float], hashed: list[int]) -> None:
+    """Refuse features of another feature space.
 
     Raises
     ------
     BadMessage
     """
-    if example.feature_schema != SCHEMA:
-        found = example.feature_schema or "not known"
+    if feature_schema != SCHEMA:
+        found = feature_schema or "not known"
         raise BadMessage(Rejection.INVALID, f"feature_schema is {found}, expected {SCHEMA}: another release kept it")
-    if len(example.numeric) != len(NUMERIC):
-        raise BadMessage(Rejection.INVALID, f"{len(example.numeric)} numbers, expected {len(NUMERIC)}")
-    if len(example.hashed) > MAX_PLACES:
-        raise BadMessage(Rejection.INVALID, f"{len(example.hashed)} places, at most {MAX_PLACES}")
-    if not all(abs(value) <= MAX_NUMBER for value in example.numeric):
+    if len(numeric) != len(NUMERIC):
+        raise BadMessage(Rejection.INVALID, f"{len(numeric)} numbers, expected {len(NUMERIC)}")
+    if len(hashed) > MAX_PLACES:
+        raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
+    if not all(abs(value) <= MAX_NUMBER for value in numeric):
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
-    if not all(0 <= place < DIMENSIONS for place in example.hashed):
+    if not all(0 <= place < DIMENSIONS for place in hashed):
         raise BadMessage(Rejection.INVALID, f"a hashed place is not within 0..{DIMENSIONS - 1}")

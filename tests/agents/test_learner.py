@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -60,8 +61,8 @@ def opened(origin: bytes | None = b"coupon-feedback:0:7:0", **about: Any) -> Rec
         "until": 100.0,
         "label_at": 150.0,
         "feature_schema": one.feature_schema,
-        "numeric": one.numeric,
-        "hashed": one.hashed,
+        "numeric": np.array(one.numeric, "<f4").tobytes(),
+        "hashed": np.array(one.hashed, "<u4").tobytes(),
     }
     headers = () if origin is None else (("origin", origin),)
     return Record(topics.OPEN.name, 0, 0, 0, b"ecommerce", msgspec.json.encode(plain | about), headers)
@@ -100,12 +101,12 @@ def test_whatever_origin_is_believed_is_served() -> None:
 def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing() -> None:
     nothing, trainer, metrics = Any, Trainer(LearningSettings()), Metrics(CollectorRegistry())
     learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
-    for record in [opened(), opened(at=50.0, clicked=True, numeric=[], hashed=[])]:
+    for record in [opened(), opened(at=50.0, clicked=True, numeric=b"", hashed=b"")]:
         learner._learn(trainer, record)
     [snapshot] = trainer.snapshots()
     assert (snapshot.version, snapshot.examples, snapshot.source_offset) == (1, 0, -1)
     assert trainer.models["ecommerce"].heads["click"].early.shift > 0.0
-    for record in [opened(), opened(at=50.0, clicked=True, numeric=[], hashed=[])]:
+    for record in [opened(), opened(at=50.0, clicked=True, numeric=b"", hashed=b"")]:
         learner._learn(trainer, record)
     assert trainer.snapshots() == []
     assert metrics.records.labels(topics.OPEN.name)._value.get() == 4

@@ -41,6 +41,7 @@ WRITTEN = {
     "reservations": topics.RESERVATIONS.name,
     "issues": topics.ISSUES.name,
     "settlements": topics.SETTLEMENTS.name,
+    "open_decisions": topics.OPEN.name,
 }
 """Topics that the steps write to, by what is counted there."""
 

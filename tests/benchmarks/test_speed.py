@@ -14,7 +14,9 @@ from tests.benchmarks.report import Results, summary, write_report
 from tests.benchmarks.runtimes import BY_NAME, RuntimeFailed
 from tests.benchmarks.speed import check, measure, parse
 
-WRITTEN = dict.fromkeys(("vectors", "updates", "proposals", "reservations", "issues", "settlements"), 100)
+WRITTEN = dict.fromkeys(
+    ("vectors", "updates", "proposals", "reservations", "issues", "settlements", "open_decisions"), 100
+)
 
 
 def run(runtime: str, cpu_us: float) -> dict[str, Any]:

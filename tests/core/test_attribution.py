@@ -634,9 +634,9 @@ def test_what_has_come_of_a_decision_is_told_at_once_its_features_first(case: Ca
     first, *others = case.open
     assert (first.decided_at, first.until, first.label_at) == (AT, UNTIL, CLOSED)
     assert (first.coupon_id, first.domain) == ("c1", "ecommerce")
-    assert (first.numeric, first.hashed) == (ROWS.numeric[0].tolist(), ROWS.hashed[0].tolist())
+    assert (first.numeric, first.hashed) == (NUMBERS, PLACES)
     assert {first.feature_schema} == {SCHEMA}
-    assert all(each.numeric == each.hashed == [] for each in others)
+    assert all(each.numeric == each.hashed == b"" for each in others)
 
 
 def test_feedback_that_came_before_its_issue_is_told_after_it(case: Case) -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
+from stream_coupons.core.attribution import pack
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import NO_COUPON, OpenDecision
 from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.early import SAMPLE, EarlyAnswers, shift_of
 from stream_coupons.models.learner import Trainer
@@ -28,7 +30,7 @@ RATE = 0.1
 
 def decision(number: int, decided_at: float = 0.0, at: float | None = None, **about: object) -> OpenDecision:
     """The first message of a decision or, at a later time, what has come of it."""
-    features = {} if at is not None else {"numeric": ROW.numeric[0].tolist(), "hashed": ROW.hashed[0].tolist()}
+    features = {} if at is not None else dict(zip(("numeric", "hashed"), pack(ROW).row(0), strict=True))
     schema = "" if at is not None else example().feature_schema
     plain = {"domain": "ecommerce", "coupon_id": "c1", "feature_schema": schema, "until": decided_at + WINDOW_S}
     plain["label_at"] = decided_at + WINDOW_S + DAY_S
@@ -228,8 +230,10 @@ def test_where_nothing_was_given_an_answer_is_an_order() -> None:
     [
         {"until": 0.0},
         {"feature_schema": "another"},
-        {"numeric": [1.0]},
-        {"hashed": [2**31]},
+        {"numeric": b"1234"},
+        {"numeric": b"12345"},
+        {"hashed": b"\xff" * 4},
+        {"numeric": b"\xff" * 4 * len(NUMERIC)},
     ],
 )
 def test_what_cannot_be_used_is_refused_and_changes_nothing(about: dict[str, object]) -> None:
