@@ -84,7 +84,7 @@ class AgentSteps:
 
     def step_live(self, record: Record, states: dict[str, Any]) -> list[Output]:
         """The same over states that are never bytes."""
-        key, message = self._agent.parse(record)
+        key, message = self._agent.read(record)
         state = states.get(key)
         if state is None:
             state = states[key] = self._agent.state_type()
