@@ -1,6 +1,7 @@
 """The benchmark runs, sees what is wrong, and our worker needs less CPU than plain Faust: a ratio, never a time."""
 
 import os
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import apache_kafka_missing
 from tests.benchmarks.phases import Phase, Stopwatch
-from tests.benchmarks.profile import drive, pipeline
+from tests.benchmarks.profile import Logs, drive, pipeline, sources
 from tests.benchmarks.report import Results, summary, write_report
 from tests.benchmarks.runtimes import BY_NAME, RuntimeFailed
 from tests.benchmarks.speed import check, measure, parse
+from tests.benchmarks.steps import AgentSteps, new_agents
 
 WRITTEN = dict.fromkeys(
     ("vectors", "updates", "proposals", "reservations", "issues", "settlements", "open_decisions"), 100
@@ -31,6 +33,24 @@ def test_a_worker_needs_less_cpu_than_plain_faust() -> None:
         pytest.skip(missing)
     results = measure([BY_NAME["ours"], BY_NAME["faust"]], Workload(events=3_000), 4, 0.05, 1)
     assert results.ratios()["ours/faust"]["median"] < 0.9
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_the_steps_of_the_peers_come_to_as_many_coupons_as_there_are_carts(is_live: bool) -> None:
+    workload, logs, sent = Workload(events=300, at_a_time=30), Logs(), Counter[str]()
+    all_records = sources(workload, 2, logs)
+    readers = {topic: steps for steps in map(AgentSteps, new_agents(workload, 2)) for topic in steps.reads}
+    states: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    waiting = deque(all_records)
+    while waiting:
+        record = waiting.popleft()
+        if (steps := readers.get(record.topic)) is None:
+            continue
+        own = states[steps.name]
+        for output in steps.step_live(record, own) if is_live else steps.step(record, own.get, own.__setitem__):
+            sent[output.topic] += 1
+            waiting.append(logs.append(output.topic, output.partition, output.key, output.value))
+    assert sent["coupon-issues"] == sum(record.topic == "cart-events" for record in all_records) > 0
 
 
 def test_a_runtime_that_wrote_too_little_fails_the_benchmark() -> None:
