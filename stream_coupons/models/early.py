@@ -177,24 +177,27 @@ class EarlyAnswers:
         ------
         SnapshotMismatch
         """
-        shift = shift_of(state)
-        size = len(state["identities"])
+        shift, information = shift_of(state), float(state["known"][1])
+        if information < 0.0:
+            raise SnapshotMismatch(f"the information of labels is {information}: expected at least 0")
+        identities, places = state["identities"], state["places"]
+        if identities.dtype != np.int64 or identities.ndim != 1 or len(identities) > SAMPLE:
+            raise SnapshotMismatch(f"identities are {identities.dtype} of shape {identities.shape}")
+        size = len(identities)
         check_finite(state, "closed", self._closed.shape)
         check_no_less(state, ["closed"])
         check_finite(state, "open", (size, WINDOW))
         check_finite(state, "numeric", (size, len(NUMERIC)))
-        places = state["places"]
-        is_known = state["identities"].dtype == np.int64 and state["identities"].shape == (size,)
         is_placed = places.dtype == np.uint32 and places.ndim == 2 and places.shape[1] <= MAX_PLACES
-        if not is_known or not is_placed or len(places) != size or (places >= DIMENSIONS).any() or size > SAMPLE:
+        if not is_placed or len(places) != size or (places >= DIMENSIONS).any():
             raise SnapshotMismatch(f"open decisions do not fit: {size} of them, places of shape {places.shape}")
         if (state["open"][:, 1] <= state["open"][:, 0]).any():
             raise SnapshotMismatch("a window ends before it begins")
-        rows = zip(state["open"].tolist(), state["numeric"].tolist(), state["places"].tolist(), strict=True)
+        rows = zip(state["open"].tolist(), state["numeric"].tolist(), places.tolist(), strict=True)
         each = [_Open(*window, *row) for window, *row in rows]
-        self._open = dict(zip(state["identities"].view(np.uint64).tolist(), each, strict=True))
+        self._open = dict(zip(identities.view(np.uint64).tolist(), each, strict=True))
         self._closed = state["closed"].copy()
-        self.shift, self._information = shift, float(state["known"][1])
+        self.shift, self._information = shift, information
 
 
 def shift_of(state: Mapping[str, NDArray[Any]]) -> float:
@@ -206,7 +209,6 @@ def shift_of(state: Mapping[str, NDArray[Any]]) -> float:
     """
     check_names(state, {"known", "closed", "open", "identities", "numeric", "places"})
     check_finite(state, "known", (2,))
-    check_no_less(state, ["closed"])
     return float(state["known"][0])
 
 
