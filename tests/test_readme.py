@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.demo.system import free_port
 from stream_coupons.evaluation import search_space
 from stream_coupons.evaluation.search_space import Range
 from stream_coupons.metrics import Metrics
@@ -188,18 +188,18 @@ def shell(command: str, environment: dict[str, str]) -> Iterator[subprocess.Pope
 
 def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) -> None:
     """The very lines of the page, but for the ports, which others may have taken."""
-    port = free_port()
+    port = ClaimedPort()
     tool = tmp_path / "stream-coupons"
     tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stream_coupons "$@"\n', encoding="utf-8")
     tool.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port}",
+        "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port.number}",
         "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
     }
     lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in block("by-hand").splitlines()]
-    lines[0] += f" --port {port} --data {tmp_path / 'data'}"
+    lines[0] += f" --port {port.number} --data {tmp_path / 'data'}"
     lasting = (" broker", " worker")
     with ExitStack() as running:
         for line in lines[:-1]:

@@ -11,7 +11,8 @@ from typing import Final
 
 from stream_coupons.broker.errors import BrokerFailed
 from stream_coupons.broker.kafka_jars import GUARD_CLASS, apache_kafka_missing, kafka_classpath
-from stream_coupons.broker.process import HOST, BrokerProcess, free_port
+from stream_coupons.broker.ports import HOST
+from stream_coupons.broker.process import BrokerProcess
 
 __all__ = ["ApacheKafka", "apache_kafka_missing"]
 
@@ -59,9 +60,9 @@ class ApacheKafka(BrokerProcess):
     def _prepare(self) -> list[str]:
         java = ["java", *_JVM, "-cp", kafka_classpath()]
         if self.port is None:
-            self.port = free_port()
+            self.port = self._claim_port()
         if self._controller_port is None:
-            self._controller_port = free_port()
+            self._controller_port = self._claim_port()
         self._settings_file.write_text(self._settings(self._controller_port), encoding="utf-8")
         if not (self._logs / "meta.properties").exists():
             self._format(java)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from stream_coupons.broker.process import BrokerProcess, free_port, read_line_within
+from stream_coupons.broker.process import BrokerProcess, read_line_within
 
 _READY_PREFIX = "listening on "
 
@@ -16,9 +16,10 @@ class EmbeddedBroker(BrokerProcess):
     """
 
     def _prepare(self) -> list[str]:
-        port = free_port() if self.port is None else self.port
+        if self.port is None:
+            self.port = self._claim_port()
         module = [sys.executable, "-m", "stream_coupons.broker", "--exit-with-stdin"]
-        command = [*module, "--data", str(self.data_dir.resolve()), "--port", str(port)]
+        command = [*module, "--data", str(self.data_dir.resolve()), "--port", str(self.port)]
         if self.advertised_port is not None:
             command += ["--proxied-port", str(self.proxied_port), "--advertised-port", str(self.advertised_port)]
         return command

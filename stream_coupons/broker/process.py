@@ -1,7 +1,5 @@
 """A broker as a child process: start, wait until ready, stop, kill."""
 
-import random
-import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
@@ -10,10 +8,9 @@ from types import TracebackType
 from typing import IO, ClassVar, Final, Self
 
 from stream_coupons.broker.errors import BrokerFailed
+from stream_coupons.broker.ports import HOST, ClaimedPort
 
-HOST: Final = "127.0.0.1"
 _LOG_TAIL_BYTES: Final = 2000
-_LISTEN_PORTS: Final = range(20_000, 32_000)
 
 
 class BrokerProcess(ABC):
@@ -43,7 +40,8 @@ class BrokerProcess(ABC):
         self.data_dir = data_dir
         self.port = port
         self.advertised_port = advertised_port
-        self.proxied_port = None if advertised_port is None else free_port()
+        self._claimed: list[ClaimedPort] = []
+        self.proxied_port = None if advertised_port is None else self._claim_port()
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -140,6 +138,11 @@ class BrokerProcess(ABC):
     def _await_ready(self, process: "subprocess.Popen[str]") -> None:
         """Return when the broker accepts connections; set `port` if it was not known."""
 
+    def _claim_port(self) -> int:
+        """A port that stays this broker's, also while it is down."""
+        self._claimed.append(ClaimedPort())
+        return self._claimed[-1].number
+
     def _failure(self, what: str) -> BrokerFailed:
         tail = self.log_file.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
         return BrokerFailed(f"{what}; {self.log_file} ends with:\n{tail}")
@@ -152,22 +155,6 @@ class BrokerProcess(ABC):
             if stream is not None:
                 stream.close()
         self._process = None
-
-
-def free_port() -> int:
-    """Return a port nobody listens on, below those the system gives to outgoing connections.
-
-    A broker must get its port back after a kill. From the upper range an outgoing connection may
-    take it meanwhile, even a client's own attempt to reconnect, which then talks to itself.
-    """
-    for port in random.sample(_LISTEN_PORTS, len(_LISTEN_PORTS)):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise BrokerFailed(f"no free port in {_LISTEN_PORTS}")
 
 
 def read_line_within(stream: IO[str], seconds: float) -> str | None:

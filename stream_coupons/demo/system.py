@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.clients import Publisher
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
@@ -42,7 +42,7 @@ class WorkerProcess:
     """One worker, its metrics port and what it had counted when it was last looked at."""
 
     name: str
-    port: int
+    port: ClaimedPort
     log: Path
     process: subprocess.Popen[bytes]
     counted: dict[Sample, float] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class WorkerProcess:
     def scrape(self) -> dict[Sample, float]:
         """Its metrics now, by name and labels; nothing when it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}/metrics", timeout=2) as answer:
                 text = answer.read().decode()
         except (OSError, HTTPException):  # it may end amid its answer
             return {}
@@ -139,8 +139,8 @@ class LocalSystem:
 
     def _start(self, name: str, command: Sequence[str] = WORKER) -> WorkerProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
-        port = free_port()
-        worker = msgspec.structs.replace(self.settings.worker, metrics_port=port)
+        port = ClaimedPort()
+        worker = msgspec.structs.replace(self.settings.worker, metrics_port=port.number)
         config = self._folder / f"{name}.toml"
         kafka = msgspec.structs.replace(self.settings.kafka, bootstrap=self._advertised)
         config.write_text(_to_toml(msgspec.structs.replace(self.settings, worker=worker, kafka=kafka)))
@@ -267,13 +267,6 @@ def _lag(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
         if not error.retriable:
             raise
         return {repr(error): 1}
-
-
-def free_port() -> int:
-    """A port on the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

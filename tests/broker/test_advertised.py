@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.broker.process import HOST, free_port
+from stream_coupons.broker.ports import HOST, ClaimedPort
 
 pytestmark = pytest.mark.kafka
 
@@ -42,7 +42,8 @@ def ask_until_known(port: int, api: tuple[int, int], body: bytes) -> bytes:
 def test_who_comes_in_by_the_second_port_is_told_the_port_of_the_proxy(
     run_broker: Callable[..., AbstractContextManager[BrokerProcess]],
 ) -> None:
-    proxy = free_port()
+    claimed = ClaimedPort()
+    proxy = claimed.number
     with run_broker(advertised_port=proxy) as broker:
         assert broker.advertised == f"{HOST}:{proxy}"
         assert broker.port is not None

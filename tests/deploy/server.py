@@ -1,7 +1,6 @@
 """A real Prometheus on a free port of the loopback, and what to ask it."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from stream_coupons.broker.ports import ClaimedPort
 
 SCRAPE_EVERY = "200ms"
 SCRAPES_WANTED = 5
@@ -60,7 +61,8 @@ def running_prometheus(program: str, target: str, rules: Path, folder: Path) -> 
     """Start Prometheus on an exporter with the rules, wait until it has scraped a few times, stop it at the end."""
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(_configuration(target, rules)), encoding="utf-8")
-    address = f"127.0.0.1:{_free_port()}"
+    port = ClaimedPort()
+    address = f"127.0.0.1:{port.number}"
     command = [
         program,
         f"--config.file={config}",
@@ -93,13 +95,6 @@ def _configuration(target: str, rules: Path) -> dict[str, Any]:
         "rule_files": [str(rules)],
         "scrape_configs": [job],
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
