@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mode import Service
 
 from stream_coupons import topics
-from stream_coupons.agents.quality import report_head, report_news
+from stream_coupons.agents.quality import report_model, report_news
 from stream_coupons.agents.wire import dead_letter, output, sender_of
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
@@ -169,5 +169,4 @@ class Learner(Service):  # type: ignore[misc]
         self._unacknowledged.clear()
         self._letters.clear()
         for snapshot in snapshots:
-            for head, models in self._trainer.models[snapshot.domain].heads.items():
-                report_head(snapshot.domain, head, models, self._metrics)
+            report_model(self._trainer.models[snapshot.domain], self._metrics)

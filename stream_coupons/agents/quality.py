@@ -11,7 +11,7 @@ from stream_coupons.metrics import Metrics
 
 if TYPE_CHECKING:  # River takes a second to import, and of all workers one needs it
     from stream_coupons.models.heads import Head
-    from stream_coupons.models.learner import News
+    from stream_coupons.models.learner import DomainModel, News
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,15 @@ def report_news(news: Iterable["News"], metrics: Metrics) -> None:
             )
 
 
-def report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:
-    """Set the gauges of one head."""
+def report_model(model: "DomainModel", metrics: Metrics) -> None:
+    """Set the gauges of all heads of a domain."""
+    for head, models in model.heads.items():
+        metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])
+        _report_head(model.domain, head, models, metrics)
+
+
+def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:
     contest = models.contest
-    metrics.model_base_rate_shift.labels(domain, head).set(models.early.shift)
     for name, duel in contest.duels.items():
         metrics.model_champion.labels(domain, head, name).set(name == contest.champion)
         _set(metrics.model_recent_log_loss, duel.log_loss, domain, head, name)

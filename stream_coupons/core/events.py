@@ -414,6 +414,8 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origins: dict[str, tuple[int, int]] = {}
     at: EpochSeconds
     heads: dict[str, HeadState]
+    early: dict[str, dict[str, Array]] = {}
+    """What has come by now of decisions to give a coupon, and of those to give none, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     checksum: int
 

@@ -19,7 +19,7 @@ References
 .. [1] Chapelle, O. (2014). Modeling delayed feedback in display advertising. KDD.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,9 @@ from stream_coupons.core.similarity import stable_hash
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
+GIVEN, NONE_GIVEN = "given", "none_given"
+EARLY: dict[str, tuple[str, ...]] = {GIVEN: ("click", "redeem"), NONE_GIVEN: ("order",)}
+"""What may come of a decision, by whether a coupon was given."""
 SAMPLE = 256
 EDGES: Floats = np.array([0.0, 1 / 256, 1 / 64, 1 / 16, 1 / 4, 1 / 2, 1.0])
 SOONNESS = {"click": 0.3, "redeem": 0.7, "order": 0.7}
@@ -45,15 +48,13 @@ PRIOR_ANSWERS = 10.0
 """How many answers the prior of F counts for."""
 FADING = 0.999
 """Of what is known of F from windows that have closed, with every answer in another one."""
-HALF_LIFE = 5000
-"""Labels, after which what they told of the base rate counts half."""
 ROUNDS = 6
 NEWTON_STEPS = 3
 MOST_STEP = 1.0
 LEAST_REST = 1e-9
 UNANSWERED = -1.0
-WINDOW = 4
-"""Numbers of a decision that are not its features."""
+WINDOW = 3
+"""Numbers that say when a decision was made, until when answers count, and when its labels come."""
 
 
 class _Open(NamedTuple):
@@ -62,10 +63,10 @@ class _Open(NamedTuple):
     decided_at: float
     until: float
     label_at: float
-    answered: float
-    """When, as a share of its window; `UNANSWERED` if it is not yet."""
-    numeric: list[float]
-    hashed: list[int]
+    numeric: bytes
+    hashed: bytes
+    answered: tuple[float, ...]
+    """For each head when, as a share of the window; `UNANSWERED` if it is not yet."""
 
     def share(self, at: float) -> float:
         """Of its window, at a time."""
@@ -73,31 +74,33 @@ class _Open(NamedTuple):
 
 
 class EarlyAnswers:
-    """What is open of one head, and the shift of its log-odds that this comes to.
+    """What is open of the decisions that some heads learn from, and the shifts of log-odds that this comes to.
 
     Parameters
     ----------
-    head : str
-        One of `HEADS`.
+    heads : sequence of str
+        Of `HEADS`: what may come of each decision.
+    half_life : float
+        Labels of a head, after which what they told of its base rate counts half.
 
     Attributes
     ----------
-    shift : float
-        Of the log-odds, as of the last `fit`.
+    shifts : dict of float
+        Of each head's log-odds, as of the last `fit`.
     """
 
-    def __init__(self, head: str) -> None:
-        self.shift = 0.0
-        self._column = HEADS.index(head)
-        self._first_pieces: Floats = np.diff(EDGES ** SOONNESS[head])
+    def __init__(self, heads: Sequence[str], half_life: float) -> None:
+        self.shifts: dict[str, float] = dict.fromkeys(heads, 0.0)
+        self._half_life = half_life
         self._open: dict[int, _Open] = {}
-        self._closed: Floats = np.zeros(len(EDGES) - 1)
-        self._information = 0.0
+        self._closed: dict[str, Floats] = {head: np.zeros(len(EDGES) - 1) for head in heads}
+        self._information: dict[str, float] = dict.fromkeys(heads, 0.0)
 
-    def take(self, decision: OpenDecision, *, is_answered: bool) -> bool:
+    def take(self, decision: OpenDecision, answers: Sequence[bool]) -> bool:
         """Take notice; False if that says nothing new, or of a decision that is not in the sample.
 
-        Its features are of this program's feature space (`learner.check_features`).
+        `answers` say what has come of it for each head. Its features are of this program's feature space
+        (`learner.check_features`).
         """
         identity = stable_hash(decision.issue_id)
         known = self._open.get(identity)
@@ -105,69 +108,71 @@ class EarlyAnswers:
             if known is not None:
                 self._forget(identity)
             return known is not None
+        is_new = known is None
         if known is None:
             if not decision.is_first or (len(self._open) >= SAMPLE and identity > max(self._open)):
                 return False
-            rows = unpack(decision.numeric, decision.hashed)
             window = decision.decided_at, decision.until, decision.label_at
-            known = _Open(*window, UNANSWERED, rows.numeric[0].tolist(), rows.hashed[0].tolist())
-            self._open[identity] = known
-            if len(self._open) > SAMPLE:
-                del self._open[max(self._open)]
-        elif not is_answered or known.answered != UNANSWERED:
-            return False
-        if is_answered:
-            self._open[identity] = known._replace(answered=known.share(decision.at))
-        return True
+            known = _Open(*window, decision.numeric, decision.hashed, (UNANSWERED,) * len(answers))
+        now = known.share(decision.at)
+        answered = tuple(
+            now if is_answered and then == UNANSWERED else then
+            for is_answered, then in zip(answers, known.answered, strict=True)
+        )
+        self._open[identity] = known._replace(answered=answered)
+        if len(self._open) > SAMPLE:
+            del self._open[max(self._open)]
+        return is_new or answered != known.answered
 
-    def learn(self, predicted: float) -> None:
+    def learn(self, head: str, predicted: float) -> None:
         """Note that a label was learnt, of a decision with this prediction."""
-        self._information = self._information * 0.5 ** (1 / HALF_LIFE) + predicted * (1.0 - predicted)
+        before = self._information[head] * 0.5 ** (1 / self._half_life)
+        self._information[head] = before + predicted * (1.0 - predicted)
 
     def fit(self, log_odds: Callable[[FeatureRows], Floats], at: float, start: float = 0.0) -> None:
-        """Set the shift to what has come by now.
+        """Set the shifts to what has come by now.
 
         Parameters
         ----------
         log_odds : callable
             Those of all heads, shape (n, 3), without shifts.
         start : float
-            The shift while nothing is known of this head.
+            The shift of a head of which nothing is known.
         """
-        self._close(at)
-        self.shift = start
+        for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
+            self._forget(identity)
+        self.shifts = dict.fromkeys(self.shifts, start)
         if not self._open:
             return
         each = list(self._open.values())
-        z, elapsed = log_odds(_rows(each))[:, self._column] + start, np.array([one.share(at) for one in each])
-        answered = np.array([one.answered for one in each])
-        is_answered = answered != UNANSWERED
-        variance = 1.0 / (1.0 + self._information)
-        counts = PRIOR_ANSWERS * self._first_pieces + self._closed + _count(answered[is_answered])
-        self.shift += _fit(z, is_answered, elapsed, self._first_pieces, counts, variance)
-
-    def _close(self, at: float) -> None:
-        """Forget all whose labels have come by then."""
-        for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
-            self._forget(identity)
+        z, elapsed = log_odds(_rows(each)) + start, np.array([one.share(at) for one in each])
+        for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
+            is_answered = answered != UNANSWERED
+            pieces = np.diff(EDGES ** SOONNESS[head])
+            counts = PRIOR_ANSWERS * pieces + self._closed[head] + _count(answered[is_answered])
+            variance = 1.0 / (1.0 + self._information[head])
+            self.shifts[head] += _fit(z[:, HEADS.index(head)], is_answered, elapsed, pieces, counts, variance)
 
     def _forget(self, identity: int) -> None:
-        """Forget what is over; when its answer came stays."""
-        one = self._open.pop(identity)
-        if one.answered != UNANSWERED:
-            self._closed = self._closed * FADING + _count(np.array([one.answered]))
+        """Forget what is over; when its answers came stays."""
+        for head, then in zip(self._closed, self._open.pop(identity).answered, strict=True):
+            if then != UNANSWERED:
+                self._closed[head] = self._closed[head] * FADING + _count(np.array([then]))
 
     def state(self) -> State:
         """All of it."""
         each = list(self._open.values())
+        n = len(each)
         rows = _rows(each)
         return {
-            "known": np.array([self.shift, self._information], np.float64),
-            "closed": self._closed.copy(),
-            "open": np.array([one[:WINDOW] for one in each], np.float64).reshape(len(each), WINDOW),
+            "shifts": np.array(list(self.shifts.values())),
+            "information": np.array(list(self._information.values())),
+            "closed": np.array(list(self._closed.values())),
+            "windows": np.array([one[:WINDOW] for one in each], np.float64).reshape(n, WINDOW),
+            "answered": np.array([one.answered for one in each], np.float64).reshape(n, len(self.shifts)),
             "identities": np.array(list(self._open), np.uint64).view(np.int64),
-            "numeric": rows.numeric,
-            "places": rows.hashed.astype(np.uint32),
+            "numeric": rows.numeric.astype(np.float32),
+            "places": rows.hashed,
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -177,46 +182,51 @@ class EarlyAnswers:
         ------
         SnapshotMismatch
         """
-        shift, information = shift_of(state), float(state["known"][1])
-        if information < 0.0:
-            raise SnapshotMismatch(f"the information of labels is {information}: expected at least 0")
+        shifts = shifts_of(state, list(self.shifts))
         identities, places = state["identities"], state["places"]
         if identities.dtype != np.int64 or identities.ndim != 1 or len(identities) > SAMPLE:
             raise SnapshotMismatch(f"identities are {identities.dtype} of shape {identities.shape}")
-        size = len(identities)
-        check_finite(state, "closed", self._closed.shape)
-        check_no_less(state, ["closed"])
-        check_finite(state, "open", (size, WINDOW))
-        check_finite(state, "numeric", (size, len(NUMERIC)))
+        n, heads = len(identities), len(shifts)
+        check_finite(state, "information", (heads,))
+        check_finite(state, "closed", (heads, len(EDGES) - 1))
+        check_no_less(state, ["information", "closed"])
+        check_finite(state, "windows", (n, WINDOW))
+        check_finite(state, "answered", (n, heads))
+        check_finite(state, "numeric", (n, len(NUMERIC)), np.float32)
         is_placed = places.dtype == np.uint32 and places.ndim == 2 and places.shape[1] <= MAX_PLACES
-        if not is_placed or len(places) != size or (places >= DIMENSIONS).any():
-            raise SnapshotMismatch(f"open decisions do not fit: {size} of them, places of shape {places.shape}")
-        if (state["open"][:, 1] <= state["open"][:, 0]).any():
+        if not is_placed or len(places) != n or (places >= DIMENSIONS).any():
+            raise SnapshotMismatch(f"open decisions do not fit: {n} of them, places of shape {places.shape}")
+        if (state["windows"][:, 1] <= state["windows"][:, 0]).any():
             raise SnapshotMismatch("a window ends before it begins")
-        rows = zip(state["open"].tolist(), state["numeric"].tolist(), places.tolist(), strict=True)
-        each = [_Open(*window, *row) for window, *row in rows]
+        rows = zip(state["windows"].tolist(), state["numeric"], places, state["answered"].tolist(), strict=True)
+        each = [
+            _Open(decided_at, until, label_at, numeric.tobytes(), hashed.tobytes(), tuple(answered))
+            for (decided_at, until, label_at), numeric, hashed, answered in rows
+        ]
         self._open = dict(zip(identities.view(np.uint64).tolist(), each, strict=True))
-        self._closed = state["closed"].copy()
-        self.shift, self._information = shift, information
+        self._closed = dict(zip(shifts, state["closed"].copy(), strict=True))
+        self._information = dict(zip(shifts, state["information"].tolist(), strict=True))
+        self.shifts = shifts
 
 
-def shift_of(state: Mapping[str, NDArray[Any]]) -> float:
-    """The shift of log-odds that a state of `EarlyAnswers` has.
+def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[str, float]:
+    """The shifts of log-odds that a state of `EarlyAnswers` has.
 
     Raises
     ------
     SnapshotMismatch
     """
-    check_names(state, {"known", "closed", "open", "identities", "numeric", "places"})
-    check_finite(state, "known", (2,))
-    return float(state["known"][0])
+    check_names(state, {"shifts", "information", "closed", "windows", "answered", "identities", "numeric", "places"})
+    check_finite(state, "shifts", (len(heads),))
+    return dict(zip(heads, state["shifts"].tolist(), strict=True))
 
 
-def _rows(each: list[_Open]) -> FeatureRows:
-    hashed = np.zeros((len(each), max((len(one.hashed) for one in each), default=0)), np.uint32)
-    for row, one in enumerate(each):
-        hashed[row, : len(one.hashed)] = one.hashed
-    return FeatureRows(np.array([one.numeric for one in each], np.float64).reshape(len(each), len(NUMERIC)), hashed)
+def _rows(each: Sequence[_Open]) -> FeatureRows:
+    rows = [unpack(one.numeric, one.hashed) for one in each]
+    hashed = np.zeros((len(rows), max((row.hashed.shape[1] for row in rows), default=0)), np.uint32)
+    for index, row in enumerate(rows):
+        hashed[index, : row.hashed.shape[1]] = row.hashed[0]
+    return FeatureRows(np.concatenate([np.empty((0, len(NUMERIC))), *(row.numeric for row in rows)]), hashed)
 
 
 def _count(shares: Floats) -> Floats:
@@ -237,13 +247,13 @@ def _fit(
         for _ in range(NEWTON_STEPS):
             p = sigmoids(z + shift)
             answered, silent = p[is_answered], p[~is_answered]
-            pull = silent * by_now * (1.0 - silent) / (1.0 - silent * by_now)
+            pull = silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST_REST)
             slope = (1.0 - answered).sum() - pull.sum() - shift / variance
             curvature = (answered * (1.0 - answered)).sum() + (pull * (1.0 - silent)).sum() + 1.0 / variance
             shift += float(np.clip(slope / curvature, -MOST_STEP, MOST_STEP))
         silent = sigmoids(z + shift)[~is_answered]
         rest = np.maximum(1.0 - by_now, LEAST_REST)
-        still_to_come = silent * (1.0 - by_now) / (1.0 - silent * by_now)
+        still_to_come = silent * (1.0 - by_now) / np.maximum(1.0 - silent * by_now, LEAST_REST)
         ahead = np.maximum(reached[1:] - np.maximum(by_now[:, None], reached[:-1]), 0.0) / rest[:, None]
         pieces = counts + (still_to_come[:, None] * ahead).sum(axis=0)
         pieces = pieces / pieces.sum()

@@ -1,4 +1,4 @@
-"""One head of a domain: its models side by side, what is known of its base rate already, calibration and drift."""
+"""One head of a domain: its models side by side, calibration and drift."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -8,13 +8,12 @@ from stream_coupons.core.events import HeadState, TrainingExample
 from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
-from stream_coupons.models.early import EarlyAnswers
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, EARLY, pack_head, unpack_part
+from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, pack_head, unpack_part
 
 
 def take_over(model: Model, donor: Model) -> None:
@@ -50,14 +49,12 @@ class Head:
         self.contest = Contest(make_models(name, rules), rules)
         self.calibrator = Calibrator(rules.comparison_half_life)
         self.quality = Quality(rules.comparison_half_life)
-        self.early = EarlyAnswers(name)
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate
 
     def learn(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Score the stored prediction against the label, then test and train; gives what this led to."""
         self.quality.update(example.predicted, example.label)
-        self.early.learn(example.predicted)
         probability, promotion = self.contest.learn_one(row, example.label, example.example_id)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)
@@ -91,7 +88,6 @@ class Head:
         parts[COMPARISON] = self.contest.state()
         parts[CALIBRATION] = self.calibrator.state()
         parts[DRIFT] = self._detector.state()
-        parts[EARLY] = self.early.state()
         return pack_head(self.contest.champion, parts)
 
     def restore(self, state: HeadState) -> None:
@@ -110,9 +106,6 @@ class Head:
         if calibration is None or drift is None:
             raise SnapshotMismatch(f"there is no {CALIBRATION} or no {DRIFT}")
         self._detector.restore(drift)
-        early = unpack_part(state, EARLY)
-        if early is not None:  # a snapshot of before has none
-            self.early.restore(early)
         if self._is_calibrated:
             self.calibrator.restore(calibration)
         self.contest.restore(state.champion, unpack_part(state, COMPARISON) or {})

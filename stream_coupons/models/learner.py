@@ -3,18 +3,27 @@
 from dataclasses import dataclass
 
 from stream_coupons.core.attribution import unpack
-from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, SCHEMA
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
+from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
 from stream_coupons.models.encoding import without_places_of_terms, without_terms
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import check, label, make_snapshot, served
+from stream_coupons.models.snapshots import (
+    check,
+    label,
+    make_snapshot,
+    named,
+    pack_arrays,
+    served,
+    unpack_arrays,
+)
 
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
@@ -40,6 +49,7 @@ class DomainModel:
         self.offset = -1
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {head: Head(head, rules) for head in HEADS}
+        self.early = _early(rules)
         self._rules = rules
 
     def start_from(self, donor: "DomainModel") -> None:
@@ -50,6 +60,7 @@ class DomainModel:
     def learn(self, example: TrainingExample) -> list[Happening]:
         """Score the stored prediction against the label, then take a step."""
         happenings = self.heads[example.head].learn(example, self._row(example))
+        self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
         return happenings
@@ -58,9 +69,8 @@ class DomainModel:
         """Take notice of what has come by now of an open decision; False if that says nothing new."""
         self.at = max(self.at, decision.at)
         if decision.coupon_id == NO_COUPON:
-            return self.heads["order"].early.take(decision, is_answered=decision.redeemed)
-        is_news = self.heads["click"].early.take(decision, is_answered=decision.clicked)
-        return self.heads["redeem"].early.take(decision, is_answered=decision.redeemed) or is_news
+            return self.early[NONE_GIVEN].take(decision, [decision.redeemed])
+        return self.early[GIVEN].take(decision, [decision.clicked, decision.redeemed])
 
     def _row(self, example: TrainingExample) -> Row:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
@@ -82,24 +92,34 @@ class DomainModel:
 
     def snapshot(self) -> ModelSnapshot:
         """The next version."""
-        self.scorer()
+        self._fit_next()
         states = {name: head.state() for name, head in self.heads.items()}
+        early = {kind: pack_arrays(answers.state()) for kind, answers in self.early.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
-        return make_snapshot(self.domain, self.version, states, self.quality(), progress)
+        return make_snapshot(self.domain, self.version, states, early, self.quality(), progress)
 
     def scorer(self) -> LinearScorer:
         """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot.
 
         Its base rates are those of what is known by now, of labels and of answers before them.
         """
+        return self._fit_next().shifted([self.shifts[head] for head in HEADS])
+
+    @property
+    def shifts(self) -> dict[str, float]:
+        """Of each head's log-odds, by what has come before labels."""
+        return self.early[GIVEN].shifts | self.early[NONE_GIVEN].shifts
+
+    def _fit_next(self) -> LinearScorer:
+        """The next version by labels alone, and the shifts from it."""
         self.version += 1
         weights = {name: head.champion.weights() for name, head in self.heads.items()}
         lines = {name: (head.calibrator.slope, head.calibrator.intercept) for name, head in self.heads.items()}
         of_labels = LinearScorer(self.version, served(weights, lines))
-        for name, head in self.heads.items():
-            start = self.heads["redeem"].early.shift if name == "order" else 0.0
-            head.early.fit(of_labels.log_odds, self.at, start)
-        return of_labels.shifted([head.early.shift for head in self.heads.values()])
+        self.early[GIVEN].fit(of_labels.log_odds, self.at)
+        # P(order) is learnt as the difference from P(redeem).
+        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=self.shifts["redeem"])
+        return of_labels
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Go on from a snapshot.
@@ -112,16 +132,24 @@ class DomainModel:
         check(snapshot)
         heads = {name: Head(name, self._rules) for name in HEADS}
         for name, head in heads.items():
-            try:
+            with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
-            except SnapshotMismatch as error:
-                raise SnapshotMismatch(f"{label(snapshot)}, {name}: {error}") from error
+        early = _early(self._rules)
+        for kind, answers in early.items():
+            if kind in snapshot.early:  # a snapshot of before has none
+                with named(f"{label(snapshot)}, early, {kind}"):
+                    answers.restore(unpack_arrays(snapshot.early[kind]))
         self.heads = heads
+        self.early = early
         self.version = snapshot.version
         self.examples = snapshot.examples
         self.at = snapshot.at
         self.offset = snapshot.source_offset
         self.origins = dict(snapshot.origins)
+
+
+def _early(rules: LearningRules) -> dict[str, EarlyAnswers]:
+    return {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
 
 class Trainer:

@@ -6,7 +6,8 @@ The learner goes on from all parts of a snapshot. Workers serve from its champio
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
 from typing import Any
@@ -20,13 +21,13 @@ from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnaps
 from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
-from stream_coupons.models.early import shift_of
+from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.linear import LinearScorer, dense, plus, without_terms_of
 from stream_coupons.models.states import State, check_linear
 
 FORMAT_VERSION = 5
-COMPARISON, CALIBRATION, DRIFT, EARLY = "comparison", "calibration", "drift", "early"
+COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
@@ -84,8 +85,13 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
     """All parts of a head as data."""
     return HeadState(
         champion=champion,
-        parts={part: {name: pack(array) for name, array in state.items()} for part, state in parts.items()},
+        parts={part: pack_arrays(state) for part, state in parts.items()},
     )
+
+
+def pack_arrays(state: State) -> dict[str, Array]:
+    """Named arrays as data."""
+    return {name: pack(array) for name, array in state.items()}
 
 
 def unpack_part(state: HeadState, part: str) -> State | None:
@@ -96,22 +102,35 @@ def unpack_part(state: HeadState, part: str) -> State | None:
     SnapshotMismatch
     """
     arrays = state.parts.get(part)
-    if arrays is None:
-        return None
+    return unpack_arrays(arrays) if arrays is not None else None
+
+
+def unpack_arrays(arrays: Mapping[str, Array]) -> State:
+    """What `pack_arrays` was given.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
     _check_size(sum(map(_size, arrays.values())))
     return {name: unpack(array) for name, array in arrays.items()}
 
 
-def checksum(heads: Mapping[str, HeadState]) -> int:
-    """CRC-32 over all that the heads hold, in order of names."""
+def checksum(heads: Mapping[str, HeadState], early: Mapping[str, Mapping[str, Array]]) -> int:
+    """CRC-32 over all that the heads hold and what came before labels, in order of names."""
     total = 0
     for head, state in sorted(heads.items()):
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
-        for part, arrays in sorted(state.parts.items()):
-            for name, array in sorted(arrays.items()):
-                total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
-                total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
-                total = zlib.crc32(array.data, total)
+        total = _checksum(state.parts, total)
+    return _checksum(early, total)
+
+
+def _checksum(parts: Mapping[str, Mapping[str, Array]], total: int) -> int:
+    for part, arrays in sorted(parts.items()):
+        for name, array in sorted(arrays.items()):
+            total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
+            total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
+            total = zlib.crc32(array.data, total)
     return total
 
 
@@ -119,10 +138,14 @@ def make_snapshot(
     domain: str,
     version: int,
     heads: dict[str, HeadState],
+    early: dict[str, dict[str, Array]],
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
-    """A domain's packed heads with their origin; `progress` is (examples, source offset, origins, event time)."""
+    """A domain's packed heads, and what came before labels, with their origin.
+
+    `progress` is (examples, source offset, origins, event time).
+    """
     examples, source_offset, origins, at = progress
     return ModelSnapshot(
         domain=domain,
@@ -135,8 +158,9 @@ def make_snapshot(
         origins=dict(origins),
         at=at,
         heads=heads,
+        early=early,
         quality=quality,
-        checksum=checksum(heads),
+        checksum=checksum(heads, early),
     )
 
 
@@ -156,13 +180,22 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(HEADS)),
-        ("checksum", snapshot.checksum, checksum(snapshot.heads)),
+        ("checksum", snapshot.checksum, checksum(snapshot.heads, snapshot.early)),
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
     progress = (snapshot.version, snapshot.examples, snapshot.source_offset, *chain(*snapshot.origins.values()))
     if not all(-1 <= count <= MOST for count in progress):
         raise SnapshotMismatch(f"{label(snapshot)}: a count or an offset is not within -1..{MOST}")
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Say of which part of a snapshot a mismatch is."""
+    try:
+        yield
+    except SnapshotMismatch as error:
+        raise SnapshotMismatch(f"{what}: {error}") from error
 
 
 def label(snapshot: ModelSnapshot) -> str:
@@ -179,13 +212,16 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    weights, lines, shifts = {}, {}, {}
+    weights, lines = {}, {}
     for head, state in snapshot.heads.items():
-        try:
-            weights[head], lines[head], shifts[head] = _champion(state)
-        except SnapshotMismatch as error:
-            raise SnapshotMismatch(f"{label(snapshot)}, {head}: {error}") from error
-    return LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts[head] for head in HEADS])
+        with named(f"{label(snapshot)}, {head}"):
+            weights[head], lines[head] = _champion(state)
+    shifts: dict[str, float] = {}
+    for kind, heads in EARLY.items():
+        if kind in snapshot.early:  # a snapshot of before has none
+            with named(f"{label(snapshot)}, early, {kind}"):
+                shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
+    return LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts.get(head, 0.0) for head in HEADS])
 
 
 def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:
@@ -195,15 +231,13 @@ def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[fl
     return dense({head: calibrated(whole[head], lines[head]) for head in HEADS})
 
 
-def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float], float]:
-    """Weights of the champion by index, its calibration's slope and intercept, and the shift by early answers."""
+def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float]]:
+    """Weights of the champion by index, and its calibration's slope and intercept."""
     state, calibration = unpack_part(head, head.champion), unpack_part(head, CALIBRATION)
-    early = unpack_part(head, EARLY)
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
-    shift = shift_of(early) if early is not None else 0.0
-    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration), shift
+    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration)
 
 
 def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:

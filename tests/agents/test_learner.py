@@ -105,7 +105,7 @@ def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing(
         learner._learn(trainer, record)
     [snapshot] = trainer.snapshots()
     assert (snapshot.version, snapshot.examples, snapshot.source_offset) == (1, 0, -1)
-    assert trainer.models["ecommerce"].heads["click"].early.shift > 0.0
+    assert trainer.models["ecommerce"].shifts["click"] > 0.0
     for record in [opened(), opened(at=50.0, clicked=True, numeric=b"", hashed=b"")]:
         learner._learn(trainer, record)
     assert trainer.snapshots() == []

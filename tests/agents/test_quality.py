@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.agents.quality import report_head, report_news
+from stream_coupons.agents.quality import report_model, report_news
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.champion import Promotion
 from stream_coupons.models.heads import Drift
@@ -37,8 +37,7 @@ def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics
     trainer = Trainer(LearningRules())
     for offset, example in enumerate(examples(1, 600)):
         trainer.learn(replace(example, predicted=example.numeric[0] / 3), offset, None)
-    for head, models in trainer.models["ecommerce"].heads.items():
-        report_head("ecommerce", head, models, metrics)
+    report_model(trainer.models["ecommerce"], metrics)
     samples = {
         (sample.name, sample.labels.get("model")): sample.value
         for family in metrics.registry.collect()
@@ -58,8 +57,7 @@ def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics
 def test_what_is_not_defined_is_not_exported(metrics: Metrics) -> None:
     trainer = Trainer(LearningRules())
     trainer.learn(examples(1, 1)[0], 0, None)
-    for head, models in trainer.models["ecommerce"].heads.items():
-        report_head("ecommerce", head, models, metrics)
+    report_model(trainer.models["ecommerce"], metrics)
     names = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     assert "stream_coupons_model_log_loss" in names
     assert "stream_coupons_model_roc_auc_ratio" not in names

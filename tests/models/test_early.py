@@ -13,7 +13,7 @@ from stream_coupons.core.events import NO_COUPON, OpenDecision
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.early import SAMPLE, EarlyAnswers, shift_of
+from stream_coupons.models.early import SAMPLE, EarlyAnswers, shifts_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.rules import LearningRules
@@ -22,6 +22,7 @@ from stream_coupons.models.snapshots import compile_snapshot
 from .builders import example, random_rows
 
 DAY_S = 86400.0
+HALF_LIFE = 5000
 WINDOW_S = 10 * DAY_S
 ROW = random_rows(1, 1)
 RATE = 0.1
@@ -48,20 +49,20 @@ def at_rate(rows: FeatureRows) -> Floats:
 
 def played(rate: float, at: float, random: Generator, *, soonness: float = 0.5, decisions: int = 2000) -> EarlyAnswers:
     """Decisions from 0 until a time, answered at a rate, with the delays that `soonness` says."""
-    early = EarlyAnswers("redeem")
+    early = EarlyAnswers(["redeem"], HALF_LIFE)
     for number in range(decisions):
         decided_at = at * number / decisions
-        early.take(decision(number, decided_at), is_answered=False)
+        early.take(decision(number, decided_at), [False])
         answered_at = decided_at + WINDOW_S * random.uniform() ** (1 / soonness)
         if random.uniform() < rate and answered_at <= at:
-            early.take(decision(number, decided_at, answered_at), is_answered=True)
+            early.take(decision(number, decided_at, answered_at), [True])
     early.fit(at_rate, at)
     return early
 
 
 def found(early: EarlyAnswers) -> float:
     """The rate that a shift comes to."""
-    odds = RATE / (1 - RATE) * math.exp(early.shift)
+    odds = RATE / (1 - RATE) * math.exp(early.shifts["redeem"])
     return odds / (1 + odds)
 
 
@@ -82,11 +83,11 @@ def test_it_is_told_from_how_soon_answers_come_once_some_windows_are_nearly_over
 
 
 def test_nothing_is_told_from_decisions_that_were_just_made() -> None:
-    early = EarlyAnswers("redeem")
+    early = EarlyAnswers(["redeem"], HALF_LIFE)
     for number in range(SAMPLE):
-        early.take(decision(number), is_answered=False)
+        early.take(decision(number), [False])
     early.fit(at_rate, 0.0)
-    assert early.shift == 0.0
+    assert early.shifts["redeem"] == 0.0
 
 
 def test_labels_take_over() -> None:
@@ -94,9 +95,9 @@ def test_labels_take_over() -> None:
     for labels in (0, 100, 1000, 10_000):
         early = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1))
         for _ in range(labels):
-            early.learn(0.3)
+            early.learn("redeem", 0.3)
         early.fit(at_rate, 0.4 * WINDOW_S)
-        shifts.append(early.shift)
+        shifts.append(early.shifts["redeem"])
     assert shifts == sorted(shifts, reverse=True)
     assert shifts[0] > 1.0
     assert 0.0 < shifts[-1] < 0.1 * shifts[0]
@@ -105,31 +106,31 @@ def test_labels_take_over() -> None:
 def test_what_is_over_is_forgotten_but_for_when_its_answers_came() -> None:
     early = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1))
     early.fit(at_rate, 2 * WINDOW_S)
-    assert early.shift == 0.0
+    assert early.shifts["redeem"] == 0.0
     state = early.state()
     assert len(state["identities"]) == 0
     assert state["closed"].sum() > 10
 
 
 def test_what_is_over_before_its_time_is_forgotten() -> None:
-    early = EarlyAnswers("click")
-    early.take(decision(1), is_answered=False)
-    early.take(decision(1, at=0.5 * WINDOW_S), is_answered=True)
-    assert early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), is_answered=True)
-    assert not early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), is_answered=True)
+    early = EarlyAnswers(["click"], HALF_LIFE)
+    early.take(decision(1), [False])
+    early.take(decision(1, at=0.5 * WINDOW_S), [True])
+    assert early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), [True])
+    assert not early.take(decision(1, at=0.6 * WINDOW_S, is_over=True), [True])
     assert len(early.state()["identities"]) == 0
     assert early.state()["closed"].sum() == 1.0
 
 
 def test_the_sample_does_not_hang_on_what_came_of_a_decision() -> None:
     def identities(answered: set[int]) -> set[int]:
-        early = EarlyAnswers("click")
+        early = EarlyAnswers(["click"], HALF_LIFE)
         for number in range(4 * SAMPLE):
-            early.take(decision(number), is_answered=False)
+            early.take(decision(number), [False])
             if number in answered:
-                early.take(decision(number, at=1.0), is_answered=True)
+                early.take(decision(number, at=1.0), [True])
         for number in range(4 * SAMPLE):
-            early.take(decision(number, at=2.0), is_answered=number in answered)
+            early.take(decision(number, at=2.0), [number in answered])
         return set(early.state()["identities"].tolist())
 
     assert len(identities(set())) == SAMPLE
@@ -137,25 +138,25 @@ def test_the_sample_does_not_hang_on_what_came_of_a_decision() -> None:
 
 
 def test_a_second_copy_says_nothing_new() -> None:
-    early = EarlyAnswers("click")
-    assert early.take(decision(1), is_answered=False)
-    assert not early.take(decision(1), is_answered=False)
-    assert early.take(decision(1, at=5.0), is_answered=True)
-    before = early.state()["open"].tolist()
-    assert not early.take(decision(1, at=9.0), is_answered=True)
-    assert not early.take(decision(2, at=9.0), is_answered=True)
-    assert early.state()["open"].tolist() == before
+    early = EarlyAnswers(["click"], HALF_LIFE)
+    assert early.take(decision(1), [False])
+    assert not early.take(decision(1), [False])
+    assert early.take(decision(1, at=5.0), [True])
+    before = early.state()["answered"].tolist()
+    assert not early.take(decision(1, at=9.0), [True])
+    assert not early.take(decision(2, at=9.0), [True])
+    assert early.state()["answered"].tolist() == before
 
 
 def test_it_goes_on_from_a_state() -> None:
-    early, other = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1)), EarlyAnswers("redeem")
-    early.learn(0.2)
+    early, other = played(0.3, 0.4 * WINDOW_S, np.random.default_rng(1)), EarlyAnswers(["redeem"], HALF_LIFE)
+    early.learn("redeem", 0.2)
     other.restore(early.state())
-    assert other.shift == early.shift == shift_of(early.state())
+    assert other.shifts["redeem"] == early.shifts["redeem"] == shifts_of(early.state(), ["redeem"])["redeem"]
     for each in (early, other):
-        each.take(decision(10**6, 0.41 * WINDOW_S), is_answered=False)
+        each.take(decision(10**6, 0.41 * WINDOW_S), [False])
         each.fit(at_rate, 0.7 * WINDOW_S)
-    assert other.shift == early.shift
+    assert other.shifts["redeem"] == early.shifts["redeem"]
     assert {name: array.tolist() for name, array in other.state().items()} == {
         name: array.tolist() for name, array in early.state().items()
     }
@@ -164,13 +165,16 @@ def test_it_goes_on_from_a_state() -> None:
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
-        ("known", lambda array: array * np.nan),
-        ("known", lambda array: array[:1]),
-        ("known", lambda array: array * [1.0, 0.0] - [0.0, 1.0]),
+        ("shifts", lambda array: array * np.nan),
+        ("shifts", lambda array: array[:0]),
+        ("information", lambda array: -1.0 - array),
+        ("information", lambda array: array[:0]),
         ("closed", lambda array: -1.0 - array),
-        ("open", lambda array: array[:, :2]),
-        ("open", lambda array: array * [1.0, 0.0, 1.0, 1.0]),
-        ("open", lambda array: array[1:]),
+        ("windows", lambda array: array[:, :2]),
+        ("windows", lambda array: array * [1.0, 0.0, 1.0]),
+        ("windows", lambda array: array[1:]),
+        ("answered", lambda array: np.tile(array, 2)),
+        ("answered", lambda array: array * np.nan),
         ("identities", lambda array: array.astype(np.float64)),
         ("identities", lambda array: array[1:]),
         ("identities", lambda array: array[0]),
@@ -188,7 +192,7 @@ def test_a_state_that_does_not_fit_is_refused(name: str, spoil: object) -> None:
     with np.errstate(invalid="ignore"):
         state[name] = spoil(state[name])  # type: ignore[operator]
     with pytest.raises(SnapshotMismatch):
-        EarlyAnswers("redeem").restore(state)
+        EarlyAnswers(["redeem"], HALF_LIFE).restore(state)
 
 
 def new() -> Trainer:

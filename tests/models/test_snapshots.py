@@ -129,7 +129,7 @@ def with_part(
     parts = {name: held for name, held in snapshot.heads["click"].parts.items() if name != part}
     head = msgspec.structs.replace(snapshot.heads["click"], parts=parts | ({part: arrays} if arrays else {}))
     heads = snapshot.heads | {"click": head}
-    total = checksum(heads) if is_honest else snapshot.checksum
+    total = checksum(heads, snapshot.early) if is_honest else snapshot.checksum
     return msgspec.structs.replace(snapshot, heads=heads, checksum=total)
 
 
@@ -141,6 +141,39 @@ def test_a_flipped_bit_in_any_array_is_noticed(snapshot: ModelSnapshot) -> None:
             changed = arrays | {name: Array(array.dtype, array.shape, bytes(data))}
             with pytest.raises(SnapshotMismatch, match="checksum"):
                 compile_snapshot(with_part(snapshot, part, changed, is_honest=False))
+
+
+def test_a_flipped_bit_in_what_came_before_labels_is_noticed(snapshot: ModelSnapshot) -> None:
+    for kind, arrays in snapshot.early.items():
+        for name, array in arrays.items():
+            data = bytearray(array.data)
+            data[len(data) // 2] ^= 4
+            changed = {kind: arrays | {name: Array(array.dtype, array.shape, bytes(data))}}
+            with pytest.raises(SnapshotMismatch, match="checksum"):
+                compile_snapshot(msgspec.structs.replace(snapshot, early=snapshot.early | changed))
+
+
+def with_early(snapshot: ModelSnapshot, early: dict[str, dict[str, Array]]) -> ModelSnapshot:
+    """The same with other answers from before labels, and the checksum that fits them."""
+    return msgspec.structs.replace(snapshot, early=early, checksum=checksum(snapshot.heads, early))
+
+
+def test_a_snapshot_of_before_answers_told_anything_is_read(snapshot: ModelSnapshot) -> None:
+    before, row = with_early(snapshot, {}), random_rows(1, 3)
+    trainer = Trainer(LearningRules())
+    trainer.restore({"ecommerce": before})
+    assert set(trainer.models["ecommerce"].shifts.values()) == {0.0}
+    assert compile_snapshot(before).predict(row).tolist() == trainer.models["ecommerce"].scorer().predict(row).tolist()
+
+
+@pytest.mark.parametrize("kind", ["given", "none_given"])
+def test_forged_answers_from_before_labels_are_refused_by_name(snapshot: ModelSnapshot, kind: str) -> None:
+    no_number = pack(np.full(len(unpack(snapshot.early[kind]["shifts"])), np.nan))
+    forged = with_early(snapshot, snapshot.early | {kind: snapshot.early[kind] | {"shifts": no_number}})
+    trainer = Trainer(LearningRules())
+    for read in (compile_snapshot, lambda each: trainer.restore({"ecommerce": each})):
+        with pytest.raises(SnapshotMismatch, match=f"early, {kind}: shifts"):
+            read(forged)
 
 
 def test_another_champion_is_noticed(snapshot: ModelSnapshot) -> None:
