@@ -12,6 +12,7 @@ from kafka.protocol.api_key import ApiKey
 
 from stream_coupons import topics
 from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS, first_records
+from stream_coupons.connection import Connection, connecting
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.cells import is_cell
 from stream_coupons.settings import Guarantee, KafkaSettings
@@ -37,7 +38,7 @@ class TopicState:
 
 
 @contextmanager
-def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
+def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
     """Connect to the brokers.
 
     Raises
@@ -45,20 +46,13 @@ def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
     BadConfig
         If none can be reached.
     """
-    try:
-        client = KafkaAdminClient(
-            bootstrap_servers=bootstrap.split(","),
-            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-            request_timeout_ms=30_000,
-        )
-    except (KafkaError, ValueError, OSError) as error:
-        raise BadConfig(
-            f"kafka.bootstrap: no broker answers at {bootstrap} ({error}); start one with `stream-coupons broker`"
-        ) from None
+    options = connection.options()
+    with connecting(connection):
+        client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
     try:
         yield client
     except KafkaError as error:
-        raise BadConfig(f"the broker at {bootstrap} refused: {error}") from error
+        raise BadConfig(f"the broker at {connection.bootstrap} refused: {error}") from error
     finally:
         client.close()
 
@@ -162,7 +156,7 @@ def check_homes(settings: KafkaSettings) -> None:
     for changelog in STATES:
         cells = {
             (record.partition, record.key): record.value
-            for record in first_records(settings.bootstrap, changelog, settings.partitions, STATES_LOOKED_AT)
+            for record in first_records(settings.connection, changelog, settings.partitions, STATES_LOOKED_AT)
         }
         places = [(partition, key) for (partition, key), value in cells.items() if key and is_cell(value)]
         astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)

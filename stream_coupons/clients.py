@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
+from stream_coupons.connection import Connection, connecting
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.topics import Topic
 
@@ -57,18 +58,16 @@ class Publisher:
         Records that may lie in their topic twice.
     """
 
-    def __init__(self, bootstrap: str, partitions: int) -> None:
+    def __init__(self, connection: Connection, partitions: int) -> None:
         self.appended = 0
         self.sent_again = 0
-        self._bootstrap = bootstrap
+        self._connection = connection
         self._partitions = partitions
         self._sent = 0
         self._waiting: dict[int, _Record] = {}
         self._failures: list[BaseException] = []
-        try:
-            self._producer = _producer(bootstrap)
-        except KafkaError as error:
-            raise BadConfig(f"kafka.bootstrap: no broker answers at {bootstrap} ({error})") from None
+        with connecting(connection):
+            self._producer = _producer(connection)
 
     @property
     def waiting(self) -> int:
@@ -141,7 +140,7 @@ class Publisher:
             time.sleep(pause_s)
             pause_s *= 2
             try:
-                self._producer = _producer(self._bootstrap)
+                self._producer = _producer(self._connection)
                 for number, record in list(self._waiting.items()):  # acknowledged meanwhile
                     self._hand_over(number, record)
                 self._producer.flush()
@@ -163,10 +162,10 @@ class Publisher:
             self._producer.close()
 
 
-def _producer(bootstrap: str) -> KafkaProducer:
+def _producer(connection: Connection) -> KafkaProducer:
     """An idempotent one: nothing is doubled or reordered by its own retries."""
     return KafkaProducer(
-        bootstrap_servers=bootstrap.split(","),
+        **connection.options(),
         bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
         reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
         acks="all",
@@ -177,10 +176,10 @@ def _producer(bootstrap: str) -> KafkaProducer:
     )
 
 
-def _consumer(bootstrap: str, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
+def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
     """One without a group that commits nothing, and reads only what is committed."""
     return KafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **connection.options(),
         bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
         reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
         group_id=None,
@@ -202,13 +201,17 @@ class Reader:
         If a topic does not exist.
     """
 
-    def __init__(self, bootstrap: str, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None) -> None:
-        self._consumer = _consumer(bootstrap)
+    def __init__(
+        self, connection: Connection, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None
+    ) -> None:
+        self._consumer = _consumer(connection)
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
             self._consumer.close()
-            raise BadConfig(f"no topic {', '.join(missing)} at {bootstrap}; see `stream-coupons topics apply`")
+            raise BadConfig(
+                f"no topic {', '.join(missing)} at {connection.bootstrap}; see `stream-coupons topics apply`"
+            )
         self._partitions = [
             TopicPartition(name, number)
             for name, numbers in partitions.items()
@@ -252,9 +255,9 @@ class Reader:
         self.close()
 
 
-def first_records(bootstrap: str, topic: Topic, partitions: int, count: int) -> list[Any]:
+def first_records(connection: Connection, topic: Topic, partitions: int, count: int) -> list[Any]:
     """The first records of each partition of a topic, about so many of each; only what is committed."""
-    consumer = _consumer(bootstrap, FEW_BYTES)
+    consumer = _consumer(connection, FEW_BYTES)
     try:
         left = {TopicPartition(topic.name, partition): count for partition in range(partitions)}
         consumer.assign(list(left))
@@ -274,8 +277,8 @@ def first_records(bootstrap: str, topic: Topic, partitions: int, count: int) -> 
 class Fetcher:
     """Reads single records by their place, without a group, only what is committed. Use it as a context manager."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._consumer = _consumer(bootstrap)
+    def __init__(self, connection: Connection) -> None:
+        self._consumer = _consumer(connection)
 
     def fetch(self, topic: str, partition: int, offset: int) -> Any | None:
         """The record at a place; None if it is not there, or no longer."""

@@ -21,6 +21,7 @@ import msgspec
 from stream_coupons import topics
 from stream_coupons.agents.wire import REDRIVEN_HEADER
 from stream_coupons.clients import Publisher, Reader
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
 
@@ -103,9 +104,9 @@ def letter_of(record: Any) -> Letter:
     return Letter(place, record.timestamp / 1000.0, record.key, record.value, headers)
 
 
-def letters(bootstrap: str) -> Iterator[Letter]:
+def letters(connection: Connection) -> Iterator[Letter]:
     """All dead letters there are now, in order within each partition, which is the order of the records refused."""
-    with Reader(bootstrap, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
+    with Reader(connection, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             yield letter_of(record)
 
@@ -188,9 +189,9 @@ class Sending(NamedTuple):
     letter: str
 
 
-def sendings(bootstrap: str) -> dict[bytes, Sending]:
+def sendings(connection: Connection) -> dict[bytes, Sending]:
     """The last time that each record was sent again, by its digest."""
-    with Reader(bootstrap, [topics.REDRIVES.name], from_beginning=True) as reader:
+    with Reader(connection, [topics.REDRIVES.name], from_beginning=True) as reader:
         return {
             record.key: Sending(record.timestamp / 1000.0, (record.value or b"").decode(errors="replace"))
             for record in reader.read_to_end()

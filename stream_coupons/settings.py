@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
     AttributionRules,
@@ -56,6 +57,13 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where the brokers are and how patient we are with them."""
 
     bootstrap: str = "127.0.0.1:9092"
+    security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
+    username: str = ""
+    password_file: str = ""
     group_id: str = "stream-coupons"
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     partitions: Size = 4
@@ -75,6 +83,20 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             # What ends in a bracket, or holds colons without any, is an address of IPv6 without a port.
             if not address.strip() or (colon and not (is_port and host) and not port.endswith("]") and ":" not in host):
                 raise ValueError(f"bootstrap: {address!r}, expected host:port[,host:port], the port from 1 to 65535")
+
+    @property
+    def connection(self) -> Connection:
+        """How clients reach the brokers."""
+        return Connection(
+            self.bootstrap,
+            self.security_protocol,
+            self.ca_file,
+            self.certificate_file,
+            self.key_file,
+            self.sasl_mechanism,
+            self.username,
+            self.password_file,
+        )
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +171,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings = _override(settings, name, text)
     _check_timeouts(settings.kafka)
+    _check_security(settings.kafka)
     return settings
 
 
@@ -164,6 +187,23 @@ def _check_timeouts(kafka: KafkaSettings) -> None:
             f"kafka.request_timeout_s is {kafka.request_timeout_s:g}: expected more than "
             f"kafka.rebalance_timeout_s, which is {kafka.rebalance_timeout_s:g}"
         )
+
+
+def _check_security(kafka: KafkaSettings) -> None:
+    """What is set must come into use: nobody is to believe in encryption, or a name, that there is not."""
+    protocol = kafka.security_protocol
+    for name in ("ca_file", "certificate_file", "key_file"):
+        if getattr(kafka, name) and not protocol.is_encrypted:
+            raise BadConfig(f"kafka.{name} is set: expected kafka.security_protocol SSL or SASL_SSL, it is {protocol}")
+    if bool(kafka.certificate_file) != bool(kafka.key_file):
+        raise BadConfig("kafka.certificate_file, kafka.key_file: expected both or none")
+    for name in ("username", "password_file"):
+        is_set = bool(getattr(kafka, name))
+        if is_set and not protocol.has_password:
+            expected = "kafka.security_protocol SASL_SSL or SASL_PLAINTEXT"
+            raise BadConfig(f"kafka.{name} is set: expected {expected}, it is {protocol}")
+        if protocol.has_password and not is_set:
+            raise BadConfig(f"kafka.{name} is not set: {protocol} needs it")
 
 
 def _override(settings: Settings, name: str, text: str) -> Settings:

@@ -15,6 +15,7 @@ from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused
 from stream_coupons.broker.server import BrokerServer
 from stream_coupons.clients import NotAppended, Publisher, Reader
+from stream_coupons.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 PARTITIONS = 2
@@ -62,7 +63,7 @@ def served(folder: Path) -> Iterator[str]:
 def bootstrap(tmp_path: Path) -> Iterator[str]:
     with served(tmp_path) as bootstrap:
         settings = KafkaSettings(bootstrap=bootstrap, partitions=PARTITIONS)
-        with admin.admin_client(bootstrap) as client:
+        with admin.admin_client(Connection(bootstrap)) as client:
             admin.apply(client, settings)
         yield bootstrap
 
@@ -73,14 +74,14 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def publish(bootstrap: str) -> Publisher:
-    with Publisher(bootstrap, PARTITIONS) as publisher:
+    with Publisher(Connection(bootstrap), PARTITIONS) as publisher:
         for value in VALUES:
             publisher.send_bytes(topics.BROWSE, b"k", value)
     return publisher
 
 
 def published(bootstrap: str) -> list[bytes]:
-    with Reader(bootstrap, [topics.BROWSE.name], from_beginning=True) as reader:
+    with Reader(Connection(bootstrap), [topics.BROWSE.name], from_beginning=True) as reader:
         return [record.value for record in reader.read_to_end()]
 
 

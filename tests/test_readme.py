@@ -27,6 +27,7 @@ from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
+from stream_coupons.connection import Connection
 from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.evaluation import search_space
@@ -89,7 +90,7 @@ def first_column(header: str) -> list[str]:
 @pytest.fixture
 def bootstrap(broker: BrokerProcess) -> str:
     """A broker that has the topics."""
-    with admin.admin_client(broker.bootstrap) as client:
+    with admin.admin_client(Connection(broker.bootstrap)) as client:
         admin.apply(client, KafkaSettings())
     return broker.bootstrap
 
@@ -156,7 +157,7 @@ def issue(user_id: str, number: int) -> CouponIssue:
 @pytest.mark.kafka
 def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: str) -> None:
     first, second, third = (issue(unique, number) for number in range(3))
-    with Publisher(bootstrap, KafkaSettings().partitions) as publisher:
+    with Publisher(Connection(bootstrap), KafkaSettings().partitions) as publisher:
         for message in (first, first, second, first, second, third):
             publisher.send(topics.ISSUES, message)
     delivered: list[str] = []

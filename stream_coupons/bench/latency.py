@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from stream_coupons.bench.pace import on_schedule, percentile
 from stream_coupons.bench.throughput import WARM_UP_RATIO, Show
 from stream_coupons.clients import NotAppended
+from stream_coupons.connection import Connection
 
 SHOW_EVERY_S = 0.5
 GIVE_UP_AFTER_S = 20.0
@@ -91,8 +92,8 @@ class Client:
         What an answer is called.
     """
 
-    def __init__(self, bootstrap: str, answers: str, partitions: int, name_of: Callable[[bytes], str]) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, connection: Connection, answers: str, partitions: int, name_of: Callable[[bytes], str]) -> None:
+        self._connection = connection
         self._answers = [Partition(answers, number) for number in range(partitions)]
         self._name_of = name_of
 
@@ -116,9 +117,9 @@ class Client:
     async def _measure(self, sends: Sequence[Send], rate: float, show: Show) -> Timing:
         timing = Timing()
         async with (
-            AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True) as producer,
+            AIOKafkaProducer(**self._connection.options(), acks="all", enable_idempotence=True) as producer,
             AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+                **self._connection.options(), enable_auto_commit=False, isolation_level="read_committed"
             ) as consumer,
         ):
             consumer.assign(self._answers)

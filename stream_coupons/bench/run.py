@@ -155,7 +155,7 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
         show("starting the broker", 0.0)
         broker = stack.enter_context(_broker(plan, Path(folder), warn))
         system = LocalSystem(broker, plan.settings, Path(folder) / "workers", plan.workers)
-        with admin.admin_client(system.bootstrap) as client:
+        with admin.admin_client(system.connection) as client:
             admin.check_guarantee(client, system.settings.kafka)
         system.prepare(plan.workload.catalogue())
         backlog = _publish(system, plan, 0, plan.workload.events, show)
@@ -212,7 +212,7 @@ def _steady(system: LocalSystem, plan: Plan, show: Show) -> Latency:
         )
         for topic, event in _events(plan, plan.workload.events + plan.more_events, plan.steady_events)
     ]
-    client = Client(system.bootstrap, topics.ISSUES.name, kafka.partitions, _trigger_of)
+    client = Client(system.connection, topics.ISSUES.name, kafka.partitions, _trigger_of)
     before = throughput.pending(system)
     timing = client.measure(sends, plan.rate, lambda share: show("steady load", share))
     system.check()
@@ -234,7 +234,7 @@ def _floor(system: LocalSystem, plan: Plan, show: Show) -> Latency:
         )
         for topic, event in _events(plan, 0, count)
     ]
-    client = Client(system.bootstrap, target.FLOOR, kafka.partitions, _event_of)
+    client = Client(system.connection, target.FLOOR, kafka.partitions, _event_of)
     timing = client.measure(sends, plan.rate, lambda share: show("the same without the engine", share))
     return latency.summary(timing, plan.rate, len(sends))
 

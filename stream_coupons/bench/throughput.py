@@ -123,7 +123,7 @@ def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sampl
     """
     samples: list[Sample] = []
     moved_at = time.monotonic()
-    with admin.admin_client(system.bootstrap) as client:
+    with admin.admin_client(system.connection) as client:
         while True:
             # Asked before the sample, so that the sample is of a moment when all was done.
             left = _left(client, system)
@@ -193,7 +193,7 @@ def pending(system: LocalSystem) -> int:
 def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
     """Triggers that led to no issue."""
     left = set(triggers)
-    with Reader(system.bootstrap, [topics.ISSUES.name], from_beginning=True) as reader:
+    with Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             left.discard(msgspec.json.decode(record.value)["trigger_id"])
     return len(left)

@@ -17,6 +17,7 @@ from stream_coupons import admin, dead_letters, topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.dead_letters import Done, Letter, Outcome, Redrive, Selection, Sending
@@ -85,13 +86,13 @@ def show_list(  # noqa: PLR0913 - the options of a command
     """
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
     selection = Selection(reason, _known(topic), since_at=since_at)
-    address = _reachable(settings_from(config, bootstrap))
-    sent = dead_letters.sendings(address)
+    brokers = _reachable(settings_from(config, bootstrap))
+    sent = dead_letters.sendings(brokers)
     counted: Counter[tuple[str, str]] = Counter()
     again: Counter[tuple[str, str]] = Counter()
 
     def rows() -> Iterator[Row]:
-        for letter in selection.of(dead_letters.letters(address)):
+        for letter in selection.of(dead_letters.letters(brokers)):
             row = row_of(letter, sent)
             counted[letter.reason, letter.topic] += 1
             again[letter.reason, letter.topic] += row.sent_again_at is not None
@@ -170,9 +171,9 @@ def show(
     Example: stream-coupons dlq show 0:17
     """
     place = dead_letters.place_of(letter)
-    address = _reachable(settings_from(config, bootstrap))
-    [found] = dead_letters.named(frozenset({place}), dead_letters.letters(address))
-    sending = dead_letters.sendings(address).get(found.digest())
+    brokers = _reachable(settings_from(config, bootstrap))
+    [found] = dead_letters.named(frozenset({place}), dead_letters.letters(brokers))
+    sending = dead_letters.sendings(brokers).get(found.digest())
     again = "no" if sending is None else f"{utc(sending.at)}, as {sending.letter}"
     rows = {
         "letter": found.place,
@@ -234,11 +235,11 @@ def redrive(  # noqa: PLR0913 - the options of a command
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
     kafka = settings_from(config, bootstrap).kafka
-    with admin.admin_client(kafka.bootstrap) as client:
+    with admin.admin_client(kafka.connection) as client:
         admin.apply(client, kafka, check_only=True)
-    chosen = selection.of(dead_letters.letters(kafka.bootstrap))
-    before = {} if again else dead_letters.sendings(kafka.bootstrap)
-    with nullcontext() if dry_run else Publisher(kafka.bootstrap, kafka.partitions) as publisher:
+    chosen = selection.of(dead_letters.letters(kafka.connection))
+    before = {} if again else dead_letters.sendings(kafka.connection)
+    with nullcontext() if dry_run else Publisher(kafka.connection, kafka.partitions) as publisher:
         counts, interrupted = _send(Redrive(publisher, before, kafka.partitions), chosen, dry_run=dry_run)
     _report(counts, dry_run=dry_run)
     if interrupted:
@@ -303,7 +304,7 @@ def _known(topic: str | None) -> str | None:
     return topic
 
 
-def _reachable(settings: Settings) -> str:
-    """The brokers' address; it says within seconds that none answers, where a consumer would try for ever."""
-    with admin.admin_client(settings.kafka.bootstrap):
-        return settings.kafka.bootstrap
+def _reachable(settings: Settings) -> Connection:
+    """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
+    with admin.admin_client(settings.kafka.connection):
+        return settings.kafka.connection

@@ -14,6 +14,7 @@ from stream_coupons import admin, topics
 from stream_coupons.app import TABLE_OF
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.evaluation.audit_topics import offsets, read_records
 from stream_coupons.evaluation.digest import Digest, StateDigest
@@ -59,7 +60,7 @@ def digest(
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
     tables = {one: topics.changelog(TABLE_OF[one]) for one in agents}
-    with admin.admin_client(settings.kafka.bootstrap) as client:
+    with admin.admin_client(settings.kafka.connection) as client:
         admin.apply(client, settings.kafka, check_only=True)
         behind = sum(admin.lag(client, settings.kafka).values())
         begins, ends = (
@@ -74,7 +75,7 @@ def digest(
         terminal.Interruptions() as interruptions,
     ):
         digests = {
-            one: _read(settings.kafka.bootstrap, one, table.name, progress, interruptions)
+            one: _read(settings.kafka.connection, one, table.name, progress, interruptions)
             for one, table in tables.items()
         }
     if interruptions.happened:
@@ -90,10 +91,10 @@ def digest(
 
 
 def _read(
-    bootstrap: str, agent: Agent, topic: str, progress: Progress, interruptions: terminal.Interruptions
+    connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: terminal.Interruptions
 ) -> Digest:
     states = StateDigest(agent)
-    for count, record in enumerate(interruptions.each(read_records(bootstrap, [topic])), start=1):
+    for count, record in enumerate(interruptions.each(read_records(connection, [topic])), start=1):
         try:
             states.take(record.key or b"", record.value)
         except msgspec.DecodeError as error:

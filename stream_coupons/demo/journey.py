@@ -80,7 +80,7 @@ class JourneyReplay:
         """Replay to the end, close all windows, and read what the learner was told."""
         result = JourneyResult()
         coupons = {coupon.coupon_id: coupon for coupon in self.data.catalogue()}
-        reader = Reader(self.system.bootstrap, [topics.EXAMPLES.name], from_beginning=True)
+        reader = Reader(self.system.connection, [topics.EXAMPLES.name], from_beginning=True)
         decode = Decoder(topics.EXAMPLES)
         summary = self.data.summary()
         whole = summary["baskets"] + summary["issues"] + summary["redeemed"]

@@ -186,7 +186,7 @@ class LivePlay:
         started_at, length_s = world.now, world.ends_at - world.now
         margins: list[tuple[float, float]] = []
         with (
-            Reader(system.bootstrap, [topics.ISSUES.name], from_beginning=True) as reader,
+            Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader,
             system.publisher() as publisher,
         ):
             pace = Pace(length_s / self.duration_s, step_s=SLICE_S)

@@ -23,6 +23,7 @@ from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
 from stream_coupons.settings import Settings
@@ -108,13 +109,18 @@ class LocalSystem:
         """Where the broker is."""
         return self.settings.kafka.bootstrap
 
+    @property
+    def connection(self) -> Connection:
+        """How to reach it."""
+        return self.settings.kafka.connection
+
     def publisher(self) -> Publisher:
         """A publisher to this system."""
-        return Publisher(self.bootstrap, self.settings.kafka.partitions)
+        return Publisher(self.connection, self.settings.kafka.partitions)
 
     def prepare(self, coupons: Iterable[Coupon]) -> None:
         """Create the topics and load the catalogue."""
-        with admin.admin_client(self.bootstrap) as client:
+        with admin.admin_client(self.connection) as client:
             admin.apply(client, self.settings.kafka)
         with self.publisher() as publisher:
             for coupon in coupons:
@@ -250,7 +256,7 @@ class LocalSystem:
             If lag does not return to zero in time, or a worker ends.
         """
         deadline = time.monotonic() + timeout_s
-        with admin.admin_client(self.bootstrap) as client:
+        with admin.admin_client(self.connection) as client:
             while any((lag := _lag(client, self.settings)).values()):
                 self.check()
                 if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ from kafka.admin import OffsetSpec
 
 from stream_coupons import admin, topics
 from stream_coupons.clients import Reader
+from stream_coupons.connection import Connection
 from stream_coupons.evaluation.audit import READ, audit
 from stream_coupons.evaluation.findings import Findings
 from stream_coupons.evaluation.marks import Marks, Partition
@@ -50,9 +51,9 @@ def offsets(
     return {(tp.topic, tp.partition): position.offset for tp, position in found.items()}
 
 
-def read_records(bootstrap: str, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
+def read_records(connection: Connection, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
     """All records of some topics up to now, in order within each partition; with `key`, of its partitions only."""
-    with Reader(bootstrap, list(names), from_beginning=True, key=key) as reader:
+    with Reader(connection, list(names), from_beginning=True, key=key) as reader:
         for one in reader.read_to_end():
             yield record_of(one)
 
@@ -64,6 +65,6 @@ def record_of(one: Any) -> Record:
 
 def audit_topics(kafka: KafkaSettings) -> Findings:
     """Audit a system by its topics."""
-    with admin.admin_client(kafka.bootstrap) as client:
+    with admin.admin_client(kafka.connection) as client:
         marks = take_marks(client, kafka)
-    return audit(partial(read_records, kafka.bootstrap), marks)
+    return audit(partial(read_records, kafka.connection), marks)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.stores import CellStore, NewStore
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ class KafkaChangelog:
         Told of each record that is none of ours.
     """
 
-    def __init__(self, bootstrap: str, topic: str, new_store: NewStore, on_skipped: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, topic: str, new_store: NewStore, on_skipped: Callable[[], None]) -> None:
         self.topic = topic
-        self._bootstrap = bootstrap
+        self._connection = connection
         self._new_store = new_store
         self._on_skipped = on_skipped
 
@@ -74,9 +75,9 @@ class KafkaChangelog:
     async def _read(self, partitions: Collection[int], take: Callable[[int, list[Any]], None]) -> None:
         """Hand on all records of partitions up to now, in order within each."""
         tps = [TopicPartition(self.topic, partition) for partition in partitions]
-        ends = await ends_of(self._bootstrap, tps)
+        ends = await ends_of(self._connection, tps)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._connection.options(),
             group_id=None,
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -106,13 +107,13 @@ class KafkaChangelog:
         return latest
 
 
-async def ends_of(bootstrap: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """The offsets behind all that is appended, also behind a transaction that is still open.
 
     A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
     transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, isolation_level="read_uncommitted")
+    consumer = AIOKafkaConsumer(**connection.options(), group_id=None, isolation_level="read_uncommitted")
     await consumer.start()
     try:
         return dict(await consumer.end_offsets(tps))

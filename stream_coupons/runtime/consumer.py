@@ -20,9 +20,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
 from faust.types import TP
 
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.consumer_thread import BatchConsumerThread, Membership
 from stream_coupons.runtime.records import Record
 
@@ -314,6 +315,13 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return await self._thread.committed_offsets(tps)
 
 
+class ConnectedProducer(Producer):  # type: ignore[misc]
+    """Faust's own. Nothing of ours goes through it, but it connects all the same."""
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return self.transport.connection.options()  # type: ignore[no-any-return]
+
+
 class BatchTransport(Transport):  # type: ignore[misc]
     """Faust's transport with that consumer.
 
@@ -321,6 +329,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
     ----------
     takers : list of callable
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
+    connection : Connection
+        How the brokers are reached.
     agents : dict
         By topic, the agent that reads it.
     between_agents : frozenset of str
@@ -328,9 +338,11 @@ class BatchTransport(Transport):  # type: ignore[misc]
     """
 
     Consumer = BatchConsumer
+    Producer = ConnectedProducer
 
-    def __init__(self, url: Any, app: Any, between_agents: Iterable[str]) -> None:
+    def __init__(self, url: Any, app: Any, connection: Connection, between_agents: Iterable[str]) -> None:
         super().__init__(url, app)
+        self.connection = connection
         self.between_agents = frozenset(between_agents)
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}

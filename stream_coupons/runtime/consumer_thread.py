@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, server_list
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 IDLE, BUSY = (1, 500), (64 * 1024, 5)
@@ -49,7 +49,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            bootstrap_servers=server_list(transport.url, transport.default_port),
+            **transport.connection.options(),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,

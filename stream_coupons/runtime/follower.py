@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.changelog import ends_of
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
 
     def __init__(
         self,
-        bootstrap: str,
+        connection: Connection,
         topic: str,
         read: Callable[[bytes | None, bytes | None], Read | None],
         take: Callable[[Read], None],
@@ -52,7 +53,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__()
-        self._bootstrap = bootstrap
+        self._connection = connection
         self._tp = TopicPartition(topic, PARTITION)
         self._read = read
         self._take = take
@@ -80,7 +81,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     async def _follow(self) -> None:
         while not self.should_stop:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **self._connection.options(),
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -135,6 +136,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     async def refresh(self) -> None:
         """Wait until all that is in the topic now has been taken."""
         await self._caught_up.wait()
-        end = (await ends_of(self._bootstrap, [self._tp]))[self._tp]
+        end = (await ends_of(self._connection, [self._tp]))[self._tp]
         while self._position < end and not self.should_stop:
             await self.sleep(0.05)

@@ -13,6 +13,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 from mode import Service
 
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.records import Output
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,12 @@ class LeaseExpired(KafkaError):  # type: ignore[misc]
     retriable = True
 
 
-def new_producer(bootstrap: str, request_timeout_s: float, max_request_bytes: int, **options: Any) -> AIOKafkaProducer:
+def new_producer(
+    connection: Connection, request_timeout_s: float, max_request_bytes: int, **options: Any
+) -> AIOKafkaProducer:
     """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **connection.options(),
         acks="all",
         enable_idempotence=True,
         max_request_size=max_request_bytes,

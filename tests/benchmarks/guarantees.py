@@ -41,7 +41,7 @@ def run(guarantee: Guarantee, rate: float, seconds: float, backlog: int) -> dict
         with (
             system,
             system.publisher() as publisher,
-            Reader(system.bootstrap, [topics.ISSUES.name], from_beginning=True) as reader,
+            Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader,
         ):
             system.wait_ready()
             sent = _at_rate(publisher, reader, 0, rate, WARM_UP / rate)[0]

@@ -70,7 +70,7 @@ def seconds_to_a_decision() -> float:
         with (
             system,
             system.publisher() as publisher,
-            Reader(system.bootstrap, [topics.ISSUES.name], from_beginning=True) as reader,
+            Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader,
         ):
             system.wait_ready()
             used = _issues(publisher, reader, "first", AT)

@@ -17,6 +17,7 @@ from stream_coupons import admin, topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import encode
+from stream_coupons.connection import Connection
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import KafkaSettings, Settings
 from tests.benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
@@ -59,7 +60,7 @@ class Bench:
         RuntimeFailed
         """
         group = f"{runtime.name}-{number}"
-        with admin.admin_client(self.broker.bootstrap) as client:
+        with admin.admin_client(Connection(self.broker.bootstrap)) as client:
             self._make_topics(client)
             watch = Watch(client, group, runtime.reads, self.partitions, on_progress)
             with (

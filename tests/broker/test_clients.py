@@ -19,6 +19,7 @@ from kafka.partitioner.default import murmur2
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Fetcher, Reader
+from stream_coupons.connection import Connection
 
 from .clients import (
     AIOKAFKA,
@@ -270,7 +271,7 @@ def test_records_of_a_topic_with_the_brokers_time_have_that_whatever_their_sende
         for number in range(3):
             producer.send(unique, b"%d" % number, timestamp_ms=1000 + number)
         producer.flush()
-    with Reader(broker.bootstrap, [unique], from_beginning=True) as reader:
+    with Reader(Connection(broker.bootstrap), [unique], from_beginning=True) as reader:
         found = list(reader.read_to_end())
     assert [record.value for record in found] == [b"0", b"1", b"2"]
     assert all(began_ms <= record.timestamp <= time.time() * 1000 for record in found)
@@ -279,10 +280,10 @@ def test_records_of_a_topic_with_the_brokers_time_have_that_whatever_their_sende
 def test_a_record_is_fetched_by_its_place(broker: BrokerProcess, unique: str) -> None:
     create_topic(broker.bootstrap, unique, partitions=2)
     KAFKA_PYTHON.produce(broker.bootstrap, unique, pairs(20), False)
-    with Reader(broker.bootstrap, [unique], from_beginning=True) as reader:
+    with Reader(Connection(broker.bootstrap), [unique], from_beginning=True) as reader:
         wanted = {(one.partition, one.offset): one.value for one in reader.read_to_end()}
     assert len(wanted) == 20
-    with Fetcher(broker.bootstrap) as fetcher:
+    with Fetcher(Connection(broker.bootstrap)) as fetcher:
         for (partition, offset), value in [*wanted.items()][::5]:
             assert fetcher.fetch(unique, partition, offset).value == value  # type: ignore[union-attr]
         for topic, partition, offset in ((unique, 0, 20), (unique, 0, -1), (unique, 2, 0), (f"no-{unique}", 0, 0)):
@@ -292,7 +293,7 @@ def test_a_record_is_fetched_by_its_place(broker: BrokerProcess, unique: str) ->
 def test_a_reader_of_a_key_reads_its_partition_only(broker: BrokerProcess, unique: str) -> None:
     create_topic(broker.bootstrap, unique, partitions=4)
     KAFKA_PYTHON.produce(broker.bootstrap, unique, pairs(20), False)
-    with Reader(broker.bootstrap, [unique], from_beginning=True, key=b"k3") as reader:
+    with Reader(Connection(broker.bootstrap), [unique], from_beginning=True, key=b"k3") as reader:
         found = [*reader.read_to_end()]
     assert {one.partition for one in found} == {topics.partition_for(b"k3", 4)}
     assert [one.value for one in found if one.key == b"k3"] == [b"v3", b"v13"]

@@ -12,6 +12,7 @@ from stream_coupons import admin
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.clients import Reader
+from stream_coupons.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 DEADLINE_S = 60.0
@@ -44,14 +45,14 @@ def run() -> Run:
 @pytest.fixture
 def bootstrap(broker: BrokerProcess) -> str:
     """A broker that has the topics."""
-    with admin.admin_client(broker.bootstrap) as client:
+    with admin.admin_client(Connection(broker.bootstrap)) as client:
         admin.apply(client, KafkaSettings())
     return broker.bootstrap
 
 
 def records(bootstrap: str, topic: str, needle: str) -> list[Any]:
     """Everything in a topic with a text in key or value."""
-    with Reader(bootstrap, [topic], from_beginning=True) as reader:
+    with Reader(Connection(bootstrap), [topic], from_beginning=True) as reader:
         sought = needle.encode()
         return [r for r in reader.read_to_end() if sought in (r.key or b"") or sought in (r.value or b"")]
 

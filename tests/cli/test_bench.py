@@ -16,6 +16,7 @@ import pytest
 from stream_coupons import admin
 from stream_coupons.bench.target import CONSENT, FLOOR, OURS
 from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.connection import Connection
 
 from .conftest import DEADLINE_S, Run
 
@@ -77,7 +78,7 @@ def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker, engine
     with run_broker() as broker:
         result = run("bench", *TINY, "--bootstrap", broker.bootstrap, CONSENT, "--guarantee", guarantee, "--json", "-")
         assert result.exit_code == 0, result.stdout + result.stderr
-        with admin.admin_client(broker.bootstrap) as client:
+        with admin.admin_client(Connection(broker.bootstrap)) as client:
             deadline = time.monotonic() + DEADLINE_S
             while set(client.list_topics()) & OURS and time.monotonic() < deadline:
                 time.sleep(0.1)  # Apache Kafka deletes behind its answer
@@ -95,7 +96,7 @@ def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> Non
     assert result.exit_code == 2
     assert f"the broker at {bootstrap} has the topics" in result.stderr
     assert "it may be in use" in result.stderr
-    with admin.admin_client(bootstrap) as client:
+    with admin.admin_client(Connection(bootstrap)) as client:
         found = set(client.list_topics())
     assert OURS - {FLOOR} <= found
     assert FLOOR not in found

@@ -9,6 +9,7 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.cli.catalog_file import Reading, doubts, read_catalogue
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon
 
@@ -193,7 +194,7 @@ def test_a_removed_coupon_is_a_tombstone(run: Run, bootstrap: str, unique: str, 
 
 @pytest.mark.kafka
 def test_what_is_no_coupon_is_named_and_can_be_removed(run: Run, bootstrap: str, unique: str) -> None:
-    with Publisher(bootstrap, 4) as publisher:
+    with Publisher(Connection(bootstrap), 4) as publisher:
         publisher.send_bytes(topics.CATALOG, unique.encode(), b"{}")
     result = run("catalog", "list", "--json", "-b", bootstrap)
     assert result.exit_code == 0

@@ -10,6 +10,7 @@ from stream_coupons import dead_letters, topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.cli.dlq import Row, line_of, line_of_done, text_of
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.dead_letters import Done, Outcome, Redrive, letter_of
 from stream_coupons.runtime.records import Record
@@ -137,12 +138,12 @@ def refuse(
 ) -> list[str]:
     """Dead letters of records in the wrong partition, as a worker writes them; their names."""
     wrong = (topics.partition_for(key or b"", 4) + 1) % 4
-    with Publisher(bootstrap, 4) as publisher:
-        before = {letter.place for letter in dead_letters.letters(bootstrap)}
+    with Publisher(Connection(bootstrap), 4) as publisher:
+        before = {letter.place for letter in dead_letters.letters(Connection(bootstrap))}
         for value in values:
             one = dead_letter(Record(topic.name, wrong, 9, 1_767_348_000_000, key, value, headers), reason, "why [so]")
             publisher.send_bytes(topics.DEAD_LETTERS, one.key, one.value, one.partition, one.headers)
-    return [letter.place for letter in dead_letters.letters(bootstrap) if letter.place not in before]
+    return [letter.place for letter in dead_letters.letters(Connection(bootstrap)) if letter.place not in before]
 
 
 def headers_of(record: Any) -> dict[str, bytes]:
@@ -285,8 +286,8 @@ def test_a_redrive_killed_before_it_remembered_is_made_up_for_by_the_next(
     run: Run, bootstrap: str, unique: str
 ) -> None:
     [place] = refuse(bootstrap, unique.encode(), VALUE)
-    [letter] = [one for one in dead_letters.letters(bootstrap) if one.place == place]
-    with Publisher(bootstrap, 4) as publisher:
+    [letter] = [one for one in dead_letters.letters(Connection(bootstrap)) if one.place == place]
+    with Publisher(Connection(bootstrap), 4) as publisher:
         assert Redrive(publisher, {}, 4).take(letter) == []  # and now it dies: the record is sent, not remembered
     assert "1 sent again" in run("dlq", "redrive", place, "-b", bootstrap).stdout
     assert "0 sent again, 1 sent before" in run("dlq", "redrive", place, "-b", bootstrap).stdout

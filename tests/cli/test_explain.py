@@ -19,6 +19,7 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.explain import parse_time
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.models.learner import DomainModel
@@ -141,7 +142,7 @@ def test_a_snapshot_that_does_not_fit(run: Run, run_broker: RunBroker, config: P
         put(broker.bootstrap, whole_log(shop))
         wrong: Any = msgspec.structs.replace(DomainModel("ecommerce", LearningRules()).snapshot(), feature_schema="old")
         event = shop.messages(topics.BROWSE)[0]
-        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+        with Publisher(Connection(broker.bootstrap), PARTITIONS) as publisher:
             publisher.send(topics.SNAPSHOTS, wrong)
             publisher.send_bytes(topics.BROWSE, event.user_id.encode(), encode(event))
         result = run("explain", "--user", "ann", "-b", broker.bootstrap, "-c", config)

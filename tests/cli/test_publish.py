@@ -14,6 +14,7 @@ import pytest
 from stream_coupons import admin, topics
 from stream_coupons.broker import open_broker
 from stream_coupons.cli.publish import pacer
+from stream_coupons.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
@@ -240,7 +241,7 @@ def test_an_interruption_says_what_was_appended(bootstrap: str, unique: str) -> 
 
 def test_a_broker_that_is_gone_is_waited_for_aloud(tmp_path: Path) -> None:
     with open_broker("embedded", tmp_path / "broker") as broker:
-        with admin.admin_client(broker.bootstrap) as client:
+        with admin.admin_client(Connection(broker.bootstrap)) as client:
             admin.apply(client, KafkaSettings())
         command = [sys.executable, "-m", "stream_coupons", "publish", "-", "-b", broker.bootstrap]
         with subprocess.Popen(

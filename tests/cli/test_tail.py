@@ -11,6 +11,7 @@ from stream_coupons.agents.wire import dead_letter
 from stream_coupons.cli.tail import json_line, pretty_line, recording_line, until_quiet
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import encode
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.recordings import parse
@@ -121,7 +122,7 @@ def test_one_form_at_a_time(run: Run) -> None:
 
 @pytest.mark.kafka
 def test_issues_are_read_from_the_beginning(run: Run, bootstrap: str, unique: str) -> None:
-    with Publisher(bootstrap, 4) as publisher:
+    with Publisher(Connection(bootstrap), 4) as publisher:
         publisher.send(topics.ISSUES, issue(unique))
     assert publisher.appended == 1
     result = run("tail", "-b", bootstrap, "--from-beginning", "--timeout", 1, "--json")
@@ -144,7 +145,7 @@ def test_fewer_messages_than_asked_for_is_exit_code_1(run: Run, bootstrap: str) 
 def test_dead_letters_show_their_reasons(run: Run, bootstrap: str, unique: str) -> None:
     record = Record("browse-events", 2, 9, 1_767_348_000_000, unique.encode(), b"nonsense")
     output = dead_letter(record, "not_json", "browse-events: malformed")
-    with Publisher(bootstrap, 4) as publisher:
+    with Publisher(Connection(bootstrap), 4) as publisher:
         publisher._producer.send(output.topic, output.value, output.key, list(output.headers)).get(timeout=60)
     result = run("tail", "dead-letters", "-b", bootstrap, "--from-beginning", "--timeout", 1)
     assert f"{unique}  not_json  browse-events:2:9  browse-events: malformed" in result.stdout
@@ -154,4 +155,4 @@ def test_dead_letters_show_their_reasons(run: Run, bootstrap: str, unique: str) 
 @pytest.mark.kafka
 def test_a_reader_of_a_topic_that_does_not_exist_is_an_error(bootstrap: str, unique: str) -> None:
     with pytest.raises(BadConfig, match=unique):
-        Reader(bootstrap, [topics.ISSUES.name, unique], from_beginning=True)
+        Reader(Connection(bootstrap), [topics.ISSUES.name, unique], from_beginning=True)

@@ -17,6 +17,7 @@ from stream_coupons.app import TABLE_OF
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.verify import NEVER_CHECKED
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.evaluation.digest import AGENTS, digests_of
 from stream_coupons.evaluation.findings import Check
 from stream_coupons.settings import KafkaSettings
@@ -29,9 +30,9 @@ PARTITIONS = KafkaSettings().partitions
 
 def put(bootstrap: str, log: Log) -> None:
     """Append a log to a broker's empty topics, and commit all of it."""
-    with admin.admin_client(bootstrap) as client:
+    with admin.admin_client(Connection(bootstrap)) as client:
         admin.apply(client, KafkaSettings())
-    with Publisher(bootstrap, PARTITIONS) as publisher:
+    with Publisher(Connection(bootstrap), PARTITIONS) as publisher:
         for (name, partition), records in log.records.items():
             for one in records:
                 headers = [(header, value or b"") for header, value in one.headers]
@@ -131,7 +132,7 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
         first = next(iter(log.read((topics.PROPOSALS.name,))))
         event = next(iter(log.read((topics.BROWSE.name,))))
         forged = (first.value or b"").replace(b'"proposal_id":"i', b'"proposal_id":"j')
-        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+        with Publisher(Connection(broker.bootstrap), PARTITIONS) as publisher:
             publisher.send_bytes(topics.PROPOSALS, first.key, forged)
             publisher.send_bytes(topics.BROWSE, b"eva", event.value)
         result = run("verify", "-b", broker.bootstrap)
@@ -146,7 +147,7 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
 
         issue = next(iter(log.read((topics.ISSUES.name,))))
         twice = (issue.value or b"").replace(b'"propensity"', b'"title":"[bold]","propensity"')
-        with Publisher(broker.bootstrap, PARTITIONS) as publisher:
+        with Publisher(Connection(broker.bootstrap), PARTITIONS) as publisher:
             publisher.send_bytes(topics.ISSUES, issue.key, twice, issue.partition, list(issue.headers))  # type: ignore[arg-type]
             publisher.send_bytes(topics.changelog(TABLE_OF["budgets"]), b"few", b"nonsense", 0)
         result = run("verify", "-b", broker.bootstrap)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from stream_coupons import admin
+from stream_coupons.connection import Connection
 
 
 def run_worker(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -43,5 +44,5 @@ def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"error: worker.metrics_port: {port} is in use: ")
     assert len(done.stderr.splitlines()) == 1
-    with admin.admin_client(bootstrap) as client:
+    with admin.admin_client(Connection(bootstrap)) as client:
         assert unique not in str(client.list_groups())

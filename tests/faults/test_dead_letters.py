@@ -34,19 +34,19 @@ def permit(system: LocalSystem) -> None:
 def configure(system: LocalSystem, max_bytes: str) -> None:
     """Set the largest record of dead-letters."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topics.DEAD_LETTERS.name, {"max.message.bytes": max_bytes})
-    with admin.admin_client(system.bootstrap) as client:
+    with admin.admin_client(system.connection) as client:
         client.alter_configs([resource])
 
 
 def delete(system: LocalSystem) -> None:
     """Take the topic away."""
-    with admin.admin_client(system.bootstrap) as client:
+    with admin.admin_client(system.connection) as client:
         client.delete_topics([topics.DEAD_LETTERS.name])
 
 
 def create(system: LocalSystem) -> None:
     """Make the topic anew."""
-    with admin.admin_client(system.bootstrap) as client:
+    with admin.admin_client(system.connection) as client:
         admin.apply(client, system.settings.kafka)
 
 

@@ -92,7 +92,7 @@ def test_all_of_a_large_changelog_is_recovered(
 def cells(system: LocalSystem) -> Iterator[tuple[str, bytes]]:
     """The latest cell of every shopper."""
     latest: dict[str, bytes] = {}
-    with Reader(system.bootstrap, [USERS.name], from_beginning=True) as reader:
+    with Reader(system.connection, [USERS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             latest[record.key.decode()] = record.value
     return iter(latest.items())

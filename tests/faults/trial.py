@@ -294,7 +294,7 @@ def trial_of(system: LocalSystem, world: World) -> Iterator[Trial]:
     with (
         system,
         system.publisher() as publisher,
-        Reader(system.bootstrap, [topics.ISSUES.name], from_beginning=True) as reader,
+        Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader,
     ):
         system.wait_ready()
         yield Trial(system, world, publisher, reader)
@@ -331,7 +331,7 @@ def is_ready(worker: WorkerProcess) -> bool:
 
 def committed(system: LocalSystem, topic: topics.Topic) -> dict[int, int]:
     """The next offset that the workers have not committed, by partition of a topic."""
-    with admin.admin_client(system.bootstrap) as client:
+    with admin.admin_client(system.connection) as client:
         group = system.settings.kafka.group_id
         offsets = client.list_group_offsets(group).get(group, {})
     return {tp.partition: position.offset for tp, position in offsets.items() if tp.topic == topic.name}

@@ -80,7 +80,7 @@ def send_ticks(system: LocalSystem, publisher: Publisher, at: float) -> None:
 
 def records(system: LocalSystem, *names: str) -> list[Any]:
     """All records of some topics, in order within each partition."""
-    with Reader(system.bootstrap, names, from_beginning=True) as reader:
+    with Reader(system.connection, names, from_beginning=True) as reader:
         return list(reader.read_to_end())
 
 

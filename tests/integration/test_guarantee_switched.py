@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from stream_coupons import admin, topics
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.connection import Connection
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
@@ -73,14 +74,16 @@ def test_a_cell_of_an_aborted_transaction_is_no_state(empty_broker: BrokerProces
 
 def test_a_cell_behind_an_open_transaction_is_waited_for(empty_broker: BrokerProcess) -> None:
     bootstrap = empty_broker.bootstrap
-    with admin.admin_client(bootstrap) as client:
+    with admin.admin_client(Connection(bootstrap)) as client:
         admin.apply(client, settings().kafka)
 
     async def read() -> bytes | None:
         async with transaction(bootstrap) as open_one, AIOKafkaProducer(bootstrap_servers=bootstrap) as plain:
             await open_one.send_and_wait(CHANGELOG, b"aborted", USER.encode(), PARTITION)
             await plain.send_and_wait(CHANGELOG, b"ours", USER.encode(), PARTITION)
-            changelog = KafkaChangelog(bootstrap, CHANGELOG, in_memory, lambda: pytest.fail("none is a stranger's"))
+            changelog = KafkaChangelog(
+                Connection(bootstrap), CHANGELOG, in_memory, lambda: pytest.fail("none is a stranger's")
+            )
             reading = asyncio.create_task(changelog.read([PARTITION]))
             await asyncio.wait([reading], timeout=2.0)
             assert not reading.done()

@@ -11,6 +11,7 @@ from kafka.admin import NewPartitions, NewTopic
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.shopper import Shopper
@@ -47,7 +48,7 @@ def test_apply_creates_all_topics_once_and_check_agrees(empty_broker: BrokerProc
     assert missing.stderr.splitlines()[-1] == "Run `stream-coupons topics apply`."
     assert "kafka.partitions" not in missing.stderr, "that would not help"
 
-    with admin.admin_client(empty_broker.bootstrap) as client:
+    with admin.admin_client(Connection(empty_broker.bootstrap)) as client:
         assert our_topics(client) == set(), "--check created something"
         first = admin.apply(client, settings_for(empty_broker))
         assert not any(state.exists for state in first)
@@ -62,7 +63,7 @@ def test_apply_creates_all_topics_once_and_check_agrees(empty_broker: BrokerProc
 
 
 def test_another_number_of_partitions_than_the_topics_have_is_refused(module_broker: BrokerProcess) -> None:
-    with admin.admin_client(module_broker.bootstrap) as client:
+    with admin.admin_client(Connection(module_broker.bootstrap)) as client:
         admin.apply(client, settings_for(module_broker))
         for check_only in (False, True):
             with pytest.raises(BadConfig) as refused:
@@ -76,7 +77,7 @@ def test_another_number_of_partitions_than_the_topics_have_is_refused(module_bro
 def test_a_topic_of_other_settings_is_refused_and_nothing_is_created(empty_broker: BrokerProcess) -> None:
     wrong = msgspec.structs.replace(settings_for(empty_broker), partitions=1)
     configs = {**topics.CART.configs(), "retention.ms": "1000"}
-    with admin.admin_client(empty_broker.bootstrap) as client:
+    with admin.admin_client(Connection(empty_broker.bootstrap)) as client:
         client.create_topics([NewTopic("cart-events", num_partitions=1, replication_factor=1, topic_configs=configs)])
         client.wait_for_topics(["cart-events"])
         with pytest.raises(BadConfig, match=r"cart-events retention.ms is 1000, expected 604800000"):
@@ -100,7 +101,10 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
 ) -> None:
     before, after = settings_for(empty_broker, 2), settings_for(empty_broker, 4)
     cell = CellCodec(Shopper).encode(Cell(None, Shopper()))
-    with admin.admin_client(empty_broker.bootstrap) as client, Publisher(empty_broker.bootstrap, 2) as publisher:
+    with (
+        admin.admin_client(Connection(empty_broker.bootstrap)) as client,
+        Publisher(Connection(empty_broker.bootstrap), 2) as publisher,
+    ):
         admin.apply(client, before)
         admin.check_homes(before)
         for key in SHOPPERS:
@@ -123,7 +127,10 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
 
 def test_one_sold_out_coupon_that_moved_keeps_a_worker_from_starting(empty_broker: BrokerProcess) -> None:
     coupon = next(key for key in SHOPPERS if topics.partition_for(key, 2) != topics.partition_for(key, 4))
-    with admin.admin_client(empty_broker.bootstrap) as client, Publisher(empty_broker.bootstrap, 2) as publisher:
+    with (
+        admin.admin_client(Connection(empty_broker.bootstrap)) as client,
+        Publisher(Connection(empty_broker.bootstrap), 2) as publisher,
+    ):
         admin.apply(client, settings_for(empty_broker, 4))
         publisher.send_bytes(
             topics.changelog("coupons"), coupon, CellCodec(Ledger).encode(Cell(None, Ledger(issued=1)))

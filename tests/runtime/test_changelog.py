@@ -7,6 +7,7 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.stores import in_memory
 from stream_coupons.topics import Cleanup, Topic
@@ -20,7 +21,7 @@ def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skip
 ) -> None:
     topic = Topic(unique, None, "the table's", "cells", cleanup=Cleanup.COMPACT)
     create_topic(broker.bootstrap, unique, 2, **topic.configs())
-    with Publisher(broker.bootstrap, 2) as publisher:
+    with Publisher(Connection(broker.bootstrap), 2) as publisher:
         for key, value in (
             (b"ann", b"1"),
             (b"bob", b"2"),
@@ -32,7 +33,7 @@ def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skip
         ):
             publisher.send_bytes(topic, key, value, 1)
     skipped: list[None] = []
-    changelog = KafkaChangelog(broker.bootstrap, unique, in_memory, lambda: skipped.append(None))
+    changelog = KafkaChangelog(Connection(broker.bootstrap), unique, in_memory, lambda: skipped.append(None))
     with caplog.at_level(logging.ERROR):
         cells = asyncio.run(changelog.read([0, 1]))
     assert {partition: dict(found.items()) for partition, found in cells.items()} == {

@@ -1,0 +1,80 @@
+"""What is set of encryption and names, and what cannot be read of it."""
+
+from pathlib import Path
+
+import pytest
+
+from stream_coupons.connection import Connection, SecurityProtocol
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import load
+
+PREFIX = "STREAM_COUPONS_KAFKA__"
+WHO = {"USERNAME": "engine", "PASSWORD_FILE": "/run/secrets/kafka"}
+
+
+def loaded(**said: str) -> Connection:
+    return load(None, {PREFIX + name: value for name, value in said.items()}).kafka.connection
+
+
+def test_nothing_is_encrypted_and_nobody_named_by_default() -> None:
+    assert loaded().options() == {"bootstrap_servers": ["127.0.0.1:9092"], "security_protocol": "PLAINTEXT"}
+
+
+def test_a_password_is_read_whenever_a_client_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    connection = loaded(SECURITY_PROTOCOL="SASL_PLAINTEXT", USERNAME="engine", PASSWORD_FILE=str(file))
+    for password in ("first", "second, with a blank at its end "):
+        file.write_text(f"{password}\n", encoding="utf-8")
+        options = connection.options()
+        assert options.pop("bootstrap_servers") == ["127.0.0.1:9092"]
+        assert options == {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": "engine",
+            "sasl_plain_password": password,
+        }
+
+
+def test_the_brokers_name_is_checked() -> None:
+    context = loaded(SECURITY_PROTOCOL="SSL").options()["ssl_context"]
+    assert context.check_hostname
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"SECURITY_PROTOCOL": "TLS"}, "SECURITY_PROTOCOL='TLS'"),
+        ({"SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM='GSSAPI'"),
+        ({"CA_FILE": "ca.pem"}, "kafka.ca_file is set: expected kafka.security_protocol SSL or SASL_SSL"),
+        ({"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "CA_FILE": "ca.pem"} | WHO, "kafka.ca_file is set"),
+        ({"SECURITY_PROTOCOL": "SSL", "CERTIFICATE_FILE": "a.pem"}, "expected both or none"),
+        ({"SECURITY_PROTOCOL": "SSL", "USERNAME": "engine"}, "kafka.username is set: expected"),
+        (WHO, "kafka.username is set: expected kafka.security_protocol SASL_SSL or SASL_PLAINTEXT, it is PLAINTEXT"),
+        ({"SECURITY_PROTOCOL": "SASL_SSL", "USERNAME": "engine"}, "kafka.password_file is not set: SASL_SSL needs it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(said: dict[str, str], why: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        loaded(**said)
+    assert why in str(refused.value)
+
+
+def test_files_that_are_not_what_they_should_be_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no PEM", encoding="utf-8")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    text, no_text, nowhere = (str(tmp_path / name) for name in ("text", "bytes", "nowhere"))
+    for connection, why in (
+        (Connection("a:1", SecurityProtocol.SSL, ca_file=nowhere), f"kafka.ca_file: {nowhere} cannot be read"),
+        (Connection("a:1", SecurityProtocol.SSL, ca_file=text), f"kafka.ca_file: {text} holds no certificates"),
+        (Connection("a:1", SecurityProtocol.SSL, ca_file=no_text), "it is no text"),
+        (Connection("a:1", SecurityProtocol.SSL, certificate_file=nowhere, key_file=text), "kafka.certificate_file"),
+        (Connection("a:1", SecurityProtocol.SSL, certificate_file=text, key_file=nowhere), "kafka.key_file"),
+        (Connection("a:1", SecurityProtocol.SSL, certificate_file=text, key_file=text), "are no certificate"),
+        (
+            Connection("a:1", SecurityProtocol.SASL_PLAINTEXT, username="u", password_file=nowhere),
+            "kafka.password_file",
+        ),
+    ):
+        with pytest.raises(BadConfig) as refused:
+            connection.options()
+        assert why in str(refused.value)
