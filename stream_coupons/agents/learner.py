@@ -138,8 +138,7 @@ class Learner(Service):  # type: ignore[misc]
                 raise BadMessage(Rejection.NO_KEY, f"key is null: {record.topic} is keyed by domain")
             lesson, origin = self._decoders[record.topic](record.value), sender_of(record)
             if isinstance(lesson, OpenDecision):
-                # One that is known already, or is not in the sample, changes nothing: no second copy does harm.
-                trainer.watch(lesson)
+                trainer.watch(lesson, record.offset)
                 self._metrics.records.labels(record.topic).inc()
                 return
             if not lesson.is_lesson:

@@ -60,9 +60,9 @@ class Users(KeyedAgent[Shopper]):
             case Reservation():
                 return pipeline.confirm(state_key, state, message, known, appended_at)
             case FeedbackEvent():
-                return observation.feedback(state, message, known)
+                return observation.feedback(state, message, known, appended_at)
             case ObservedIssue():
-                return observation.observe(state_key, state, message, known)
+                return observation.observe(state_key, state, message, known, appended_at)
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")

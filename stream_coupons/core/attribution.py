@@ -16,6 +16,7 @@ Where the channel reports impressions, a coupon that was never seen is no negati
 learnt. P(click) and P(redeem) are then of a coupon that is seen.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -152,13 +153,18 @@ def is_decided(shopper: Shopper, identity: str) -> bool:
     return is_open or _mark_of(identity, observed=False) in shopper.closed
 
 
-def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules) -> Effects:
-    """Remember an issue, tell of it and, if a coupon was given, count it in the shopper's history."""
+def open_issue(
+    shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
+) -> Effects:
+    """Remember an issue, tell of it and, if a coupon was given, count it in the shopper's history.
+
+    `latest`, here and below, is the latest that it can be now: a sender's clock may be ahead.
+    """
     effects = Effects()
     history = shopper.history
     shopper.keep_issue(issue)
     if _known_of(issue, rules)[0]:
-        _tell(issue, issue.at, effects, is_first=True)
+        _tell(issue, min(issue.at, latest), effects, is_first=True)
     if not issue.is_given:
         return effects
     history.issued += 1
@@ -184,6 +190,11 @@ def _known_of(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bo
     """Whether silence would say something, as it does not of a coupon unseen; whether it led to a click, to a sale."""
     says_something = issue.was_seen or not issue.is_given or not _is_told(issue, rules)
     return says_something, issue.clicked and issue.is_given, issue.has_sold
+
+
+def tell_over(issue: OpenIssue, at: float, effects: Effects) -> None:
+    """Tell that nothing more can come of an issue, before its labels are due."""
+    _tell(issue, at, effects, is_over=True)
 
 
 def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False) -> None:
@@ -216,7 +227,9 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
         del shopper.controls[next(iter(shopper.controls))]
 
 
-def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules) -> Effects:
+def join_early(
+    shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
+) -> Effects:
     """Join the feedback that was waiting for this issue."""
     effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
@@ -224,13 +237,15 @@ def join_early(shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: Att
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
         for event in waiting:
             if issue_id in shopper.issues:
-                _apply(shopper, event, event, catalogue, rules, effects)
+                _apply(shopper, event, event, catalogue, rules, latest, effects)
             else:  # an expiry before it ended the issue
                 _refuse(shopper, event, Rejection.LATE, CLOSED, event, effects)
     return effects
 
 
-def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules) -> Effects:
+def join(
+    shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
+) -> Effects:
     """Join feedback to the issue it is about.
 
     Only an issue in this shopper's own state is believed. Feedback on an unknown one waits for it (topics are not
@@ -238,7 +253,7 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     """
     effects = Effects()
     if event.issue_id in shopper.issues:
-        _apply(shopper, event, None, catalogue, rules, effects)
+        _apply(shopper, event, None, catalogue, rules, latest, effects)
     elif is_closed(shopper, event.issue_id):
         _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
@@ -249,12 +264,13 @@ def join(shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: At
     return effects
 
 
-def _apply(
+def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
     shopper: Shopper,
     event: FeedbackEvent,
     waited: FeedbackEvent | None,
     catalogue: Catalogue,
     rules: AttributionRules,
+    latest: float,
     effects: Effects,
 ) -> None:
     """Mark the issue with one piece of feedback; `waited` is the event again if it is not the one at hand."""
@@ -268,7 +284,7 @@ def _apply(
         _refuse(shopper, event, Rejection.INVALID, fault, waited, effects)
         return
     if event.kind == "expiry":
-        _expire(shopper, issue, event, waited, rules, effects)
+        _expire(shopper, issue, event, waited, rules, latest, effects)
         return
     before = _known_of(issue, rules)
     if {"impression": issue.seen, "click": issue.clicked, "purchase": issue.redeemed}[event.kind]:
@@ -301,15 +317,16 @@ def _apply(
     shopper.keep_issue(issue)
     after = _known_of(issue, rules)
     if after != before:
-        _tell(issue, event.occurred_at, effects, is_first=not before[0])
+        _tell(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
 
 
-def _expire(
+def _expire(  # noqa: PLR0913 - the same
     shopper: Shopper,
     issue: OpenIssue,
     event: FeedbackEvent,
     waited: FeedbackEvent | None,
     rules: AttributionRules,
+    latest: float,
     effects: Effects,
 ) -> None:
     """Close the window of an issue that another system says is over.
@@ -323,9 +340,10 @@ def _expire(
     effects.count("feedback", "expiry")
     del shopper.issues[issue.issue_id]
     remember_closed(shopper, issue.issue_id, observed=True)
-    if event.occurred_at < issue.until:
-        _tell(issue, event.occurred_at, effects, is_over=True)
-    _close_issue(event.user_id, issue, event.occurred_at, rules, effects)
+    at = min(event.occurred_at, latest)
+    if at < issue.expires_at:
+        tell_over(issue, at, effects)
+    _close_issue(event.user_id, issue, at, rules, effects)
 
 
 def _refuse(

@@ -418,6 +418,9 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What has come by now of decisions to give a coupon, and of those to give none, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     checksum: int
+    early_checksum: int = 0
+    open_offset: Annotated[int, Meta(ge=-1)] = -1
+    """Of the last record of `open-decisions` that is known."""
 
     @property
     def series(self) -> str:

@@ -1,5 +1,6 @@
 """The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -52,8 +53,14 @@ def predict(
     return rows, predicted
 
 
-def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> Effects:
-    """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows."""
+def observe(
+    user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, appended_at: float | None = None
+) -> Effects:
+    """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows.
+
+    `appended_at` is when the event was appended, if that is known; the same below.
+    """
+    latest = math.inf if appended_at is None else appended_at
     effects = Effects()
     fault = window_fault(event.occurred_at, event.expires_at)
     if fault is not None:
@@ -87,14 +94,14 @@ def observe(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowled
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
     )
-    effects.add(attribution.open_issue(shopper, issue, known.catalogue, known.rules.attribution))
+    effects.add(attribution.open_issue(shopper, issue, known.catalogue, known.rules.attribution, latest))
     effects.count("observed", "scored")
-    _make_room(shopper, known.rules.attribution, effects)
-    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution))
+    _make_room(shopper, known.rules.attribution, min(event.occurred_at, latest), effects)
+    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution, latest))
     return effects
 
 
-def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> None:
+def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
     """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
 
     Ours stay. They are few by the caps of the policy, and hold money. So does the latest, however large.
@@ -108,6 +115,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> N
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
+        attribution.tell_over(shopper.issue(issue_id), at, effects)
         del shopper.issues[issue_id]
         attribution.remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
@@ -131,13 +139,14 @@ def _score(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledg
     return predict(moment, coupons.alone(position), np.array([0]), event.domain, event.arms, known)
 
 
-def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge) -> Effects:
+def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, appended_at: float | None = None) -> Effects:
     """Join a click or a purchase to the coupon it is about."""
     if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
         effects = Effects()
         effects.count("duplicate", attribution.FEEDBACK)
         return effects
-    return attribution.join(shopper, event, known.catalogue, known.rules.attribution)
+    latest = math.inf if appended_at is None else appended_at
+    return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
 
 
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:

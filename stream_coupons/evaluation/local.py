@@ -157,7 +157,7 @@ class LocalPipeline:
         try:
             lesson, origin = self._lessons[record.topic](record.value), sender_of(record)
             if isinstance(lesson, OpenDecision):
-                is_news = self.trainer.watch(lesson)
+                is_news = self.trainer.watch(lesson, record.offset)
             else:
                 is_news = lesson.is_lesson and self.trainer.learn(lesson, record.offset, origin)
         except BadMessage as bad:
@@ -183,6 +183,8 @@ class LocalPipeline:
 
     def believe_impressions(self, domains: frozenset[str]) -> None:
         """Take it from now on that the channels of these domains, and of no others, report every impression."""
+        for domain in domains - self._rules.attribution.impression_domains:
+            self.trainer.doubt_silence(domain)
         given = msgspec.structs.asdict(self._rules.attribution)
         reported = _RulesOfLog(**(given | {"impression_domains": domains}))
         self._rules = msgspec.structs.replace(self._rules, attribution=reported)

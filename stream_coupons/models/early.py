@@ -7,9 +7,10 @@ is answered by now with probability p F(u), the elapsed-time model of delayed fe
 shift b of the head's log-odds z, to the mode of
 
 .. math:: \sum_{\text{answered}} \log \sigma(z + b) + \sum_{\text{not yet}} \log(1 - \sigma(z + b)\,F(u)) -
-   \frac{b^2}{2 v}, \qquad v = \frac{1}{1 + \sum p\,(1 - p)}
+   \frac{(b - v s)^2}{2 v}, \qquad v = \frac{1}{1 + \sum p\,(1 - p)}
 
-where v is what labels have left to learn of the base rate: b fades as they come. F is linear between `EDGES`, its
+where v is what labels have left to learn of the base rate, and s the shift to start from, of what is known without any:
+b fades as they come. F is linear between `EDGES`, its
 pieces are estimated with b by expectation and maximisation, from a Dirichlet prior.
 
 Taken is a sample of the open decisions, those of the least hash: a sample that does not hang on what comes of them.
@@ -19,7 +20,8 @@ References
 .. [1] Chapelle, O. (2014). Modeling delayed feedback in display advertising. KDD.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,9 +52,13 @@ FADING = 0.999
 """Of what is known of F from windows that have closed, with every answer in another one."""
 ROUNDS = 6
 NEWTON_STEPS = 3
+MOST_SHIFT = 20.0
+"""What is larger is forged: it would make anything certain."""
 MOST_STEP = 1.0
 LEAST_REST = 1e-9
 UNANSWERED = -1.0
+STALE_RATIO = 1 / 64
+"""Part of the shortest open window, after which silence is looked at again."""
 WINDOW = 3
 """Numbers that say when a decision was made, until when answers count, and when its labels come."""
 
@@ -87,14 +93,18 @@ class EarlyAnswers:
     ----------
     shifts : dict of float
         Of each head's log-odds, as of the last `fit`.
+    starts : dict of float
+        What they are while nothing is known of the head, as where a domain starts from another one.
     """
 
     def __init__(self, heads: Sequence[str], half_life: float) -> None:
         self.shifts: dict[str, float] = dict.fromkeys(heads, 0.0)
+        self.starts: dict[str, float] = dict.fromkeys(heads, 0.0)
         self._half_life = half_life
         self._open: dict[int, _Open] = {}
         self._closed: dict[str, Floats] = {head: np.zeros(len(EDGES) - 1) for head in heads}
         self._information: dict[str, float] = dict.fromkeys(heads, 0.0)
+        self._shortest_s = math.inf
 
     def take(self, decision: OpenDecision, answers: Sequence[bool]) -> bool:
         """Take notice; False if that says nothing new, or of a decision that is not in the sample.
@@ -120,6 +130,7 @@ class EarlyAnswers:
             for is_answered, then in zip(answers, known.answered, strict=True)
         )
         self._open[identity] = known._replace(answered=answered)
+        self._shortest_s = min(self._shortest_s, known.until - known.decided_at)
         if len(self._open) > SAMPLE:
             del self._open[max(self._open)]
         return is_new or answered != known.answered
@@ -137,21 +148,31 @@ class EarlyAnswers:
         log_odds : callable
             Those of all heads, shape (n, 3), without shifts.
         start : float
-            The shift of a head of which nothing is known.
+            To be added to `starts`.
         """
         for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
             self._forget(identity)
-        self.shifts = dict.fromkeys(self.shifts, start)
+        variances = {head: 1.0 / (1.0 + information) for head, information in self._information.items()}
+        self.shifts = {head: variances[head] * (own + start) for head, own in self.starts.items()}
+        self._shortest_s = _shortest_of(self._open.values())
         if not self._open:
             return
         each = list(self._open.values())
-        z, elapsed = log_odds(_rows(each)) + start, np.array([one.share(at) for one in each])
+        z, elapsed = log_odds(_rows(each)), np.array([one.share(at) for one in each])
         for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
             is_answered = answered != UNANSWERED
             pieces = np.diff(EDGES ** SOONNESS[head])
             counts = PRIOR_ANSWERS * pieces + self._closed[head] + _count(answered[is_answered])
-            variance = 1.0 / (1.0 + self._information[head])
-            self.shifts[head] += _fit(z[:, HEADS.index(head)], is_answered, elapsed, pieces, counts, variance)
+            log_odds_of_head = z[:, HEADS.index(head)] + self.shifts[head]
+            self.shifts[head] += _fit(log_odds_of_head, is_answered, elapsed, pieces, counts, variances[head])
+
+    def is_stale(self, passed_s: float) -> bool:
+        """Whether silence may say something new, so long after the last `fit`."""
+        return bool(self._open) and passed_s >= STALE_RATIO * self._shortest_s
+
+    def forget_open(self) -> None:
+        """Forget all that is open, answered or not: what is left alone would be a sample that hangs on its answers."""
+        self._open = {}
 
     def _forget(self, identity: int) -> None:
         """Forget what is over; when its answers came stays."""
@@ -166,6 +187,7 @@ class EarlyAnswers:
         rows = _rows(each)
         return {
             "shifts": np.array(list(self.shifts.values())),
+            "starts": np.array(list(self.starts.values())),
             "information": np.array(list(self._information.values())),
             "closed": np.array(list(self._closed.values())),
             "windows": np.array([one[:WINDOW] for one in each], np.float64).reshape(n, WINDOW),
@@ -187,11 +209,15 @@ class EarlyAnswers:
         if identities.dtype != np.int64 or identities.ndim != 1 or len(identities) > SAMPLE:
             raise SnapshotMismatch(f"identities are {identities.dtype} of shape {identities.shape}")
         n, heads = len(identities), len(shifts)
+        check_finite(state, "starts", (heads,))
         check_finite(state, "information", (heads,))
         check_finite(state, "closed", (heads, len(EDGES) - 1))
         check_no_less(state, ["information", "closed"])
         check_finite(state, "windows", (n, WINDOW))
         check_finite(state, "answered", (n, heads))
+        shares = state["answered"]
+        if not ((shares == UNANSWERED) | ((shares >= 0.0) & (shares <= 1.0))).all():
+            raise SnapshotMismatch(f"answered is {shares.min()} to {shares.max()}: expected shares of windows")
         check_finite(state, "numeric", (n, len(NUMERIC)), np.float32)
         is_placed = places.dtype == np.uint32 and places.ndim == 2 and places.shape[1] <= MAX_PLACES
         if not is_placed or len(places) != n or (places >= DIMENSIONS).any():
@@ -207,6 +233,8 @@ class EarlyAnswers:
         self._closed = dict(zip(shifts, state["closed"].copy(), strict=True))
         self._information = dict(zip(shifts, state["information"].tolist(), strict=True))
         self.shifts = shifts
+        self.starts = dict(zip(shifts, state["starts"].tolist(), strict=True))
+        self._shortest_s = _shortest_of(self._open.values())
 
 
 def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[str, float]:
@@ -216,9 +244,17 @@ def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[s
     ------
     SnapshotMismatch
     """
-    check_names(state, {"shifts", "information", "closed", "windows", "answered", "identities", "numeric", "places"})
+    check_names(
+        state, {"shifts", "starts", "information", "closed", "windows", "answered", "identities", "numeric", "places"}
+    )
     check_finite(state, "shifts", (len(heads),))
+    if (np.abs(state["shifts"]) > MOST_SHIFT).any():
+        raise SnapshotMismatch(f"shifts are {state['shifts'].tolist()}: expected at most {MOST_SHIFT:g} either way")
     return dict(zip(heads, state["shifts"].tolist(), strict=True))
+
+
+def _shortest_of(decisions: Iterable[_Open]) -> float:
+    return min((one.until - one.decided_at for one in decisions), default=math.inf)
 
 
 def _rows(each: Sequence[_Open]) -> FeatureRows:

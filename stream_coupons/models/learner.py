@@ -47,6 +47,8 @@ class DomainModel:
         self.examples = 0
         self.at = 0.0
         self.offset = -1
+        self.open_offset = -1
+        self._fitted_at = 0.0
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {head: Head(head, rules) for head in HEADS}
         self.early = _early(rules)
@@ -56,6 +58,9 @@ class DomainModel:
         """Begin with what another domain has learnt, before the first example."""
         for name, head in self.heads.items():
             head.start_from(donor.heads[name])
+        shifts = donor.shifts
+        self.early[GIVEN].starts = {head: shifts[head] for head in EARLY[GIVEN]}
+        self.early[NONE_GIVEN].starts = {"order": shifts["order"] - shifts["redeem"]}
 
     def learn(self, example: TrainingExample) -> list[Happening]:
         """Score the stored prediction against the label, then take a step."""
@@ -66,11 +71,13 @@ class DomainModel:
         return happenings
 
     def watch(self, decision: OpenDecision) -> bool:
-        """Take notice of what has come by now of an open decision; False if that says nothing new."""
+        """Take notice of what has come by now of an open decision; whether the base rates are to be fitted anew."""
         self.at = max(self.at, decision.at)
         if decision.coupon_id == NO_COUPON:
-            return self.early[NONE_GIVEN].take(decision, [decision.redeemed])
-        return self.early[GIVEN].take(decision, [decision.clicked, decision.redeemed])
+            is_news = self.early[NONE_GIVEN].take(decision, [decision.redeemed])
+        else:
+            is_news = self.early[GIVEN].take(decision, [decision.clicked, decision.redeemed])
+        return is_news or any(answers.is_stale(self.at - self._fitted_at) for answers in self.early.values())
 
     def _row(self, example: TrainingExample) -> Row:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
@@ -95,7 +102,7 @@ class DomainModel:
         self._fit_next()
         states = {name: head.state() for name, head in self.heads.items()}
         early = {kind: pack_arrays(answers.state()) for kind, answers in self.early.items()}
-        progress = (self.examples, self.offset, self.origins, self.at)
+        progress = (self.examples, self.offset, self.open_offset, self.origins, self.at)
         return make_snapshot(self.domain, self.version, states, early, self.quality(), progress)
 
     def scorer(self) -> LinearScorer:
@@ -113,6 +120,7 @@ class DomainModel:
     def _fit_next(self) -> LinearScorer:
         """The next version by labels alone, and the shifts from it."""
         self.version += 1
+        self._fitted_at = self.at
         weights = {name: head.champion.weights() for name, head in self.heads.items()}
         lines = {name: (head.calibrator.slope, head.calibrator.intercept) for name, head in self.heads.items()}
         of_labels = LinearScorer(self.version, served(weights, lines))
@@ -143,8 +151,9 @@ class DomainModel:
         self.early = early
         self.version = snapshot.version
         self.examples = snapshot.examples
-        self.at = snapshot.at
+        self.at = self._fitted_at = snapshot.at
         self.offset = snapshot.source_offset
+        self.open_offset = snapshot.open_offset
         self.origins = dict(snapshot.origins)
 
 
@@ -177,7 +186,11 @@ class Trainer:
         """The model of a domain; until its first example, what `LearningRules.transfer` says that it starts from."""
         model = self._model_as_it_is(domain)
         if not model.examples:
-            taught = [name for name, other in self.models.items() if other.examples]
+            taught = [
+                name
+                for name, other in self.models.items()
+                if other is not model and (other.examples or any(other.shifts.values()))
+            ]
             donor = first_of(domain, taught, self._rules.transfer)
             if donor is not None:
                 model.start_from(self.models[donor])
@@ -207,8 +220,10 @@ class Trainer:
         self._changed.add(example.domain)
         return True
 
-    def watch(self, decision: OpenDecision) -> bool:
+    def watch(self, decision: OpenDecision, offset: int) -> bool:
         """Take notice of what has come by now of an open decision; False if that says nothing new.
+
+        A record that is known already, from before a restart, is not believed twice.
 
         Raises
         ------
@@ -223,10 +238,20 @@ class Trainer:
             except ValueError as error:
                 raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
             check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())
-        is_news = self._model_as_it_is(decision.domain).watch(decision)
+        model = self._model_as_it_is(decision.domain)
+        if offset <= model.open_offset:
+            return False
+        model.open_offset = offset
+        is_news = model.watch(decision)
         if is_news:
             self._changed.add(decision.domain)
         return is_news
+
+    def doubt_silence(self, domain: str) -> None:
+        """Take it that silence of before says nothing in a domain: its channel reports impressions, as it turns out."""
+        if domain in self.models:
+            self.models[domain].early[GIVEN].forget_open()
+            self._changed.add(domain)
 
     def news(self) -> list[News]:
         """Promotions and drifts since the last call, in order."""

@@ -116,16 +116,17 @@ def unpack_arrays(arrays: Mapping[str, Array]) -> State:
     return {name: unpack(array) for name, array in arrays.items()}
 
 
-def checksum(heads: Mapping[str, HeadState], early: Mapping[str, Mapping[str, Array]]) -> int:
-    """CRC-32 over all that the heads hold and what came before labels, in order of names."""
+def checksum(heads: Mapping[str, HeadState]) -> int:
+    """CRC-32 over all that the heads hold, in order of names."""
     total = 0
     for head, state in sorted(heads.items()):
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
-        total = _checksum(state.parts, total)
-    return _checksum(early, total)
+        total = checksum_of_parts(state.parts, total)
+    return total
 
 
-def _checksum(parts: Mapping[str, Mapping[str, Array]], total: int) -> int:
+def checksum_of_parts(parts: Mapping[str, Mapping[str, Array]], total: int = 0) -> int:
+    """CRC-32 over named arrays by part, in order of names, going on from a total."""
     for part, arrays in sorted(parts.items()):
         for name, array in sorted(arrays.items()):
             total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
@@ -140,13 +141,13 @@ def make_snapshot(
     heads: dict[str, HeadState],
     early: dict[str, dict[str, Array]],
     quality: dict[str, HeadQuality],
-    progress: tuple[int, int, dict[str, tuple[int, int]], float],
+    progress: tuple[int, int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
     """A domain's packed heads, and what came before labels, with their origin.
 
-    `progress` is (examples, source offset, origins, event time).
+    `progress` is (examples, source offset, offset of open decisions, origins, event time).
     """
-    examples, source_offset, origins, at = progress
+    examples, source_offset, open_offset, origins, at = progress
     return ModelSnapshot(
         domain=domain,
         version=version,
@@ -160,7 +161,9 @@ def make_snapshot(
         heads=heads,
         early=early,
         quality=quality,
-        checksum=checksum(heads, early),
+        checksum=checksum(heads),
+        early_checksum=checksum_of_parts(early),
+        open_offset=open_offset,
     )
 
 
@@ -180,11 +183,18 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(HEADS)),
-        ("checksum", snapshot.checksum, checksum(snapshot.heads, snapshot.early)),
+        ("checksum", snapshot.checksum, checksum(snapshot.heads)),
+        ("early_checksum", snapshot.early_checksum, checksum_of_parts(snapshot.early)),
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
-    progress = (snapshot.version, snapshot.examples, snapshot.source_offset, *chain(*snapshot.origins.values()))
+    progress = (
+        snapshot.version,
+        snapshot.examples,
+        snapshot.source_offset,
+        snapshot.open_offset,
+        *chain(*snapshot.origins.values()),
+    )
     if not all(-1 <= count <= MOST for count in progress):
         raise SnapshotMismatch(f"{label(snapshot)}: a count or an offset is not within -1..{MOST}")
 

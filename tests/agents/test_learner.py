@@ -49,7 +49,7 @@ def told(origin: bytes | None, offset: int = 0, **about: Any) -> Record:
     return Record(topics.EXAMPLES.name, 0, offset, 0, b"ecommerce", value, headers)
 
 
-def opened(origin: bytes | None = b"coupon-feedback:0:7:0", **about: Any) -> Record:
+def opened(origin: bytes | None = b"coupon-feedback:0:7:0", offset: int = 0, **about: Any) -> Record:
     """A message on a decision that is open."""
     one = examples(1, 1)[0]
     plain = {
@@ -65,7 +65,7 @@ def opened(origin: bytes | None = b"coupon-feedback:0:7:0", **about: Any) -> Rec
         "hashed": np.array(one.hashed, "<u4").tobytes(),
     }
     headers = () if origin is None else (("origin", origin),)
-    return Record(topics.OPEN.name, 0, 0, 0, b"ecommerce", msgspec.json.encode(plain | about), headers)
+    return Record(topics.OPEN.name, 0, offset, 0, b"ecommerce", msgspec.json.encode(plain | about), headers)
 
 
 FURTHEST = b"ticks:0:%d:0" % MAX_NUMBER
@@ -101,13 +101,14 @@ def test_whatever_origin_is_believed_is_served() -> None:
 def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing() -> None:
     nothing, trainer, metrics = Any, Trainer(LearningSettings()), Metrics(CollectorRegistry())
     learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
-    for record in [opened(), opened(at=50.0, clicked=True, numeric=b"", hashed=b"")]:
+    clicked = {"at": 50.0, "clicked": True, "numeric": b"", "hashed": b""}
+    for record in [opened(), opened(offset=1, **clicked)]:
         learner._learn(trainer, record)
     [snapshot] = trainer.snapshots()
-    assert (snapshot.version, snapshot.examples, snapshot.source_offset) == (1, 0, -1)
+    assert (snapshot.version, snapshot.examples, snapshot.source_offset, snapshot.open_offset) == (1, 0, -1, 1)
     assert trainer.models["ecommerce"].shifts["click"] > 0.0
-    for record in [opened(), opened(at=50.0, clicked=True, numeric=b"", hashed=b"")]:
+    for record in [opened(), opened(offset=1, **clicked), opened(offset=2), opened(offset=3, **clicked)]:
         learner._learn(trainer, record)
     assert trainer.snapshots() == []
-    assert metrics.records.labels(topics.OPEN.name)._value.get() == 4
+    assert metrics.records.labels(topics.OPEN.name)._value.get() == 6
     assert learner._letters == []

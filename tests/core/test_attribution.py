@@ -684,8 +684,21 @@ def test_nothing_is_told_of_features_of_another_release_or_of_a_window_that_is_n
     assert case.open == []
 
 
-@pytest.mark.parametrize(("at", "is_told"), [(UNTIL - 1, True), (UNTIL, False)])
+@pytest.mark.parametrize(("at", "is_told"), [(UNTIL - 1, True), (UNTIL, True), (UNTIL + RULES.grace_s, False)])
 def test_what_is_over_before_its_time_is_told(case: Case, at: float, is_told: bool) -> None:
     case.give(issue(observed=True))
     case.hear(feedback("expiry", "i1", at))
     assert [(each.at, each.is_over, each.is_first) for each in case.open[1:]] == [(at, True, False)] * is_told
+
+
+def test_a_sender_whose_clock_is_ahead_does_not_say_what_time_it_is() -> None:
+    case = Case()
+    given, ahead = issue(observed=True), AT + DAY_S
+    for effects in (
+        attribution.open_issue(case.shopper, msgspec.structs.replace(given, at=ahead), KNOWN.catalogue, RULES, AT),
+        attribution.join(case.shopper, feedback("click", "i1", ahead), KNOWN.catalogue, RULES, AT + 1),
+        attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, RULES, AT + 2),
+    ):
+        case._take(effects)
+    assert [each.at for each in case.open] == [AT, AT + 1, AT + 2]
+    assert {each.at for each in case.examples} == {AT + 2}

@@ -5,7 +5,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stream_coupons.core.events import CouponIssue, Neighbour, NeighbourUpdate, Proposal, Settlement, TrainingExample
+from stream_coupons.core.events import (
+    CouponIssue,
+    Neighbour,
+    NeighbourUpdate,
+    OpenDecision,
+    Proposal,
+    Settlement,
+    TrainingExample,
+)
 from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names
 from stream_coupons.core.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.observation import feedback as hear
@@ -79,7 +87,10 @@ def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing(
     ours = shopper.issue("ours")
     ours.observed = False
     shopper.keep_issue(ours)
-    facts = [fact for name in ("x1", "x2", "x3") for fact in observe("u", shopper, observed(name), narrow).facts]
+    effects = [observe("u", shopper, observed(name), narrow) for name in ("x1", "x2", "x3")]
+    facts = [fact for each in effects for fact in each.facts]
+    over = [each.issue_id for one in effects for each in of_type(one.messages, OpenDecision) if each.is_over]
+    assert over == ["x1"]
     assert facts == [("observed", "scored")] * 3 + [("observed", "crowded_out")]
     assert list(shopper.issues) == ["ours", "x2", "x3"]
     assert observe("u", shopper, observed("x1"), narrow).facts == [("duplicate", "observed")]

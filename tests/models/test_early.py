@@ -1,5 +1,6 @@
 """The base rate from answers that came before their windows closed: which it is, when labels take over, restarts."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.random import Generator
 from stream_coupons.core.attribution import pack
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import NO_COUPON, OpenDecision
+from stream_coupons.core.events import NO_COUPON, ModelSnapshot, OpenDecision
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
@@ -175,6 +176,10 @@ def test_it_goes_on_from_a_state() -> None:
         ("windows", lambda array: array[1:]),
         ("answered", lambda array: np.tile(array, 2)),
         ("answered", lambda array: array * np.nan),
+        ("answered", lambda array: array * 0.0 - 5.0),
+        ("answered", lambda array: array * 0.0 + 1.5),
+        ("starts", lambda array: array * np.nan),
+        ("shifts", lambda array: array * 0.0 + 21.0),
         ("identities", lambda array: array.astype(np.float64)),
         ("identities", lambda array: array[1:]),
         ("identities", lambda array: array[0]),
@@ -195,19 +200,27 @@ def test_a_state_that_does_not_fit_is_refused(name: str, spoil: object) -> None:
         EarlyAnswers(["redeem"], HALF_LIFE).restore(state)
 
 
+OFFSETS = itertools.count()
+
+
 def new() -> Trainer:
     return Trainer(LearningRules())
+
+
+def tell(trainer: Trainer, said: OpenDecision) -> bool:
+    """Append it to the log and let it be read."""
+    return trainer.watch(said, next(OFFSETS))
 
 
 def test_a_domain_without_labels_is_served_at_its_rate_and_a_snapshot_says_the_same() -> None:
     trainer = new()
     for number in range(200):
-        assert trainer.watch(decision(number))
+        assert tell(trainer, decision(number))
         if number % 2:
-            trainer.watch(decision(number, at=number / 1000 * WINDOW_S, clicked=True))
+            tell(trainer, decision(number, at=number / 1000 * WINDOW_S, clicked=True))
     scorer = trainer.scorers()["ecommerce"]
     assert trainer.scorers() == {}
-    trainer.watch(decision(999))
+    tell(trainer, decision(999))
     [snapshot] = trainer.snapshots()
     before, after = (Trainer(LearningRules())._model("ecommerce").scorer().predict(ROW)[0], scorer.predict(ROW)[0])
     click, redeem, order = HEADS.index("click"), HEADS.index("redeem"), HEADS.index("order")
@@ -225,8 +238,8 @@ def test_a_domain_without_labels_is_served_at_its_rate_and_a_snapshot_says_the_s
 def test_where_nothing_was_given_an_answer_is_an_order() -> None:
     trainer = new()
     for number in range(100):
-        trainer.watch(decision(number, coupon_id=NO_COUPON))
-        trainer.watch(decision(number, at=0.3 * WINDOW_S, coupon_id=NO_COUPON, redeemed=True))
+        tell(trainer, decision(number, coupon_id=NO_COUPON))
+        tell(trainer, decision(number, at=0.3 * WINDOW_S, coupon_id=NO_COUPON, redeemed=True))
     before, after = (Trainer(LearningRules())._model("ecommerce").scorer(), trainer.scorers()["ecommerce"])
     is_more = after.predict(ROW)[0] > before.predict(ROW)[0]
     assert is_more.tolist() == [False, False, True]
@@ -246,5 +259,101 @@ def test_where_nothing_was_given_an_answer_is_an_order() -> None:
 def test_what_cannot_be_used_is_refused_and_changes_nothing(about: dict[str, object]) -> None:
     trainer = new()
     with pytest.raises(BadMessage):
-        trainer.watch(decision(1, **about))
+        tell(trainer, decision(1, **about))
     assert trainer.models == {}
+
+
+def open_many(trainer: Trainer, first: int, answered: float, *, at: float = 0.0, **about: object) -> None:
+    """Some hundred decisions of the first moment, of which a part is answered at another one."""
+    for number in range(first, first + SAMPLE):
+        tell(trainer, decision(number, **about))
+        if number - first < answered * SAMPLE:
+            tell(trainer, decision(number, at=at, redeemed=True, **about))
+
+
+def test_what_labels_say_of_orders_outweighs_what_has_come_of_coupons() -> None:
+    def order_by(labels: int) -> float:
+        trainer = new()
+        model = trainer._model("ecommerce")
+        for _ in range(labels):
+            model.early["none_given"].learn("order", 0.3)
+        open_many(trainer, 0, 0.0)
+        tell(trainer, decision(10**6, 0.99 * WINDOW_S))
+        trainer.scorers()
+        assert model.shifts["redeem"] < -1.0
+        return model.shifts["order"]
+
+    assert order_by(0) < -1.0
+    assert -0.01 < order_by(3000) < 0.0
+
+
+def test_silence_alone_comes_into_use_as_time_passes() -> None:
+    trainer = new()
+    open_many(trainer, 0, 0.0)
+    trainer.scorers()
+    beyond = next(number for number in range(10**6) if not tell(trainer, decision(10**6 + number)))
+    trainer.scorers()
+    for part, is_looked_at in ((1 / 100, False), (1 / 50, True), (1 / 3, True)):
+        assert tell(trainer, decision(10**6 + beyond, at=part * WINDOW_S, clicked=True)) == is_looked_at
+        assert set(trainer.scorers()) == ({"ecommerce"} if is_looked_at else set())
+    shift = trainer.models["ecommerce"].shifts["redeem"]
+    assert shift < -0.5
+    assert not tell(trainer, decision(10**6 + beyond, at=(1 / 3 + 1 / 100) * WINDOW_S))
+
+
+def test_a_restart_between_two_snapshots_changes_nothing() -> None:
+    trainer = new()
+    open_many(trainer, 0, 0.5)
+    [snapshot] = trainer.snapshots()
+    resumed = new()
+    resumed.restore({"ecommerce": snapshot})
+    for each in (trainer, resumed):
+        assert not each.watch(decision(1, at=5.0, redeemed=True), snapshot.open_offset)
+        each.watch(decision(SAMPLE - 1, at=0.5 * WINDOW_S, redeemed=True), snapshot.open_offset + 1)
+    [one], [other] = trainer.snapshots(), resumed.snapshots()
+    assert one == other
+
+
+def test_a_domain_that_starts_from_another_one_keeps_the_base_rate_of_that_until_its_own_labels_come() -> None:
+    trainer = Trainer(LearningRules(transfer={"travel": "retail"}))
+    open_many(trainer, 0, 0.6, domain="retail")
+    retail = trainer.scorers()["retail"]
+    tell(trainer, decision(10**6, domain="travel"))
+    travel = trainer.scorers()["travel"]
+    assert travel.predict(ROW)[0] == pytest.approx(retail.predict(ROW)[0])
+    [snapshot] = [each for each in _published(trainer) if each.domain == "travel"]
+    model = trainer.models["travel"]
+    for _ in range(1000):
+        model.early["given"].learn("redeem", 0.3)
+    model.scorer()
+    assert 0.0 < model.shifts["redeem"] < 0.05
+    resumed = Trainer(LearningRules())
+    resumed.restore({"travel": snapshot})
+    assert resumed.models["travel"].scorer().predict(ROW)[0].tolist() == travel.predict(ROW)[0].tolist()
+
+
+def _published(trainer: Trainer) -> list[ModelSnapshot]:
+    for number, domain in enumerate(trainer.models):
+        tell(trainer, decision(2 * 10**6 + number, domain=domain))
+    return trainer.snapshots()
+
+
+def test_where_impressions_come_to_be_reported_silence_of_before_is_doubted() -> None:
+    trainer = new()
+    open_many(trainer, 0, 0.1)
+    trainer.doubt_silence("ecommerce")
+    trainer.doubt_silence("nobody's")
+    [snapshot] = trainer.snapshots()
+    assert snapshot.early["given"]["identities"].shape == [0]
+
+
+def test_a_base_rate_is_the_same_however_often_it_is_asked_for() -> None:
+    trainer = new()
+    open_many(trainer, 0, 0.6)
+    shifts = set()
+    for number in range(3):
+        tell(trainer, decision(10**6 + number, is_over=True))
+        trainer._changed.add("ecommerce")
+        assert set(trainer.scorers()) == {"ecommerce"}
+        shifts.add(trainer.models["ecommerce"].shifts["redeem"])
+    assert len(shifts) == 1
