@@ -107,7 +107,8 @@ def evaluate(
         series = judged(scored)
         evaluation = _judge(running, foreign, series, interrupted=interrupted)
         if page_sink is not None:
-            html = page(log.name, series, evaluation.heads, evaluation.slices, evaluation.order_anyway).html()
+            title = f"{log.name}, interrupted after {len(scored)} issues" if interrupted else log.name
+            html = page(title, series, evaluation.heads, evaluation.slices, evaluation.order_anyway).html()
             page_sink.write(html.encode())
     terminal.report_refusals(foreign.refusals)
     with terminal.results():
@@ -213,7 +214,8 @@ def _anyway(found: OrderAnyway) -> dict[str, object]:
 def _warnings(evaluation: Evaluation) -> Iterator[str]:
     open_windows = evaluation.issues - evaluation.labelled
     if not evaluation.labelled:
-        yield "no window had closed by the end of the log, so nothing was learnt and nothing is judged; see --window"
+        end = "when it was interrupted" if evaluation.interrupted else "by the end of the log"
+        yield f"no window had closed {end}, so nothing was learnt and nothing is judged; see --window"
     elif open_windows:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := evaluation.refused_feedback.get(Rejection.LATE):

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.events import MAX_WINDOW_S
+from stream_coupons.core.features import MAX_CONTEXT
 from stream_coupons.datasets.foreign import ForeignLog, take_all
 from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.recordings import Line, lines
 
+KEYS_SHOWN = 5
 LogArgument = Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)]
 WindowOption = Annotated[
     float,
@@ -45,6 +48,14 @@ def doubts(log: ForeignLog) -> Iterator[str]:
         yield (
             f"coupons that name no scope are taken to be for the {scope} that `{name}` says, for items have the same; "
             f"give {scope} in the coupon if it is otherwise"
+        )
+    yield from overlooked(log.coupons, [])
+    if left_out := log.keys_left_out:
+        keys = ", ".join(key for key, _ in left_out.most_common(KEYS_SHOWN))
+        more = len(left_out) - KEYS_SHOWN
+        yield (
+            f"contexts have more than {MAX_CONTEXT} keys, of which the first by name are looked at; not "
+            f"{keys}{f' and {more} more' if more > 0 else ''}"
         )
     if early := +log.before_issue:
         yield (

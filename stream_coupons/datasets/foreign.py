@@ -24,6 +24,7 @@ from stream_coupons.core.events import (
     OrderEvent,
     window_fault,
 )
+from stream_coupons.core.features import MAX_CONTEXT
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign_lines import (
@@ -119,6 +120,12 @@ class ForeignLog:
             if name not in self.domains:
                 known = ", ".join(map(repr, self.domains))
                 raise BadConfig(f"{where}: {name!r} is no domain of the log, which has {known}")
+
+    @property
+    def keys_left_out(self) -> Counter[str]:
+        """By key of their contexts, the issues that have too many for it to be looked at."""
+        contexts = (issue.context for issue in self._issues.values() if len(issue.context) > MAX_CONTEXT)
+        return Counter(key for context in contexts for key in sorted(context)[MAX_CONTEXT:])
 
     def __len__(self) -> int:
         return len(self._records)

@@ -281,4 +281,7 @@ class _Sums:
         return estimate, terms - estimate
 
     def _interval(self, estimate: float, influence: Floats) -> Interval:
+        if not np.ptp(self.logged.reward):
+            # Rewards that never differ do not say how far the model is off.
+            return Interval(estimate, math.nan, math.nan)
         return skew_corrected(estimate, influence, self.logged.shopper, self.confidence)

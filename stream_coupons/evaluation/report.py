@@ -268,7 +268,7 @@ class _LineChart:
             end = (to_x(x) + to_x(xs[i + 1])) / 2 if i + 1 < len(xs) else to_x.end
             lines, dots = [format_value(x, self.x.unit)], []
             for index, (name, points) in enumerate(sorted_series):
-                y = points[min(bisect_left(points, (x, -math.inf)), len(points) - 1)][1]
+                y = _value_at(points, x)
                 lines.append(f"{name}: {format_value(y, self.y.unit)}")
                 if math.isfinite(y):
                     dots.append(f'<circle class="{_colour(index)}" cx="{to_x(x):.1f}" cy="{to_y(y):.1f}" r="4"/>')
@@ -288,6 +288,15 @@ class _LineChart:
             for i, name in enumerate(self.series)
         )
         return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _value_at(points: Points, x: float) -> float:
+    """Where a line through some points, in order of x, is at x; beyond its ends where it ends."""
+    after = bisect_left(points, (x, -math.inf))
+    if after == len(points):
+        return points[-1][1]
+    (end, y), (start, before) = points[after], points[max(after - 1, 0)]
+    return y if end == x or after == 0 else before + (y - before) * (x - start) / (end - start)
 
 
 @dataclass(frozen=True, slots=True)

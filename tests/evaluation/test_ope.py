@@ -1,6 +1,7 @@
 """Off-policy estimators on simulated bandits whose truth is known, and on cases computed by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -187,6 +188,14 @@ def test_without_a_rewarded_match_there_is_no_interval() -> None:
     assert math.isnan(found.values[IPS].high)
     assert found.diagnostics.rewarded == 0
     assert found.gains[IPS].high < 0
+
+
+def test_rewards_that_never_differ_do_not_say_how_far_a_model_is_off(bandit: Bandit) -> None:
+    logged, target = bandit.log(50, seed=1)
+    found = value(replace(logged, reward=np.zeros(len(logged))), target)
+    for interval in (found.values[DR], found.gains[DR]):
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)
 
 
 def test_without_a_match_self_normalising_is_undefined() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -65,6 +66,28 @@ def test_labels_are_in_the_order_in_which_they_came() -> None:
     assert [issue.issue_id for issue in series.issues] == ["i1", "i0", "i2"]
 
 
+def test_the_base_rate_counts_only_labels_that_were_known_when_an_issue_was_given() -> None:
+    issues = drawn()
+    series = of_head(issues, "click")
+    losses = []
+    for issue, label in zip(series.issues, series.labels, strict=True):
+        known = [
+            one.clicked for one in series.issues if one.labelled_at is not None and one.labelled_at < issue.occurred_at
+        ]
+        rate = (sum(map(bool, known)) + 0.5) / (len(known) + 1)
+        losses.append(-math.log(rate if label else 1 - rate))
+    found = quality(series)
+    assert found.base_log_loss == pytest.approx(mean(losses))
+    assert found.recent.base_log_loss == pytest.approx(mean(losses[-found.recent.examples :]))
+
+
+def test_a_few_issues_that_rank_the_same_however_they_are_drawn_give_no_interval() -> None:
+    found = quality(of_head([scored(0, clicked=True, p_click=0.9), scored(1, clicked=False, p_click=0.1)], "click"))
+    assert found.roc_auc.value == 1.0
+    assert math.isnan(found.roc_auc.low)
+    assert math.isnan(found.roc_auc.high)
+
+
 def test_the_metrics_are_those_of_the_library_and_of_the_learner() -> None:
     series = of_head(drawn(), "click")
     found = quality(series)
@@ -76,7 +99,7 @@ def test_the_metrics_are_those_of_the_library_and_of_the_learner() -> None:
     assert found.roc_auc.value == pytest.approx(roc_auc_score(series.labels, series.probabilities))
     assert found.average_precision == pytest.approx(average_precision_score(series.labels, series.probabilities))
     assert found.log_loss.value == pytest.approx(online.log_loss)
-    assert (found.base_log_loss, found.brier) == (online.base_log_loss, online.brier)
+    assert found.brier == online.brier
     assert found.calibration_ratio == online.calibration_ratio
     for interval in (found.log_loss, found.roc_auc):
         assert interval.low < interval.value < interval.high

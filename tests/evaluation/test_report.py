@@ -142,3 +142,12 @@ def test_values_are_written_with_human_units(value: float, unit: Unit, text: str
 )
 def test_ticks_fall_on_round_values(low: float, high: float, axis: Axis, labels: list[str]) -> None:
     assert [label for _, label in ticks(low, high, axis, 4)] == labels
+
+
+def test_hovering_between_two_points_says_where_the_line_is() -> None:
+    report = Report("r", "r")
+    series = {"model": [(x / 10, x / 20) for x in range(11)], "chance": [(0.0, 0.0), (1.0, 1.0)]}
+    report.line_chart("c", series, Axis("x"), Axis("y"))
+    titles = [(one.text or "").split("\n") for one in ElementTree.fromstring(drawings(report)[0]).iter("title")]
+    assert ["0.3", "model: 0.15", "chance: 0.3"] in titles
+    assert all(at == chance.removeprefix("chance: ") for at, _, chance in titles)

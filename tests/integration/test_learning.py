@@ -178,7 +178,7 @@ def test_a_worker_serves_every_metric_that_dashboard_and_alerts_name(system: Loc
     assert len(named) > 15
     named |= {"process_resident_memory_bytes", "process_open_fds", "python_info"}
     for worker in system.workers:
-        assert named - served(worker.port) == set()
+        assert named - served(worker.port.number) == set()
 
 
 def served(port: int) -> set[str]:
