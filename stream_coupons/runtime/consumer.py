@@ -77,6 +77,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._seeks = 0
         self._sought_in: int | None = None
         self._is_fetching = False
+        self._rewinding: list[TP] = []
         self._fetched_at = -BUSY_WITHIN_S
         self._handed: dict[TP, int] = {}
         self._taken: dict[TP, int] = {}
@@ -169,7 +170,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         if self._sought_in != epoch:
             await self.perform_seek()
         elif self._is_fetching:
-            # The last call was cancelled: what it fetched went nowhere.
+            # The last call was cancelled: what it fetched went nowhere, and not all of it may have been sought again.
             for tp in list(self._taken):
                 await self._rewind(tp)
         else:
@@ -177,12 +178,9 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         seeks = self._seeks
         self._is_fetching = True
         fetched, active = await self._wait_next_records(timeout)
-        self._is_fetching = False
         if self.should_stop:
             return
         self._pace(fetched)
-        if not fetched:
-            return
         messages: dict[str, Any] = {}
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
@@ -202,6 +200,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                 if agent not in messages:
                     messages[agent] = self._new_message(tp, records[-1])
                 messages[agent].value.append(self._to_chunk(tp, records))
+        self._is_fetching = False
         for message in messages.values():
             yield message.tp, message
 
@@ -220,8 +219,13 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return self.flow_active and all(wants() for wants in self.transport.takers)
 
     def _pass_gaps(self) -> None:
-        """Count as done what was fetched and held no record for us, where nothing is under way."""
+        """Count as done what was fetched and held no record for us, where nothing is under way.
+
+        While a seek is, the position is the one before it, and what lies between is no gap.
+        """
         for tp, handed in self._handed.items():
+            if tp in self._rewinding:
+                continue
             position = self._thread.position_of(tp)
             if position is not None and position > handed == self._taken.get(tp) == self._done.get(tp):
                 self._handed[tp] = self._taken[tp] = self._done[tp] = position
@@ -229,7 +233,9 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     async def _fetch_again(self, tp: TP, offset: int) -> None:
         """The position is behind these records already: without a seek they would be lost to this worker."""
         position = self._thread.position_of(tp) if tp in self.assignment() else None
-        # Somebody may have sought back meanwhile: going forward would lose what lies between.
+        # Whoever seeks back lowers first what is handed on. His seek may still be under way, and the position the old
+        # one: a seek behind his to these records would lose what lies between.
+        offset = min(offset, self._handed.get(tp, offset))
         if position is not None and position > offset:
             await self._thread.seek_wait({TopicPartition(*tp): offset})
         await self.sleep(FETCH_AGAIN_PAUSE_S)
@@ -240,7 +246,11 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         if taken is not None and tp in self.assignment():
             self._seeks += 1
             self._handed[tp] = taken
-            await self._thread.seek_wait({TopicPartition(*tp): taken})
+            self._rewinding.append(tp)
+            try:
+                await self._thread.seek_wait({TopicPartition(*tp): taken})
+            finally:
+                self._rewinding.remove(tp)
 
     def _new_message(self, tp: TP, record: Any) -> Any:
         message = self._to_message(tp, record)

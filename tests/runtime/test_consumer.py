@@ -1,7 +1,10 @@
 """The chain of chunks: whatever is lost between the broker and the loop is fetched again, and never skipped."""
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -86,6 +89,7 @@ class Consumer(BatchConsumer):
         self._unacked_messages = set()
         self._buffered_partitions = set()
         self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
+        self._rewinding = []
         self._fetched_at = -1.0
         self._handed, self._taken, self._done, self._reached = {}, {}, {}, {}
         self.during_fetch = lambda: None
@@ -134,6 +138,63 @@ class Consumer(BatchConsumer):
         while messages := self.get() or (self.futures and self.get()):
             offsets += self.take_all(messages)
         return offsets
+
+
+class BusyLog(Log):
+    """The thread where it has much to do: calls wait in a queue, and their answers for the loop to come round."""
+
+    def __init__(self, logs: dict[TP, list[int]]) -> None:
+        super().__init__(logs, {})
+        self.waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+
+    def call(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        answer = asyncio.get_running_loop().create_future()
+        self.waiting.append((answer, function))
+        return answer
+
+    def call_next(self) -> Callable[[], None]:
+        """Do what was asked for first; what is returned brings the loop the answer."""
+        answer, function = self.waiting.popleft()
+        return partial(answer.set_result, function())
+
+    async def seek_wait(self, offsets: dict[Any, int]) -> None:
+        await self.call(lambda: self.positions.update({TP(*tp): offset for tp, offset in offsets.items()}))
+
+
+class BusyConsumer(Consumer):
+    """The consumer with such a thread."""
+
+    _thread: BusyLog
+
+    def __init__(self, logs: dict[TP, list[int]]) -> None:
+        super().__init__(logs)
+        self._thread = BusyLog(logs)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ARG002, ASYNC109
+        return await self._thread.call(self._thread.fetch), None
+
+    def add_future(self, coro: Any) -> Any:
+        self.futures.append(asyncio.ensure_future(coro))
+
+    async def begin_fetch(self) -> asyncio.Task[list[Any]]:
+        """Ask for what is next, and let the thread wait."""
+        fetch = asyncio.ensure_future(self._messages())
+        await asyncio.sleep(0)
+        return fetch
+
+    async def _messages(self) -> list[Any]:
+        return [message async for _, message in self.getmany(0.0)]
+
+    async def end(self, fetch: asyncio.Task[list[Any]]) -> list[Any]:
+        """What is handed on, once the thread has done all that it was asked for."""
+        while not fetch.done():
+            while self._thread.waiting:
+                self._thread.call_next()()
+            await asyncio.sleep(0)
+        return fetch.result()
+
+    async def fetch(self) -> list[Any]:
+        return await self.end(await self.begin_fetch())
 
 
 class Message:
@@ -213,6 +274,66 @@ def test_what_a_cancelled_fetch_took_along_is_fetched_again() -> None:
         reading.get()
     reading.during_fetch = lambda: None
     assert reading.run() == [2, 3]
+
+
+def test_what_a_fetch_brings_while_the_seek_back_waits_does_not_hide_what_lies_between() -> None:
+    async def read() -> list[int]:
+        taken = reading.take_all(await reading.fetch())
+        [skipped] = await reading.fetch()
+        fetch = await reading.begin_fetch()
+        reading.ack(skipped)
+        bring_answer = reading._thread.call_next()
+        await asyncio.sleep(0)
+        assert (reading._thread.positions[HERE], reading._handed[HERE]) == (6, 2), "the seek back waits"
+        bring_answer()
+        await asyncio.sleep(0)
+        taken += reading.take_all(await reading.end(fetch))
+        while messages := await reading.fetch():
+            taken += reading.take_all(messages)
+        return taken
+
+    reading = BusyConsumer({HERE: list(range(10))})
+    assert asyncio.run(read()) == list(range(10))
+    assert reading._new_offset(HERE) == 10
+
+
+def test_what_is_to_be_handed_on_again_is_no_gap_while_the_seek_back_waits() -> None:
+    async def read() -> int | None:
+        reading.take_all(await reading.fetch())
+        [skipped] = await reading.fetch()
+        reading.ack(skipped)
+        await asyncio.sleep(0)
+        fetch = await reading.begin_fetch()
+        to_be_committed = reading._new_offset(HERE)
+        assert reading.take_all(await reading.end(fetch)) == [2, 3]
+        return to_be_committed
+
+    reading = BusyConsumer({HERE: list(range(4))})
+    assert asyncio.run(read()) == 2
+    assert reading._new_offset(HERE) == 4
+
+
+def test_what_is_left_when_seeking_again_is_cancelled_is_fetched_again() -> None:
+    reading = Consumer({HERE: list(range(6)), THERE: list(range(6))})
+    assert sorted(reading.take_all(reading.get())) == [0, 0, 1, 1]
+    seeks: list[Any] = []
+
+    async def seek_one_of_two(offsets: dict[Any, int]) -> None:
+        if seeks:
+            raise asyncio.CancelledError
+        seeks.append(offsets)
+        await Log.seek_wait(reading._thread, offsets)
+
+    def stop() -> None:
+        reading.flow_active = False
+
+    reading.during_fetch, reading._thread.seek_wait = stop, seek_one_of_two
+    with pytest.raises(asyncio.CancelledError):
+        reading.get()
+    del reading._thread.seek_wait
+    reading.flow_active, reading.during_fetch = True, lambda: None
+    assert sorted(reading.run()) == [2, 2, 3, 3, 4, 4, 5, 5]
+    assert (reading._new_offset(HERE), reading._new_offset(THERE)) == (6, 6)
 
 
 def test_offsets_without_records_are_committed_when_nothing_is_under_way() -> None:
