@@ -19,6 +19,7 @@ from stream_coupons.bench.pace import on_schedule, percentile
 from stream_coupons.bench.throughput import WARM_UP_RATIO, Show
 from stream_coupons.clients import NotAppended
 from stream_coupons.connection import Connection
+from stream_coupons.runtime.fetched import new_consumer
 
 SHOW_EVERY_S = 0.5
 GIVE_UP_AFTER_S = 20.0
@@ -118,9 +119,7 @@ class Client:
         timing = Timing()
         async with (
             AIOKafkaProducer(**self._connection.options(), acks="all", enable_idempotence=True) as producer,
-            AIOKafkaConsumer(
-                **self._connection.options(), enable_auto_commit=False, isolation_level="read_committed"
-            ) as consumer,
+            new_consumer(self._connection, enable_auto_commit=False, isolation_level="read_committed") as consumer,
         ):
             consumer.assign(self._answers)
             await consumer.seek_to_end(*self._answers)

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from stream_coupons.connection import Connection
+from stream_coupons.runtime.fetched import new_consumer
 from stream_coupons.runtime.stores import CellStore, NewStore
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ class KafkaChangelog:
         """Hand on all records of partitions up to now, in order within each."""
         tps = [TopicPartition(self.topic, partition) for partition in partitions]
         ends = await ends_of(self._connection, tps)
-        consumer = AIOKafkaConsumer(
-            **self._connection.options(),
+        consumer = new_consumer(
+            self._connection,
             group_id=None,
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -113,7 +114,7 @@ async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict
     A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
     transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
     """
-    consumer = AIOKafkaConsumer(**connection.options(), group_id=None, isolation_level="read_uncommitted")
+    consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted")
     await consumer.start()
     try:
         return dict(await consumer.end_offsets(tps))

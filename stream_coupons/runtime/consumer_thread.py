@@ -10,6 +10,8 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
+from stream_coupons.runtime.fetched import new_consumer
+
 IDLE, BUSY = (1, 500), (64 * 1024, 5)
 """Bytes that a broker collects before it answers a fetch, and the milliseconds that it waits for them at most. What
 comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
@@ -46,10 +48,10 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         """Faust's own would drop its co-partitioning assignor for an application without Faust tables."""
         conf = self.app.conf
         self._assignor = self.app.assignor
-        return AIOKafkaConsumer(
+        return new_consumer(
+            transport.connection,
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            **transport.connection.options(),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,

@@ -17,6 +17,7 @@ from mode import Service
 
 from stream_coupons.connection import Connection
 from stream_coupons.runtime.changelog import ends_of
+from stream_coupons.runtime.fetched import new_consumer
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,8 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     @Service.task  # type: ignore[untyped-decorator]
     async def _follow(self) -> None:
         while not self.should_stop:
-            consumer = AIOKafkaConsumer(
-                **self._connection.options(),
+            consumer = new_consumer(
+                self._connection,
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

@@ -25,6 +25,15 @@ _NOT_YET = (
 )
 
 
+class NoText(str):
+    """The name of a header as a client may write it that does not look: bytes that are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: Any) -> bytes:
+        return b"tr\xff\xfe " + super().encode()
+
+
 class Message(NamedTuple):
     partition: int
     offset: int

@@ -13,6 +13,7 @@ from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
+from tests.broker.clients import NoText
 from tests.integration.builders import DAY_S, records, total, wait_until
 
 from .trial import Trial, committed, is_ready, refusals, settings_under_faults, trial
@@ -31,6 +32,10 @@ PATIENT = {"proposal_timeout_s": 10 * DAY_S}
 """An hour of the load takes a moment: the usual wait would be over before a decision has gone round."""
 
 
+BAD_HEADER = "header whose name is not UTF-8"
+NO_TEXT = [(NoText("trace"), b"1")]
+
+
 def poison(topic: topics.Topic, number: int) -> Iterator[tuple[str, bytes | None]]:
     """Every kind of bad value, by name; no two are the same bytes, but for the tombstone."""
     mark = b"%d" % number
@@ -43,6 +48,7 @@ def poison(topic: topics.Topic, number: int) -> Iterator[tuple[str, bytes | None
     yield "tombstone", None
     yield "no object", mark
     yield "binary", bytes(range(256)) + mark
+    yield BAD_HEADER, b"no more than its header " + mark
     if topic in topics.INPUTS:
         yield "unknown version", b'{"schema_version":2,"event_id":"poison-' + mark + b'"}'
     if topic in (topics.BROWSE, topics.FEEDBACK):  # that is enough, and each is read more than once
@@ -80,7 +86,8 @@ def send_poison(running: Trial, topic: topics.Topic, number: int) -> None:
     """Every kind of bad record, each to a key of its own."""
     for place, (kind, value) in enumerate(poison(topic, number)):
         reason = None if topic in FOLLOWED else reason_of(topic, value)
-        running.send_bytes(topic, f"{kind}-{number}-{place}".encode(), value, refused_as=reason)
+        headers = NO_TEXT if kind == BAD_HEADER else ()
+        running.send_bytes(topic, f"{kind}-{number}-{place}".encode(), value, refused_as=reason, headers=headers)
     if topic not in (*FOLLOWED, topics.TICKS):
         running.send_bytes(topic, None, b'{"number":%d}' % number, 0, refused_as="no_key")
 
@@ -111,7 +118,7 @@ def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when
         system.settings = msgspec.structs.replace(system.settings, worker=worker)
         for changelog in CHANGELOGS:  # which are read again now
             for partition in range(system.settings.kafka.partitions):
-                running.send_bytes(changelog, b"\xff\xfe of a stranger", None, partition)
+                running.send_bytes(changelog, b"\xff\xfe of a stranger", None, partition, headers=NO_TEXT)
         running.flush()
         for index in range(len(system.workers)):
             system.workers[index].process.terminate()

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,11 @@ class Trial:
         value: bytes | None,
         partition: int | None = None,
         refused_as: str | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Send any bytes; say why they will be refused, if they will."""
         with self._sending:  # the load's thread sends too
-            self._publisher.send_bytes(topic, key, value, partition)
+            self._publisher.send_bytes(topic, key, value, partition, headers)
             self.published[topic.name] += 1
             if refused_as is not None:
                 self.refused[topic.name, refused_as] += 1

@@ -17,6 +17,7 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.demo.system import LocalSystem
+from tests.broker.clients import NoText
 
 from .builders import (
     AT,
@@ -119,6 +120,31 @@ def test_bad_records_are_in_dead_letters_once_and_good_ones_around_them_are_proc
         check_letters(system, bad)
         check_forged(system, forged)
         check_counts(system, bad)
+
+
+def test_records_whose_headers_have_names_that_are_not_utf8_are_applied_or_refused_like_any(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
+    system.prepare(COUPONS)
+    headers = [(NoText("trace"), b"1")]
+    with system, system.publisher() as publisher:
+        publisher.send_bytes(topics.CATALOG, b"c2", encode(coupon("c2")), headers=headers)
+        publisher.flush()
+        system.wait_ready()
+        publisher.send_bytes(topics.CATALOG, b"c3", encode(coupon("c3")), headers=headers)
+        publisher.send_bytes(topics.CATALOG, b"c4", b"{}", headers=headers)
+        publisher.send_bytes(topics.BROWSE, USER.encode(), b"{}", headers=headers)
+        publisher.send_bytes(topics.BROWSE, USER.encode(), encode(browse("e1", USER, "A")), headers=headers)
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        wait_until(lambda: total(system, "catalogue_coupons") == 3, "the coupons in the catalogue")
+        wait_until(lambda: total(system, "coupons_refused_total") == 1, "the coupon that is none, refused")
+        assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["e1"]
+        [letter] = records(system, "dead-letters")
+        assert (letter.key, letter.value, headers_of(letter)["reason"]) == (USER.encode(), b"{}", "invalid")
+        assert violations(system) == []
+        assert all(worker.process.poll() is None for worker in system.workers)
 
 
 @pytest.mark.parametrize(
