@@ -13,13 +13,17 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any, NamedTuple
 
-import msgspec
-
 from stream_coupons import topics
-from stream_coupons.agents.wire import REDRIVEN_HEADER
+from stream_coupons.agents.wire import (
+    DIGEST_HEADER,
+    KEY_BYTES_HEADER,
+    REDRIVEN_HEADER,
+    VALUE_BYTES_HEADER,
+    WHOLE_BYTES,
+    digest,
+)
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
@@ -42,7 +46,7 @@ class Letter(NamedTuple):
     at : float
         When the record was refused, UTC epoch seconds.
     key, value : bytes or None
-        The refused record's own.
+        The refused record's own; if the letter is cut, their beginnings.
     headers : dict of str
         As text; of those with one name the first, which is the record's own.
     """
@@ -78,12 +82,31 @@ class Letter(NamedTuple):
         """The letter that it was before it was sent again and refused again."""
         return self.headers.get(REDRIVEN_HEADER)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the record was too long for its letter, which has only the beginning of it."""
+        return DIGEST_HEADER in self.headers
+
+    @property
+    def key_bytes(self) -> int | None:
+        """How long the record's key was; None if it had none."""
+        return _length_of(self.key, self.headers.get(KEY_BYTES_HEADER))
+
+    @property
+    def value_bytes(self) -> int | None:
+        """How long the record's value was; None if it had none."""
+        return _length_of(self.value, self.headers.get(VALUE_BYTES_HEADER))
+
     def digest(self) -> bytes:
         """The same for every copy of the record, and for no other."""
-        return sha256(msgspec.msgpack.encode((self.topic, self.key, self.value))).hexdigest().encode()
+        if self.is_cut:
+            return self.headers[DIGEST_HEADER].encode()
+        return digest(self.topic, self.key, self.value)
 
     def obstacle(self) -> str | None:
         """Why its record cannot be sent again; None if it can."""
+        if self.is_cut:
+            return f"it is cut: key and value took more than {WHOLE_BYTES} bytes, and no agent takes as many"
         if self.key is None:
             return "it has no key, and so no partition: the sender must send it with one"
         if self.topic == topics.TICKS.name:
@@ -93,6 +116,13 @@ class Letter(NamedTuple):
         if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:
             return "it has no origin: a second copy of it could not be told from the first"
         return None
+
+
+def _length_of(part: bytes | None, said: str | None) -> int | None:
+    """How long a key or value was before it was cut, if a header says so."""
+    if part is None:
+        return None
+    return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else len(part)
 
 
 def letter_of(record: Any) -> Letter:

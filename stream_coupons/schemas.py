@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import SCHEMA_VERSION, Context, Coupon
@@ -36,6 +36,7 @@ UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
     """The headers of a record of dead-letters; its key and value are the refused record's, byte for byte.
 
+    With `digest` among the headers they are only its beginning: the record was too long.
     Kafka's headers are bytes: every value here is UTF-8 text, numbers in decimal digits. Other headers may follow.
     """
 
@@ -46,6 +47,16 @@ class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
     offset: Annotated[Digits, Meta(description="offset in that partition")]
     timestamp: Annotated[Digits, Meta(description="the record's own, UTC epoch milliseconds; -1 if it had none")]
     redriven: Annotated[str, Meta(description="partition:offset of the letter it was before")] | UnsetType = UNSET
+    key_bytes: Annotated[Digits, Meta(description="length of the record's key, if the letter is cut")] | UnsetType = (
+        field(default=UNSET, name="key-bytes")
+    )
+    value_bytes: (
+        Annotated[Digits, Meta(description="length of the record's value, if the letter is cut")] | UnsetType
+    ) = field(default=UNSET, name="value-bytes")
+    digest: (
+        Annotated[str, Meta(description="SHA-256 of topic, key and value in MessagePack, if the letter is cut")]
+        | UnsetType
+    ) = UNSET
 
 
 def stem(topic: str) -> str:

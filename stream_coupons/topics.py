@@ -56,7 +56,8 @@ class Topic:
         return configs
 
 
-# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters and its sender can see it. They have the
+# Inputs take up to 8 MiB, so that an oversized event reaches dead-letters and its sender can see it. That is a limit of
+# compressed batches: of a longer record that comes in compressed, dead-letters have the beginning. Inputs have the
 # broker's time, since whether an event is from the future is not for its own sender's clock to say.
 INPUT_BYTES = 8 * MIB
 
@@ -100,7 +101,7 @@ DEAD_LETTERS = Topic(
     "dead-letters",
     None,
     "the record's own",
-    "what could not be used, byte for byte, with the reason in its headers",
+    "what could not be used, byte for byte or, if too long, its beginning, with the reason in its headers",
     retention_ms=30 * DAY_MS,
     max_message_bytes=9 * MIB,
 )

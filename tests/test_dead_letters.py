@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream_coupons import dead_letters, topics
-from stream_coupons.agents.wire import dead_letter
+from stream_coupons.agents.wire import dead_letter, digest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.dead_letters import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
@@ -67,6 +67,23 @@ def test_copies_have_one_digest_and_nothing_else_has_it() -> None:
     assert len({other.digest() for other in [one, *others]}) == 1 + len(others)
 
 
+def test_a_letter_that_is_cut_knows_the_lengths_and_the_digest_of_its_record() -> None:
+    key, value = b"k" * 2000, b"v" * 12_000_000
+    found = letter(key=key, value=value)
+    assert (found.is_cut, found.key_bytes, found.value_bytes) == (True, len(key), len(value))
+    assert found.digest() == digest(topics.BROWSE.name, key, value)
+    whole = letter()
+    assert (whole.is_cut, whole.key_bytes, whole.value_bytes) == (False, 2, 1)
+    assert (letter(key=None).key_bytes, letter(value=None).value_bytes) == (None, None)
+
+
+@pytest.mark.parametrize("said", [b"", b"-1", b"many", b"9" * 5000])
+def test_a_length_that_is_none_is_not_believed(said: bytes) -> None:
+    found = letter_of(Fake(headers=(("digest", b"\xff"), ("value-bytes", said))))
+    assert (found.value_bytes, found.is_cut) == (1, True)
+    assert found.digest()
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -74,6 +91,8 @@ def test_copies_have_one_digest_and_nothing_else_has_it() -> None:
         (letter(topics.TICKS), "tick"),
         (letter(topics.ISSUES), "no agent reads"),
         (letter(topics.SETTLEMENTS), "no origin"),
+        (letter(value=b"v" * 12_000_000), "it is cut"),
+        (letter(key=b"k" * 12_000_000), "it is cut"),
     ],
 )
 def test_what_cannot_be_sent_again_says_why(given: Letter, says: str) -> None:

@@ -119,6 +119,13 @@ def test_headers_of_a_dead_letter_are_as_described() -> None:
     validator_of(DEAD_LETTERS).validate({name: value.decode() for name, value in letter.headers})
 
 
+def test_headers_of_a_dead_letter_that_is_cut_are_as_described() -> None:
+    letter = dead_letter(Record("browse-events", 2, 918273, -1, b"k", b"v" * 12_000_000), Rejection.TOO_LARGE, "")
+    headers = {name: value.decode() for name, value in letter.headers}
+    assert {"key-bytes", "value-bytes", "digest"} < headers.keys()
+    validator_of(DEAD_LETTERS).validate(headers)
+
+
 def test_examples_of_dead_letters_are_headers() -> None:
     validator = validator_of(DEAD_LETTERS)
     for example in examples_of(DEAD_LETTERS):

@@ -41,6 +41,8 @@ class Row(Struct, frozen=True, kw_only=True):
     ----------
     at, sent_again_at : float
         UTC epoch seconds: when it was refused, and when its record was last sent again.
+    bytes : int
+        Length of the record's value, also if the letter is cut, which has only the beginning of it.
     """
 
     letter: str
@@ -49,6 +51,7 @@ class Row(Struct, frozen=True, kw_only=True):
     source: str
     key: str | None
     bytes: int
+    is_cut: bool = False
     detail: str
     sent_again_at: float | None
     came_back_of: str | None
@@ -78,7 +81,8 @@ def show_list(  # noqa: PLR0913 - the options of a command
     """List dead letters, the newest last, and count them by reason and topic.
 
     A letter is named by its partition and offset in dead-letters. "Sent
-    again" says when its record was, and "was" which letter came back.
+    again" says when its record was, and "was" which letter came back. "Cut"
+    is one whose record was too long for it: it has the beginning.
 
     Examples: stream-coupons dlq list
               stream-coupons dlq list --reason wrong_partition --since 2026-01-02
@@ -121,7 +125,8 @@ def row_of(letter: Letter, sent: dict[bytes, Sending]) -> Row:
         reason=letter.reason,
         source=letter.source,
         key=None if letter.key is None else letter.key.decode(errors="replace"),
-        bytes=len(letter.value or b""),
+        bytes=letter.value_bytes or 0,
+        is_cut=letter.is_cut,
         detail=letter.detail,
         sent_again_at=None if sending is None else sending.at,
         came_back_of=letter.came_back_of,
@@ -138,6 +143,7 @@ def line_of(row: Row) -> Text:
         (row.source, ""),
         ("no key" if row.key is None else row.key, "bold cyan"),
         (f"{row.bytes} bytes", ""),
+        ("cut" if row.is_cut else "", "yellow"),
         (f"was {row.came_back_of}" if row.came_back_of is not None else "", "yellow"),
         (f"sent again {utc(row.sent_again_at)}" if row.sent_again_at is not None else "", "green"),
         (detail, ""),
@@ -181,13 +187,20 @@ def show(
         "sent again": again,
         "can be sent": found.obstacle() or "yes",
         **{f"header {name}": text for name, text in found.headers.items()},
-        "key": text_of(found.key),
-        "value": "none" if found.value is None else f"{len(found.value)} bytes, as they follow",
+        "key": text_of(found.key) + _rest_of(found.key, found.key_bytes),
+        "value": f"{len(found.value)} bytes{_rest_of(found.value, found.value_bytes)}, as they follow"
+        if found.value is not None
+        else "none",
     }
     console = terminal.stdout()
     console.print(terminal.summary_table({terminal.printable(k): terminal.printable(v) for k, v in rows.items()}))
     if found.value is not None:
         console.print(Text(text_of(found.value)), soft_wrap=True)
+
+
+def _rest_of(part: bytes | None, whole_bytes: int | None) -> str:
+    """That there was more of a key or value, if the letter is cut."""
+    return "" if part is None or len(part) == whole_bytes else f" (the first of {whole_bytes} bytes)"
 
 
 def text_of(data: bytes | None) -> str:
@@ -224,7 +237,8 @@ def redrive(  # noqa: PLR0913 - the options of a command
     last 500 are sent twice by the next one; the workers know events by their
     event_id, and their own messages by their origin.
 
-    Exit code 1 says that a letter cannot be sent, such as one without key.
+    Exit code 1 says that a letter cannot be sent, such as one without key or
+    one that is cut.
 
     Examples: stream-coupons dlq redrive --reason wrong_partition --dry-run
               stream-coupons dlq redrive --topic coupon-feedback

@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons import dead_letters, topics
 from stream_coupons.agents.wire import dead_letter
-from stream_coupons.cli.dlq import Row, line_of, line_of_done, text_of
+from stream_coupons.cli.dlq import Row, line_of, line_of_done, row_of, text_of
 from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.reasons import Rejection
@@ -54,6 +54,12 @@ def test_a_line_says_what_was_sent_again_and_what_came_back() -> None:
     assert line_of(row).plain == "0:17  1e+300  late  ?:?:?  no key  0 bytes  was 0:3  sent again 2026-01-02 10:00:00Z"
 
 
+def test_a_line_says_that_a_letter_is_cut() -> None:
+    refused = dead_letter(Record(BROWSE, 2, 9, 5, b"u1", b"{" * 12_000_000), "too_large", "why")
+    line = line_of(row_of(letter_of(_Appended(refused.headers, refused.value)), {})).plain
+    assert line.endswith("too_large  browse-events:2:9  u1  12000000 bytes  cut  why")
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -86,10 +92,10 @@ def test_what_was_done_is_one_line(outcome: Outcome, dry_run: bool, expected: st
 class _Appended:
     """A record of dead-letters as kafka-python gives it."""
 
-    partition, offset, timestamp, key, value = 0, 17, 0, b"u1", b"{"
+    partition, offset, timestamp, key = 0, 17, 0, b"u1"
 
-    def __init__(self, headers: Sequence[tuple[str, bytes]]) -> None:
-        self.headers = headers
+    def __init__(self, headers: Sequence[tuple[str, bytes]], value: bytes | None = b"{") -> None:
+        self.headers, self.value = headers, value
 
 
 @pytest.mark.parametrize(
@@ -268,6 +274,26 @@ def test_a_letter_without_a_key_is_exit_code_1_and_the_others_are_sent(run: Run,
     assert f"{keyless}  no_key" in result.stdout
     assert "cannot be sent: it has no key" in result.stdout
     assert [one.value for one in records(bootstrap, BROWSE, unique)] == [b"good"]
+
+
+@pytest.mark.kafka
+def test_a_letter_that_is_cut_says_so_and_is_not_sent(run: Run, bootstrap: str, unique: str) -> None:
+    key = unique.encode()
+    of_value, of_key = refuse(bootstrap, key, b"v" * 12_000_000), refuse(bootstrap, key + b"k" * 12_000_000, b"{")
+    listed = [line for line in run("dlq", "list", "-b", bootstrap).stdout.splitlines() if unique in line]
+    assert listed[0].endswith("12000000 bytes  cut  why [so]")
+    assert listed[1].endswith("1 bytes  cut  why [so]")
+    rows = json.loads(run("dlq", "list", "--json", "-b", bootstrap).stdout)["letters"]
+    assert [row["is_cut"] for row in rows if unique in str(row["key"])] == [True, True]
+    shown = run("dlq", "show", *of_value, "-b", bootstrap).stdout
+    assert "65536 bytes (the first of 12000000 bytes), as they follow" in shown
+    assert "it is cut: key and value took more than 8388608 bytes" in " ".join(shown.split())
+    assert f"(the first of {12_000_000 + len(key)} bytes)" in run("dlq", "show", *of_key, "-b", bootstrap).stdout
+    result = run("dlq", "redrive", *of_value, *of_key, "-b", bootstrap)
+    assert result.exit_code == 1
+    assert "cannot be sent: it is cut" in result.stdout
+    assert "0 sent again, 0 sent before, 2 cannot be sent" in result.stdout
+    assert records(bootstrap, BROWSE, unique) == []
 
 
 @pytest.mark.kafka

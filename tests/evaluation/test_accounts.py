@@ -3,6 +3,7 @@
 import pytest
 
 from stream_coupons import topics
+from stream_coupons.agents.wire import dead_letter
 from stream_coupons.evaluation.accounts import fingerprint
 from stream_coupons.evaluation.findings import Check, Tally
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
@@ -19,6 +20,12 @@ def finished(log: Log) -> list[tuple[str, str, str]]:
 def browse(log: Log, user_id: str, value: bytes = b"{}") -> Record:
     """An event, whatever its bytes."""
     return log.put(Record(BROWSE, 0, 0, AT_MS, user_id.encode(), value))
+
+
+def letter_of(record: Record) -> Record:
+    """What a worker writes of a record that is too large."""
+    letter = dead_letter(record, "too_large", "")
+    return Record(LETTERS, 0, 0, AT_MS, letter.key, letter.value, tuple(letter.headers))
 
 
 def test_every_input_is_applied_or_refused() -> None:
@@ -120,6 +127,21 @@ def test_two_dead_letters_of_one_record_have_the_same_bytes() -> None:
 def test_a_dead_letter_has_the_bytes_of_its_record() -> None:
     log = Log()
     log.refuse(browse(log, "a")._replace(value=b"other"))
+    assert found(log) == [("dead letters", "browse-events:0:0", "its dead letter has other bytes, expected the same")]
+
+
+def test_a_dead_letter_that_is_cut_is_the_letter_of_the_record_whose_digest_it_has() -> None:
+    log = Log()
+    record = browse(log, "a", b"v" * 12_000_000)
+    log.put(letter_of(record))
+    assert finished(log) == []
+    assert log.audit().tallies[Check.RECORDS] == log.audit().tallies[Check.LETTERS] == Tally(checked=1)
+
+
+def test_a_dead_letter_that_is_cut_and_has_another_digest_is_of_other_bytes() -> None:
+    log = Log()
+    record = browse(log, "a", b"v" * 12_000_000)
+    log.put(letter_of(record._replace(value=b"v" * 12_000_001)))
     assert found(log) == [("dead letters", "browse-events:0:0", "its dead letter has other bytes, expected the same")]
 
 

@@ -1,9 +1,11 @@
 """Dead letters whose fault was mended are sent again, and what they say counts once."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 from typer.testing import CliRunner
 
 from stream_coupons import topics
@@ -24,6 +26,7 @@ from .builders import (
     send_ticks,
     settings,
     total,
+    violations,
     wait_until,
 )
 
@@ -79,3 +82,31 @@ def test_feedback_on_a_coupon_that_was_unknown_and_an_event_in_the_wrong_partiti
         assert len(letters(system)) == 4
         assert total(system, "feedback_total", kind="click") == 1
         assert total(system, "duplicates_total", topic="coupon-feedback") == 0
+
+
+def test_records_too_long_for_a_letter_that_came_in_compressed_are_letters_and_those_behind_them_are_applied(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
+    system.prepare([coupon("c1")])
+    strangers = KafkaProducer(
+        bootstrap_servers=system.bootstrap, compression_type="gzip", max_request_size=100_000_000, acks="all"
+    )
+    home, long = topics.partition_for(b"u1", system.settings.kafka.partitions), b"0" * 12_000_000
+    with system, system.publisher() as publisher, closing(strangers):
+        system.wait_ready()
+        for key, value, headers in [
+            (b"u1", b"[%s]" % long, []),
+            (long, b"{", []),
+            (b"u1", b"{", [(name, long) for name in ("origin", "began-ms", "redriven")]),
+        ]:
+            strangers.send(topics.BROWSE.name, value, key, headers, partition=home).get(30)
+        publisher.send(topics.BROWSE, browse("t1", "u1"))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["t1"]
+        assert [len(letter.value) for letter in letters(system)] == [64 * 1024, 1, 1]
+        assert violations(system) == []
+        result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--dry-run", "--bootstrap", system.bootstrap])
+        assert result.exit_code == 1
+        assert result.stdout.splitlines()[-1] == "1 would be sent: --dry-run, 0 sent before, 2 cannot be sent"
