@@ -430,6 +430,10 @@ class Batches(Generic[State]):
             next_index = self._take(after, record, outcome, index, said)
             if after is not cell and (excess := self._codec.excess(key, after, before_bytes)) is not None:
                 self.step.place(result.partition, key, cell.state)
+                if cell.outbox:
+                    # What fills it is forgotten when its inputs are committed: a later tick may do what this one could
+                    # not. A cell that is full without it would only be refused again at every tick.
+                    self._schedule(shard, key, cell)
                 excesses.append(excess)
                 continue
             attempt.loaded[key] = after

@@ -1,10 +1,13 @@
 """A dead letter says what its record was, so that the record can be sent again as that."""
 
 import pytest
-from core.builders import knowledge
+from core.builders import knowledge, rules
 
 from stream_coupons import topics
 from stream_coupons.agents.wire import CUT_KEY_BYTES, CUT_VALUE_BYTES, WHOLE_BYTES, dead_letter, digest
+from stream_coupons.codec import encode
+from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.runtime.records import Record
 
 from .fakes import Shop
@@ -32,6 +35,18 @@ def test_the_letter_of_a_record_that_was_sent_again_names_the_letter_it_was() ->
     shop.settle()
     [letter] = shop.logs[topics.DEAD_LETTERS.name, 0]
     assert dict(letter.headers)["redriven"] == b"0:17"
+
+
+def test_what_strangers_say_in_headers_does_not_fill_the_state_of_a_shopper() -> None:
+    waits_for_none = rules(attribution=AttributionRules(early_feedback_s=0.0))
+    shop = Shop(lambda: knowledge(rules=waits_for_none), partitions=1)
+    feedback = encode(FeedbackEvent(event_id="f", user_id="u", occurred_at=0.0, issue_id="none", kind="click"))
+    headers = [(name, b"0" * 2_000_000) for name in ("origin", "began-ms", "redriven")]
+    shop.append(topics.FEEDBACK.name, 0, b"u", feedback, headers)
+    shop.process("users", 0)
+    [letter] = shop.logs[topics.DEAD_LETTERS.name, 0]
+    assert dict(letter.headers)["reason"] == b"unknown_issue"
+    assert len(shop.owners["users"].table["u"]) < 2000
 
 
 LONG = {

@@ -307,6 +307,38 @@ def test_time_that_would_make_a_cell_outgrow_its_changelog_leaves_it_as_it_was()
     assert worker.run(log((TICKS, b"0", "now 60"), start=1)).outputs == []
 
 
+def filled(told: list[tuple[str, bytes | None, str]]) -> Worker:
+    """A worker whose cell of b an outbox fills, so that a tick, due at 50, can add nothing to it."""
+    unbounded = Worker()
+    unbounded.run(log(*told))
+    worker = Worker(max_cell_bytes=len(unbounded.table["b"]) + 10)
+    assert worker.run(log(*told)).dead == {}
+    return worker
+
+
+FULL = [(NUMBERS, b"b", "at 50"), (NUMBERS, b"d", "at 50"), *[(NUMBERS, b"b", "add 1")] * 20]
+
+
+def test_time_that_an_outbox_left_no_room_for_passes_when_its_inputs_are_committed() -> None:
+    worker = filled(FULL)
+    result = worker.run(TICK)
+    assert result.dead == {(TICKS, "too_large"): 1}
+    assert values(result.outputs) == [b"d=0*1"]
+    worker.committed = {NUMBERS: len(FULL)}
+    result = worker.run(log((TICKS, b"0", "now 60"), start=1))
+    assert (result.dead, result.applied) == ({}, {TICKS: 1})
+    assert values(result.outputs) == [b"b=20*1"]
+    assert worker.states()["b"].alarms == []
+
+
+def test_time_that_an_outbox_leaves_no_room_for_is_refused_once_at_every_tick() -> None:
+    worker = filled(FULL)
+    result = worker.run(log(*[(TICKS, b"0", "now 60")] * 3))
+    assert result.dead == {(TICKS, "too_large"): 3}
+    assert [len(values(result.outputs, topic)) for topic in ("out", "dead")] == [1, 3]
+    assert worker.run(log((TICKS, b"0", "now 60"), start=3)).dead == {(TICKS, "too_large"): 1}
+
+
 def test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs() -> None:
     worker = Worker()
     told = [
