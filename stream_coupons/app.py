@@ -88,7 +88,7 @@ class CouponApp:
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
-        self.learner = Learner(settings.learning, self.delivery, self.metrics, self._latest_snapshots, self.faust)
+        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust)
         self._add_agent("learner", tuple(topic.name for topic in READS), self.learner)
         self._add_services(self.learner, Clock(self), Reporter(self))
 

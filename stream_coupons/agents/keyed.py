@@ -78,7 +78,7 @@ class KeyedAgent(Generic[State]):
         """
         key, message = self.read(record)
         if record.topic in BOOKED:
-            sender_of(record)
+            sender_of(record, self.partitions)
         return key, message
 
     def read(self, record: Record) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from mode import Service
 
 from stream_coupons import topics
 from stream_coupons.agents.quality import report_model, report_news
-from stream_coupons.agents.wire import dead_letter, output, sender_of
+from stream_coupons.agents.wire import dead_letter, output, sender_of, sources
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot, OpenDecision
@@ -25,7 +25,7 @@ from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.turns import Turns
-from stream_coupons.settings import LearningSettings
+from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:
     from stream_coupons.models.learner import Trainer
@@ -50,7 +50,7 @@ class Learner(Service):  # type: ignore[misc]
 
     def __init__(
         self,
-        settings: LearningSettings,
+        settings: Settings,
         delivery: Delivery,
         metrics: Metrics,
         latest: Callable[[], Awaitable[dict[str, ModelSnapshot]]],
@@ -58,7 +58,8 @@ class Learner(Service):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.inbox = Inbox()
-        self._settings = settings
+        self._settings = settings.learning
+        self._partitions = settings.kafka.partitions
         self._delivery = delivery
         self._metrics = metrics
         self._latest = latest
@@ -129,6 +130,10 @@ class Learner(Service):  # type: ignore[misc]
                 # It can be served from, but not learnt on with: without learning, all others would stand still, too.
                 self._metrics.snapshots_refused.inc()
                 log.error("learning of %s starts anew: %s", domain, bad)
+        for model in trainer.models.values():
+            # What a stranger made a version before remember would be part of every snapshot for ever.
+            believed = model.origins.keys() & sources(self._partitions)
+            model.origins = {source: model.origins[source] for source in sorted(believed)}
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
 
@@ -136,7 +141,7 @@ class Learner(Service):  # type: ignore[misc]
         try:
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, f"key is null: {record.topic} is keyed by domain")
-            lesson, origin = self._decoders[record.topic](record.value), sender_of(record)
+            lesson, origin = self._decoders[record.topic](record.value), sender_of(record, self._partitions)
             if isinstance(lesson, OpenDecision):
                 trainer.watch(lesson, record.offset)
                 self._metrics.records.labels(record.topic).inc()

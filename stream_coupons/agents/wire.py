@@ -1,6 +1,7 @@
 """Between the core's messages and the runtime's records: topics, keys, partitions, dead letters."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -43,18 +44,28 @@ def output(message: Struct, partitions: int) -> Sent:
     return Sent(Output(topic.name, partition, key, encode(message)), kept=topic.name not in SOFT)
 
 
-def sender_of(record: Record) -> tuple[str, tuple[int, int]]:
+def sender_of(record: Record, partitions: int) -> tuple[str, tuple[int, int]]:
     """The origin of a message of ours.
 
     Raises
     ------
     BadMessage
-        If it has none: a stranger sent it, and a second copy could not be told from the first.
+        If it has none, or one that none of our agents reads: a stranger sent it, and a second copy could not be told
+        from the first.
     """
     origin = origin_of(record)
     if origin is None:
         raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
+    if origin[0] not in sources(partitions):
+        raise BadMessage(Rejection.INVALID, f"its origin is {origin[0]!r}: expected a partition that our agents read")
     return origin
+
+
+@lru_cache
+def sources(partitions: int) -> frozenset[str]:
+    """All that agents read, as topic:partition: whoever remembers origins has one of each at most."""
+    read = topics.READ_BY_AGENTS
+    return frozenset(f"{topic.name}:{home}" for topic in read for home in range(topic.partitions or partitions))
 
 
 def digest(topic: str, key: bytes | None, value: bytes | None) -> bytes:

@@ -155,7 +155,7 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            lesson, origin = self._lessons[record.topic](record.value), sender_of(record)
+            lesson, origin = self._lessons[record.topic](record.value), sender_of(record, PARTITIONS)
             if isinstance(lesson, OpenDecision):
                 is_news = self.trainer.watch(lesson, record.offset)
             else:

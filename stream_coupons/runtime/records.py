@@ -13,6 +13,8 @@ ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
 MAX_NUMBER = 2**52
 """No offset of a log comes so far. A larger one is forged: snapshots, which hold origins too, take no more."""
+MAX_TOPIC = 249
+"""Characters that Kafka allows the name of a topic. A longer one is forged: cells and snapshots would hold it."""
 
 
 class Record(NamedTuple):
@@ -59,7 +61,7 @@ def began_header(record: Record) -> tuple[str, bytes]:
 def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
     """(source, (offset, index)) of a record that one of our agents sent; None for any other.
 
-    Headers of strangers are not trusted to have the form of ours, nor numbers that a cell can hold.
+    Headers of strangers are not trusted to have the form of ours, nor names and numbers that a cell can hold.
 
     From one source, origins only grow: one not above the last seen is a second copy.
     """
@@ -70,7 +72,7 @@ def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
                 partition, offset, index = map(int, numbers)
             except ValueError:
                 return None
-            if not all(0 <= number <= MAX_NUMBER for number in (partition, offset, index)):
+            if len(topic) > MAX_TOPIC or not all(0 <= number <= MAX_NUMBER for number in (partition, offset, index)):
                 return None
             return f"{topic}:{partition}", (offset, index)
     return None

@@ -384,7 +384,10 @@ def test_a_released_reservation_that_comes_twice_is_given_back_once() -> None:
 RELEASED = Settlement(proposal_id="p", coupon_id="c1", at=1.0, outcome="released", held_minor=5)
 
 
-@pytest.mark.parametrize("headers", [(), (("origin", b"nonsense"),)])
+FORGED = [b"nonsense", b"mine:0:1:0", b"browse-events:1:1:0", b"x" * 1_000_000 + b":0:1:0"]
+
+
+@pytest.mark.parametrize("headers", [(), *((("origin", origin),) for origin in FORGED)])
 @pytest.mark.parametrize(
     ("agent", "topic", "message"),
     [

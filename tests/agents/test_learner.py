@@ -10,12 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
+from stream_coupons.codec import encode
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.runtime.records import MAX_NUMBER, Record
-from stream_coupons.settings import LearningSettings
+from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 
 
@@ -35,12 +36,26 @@ def test_a_domain_whose_snapshot_does_not_fit_starts_anew_and_the_others_go_on()
         async def ask() -> dict[str, ModelSnapshot]:
             return latest
 
-        return await Learner(LearningSettings(), nothing, metrics, ask, nothing)._resume()  # type: ignore[arg-type]
+        return await Learner(Settings(), nothing, metrics, ask, nothing)._resume()  # type: ignore[arg-type]
 
     trainer = asyncio.run(resume())
     assert {domain: model.offset for domain, model in trainer.models.items()} == {"good": 0}
     assert metrics.snapshots_refused._value.get() == 1
     assert trainer.learn(examples(2, 1, "spoilt")[0], 2, None)
+
+
+def test_origins_that_no_agent_of_ours_reads_are_left_out_of_what_goes_on() -> None:
+    trainer, nothing = trained("ecommerce"), Any
+    trainer.models["ecommerce"].origins = {"ticks:1": (5, 0), "x" * 200 + ":0": (5, 0), "ticks:4": (5, 0)}
+    [snapshot] = trainer.snapshots()
+
+    async def resume() -> Trainer:
+        async def ask() -> dict[str, ModelSnapshot]:
+            return {"ecommerce": snapshot}
+
+        return await Learner(Settings(), nothing, Metrics(CollectorRegistry()), ask, nothing)._resume()  # type: ignore[arg-type]
+
+    assert asyncio.run(resume()).models["ecommerce"].origins == {"ticks:1": (5, 0)}
 
 
 def told(origin: bytes | None, offset: int = 0, **about: Any) -> Record:
@@ -72,6 +87,10 @@ FURTHEST = b"ticks:0:%d:0" % MAX_NUMBER
 STRANGERS = {
     "no origin": told(None),
     "an offset that no log has": told(b"ticks:0:%d:0" % (MAX_NUMBER + 1)),
+    "a partition that no topic has": told(b"ticks:%d:0:0" % Settings().kafka.partitions),
+    "a partition that the learner's own topic has not": told(b"training-examples:1:0:0"),
+    "a topic that no agent reads": told(b"coupon-issues:0:0:0"),
+    "a topic of a long name": told(b"x" * 1_000_000 + b":0:0:0"),
     "a long domain": told(b"ticks:0:1:0", domain="x" * 65),
     "no domain": told(b"ticks:0:1:0", domain=""),
     "open, no origin": opened(None),
@@ -83,15 +102,27 @@ STRANGERS = {
 @pytest.mark.parametrize("record", STRANGERS.values(), ids=STRANGERS)
 def test_an_example_that_no_agent_of_ours_sent_is_a_dead_letter_and_teaches_nothing(record: Record) -> None:
     nothing, trainer = Any, Trainer(LearningSettings())
-    learner = Learner(LearningSettings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    learner = Learner(Settings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
     learner._learn(trainer, record)
     assert [dict(letter.headers)["reason"] for letter in learner._letters] == [b"invalid"]
     assert trainer.models == {}
 
 
+def test_forged_origins_do_not_make_a_snapshot_outgrow_its_topic() -> None:
+    nothing, trainer = Any, Trainer(LearningSettings())
+    learner = Learner(Settings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    forged = [b"%d" % number + b"x" * 1_000_000 + b":0:0:0" for number in range(40)]
+    many = [b"%b:%d:0:0" % (name, home) for name in (b"ticks", b"mine") for home in range(1000)]
+    for offset, origin in enumerate([b"ticks:0:5:0", *forged, *many]):
+        learner._learn(trainer, told(origin, offset))
+    [snapshot] = trainer.snapshots()
+    assert snapshot.origins.keys() == {f"ticks:{home}" for home in range(Settings().kafka.partitions)}
+    assert len(encode(snapshot)) < topics.SNAPSHOTS.max_message_bytes
+
+
 def test_whatever_origin_is_believed_is_served() -> None:
     nothing, trainer = Any, Trainer(LearningSettings())
-    learner = Learner(LearningSettings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    learner = Learner(Settings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
     for offset, origin in enumerate([b"ticks:1:5:0", FURTHEST]):
         learner._learn(trainer, told(origin, offset))
         [snapshot] = trainer.snapshots()
@@ -100,7 +131,7 @@ def test_whatever_origin_is_believed_is_served() -> None:
 
 def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing() -> None:
     nothing, trainer, metrics = Any, Trainer(LearningSettings()), Metrics(CollectorRegistry())
-    learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
+    learner = Learner(Settings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
     clicked = {"at": 50.0, "clicked": True, "numeric": b"", "hashed": b""}
     for record in [opened(), opened(offset=1, **clicked)]:
         learner._learn(trainer, record)

@@ -17,7 +17,7 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import MAX_FAILURES
-from stream_coupons.settings import LearningSettings
+from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 
 from .fakes import Shop
@@ -105,7 +105,7 @@ def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on
     told = [record for record in made.everything if record.topic == topics.EXAMPLES.name]
     assert {example.feature_schema for example in made.read(told)} == {schema}
     nothing, metrics, trainer = Any, Metrics(CollectorRegistry()), Trainer(LearningSettings())
-    learner = Learner(LearningSettings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
+    learner = Learner(Settings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
     for record in told:
         learner._learn(trainer, record)
     assert len(learner._letters) == len(told) == 4 * SHOPPERS

@@ -493,6 +493,7 @@ STRANGE_HEADERS = [
     ("origin", None),
     ("origin", b"\xff"),
     ("origin", b"a:b:c"),
+    ("origin", b"a" * 250 + b":0:0:0"),
     ("origin", b"7"),
     ("origin", b"a:0:%d:0" % 2**64),
     ("origin", b"a:0:0:%d" % 2**64),

@@ -1,6 +1,6 @@
-"""Merging chunks keeps every partition in order of its offsets."""
+"""Merging chunks keeps every partition in order of its offsets; an origin of a stranger is none."""
 
-from stream_coupons.runtime.records import Record, merge
+from stream_coupons.runtime.records import MAX_TOPIC, Record, merge, origin_of
 
 
 def record(topic: str, offset: int, timestamp_ms: int) -> Record:
@@ -19,3 +19,12 @@ def test_chunks_of_one_partition_stay_in_order_of_offsets_whatever_their_timesta
 def test_partitions_are_merged_by_time_of_append() -> None:
     merged = merge([[record("a", 0, 10), record("a", 1, 30)], [record("b", 0, 20)], []])
     assert [one.topic for one in merged] == ["a", "b", "a"]
+
+
+def test_an_origin_whose_topic_is_longer_than_kafka_allows_is_none() -> None:
+    def told(name: str) -> Record:
+        return record("a", 0, 0)._replace(headers=(("origin", f"{name}:0:7:1".encode()),))
+
+    longest = "x" * MAX_TOPIC
+    assert origin_of(told(longest)) == (f"{longest}:0", (7, 1))
+    assert origin_of(told(longest + "x")) is None
