@@ -8,10 +8,11 @@ On a stream there is no later value to interpolate to. "interpolate" goes on alo
 and stops at the ends of the range seen: a line says less the further it is followed.
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -41,6 +42,8 @@ def remember(times: list[float], values: list[V], at: float, value: V, size: int
 def fill_number(times: Sequence[float], values: Sequence[float], at: float, policy: MissingPolicy) -> float | None:
     """A stand-in for a number that is missing at time `at`; None if nothing is known by then, or by the policy "drop".
 
+    None as well where it would not be finite: the sum of two values may leave a double's range, though neither does.
+
     Parameters
     ----------
     times : sequence of float
@@ -56,6 +59,16 @@ def fill_number(times: Sequence[float], values: Sequence[float], at: float, poli
     past = values[: bisect_right(times, at)]
     if not past or policy == "drop":
         return None
+    filled = _fill(times, past, at, policy)
+    return filled if math.isfinite(filled) else None
+
+
+def _fill(
+    times: Sequence[float],
+    past: Sequence[float],
+    at: float,
+    policy: Literal["mean", "median", "min_max", "last", "interpolate"],
+) -> float:
     match policy:
         case "mean":
             return mean(past)

@@ -1,9 +1,10 @@
 """Hashes of values that nobody has described: attributes of coupons and whatever else is known of a moment.
 
-A text, a flag or null is one category. A number is four: the octave that it lies in, that of octaves which begin half
-an octave higher, that of spans of three octaves, and itself to two significant digits. So its scale need not be known,
-nor learnt. Numbers near each other share spans, so what is learnt of one is learnt of its neighbours (tiles, [1]_), of
-the further ones, too, where there are few examples; where there are many, or all numbers are alike, the digits speak.
+A text, a flag or null is one category, and so is what is no finite number. A number is four: the octave that it lies
+in, that of octaves which begin half an octave higher, that of spans of three octaves, and itself to two significant
+digits. So its scale need not be known, nor learnt. Numbers near each other share spans, so what is learnt of one is
+learnt of its neighbours (tiles, [1]_), of the further ones, too, where there are few examples; where there are many, or
+all numbers are alike, the digits speak.
 
 References
 ----------
@@ -32,15 +33,15 @@ def value_hashes(name: str, value: Value) -> tuple[int, ...]:
     >>> [one == other for one, other in zip(value_hashes("rain_mm", 1.2), value_hashes("rain_mm", 1.9))]
     [True, False, False, False]
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         spans = (name_index(f"{name}=2^{width}*{span(value, width, shift)}+{shift}") for width, shift in TILES)
         return (*spans, name_index(f"{name}={value + 0.0:.1e}"))
     return (name_index(f"{name}={value}"), *(0,) * (LEVELS - 1))
 
 
 def span(value: float, width: int, shift: float) -> str:
-    """The span of a number, its sign before it, of those that are `width` octaves wide and begin `shift` higher than 1;
-    that of 0 has no name.
+    """The span of a finite number, its sign before it, of those that are `width` octaves wide and begin `shift` higher
+    than 1; that of 0 has no name.
 
     >>> span(1000.0, 1, 0.0), span(1000.0, 1, 0.5), span(-0.3, 1, 0.0), span(0.0, 1, 0.5), span(1000.0, 3, 0.75)
     ('9', '9', '--2', '', '3')

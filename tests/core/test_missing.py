@@ -1,5 +1,6 @@
 """Stand-ins for what a message lacks: each policy as it is stated, and nothing of the future in any of them."""
 
+import math
 from typing import Any, get_args
 
 import msgspec
@@ -7,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.events import BrowseEvent
+from stream_coupons.core.events import BrowseEvent, Proposal
 from stream_coupons.core.item_features import price_band
 from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.observation import observe
-from stream_coupons.core.pipeline import Undecided, propose
+from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import Profile, decay, fold
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper import OpenIssue, Shopper
@@ -81,6 +82,14 @@ def test_no_policy_uses_a_later_value_in_whatever_order_values_come(
     assert filled(mixed) == filled(past)
     other = [each if each[0] <= at else (each[0] + 1, 1 + shuffler.randrange(10**6)) for each in mixed]
     assert filled(other) == filled(past)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("values", [[1.7e308, 1.7e308], [-1.7e308, 1.7e308], [-1.7e308, -1.7e308]])
+@pytest.mark.parametrize("at", [AT + 10, AT + 11])
+def test_a_stand_in_is_finite_or_there_is_none(policy: MissingPolicy, values: list[float], at: float) -> None:
+    filled = fill_number([AT, AT + 10], values, at, policy)
+    assert filled is None or math.isfinite(filled)
 
 
 def test_the_earliest_values_are_forgotten_first() -> None:
@@ -244,6 +253,20 @@ def test_decisions_and_observed_issues_see_the_filled_context() -> None:
 
     told = features({"rain": 3.0, "rain missing": True}, plain)
     assert features({}, known).hashed == told.hashed != features({}, plain).hashed
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("least", [1.7e308, -1.7e308])
+def test_the_greatest_numbers_of_a_context_do_not_keep_the_next_event_from_a_decision(
+    policy: MissingPolicy, least: float
+) -> None:
+    shopper, known = Shopper(), knowledge(coupon("c1"), rules=rules(profile=context_rules(f"rain={policy}")))
+    for n, rain in enumerate((least, 1.7e308)):
+        propose("u", shopper, browse(f"b{n}", AT + n, context={"rain": rain}), known)
+    undecided = propose("u", shopper, browse("b2", AT + 1), known)
+    assert isinstance(undecided, Undecided)
+    [effects] = decide([undecided], known)
+    assert [type(message) for message in effects.messages] == [Proposal]
 
 
 @pytest.mark.parametrize("text", ["rain", "rain=mode", "=last", "r" * 57 + "=last"])

@@ -1,5 +1,7 @@
 """Values that nobody has described."""
 
+import math
+
 import pytest
 
 from stream_coupons.core.similarity import _remembered_index, feature_index
@@ -31,6 +33,11 @@ def test_numbers_are_like_their_neighbours_whatever_their_size(size: float, fact
 def test_zero_is_a_number_apart() -> None:
     assert not set(value_hashes("x", 0.0)) & set(value_hashes("x", 1e-9))
     assert value_hashes("x", 0) == value_hashes("x", 0.0) == value_hashes("x", -0.0)
+
+
+def test_what_is_no_finite_number_is_a_category() -> None:
+    for value in (math.inf, -math.inf, math.nan):
+        assert value_hashes("x", value) == (feature_index(f"x={value}"), 0, 0, 0)
 
 
 def test_values_without_end_are_not_remembered() -> None:
