@@ -46,6 +46,8 @@ MAX_SCOPE = 10_000
 million."""
 MAX_ALTERNATIVES = 100
 """Coupons that one proposal names."""
+MAX_WEIGHT = 1e6
+"""Of one entry of a sparse vector, and of a sum of such."""
 MAX_WINDOW_S = 366 * 86400.0
 """How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
 NO_COUPON = "none"
@@ -200,10 +202,10 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _check_sparse(indices: list[int], weights: list[float]) -> None:
     if len(indices) != len(weights):
         raise ValueError(f"{len(indices)} indices but {len(weights)} weights")
-    # Both are kept in 32 bits, in which a weight may be infinite; damped ones and their sums are far below.
+    # Both are kept in 32 bits, in which a weight may be infinite; damped ones are far below.
     if indices and not 0 <= min(indices) <= max(indices) < 2**32:
         raise ValueError(f"indices are {min(indices)} to {max(indices)}, expected 32 bits without a sign")
-    if weights and not -1e6 <= min(weights) <= max(weights) <= 1e6:
+    if weights and not -MAX_WEIGHT <= min(weights) <= max(weights) <= MAX_WEIGHT:
         raise ValueError(f"weights are {min(weights)} to {max(weights)}, expected -1e6 to 1e6")
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from stream_coupons.core.coupons import Floats, Hashes, Positions
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Neighbour, NeighbourUpdate, UserVector
+from stream_coupons.core.events import MAX_WEIGHT, Neighbour, NeighbourUpdate, UserVector
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.similarity import PackedVector, pack_vector, unpack_vector
 
@@ -154,7 +154,10 @@ class Cell:
         self._columns_of = {index: column for column, index in enumerate(self._indices.tolist()) if column}
 
     def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
-        """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms."""
+        """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms.
+
+        No term is beyond `MAX_WEIGHT`, which forged vectors alone can add up to.
+        """
         own = self._rows[user_id]
         used = len(self._users)
         self._dense[self._columns[own]] = self._weights[own]
@@ -185,7 +188,9 @@ class Cell:
     def _sum(self, neighbours: Sequence[Neighbour]) -> dict[int, float]:
         picked = [self._rows[one.user_id] for one in neighbours]
         weights = self._weights[picked] * np.array([one.similarity for one in neighbours])[:, None]
-        sums = np.bincount(self._columns[picked].ravel(), weights.ravel(), self._count).round(9)
+        sums = np.bincount(self._columns[picked].ravel(), weights.ravel(), self._count)
+        # Forged vectors may add up to more than may be said, however they are bounded: the number of neighbours is not.
+        sums = sums.clip(-MAX_WEIGHT, MAX_WEIGHT).round(9)
         columns = np.flatnonzero(sums)
         indices, sums = self._indices[columns], sums[columns]
         size = self._rules.max_sum

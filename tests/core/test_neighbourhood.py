@@ -2,13 +2,14 @@
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.events import NeighbourUpdate, UserVector
+from stream_coupons.core.events import MAX_WEIGHT, NeighbourUpdate, UserVector
 from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.similarity import SparseVector, cosine, feature_index, pack_vector, top
@@ -235,6 +236,19 @@ def test_the_owner_hears_who_is_near() -> None:
     assert (told.user_id, told.cell, told.at) == ("b", "shop/0", AT + 1)
     assert [neighbour.user_id for neighbour in told.neighbours] == ["a"]
     assert dict(zip(told.indices, told.weights, strict=True)) == pytest.approx({1: 2**-0.5})
+
+
+@pytest.mark.parametrize("forged", [2, 3, 40])
+def test_the_greatest_vectors_that_are_let_in_add_up_to_what_may_be_said(forged: int) -> None:
+    town = Town()
+    for n in range(forged):
+        town.take(vector_message(f"u{n}", {1: MAX_WEIGHT, 2: -MAX_WEIGHT, 3: 1.0}, AT + n))
+    [told] = town.take(vector_message("honest", {1: 4.0, 2: -4.0, 3: 1.0}, AT + forged))
+    assert len(told.neighbours) == forged
+    sums = dict(zip(told.indices, told.weights, strict=True))
+    assert (sums[1], sums[2]) == (MAX_WEIGHT, -MAX_WEIGHT)
+    assert 0.9 * forged < sums[3] < forged, "what is within bounds is said as it is"
+    assert msgspec.json.decode(msgspec.json.encode(told), type=NeighbourUpdate) == told
 
 
 @pytest.mark.parametrize("cell", ["shop/0", "12:shop/0", "a\x1fb/0", ":", "1"])
