@@ -294,8 +294,8 @@ def confirm(
     """Turn a granted reservation into the one issue of its trigger, or give it back.
 
     `answered_at` is when the answer was appended, if that is known: a proposal whose time was over by then times out,
-    tick or no tick. So neither a backlog nor a history that is loaded leads to coupons that end before they are given.
-    Nor is a coupon given in quiet hours that have begun since.
+    tick or no tick, and so does one whose coupon can no longer be used by then. So neither a backlog nor a history that
+    is loaded leads to coupons that end before they are given. Nor is one given in quiet hours that have begun since.
     """
     effects = Effects()
     identity = reservation.proposal_id
@@ -369,7 +369,14 @@ def _refusal(
     is_valid = coupon.domain == proposal.domain and coupon.valid_from <= now < coupon.valid_until
     if not is_valid or most_off(coupon) > reservation.amount_minor:
         return NoCoupon.NO_CANDIDATE
+    if now >= _expires_at(proposal, coupon):
+        return NoCoupon.TIMED_OUT
     return None
+
+
+def _expires_at(proposal: OpenProposal, coupon: Coupon) -> float:
+    """Until when a coupon can be used: its time begins with the trigger, not with the budgets' answer."""
+    return min(proposal.at + coupon.redeem_within_s, END_OF_TIME)
 
 
 def _option(proposal: OpenProposal | None, coupon_id: str) -> Option | None:
@@ -397,7 +404,7 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
         coupon_id=coupon.coupon_id,
         domain=proposal.domain,
         issued_at=proposal.at,
-        expires_at=min(proposal.at + coupon.redeem_within_s, END_OF_TIME),
+        expires_at=_expires_at(proposal, coupon),
         trigger_id=proposal.trigger_id,
         title=coupon.title,
         discount_percent=coupon.discount_percent,

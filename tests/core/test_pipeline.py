@@ -385,6 +385,21 @@ def test_an_answer_after_the_time_of_its_proposal_leads_to_no_coupon_though_no_t
         assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == outcomes
 
 
+@pytest.mark.parametrize(("waited_s", "outcome"), [(299.0, "confirmed"), (300.0, "released"), (3000.0, "released")])
+def test_a_coupon_that_can_be_used_for_less_time_than_the_answer_took_is_not_given(
+    waited_s: float, outcome: str
+) -> None:
+    known = knowledge(coupon("c1", redeem_within_s=300.0))
+    case = Case(known)
+    case.see(browse("t1"))
+    answer = granted(case.proposal())
+    effects = confirm("u", case.shopper, answer, known, AT + waited_s)
+    assert [settlement.outcome for settlement in of_type(effects.messages, Settlement)] == [outcome]
+    assert decision(effects) == ([NoCoupon.TIMED_OUT] if outcome == "released" else [])
+    assert all(issue.expires_at > AT + waited_s for issue in of_type(effects.messages, CouponIssue))
+    assert confirm("u", case.shopper, answer, known, AT + waited_s).facts == [("duplicate", "reservation")]
+
+
 def test_a_coupon_that_ended_before_the_answer_is_not_given() -> None:
     known = knowledge(coupon("c1", valid_until=AT + 60))
     case = Case(known)
