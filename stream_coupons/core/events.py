@@ -261,7 +261,7 @@ class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer: one unit and its money are held for this proposal, or none could be."""
+    """The answer: one unit and its money are held for the proposal of this identity and time, or none could be."""
 
     proposal_id: Id
     user_id: Id

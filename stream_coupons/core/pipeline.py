@@ -109,7 +109,8 @@ def _candidates(
     if objection is not None:
         return objection
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
-    if attribution.is_decided(shopper, identity):
+    # Two proposals of one identity could both be granted, and only one of them may be given.
+    if identity in shopper.asked or attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
@@ -268,16 +269,18 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
     expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
     # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
     options = [decision.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
-    shopper.proposals[identity] = OpenProposal(
-        proposal_id=identity,
-        trigger_id=event.event_id,
-        domain=event.domain,
-        at=at,
-        expires_at=expires_at,
-        model_version=decision.model_version,
-        options=options,
-        context=dict(decision.undecided.moment.context),
-        feature_schema=SCHEMA,
+    shopper.ask(
+        OpenProposal(
+            proposal_id=identity,
+            trigger_id=event.event_id,
+            domain=event.domain,
+            at=at,
+            expires_at=expires_at,
+            model_version=decision.model_version,
+            options=options,
+            context=dict(decision.undecided.moment.context),
+            feature_schema=SCHEMA,
+        )
     )
     return Proposal(
         proposal_id=identity,
@@ -293,26 +296,31 @@ def confirm(
 ) -> Effects:
     """Turn a granted reservation into the one issue of its trigger, or give it back.
 
+    It answers the proposal of its identity and time. Whatever else is granted is given back, unless it is a copy: no
+    proposal waits for one, and its identity is decided.
+
     `answered_at` is when the answer was appended, if that is known: a proposal whose time was over by then times out,
     tick or no tick, and so does one whose coupon can no longer be used by then. So neither a backlog nor a history that
     is loaded leads to coupons that end before they are given. Nor is one given in quiet hours that have begun since.
     """
     effects = Effects()
     identity = reservation.proposal_id
-    if attribution.is_decided(shopper, identity):
+    proposal, is_awaited = shopper.take_answered(identity, reservation.at)
+    is_decided = attribution.is_decided(shopper, identity)
+    if is_decided and not is_awaited:
         effects.count("duplicate", "reservation")
         return effects
-    proposal = shopper.proposals.pop(identity, None)
     if not reservation.granted:
         effects.count("decision", NoCoupon.SOLD_OUT)
         return effects
-    refusal = _refusal(shopper, proposal, reservation, known, answered_at)
+    refusal = NoCoupon.REPEATED if is_decided else _refusal(shopper, proposal, reservation, known, answered_at)
     option = _option(proposal, reservation.coupon_id)
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if refusal is not None or proposal is None or option is None or coupon is None:
         effects.count("decision", refusal or NoCoupon.TIMED_OUT)
         # A second copy of this answer must not be given back a second time.
-        attribution.remember_closed(shopper, identity)
+        if not is_decided:
+            attribution.remember_closed(shopper, identity)
         _settle(reservation, "released", effects)
         return effects
 

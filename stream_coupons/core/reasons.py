@@ -34,7 +34,7 @@ class NoCoupon(StrEnum):
     """Why a trigger led to no coupon-issue."""
 
     COOLDOWN = "cooldown"  # this shopper was considered a moment ago
-    REPEATED = "repeated"  # this trigger led to a coupon before, longer ago than event ids are remembered
+    REPEATED = "repeated"  # longer ago than event ids are remembered it led to a coupon, or to a question still open
     PENDING = "pending"  # a proposal for this shopper is still on its way
     FREQUENCY_CAP = "frequency_cap"  # this shopper had enough coupons lately
     QUIET_HOURS = "quiet_hours"

@@ -213,6 +213,8 @@ class Shopper(Struct, array_like=True):
     closed: list[int] = field(default_factory=list)
     closed_observed: list[int] = field(default_factory=list)
     """Apart from ours: how many there are is for their sender to say."""
+    asked: dict[str, float] = field(default_factory=dict)
+    """Proposals that the budgets have not answered, timed out or not, and when each was made: the last `MAX_ASKED`."""
 
     def issue(self, issue_id: str) -> OpenIssue:
         """A copy of the open issue of this id; `keep_issue` puts it back."""
@@ -221,6 +223,23 @@ class Shopper(Struct, array_like=True):
     def keep_issue(self, issue: OpenIssue) -> None:
         """Add an issue, or replace it."""
         self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
+
+    def ask(self, proposal: OpenProposal) -> None:
+        """Add a proposal that the budgets will answer; of too many without an answer the oldest is not waited for."""
+        self.proposals[proposal.proposal_id] = proposal
+        self.asked[proposal.proposal_id] = proposal.at
+        while len(self.asked) > MAX_ASKED:
+            del self.asked[next(iter(self.asked))]
+
+    def take_answered(self, proposal_id: str, at: float) -> tuple[OpenProposal | None, bool]:
+        """Remove what waits for the answer to the proposal made at this time; the proposal, if it is still open, and
+        whether it was waited for, which it is not by a second copy of the answer."""
+        is_open = proposal_id in self.proposals and self.proposals[proposal_id].at == at
+        is_asked = self.asked.get(proposal_id) == at
+        if is_asked:
+            del self.asked[proposal_id]
+        # What an older version asked for is known while it is open.
+        return self.proposals.pop(proposal_id) if is_open else None, is_asked or is_open
 
     def take_expired_issues(self, at: float) -> list[OpenIssue]:
         """Remove and return the issues whose window has closed."""
@@ -231,6 +250,7 @@ class Shopper(Struct, array_like=True):
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
+MAX_ASKED = 256
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:

@@ -13,13 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stream_coupons import topics
 from stream_coupons.core.ledger import Ledger
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.runtime.records import ORIGIN_HEADER
 
 from .fakes import Shop
 
 WINDOW_S = 7200.0
 CAP = 2
+HORIZON = 3
 RULES = rules(
     max_issues_per_window=CAP,
     issue_window_s=WINDOW_S,
@@ -27,6 +28,7 @@ RULES = rules(
     exploration_ratio=0.3,
     alternatives=2,
     attribution=AttributionRules(early_feedback_s=3600.0, grace_s=600.0),
+    profile=ProfileRules(max_seen_events=HORIZON),
 )
 MODELS = [FixedScorer(by="discount_depth"), FixedScorer(by="time_to_redeem", redeem=0.6, version=8)]
 WEEK = {"redeem_within_s": 7200.0}
@@ -36,6 +38,7 @@ COUPONS = [
     coupon("once", max_per_user=1, discount_minor=80, stock=2, budget_minor=300, **WEEK),
 ]
 TERMS = {each.coupon_id: each for each in COUPONS}
+TRIGGERS = {browse: topics.BROWSE, cart: topics.CART}
 AGENTS = ("users", "budgets")
 SHOPPERS = ("ann", "bob", "eve")
 HOMES = (0, 1)
@@ -58,6 +61,7 @@ class System(RuleBasedStateMachine):
         self.shop = Shop(lambda: knowledge(*COUPONS, rules=RULES, scorer=MODELS[self.model]), len(HOMES), AGENTS)
         self.shop.now = AT
         self.events = 0
+        self.seen: list[tuple[Any, topics.Topic, str, str]] = []
         self.checked = 0
         self.issues: dict[str, Any] = {}
         self.issue_bytes: dict[str, bytes] = {}
@@ -73,12 +77,24 @@ class System(RuleBasedStateMachine):
             self.events += 1
             at = self.shop.now - late_s
             name, thing = f"e{self.events}", item(f"i{self.events % 3}", price_minor=500)
-            if kind is browse:
-                self.shop.publish(topics.BROWSE, browse(name, at, thing, user))
-            elif kind is cart:
-                self.shop.publish(topics.CART, cart(name, at, thing, user))
+            if kind in TRIGGERS:
+                self.seen.append((kind, TRIGGERS[kind], name, user))
+                self.shop.publish(TRIGGERS[kind], kind(name, at, thing, user))
             else:
                 self.shop.publish(topics.ORDER, order(name, at, thing, user=user))
+
+    @rule(back=st.integers(1, 3), later_s=st.sampled_from([0, 4000, 9000]))
+    @precondition(lambda self: self.seen)
+    def count_anew(self, back: int, later_s: float) -> None:
+        """What a sender does whose ids are counters: after others an id comes again, of something else."""
+        kind, topic, name, user = self.seen[-min(back, len(self.seen))]
+        if later_s:
+            self.shop.now += later_s
+            self.shop.tick(self.shop.now)
+        for _ in range(HORIZON):
+            self.events += 1
+            self.shop.publish(topics.ORDER, order(f"e{self.events}", self.shop.now, user=user))
+        self.shop.publish(topic, kind(name, self.shop.now, item("again"), user))
 
     @rule(batches=st.lists(batches, min_size=1, max_size=6))
     def process_some_batches_or_die_trying(self, batches: list[tuple[str, int, int, float | None]]) -> None:
@@ -216,6 +232,7 @@ class System(RuleBasedStateMachine):
         for user in SHOPPERS:
             shopper = self.shop.state("users", user)
             assert (shopper.proposals, shopper.issues, shopper.early) == ({}, {}, [])
+            assert shopper.asked == {}
         for terms in COUPONS:
             ledger = self.shop.state("budgets", terms.coupon_id)
             given = [issue for issue in self.issues.values() if issue.coupon_id == terms.coupon_id]

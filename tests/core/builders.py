@@ -115,14 +115,12 @@ def knowledge(
 RULES = rules()
 
 
-def granted(
-    proposal: Any, coupon_id: str | None = None, amount_minor: int = 100, at: float | None = None
-) -> Reservation:
+def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100) -> Reservation:
     """The budgets' yes to a proposal."""
     return Reservation(
         proposal_id=proposal.proposal_id,
         user_id=proposal.user_id,
-        at=proposal.at if at is None else at,
+        at=proposal.at,
         granted=True,
         coupon_id=coupon_id or proposal.coupon_id,
         amount_minor=amount_minor,

@@ -17,6 +17,7 @@ from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
+    Coupon,
     CouponIssue,
     FeedbackEvent,
     Proposal,
@@ -32,7 +33,7 @@ from stream_coupons.core.pipeline import KINDS, Undecided, confirm, decide, issu
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import MAX_CLOSED, Shopper
+from stream_coupons.core.shopper import MAX_ASKED, MAX_CLOSED, Shopper
 from stream_coupons.core.similarity import stable_hash
 from stream_coupons.core.vectors import CODES
 from stream_coupons.core.views import Moment, look
@@ -115,7 +116,7 @@ def test_a_trigger_leads_to_one_issue_with_all_that_was_known_when_it_was_ranked
     proposal = case.proposal()
     assert (proposal.user_id, proposal.at, proposal.expires_at, proposal.rank) == ("u", AT, AT + HOUR_S, 0)
     assert [each.amount_minor for each in proposal.alternatives] == [100, 100, 100]
-    case.hear(granted(proposal, at=AT + 5))
+    case.hear(granted(proposal))
     [issue] = case.issues()
     assert (issue.issue_id, issue.trigger_id) == (proposal.proposal_id, "t1")
     assert issue.issue_id == issue_id("u", "browse", "t1")
@@ -147,7 +148,7 @@ def test_places_of_a_vector_have_their_names_unless_the_catalogue_has_lost_it_me
     case = Case(knowledge(told, rules=every, scorer=Naming()))
     case.see(browse("t1", what=item("A"), context={"weather": "rain"}))
     case.known = knowledge(told if stays else bare, rules=every, scorer=Naming())
-    case.hear(granted(case.proposal(), at=AT + 5))
+    case.hear(granted(case.proposal()))
     [issue] = case.issues()
     assert [reason.feature for reason in issue.reasons].count(name) >= CODES
     assert case.outcomes() == ["confirmed"]
@@ -476,6 +477,73 @@ def test_what_two_events_of_one_id_reserved_is_given_back_twice() -> None:
                 settle(ledger, settlement)
     assert case.outcomes() == ["released", "confirmed"]
     assert (ledger.reserved, ledger.issued) == (0, 1)
+
+
+class Till:
+    """The ledger of one coupon, and what it answers to a case's proposals, when it is asked to."""
+
+    def __init__(self, case: Case, terms: Coupon) -> None:
+        self.case, self.terms, self.ledger = case, terms, Ledger()
+
+    def answers(self) -> list[Reservation]:
+        """The answers to all proposals made so far."""
+        made = of_type(self.case.said, Proposal)
+        return [answer for proposal in made for answer in reserve(self.ledger, self.terms, proposal).messages]  # type: ignore[misc]
+
+    def hear(self, answer: Reservation) -> None:
+        for settlement in of_type(self.case.hear(answer).messages, Settlement):
+            assert settle(self.ledger, settlement).refused == []
+
+
+def test_an_id_that_comes_again_before_its_first_answer_leaves_nothing_reserved() -> None:
+    terms = coupon("c1", stock=2)
+    case = Case(knowledge(terms, rules=rules(cooldown_s=6 * HOUR_S, profile=ProfileRules(max_seen_events=2))))
+    till = Till(case, terms)
+    case.see(browse("1"))
+    case.wait(AT + HOUR_S)
+    for other in ("2", "3"):
+        case.see(browse(other, AT + HOUR_S))
+    assert decision(case.see(browse("1", AT + 7 * HOUR_S))) == [NoCoupon.REPEATED]
+    answers = till.answers()
+    for answer in [*answers, *answers]:
+        till.hear(answer)
+    case.wait(AT + 40 * DAY_S)
+    assert (case.issues(), case.outcomes(), till.ledger) == ([], ["released"], Ledger())
+
+
+@pytest.mark.parametrize("forgotten", ["crowded out", "older version"])
+def test_of_two_proposals_of_one_identity_both_are_given_back_if_the_first_was_not_waited_for_any_more(
+    forgotten: str,
+) -> None:
+    terms = coupon("c1", stock=1000)
+    case = Case(knowledge(terms, rules=rules(profile=ProfileRules(max_seen_events=2), proposal_timeout_s=HOUR_S)))
+    till = Till(case, terms)
+    for n in range(MAX_ASKED + 1 if forgotten == "crowded out" else 3):
+        case.see(browse(f"t{n}", AT + n * HOUR_S))
+        case.wait(AT + (n + 1) * HOUR_S)
+    if forgotten == "older version":
+        case.shopper.asked.clear()
+    assert len(case.shopper.asked) <= MAX_ASKED
+    assert decision(case.see(browse("t0", AT + 1000 * HOUR_S))) == ["proposed"]
+    answers = till.answers()
+    assert answers[0].proposal_id == answers[-1].proposal_id
+    for answer in (answers[0], answers[0], answers[-1], answers[-1], answers[0], *answers[1:-1]):
+        till.hear(answer)
+    assert (case.issues(), till.ledger, case.shopper.asked) == ([], Ledger(), {})
+    assert case.outcomes() == ["released"] * len(answers)
+
+
+def test_a_copy_of_a_no_does_not_end_a_later_proposal_of_its_identity() -> None:
+    terms = coupon("c1", stock=1)
+    case = Case(knowledge(terms, rules=rules(profile=ProfileRules(max_seen_events=1))))
+    case.see(browse("1"))
+    refused = msgspec.structs.replace(granted(case.proposal()), granted=False, amount_minor=0)
+    case.hear(refused)
+    case.see(browse("2", AT + 1, domain="elsewhere"))
+    assert decision(case.see(browse("1", AT + 2))) == ["proposed"]
+    case.hear(refused)
+    case.hear(granted(case.proposal()))
+    assert case.outcomes() == ["confirmed"]
 
 
 def test_a_proposal_that_was_open_when_ids_were_made_otherwise_is_answered() -> None:
@@ -840,7 +908,7 @@ def test_a_second_copy_of_an_answer_is_known_however_many_observed_issues_end_be
 
 
 def test_a_state_that_has_ours_and_observed_ones_in_one_list_knows_both() -> None:
-    before = msgspec.structs.astuple(Shopper(closed=[stable_hash("i1"), stable_hash("observed", "x1")]))[:-1]
+    before = msgspec.structs.astuple(Shopper(closed=[stable_hash("i1"), stable_hash("observed", "x1")]))[:-2]
     shopper = msgspec.msgpack.decode(msgspec.msgpack.encode(before), type=Shopper)
     assert attribution.is_decided(shopper, "i1")
     assert attribution.is_closed(shopper, "x1")
