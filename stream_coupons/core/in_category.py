@@ -1,11 +1,17 @@
-"""What a shopper did in one category: when it was ordered, and put into the cart."""
+"""What a shopper did in a category: when it was ordered, and put into the cart; and for which that is kept.
+
+Those are kept that were touched last. Whatever is known of one leaves with it, so no part outlives another that it
+hangs on.
+"""
 
 import math
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 SLOT_S = 2 * 86400.0
 SLOTS_KEPT = 64
+MAX_CATEGORIES = 24
 
 
 class InCategory(Struct, array_like=True):
@@ -16,18 +22,91 @@ class InCategory(Struct, array_like=True):
     carted_at: float = 0.0
     taken_out_at: float = 0.0
     """When it was last put into the cart, and taken out of it; 0 if it never was."""
+    ordered_at: float = 0.0
+    """When it was last ordered; 0 if it never was."""
+
+    @property
+    def touched_at(self) -> float:
+        """The latest of all its times."""
+        return max(self.ordered_at, self.carted_at, self.taken_out_at)
 
 
-def note_order(slots: int, latest: float, at: float) -> int:
+Categories = dict[str, InCategory]
+
+
+def admit(known: Categories, name: str, at: float) -> InCategory | None:
+    """What is known of a category, which is touched at this time; None if there is no room for it.
+
+    Of too many the one makes room that was touched longest ago, of those alike the first by name; but none does that
+    was touched at this time or later. So the categories of one order do not push out each other.
+    """
+    found = known.get(name)
+    if found is None and (len(known) < MAX_CATEGORIES or _make_room(known, at)):
+        found = known[name] = InCategory()
+    return found
+
+
+def _make_room(known: Categories, at: float) -> bool:
+    oldest = _oldest(known)
+    is_older = known[oldest].touched_at < at
+    if is_older:
+        del known[oldest]
+    return is_older
+
+
+def _oldest(known: Categories) -> str:
+    return min(known, key=lambda name: (known[name].touched_at, name))
+
+
+def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
+    """Note an order of some categories, in place: first of those that are known, or they would make room for others."""
+    ordered = dict.fromkeys(names)
+    strange = [name for name in ordered if name not in known]
+    for name in ordered:
+        if name in known:
+            note_order(known[name], at)
+    for name in strange:
+        found = admit(known, name, at)
+        if found is None:  # nor is there room for the others
+            return
+        note_order(found, at)
+
+
+def note_order(known: InCategory, at: float) -> None:
     """Note an order among the slots until the latest one, which may be this one; orders come in any order.
 
-    >>> bin(note_order(note_order(0b1, 0.0, 20 * 86400.0), 20 * 86400.0, 10 * 86400.0))
-    '0b10000100001'
+    >>> known = InCategory()
+    >>> for day in (10, 30, 20):
+    ...     note_order(known, day * 86400.0)
+    >>> bin(known.order_slots), known.ordered_at / 86400.0
+    ('0b10000100001', 30.0)
     """
+    # Slots hang on the latest order: without it they say nothing.
+    slots, latest = (known.order_slots, known.ordered_at) if known.ordered_at else (0, at)
     age = int(latest // SLOT_S) - int(at // SLOT_S)
     if age < 0:
         slots, age = slots << -age, 0
-    return (slots | 1 << min(age, SLOTS_KEPT)) & (1 << SLOTS_KEPT) - 1
+    known.order_slots = (slots | 1 << min(age, SLOTS_KEPT)) & (1 << SLOTS_KEPT) - 1
+    known.ordered_at = max(at, latest)
+
+
+def with_orders(known: Categories, ordered_at: Mapping[str, float]) -> Categories:
+    """What an older version kept apart, when each category was last ordered, with all else that is known of it.
+
+    That version forgot in one place what it remembered in the other. A category of which it only knew the latest order
+    was ordered once; of one whose latest order it had forgotten nothing is kept, for slots hang on it, and what was in
+    the cart may be ordered since.
+    """
+    merged = {
+        name: each for name, each in known.items() if name in ordered_at or each.ordered_at or not each.order_slots
+    }
+    for name, at in ordered_at.items():
+        each = merged.setdefault(name, InCategory())
+        each.order_slots = each.order_slots or 1
+        each.ordered_at = max(at, each.ordered_at)
+    while len(merged) > MAX_CATEGORIES:
+        del merged[_oldest(merged)]
+    return merged
 
 
 def usual_gap_s(slots: int) -> float:

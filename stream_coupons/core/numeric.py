@@ -193,14 +193,12 @@ def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Posi
     ordered_at, carted_at = np.full((2, *of_categories), -math.inf)
     gap_s = np.full(of_categories, math.nan)
     for row, moment in enumerate(moments):
-        profile = moment.shopper.profile
-        for name, at in profile.category_ordered_at.items():
+        for name, known in moment.shopper.profile.in_category.items():
             if column := coupons.category_column(name):
-                ordered_at[row, column] = at
-        for name, known in profile.in_category.items():
-            if column := coupons.category_column(name):
-                gap_s[row, column] = usual_gap_s(known.order_slots)
-                if known.carted_at > max(known.taken_out_at, ordered_at[row, column]):
+                if known.ordered_at:
+                    ordered_at[row, column] = known.ordered_at
+                    gap_s[row, column] = usual_gap_s(known.order_slots)
+                if known.carted_at > max(known.taken_out_at, known.ordered_at):
                     carted_at[row, column] = known.carted_at
     now = np.array([moment.at for moment in moments])[:, None]
     first = coupons.first_category[position]

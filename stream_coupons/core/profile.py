@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.habits import Habits, count_ordered, habit_fading, unpack_habits
-from stream_coupons.core.in_category import InCategory, note_cart, note_order
+from stream_coupons.core.in_category import (
+    MAX_CATEGORIES,
+    Categories,
+    admit,
+    note_cart,
+    note_orders,
+    with_orders,
+)
 from stream_coupons.core.item_features import interest_indices, price_index
 from stream_coupons.core.missing import (
     LastLabel,
@@ -40,7 +47,6 @@ from stream_coupons.core.similarity import (
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
-MAX_CATEGORIES = 24
 KNOWN_FROM = 10.0
 """Weight of what is left of a shopper's interests, as much as of ten looks."""
 FAMILIAR_FROM = 0.05
@@ -74,6 +80,7 @@ class Profile(Struct, array_like=True):
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
+    """What older versions kept there; it is in `in_category` now, and moves when the profile is read."""
     habits: Habits = (b"", b"", b"")
     habits_at: float = 0.0
     """The latest order: habits are as of then."""
@@ -92,7 +99,12 @@ class Profile(Struct, array_like=True):
     half_life_s: float = 0.0
     """What the weights are kept under; 0 if that was not said: before the first event, and by older versions."""
     rhythm: Counts = field(default_factory=list)
-    in_category: dict[str, InCategory] = field(default_factory=dict)
+    in_category: Categories = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.category_ordered_at:
+            self.in_category = with_orders(self.in_category, self.category_ordered_at)
+            self.category_ordered_at = {}
 
     @property
     def interests(self) -> SparseVector:
@@ -178,8 +190,8 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         sign = 1.0 if event.action == "add" else -1.0
         profile.carts += sign * grown
         item, _ = _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
-        if item.category is not None:
-            note_cart(_in_category(profile, item.category), at, is_added=sign > 0)
+        if item.category is not None and (known := admit(profile.in_category, item.category, at)) is not None:
+            note_cart(known, at, is_added=sign > 0)
     else:
         _add_order(profile, event, grown, rules)
     if len(profile.category_interests) > rules.max_categories * 5 // 4:
@@ -269,17 +281,6 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
     return item, price
 
 
-def _in_category(profile: Profile, name: str) -> InCategory:
-    """What is known of a category. Of too many, the one that was touched longest ago makes room."""
-    known = profile.in_category
-    if name not in known:
-        if len(known) >= MAX_CATEGORIES:
-            ordered = profile.category_ordered_at
-            del known[min(known, key=lambda each: (max(known[each].carted_at, ordered.get(each, 0.0)), each))]
-        known[name] = InCategory()
-    return known[name]
-
-
 def _note_day(profile: Profile, of_category: int, at: float) -> None:
     """Note that the shopper cared for a category on a day, however often; days come in any order."""
     age = profile.days_until - int(at // DAY_S)
@@ -339,13 +340,8 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.spend_minor += grown * spent * quantity
             profile.units += grown * quantity
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
-        if item.category is not None:
-            latest = profile.category_ordered_at.get(item.category, at)
-            known = _in_category(profile, item.category)
-            known.order_slots = note_order(known.order_slots, latest, at)
-            profile.category_ordered_at[item.category] = max(at, latest)
+    note_orders(profile.in_category, (item.category for item in items if item.category is not None), at)
     profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
-    profile.category_ordered_at = _latest(profile.category_ordered_at, MAX_CATEGORIES)
     _add_habits(profile, items, at, rules, is_discounted=bool(event.discount_minor))
 
 

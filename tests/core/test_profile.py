@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.habits import habit_indices, unpack_habits
+from stream_coupons.core.in_category import MAX_CATEGORIES
 from stream_coupons.core.item_features import interest_indices, price_band
 from stream_coupons.core.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
-    MAX_CATEGORIES,
     MAX_RECENT_ORDERS,
     Profile,
     count_days,
@@ -88,8 +88,8 @@ def numbers(profile: Profile, at: float, rules: ProfileRules = HOURLY) -> dict[s
 def facts(profile: Profile) -> dict[str, object]:
     """What does not fade: when the shopper comes, and when which category was ordered and put into the cart."""
     known = profile.in_category.items()
-    of_categories = {name: (each.order_slots, each.carted_at, each.taken_out_at) for name, each in known}
-    return {"rhythm": profile.rhythm, "categories": of_categories, "ordered": profile.category_ordered_at}
+    of_categories = {name: msgspec.structs.astuple(each) for name, each in known}
+    return {"rhythm": profile.rhythm, "categories": of_categories}
 
 
 @fast

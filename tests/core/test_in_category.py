@@ -1,0 +1,140 @@
+"""What is known of categories: one bounded table, from which all of a category leaves at once."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.features import extract
+from stream_coupons.core.in_category import MAX_CATEGORIES, InCategory, admit, note_cart, note_orders, usual_gap_s
+from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.profile import Profile, fold
+from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.views import Moment, look
+
+from .builders import AT, DAY_S, browse, cart, coupon, item, order
+
+RULES = ProfileRules()
+WEEK_S = 7 * DAY_S
+
+
+def basket(n: int, at: float, categories: Iterable[str]) -> Any:
+    return order(f"o{n}", at, *(item(f"i-{name}", category=name) for name in categories))
+
+
+def names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{n:02d}" for n in range(count)]
+
+
+def told(profile: Profile, category: str, name: str, at: float) -> float:
+    """A number of a coupon for one category."""
+    coupons = CouponSet([coupon("c1", categories=[category])], 1000.0)
+    moments = [Moment("u", Shopper(profile=profile), at, {})]
+    rows = extract(moments, look(moments, coupons, RULES), coupons, [np.array([0])], RULES)
+    return float(rows.numeric[0, NUMERIC.index(name)])
+
+
+@pytest.mark.parametrize("size", [1, MAX_CATEGORIES, 40, 48])
+def test_of_a_weekly_basket_as_many_categories_as_are_kept_have_a_gap_of_a_week(size: int) -> None:
+    profile = Profile()
+    for week in range(8):
+        fold(profile, basket(week, AT + week * WEEK_S, names("c", size)), RULES)
+    assert profile.in_category.keys() == set(names("c", min(size, MAX_CATEGORIES)))
+    for known in profile.in_category.values():
+        assert known.ordered_at == AT + 7 * WEEK_S
+        assert usual_gap_s(known.order_slots) == pytest.approx(WEEK_S, abs=DAY_S / 2)
+
+
+def test_a_large_basket_pushes_out_what_is_not_in_it_and_not_what_it_renews() -> None:
+    profile = Profile()
+    for n, name in enumerate(["old", "tea", *names("a", MAX_CATEGORIES - 2)]):
+        fold(profile, basket(n, AT + n, [name]), RULES)
+    fold(profile, basket(99, AT + WEEK_S, [*names("b", 40), "tea"]), RULES)
+    assert profile.in_category.keys() == {"tea", *names("b", MAX_CATEGORIES - 1)}
+    assert usual_gap_s(profile.in_category["tea"].order_slots) == pytest.approx(WEEK_S, abs=2 * DAY_S)
+
+
+def test_room_is_made_by_whom_nothing_was_heard_of_for_longest_ties_by_name() -> None:
+    known = {"d": InCategory(ordered_at=5.0), "b": InCategory(carted_at=4.0, taken_out_at=6.0)}
+    known |= {"c": InCategory(carted_at=5.0), "a": InCategory(ordered_at=2.0, carted_at=5.0)}
+    known |= {name: InCategory(ordered_at=9.0) for name in names("x", MAX_CATEGORIES - 4)}
+    assert admit(known, "late", 5.0) is None, "nobody is older"
+    for gone in ("a", "c", "d", "b"):
+        assert gone in known
+        new = admit(known, f"new-{gone}", 7.0)
+        assert new is not None
+        note_cart(new, 7.0, is_added=True)
+        assert gone not in known
+    assert len(known) == MAX_CATEGORIES
+
+
+def test_a_late_order_renews_what_is_known_and_pushes_out_nothing_newer() -> None:
+    profile = Profile()
+    fold(profile, basket(0, AT, names("c", MAX_CATEGORIES)), RULES)
+    fold(profile, basket(1, AT - 10 * DAY_S, ["late", *names("c", 2)]), RULES)
+    assert profile.in_category.keys() == set(names("c", MAX_CATEGORIES))
+    assert usual_gap_s(profile.in_category["c00"].order_slots) == pytest.approx(10 * DAY_S, abs=2 * DAY_S)
+    fold(profile, cart("k", AT - DAY_S, item("x", category="late")), RULES)
+    assert "late" not in profile.in_category
+
+
+def test_a_category_twice_in_a_basket_is_one_order_of_it() -> None:
+    one: dict[str, InCategory] = {}
+    note_orders(one, ["tea", "soap", "tea"], AT)
+    assert {name: known.order_slots for name, known in one.items()} == {"tea": 1, "soap": 1}
+
+
+def test_what_was_ordered_is_not_in_the_cart_however_many_categories_were_ordered() -> None:
+    profile, bought = Profile(), names("c", 40)
+    for name in bought:
+        fold(profile, cart(f"k-{name}", AT, item(f"i-{name}", category=name)), RULES)
+    fold(profile, basket(1, AT + DAY_S, bought), RULES)
+    for n, other in enumerate(names("d", 20)):
+        fold(profile, basket(2 + n, AT + 2 * DAY_S, [other]), RULES)
+    assert {told(profile, name, "category_carted", AT + 3 * DAY_S) for name in bought} == {0.0}
+
+
+def older(in_category: dict[str, list[Any]], ordered_at: dict[str, float]) -> Profile:
+    """A profile as a version kept it that had two tables."""
+    wire = dict(zip(Profile.__struct_fields__, msgspec.structs.astuple(Profile()), strict=True))
+    wire |= {"category_ordered_at": ordered_at, "in_category": in_category}
+    return msgspec.msgpack.decode(msgspec.msgpack.encode([*wire.values()]), type=Profile)
+
+
+def test_what_an_older_version_kept_in_two_tables_is_in_one_when_it_is_read() -> None:
+    weekly = 0b1000100
+    profile = older(
+        {"tea": [weekly | 1, AT + 1, 0.0], "lost": [weekly | 1, AT + 1, 0.0], "cart": [0, AT + 1, 0.0]},
+        {"tea": AT, "soap": AT - 5 * DAY_S},
+    )
+    assert profile.category_ordered_at == {}
+    assert profile.in_category == {
+        "tea": InCategory(weekly | 1, AT + 1, 0.0, AT),
+        "cart": InCategory(0, AT + 1),
+        "soap": InCategory(1, ordered_at=AT - 5 * DAY_S),
+    }, "of what was lost in one table nothing is known for sure"
+    assert told(profile, "tea", "category_ordered", AT) == told(profile, "tea", "category_carted", AT + 1) == 1.0
+    fold(profile, browse("b", AT + 1), RULES)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(profile), type=Profile)
+    assert again.in_category == profile.in_category
+    fold(profile, basket(1, AT + 5 * DAY_S, ["soap"]), RULES)
+    assert usual_gap_s(profile.in_category["soap"].order_slots) == 10 * DAY_S
+
+
+def test_of_two_full_tables_of_an_older_version_what_was_touched_last_is_kept() -> None:
+    carted = {name: [0, AT + n, 0.0] for n, name in enumerate(names("k", MAX_CATEGORIES))}
+    ordered = {name: AT + n for n, name in enumerate(names("o", MAX_CATEGORIES))}
+    profile = older(carted, ordered)
+    half = MAX_CATEGORIES // 2
+    assert profile.in_category.keys() == {*names("k", MAX_CATEGORIES)[half:], *names("o", MAX_CATEGORIES)[half:]}
+
+
+def test_slots_whose_latest_order_is_not_known_say_nothing() -> None:
+    profile = older({"tea": [0b1000101, 0.0, 0.0]}, {})
+    assert told(profile, "tea", "category_due", AT) == told(profile, "tea", "category_ordered", AT) == 0.0
+    fold(profile, basket(1, AT, ["tea"]), RULES)
+    assert profile.in_category["tea"] == InCategory(1, ordered_at=AT)
