@@ -4,7 +4,8 @@ A text, a flag or null is one category, and so is what is no finite number. A nu
 in, that of octaves which begin half an octave higher, that of spans of three octaves, and itself to two significant
 digits. So its scale need not be known, nor learnt. Numbers near each other share spans, so what is learnt of one is
 learnt of its neighbours (tiles, [1]_), of the further ones, too, where there are few examples; where there are many, or
-all numbers are alike, the digits speak.
+all numbers are alike, the digits speak. A large number may be a small one with an offset, as a year of birth or a time
+is: it is two more, itself to three and to five digits.
 
 References
 ----------
@@ -17,8 +18,10 @@ import math
 # Not `feature_index`, which remembers names: these are as many as senders like, and long. A hash costs 0.2 to 0.6 us.
 from stream_coupons.core.similarity import name_index
 
-LEVELS = 4
-"""Hashes of a value, from coarse to fine; a category has one, and the others are 0."""
+LEVELS = 6
+"""Hashes of a value, from coarse to fine; a category has one, a number that is not large four, and the others are 0."""
+LARGE = 100.0
+FINE_DIGITS = (3, 5)
 TILES = ((1, 0.0), (1, 0.5), (3, 0.75))
 """How many octaves the spans of each level are wide, and by how many they are shifted."""
 
@@ -31,11 +34,15 @@ def value_hashes(name: str, value: Value) -> tuple[int, ...]:
     >>> value_hashes("rain_mm", 1.234) == value_hashes("rain_mm", 1.2341)
     True
     >>> [one == other for one, other in zip(value_hashes("rain_mm", 1.2), value_hashes("rain_mm", 1.9))]
-    [True, False, False, False]
+    [True, False, False, False, True, True]
+    >>> [one == other for one, other in zip(value_hashes("born", 1960), value_hashes("born", 1990))]
+    [True, True, True, True, False, False]
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         spans = (name_index(f"{name}=2^{width}*{span(value, width, shift)}+{shift}") for width, shift in TILES)
-        return (*spans, name_index(f"{name}={value + 0.0:.1e}"))
+        fine = FINE_DIGITS if abs(value) >= LARGE else ()
+        digits = [name_index(f"{name}={value + 0.0:.{size - 1}e}") for size in (2, *fine)]
+        return (*spans, *digits, *(0,) * (LEVELS - len(TILES) - len(digits)))
     return (name_index(f"{name}={value}"), *(0,) * (LEVELS - 1))
 
 

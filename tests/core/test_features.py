@@ -72,11 +72,15 @@ PINNED_PLACES = [
     6658,
     17174,
     25290,
+    0,
+    0,
     38918,
     46403,
     18269,
     42054,
     7358,
+    0,
+    0,
     0,
     0,
     0,
@@ -168,7 +172,7 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "359af521ab68a992"
+    assert SCHEMA == "61ce92ed681bc716"
     assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (49, 19, 65536)
 
 
@@ -530,14 +534,15 @@ def test_numbers_of_the_context_are_like_their_neighbours() -> None:
     def alike(one: float, other: float) -> list[bool]:
         return [a == b for a, b in zip(levels(one), levels(other), strict=True)]
 
-    assert alike(100.0, 100.4) == [True, True, True, True]
-    assert alike(100.0, 110.0) == [True, True, False, False], "a span of three octaves begins at 108"
-    assert alike(100.0, 95.0) == [True, True, True, False]
-    assert alike(100.0, 85.0) == [True, False, True, False], "the other octaves begin at 90 and 181"
-    assert alike(100.0, 150.0) == [False, True, False, False], "these begin at 64 and 128"
-    assert alike(100.0, 20.0) == [False, False, True, False]
-    assert alike(100.0, 1000.0) == alike(100.0, -100.0) == alike(100.0, 200.0) == [False] * 4
-    assert levels(True)[1:] == [0, 0, 0]
+    assert alike(50.0, 50.2) == [True, True, True, True, True, True]
+    assert alike(100.0, 100.4) == [True, True, True, True, True, False], "large numbers have finer digits"
+    assert alike(100.0, 110.0) == [True, True, False, False, False, False], "a span of three octaves begins at 108"
+    assert alike(100.0, 95.0) == [True, True, True, False, False, False]
+    assert alike(100.0, 85.0) == [True, False, True, False, False, False], "the other octaves begin at 90 and 181"
+    assert alike(100.0, 150.0) == [False, True, False, False, False, False], "these begin at 64 and 128"
+    assert alike(100.0, 20.0) == [False, False, True, False, False, False]
+    assert alike(100.0, 1000.0) == alike(100.0, -100.0) == alike(100.0, 200.0) == [False] * 6
+    assert levels(True)[1:] == [0] * 5
 
 
 def test_a_moment_is_described_alike_beside_one_that_has_more_keys() -> None:
