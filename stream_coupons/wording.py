@@ -24,6 +24,9 @@ MAGIC = {
     b"\xef\xbb\xbf": "it begins with a byte order mark (BOM), expected UTF-8 without one",
 }
 LOOKED_AT_BYTES = 64
+HALF_A_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 SHOWN_CHARACTERS = 64
 _PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
@@ -70,14 +73,18 @@ def explained(error: msgspec.ValidationError, kind: Any, read: Callable[[], Any]
 
 
 def unlike_json(data: bytes) -> str:
-    """What bytes are that are no JSON, if that shows, as the end of a sentence.
+    r"""What bytes are that are no JSON, if that shows, as the end of a sentence.
 
     >>> unlike_json(bytes.fromhex("1f8b0800")), unlike_json(b"{")
     (': it is compressed by gzip', '')
+    >>> unlike_json(rb'"\ud83d\ude00"'), unlike_json(rb'"\ud83d"')
+    ('', ': a text holds half of a surrogate pair, as of an emoji that was cut in two')
     """
     for magic, what in MAGIC.items():
         if data.startswith(magic):
             return f": {what}"
+    if HALF_A_PAIR.search(data):
+        return ": a text holds half of a surrogate pair, as of an emoji that was cut in two"
     return ": it is binary, expected text" if min(data[:LOOKED_AT_BYTES], default=32) < 9 else ""
 
 

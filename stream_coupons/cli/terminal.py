@@ -158,6 +158,8 @@ def replaced(path: Path | None) -> Iterator[IO[bytes] | None]:
         with written(path) as file:
             yield file
         return
+    if not path.parent.is_dir():
+        raise BadConfig(f"{path}: there is no folder {path.parent}")
     part = path.with_name(f"{path.name}.part")
     try:
         with written(part) as file:

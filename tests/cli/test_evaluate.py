@@ -269,6 +269,13 @@ def test_a_full_disk_behind_standard_output_is_an_error(tmp_path: Path, verb: tu
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "page.html"
+    result = run("evaluate", write_lines(tmp_path / "log.jsonl", issue()), "--report", page)
+    assert result.exit_code == 2
+    assert result.stderr.replace("\n", "") == f"error: {page}: there is no folder {page.parent}"
+
+
 class Interrupted(ProgressiveRun):
     """A run in which Ctrl-C is pressed while the fortieth record is taken in."""
 
