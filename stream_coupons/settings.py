@@ -168,11 +168,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     except msgspec.ValidationError as error:
         raise BadConfig(f"{path}: {explained(error, Settings, lambda: values)}") from None
     for name, text in environ.items():
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+        if is_setting(name):
             settings = _override(settings, name, text)
     _check_timeouts(settings.kafka)
     _check_security(settings.kafka)
     return settings
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable of the environment is read as a setting."""
+    return name.startswith(PREFIX) and name not in NOT_SETTINGS
 
 
 def _check_timeouts(kafka: KafkaSettings) -> None:

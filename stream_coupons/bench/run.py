@@ -154,7 +154,10 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
     with tempfile.TemporaryDirectory(prefix="stream-coupons-bench-") as folder, ExitStack() as stack:
         show("starting the broker", 0.0)
         broker = stack.enter_context(_broker(plan, Path(folder), warn))
-        system = LocalSystem(broker, plan.settings, Path(folder) / "workers", plan.workers)
+        # Time passes by our own ticks.
+        worker = msgspec.structs.replace(plan.settings.worker, tick_every_s=0.0)
+        settings = msgspec.structs.replace(plan.settings, worker=worker)
+        system = LocalSystem(broker, settings, Path(folder) / "workers", plan.workers)
         with admin.admin_client(system.connection) as client:
             admin.check_guarantee(client, system.settings.kafka)
         system.prepare(plan.workload.catalogue())
@@ -163,11 +166,13 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
         stack.push(system)
         with interruption.held():
             system.__enter__()
+        tick_every_s = plan.settings.worker.tick_every_s
+        stack.enter_context(throughput.ticking(system, tick_every_s))
         samples = throughput.drain(system, broker.pid, lambda share: show("working off the backlog", share))
-        before = throughput.settle(system, lambda share: show("letting it settle", share))
+        before = throughput.settle(system, tick_every_s, lambda share: show("letting it settle", share))
         more = _publish(system, plan, plan.workload.events, plan.more_events, show)
         throughput.drain(system, broker.pid, lambda share: show("working off more shoppers", share))
-        after = throughput.settle(system, lambda share: show("letting it settle", share))
+        after = throughput.settle(system, tick_every_s, lambda share: show("letting it settle", share))
         speed = throughput.throughput(system, samples, backlog.events, backlog.triggers | more.triggers)
         grown = throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
         steady = _steady(system, plan, show)

@@ -3,8 +3,10 @@
 The backlog is appended before the workers start, so that whoever publishes takes no CPU from them.
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
 from kafka import KafkaAdminClient
@@ -14,7 +16,9 @@ from msgspec import Struct, field
 from stream_coupons import admin, topics
 from stream_coupons.bench import processes
 from stream_coupons.clients import Reader
-from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent, Tick
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.demo.system import LocalSystem, SystemFailed
 from stream_coupons.demo.watch import total
@@ -140,13 +144,40 @@ def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sampl
             time.sleep(SAMPLE_EVERY_S)
 
 
-def settle(system: LocalSystem, show: Show) -> int:
+@contextmanager
+def ticking(system: LocalSystem, every_s: float) -> Iterator[None]:
+    """Tell the workers that it is now, again and again, as their own clock would; never with 0.
+
+    The events lie in the past, where coupons would be over before they are given if workers went by the broker's clock.
+    So that is off, and each tick closes the windows of all that was given before it.
+    """
+    is_over = threading.Event()
+
+    def tick() -> None:
+        partitions = system.settings.kafka.partitions
+        with suppress(StreamCouponsError), system.publisher() as publisher:  # without a broker there is nothing to tell
+            while not is_over.wait(every_s):
+                for partition in range(partitions):
+                    said = encode(Tick(at=time.time()))
+                    publisher.send_bytes(topics.TICKS, str(partition).encode(), said, partition)
+                publisher.flush()
+
+    thread = threading.Thread(target=tick, name="ticks", daemon=True)
+    if every_s:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        if every_s:
+            thread.join()
+
+
+def settle(system: LocalSystem, tick_every_s: float, show: Show) -> int:
     """Let the windows of the backlog's coupons close and be learnt from; the memory that workers hold then.
 
-    The events lie in the past, so the next tick closes them all at once. What follows must not burden whoever is
-    measured next.
+    The next tick closes them all at once. What follows must not burden whoever is measured next.
     """
-    tick_every_s = system.settings.worker.tick_every_s
     began = time.monotonic()
     while tick_every_s and (passed := time.monotonic() - began) < tick_every_s + 1.0:
         show(passed / (tick_every_s + 1.0))

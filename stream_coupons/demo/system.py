@@ -26,7 +26,7 @@ from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
-from stream_coupons.settings import Settings
+from stream_coupons.settings import Settings, is_setting
 
 READY_WITHIN_S = 120.0
 WORKER = ("stream_coupons", "worker")
@@ -277,10 +277,12 @@ def _lag(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
 
 def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", *module, "--config", str(config)]
+    # All settings are in the file; what the environment says was read into them, or was changed on purpose.
+    inherited = {name: text for name, text in os.environ.items() if not is_setting(name)}
     output: IO[bytes] = log.open("ab")
     with output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, "NO_COLOR": "1", **environment}
+            command, stdout=output, stderr=output, env={**inherited, "NO_COLOR": "1", **environment}
         )
 
 
