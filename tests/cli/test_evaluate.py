@@ -222,7 +222,7 @@ def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp
         (("LOG", "--predictions", "out", "--report", "out"), "expected two files"),
         (("missing.jsonl",), "No such file"),
         (("empty.jsonl",), "holds no issue"),
-        (("LOG", "--predictions", "nowhere/out"), "No such file"),
+        (("LOG", "--predictions", "nowhere/out"), "there is no folder"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(run: Run, log: Path, tmp_path: Path, options: Any, fault: str) -> None:
