@@ -156,7 +156,7 @@ def check_homes(settings: KafkaSettings) -> None:
     for changelog in STATES:
         cells = {
             (record.partition, record.key): record.value
-            for record in first_records(settings.connection, changelog, settings.partitions, STATES_LOOKED_AT)
+            for record in first_records(settings, changelog, settings.partitions, STATES_LOOKED_AT)
         }
         places = [(partition, key) for (partition, key), value in cells.items() if key and is_cell(value)]
         astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)

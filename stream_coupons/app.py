@@ -95,7 +95,7 @@ class CouponApp:
     def _new_producer(self, **options: Any) -> AIOKafkaProducer:
         kafka = self.settings.kafka
         largest = max(topic.max_message_bytes for topic in topics.ALL)
-        return new_producer(kafka.connection, kafka.produce_timeout_s, largest, **options)
+        return new_producer(kafka, kafka.produce_timeout_s, largest, **options)
 
     def _count_failure(self, agent: str) -> None:
         self.metrics.batch_failures.labels(agent).inc()
@@ -129,7 +129,7 @@ class CouponApp:
         take: Callable[[Read], None],
         settle: Callable[[], Awaitable[None]] | None = None,
     ) -> Follower[Read]:
-        return Follower(self.settings.kafka.connection, topic.name, read, take, topic.max_message_bytes, settle)
+        return Follower(self.settings.kafka, topic.name, read, take, topic.max_message_bytes, settle)
 
     def _add_services(self, *services: Service) -> None:
         for service in services:
@@ -169,7 +169,7 @@ class CouponApp:
         lane: Lane[Any] = Lane(
             batches,
             KafkaChangelog(
-                kafka.connection,
+                kafka,
                 changelog.name,
                 self.stores.of(agent.name),
                 self.metrics.changelog_skipped.labels(agent.name).inc,
@@ -365,5 +365,5 @@ def _new_faust(settings: Settings) -> faust.App:
         stream_wait_empty=True,
     )
     between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
-    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka.connection, between_agents)
+    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka, between_agents)
     return app

@@ -5,12 +5,12 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 from kafka.errors import KafkaError
+from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
 
@@ -49,8 +49,7 @@ class SaslMechanism(StrEnum):
     SCRAM_SHA_512 = "SCRAM-SHA-512"
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """Where the brokers are, and what they want to be shown. Files are read whenever a client is made.
 
     Parameters
@@ -65,7 +64,7 @@ class Connection:
         Whom a client says it is, and a file with nothing but the password: no secret is in settings or logs.
     """
 
-    bootstrap: str
+    bootstrap: str = "127.0.0.1:9092"
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     ca_file: str = ""
     certificate_file: str = ""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol
+from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
     AttributionRules,
@@ -53,17 +53,9 @@ class Store(StrEnum):
     """On a disk, so that memory does not grow with shoppers; needs the extra `rocksdb`."""
 
 
-class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the brokers are and how patient we are with them."""
 
-    bootstrap: str = "127.0.0.1:9092"
-    security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
-    username: str = ""
-    password_file: str = ""
     group_id: str = "stream-coupons"
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     partitions: Size = 4
@@ -83,20 +75,6 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             # What ends in a bracket, or holds colons without any, is an address of IPv6 without a port.
             if not address.strip() or (colon and not (is_port and host) and not port.endswith("]") and ":" not in host):
                 raise ValueError(f"bootstrap: {address!r}, expected host:port[,host:port], the port from 1 to 65535")
-
-    @property
-    def connection(self) -> Connection:
-        """How clients reach the brokers."""
-        return Connection(
-            self.bootstrap,
-            self.security_protocol,
-            self.ca_file,
-            self.certificate_file,
-            self.key_file,
-            self.sasl_mechanism,
-            self.username,
-            self.password_file,
-        )
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ WHO = {"USERNAME": "engine", "PASSWORD_FILE": "/run/secrets/kafka"}
 
 
 def loaded(**said: str) -> Connection:
-    return load(None, {PREFIX + name: value for name, value in said.items()}).kafka.connection
+    return load(None, {PREFIX + name: value for name, value in said.items()}).kafka
 
 
 def test_nothing_is_encrypted_and_nobody_named_by_default() -> None:

@@ -1,5 +1,6 @@
 """users: owns each shopper's profile, open proposals and open issues (key user_id)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,7 @@ class Users(KeyedAgent[Shopper]):
         """Dispatch a message to the step for its kind."""
         known = self.known()
         appended_at = record.appended_at if self._has_clock else None
+        latest = math.inf if appended_at is None else appended_at
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
                 proposed = pipeline.propose(state_key, state, message, known, appended_at)
@@ -60,9 +62,9 @@ class Users(KeyedAgent[Shopper]):
             case Reservation():
                 return pipeline.confirm(state_key, state, message, known, appended_at)
             case FeedbackEvent():
-                return observation.feedback(state, message, known, appended_at)
+                return observation.feedback(state, message, known, latest)
             case ObservedIssue():
-                return observation.observe(state_key, state, message, known, appended_at)
+                return observation.observe(state_key, state, message, known, latest)
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")

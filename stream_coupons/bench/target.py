@@ -61,7 +61,7 @@ def borrowed(kafka: KafkaSettings, warn: Callable[[str], None]) -> Iterator[Brok
     ------
     BadConfig
     """
-    with admin.admin_client(kafka.connection) as client:
+    with admin.admin_client(kafka) as client:
         found = sorted(OURS & set(client.list_topics()))
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
@@ -73,7 +73,7 @@ def borrowed(kafka: KafkaSettings, warn: Callable[[str], None]) -> Iterator[Brok
     try:
         yield RunningBroker(kafka.bootstrap)
     finally:
-        with admin.admin_client(kafka.connection) as client:
+        with admin.admin_client(kafka) as client:
             _delete(client, kafka.group_id, warn)
 
 
@@ -94,6 +94,6 @@ def _delete(client: KafkaAdminClient, group_id: str, warn: Callable[[str], None]
 
 def create_floor(kafka: KafkaSettings) -> None:
     """Create the plain topic, with as many partitions as the others."""
-    with admin.admin_client(kafka.connection) as client:
+    with admin.admin_client(kafka) as client:
         client.create_topics([NewTopic(FLOOR, num_partitions=kafka.partitions, replication_factor=kafka.replication)])
         client.wait_for_topics([FLOOR])

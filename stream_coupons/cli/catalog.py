@@ -64,7 +64,7 @@ def push(
         terminal.warn(warning)
     reading.warnings += hidden
     if settings is not None:
-        with Publisher(settings.kafka.connection, settings.kafka.partitions) as publisher:
+        with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
             for coupon in reading.coupons:
                 publisher.send(topics.CATALOG, coupon)
         pushed = publisher.appended
@@ -134,7 +134,7 @@ def remove(
     coupons, unreadable = current(settings)
     wanted = list(dict.fromkeys(coupon_ids))
     known = [coupon_id for coupon_id in wanted if coupon_id in coupons or coupon_id in unreadable]
-    with Publisher(settings.kafka.connection, settings.kafka.partitions) as publisher:
+    with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
         for coupon_id in known:
             publisher.send_bytes(topics.CATALOG, coupon_id.encode(), None)
     for coupon_id in wanted:
@@ -147,7 +147,7 @@ def current(settings: Settings) -> tuple[dict[str, Coupon], dict[str, str]]:
     """The catalogue as it is now, by coupon_id, and what keys hold that is no coupon."""
     coupons: dict[str, Coupon] = {}
     unreadable: dict[str, str] = {}
-    with Reader(settings.kafka.connection, [topics.CATALOG.name], from_beginning=True) as reader:
+    with Reader(settings.kafka, [topics.CATALOG.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             key = (record.key or b"").decode(errors="replace")
             coupons.pop(key, None)
@@ -183,6 +183,6 @@ def _row(coupon: Coupon) -> list[str]:
 
 
 def _checked(settings: Settings) -> Settings:
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
     return settings

@@ -249,11 +249,11 @@ def redrive(  # noqa: PLR0913 - the options of a command
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
     kafka = settings_from(config, bootstrap).kafka
-    with admin.admin_client(kafka.connection) as client:
+    with admin.admin_client(kafka) as client:
         admin.apply(client, kafka, check_only=True)
-    chosen = selection.of(dead_letters.letters(kafka.connection))
-    before = {} if again else dead_letters.sendings(kafka.connection)
-    with nullcontext() if dry_run else Publisher(kafka.connection, kafka.partitions) as publisher:
+    chosen = selection.of(dead_letters.letters(kafka))
+    before = {} if again else dead_letters.sendings(kafka)
+    with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
         counts, interrupted = _send(Redrive(publisher, before, kafka.partitions), chosen, dry_run=dry_run)
     _report(counts, dry_run=dry_run)
     if interrupted:
@@ -320,5 +320,5 @@ def _known(topic: str | None) -> str | None:
 
 def _reachable(settings: Settings) -> Connection:
     """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
-    with admin.admin_client(settings.kafka.connection):
-        return settings.kafka.connection
+    with admin.admin_client(settings.kafka):
+        return settings.kafka

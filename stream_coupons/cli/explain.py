@@ -125,7 +125,7 @@ def _warn(text: str) -> None:
 
 
 def _warn_if_behind(settings: Settings) -> None:
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         lag = admin.lag(client, settings.kafka)
     # Ticks come all the time, and change nothing that is asked here.
@@ -138,13 +138,13 @@ def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
     kafka = settings.kafka
 
     def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
-        with admin.admin_client(kafka.connection) as client:
+        with admin.admin_client(kafka) as client:
             some = [topics.BY_NAME[name] for name in names]
             begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
         home = None if key is None else topics.partition_for(key, kafka.partitions)
         total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
         with terminal.fraction_progress(what, total) as progress:
-            for count, record in enumerate(interruptions.each(read_records(kafka.connection, names, key)), start=1):
+            for count, record in enumerate(interruptions.each(read_records(kafka, names, key)), start=1):
                 yield record
                 if count % SHOW_EVERY == 0:
                     progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
@@ -171,7 +171,7 @@ def _of_issue(issue_id: str, settings: Settings, coupons: list[Coupon] | None, r
             "coupon issued since, see `stream-coupons tail --from-beginning`"
         )
     issue, record = found
-    with Fetcher(settings.kafka.connection) as fetcher:
+    with Fetcher(settings.kafka) as fetcher:
 
         def fetch(topic: str, partition: int, offset: int) -> Record | None:
             one = fetcher.fetch(topic, partition, offset)

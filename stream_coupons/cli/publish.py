@@ -95,7 +95,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     bare = None if topic is None else _bare_topic(topic)
     settings = settings_from(config, bootstrap)
     if not dry_run:
-        with admin.admin_client(settings.kafka.connection) as client:
+        with admin.admin_client(settings.kafka) as client:
             admin.apply(client, settings.kafka, check_only=True)
     with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
@@ -199,7 +199,7 @@ class _Work:
 
     def send(self, source: IO[bytes], kafka: KafkaSettings) -> NotAppended | None:
         """Send what is good and wait for the broker to have it."""
-        publisher = Publisher(kafka.connection, kafka.partitions)
+        publisher = Publisher(kafka, kafka.partitions)
         wait = pacer(self.rate) if self.rate is not None else None
         try:
             with (

@@ -77,7 +77,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
     """
     settings = settings_from(config, bootstrap)
     world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons, domain=domain))
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
     report, foreign_tick = _run(world, settings, speed, catalog)
     _print(report, foreign_tick, json)
@@ -87,8 +87,8 @@ def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]
     with (
-        Reader(kafka.connection, names, from_beginning=False) as reader,
-        Publisher(kafka.connection, kafka.partitions) as publisher,
+        Reader(kafka, names, from_beginning=False) as reader,
+        Publisher(kafka, kafka.partitions) as publisher,
         terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
         terminal.Interruptions() as interruptions,
     ):

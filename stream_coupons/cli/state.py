@@ -60,7 +60,7 @@ def digest(
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
     tables = {one: topics.changelog(TABLE_OF[one]) for one in agents}
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         behind = sum(admin.lag(client, settings.kafka).values())
         begins, ends = (
@@ -75,8 +75,7 @@ def digest(
         terminal.Interruptions() as interruptions,
     ):
         digests = {
-            one: _read(settings.kafka.connection, one, table.name, progress, interruptions)
-            for one, table in tables.items()
+            one: _read(settings.kafka, one, table.name, progress, interruptions) for one, table in tables.items()
         }
     if interruptions.happened:
         terminal.stderr().print("interrupted: nothing is known", markup=False)

@@ -54,11 +54,11 @@ def tail(  # noqa: PLR0913 - the options of a command
     _require_known(topic)
     settings = settings_from(config, bootstrap)
     # It says within seconds that no broker answers; a consumer would try for ever.
-    with admin.admin_client(settings.kafka.connection):
+    with admin.admin_client(settings.kafka):
         pass
     seen = 0
     with (
-        Reader(settings.kafka.connection, [topic], from_beginning=from_beginning) as reader,
+        Reader(settings.kafka, [topic], from_beginning=from_beginning) as reader,
         terminal.Interruptions() as interruptions,
     ):
         for record in interruptions.each(until_quiet(reader.poll, timeout, time.monotonic)):

@@ -25,7 +25,7 @@ def apply(
     Example: stream-coupons topics apply --bootstrap 127.0.0.1:9092
     """
     settings = settings_from(config, bootstrap)
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         states = admin.apply(client, settings.kafka, check_only=check)
     created = [state.topic.name for state in states if not state.exists]
     Console().print(f"{len(states)} topics as they must be, {len(created)} of them created now")

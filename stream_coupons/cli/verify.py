@@ -49,7 +49,7 @@ def verify(
               stream-coupons verify --json --bootstrap 127.0.0.1:9092
     """
     settings = settings_from(config, bootstrap)
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         marks = take_marks(client, settings.kafka)
     with (
@@ -58,7 +58,7 @@ def verify(
     ):
 
         def read(names: tuple[str, ...]) -> Iterable[Record]:
-            return interruptions.each(_shown(read_records(settings.kafka.connection, names), progress))
+            return interruptions.each(_shown(read_records(settings.kafka, names), progress))
 
         findings = audit(read, marks)
     if interruptions.happened:

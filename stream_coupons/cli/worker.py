@@ -52,7 +52,7 @@ def worker(
         settings = msgspec.structs.replace(
             settings, worker=msgspec.structs.replace(settings.worker, metrics_port=metrics_port)
         )
-    with admin.admin_client(settings.kafka.connection) as client:
+    with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         admin.check_guarantee(client, settings.kafka)
         admin.check_homes(settings.kafka)

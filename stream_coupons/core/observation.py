@@ -54,13 +54,12 @@ def predict(
 
 
 def observe(
-    user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, appended_at: float | None = None
+    user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, latest: float = math.inf
 ) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows.
 
-    `appended_at` is when the event was appended, if that is known; the same below.
+    `latest` is the latest that it can be now, if that is known; the same below.
     """
-    latest = math.inf if appended_at is None else appended_at
     effects = Effects()
     fault = window_fault(event.occurred_at, event.expires_at)
     if fault is not None:
@@ -139,13 +138,12 @@ def _score(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledg
     return predict(moment, coupons.alone(position), np.array([0]), event.domain, event.arms, known)
 
 
-def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, appended_at: float | None = None) -> Effects:
+def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:
     """Join a click or a purchase to the coupon it is about."""
     if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
         effects = Effects()
         effects.count("duplicate", attribution.FEEDBACK)
         return effects
-    latest = math.inf if appended_at is None else appended_at
     return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
 
 

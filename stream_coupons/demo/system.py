@@ -112,7 +112,7 @@ class LocalSystem:
     @property
     def connection(self) -> Connection:
         """How to reach it."""
-        return self.settings.kafka.connection
+        return self.settings.kafka
 
     def publisher(self) -> Publisher:
         """A publisher to this system."""

@@ -65,6 +65,6 @@ def record_of(one: Any) -> Record:
 
 def audit_topics(kafka: KafkaSettings) -> Findings:
     """Audit a system by its topics."""
-    with admin.admin_client(kafka.connection) as client:
+    with admin.admin_client(kafka) as client:
         marks = take_marks(client, kafka)
-    return audit(partial(read_records, kafka.connection), marks)
+    return audit(partial(read_records, kafka), marks)

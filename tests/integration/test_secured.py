@@ -4,11 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
-import msgspec
 import pytest
+from msgspec.structs import asdict, replace
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerUnavailable
@@ -27,7 +26,7 @@ PARTITIONS = KafkaSettings().partitions
 
 def settings_by(connection: Connection, guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
     plain = settings(guarantee=guarantee)
-    return msgspec.structs.replace(plain, kafka=msgspec.structs.replace(plain.kafka, **asdict(connection)))
+    return replace(plain, kafka=replace(plain.kafka, **asdict(connection)))
 
 
 @pytest.fixture(scope="module")
