@@ -4,7 +4,7 @@ Numbers are those of `numeric`. Categories and crosses are hashed into `DIMENSIO
 vocabulary, nothing to keep (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -17,16 +17,21 @@ from stream_coupons.core.profile import favourite
 from stream_coupons.core.rhythm import hour, weekday
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import feature_index, name_index
 from stream_coupons.core.values import LEVELS, TILES, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
 from stream_coupons.core.views import Moment, Views
+
+Indices = NDArray[np.uint32]
 
 DIMENSIONS = 2**16
 FIRST_OF_TERMS = DIMENSIONS // 2
 """From here on are the places of what hangs on which coupon it is: its name, kind, depth, attributes and vector, and
 whatever is crossed with one of these. What it is for lies below, with the shopper and the moment: all that can be true
 of who gets none."""
+GROUPS = 1024
+"""What is hashed is a place and a group: `place + DIMENSIONS * group`. A group are the features of one name, whatever
+their values, so that a model may learn how much hangs on each."""
 HOURS_OF_BLOCK = 4
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
@@ -54,6 +59,16 @@ _OF_TERMS = {"coupon", "kind", "depth"}
 _ALONE_OF_TERMS = [name in _OF_TERMS for name in (*OF_EVERY_COUPON, *OF_MOMENT)]
 _CROSSES_OF_TERMS = [not _OF_TERMS.isdisjoint(pair) for pair in CROSSES]
 _CONTEXT_OF_TERMS = [False] * LEVELS + [name in _OF_TERMS for name in CROSSED_WITH_CONTEXT]
+
+
+def _groups(names: Iterable[str]) -> Indices:
+    """Group of each name, not yet cut to `GROUPS`."""
+    return np.array([feature_index(name) for name in names], np.uint32)
+
+
+_ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
+_CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
+_VECTOR_GROUPS = np.repeat(_groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR))), CODES)
 MAX_PLACES = (
     len(HASHED)
     + MAX_ATTRIBUTES * (LEVELS + 1)
@@ -67,6 +82,7 @@ _SPACE = (
     CROSSED_WITH_CONTEXT,
     DIMENSIONS,
     FIRST_OF_TERMS,
+    GROUPS,
     LEVELS,
     CROSSED_WITH_VECTOR,
     CODES,
@@ -103,9 +119,6 @@ def hashed_names(
     return tuple(names)
 
 
-Indices = NDArray[np.uint32]
-
-
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Whom and what rows of features are about. Models do not look at it; oracles of a simulation do."""
@@ -118,9 +131,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED)).
+    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED) or more).
 
-    `subjects` say whom they are about, one after another.
+    What is hashed are places with their groups; 0 is nothing. `subjects` say whom they are about, one after another.
     """
 
     numeric: Floats
@@ -130,9 +143,14 @@ class FeatureRows:
     def __len__(self) -> int:
         return len(self.numeric)
 
+    @property
+    def places(self) -> Indices:
+        """What is hashed without the groups."""
+        return self.hashed % np.uint32(DIMENSIONS)
 
-def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_]) -> Indices:
-    """A place for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent.
+
+def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indices) -> Indices:
+    """A place, and its group, for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent.
 
     `of_terms` says of each column whether its places begin at `FIRST_OF_TERMS`.
     """
@@ -142,8 +160,9 @@ def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_]) -> Indices:
         mixed = mixed ^ (mixed >> np.uint32(13))
     is_there = (one != ABSENT) & (other != ABSENT)
     first = np.where(of_terms, np.uint32(FIRST_OF_TERMS), np.uint32(1))
-    places: Indices = (mixed % np.uint32(FIRST_OF_TERMS - 1) + first) * is_there
-    return places
+    places = mixed % np.uint32(FIRST_OF_TERMS - 1) + first
+    hashed: Indices = (places + groups % np.uint32(GROUPS) * np.uint32(DIMENSIONS)) * is_there
+    return hashed
 
 
 def extract(
@@ -181,32 +200,41 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
     coupon = coupons.static_hashes[position]
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
-    attributes = coupons.attribute_hashes[position]
+    attributes, names = coupons.attribute_hashes[position], coupons.attributes
     alone = np.concatenate((coupon, moment), axis=1)
-    slots = attributes.shape[1]
+    slots = len(names)
     parts = [
-        (alone, np.ones_like(alone), _ALONE_OF_TERMS),
+        (alone, np.ones_like(alone), _ALONE_OF_TERMS, _ALONE_GROUPS),
         (
             np.stack([named[other] for _, other in CROSSES], axis=1),
             np.stack([named[one] for one, _ in CROSSES], axis=1),
             _CROSSES_OF_TERMS,
+            _CROSSES_GROUPS,
         ),
-        (*_with_crosses(attributes, named["shopper"][:, None]), [True] * (slots * (LEVELS + 1))),
+        (
+            *_with_crosses(attributes, named["shopper"][:, None]),
+            [True] * (slots * (LEVELS + 1)),
+            _groups(name for each in names for name in (*[f"{each}="] * LEVELS, f"shopper*{each}=")),
+        ),
     ]
     if coupons.has_vectors:
         codes = coupons.vector_hashes[position]
-        others = (
-            np.ones_like(codes),
-            *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
+        others = np.concatenate(
+            [np.ones_like(codes), *(np.repeat(named[name][:, None], CODES, axis=1) for name in CROSSED_WITH_VECTOR)],
+            axis=1,
         )
-        parts += ((codes, other, [True] * CODES) for other in others)
+        many = np.tile(codes, 1 + len(CROSSED_WITH_VECTOR))
+        parts.append((many, others, [True] * others.shape[1], _VECTOR_GROUPS))
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
-        context = _context_hashes(moments)[owner]
+        context, keys = (array[owner] for array in _context_hashes(moments))
         of_terms = _CONTEXT_OF_TERMS + [True] * slots
-        parts.append((*_with_crosses(context, crossed), of_terms * context.shape[1]))
+        columns = np.concatenate((np.zeros(LEVELS, np.uint32), _groups((*CROSSED_WITH_CONTEXT, *names))))
+        groups = (keys[:, :, None] ^ columns).reshape(len(owner), -1)
+        parts.append((*_with_crosses(context, crossed), of_terms * context.shape[1], groups))
     one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
-    return _mix(one, other, np.concatenate([part[2] for part in parts]))
+    groups = np.concatenate([np.broadcast_to(part[3], part[0].shape) for part in parts], axis=1)
+    return _mix(one, other, np.concatenate([part[2] for part in parts]), groups)
 
 
 def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:
@@ -230,14 +258,14 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
     )
 
 
-def _context_hashes(moments: Sequence[Moment]) -> Indices:
-    """Hashes of every key's value, keys by name, shape (moments, most keys, LEVELS)."""
-    each = [
-        [value_hashes(name, value) for name, value in sorted(moment.context.items())[:MAX_CONTEXT]]
-        for moment in moments
-    ]
-    hashes = np.full((len(each), max(map(len, each)), LEVELS), ABSENT, np.uint32)
+def _context_hashes(moments: Sequence[Moment]) -> tuple[Indices, Indices]:
+    """Hashes of every key's value, keys by name, shape (moments, most keys, LEVELS), and of the keys themselves."""
+    each = [sorted(moment.context.items())[:MAX_CONTEXT] for moment in moments]
+    most = max(map(len, each))
+    hashes = np.full((len(each), most, LEVELS), ABSENT, np.uint32)
+    keys = np.zeros((len(each), most), np.uint32)
     for row, values in enumerate(each):
         if values:
-            hashes[row, : len(values)] = values
-    return hashes
+            hashes[row, : len(values)] = [value_hashes(name, value) for name, value in values]
+            keys[row, : len(values)] = [name_index(f"{name}:") for name, _ in values]
+    return hashes, keys

@@ -31,7 +31,7 @@ from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import OpenDecision
-from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, GROUPS, MAX_PLACES, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.core.similarity import stable_hash
@@ -194,7 +194,7 @@ class EarlyAnswers:
             "answered": np.array([one.answered for one in each], np.float64).reshape(n, len(self.shifts)),
             "identities": np.array(list(self._open), np.uint64).view(np.int64),
             "numeric": rows.numeric.astype(np.float32),
-            "places": rows.hashed,
+            "hashed": rows.hashed,
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -205,7 +205,7 @@ class EarlyAnswers:
         SnapshotMismatch
         """
         shifts = shifts_of(state, list(self.shifts))
-        identities, places = state["identities"], state["places"]
+        identities, each_hashed = state["identities"], state["hashed"]
         if identities.dtype != np.int64 or identities.ndim != 1 or len(identities) > SAMPLE:
             raise SnapshotMismatch(f"identities are {identities.dtype} of shape {identities.shape}")
         n, heads = len(identities), len(shifts)
@@ -219,12 +219,12 @@ class EarlyAnswers:
         if not ((shares == UNANSWERED) | ((shares >= 0.0) & (shares <= 1.0))).all():
             raise SnapshotMismatch(f"answered is {shares.min()} to {shares.max()}: expected shares of windows")
         check_finite(state, "numeric", (n, len(NUMERIC)), np.float32)
-        is_placed = places.dtype == np.uint32 and places.ndim == 2 and places.shape[1] <= MAX_PLACES
-        if not is_placed or len(places) != n or (places >= DIMENSIONS).any():
-            raise SnapshotMismatch(f"open decisions do not fit: {n} of them, places of shape {places.shape}")
+        is_hashed = each_hashed.dtype == np.uint32 and each_hashed.ndim == 2 and each_hashed.shape[1] <= MAX_PLACES
+        if not is_hashed or len(each_hashed) != n or (each_hashed >= DIMENSIONS * GROUPS).any():
+            raise SnapshotMismatch(f"open decisions do not fit: {n} of them, hashed of shape {each_hashed.shape}")
         if (state["windows"][:, 1] <= state["windows"][:, 0]).any():
             raise SnapshotMismatch("a window ends before it begins")
-        rows = zip(state["windows"].tolist(), state["numeric"], places, state["answered"].tolist(), strict=True)
+        rows = zip(state["windows"].tolist(), state["numeric"], each_hashed, state["answered"].tolist(), strict=True)
         each = [
             _Open(decided_at, until, label_at, numeric.tobytes(), hashed.tobytes(), tuple(answered))
             for (decided_at, until, label_at), numeric, hashed, answered in rows
@@ -245,7 +245,7 @@ def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[s
     SnapshotMismatch
     """
     check_names(
-        state, {"shifts", "starts", "information", "closed", "windows", "answered", "identities", "numeric", "places"}
+        state, {"shifts", "starts", "information", "closed", "windows", "answered", "identities", "numeric", "hashed"}
     )
     check_finite(state, "shifts", (len(heads),))
     if (np.abs(state["shifts"]) > MOST_SHIFT).any():

@@ -45,10 +45,10 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     return bins
 
 
-def encode(numeric: list[float], hashed: list[int]) -> dict[int, float]:
+def encode(numeric: list[float], places: list[int]) -> dict[int, float]:
     """One row of features as River's mapping from index to value; a place hit twice counts twice."""
     features: dict[int, float] = {}
-    for place in hashed:
+    for place in places:
         if place:
             features[place] = features.get(place, 0.0) + 1.0
     features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
@@ -68,5 +68,5 @@ def without_terms(numeric: list[float]) -> list[float]:
 
 
 def without_places_of_terms(hashed: list[int]) -> list[int]:
-    """Places that do not tell which coupon it is, only what it is for."""
-    return [place for place in hashed if place < FIRST_OF_TERMS]
+    """Of what is hashed, places with their groups, that which does not tell which coupon it is, only what it is for."""
+    return [each for each in hashed if each % DIMENSIONS < FIRST_OF_TERMS]

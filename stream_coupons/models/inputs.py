@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.features import DIMENSIONS, FeatureRows
 from stream_coupons.models.encoding import encode
 from stream_coupons.models.sigmoid import sigmoid
 
@@ -20,20 +20,21 @@ class Row:
     numeric : list of float
         In order of `NUMERIC`.
     hashed : list of int
-        Places within 0..DIMENSIONS - 1; 0 is nothing, and a place hit twice counts twice.
+        Places with their groups; 0 is nothing, and a place hit twice counts twice.
     offset : float
         Log-odds that are known of the label without this model. A model that can learns only what they lack.
     """
 
     def __init__(self, numeric: list[float], hashed: list[int], offset: float = 0.0) -> None:
         self.numeric = numeric
+        self.places = [each % DIMENSIONS for each in hashed]
         self.hashed = hashed
         self.offset = offset
 
     @cached_property
     def features(self) -> dict[int, float]:
         """River's mapping from index to value."""
-        return encode(self.numeric, self.hashed)
+        return encode(self.numeric, self.places)
 
     @cached_property
     def arrays(self) -> tuple[NDArray[np.int64], Floats]:
@@ -41,6 +42,11 @@ class Row:
         features = self.features
         indices = np.fromiter(features, np.int64, len(features))
         return indices, np.fromiter(features.values(), np.float64, len(features))
+
+    @property
+    def groups(self) -> dict[int, int]:
+        """The group of each place."""
+        return {each % DIMENSIONS: each // DIMENSIONS for each in self.hashed}
 
 
 def each_row(rows: FeatureRows) -> Iterator[Row]:

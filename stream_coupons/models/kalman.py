@@ -13,11 +13,25 @@ one example of either teaches both. It is kept of at most `MOST_JOINT` indices: 
 places that were seen some times, which give way to a number or bin that comes later. All other places have a variance
 each and no covariance, a diagonal block (decoupled, [2]_).
 
+How much hangs on a feature differs between shops as much as what: on the store, say, nothing or everything. So the
+variance before learning of every group of hashed places is itself learnt, from how far their weights have moved and
+how much of them is known (automatic relevance determination by MacKay's fixed point, [3]_ [4]_):
+
+.. math:: v_g \leftarrow \frac{a v_g^0 + \beta_g \sum_{i \in g} (w_i - c_i)^2}{a + \sum_{i \in g} \gamma_i},
+   \qquad \gamma_i = 1 - P_{ii} / v_g
+
+where :math:`c` is where the weights began. What was learnt is then told apart from what was believed before, and the
+one joined with the new other. Labels that come together, as those of one shopper or one campaign do, look like more
+than they are. So :math:`\beta_g` is how much of what the group said at the last review held for the examples since:
+the slope, at most 1, of their labels on it, by one step of Newton's method from 1.
+
 References
 ----------
 .. [1] Kulis, B., and Bartlett, P. L. (2010). Implicit online learning. ICML.
 .. [2] Puskorius, G. V., and Feldkamp, L. A. (1991). Decoupled extended Kalman filter training of feedforward layered
        networks. IJCNN.
+.. [3] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4(3).
+.. [4] Neal, R. M. (1996). Bayesian learning for neural networks. Springer.
 """
 
 import math
@@ -29,26 +43,38 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
-VARIANCE_OF_PLACES = 1.5
+VARIANCE_OF_PLACES = 0.5
 """Of the sum of all hashed places of the row in which one is first seen: rows of many do not vary more than rows of
 few."""
 VARIANCE_OF_COUPON = 0.1
 """Coupons are few and given often, and each has an appeal of its own: how much there is to learn of it does not hang on
 how much there is to learn of shoppers."""
-VARIANCE_OF_NUMBER = 0.3
-VARIANCE_OF_BIN = 0.03
+VARIANCE_OF_NUMBER = 0.1
+VARIANCE_OF_BIN = 0.01
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
 MOST_JOINT = 256
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
 MOST_STEPS = 50
 PRECISION = 1e-10
+
+BELIEVED = 0.5
+"""How many places count as much as what is believed of a group before any is seen: the a above."""
+LEAST_RELEVANCE, MOST_RELEVANCE = 0.05, 20.0
+TRUSTED = 1.0
+"""Information on the slope of what a group says that counts for 1."""
+KEPT = 0.5
+"""Of the information on slopes, from one review to the next."""
+NEGLIGIBLE = 0.05
+"""Logarithm of a change of a variance that is not worth being made."""
+REVIEWS = frozenset(math.ceil(20 * 1.25**n) for n in range(100))
+"""After how many examples variances before learning are learnt: soon, and then less and less often."""
 
 
 class KalmanFilter:
@@ -60,12 +86,10 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Multiplies all variances before learning.
-    scale : float
-        Multiplies those of all but the constant and the coupon's own place: how far a domain may be from the prior.
     """
 
-    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, scale: float = 1.0) -> None:
-        self._prior, self._spread, self._scale = dict(prior), spread, scale
+    def __init__(self, prior: Mapping[int, float], spread: float = 1.0) -> None:
+        self._prior, self._spread = dict(prior), spread
         self._begin()
 
     def _begin(self) -> None:
@@ -78,11 +102,18 @@ class KalmanFilter:
         self._slots = np.full(size, -1, np.int64)
         self._joint: list[int] = []
         self._covariance = np.zeros((MOST_JOINT, MOST_JOINT))
+        self._centres = self._weights.copy()
+        self._groups = np.zeros(size, np.int64)
+        self._relevance = np.ones(GROUPS)
+        self._reviewed = self._weights.copy()
+        self._slope_score, self._slope_information = np.zeros(GROUPS), np.zeros(GROUPS)
+        self._lessons = 0
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then move to the mode."""
         indices, values = row.arrays
-        self._meet(indices, row.hashed[:1])
+        self._meet(indices, row)
+        self._test(indices, values, row.offset, label, weight)
         logit = row.offset + self.log_odds(row)
         slots = self._slots[indices]
         is_joint = slots >= 0
@@ -103,20 +134,23 @@ class KalmanFilter:
         moves *= shrink
         covariance -= moves[:, None] * moves
         self._variances[apart] -= (moves_apart * shrink) ** 2
+        self._lessons += 1
+        if self._lessons in REVIEWS:
+            self._review()
         return sigmoid(logit)
 
-    def _meet(self, indices: NDArray[np.int64], coupon: Sequence[int]) -> None:
-        """Give variances to what was never seen, and covariances to numbers, bins and what was seen often.
-
-        `coupon` is the place of the coupon itself: the first that is hashed.
-        """
+    def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
+        """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
         seen = self._seen[indices]
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
         if new.size:
             hashed = int((indices < DIMENSIONS).sum())
-            of_place = self._scale * VARIANCE_OF_PLACES / max(hashed, 1)
-            first = self._spread * _variances(new, coupon, of_place, self._scale)
+            of_place = VARIANCE_OF_PLACES / max(hashed, 1)
+            groups = row.groups
+            self._groups[new] = [groups.get(index, 0) for index in new.tolist()]
+            first = self._spread * _variances(new, row.places[:1], of_place)
+            first *= np.where(new < DIMENSIONS, self._relevance[self._groups[new]], 1.0)
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
         for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
@@ -141,6 +175,71 @@ class KalmanFilter:
         self._joint[slot] = index
         return slot
 
+    def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
+        """Compare what the weights said at the last review with the label, group by group."""
+        probability = sigmoid(offset + float((values * self._reviewed[indices]).sum()))
+        by_place = (self._reviewed[indices] - self._centres[indices]) * values * (indices < DIMENSIONS)
+        by_group = np.bincount(self._groups[indices], by_place, GROUPS).astype(np.float64)
+        groups = np.flatnonzero(by_group)
+        said = by_group[groups]
+        self._slope_score[groups] += weight * (label - probability) * said
+        self._slope_information[groups] += weight * probability * (1.0 - probability) * said**2
+
+    def _review(self) -> None:
+        """Learn of every group of places how much hangs on it, and join that with what was learnt of them."""
+        places = np.flatnonzero(self._seen[:DIMENSIONS])
+        groups, first = self._groups[places], self._first_variances[places]
+        moved = (self._weights - self._centres)[places]
+        relevance = self._relevance[groups]
+        known = np.bincount(groups, self._known(places), GROUPS)
+        slope = np.clip(1.0 + self._slope_score / (TRUSTED + self._slope_information), 0.0, 1.0)
+        found = np.bincount(groups, slope[groups] * relevance * moved**2 / first, GROUPS)
+        learnt = np.clip((BELIEVED + found) / (BELIEVED + known), LEAST_RELEVANCE, MOST_RELEVANCE)
+        is_changed = np.abs(np.log(learnt / self._relevance)) > NEGLIGIBLE
+        self._relevance[is_changed] = learnt[is_changed]
+        is_affected = is_changed[groups]
+        changed = places[is_affected]
+        before = self._first_variances[changed]
+        after = before * (self._relevance[groups] / relevance)[is_affected]
+        self._first_variances[changed] = after
+        self._draw_to_centres(changed, 1.0 / after - 1.0 / before)
+        self._reviewed = self._weights.copy()
+        self._slope_score *= KEPT
+        self._slope_information *= KEPT
+
+    def _known(self, indices: NDArray[np.int64]) -> Floats:
+        """How much of each weight the examples say, and not what was believed before them: from 0 to 1."""
+        variances = self._variances.copy()
+        variances[self._joint] = self._covariance.diagonal()[: len(self._joint)]
+        known: Floats = np.clip(1.0 - variances[indices] / self._first_variances[indices], 0.0, 1.0)
+        return known
+
+    def _draw_to_centres(self, indices: NDArray[np.int64], information: Floats) -> None:
+        """Learn of each weight that it is where it began, with that inverse variance.
+
+        Below 0 it is forgotten: where there is as much of it in what was believed, no variance gets above that.
+        """
+        most = self._first_variances[indices]
+        slots = self._slots[indices]
+        is_joint = slots >= 0
+        apart, more = indices[~is_joint], information[~is_joint]
+        before = self._variances[apart]
+        shrink = np.maximum(1.0 + more * before, before / most[~is_joint])
+        self._variances[apart] = before / shrink
+        self._weights[apart] = self._centres[apart] + (self._weights[apart] - self._centres[apart]) / shrink
+        size = len(self._joint)
+        covariance = self._covariance[:size, :size]
+        moved = (self._weights - self._centres)[self._joint]
+        rows = zip(slots[is_joint].tolist(), information[is_joint].tolist(), most[is_joint].tolist(), strict=True)
+        for slot, more_of_it, most_of_it in rows:
+            column = covariance[:, slot].copy()
+            gain = more_of_it / max(1.0 + more_of_it * column[slot], column[slot] / most_of_it)
+            moved -= column * (gain * moved[slot])
+            column *= math.sqrt(abs(gain))
+            # The square of one column stays symmetric to the last bit, as what goes on from a state is.
+            covariance -= math.copysign(1.0, gain) * (column[:, None] * column)
+        self._weights[self._joint] = self._centres[self._joint] + moved
+
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""
         indices, values = row.arrays
@@ -151,13 +250,21 @@ class KalmanFilter:
         return probabilities(self.log_odds, rows)
 
     def quicken(self, factor: float) -> None:
-        """Divide all variances by the factor, but raise none above what it was before learning."""
-        self._variances = np.minimum(self._variances / factor, self._first_variances)
-        size = len(self._joint)
-        now = self._covariance.diagonal()[:size]
-        most = self._first_variances[self._joint]
-        scale = np.sqrt(np.maximum(np.minimum(1.0 / factor, most / np.maximum(now, most * factor)), 1.0))
-        self._covariance[:size, :size] *= scale[:, None] * scale
+        """Let what the examples said of the weights count only by that factor. The weights stay where they are.
+
+        Where they began follows them, as far as that is forgotten: the rest says the same of a group's relevance.
+        """
+        indices = np.flatnonzero(self._seen)
+        before, weights = self._known(indices), self._weights.copy()
+        self._variances[self._slots < 0] /= factor
+        self._covariance /= factor
+        self._draw_to_centres(indices, (1.0 - factor) / self._first_variances[indices])
+        self._weights = weights
+        left = np.sqrt(self._known(indices) / np.maximum(before, PRECISION))
+        self._centres[indices] += (weights - self._centres)[indices] * (1.0 - np.minimum(left, 1.0))
+        self._reviewed = weights.copy()
+        self._slope_score[:] = self._slope_information[:] = 0.0
+        self._lessons = 0
 
     def weights(self) -> dict[int, float]:
         """Means by index."""
@@ -165,23 +272,33 @@ class KalmanFilter:
         return dict(zip(places.tolist(), self._weights[places].tolist(), strict=True))
 
     def state(self) -> State:
-        """Means, variances now and at first, counts, by ascending index; joint indices and their covariance."""
+        """Means now, at first and at the last review, variances now and at first, counts and groups, by ascending
+        index; joint indices and their covariance; of each group its relevance, and what its slope was taken from;
+        examples since relevance began to be learnt."""
         places = np.flatnonzero((self._seen > 0) | (self._weights != 0.0))
         size = len(self._joint)
         return {
             "places": places.astype(np.uint32),
             "weights": self._weights[places],
+            "centres": self._centres[places],
+            "reviewed": self._reviewed[places],
             "variances": self._variances[places],
             "first_variances": self._first_variances[places],
             "seen": self._seen[places].astype(np.float64),
+            "groups": self._groups[places].astype(np.float64),
             "joint": np.array(self._joint, np.uint32),
             "covariance": self._covariance[np.triu_indices(size)],
+            "relevance": self._relevance.copy(),
+            "slope_score": self._slope_score.copy(),
+            "slope_information": self._slope_information.copy(),
+            "lessons": np.array([self._lessons], np.int64),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
-        of_each = ("weights", "variances", "first_variances", "seen")
-        check_names(state, {"places", *of_each, "joint", "covariance"})
+        of_each = ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
+        of_groups = ("relevance", "slope_score", "slope_information")
+        check_names(state, {"places", *of_each, *of_groups, "joint", "covariance", "lessons"})
         check_linear({name: state[name] for name in ("places", *of_each)})
         joint, places = state["joint"], state["places"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:
@@ -189,10 +306,22 @@ class KalmanFilter:
         if len(set(joint.tolist())) < len(joint) or not np.isin(joint, places).all():
             raise SnapshotMismatch("joint: an index comes twice or is not among the places")
         check_finite(state, "covariance", (len(joint) * (len(joint) + 1) // 2,))
-        check_no_less(state, of_each[1:])
+        check_no_less(state, (*of_each[3:], "slope_information", "lessons"))
+        if (state["groups"] >= GROUPS).any():
+            raise SnapshotMismatch(f"groups go up to {state['groups'].max()}: expected less than {GROUPS}")
+        for name in of_groups:
+            check_finite(state, name, (GROUPS,))
+        check_no_less(state, ["relevance"], LEAST_RELEVANCE)
+        check_finite(state, "lessons", (1,), np.int64)
         self._begin()
-        self._weights[:] = 0.0
-        self._weights[places], self._variances[places] = state["weights"], state["variances"]
+        self._weights[:] = self._centres[:] = self._reviewed[:] = 0.0
+        self._weights[places], self._centres[places] = state["weights"], state["centres"]
+        self._reviewed[places] = state["reviewed"]
+        self._variances[places] = state["variances"]
+        self._groups[places] = state["groups"].astype(np.int64)
+        self._relevance[:] = state["relevance"]
+        self._slope_score[:], self._slope_information[:] = state["slope_score"], state["slope_information"]
+        self._lessons = int(state["lessons"][0])
         self._first_variances[places] = state["first_variances"]
         self._seen[places] = state["seen"].astype(np.int64)
         self._joint = joint.tolist()
@@ -201,11 +330,11 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
 
-def _variances(indices: NDArray[np.int64], coupon: Sequence[int], of_place: float, scale: float) -> Floats:
+def _variances(indices: NDArray[np.int64], coupon: Sequence[int], of_place: float) -> Floats:
     """Variances before learning; that of a hashed place is given."""
     return np.select(
         [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < BIAS],
-        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER * scale, VARIANCE_OF_BIN * scale],
+        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN],
         VARIANCE_OF_CONSTANT,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stream_coupons.core.attribution import unpack
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, MAX_PLACES, SCHEMA
+from stream_coupons.core.features import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
@@ -291,5 +291,5 @@ def check_features(feature_schema: str, numeric: list[float], hashed: list[int])
         raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
     if not all(abs(value) <= MAX_NUMBER for value in numeric):
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
-    if not all(0 <= place < DIMENSIONS for place in hashed):
-        raise BadMessage(Rejection.INVALID, f"a hashed place is not within 0..{DIMENSIONS - 1}")
+    if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
+        raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")

@@ -106,7 +106,7 @@ class LinearScorer:
         log_odds: Floats = np.empty((len(rows), len(HEADS)))
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            numbers, places = rows.numeric[some], rows.hashed[some]
+            numbers, places = rows.numeric[some], rows.hashed[some] % np.uint32(DIMENSIONS)
             numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
             hashed = np.einsum("nfh->nh", np.take(self._hashed, places, axis=0))
             binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
@@ -120,7 +120,7 @@ class LinearScorer:
 
         `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
         """
-        numbers, places = rows.numeric[row], rows.hashed[row]
+        numbers, places = rows.numeric[row], rows.places[row]
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
         of_places = self._hashed[places, head]
         said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]

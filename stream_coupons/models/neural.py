@@ -149,7 +149,7 @@ class NeuralNetwork:
 
 def inputs_of(row: Row) -> Floats:
     """What the network sees of a row, shape (INPUTS,)."""
-    places = np.array(row.hashed, np.uint32)
+    places = np.array(row.places, np.uint32)
     places = places[places > 0]
     mixed = places * np.uint32(0x9E3779B1)  # wraps: a multiplicative hash, of which the upper bits are used
     signs = np.where(mixed & np.uint32(1 << 25), 1.0, -1.0)

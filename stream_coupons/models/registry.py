@@ -4,7 +4,7 @@ from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import DeepLinear
 from stream_coupons.models.factorization import FactorizationMachine
 from stream_coupons.models.ftrl import FTRL
-from stream_coupons.models.kalman_average import KalmanAverage
+from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
 from stream_coupons.models.mondrian import MondrianForest
@@ -24,7 +24,7 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
-            return KalmanAverage(prior, rules.prior_variance * CAUTION[head])
+            return KalmanFilter(prior, rules.prior_variance * CAUTION[head])
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
         case ModelName.FTRL:

@@ -186,9 +186,9 @@ def test_it_goes_on_from_a_state() -> None:
         ("identities", lambda array: array[:, None]),
         ("numeric", lambda array: array[:, 1:]),
         ("numeric", lambda array: array * np.inf),
-        ("places", lambda array: array + np.uint32(2**31)),
-        ("places", lambda array: array.astype(np.int64)),
-        ("places", lambda array: np.tile(array, (1, 100))),
+        ("hashed", lambda array: array + np.uint32(2**31)),
+        ("hashed", lambda array: array.astype(np.int64)),
+        ("hashed", lambda array: np.tile(array, (1, 100))),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused(name: str, spoil: object) -> None:

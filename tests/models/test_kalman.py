@@ -7,13 +7,24 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FeatureRows
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
+from stream_coupons.models import kalman
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter, mode
+from stream_coupons.models.kalman import (
+    JOINED_AFTER,
+    LEAST_RELEVANCE,
+    MOST_JOINT,
+    MOST_RELEVANCE,
+    VARIANCE_OF_BIN,
+    VARIANCE_OF_NUMBER,
+    KalmanFilter,
+    mode,
+)
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import prior_of
 from stream_coupons.models.registry import make_model
@@ -47,10 +58,11 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     stream = correlated(1, 1500)
     model = KalmanFilter({})
     for row, label in stream:
-        model.learn_one(Row([float(7 in row.hashed), float(8 in row.hashed), *[0.0] * (len(NUMERIC) - 2)], []), label)
-    x = np.array([[7 in row.hashed, 8 in row.hashed, CONSTANT] for row, _ in stream], np.float64)
+        model.learn_one(Row([float(7 in row.places), float(8 in row.places), *[0.0] * (len(NUMERIC) - 2)], []), label)
+    x = np.array([[7 in row.places, 8 in row.places, CONSTANT] for row, _ in stream], np.float64)
     y = np.array([label for _, label in stream])
-    variance = np.array([0.33, 0.33, 1 / CONSTANT**2])
+    of_number = VARIANCE_OF_NUMBER + VARIANCE_OF_BIN
+    variance = np.array([of_number, of_number, 1 / CONSTANT**2])
 
     def negative_log_posterior(w: Floats) -> float:
         z = x @ w
@@ -122,6 +134,135 @@ def test_variances_shrink_and_quickening_widens_none_beyond_its_beginning() -> N
     covariance = np.zeros((len(diagonal), len(diagonal)))
     covariance[rows, columns] = covariance[columns, rows] = wide["covariance"]
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
+
+
+SLIGHT, STRONG = 5, 9
+"""Groups, of which one decides little and the other much."""
+
+
+def grouped(seed: int, size: int) -> list[tuple[Row, bool]]:
+    """Labels by one of 60 places of a group that decides; five of 300 of another one do not."""
+    rng = np.random.default_rng(seed)
+    effects, stream = rng.normal(0.0, 2.0, 60), []
+    for _ in range(size):
+        strong, slight = int(rng.integers(0, 60)), rng.choice(300, 5, replace=False) + 1000
+        hashed = [1 + strong + STRONG * DIMENSIONS, *(slight + SLIGHT * DIMENSIONS).tolist()]
+        stream.append((Row([0.0] * len(NUMERIC), hashed), bool(rng.random() < sigmoid(effects[strong]))))
+    return stream
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_how_much_hangs_on_a_group_is_learnt(seed: int) -> None:
+    stream = grouped(seed, 1500)
+    one_group = [(Row(row.numeric, row.places), label) for row, label in stream]
+    model, other = KalmanFilter({}), KalmanFilter({})
+    loss, loss_of_one_group = (
+        sum(log_loss(each.learn_one(row, label), label) for row, label in rows)
+        for each, rows in ((model, stream), (other, one_group))
+    )
+    assert loss < 0.95 * loss_of_one_group
+    relevance = model.state()["relevance"]
+    assert relevance[STRONG] > 5.0 > 0.5 > relevance[SLIGHT]
+    assert set(np.delete(relevance, [STRONG, SLIGHT]).tolist()) == {1.0}
+
+
+def in_bursts(seed: int, bursts: int) -> list[tuple[Row, bool]]:
+    """Forty labels of one shopper at a time, who is in the mood then or is not; that says nothing of the next time."""
+    rng, stream = np.random.default_rng(seed), []
+    for _ in range(bursts):
+        shopper, mood = int(rng.integers(0, 25)), float(rng.normal(0.0, 2.0))
+        for _ in range(40):
+            row = Row([0.0] * len(NUMERIC), [1 + shopper + STRONG * DIMENSIONS])
+            stream.append((row, bool(rng.random() < sigmoid(mood))))
+    return stream
+
+
+def test_what_labels_that_come_together_say_counts_as_far_as_it_holds_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, credulous = KalmanFilter({}), KalmanFilter({})
+    for row, label in in_bursts(8, 150):
+        model.learn_one(row, label)
+    monkeypatch.setattr(kalman, "TRUSTED", np.inf)
+    for row, label in in_bursts(8, 150):
+        credulous.learn_one(row, label)
+    assert model.state()["relevance"][STRONG] < 0.5 * credulous.state()["relevance"][STRONG]
+
+
+def beliefs(model: KalmanFilter) -> tuple[Floats, Floats]:
+    """Covariance of the joint indices, and their variances before learning."""
+    state = model.state()
+    size = len(state["joint"])
+    rows, columns = np.triu_indices(size)
+    covariance = np.zeros((size, size))
+    covariance[rows, columns] = covariance[columns, rows] = state["covariance"]
+    first = dict(zip(state["places"].tolist(), state["first_variances"].tolist(), strict=True))
+    return covariance, np.array([first[index] for index in state["joint"].tolist()])
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.25, 0.9])
+def test_no_more_is_ever_forgotten_than_was_learnt(factor: float) -> None:
+    """Or else a covariance without an inverse would follow, and weights without end."""
+    model = KalmanFilter(prior_of("redeem"))
+    stream, rng = grouped(4, 900), np.random.default_rng(7)
+    for n, (row, label) in enumerate(stream):
+        numbers = Row(rng.random(len(NUMERIC)).tolist(), row.hashed)
+        model.learn_one(numbers, label if n < 450 else not label)
+        if n % 90 == 89:
+            model.quicken(factor)
+            covariance, first = beliefs(model)
+            scaled = covariance / np.sqrt(first[:, None] * first)
+            learnt = np.linalg.eigvalsh(np.eye(len(first)) - scaled)
+            assert learnt.min() > -1e-6
+            assert np.linalg.eigvalsh(scaled).min() > 0.0
+    assert abs(np.array(list(model.weights().values()))).max() < 20.0
+    state = model.state()
+    assert state["relevance"].min() >= LEAST_RELEVANCE
+    assert state["relevance"].max() <= MOST_RELEVANCE
+    assert (state["variances"] <= state["first_variances"] * (1 + 1e-9)).all()
+
+
+def test_what_is_forgotten_begins_anew_from_where_it_is() -> None:
+    model = KalmanFilter({})
+    for row, label in grouped(5, 300):
+        model.learn_one(row, label)
+    before = model.state()
+    model.quicken(1e-9)
+    after = model.state()
+    assert after["weights"].tolist() == before["weights"].tolist()
+    assert after["centres"].tolist() == pytest.approx(after["weights"].tolist(), abs=1e-3)
+    covariance, first = beliefs(model)
+    assert covariance.diagonal().tolist() == pytest.approx(first.tolist(), rel=1e-3)
+    is_apart = ~np.isin(after["places"], after["joint"])
+    assert after["variances"][is_apart].tolist() == pytest.approx(after["first_variances"][is_apart].tolist(), rel=1e-3)
+    assert after["relevance"].tolist() == before["relevance"].tolist()
+    [lessons] = after["lessons"].tolist()
+    assert lessons == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"groups": np.array([float(GROUPS)])},
+        {"groups": np.array([-1.0])},
+        {"relevance": np.zeros(GROUPS)},
+        {"relevance": np.ones(GROUPS + 1)},
+        {"slope_score": np.full(GROUPS, np.nan)},
+        {"slope_information": np.full(GROUPS, -1.0)},
+        {"lessons": np.array([-1])},
+        {"lessons": np.array([1.0])},
+        {"centres": np.array([np.nan])},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_state_that_cannot_be_is_refused(wrong: dict[str, Floats]) -> None:
+    model = KalmanFilter({})
+    state = model.state()
+    state |= {"places": np.array([7], np.uint32)} | {
+        name: np.ones(1)
+        for name in ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
+    }
+    model.restore(state)
+    with pytest.raises(SnapshotMismatch):
+        KalmanFilter({}).restore(state | wrong)
 
 
 def test_orders_start_from_redemptions_but_not_from_what_a_coupon_takes_off() -> None:

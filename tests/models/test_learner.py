@@ -5,7 +5,7 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, HASHED, MAX_PLACES, FeatureRows
+from stream_coupons.core.features import DIMENSIONS, GROUPS, HASHED, MAX_PLACES, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
@@ -154,7 +154,7 @@ MISFITS = [
     {"feature_schema": "other"},
     {"numeric": [0.0] * (len(NUMERIC) - 1)},
     {"hashed": [1] * (MAX_PLACES + 1)},
-    {"hashed": [DIMENSIONS] * len(HASHED)},
+    {"hashed": [DIMENSIONS * GROUPS] * len(HASHED)},
     {"hashed": [-1] * len(HASHED)},
 ]
 
