@@ -66,7 +66,7 @@ PRECISION = 1e-10
 
 BELIEVED = 0.5
 """How many places count as much as what is believed of a group before any is seen: the a above."""
-LEAST_RELEVANCE, MOST_RELEVANCE = 0.05, 20.0
+LEAST_RELEVANCE, MOST_RELEVANCE = 0.05, 10.0
 TRUSTED = 1.0
 """Information on the slope of what a group says that counts for 1."""
 KEPT = 0.5
