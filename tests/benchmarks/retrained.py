@@ -18,7 +18,8 @@ from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.scoring import HEADS, Scorer
-from stream_coupons.models.encoding import BIAS, encode
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights
 from stream_coupons.models.progressive import log_loss
 from stream_coupons.runtime.records import Output
@@ -82,7 +83,7 @@ class RetrainedDaily:
 
 def _fit(examples: Sequence[TrainingExample]) -> Floats:
     """Weights by index, shape (BIAS + 1,)."""
-    rows = [encode(each.numeric, each.hashed) for each in examples]
+    rows = [Row(each.numeric, each.hashed).features for each in examples]
     columns = np.array([index for row in rows for index in row])
     values = np.array([value for row in rows for value in row.values()])
     ends = np.cumsum([0, *map(len, rows)])
