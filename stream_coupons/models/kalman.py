@@ -13,25 +13,14 @@ one example of either teaches both. It is kept of at most `MOST_JOINT` indices: 
 places that were seen some times, which give way to a number or bin that comes later. All other places have a variance
 each and no covariance, a diagonal block (decoupled, [2]_).
 
-How much hangs on a feature differs between shops as much as what: on the store, say, nothing or everything. So the
-variance before learning of every group of hashed places is itself learnt, from how far their weights have moved and
-how much of them is known (automatic relevance determination by MacKay's fixed point, [3]_ [4]_):
-
-.. math:: v_g \leftarrow \frac{a v_g^0 + \beta_g \sum_{i \in g} (w_i - c_i)^2}{a + \sum_{i \in g} \gamma_i},
-   \qquad \gamma_i = 1 - P_{ii} / v_g
-
-where :math:`c` is where the weights began. What was learnt is then told apart from what was believed before, and the
-one joined with the new other. Labels that come together, as those of one shopper or one campaign do, look like more
-than they are. So :math:`\beta_g` is how much of what the group said at the last review held for the examples since:
-the slope, at most 1, of their labels on it, by one step of Newton's method from 1.
+The variances before learning of hashed places are learnt, too (`relevance`). When they change, what was learnt is told
+apart from what was believed before, and joined with what is believed now.
 
 References
 ----------
 .. [1] Kulis, B., and Bartlett, P. L. (2010). Implicit online learning. ICML.
 .. [2] Puskorius, G. V., and Feldkamp, L. A. (1991). Decoupled extended Kalman filter training of feedforward layered
        networks. IJCNN.
-.. [3] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4(3).
-.. [4] Neal, R. M. (1996). Bayesian learning for neural networks. Springer.
 """
 
 import math
@@ -46,6 +35,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row, probabilities
+from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
@@ -63,18 +53,6 @@ JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
 MOST_STEPS = 50
 PRECISION = 1e-10
-
-BELIEVED = 0.5
-"""How many places count as much as what is believed of a group before any is seen: the a above."""
-LEAST_RELEVANCE, MOST_RELEVANCE = 0.05, 10.0
-TRUSTED = 1.0
-"""Information on the slope of what a group says that counts for 1."""
-KEPT = 0.5
-"""Of the information on slopes, from one review to the next."""
-NEGLIGIBLE = 0.05
-"""Logarithm of a change of a variance that is not worth being made."""
-REVIEWS = frozenset(math.ceil(20 * 1.25**n) for n in range(100))
-"""After how many examples variances before learning are learnt: soon, and then less and less often."""
 
 
 class KalmanFilter:
@@ -104,9 +82,8 @@ class KalmanFilter:
         self._covariance = np.zeros((MOST_JOINT, MOST_JOINT))
         self._centres = self._weights.copy()
         self._groups = np.zeros(size, np.int64)
-        self._relevance = np.ones(GROUPS)
+        self._relevance = Relevance()
         self._reviewed = self._weights.copy()
-        self._slope_score, self._slope_information = np.zeros(GROUPS), np.zeros(GROUPS)
         self._lessons = 0
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
@@ -150,7 +127,7 @@ class KalmanFilter:
             groups = row.groups
             self._groups[new] = [groups.get(index, 0) for index in new.tolist()]
             first = self._spread * _variances(new, row.places[:1], of_place)
-            first *= np.where(new < DIMENSIONS, self._relevance[self._groups[new]], 1.0)
+            first *= np.where(new < DIMENSIONS, self._relevance.of_group[self._groups[new]], 1.0)
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
         for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
@@ -178,34 +155,20 @@ class KalmanFilter:
     def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
         """Compare what the weights said at the last review with the label, group by group."""
         probability = sigmoid(offset + float((values * self._reviewed[indices]).sum()))
-        by_place = (self._reviewed[indices] - self._centres[indices]) * values * (indices < DIMENSIONS)
-        by_group = np.bincount(self._groups[indices], by_place, GROUPS).astype(np.float64)
-        groups = np.flatnonzero(by_group)
-        said = by_group[groups]
-        self._slope_score[groups] += weight * (label - probability) * said
-        self._slope_information[groups] += weight * probability * (1.0 - probability) * said**2
+        said = (self._reviewed[indices] - self._centres[indices]) * values * (indices < DIMENSIONS)
+        self._relevance.test(self._groups[indices], said, probability, label, weight)
 
     def _review(self) -> None:
         """Learn of every group of places how much hangs on it, and join that with what was learnt of them."""
         places = np.flatnonzero(self._seen[:DIMENSIONS])
-        groups, first = self._groups[places], self._first_variances[places]
-        moved = (self._weights - self._centres)[places]
-        relevance = self._relevance[groups]
-        known = np.bincount(groups, self._known(places), GROUPS)
-        slope = np.clip(1.0 + self._slope_score / (TRUSTED + self._slope_information), 0.0, 1.0)
-        found = np.bincount(groups, slope[groups] * relevance * moved**2 / first, GROUPS)
-        learnt = np.clip((BELIEVED + found) / (BELIEVED + known), LEAST_RELEVANCE, MOST_RELEVANCE)
-        is_changed = np.abs(np.log(learnt / self._relevance)) > NEGLIGIBLE
-        self._relevance[is_changed] = learnt[is_changed]
-        is_affected = is_changed[groups]
-        changed = places[is_affected]
-        before = self._first_variances[changed]
-        after = before * (self._relevance[groups] / relevance)[is_affected]
-        self._first_variances[changed] = after
-        self._draw_to_centres(changed, 1.0 / after - 1.0 / before)
+        first = self._first_variances[places]
+        moved = (self._weights - self._centres)[places] ** 2 / first
+        factors = self._relevance.review(self._groups[places], self._known(places), moved)
+        is_changed = factors != 1.0
+        changed, before = places[is_changed], first[is_changed]
+        self._first_variances[changed] = before * factors[is_changed]
+        self._draw_to_centres(changed, 1.0 / self._first_variances[changed] - 1.0 / before)
         self._reviewed = self._weights.copy()
-        self._slope_score *= KEPT
-        self._slope_information *= KEPT
 
     def _known(self, indices: NDArray[np.int64]) -> Floats:
         """How much of each weight the examples say, and not what was believed before them: from 0 to 1."""
@@ -263,7 +226,7 @@ class KalmanFilter:
         left = np.sqrt(self._known(indices) / np.maximum(before, PRECISION))
         self._centres[indices] += (weights - self._centres)[indices] * (1.0 - np.minimum(left, 1.0))
         self._reviewed = weights.copy()
-        self._slope_score[:] = self._slope_information[:] = 0.0
+        self._relevance.forget_slopes()
         self._lessons = 0
 
     def weights(self) -> dict[int, float]:
@@ -273,8 +236,7 @@ class KalmanFilter:
 
     def state(self) -> State:
         """Means now, at first and at the last review, variances now and at first, counts and groups, by ascending
-        index; joint indices and their covariance; of each group its relevance, and what its slope was taken from;
-        examples since relevance began to be learnt."""
+        index; joint indices and their covariance; examples since relevance began to be learnt, and its state."""
         places = np.flatnonzero((self._seen > 0) | (self._weights != 0.0))
         size = len(self._joint)
         return {
@@ -288,17 +250,14 @@ class KalmanFilter:
             "groups": self._groups[places].astype(np.float64),
             "joint": np.array(self._joint, np.uint32),
             "covariance": self._covariance[np.triu_indices(size)],
-            "relevance": self._relevance.copy(),
-            "slope_score": self._slope_score.copy(),
-            "slope_information": self._slope_information.copy(),
             "lessons": np.array([self._lessons], np.int64),
+            **self._relevance.state(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
         of_each = ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
-        of_groups = ("relevance", "slope_score", "slope_information")
-        check_names(state, {"places", *of_each, *of_groups, "joint", "covariance", "lessons"})
+        check_names(state, {"places", *of_each, *OF_GROUPS, "joint", "covariance", "lessons"})
         check_linear({name: state[name] for name in ("places", *of_each)})
         joint, places = state["joint"], state["places"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:
@@ -306,21 +265,21 @@ class KalmanFilter:
         if len(set(joint.tolist())) < len(joint) or not np.isin(joint, places).all():
             raise SnapshotMismatch("joint: an index comes twice or is not among the places")
         check_finite(state, "covariance", (len(joint) * (len(joint) + 1) // 2,))
-        check_no_less(state, (*of_each[3:], "slope_information", "lessons"))
+        check_no_less(state, (*of_each[3:], "lessons"))
         if (state["groups"] >= GROUPS).any():
             raise SnapshotMismatch(f"groups go up to {state['groups'].max()}: expected less than {GROUPS}")
-        for name in of_groups:
-            check_finite(state, name, (GROUPS,))
-        check_no_less(state, ["relevance"], LEAST_RELEVANCE)
+        if ((state["seen"] > 0.0) & (state["first_variances"] == 0.0)).any():
+            raise SnapshotMismatch("first_variances: one of what was seen is 0")
         check_finite(state, "lessons", (1,), np.int64)
+        relevance = Relevance()
+        relevance.restore(state)
         self._begin()
+        self._relevance = relevance
         self._weights[:] = self._centres[:] = self._reviewed[:] = 0.0
         self._weights[places], self._centres[places] = state["weights"], state["centres"]
         self._reviewed[places] = state["reviewed"]
         self._variances[places] = state["variances"]
         self._groups[places] = state["groups"].astype(np.int64)
-        self._relevance[:] = state["relevance"]
-        self._slope_score[:], self._slope_information[:] = state["slope_score"], state["slope_information"]
         self._lessons = int(state["lessons"][0])
         self._first_variances[places] = state["first_variances"]
         self._seen[places] = state["seen"].astype(np.int64)

@@ -11,15 +11,13 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models import kalman
+from stream_coupons.models import relevance as relevance_module
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import (
     JOINED_AFTER,
-    LEAST_RELEVANCE,
     MOST_JOINT,
-    MOST_RELEVANCE,
     VARIANCE_OF_BIN,
     VARIANCE_OF_NUMBER,
     KalmanFilter,
@@ -28,6 +26,7 @@ from stream_coupons.models.kalman import (
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import prior_of
 from stream_coupons.models.registry import make_model
+from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.sigmoid import sigmoid
 
@@ -181,7 +180,7 @@ def test_what_labels_that_come_together_say_counts_as_far_as_it_holds_later(monk
     model, credulous = KalmanFilter({}), KalmanFilter({})
     for row, label in in_bursts(8, 150):
         model.learn_one(row, label)
-    monkeypatch.setattr(kalman, "TRUSTED", np.inf)
+    monkeypatch.setattr(relevance_module, "TRUSTED", np.inf)
     for row, label in in_bursts(8, 150):
         credulous.learn_one(row, label)
     assert model.state()["relevance"][STRONG] < 0.5 * credulous.state()["relevance"][STRONG]
@@ -250,6 +249,7 @@ def test_what_is_forgotten_begins_anew_from_where_it_is() -> None:
         {"lessons": np.array([-1])},
         {"lessons": np.array([1.0])},
         {"centres": np.array([np.nan])},
+        {"first_variances": np.zeros(1)},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
