@@ -68,7 +68,7 @@ def _groups(names: Iterable[str]) -> Indices:
 
 _ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
 _CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
-_VECTOR_GROUPS = np.repeat(_groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR))), CODES)
+_VECTOR_GROUPS = _groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR)))
 MAX_PLACES = (
     len(HASHED)
     + MAX_ATTRIBUTES * (LEVELS + 1)
@@ -143,10 +143,10 @@ class FeatureRows:
     def __len__(self) -> int:
         return len(self.numeric)
 
-    @property
-    def places(self) -> Indices:
-        """What is hashed without the groups."""
-        return self.hashed % np.uint32(DIMENSIONS)
+
+def places_of(hashed: Indices) -> Indices:
+    """What is hashed without the groups."""
+    return hashed % np.uint32(DIMENSIONS)
 
 
 def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indices) -> Indices:
@@ -219,12 +219,11 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     ]
     if coupons.has_vectors:
         codes = coupons.vector_hashes[position]
-        others = np.concatenate(
-            [np.ones_like(codes), *(np.repeat(named[name][:, None], CODES, axis=1) for name in CROSSED_WITH_VECTOR)],
-            axis=1,
+        others = (
+            np.ones_like(codes),
+            *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
         )
-        many = np.tile(codes, 1 + len(CROSSED_WITH_VECTOR))
-        parts.append((many, others, [True] * others.shape[1], _VECTOR_GROUPS))
+        parts += ((codes, other, [True] * CODES, group) for other, group in zip(others, _VECTOR_GROUPS, strict=True))
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         context, keys = (array[owner] for array in _context_hashes(moments))

@@ -172,9 +172,9 @@ class KalmanFilter:
 
     def _known(self, indices: NDArray[np.int64]) -> Floats:
         """How much of each weight the examples say, and not what was believed before them: from 0 to 1."""
-        variances = self._variances.copy()
-        variances[self._joint] = self._covariance.diagonal()[: len(self._joint)]
-        known: Floats = np.clip(1.0 - variances[indices] / self._first_variances[indices], 0.0, 1.0)
+        slots = self._slots[indices]
+        variances = np.where(slots >= 0, self._covariance.diagonal()[slots], self._variances[indices])
+        known: Floats = np.clip(1.0 - variances / self._first_variances[indices], 0.0, 1.0)
         return known
 
     def _draw_to_centres(self, indices: NDArray[np.int64], information: Floats) -> None:

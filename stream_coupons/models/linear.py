@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
-from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names
+from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of, is_of_terms
@@ -106,7 +106,7 @@ class LinearScorer:
         log_odds: Floats = np.empty((len(rows), len(HEADS)))
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            numbers, places = rows.numeric[some], rows.hashed[some] % np.uint32(DIMENSIONS)
+            numbers, places = rows.numeric[some], places_of(rows.hashed[some])
             numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
             hashed = np.einsum("nfh->nh", np.take(self._hashed, places, axis=0))
             binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
@@ -120,7 +120,7 @@ class LinearScorer:
 
         `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
         """
-        numbers, places = rows.numeric[row], rows.places[row]
+        numbers, places = rows.numeric[row], places_of(rows.hashed[row])
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
         of_places = self._hashed[places, head]
         said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]

@@ -60,7 +60,7 @@ class Relevance:
         said : array, shape (n,)
             What each place added to the log-odds of `probability`, beyond where its weight began.
         """
-        by_group = np.bincount(groups, said, GROUPS).astype(np.float64)
+        by_group: NDArray[Any] = np.bincount(groups, said, GROUPS)
         speaking = np.flatnonzero(by_group)
         said = by_group[speaking]
         self._slope_score[speaking] += weight * (label - probability) * said

@@ -24,6 +24,7 @@ from stream_coupons.core.features import (
     _mix,
     extract,
     hashed_names,
+    places_of,
 )
 from stream_coupons.core.in_category import usual_gap_s
 from stream_coupons.core.numeric import NUMERIC
@@ -226,7 +227,7 @@ def test_numbers_are_finite_and_bounded_and_places_within_range_for_any_shopper(
     assert np.isfinite(rows.numeric).all()
     assert (abs(rows.numeric) <= 12.0).all()
     assert ((rows.hashed > 0) == (rows_of(Shopper(), **context).hashed > 0)).all(), "the coupon says what is absent"
-    assert rows.places.max() < DIMENSIONS
+    assert places_of(rows.hashed).max() < DIMENSIONS
     assert rows.hashed.max() < DIMENSIONS * GROUPS
     assert rows.hashed.dtype == np.uint32
     assert rows.hashed.shape[1] == len(hashed_names({}, context)) <= MAX_PLACES
@@ -523,7 +524,9 @@ def test_places_say_whether_they_are_of_which_coupon_it_is() -> None:
     tea = CouponSet([coupon("c", categories=["tea"], brands=["b"], kind="k", attributes=attributes)], 1000.0)
     rows = rows_for(tea, weather="rain")
     of_terms = {"coupon", "kind", "depth", "colour=green"}
-    for name, place in zip(hashed_names(attributes, {"weather": "rain"}), rows.places[0].tolist(), strict=True):
+    for name, place in zip(
+        hashed_names(attributes, {"weather": "rain"}), places_of(rows.hashed[0]).tolist(), strict=True
+    ):
         if place:
             assert (place >= FIRST_OF_TERMS) is not of_terms.isdisjoint(name.split("*")), name
 

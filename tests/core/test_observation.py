@@ -14,7 +14,7 @@ from stream_coupons.core.events import (
     Settlement,
     TrainingExample,
 )
-from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names
+from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
@@ -264,8 +264,8 @@ def test_nothing_given_is_for_what_all_that_might_have_been_given_are_for(
     else:
         of_given = dict(zip(NUMERIC, given.numeric[0].tolist(), strict=True))
         assert {name: value for name, value in of_given.items() if name not in TERMS}.items() <= numbers.items()
-        below = [place for place in given.places[0].tolist() if 0 < place < FIRST_OF_TERMS]
-        assert sorted(below) == sorted(place for place in rows.places[0].tolist() if place)
+        below = [place for place in places_of(given.hashed[0]).tolist() if 0 < place < FIRST_OF_TERMS]
+        assert sorted(below) == sorted(place for place in places_of(rows.hashed[0]).tolist() if place)
 
 
 @pytest.mark.parametrize("coupon_id", ["c1", "none"])

@@ -32,7 +32,7 @@ def new(name: ModelName, **rules: Any) -> Model:
 
 def rows_of(stream: Stream) -> FeatureRows:
     return FeatureRows(
-        np.array([row.numeric for row, _ in stream]), np.array([row.places for row, _ in stream], np.uint32)
+        np.array([row.numeric for row, _ in stream]), np.array([row.hashed for row, _ in stream], np.uint32)
     )
 
 
@@ -146,7 +146,7 @@ def test_places_never_seen_say_nothing_much(name: ModelName) -> None:
     model = new(name)
     learn(model, separable(13, 500))
     row = separable(14, 1)[0][0]
-    strange = Row(row.numeric, [*row.places, 40_001, 40_002])
+    strange = Row(row.numeric, [*row.hashed, 40_001, 40_002])
     [one] = model.predict(rows_of([(row, True)]))
     [other] = model.predict(rows_of([(strange, True)]))
     assert other == pytest.approx(one, abs=0.1)

@@ -57,8 +57,8 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     stream = correlated(1, 1500)
     model = KalmanFilter({})
     for row, label in stream:
-        model.learn_one(Row([float(7 in row.places), float(8 in row.places), *[0.0] * (len(NUMERIC) - 2)], []), label)
-    x = np.array([[7 in row.places, 8 in row.places, CONSTANT] for row, _ in stream], np.float64)
+        model.learn_one(Row([float(7 in row.hashed), float(8 in row.hashed), *[0.0] * (len(NUMERIC) - 2)], []), label)
+    x = np.array([[7 in row.hashed, 8 in row.hashed, CONSTANT] for row, _ in stream], np.float64)
     y = np.array([label for _, label in stream])
     of_number = VARIANCE_OF_NUMBER + VARIANCE_OF_BIN
     variance = np.array([of_number, of_number, 1 / CONSTANT**2])
@@ -250,10 +250,11 @@ def test_what_is_forgotten_begins_anew_from_where_it_is() -> None:
         {"lessons": np.array([1.0])},
         {"centres": np.array([np.nan])},
         {"first_variances": np.zeros(1)},
+        {"weight": np.ones(1)},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_a_state_that_cannot_be_is_refused(wrong: dict[str, Floats]) -> None:
+def test_a_state_that_cannot_be_is_refused_and_nothing_is_lost(wrong: dict[str, Floats]) -> None:
     model = KalmanFilter({})
     state = model.state()
     state |= {"places": np.array([7], np.uint32)} | {
@@ -261,8 +262,12 @@ def test_a_state_that_cannot_be_is_refused(wrong: dict[str, Floats]) -> None:
         for name in ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
     }
     model.restore(state)
+    before = model.state()
     with pytest.raises(SnapshotMismatch):
-        KalmanFilter({}).restore(state | wrong)
+        model.restore(state | wrong)
+    after = model.state()
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_orders_start_from_redemptions_but_not_from_what_a_coupon_takes_off() -> None:
