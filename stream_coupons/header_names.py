@@ -8,6 +8,8 @@ from typing import Any
 
 from kafka.record.default_records import DefaultRecordBatch
 
+from stream_coupons.unpacking import Bytes, is_readable, stand_in
+
 
 class LenientBytes(bytearray):
     r"""Bytes whose parts become text whatever they are.
@@ -27,9 +29,17 @@ class LenientBytes(bytearray):
 
 
 class LenientBatch(DefaultRecordBatch):  # type: ignore[misc]
-    """A batch of kafka-python's: from the first name on that is no text, its bytes are lenient."""
+    """A batch of kafka-python's: from the first name on that is no text, its bytes are lenient.
+
+    If it does not unpack, it is the one that stands for it.
+    """
 
     _buffer: bytearray
+
+    def __init__(self, buffer: Bytes) -> None:
+        super().__init__(buffer)
+        if not is_readable(buffer) and self.validate_crc():
+            super().__init__(stand_in(buffer))
 
     def _read_msg(self, *options: Any) -> Any:
         try:

@@ -23,7 +23,7 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.consumer import Chunk, size
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.records import Output, Record, check_whole
 from stream_coupons.runtime.turns import Turns
 from stream_coupons.settings import Settings
 
@@ -139,6 +139,7 @@ class Learner(Service):  # type: ignore[misc]
 
     def _learn(self, trainer: "Trainer", record: Record) -> None:
         try:
+            check_whole(record)
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, f"key is null: {record.topic} is keyed by domain")
             lesson, origin = self._decoders[record.topic](record.value), sender_of(record, self._partitions)

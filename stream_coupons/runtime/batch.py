@@ -18,7 +18,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept
-from stream_coupons.runtime.records import Output, Record, began_header, origin_header
+from stream_coupons.runtime.records import Output, Record, began_header, check_whole, origin_header
 from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 from stream_coupons.runtime.stores import CellStore
 
@@ -257,6 +257,7 @@ class Batches(Generic[State]):
             self._refuse(record, Rejection.STEP_FAILED, detail, attempt.result)
             return
         try:
+            check_whole(record)
             if record.topic == self._ticks:
                 self._apply_tick(attempt, record)
             else:

@@ -1,9 +1,10 @@
 """What aiokafka makes records of: what a fetch brought, read again leniently where a header's name is no UTF-8.
 
-Its own raises, again and again, where such a record lies: whoever reads the partition would never get past it.
+Its own raises, again and again, where such a record lies: whoever reads the partition would never get past it. Nor past
+a batch that does not unpack, or to more than there is memory: such a one has one record, which stands for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 from stream_coupons.connection import Connection
 from stream_coupons.header_names import LenientBytes
+from stream_coupons.unpacking import is_readable, size_of, stand_in
 
 
 def new_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
@@ -28,6 +30,20 @@ class Batches(MemoryRecords):  # type: ignore[misc]
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.data = data
+        self._next = 0
+
+    def next_batch(self) -> Any:
+        """The next batch; None behind the last."""
+        batch = super().next_batch()
+        start, self._next = self._next, self._next + size_of(self.data, self._next)
+        if not isinstance(batch, DefaultRecordBatch):  # older formats no broker takes any more
+            return batch
+        return _readable(batch, memoryview(self.data)[start : self._next], DefaultRecordBatch)
+
+
+def _readable(batch: Any, data: memoryview, decoded: Callable[[bytes], Any]) -> Any:
+    """A batch of these bytes, or one that stands for it. Bytes that are broken are still an error."""
+    return batch if is_readable(data) or not batch.validate_crc() else decoded(stand_in(data))
 
 
 class LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
@@ -57,9 +73,10 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
 
     def next_batch(self) -> Any:
         """The next batch; None behind the last."""
-        data = self._next_slice
-        batch = super().next_batch()
-        return LenientBatch(data) if isinstance(batch, DefaultRecordBatch) else batch  # older formats have no headers
+        data, batch = self._next_slice, super().next_batch()
+        if data is None or not isinstance(batch, DefaultRecordBatch):  # older formats have no headers
+            return batch
+        return _readable(LenientBatch(data), data, LenientBatch)
 
 
 class Records(fetcher.PartitionRecords):  # type: ignore[misc]

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.unpacking import UNPACKED_HEADER
+
 Origin = tuple[str, int, int, int]
 """(topic, partition, offset, index): the input record that an output came of, and its place among its outputs."""
 
@@ -32,6 +36,19 @@ class Record(NamedTuple):
     def appended_at(self) -> float | None:
         """When it was appended, by its timestamp, in epoch seconds; None if it has none."""
         return self.timestamp_ms / 1000.0 if self.timestamp_ms >= 0 else None
+
+
+def check_whole(record: Record) -> None:
+    """Refuse a record that stands for a batch which does not unpack (`unpacking`).
+
+    Raises
+    ------
+    BadMessage
+    """
+    if record.key is None:
+        said = dict(record.headers).get(UNPACKED_HEADER)
+        if said is not None:
+            raise BadMessage(Rejection.TOO_LARGE, said.decode(errors="backslashreplace"))
 
 
 class Output(Struct, array_like=True):

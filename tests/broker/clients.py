@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
+MIB = 1024 * 1024
 DEADLINE_S = 40.0
 """How long anything may take before a test fails; passing tests take a fraction of it."""
 
@@ -207,3 +208,24 @@ CLIENTS = [
     Client("librdkafka", _confluent_produce, _confluent_consume),
 ]
 KAFKA_PYTHON, AIOKAFKA, LIBRDKAFKA = CLIENTS
+
+
+def send_packed(bootstrap: str, topic: str, partition: int, compression: str, count: int) -> None:
+    """Send a batch of so many records of a mebibyte each that compress well."""
+    asyncio.run(_send_packed(bootstrap, topic, partition, compression, count))
+
+
+async def _send_packed(bootstrap: str, topic: str, partition: int, compression: str, count: int) -> None:
+    most = 2 * count * MIB
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, compression_type=compression, max_batch_size=most, max_request_size=most
+    )
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        for _ in range(count):
+            batch.append(key=b"packed", value=bytes(MIB), timestamp=None)
+        batch.close()
+        await (await producer.send_batch(batch, topic, partition=partition))
+    finally:
+        await producer.stop()

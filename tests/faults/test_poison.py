@@ -13,7 +13,9 @@ from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
-from tests.broker.clients import NoText
+from stream_coupons.topics import MIB
+from stream_coupons.unpacking import MOST_BYTES
+from tests.broker.clients import NoText, send_packed
 from tests.integration.builders import DAY_S, records, total, wait_until
 
 from .trial import Trial, committed, is_ready, refusals, settings_under_faults, trial
@@ -33,6 +35,7 @@ PATIENT = {"proposal_timeout_s": 10 * DAY_S}
 
 
 BAD_HEADER = "header whose name is not UTF-8"
+BOMB_MIB = MOST_BYTES // MIB + 1
 NO_TEXT = [(NoText("trace"), b"1")]
 
 
@@ -71,6 +74,8 @@ def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
                 for topic in (*topics.READ_BY_AGENTS, *FOLLOWED):
                     send_poison(running, topic, number)
                 running.flush()
+            for topic in (topics.BROWSE, topics.FEEDBACK, topics.TICKS, topics.CATALOG):
+                send_bomb(running, topic)
             refused = running.refused.total()
             wait_until(lambda: total(running.system, "dead_letters_total") == refused, "dead letters, under load")
             wait_until(lambda: len(records(running.system, "coupon-issues")) >= ENOUGH, "issues beside the poison")
@@ -90,6 +95,14 @@ def send_poison(running: Trial, topic: topics.Topic, number: int) -> None:
         running.send_bytes(topic, f"{kind}-{number}-{place}".encode(), value, refused_as=reason, headers=headers)
     if topic not in (*FOLLOWED, topics.TICKS):
         running.send_bytes(topic, None, b'{"number":%d}' % number, 0, refused_as="no_key")
+
+
+def send_bomb(running: Trial, topic: topics.Topic) -> None:
+    """A batch of some kilobytes that unpacks to more than a worker may hold, and is refused as one record."""
+    send_packed(running.system.settings.kafka.bootstrap, topic.name, 0, "zstd", BOMB_MIB)
+    running.published[topic.name] += 1
+    if topic not in FOLLOWED:
+        running.refused[topic.name, "too_large"] += 1
 
 
 BAD = 12_000

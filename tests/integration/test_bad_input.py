@@ -17,7 +17,8 @@ from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.demo.system import LocalSystem
-from tests.broker.clients import NoText
+from tests.benchmarks.measure import peak_mib
+from tests.broker.clients import NoText, send_packed
 
 from .builders import (
     AT,
@@ -145,6 +146,36 @@ def test_records_whose_headers_have_names_that_are_not_utf8_are_applied_or_refus
         assert (letter.key, letter.value, headers_of(letter)["reason"]) == (USER.encode(), b"{}", "invalid")
         assert violations(system) == []
         assert all(worker.process.poll() is None for worker in system.workers)
+
+
+PACKED = [("browse-events", "gzip"), ("order-events", "zstd"), ("cart-events", "lz4"), ("ticks", "zstd")]
+
+
+def test_a_batch_that_unpacks_to_a_gigabyte_is_one_dead_letter_and_takes_no_memory(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
+    system.prepare(COUPONS)
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        before = peak_mib(system.workers[0].process.pid)
+        for topic, compression in PACKED:
+            home = 0 if topic == "ticks" else partition_of(USER)
+            send_packed(empty_broker.bootstrap, topic, home, compression, 1024)
+        publisher.send(topics.BROWSE, browse("e1", USER, "A"))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        letters = [headers_of(letter) for letter in records(system, "dead-letters")]
+        assert sorted((one["topic"], one["reason"]) for one in letters) == [
+            ("browse-events", "too_large"),
+            ("cart-events", "too_large"),
+            ("order-events", "too_large"),
+            ("ticks", "too_large"),
+        ]
+        assert all("1024 records at the offsets 0 to 1023" in one["detail"] for one in letters)
+        assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["e1"]
+        assert violations(system) == []
+        assert peak_mib(system.workers[0].process.pid) - before < 512
 
 
 @pytest.mark.parametrize(
