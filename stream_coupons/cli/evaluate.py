@@ -197,7 +197,7 @@ def _summary(evaluation: Evaluation) -> dict[str, object]:
 def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
     for head in heads:
         loss, base = head.log_loss.value, head.base_log_loss
-        if head.examples and loss > base:
+        if 0 < head.positives < head.examples and loss > base:
             yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
 
 
@@ -270,7 +270,7 @@ def _metrics_table(heads: Sequence[Quality]) -> Table:
     table.caption = (
         "Intervals are bootstraps over shoppers. Each issue is called positive or not by the threshold of greatest F1 "
         "on the labels known before it. Recent is the last fifth of the labels, in brackets recent minus all. "
-        "Calibration is predicted over observed."
+        "Calibration is predicted over observed. The base rate is the share of positives, which only hindsight knows."
     )
     table.caption_justify = "left"
     return table

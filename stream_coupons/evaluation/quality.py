@@ -149,7 +149,6 @@ def quality(series: Judged) -> Quality:
         area_interval = bootstrap_interval(roc_auc, series.probabilities, series.labels, shoppers)
         if area_interval.low == area_interval.high:  # of a few issues, which rank the same however they are drawn
             area_interval = Interval(area, math.nan, math.nan)
-    bases = _base_rates(series)
     recent_metrics, recent_area = _metrics(recent), roc_auc(recent.probabilities, recent.labels)
     return Quality(
         head=series.head,
@@ -158,7 +157,7 @@ def quality(series: Judged) -> Quality:
         examples=metrics.examples,
         positives=metrics.positives,
         log_loss=loss_interval,
-        base_log_loss=log_loss(bases, series.labels),
+        base_log_loss=metrics.base_log_loss,
         roc_auc=area_interval,
         average_precision=_average_precision(series),
         brier=metrics.brier,
@@ -167,7 +166,7 @@ def quality(series: Judged) -> Quality:
         recent=Recent(
             examples=len(recent),
             log_loss=recent_metrics.log_loss,
-            base_log_loss=log_loss(bases[len(series) - len(recent) :], recent.labels),
+            base_log_loss=recent_metrics.base_log_loss,
             roc_auc=recent_area,
             log_loss_gap=recent_metrics.log_loss - metrics.log_loss,
             roc_auc_gap=recent_area - area,
@@ -180,18 +179,6 @@ def _metrics(series: Judged) -> BinaryMetrics:
     for probability, label in zip(series.probabilities.tolist(), series.labels.tolist(), strict=True):
         metrics.update(probability, label)
     return metrics
-
-
-def _base_rates(series: Judged) -> Floats:
-    """For each issue the rate of the labels that were known when it was given: as much as the model had to learn from.
-
-    The series is in the order in which labels came.
-    """
-    known_at = np.array([issue.labelled_at or 0.0 for issue in series.issues])
-    known = np.searchsorted(known_at, [issue.occurred_at for issue in series.issues], "left")
-    positives = np.concatenate(([0], np.cumsum(series.labels)))
-    rates: Floats = (positives[known] + 0.5) / (known + 1.0)
-    return rates
 
 
 def _average_precision(series: Judged) -> float:

@@ -69,7 +69,7 @@ def _figures(report: Report, quality: Quality) -> None:
     report.stats(
         [
             ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
-            ("of the base rate", round(quality.base_log_loss, 4), "who only counts the labels so far"),
+            ("of the base rate", round(quality.base_log_loss, 4), "the best constant, which only hindsight knows"),
             ("ROC AUC", round(quality.roc_auc.value, 4), _between(quality.roc_auc)),
             ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} are positive"),
             ("Brier score", round(quality.brier, 4), ""),
@@ -115,11 +115,10 @@ def _progress(report: Report, judged: Judged) -> None:
 
 
 def _rate_loss(judged: Judged, windows: WindowedMetrics) -> Points:
-    """Log loss in each window of who always says the rate of all labels before it."""
-    points, start, positives = [], 0, np.concatenate(([0], np.cumsum(judged.labels)))
+    """Log loss in each window of who always says the rate of all labels."""
+    points, start, rate = [], 0, float(judged.labels.mean())
     for end, _ in windows.windows():
         stop = int(end)
-        rate = (positives[start] + 0.5) / (start + 1.0)
         points.append((float(stop), log_loss(np.full(stop - start, rate), judged.labels[start:stop])))
         start = stop
     return points

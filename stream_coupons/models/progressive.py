@@ -3,13 +3,12 @@
 References
 ----------
 .. [1] Dawid, A. P. (1984). Statistical theory: the prequential approach. J. R. Stat. Soc. A 147(2).
-.. [2] Krichevsky, R., and Trofimov, V. (1981). The performance of universal encoding. IEEE Trans. Inf. Theory 27(2).
-.. [3] DeLong, E., DeLong, D., and Clarke-Pearson, D. (1988). Comparing the areas under two or more correlated
+.. [2] DeLong, E., DeLong, D., and Clarke-Pearson, D. (1988). Comparing the areas under two or more correlated
        receiver operating characteristic curves. Biometrics 44(3).
-.. [4] Sun, X., and Xu, W. (2014). Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21(11).
-.. [5] Efron, B., and Tibshirani, R. (1993). An Introduction to the Bootstrap, ch. 13 (percentile intervals).
-.. [6] Pepe, M. S. (2003). The Statistical Evaluation of Medical Tests, sec. 5.2 (intervals on the logit scale).
-.. [7] Naeini, M. P., Cooper, G., and Hauskrecht, M. (2015). Obtaining well calibrated probabilities using Bayesian
+.. [3] Sun, X., and Xu, W. (2014). Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21(11).
+.. [4] Efron, B., and Tibshirani, R. (1993). An Introduction to the Bootstrap, ch. 13 (percentile intervals).
+.. [5] Pepe, M. S. (2003). The Statistical Evaluation of Medical Tests, sec. 5.2 (intervals on the logit scale).
+.. [6] Naeini, M. P., Cooper, G., and Hauskrecht, M. (2015). Obtaining well calibrated probabilities using Bayesian
        binning. AAAI.
 """
 
@@ -49,9 +48,9 @@ class Summary:
 class BinaryMetrics:
     r"""Progressive metrics of predicted probabilities [1]_.
 
-    Probabilities are clipped to [1e-6, 1 - 1e-6] in the log loss, so one confident error stays finite. The base
-    rate's own log loss comes from predicting :math:`(s + 1/2) / (n + 1)` before each label, with s positives among
-    n labels [2]_. Weights scale an example in everything but `examples` and `positives`.
+    Probabilities are clipped to [1e-6, 1 - 1e-6] in the log loss, so one confident error stays finite. Beside it is
+    that of the best constant, the share of positives, which only hindsight knows: who is above it would do better to
+    say one number. Weights scale an example in everything but `examples` and `positives`.
 
     ROC AUC and average precision come from histograms over equal bins of the logit, where a low base rate's small
     probabilities stay apart. With :math:`p_b, n_b` the weights of positives and negatives in bin b,
@@ -78,7 +77,7 @@ class BinaryMetrics:
     (1.0, 0.75, 0.4)
     """
 
-    __slots__ = ("_base_loss", "_brier", "_false", "_loss", "_negative", "_positive", "_predicted", "_scale", "_true",
+    __slots__ = ("_brier", "_false", "_loss", "_negative", "_positive", "_predicted", "_scale", "_true",
                  "_weight", "_weight_positive", "bins", "examples", "positives", "threshold")  # fmt: skip
 
     def __init__(self, threshold: float = 0.5, bins: int = 2000) -> None:
@@ -88,7 +87,7 @@ class BinaryMetrics:
         self.positives = 0
         self._scale = bins / (2 * MAX_LOGIT)
         self._weight = self._weight_positive = self._predicted = 0.0
-        self._loss = self._base_loss = self._brier = 0.0
+        self._loss = self._brier = 0.0
         self._true = self._false = 0.0  # weights of true and of false positives at the threshold
         # Lists: an increment costs a tenth of one on an array.
         self._positive = [0.0] * bins
@@ -106,7 +105,6 @@ class BinaryMetrics:
             raise ValueError(f"probability {probability} and weight {weight}: expected 0 to 1, and 0 or more")
         clipped = EPSILON if probability < EPSILON else min(probability, 1 - EPSILON)
         index = min(int((math.log(clipped / (1 - clipped)) + MAX_LOGIT) * self._scale), self.bins - 1)
-        base = (self._weight_positive + 0.5) / (self._weight + 1.0)
         self.examples += 1
         self._weight += weight
         self._predicted += weight * probability
@@ -114,21 +112,19 @@ class BinaryMetrics:
             self.positives += 1
             self._weight_positive += weight
             self._loss -= weight * math.log(clipped)
-            self._base_loss -= weight * math.log(base)
             self._brier += weight * (1.0 - probability) ** 2
             self._positive[index] += weight
             if probability >= self.threshold:
                 self._true += weight
         else:
             self._loss -= weight * math.log(1 - clipped)
-            self._base_loss -= weight * math.log(1 - base)
             self._brier += weight * probability**2
             self._negative[index] += weight
             if probability >= self.threshold:
                 self._false += weight
 
     def merge(self, other: "BinaryMetrics") -> None:
-        """Add what another has seen; each part keeps the base rate loss of its own stream.
+        """Add what another has seen.
 
         Raises
         ------
@@ -154,8 +150,8 @@ class BinaryMetrics:
 
     @property
     def base_log_loss(self) -> float:
-        """The log loss of a predictor that knows only the base rate so far."""
-        return _ratio(self._base_loss, self._weight)
+        """The least log loss of one number for all: of the share of positives."""
+        return _entropy(_ratio(self._weight_positive, self._weight))
 
     @property
     def brier(self) -> float:
@@ -209,7 +205,7 @@ class BinaryMetrics:
         return _ratio(float(precision @ positive), float(positive.sum()))
 
     def calibration_error(self, groups: int = 10) -> float:
-        r"""Expected calibration error [7]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
+        r"""Expected calibration error [6]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
 
         Groups are of about equal weight, neighbours by prediction; :math:`w_g` is a group's share, and its mean
         prediction comes from the bins' middles.
@@ -241,6 +237,11 @@ class BinaryMetrics:
 
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator > 0 else math.nan
+
+
+def _entropy(rate: float) -> float:
+    """Of a label that is true at some rate, in nats."""
+    return sum(share * math.log(1.0 / share) for share in (rate, 1.0 - rate) if share != 0.0)
 
 
 class WindowedMetrics:
@@ -342,11 +343,11 @@ def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def auc_interval(probabilities: ArrayLike, labels: ArrayLike, confidence: float = 0.95) -> Interval:
-    r"""The area under the ROC curve with DeLong's interval [3]_, from midranks [4]_, in O(n log n).
+    r"""The area under the ROC curve with DeLong's interval [2]_, from midranks [3]_, in O(n log n).
 
     With m positives, n negatives and the structural components :math:`V_{10}(x) = P(X > Y \mid X = x)` and
     :math:`V_{01}(y) = P(X > Y \mid Y = y)`, the variance is :math:`S_{10} / m + S_{01} / n`, S their sample
-    variances. The interval is taken on the logit scale, so it stays within (0, 1) [6]_. It holds for independent
+    variances. The interval is taken on the logit scale, so it stays within (0, 1) [5]_. It holds for independent
     rows; where rows share a shopper, `bootstrap_interval` with groups is wider and right.
     """
     scores, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
@@ -373,7 +374,7 @@ def bootstrap_interval(
     seed: int = 0,
     repeats: int = 200,
 ) -> Interval:
-    """A statistic of (probabilities, labels) with its 95 % percentile bootstrap interval [5]_.
+    """A statistic of (probabilities, labels) with its 95 % percentile bootstrap interval [4]_.
 
     `groups` are drawn whole, with replacement: rows of one shopper depend on each other. Draws on which the
     statistic is undefined (NaN) are left out.

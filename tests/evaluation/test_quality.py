@@ -2,7 +2,6 @@
 
 import math
 from itertools import pairwise
-from statistics import mean
 
 import numpy as np
 import pytest
@@ -66,19 +65,15 @@ def test_labels_are_in_the_order_in_which_they_came() -> None:
     assert [issue.issue_id for issue in series.issues] == ["i1", "i0", "i2"]
 
 
-def test_the_base_rate_counts_only_labels_that_were_known_when_an_issue_was_given() -> None:
-    issues = drawn()
-    series = of_head(issues, "click")
-    losses = []
-    for issue, label in zip(series.issues, series.labels, strict=True):
-        known = [
-            one.clicked for one in series.issues if one.labelled_at is not None and one.labelled_at < issue.occurred_at
-        ]
-        rate = (sum(map(bool, known)) + 0.5) / (len(known) + 1)
-        losses.append(-math.log(rate if label else 1 - rate))
+def test_the_base_rate_is_the_best_constant_of_these_labels_and_of_the_recent_ones() -> None:
+    series = of_head(drawn(), "click")
     found = quality(series)
-    assert found.base_log_loss == pytest.approx(mean(losses))
-    assert found.recent.base_log_loss == pytest.approx(mean(losses[-found.recent.examples :]))
+    recent = series.labels[-found.recent.examples :]
+    for said, labels in ((found.base_log_loss, series.labels), (found.recent.base_log_loss, recent)):
+        constants = np.linspace(0.001, 0.999, 999)
+        losses = [log_loss(np.full(len(labels), constant), labels) for constant in constants]
+        assert said == pytest.approx(min(losses), abs=1e-5)
+        assert said <= min(losses) + 1e-12
 
 
 def test_a_few_issues_that_rank_the_same_however_they_are_drawn_give_no_interval() -> None:

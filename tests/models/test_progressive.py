@@ -63,21 +63,20 @@ def test_decisions_at_the_threshold_are_exact(threshold: float) -> None:
     assert metrics.f1 == pytest.approx(exact.f1_score(labels, decided))
 
 
-def test_the_base_rate_is_predicted_before_each_label() -> None:
+def test_the_base_rate_is_that_of_all_labels_by_their_weights() -> None:
     metrics = BinaryMetrics()
-    for label in (True, False, True):
-        metrics.update(0.5, label)
-    # (0 + 1/2) / 1, then 1 - (1 + 1/2) / 2, then (1 + 1/2) / 3
-    assert metrics.base_log_loss == pytest.approx(-math.log(0.5 * 0.25 * 0.5) / 3)
-
-
-def test_the_base_rate_loss_nears_the_entropy() -> None:
-    labels = np.random.default_rng(3).random(50_000) < 0.1
-    metrics = scored(np.full(50_000, 0.5), labels)
-    entropy = -0.1 * math.log(0.1) - 0.9 * math.log(0.9)
-    assert metrics.base_log_loss == pytest.approx(entropy, abs=0.01)
+    for label, weight in ((True, 1.0), (False, 2.0), (True, 1.0), (False, 4.0)):
+        metrics.update(0.5, label, weight)
+    assert metrics.base_log_loss == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75))
     assert metrics.log_loss == pytest.approx(math.log(2))
-    assert metrics.roc_auc == 0.5
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_of_labels_that_are_all_the_same_the_base_rate_knows_everything(label: bool) -> None:
+    metrics = BinaryMetrics()
+    assert math.isnan(metrics.base_log_loss)
+    metrics.update(0.5, label)
+    assert metrics.base_log_loss == 0.0
 
 
 def test_weights_scale_an_example_as_if_it_came_so_often() -> None:
