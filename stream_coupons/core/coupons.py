@@ -29,6 +29,9 @@ ABSENT = 0
 """The hash of what is not there."""
 PRIOR_DEPTH_RATIO = 0.15
 """Of a discount whose depth is not known: what is usual in the trade."""
+MOST_DEPTH_RATIO = 0.5
+"""As a number no discount is deeper: the log-odds do not grow with it from half the price to a gift as they do from
+nothing to half the price. What is deeper is told by its hashed depth alone."""
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
 """A coupon for everything that takes nothing off. No other has an empty id."""
 
@@ -191,7 +194,7 @@ class CouponSet:
         self.price_log2 = np.log2(np.maximum(price, 1.0))
         self.static_numeric: Floats = np.stack(
             [
-                np.array([PRIOR_DEPTH_RATIO if depth is None else depth for depth in depths]),
+                np.array([PRIOR_DEPTH_RATIO if depth is None else min(depth, MOST_DEPTH_RATIO) for depth in depths]),
                 np.log1p(self.discount_minor) / 10.0,
                 np.log1p(self.redeem_within_s / DAY_S) / 4.0,
                 np.log1p(np.array([len(c.items) for c in each])) / 3.0,

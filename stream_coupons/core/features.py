@@ -11,7 +11,15 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import ABSENT, MAX_ATTRIBUTES, PRIOR_DEPTH_RATIO, CouponSet, Floats, Positions
+from stream_coupons.core.coupons import (
+    ABSENT,
+    MAX_ATTRIBUTES,
+    MOST_DEPTH_RATIO,
+    PRIOR_DEPTH_RATIO,
+    CouponSet,
+    Floats,
+    Positions,
+)
 from stream_coupons.core.numeric import NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.profile import favourite
 from stream_coupons.core.rhythm import hour, weekday
@@ -35,6 +43,8 @@ their values, so that a model may learn how much hangs on each."""
 HOURS_OF_BLOCK = 4
 MAX_CONTEXT = 32
 """Keys of a context that are looked at, the first by name."""
+MOST_PAIRED = 8
+"""How many of these are crossed with each other."""
 
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
 OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock")
@@ -66,6 +76,11 @@ def _groups(names: Iterable[str]) -> Indices:
     return np.array([feature_index(name) for name in names], np.uint32)
 
 
+Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
+"""Some columns: two hashes each, as arrays (n, columns), whether they are of terms, and their groups."""
+OF_SECOND = 0x9E3779B1
+"""Tells the group of a pair of keys from that of the same pair the other way around."""
+
 _ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
 _CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
 _VECTOR_GROUPS = _groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR)))
@@ -74,12 +89,14 @@ MAX_PLACES = (
     + MAX_ATTRIBUTES * (LEVELS + 1)
     + CODES * (1 + len(CROSSED_WITH_VECTOR))
     + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
+    + MOST_PAIRED * (MOST_PAIRED - 1) // 2
 )
 """The most columns of what is hashed."""
 _SPACE = (
     NUMERIC,
     HASHED,
     CROSSED_WITH_CONTEXT,
+    MOST_PAIRED,
     DIMENSIONS,
     FIRST_OF_TERMS,
     GROUPS,
@@ -88,6 +105,7 @@ _SPACE = (
     CODES,
     BITS,
     PRIOR_DEPTH_RATIO,
+    MOST_DEPTH_RATIO,
     RECENCY_SCALE,
     TILES,
     EXPOSURE_HALF_LIFE_S,
@@ -113,9 +131,10 @@ def hashed_names(
     if has_vectors:
         for name in ("vector", *(f"{other}*vector" for other in CROSSED_WITH_VECTOR)):
             names += [name] * CODES
-    for name, value in sorted(context.items())[:MAX_CONTEXT]:
-        crossed = [f"{name}={value}*{other}" for other in (*CROSSED_WITH_CONTEXT, *of_coupon)]
-        names += [f"{name}={value}"] * LEVELS + crossed
+    of_context = [f"{name}={value}" for name, value in sorted(context.items())[:MAX_CONTEXT]]
+    for index, one in enumerate(of_context):
+        before = of_context[:index] if index < MOST_PAIRED else ()
+        names += [one] * LEVELS + [f"{one}*{other}" for other in (*CROSSED_WITH_CONTEXT, *of_coupon, *before)]
     return tuple(names)
 
 
@@ -203,7 +222,7 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     attributes, names = coupons.attribute_hashes[position], coupons.attributes
     alone = np.concatenate((coupon, moment), axis=1)
     slots = len(names)
-    parts = [
+    parts: list[Part] = [
         (alone, np.ones_like(alone), _ALONE_OF_TERMS, _ALONE_GROUPS),
         (
             np.stack([named[other] for _, other in CROSSES], axis=1),
@@ -227,13 +246,31 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         context, keys = (array[owner] for array in _context_hashes(moments))
-        of_terms = _CONTEXT_OF_TERMS + [True] * slots
-        columns = np.concatenate((np.zeros(LEVELS, np.uint32), _groups((*CROSSED_WITH_CONTEXT, *names))))
-        groups = (keys[:, :, None] ^ columns).reshape(len(owner), -1)
-        parts.append((*_with_crosses(context, crossed), of_terms * context.shape[1], groups))
+        parts.append(_of_context(context, keys, crossed, _groups((*CROSSED_WITH_CONTEXT, *names))))
     one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
     groups = np.concatenate([np.broadcast_to(part[3], part[0].shape) for part in parts], axis=1)
     return _mix(one, other, np.concatenate([part[2] for part in parts]), groups)
+
+
+def _of_context(context: Indices, keys: Indices, crossed: Indices, groups: Indices) -> Part:
+    """Of every key its value, that with all of `crossed` (n, m), of these groups, and with those of the keys before it.
+
+    What is of one key lies together, so that the columns of a moment which has fewer keys are the first ones.
+    """
+    n, slots, _ = context.shape
+    m = crossed.shape[1]
+    one, other = _with_crosses(context, crossed)
+    of_terms = _CONTEXT_OF_TERMS + [True] * (m - len(CROSSED_WITH_CONTEXT))
+    alone = np.concatenate((np.zeros(LEVELS, np.uint32), groups))
+    second, first = np.tril_indices(min(slots, MOST_PAIRED), -1)
+    order = np.argsort(np.concatenate((np.repeat(np.arange(slots), LEVELS + m), second)), kind="stable")
+    of_pairs = keys[:, second] * np.uint32(OF_SECOND) ^ keys[:, first]
+    return (
+        np.concatenate((one, context[:, second, 0]), axis=1)[:, order],
+        np.concatenate((other, context[:, first, 0]), axis=1)[:, order],
+        np.array(of_terms * slots + [False] * len(second))[order],
+        np.concatenate(((keys[:, :, None] ^ alone).reshape(n, -1), of_pairs), axis=1)[:, order],
+    )
 
 
 def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:

@@ -163,7 +163,9 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "weekly_exposure": _said("goes to someone who had {} coupons within weeks, older ones counting less", math.expm1),
     "usual_weekday": _said("comes on a weekday with {} times this shopper's usual activity", _ratio_of_rhythm),
     "usual_hour": _said("comes at an hour with {} times this shopper's usual activity", _ratio_of_rhythm),
-    "discount_depth": _said("takes {} off the usual price (15 % stands for not known)", _same, _percent),
+    "discount_depth": _said(
+        "takes {} off the usual price (15 % stands for not known, 50 % for all above)", _same, _percent
+    ),
     "discount_size": _said("takes {} cents off", lambda v: math.expm1(10 * v)),
     "time_to_redeem": _said("can be used for {} days", lambda v: math.expm1(4 * v)),
     "scope_size": _said("names {} items", lambda v: math.expm1(3 * v), _whole),
