@@ -10,8 +10,10 @@ shift b of the head's log-odds z, to the mode of
    \frac{(b - v s)^2}{2 v}, \qquad v = \frac{1}{1 + \sum p\,(1 - p)}
 
 where v is what labels have left to learn of the base rate, and s the shift to start from, of what is known without any:
-b fades as they come. F is linear between `EDGES`, its
-pieces are estimated with b by expectation and maximisation, from a Dirichlet prior.
+b fades as they come. How soon answers come differs between shops as much as rates do, and while windows are young a few
+early answers may be the first of many or nearly all of them. So b is the mean over some laws F, lognormal ones and
+powers of u, each with its own b and weighed by its evidence (Laplace's approximation): by when answers came, of open
+windows and of those that have closed, and by what is silent.
 
 Taken is a sample of the open decisions, those of the least hash: a sample that does not hang on what comes of them.
 
@@ -42,16 +44,25 @@ GIVEN, NONE_GIVEN = "given", "none_given"
 EARLY: dict[str, tuple[str, ...]] = {GIVEN: ("click", "redeem"), NONE_GIVEN: ("order",)}
 """What may come of a decision, by whether a coupon was given."""
 SAMPLE = 256
-EDGES: Floats = np.array([0.0, 1 / 256, 1 / 64, 1 / 16, 1 / 4, 1 / 2, 1.0])
-SOONNESS = {"click": 0.3, "redeem": 0.7, "order": 0.7}
-"""Before any answer has come, F(u) = u to this power: half of the clicks within a tenth of the window, half of the
-purchases within three eighths of it."""
-PRIOR_ANSWERS = 10.0
-"""How many answers the prior of F counts for."""
+EDGES: Floats = np.array(
+    [0.0, 1 / 1024, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0]
+)
+"""Shares of the window between which F is linear."""
+LOGNORMAL = {
+    "click": (1 / 64, 1 / 16, 1 / 4, 1 / 2),
+    "redeem": (1 / 16, 1 / 4, 1 / 2),
+    "order": (1 / 4, 1 / 2, 1.0),
+}
+"""Shares of the window in which half of the answers have come: who has no coupon is not hurried by it."""
+SPREADS = (0.6, 1.2)
+"""Of their logarithm, each with every one of these."""
+POWERS: dict[str, tuple[float, ...]] = {"click": (), "redeem": (0.4, 0.7), "order": (0.7,)}
+"""Of u: purchases come soon as well as late."""
+AT_ANY_TIME = 0.1
+"""Of the answers, which no law rules out."""
 FADING = 0.999
 """Of what is known of F from windows that have closed, with every answer in another one."""
-ROUNDS = 6
-NEWTON_STEPS = 3
+NEWTON_STEPS = 15
 MOST_SHIFT = 20.0
 """What is larger is forged: it would make anything certain."""
 MOST_STEP = 1.0
@@ -160,11 +171,10 @@ class EarlyAnswers:
         each = list(self._open.values())
         z, elapsed = log_odds(_rows(each)), np.array([one.share(at) for one in each])
         for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
-            is_answered = answered != UNANSWERED
-            pieces = np.diff(EDGES ** SOONNESS[head])
-            counts = PRIOR_ANSWERS * pieces + self._closed[head] + _count(answered[is_answered])
             log_odds_of_head = z[:, HEADS.index(head)] + self.shifts[head]
-            self.shifts[head] += _fit(log_odds_of_head, is_answered, elapsed, pieces, counts, variances[head])
+            self.shifts[head] += _fit(
+                log_odds_of_head, answered, elapsed, _LAWS[head], self._closed[head], variances[head]
+            )
 
     def is_stale(self, passed_s: float) -> bool:
         """Whether silence may say something new, so long after the last `fit`."""
@@ -271,26 +281,60 @@ def _count(shares: Floats) -> Floats:
     return np.bincount(np.minimum(pieces, len(EDGES) - 2), minlength=len(EDGES) - 1).astype(np.float64)
 
 
-def _fit(
-    z: Floats, is_answered: NDArray[np.bool_], elapsed: Floats, pieces: Floats, counts: Floats, variance: float
-) -> float:
-    """The shift, with the pieces of F as they come out beside it."""
-    shift = 0.0
-    waiting = elapsed[~is_answered]
-    for _ in range(ROUNDS):
-        reached = np.concatenate(([0.0], np.cumsum(pieces)))
-        by_now = np.interp(waiting, EDGES, reached)
-        for _ in range(NEWTON_STEPS):
-            p = sigmoids(z + shift)
-            answered, silent = p[is_answered], p[~is_answered]
-            pull = silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST_REST)
-            slope = (1.0 - answered).sum() - pull.sum() - shift / variance
-            curvature = (answered * (1.0 - answered)).sum() + (pull * (1.0 - silent)).sum() + 1.0 / variance
-            shift += float(np.clip(slope / curvature, -MOST_STEP, MOST_STEP))
-        silent = sigmoids(z + shift)[~is_answered]
-        rest = np.maximum(1.0 - by_now, LEAST_REST)
-        still_to_come = silent * (1.0 - by_now) / np.maximum(1.0 - silent * by_now, LEAST_REST)
-        ahead = np.maximum(reached[1:] - np.maximum(by_now[:, None], reached[:-1]), 0.0) / rest[:, None]
-        pieces = counts + (still_to_come[:, None] * ahead).sum(axis=0)
-        pieces = pieces / pieces.sum()
-    return shift
+def _lognormal(median: float, spread: float) -> Floats:
+    """F at the edges."""
+    below = [0.5 + 0.5 * math.erf(math.log(u / median) / (spread * math.sqrt(2.0))) if u else 0.0 for u in EDGES]
+    return np.array(below) / below[-1]
+
+
+def _laws(head: str) -> Floats:
+    """How many of the answers come in each piece, by law, shape (laws, pieces)."""
+    reached = [_lognormal(median, spread) for median in LOGNORMAL[head] for spread in SPREADS]
+    reached += [EDGES**power for power in POWERS[head]]
+    laws: Floats = np.diff((1.0 - AT_ANY_TIME) * np.array(reached) + AT_ANY_TIME * EDGES)
+    return laws
+
+
+_LAWS = {head: _laws(head) for head in LOGNORMAL}
+
+
+def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Floats, variance: float) -> float:
+    """The shift of some log-odds.
+
+    Parameters
+    ----------
+    answered : array, shape (n,)
+        When, as a share of the window; `UNANSWERED` if it is not yet.
+    elapsed : array, shape (n,)
+        Share of the window until now.
+    laws : array, shape (laws, pieces)
+    closed : array, shape (pieces,)
+        How many answers lay in each, of windows that have closed.
+    """
+    is_answered = answered != UNANSWERED
+    reached = np.concatenate((np.zeros((len(laws), 1)), np.cumsum(laws, axis=1)), axis=1)
+    by_now = np.array([np.interp(elapsed[~is_answered], EDGES, each) for each in reached])
+    when = np.log(laws / np.diff(EDGES)) @ (closed + _count(answered[is_answered]))
+    shifts = np.zeros(len(laws))
+    for _ in range(NEWTON_STEPS):
+        said, silent, pull = _at(z, is_answered, by_now, shifts)
+        slopes = (1.0 - said).sum(axis=1) - pull.sum(axis=1) - shifts / variance
+        curvatures = (said * (1.0 - said)).sum(axis=1) + (pull * (1.0 - silent)).sum(axis=1) + 1.0 / variance
+        shifts += np.clip(slopes / curvatures, -MOST_STEP, MOST_STEP)
+    said, silent, _ = _at(z, is_answered, by_now, shifts)
+    evidence = (
+        np.log(said).sum(axis=1)
+        + np.log(np.maximum(1.0 - silent * by_now, LEAST_REST)).sum(axis=1)
+        - shifts**2 / (2.0 * variance)
+        - np.log(curvatures) / 2.0
+        + when
+    )
+    weights = np.exp(evidence - evidence.max())
+    return float((weights * shifts).sum() / weights.sum())
+
+
+def _at(z: Floats, is_answered: NDArray[np.bool_], by_now: Floats, shifts: Floats) -> tuple[Floats, Floats, Floats]:
+    """By law, at its shift: P(answer) of what is answered, of what is silent, and how much the latter pulls down."""
+    p = sigmoids(z + shifts[:, None])
+    said, silent = p[:, is_answered], p[:, ~is_answered]
+    return said, silent, silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST_REST)

@@ -83,6 +83,24 @@ def test_it_is_told_from_how_soon_answers_come_once_some_windows_are_nearly_over
     assert abs(np.mean(errors)) < 0.3
 
 
+def test_answers_that_are_all_there_are_not_taken_for_the_first_of_many() -> None:
+    median = 1 / 12
+
+    def rate_at(share: float, seed: int) -> float:
+        random, early = np.random.default_rng(seed), EarlyAnswers(["redeem"], HALF_LIFE)
+        for number in range(600):
+            early.take(decision(number), [False])
+            answered_at = WINDOW_S * median * math.exp(0.7 * random.normal())
+            if random.uniform() < 0.2 and answered_at <= share * WINDOW_S:
+                early.take(decision(number, at=answered_at), [True])
+        early.fit(at_rate, share * WINDOW_S)
+        return found(early)
+
+    rates = [np.mean([rate_at(median * times, seed) for seed in range(10)]) for times in (1.0, 2.0, 3.0, 5.0)]
+    assert all(0.1 < rate < 0.3 for rate in rates)
+    assert rates[-1] == pytest.approx(0.2, abs=0.03)
+
+
 def test_nothing_is_told_from_decisions_that_were_just_made() -> None:
     early = EarlyAnswers(["redeem"], HALF_LIFE)
     for number in range(SAMPLE):
@@ -217,7 +235,7 @@ def test_a_domain_without_labels_is_served_at_its_rate_and_a_snapshot_says_the_s
     for number in range(200):
         assert tell(trainer, decision(number))
         if number % 2:
-            tell(trainer, decision(number, at=number / 1000 * WINDOW_S, clicked=True))
+            tell(trainer, decision(number, at=0.2 * (number / 200) ** 2 * WINDOW_S, clicked=True))
     scorer = trainer.scorers()["ecommerce"]
     assert trainer.scorers() == {}
     tell(trainer, decision(999))
