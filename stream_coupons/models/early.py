@@ -66,7 +66,8 @@ NEWTON_STEPS = 15
 MOST_SHIFT = 20.0
 """What is larger is forged: it would make anything certain."""
 MOST_STEP = 1.0
-LEAST_REST = 1e-9
+LEAST = 1e-9
+"""Probabilities are not below it, nor those of the opposite."""
 UNANSWERED = -1.0
 STALE_RATIO = 1 / 64
 """Part of the shortest open window, after which silence is looked at again."""
@@ -172,9 +173,8 @@ class EarlyAnswers:
         z, elapsed = log_odds(_rows(each)), np.array([one.share(at) for one in each])
         for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
             log_odds_of_head = z[:, HEADS.index(head)] + self.shifts[head]
-            self.shifts[head] += _fit(
-                log_odds_of_head, answered, elapsed, _LAWS[head], self._closed[head], variances[head]
-            )
+            more = _fit(log_odds_of_head, answered, elapsed, _LAWS[head], self._closed[head], variances[head])
+            self.shifts[head] = min(max(self.shifts[head] + more, -MOST_SHIFT), MOST_SHIFT)
 
     def is_stale(self, passed_s: float) -> bool:
         """Whether silence may say something new, so long after the last `fit`."""
@@ -314,7 +314,8 @@ def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Flo
     is_answered = answered != UNANSWERED
     reached = np.concatenate((np.zeros((len(laws), 1)), np.cumsum(laws, axis=1)), axis=1)
     by_now = np.array([np.interp(elapsed[~is_answered], EDGES, each) for each in reached])
-    when = np.log(laws / np.diff(EDGES)) @ (closed + _count(answered[is_answered]))
+    # Sums of numpy, not of BLAS: the same to the last bit on every machine.
+    when = (np.log(laws / np.diff(EDGES)) * (closed + _count(answered[is_answered]))).sum(axis=1)
     shifts = np.zeros(len(laws))
     for _ in range(NEWTON_STEPS):
         said, silent, pull = _at(z, is_answered, by_now, shifts)
@@ -323,8 +324,8 @@ def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Flo
         shifts += np.clip(slopes / curvatures, -MOST_STEP, MOST_STEP)
     said, silent, _ = _at(z, is_answered, by_now, shifts)
     evidence = (
-        np.log(said).sum(axis=1)
-        + np.log(np.maximum(1.0 - silent * by_now, LEAST_REST)).sum(axis=1)
+        np.log(np.maximum(said, LEAST)).sum(axis=1)
+        + np.log(np.maximum(1.0 - silent * by_now, LEAST)).sum(axis=1)
         - shifts**2 / (2.0 * variance)
         - np.log(curvatures) / 2.0
         + when
@@ -337,4 +338,4 @@ def _at(z: Floats, is_answered: NDArray[np.bool_], by_now: Floats, shifts: Float
     """By law, at its shift: P(answer) of what is answered, of what is silent, and how much the latter pulls down."""
     p = sigmoids(z + shifts[:, None])
     said, silent = p[:, is_answered], p[:, ~is_answered]
-    return said, silent, silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST_REST)
+    return said, silent, silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST)

@@ -101,6 +101,20 @@ def test_answers_that_are_all_there_are_not_taken_for_the_first_of_many() -> Non
     assert rates[-1] == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.mark.parametrize("log_odds", [-5000.0, 5000.0])
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_model_that_is_certain_and_wrong_makes_no_shift_that_a_snapshot_would_not_take(
+    log_odds: float, is_answered: bool
+) -> None:
+    early = EarlyAnswers(["redeem"], HALF_LIFE)
+    for number in range(50):
+        early.take(decision(number), [is_answered])
+    early.fit(
+        lambda rows: np.full((len(rows), len(HEADS)), log_odds), 0.9 * WINDOW_S, start=math.copysign(18, -log_odds)
+    )
+    assert shifts_of(early.state(), ["redeem"]) == early.shifts
+
+
 def test_nothing_is_told_from_decisions_that_were_just_made() -> None:
     early = EarlyAnswers(["redeem"], HALF_LIFE)
     for number in range(SAMPLE):
