@@ -166,7 +166,8 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
 def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))
-    console.print(_metrics_table(evaluation.heads))
+    if evaluation.labelled:
+        console.print(_metrics_table(evaluation.heads))
     for text in _worse_than_the_base_rate(evaluation.heads):
         console.print(text, markup=False, soft_wrap=True)
     if evaluation.order_anyway is not None:

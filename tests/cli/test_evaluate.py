@@ -157,6 +157,8 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     nothing = run("evaluate", write_lines(tmp_path / "open.jsonl", issue()))
     assert nothing.exit_code == 0
     assert "no window had closed by the end of the log" in nothing.stderr
+    assert "with a label" in nothing.stdout
+    assert "log loss" not in nothing.stdout
 
 
 def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
