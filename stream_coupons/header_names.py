@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka.record.default_records import DefaultRecordBatch
 
-from stream_coupons.unpacking import Bytes, is_readable, stand_in
+from stream_coupons.unpacking import Bytes, readable
 
 
 class LenientBytes(bytearray):
@@ -37,9 +37,7 @@ class LenientBatch(DefaultRecordBatch):  # type: ignore[misc]
     _buffer: bytearray
 
     def __init__(self, buffer: Bytes) -> None:
-        super().__init__(buffer)
-        if not is_readable(buffer) and self.validate_crc():
-            super().__init__(stand_in(buffer))
+        super().__init__(readable(buffer))
 
     def _read_msg(self, *options: Any) -> Any:
         try:

@@ -12,55 +12,64 @@ from collections.abc import Callable
 import cramjam
 import numpy as np
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c
+
+from stream_coupons.record_batches import (
+    HEADER_SIZE,
+    LENGTH_OVERHEAD,
+    CorruptBatch,
+    check_batch,
+    codec_of,
+    read_records,
+    thin_batch,
+)
+
+Bytes = bytes | bytearray | memoryview
 
 MOST_BYTES = 64 * 1024 * 1024
 """A client bounds its batches before they are packed, by 1 MiB unless it is told otherwise; an input takes 8 MiB."""
 UNPACKED_HEADER = "not-unpacked"
 """In the headers of a record that stands for a batch: says so, and for which."""
 
-_BEFORE_CRC = struct.Struct(">qiibI")
-_AFTER_CRC = struct.Struct(">hiqqqhii")
-_HEADER_BYTES = _BEFORE_CRC.size + _AFTER_CRC.size
-_LENGTH_OVERHEAD = 12
-_CODEC_MASK = 0x07
 _XERIAL = b"\x82SNAPPY\x00"
 """The first bytes of what Java's clients make of snappy: blocks, each behind its length."""
 _XERIAL_HEADER_BYTES = 16
 
 
-Bytes = bytes | bytearray | memoryview
-
-
 def size_of(batches: Bytes, position: int) -> int:
     """Bytes of the batch at a position, by its own length."""
-    return _LENGTH_OVERHEAD + int.from_bytes(batches[position + 8 : position + _LENGTH_OVERHEAD], "big")
+    return LENGTH_OVERHEAD + int.from_bytes(batches[position + 8 : position + LENGTH_OVERHEAD], "big")
 
 
-def is_readable(batch: Bytes) -> bool:
-    """Whether a batch of the message format v2 is not compressed, or unpacks to at most MOST_BYTES."""
-    codec = batch[_BEFORE_CRC.size + 1] & _CODEC_MASK
+def readable(batch: Bytes) -> Bytes:
+    """A batch of the message format v2, or the one that stands for it if it does not unpack to at most MOST_BYTES.
+
+    That has one record in place of all, uncompressed: offsets, times and producer stay as they were. Bytes that were
+    changed on their way are left for the client to refuse.
+    """
+    if _unpacks(batch):
+        return batch
+    whole = bytes(batch)
+    try:
+        header = check_batch(whole)
+    except CorruptBatch:
+        return batch
+    said = (
+        f"a batch of {len(whole)} bytes, said to hold {header.count} records at the offsets {header.base_offset} to "
+        f"{header.last_offset}: expected one that unpacks, to at most {MOST_BYTES} bytes"
+    )
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, MOST_BYTES)
+    builder.append(0, 0, None, whole, [(UNPACKED_HEADER, said.encode())])
+    return thin_batch(whole, list(read_records(bytes(builder.build()))))
+
+
+def _unpacks(batch: Bytes) -> bool:
+    codec = codec_of(batch)
     if not codec:
         return True
     try:
-        return codec in _UNPACK and _UNPACK[codec](memoryview(batch)[_HEADER_BYTES:], _room.bytes) <= MOST_BYTES
+        return codec in _UNPACK and _UNPACK[codec](memoryview(batch)[HEADER_SIZE:], _room.bytes) <= MOST_BYTES
     except (cramjam.DecompressionError, struct.error):
         return False
-
-
-def stand_in(batch: Bytes) -> bytes:
-    """The same batch with one record in place of all, uncompressed: offsets, times and producer stay as they were."""
-    base, _length, epoch, magic, _crc = _BEFORE_CRC.unpack_from(batch)
-    attributes, last, *between, count = _AFTER_CRC.unpack_from(batch, _BEFORE_CRC.size)
-    said = (
-        f"a batch of {len(batch)} bytes, said to hold {count} records at the offsets {base} to {base + last}: "
-        f"expected one that unpacks, to at most {MOST_BYTES} bytes"
-    )
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, MOST_BYTES)
-    builder.append(0, 0, None, bytes(batch), [(UNPACKED_HEADER, said.encode())])
-    checked = _AFTER_CRC.pack(attributes & ~_CODEC_MASK, last, *between, 1) + bytes(builder.build())[_HEADER_BYTES:]
-    length = _BEFORE_CRC.size + len(checked) - _LENGTH_OVERHEAD
-    return _BEFORE_CRC.pack(base, length, epoch, magic, calc_crc32c(checked)) + checked
 
 
 class _Room(threading.local):

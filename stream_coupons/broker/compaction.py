@@ -8,7 +8,7 @@ References
 
 from collections.abc import Iterator
 
-from stream_coupons.broker.batches import read_header, read_records, thin_batch
+from stream_coupons.record_batches import read_header, read_records, thin_batch
 
 
 def compact(batches: bytes, drop_tombstones_before_ms: int) -> bytes:

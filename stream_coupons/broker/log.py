@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stream_coupons.broker.batches import (
+from stream_coupons.broker.protocol import ErrorCode
+from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
+from stream_coupons.record_batches import (
     PREFIX_SIZE,
     BatchHeader,
     CorruptBatch,
@@ -24,8 +26,6 @@ from stream_coupons.broker.batches import (
     read_records,
     stamp_batch,
 )
-from stream_coupons.broker.protocol import ErrorCode
-from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream_coupons.broker.batches import BatchHeader
 from stream_coupons.broker.protocol import ErrorCode
+from stream_coupons.record_batches import BatchHeader
 
 MAX_PRODUCERS: Final = 4096
 """Producers remembered a partition; the one idle longest is forgotten first."""

@@ -4,7 +4,7 @@ Its own raises, again and again, where such a record lies: whoever reads the par
 a batch that does not unpack, or to more than there is memory: such a one has one record, which stands for it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -15,7 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 from stream_coupons.connection import Connection
 from stream_coupons.header_names import LenientBytes
-from stream_coupons.unpacking import is_readable, size_of, stand_in
+from stream_coupons.unpacking import readable, size_of
 
 
 def new_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
@@ -38,12 +38,9 @@ class Batches(MemoryRecords):  # type: ignore[misc]
         start, self._next = self._next, self._next + size_of(self.data, self._next)
         if not isinstance(batch, DefaultRecordBatch):  # older formats no broker takes any more
             return batch
-        return _readable(batch, memoryview(self.data)[start : self._next], DefaultRecordBatch)
-
-
-def _readable(batch: Any, data: memoryview, decoded: Callable[[bytes], Any]) -> Any:
-    """A batch of these bytes, or one that stands for it. Bytes that are broken are still an error."""
-    return batch if is_readable(data) or not batch.validate_crc() else decoded(stand_in(data))
+        own = memoryview(self.data)[start : self._next]
+        found = readable(own)
+        return batch if found is own else DefaultRecordBatch(found)
 
 
 class LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
@@ -76,7 +73,7 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
         data, batch = self._next_slice, super().next_batch()
         if data is None or not isinstance(batch, DefaultRecordBatch):  # older formats have no headers
             return batch
-        return _readable(LenientBatch(data), data, LenientBatch)
+        return LenientBatch(readable(data))
 
 
 class Records(fetcher.PartitionRecords):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.topics import MIB
 from stream_coupons.unpacking import MOST_BYTES
-from tests.broker.clients import NoText, send_packed
+from tests.broker.clients import NoText
 from tests.integration.builders import DAY_S, records, total, wait_until
 
 from .trial import Trial, committed, is_ready, refusals, settings_under_faults, trial
@@ -75,7 +75,7 @@ def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
                     send_poison(running, topic, number)
                 running.flush()
             for topic in (topics.BROWSE, topics.FEEDBACK, topics.TICKS, topics.CATALOG):
-                send_bomb(running, topic)
+                running.send_packed(topic, BOMB_MIB, None if topic in FOLLOWED else "too_large")
             refused = running.refused.total()
             wait_until(lambda: total(running.system, "dead_letters_total") == refused, "dead letters, under load")
             wait_until(lambda: len(records(running.system, "coupon-issues")) >= ENOUGH, "issues beside the poison")
@@ -95,14 +95,6 @@ def send_poison(running: Trial, topic: topics.Topic, number: int) -> None:
         running.send_bytes(topic, f"{kind}-{number}-{place}".encode(), value, refused_as=reason, headers=headers)
     if topic not in (*FOLLOWED, topics.TICKS):
         running.send_bytes(topic, None, b'{"number":%d}' % number, 0, refused_as="no_key")
-
-
-def send_bomb(running: Trial, topic: topics.Topic) -> None:
-    """A batch of some kilobytes that unpacks to more than a worker may hold, and is refused as one record."""
-    send_packed(running.system.settings.kafka.bootstrap, topic.name, 0, "zstd", BOMB_MIB)
-    running.published[topic.name] += 1
-    if topic not in FOLLOWED:
-        running.refused[topic.name, "too_large"] += 1
 
 
 BAD = 12_000

@@ -21,6 +21,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.settings import Guarantee, Settings, Store
 from stream_coupons.simulation.shoppers import World, WorldSettings
+from tests.broker.clients import send_packed
 from tests.integration.builders import (
     DAY_S,
     IDLE_WITHIN_S,
@@ -126,9 +127,18 @@ class Trial:
         """Send any bytes; say why they will be refused, if they will."""
         with self._sending:  # the load's thread sends too
             self._publisher.send_bytes(topic, key, value, partition, headers)
-            self.published[topic.name] += 1
-            if refused_as is not None:
-                self.refused[topic.name, refused_as] += 1
+            self._count(topic, refused_as)
+
+    def send_packed(self, topic: topics.Topic, mebibytes: int, refused_as: str | None) -> None:
+        """Send a batch of some kilobytes that unpacks to too much, and is read as one record."""
+        with self._sending:
+            send_packed(self.system.settings.kafka.bootstrap, topic.name, 0, "zstd", mebibytes)
+            self._count(topic, refused_as)
+
+    def _count(self, topic: topics.Topic, refused_as: str | None) -> None:
+        self.published[topic.name] += 1
+        if refused_as is not None:
+            self.refused[topic.name, refused_as] += 1
 
     def add_coupons(self, coupons: list[Coupon]) -> None:
         """Add to the catalogue, and wait until every worker has it."""

@@ -71,6 +71,15 @@ def test_the_base_rate_is_that_of_all_labels_by_their_weights() -> None:
     assert metrics.log_loss == pytest.approx(math.log(2))
 
 
+def test_the_base_rate_loss_nears_the_entropy() -> None:
+    labels = np.random.default_rng(3).random(50_000) < 0.1
+    metrics = scored(np.full(50_000, 0.5), labels)
+    entropy = -0.1 * math.log(0.1) - 0.9 * math.log(0.9)
+    assert metrics.base_log_loss == pytest.approx(entropy, abs=0.01)
+    assert metrics.log_loss == pytest.approx(math.log(2))
+    assert metrics.roc_auc == 0.5
+
+
 @pytest.mark.parametrize("label", [True, False])
 def test_of_labels_that_are_all_the_same_the_base_rate_knows_everything(label: bool) -> None:
     metrics = BinaryMetrics()

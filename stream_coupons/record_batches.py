@@ -101,6 +101,11 @@ def read_header(data: bytes, position: int = 0) -> BatchHeader:
     return header
 
 
+def codec_of(batch: bytes | bytearray | memoryview) -> int:
+    """The number of the compression of a batch; 0 is none."""
+    return batch[_CRC_END + 1] & _CODEC_MASK
+
+
 def check_batch(data: bytes, position: int = 0) -> BatchHeader:
     """Return the header of the batch at `position` after checking magic, length and checksum.
 
@@ -196,7 +201,7 @@ def thin_batch(batch: bytes, kept: list[Record]) -> bytes:
 
 
 def _payload(batch: bytes, header: BatchHeader) -> bytes:
-    codec = header.attributes & _CODEC_MASK
+    codec = codec_of(batch)
     payload = batch[HEADER_SIZE : header.size]
     if codec == 0:
         return payload
