@@ -27,6 +27,8 @@ LOOKED_AT_BYTES = 64
 HALF_A_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
+NO_NUMBER = re.compile(rb"[:,\[]\s*(-?(?:NaN|Infinity))\s*[,}\]]")
+PYTHON_NAME = re.compile(rb"^\s*\{\s*'")
 SHOWN_CHARACTERS = 64
 _PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
@@ -72,20 +74,31 @@ def explained(error: msgspec.ValidationError, kind: Any, read: Callable[[], Any]
     return text
 
 
+def unlike_text(data: bytes) -> str:
+    """What bytes are that are no plain UTF-8, if that shows at their beginning, as the end of a sentence."""
+    for magic, what in MAGIC.items():
+        if data.startswith(magic):
+            return f": {what}"
+    return ": it is binary, expected text" if min(data[:LOOKED_AT_BYTES], default=32) < 9 else ""
+
+
 def unlike_json(data: bytes) -> str:
-    r"""What bytes are that are no JSON, if that shows, as the end of a sentence.
+    r"""What one message is that is no JSON, if that shows, as the end of a sentence.
 
     >>> unlike_json(bytes.fromhex("1f8b0800")), unlike_json(b"{")
     (': it is compressed by gzip', '')
     >>> unlike_json(rb'"\ud83d\ude00"'), unlike_json(rb'"\ud83d"')
     ('', ': a text holds half of a surrogate pair, as of an emoji that was cut in two')
     """
-    for magic, what in MAGIC.items():
-        if data.startswith(magic):
-            return f": {what}"
+    if what := unlike_text(data):
+        return what
     if HALF_A_PAIR.search(data):
         return ": a text holds half of a surrogate pair, as of an emoji that was cut in two"
-    return ": it is binary, expected text" if min(data[:LOOKED_AT_BYTES], default=32) < 9 else ""
+    if no_number := NO_NUMBER.search(data):
+        return f": JSON has no {no_number[1].decode()}, leave out what is not known"
+    if PYTHON_NAME.search(data):
+        return ": it looks like a dict of Python, whose quotes are single, expected double ones"
+    return ""
 
 
 def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:

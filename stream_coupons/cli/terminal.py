@@ -26,7 +26,7 @@ from rich.text import Text
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.recordings import Refusals, not_readable, not_writable
 from stream_coupons.signals import TakesSignals
-from stream_coupons.wording import LOOKED_AT_BYTES, unlike_json
+from stream_coupons.wording import LOOKED_AT_BYTES, unlike_text
 
 if TYPE_CHECKING:  # it is of type checkers
     from _typeshed import ReadableBuffer
@@ -213,7 +213,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
-        if what := unlike_json(file.peek(LOOKED_AT_BYTES)):
+        if what := unlike_text(file.peek(LOOKED_AT_BYTES)):
             raise BadConfig(f"{path} is no JSON{what}")
         yield file
 

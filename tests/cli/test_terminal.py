@@ -60,6 +60,14 @@ def test_a_compressed_file_is_called_so(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("line", [rb'{"title": "\ud83d"}', b'{"price": NaN}', b"{'price': 1}"])
+def test_a_line_that_is_no_json_is_for_whoever_reads_lines(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(line)
+    with opened(path) as file:
+        assert file.read() == line
+
+
 def test_tables_are_as_wide_as_they_need_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
