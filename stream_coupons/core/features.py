@@ -20,7 +20,7 @@ from stream_coupons.core.coupons import (
     Floats,
     Positions,
 )
-from stream_coupons.core.numeric import NUMERIC, RECENCY_SCALE, numbers_of
+from stream_coupons.core.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.profile import favourite
 from stream_coupons.core.rhythm import hour, weekday
 from stream_coupons.core.rules import ProfileRules
@@ -107,6 +107,7 @@ _SPACE = (
     PRIOR_DEPTH_RATIO,
     MOST_DEPTH_RATIO,
     RECENCY_SCALE,
+    MOST_ABOVE,
     TILES,
     EXPOSURE_HALF_LIFE_S,
     WEEKLY_EXPOSURE_HALF_LIFE_S,

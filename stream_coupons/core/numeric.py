@@ -1,6 +1,7 @@
 """The numbers that are said of a (shopper, coupon, moment): each bounded, and 0 where it says nothing.
 
-They are transformed here into about [0, 3], logarithms of ratios into [-1, 4]: no scaler has to be learnt or served.
+They are transformed here into about [0, 3], logarithms of ratios into [-1, 4], log-odds into [-5, 5]: no scaler has to
+be learnt or served.
 A missing number is a stated stand-in plus a flag of its own, or 0, so that the model can tell.
 """
 
@@ -86,6 +87,8 @@ NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
 
 OF_ONE = 1.5
 """What stands for a ratio of 1: the middle of a bin of numbers."""
+MOST_ABOVE = 5.0
+"""Log-odds that a shopper's own rates are at most above or below neutral ones."""
 RATIO_BOUNDS = (-0.99, 3.99)
 """Of the logarithm of a ratio: within the bins of numbers, so that the outer ones are half open."""
 
@@ -93,6 +96,24 @@ RATIO_BOUNDS = (-0.99, 3.99)
 def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
     """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
     return (successes + prior * strength) / (max(trials, successes) + strength)
+
+
+def _above(rate: float, neutral: float) -> float:
+    """How far a rate is above a neutral one, in log-odds, as models add them: 0 for who had nothing yet."""
+    return min(max(_log_odds(rate) - _log_odds(neutral), -MOST_ABOVE), MOST_ABOVE)
+
+
+def rate_above(above: float, neutral: float) -> float:
+    """The rate that lies so far above a neutral one.
+
+    >>> round(rate_above(_above(0.3, 0.1), 0.1), 9)
+    0.3
+    """
+    return 1.0 / (1.0 + math.exp(-above - _log_odds(neutral)))
+
+
+def _log_odds(rate: float) -> float:
+    return math.log(rate / (1.0 - rate))
 
 
 def numbers_of(
@@ -129,8 +150,8 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         math.log1p(max(profile.carts * scale, 0.0)),
         math.log1p(mean_price or 0.0) / 10.0,
         math.log1p(history.issued) / 3.0,
-        _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-        4.0 * _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
+        _above(_rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE), NEUTRAL_CLICK_RATE),
+        _above(_rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE), NEUTRAL_REDEEM_RATE),
         1.0 / (1.0 + max(since, 0.0)),
         float(profile.last_order_at is None),
         float(mean_price is None),

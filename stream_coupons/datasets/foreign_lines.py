@@ -141,7 +141,13 @@ def event(number: int, line: BrowseLine | CartLine | OrderLine) -> BrowseEvent |
         return BrowseEvent(item=line.item, **who)
     if isinstance(line, CartLine):
         return CartEvent(item=line.item, action=line.action, **who)
-    return OrderEvent(order_id=line.order_id or event_id, items=line.items, total_minor=line.total_minor, **who)
+    return OrderEvent(
+        order_id=line.order_id or event_id,
+        items=line.items,
+        total_minor=line.total_minor,
+        discount_minor=line.discount_minor,
+        **who,
+    )
 
 
 def arm_of(line: IssueLine, coupon: Coupon | None) -> str:

@@ -58,11 +58,12 @@ class CartLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="ca
 
 
 class OrderLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="order"):
-    """A shopper ordered; an `order_id` that is missing is the event's."""
+    """A shopper ordered; an `order_id` that is missing is the event's. `discount_minor` is what coupons took off."""
 
     order_id: Id | None = None
     items: Annotated[list[Item], Meta(max_length=1000)] = []
     total_minor: Amount | None = None
+    discount_minor: Amount | None = None
 
 
 class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from stream_coupons.core.events import Reason
-from stream_coupons.core.numeric import OF_ONE, RECENCY_SCALE, REORDER_S
+from stream_coupons.core.numeric import (
+    NEUTRAL_CLICK_RATE,
+    NEUTRAL_REDEEM_RATE,
+    OF_ONE,
+    RECENCY_SCALE,
+    REORDER_S,
+    rate_above,
+)
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.views import PRIOR_SHARE
 
@@ -18,6 +25,8 @@ Phrase = Callable[[float], str]
 """A feature's value to what goes on with "the coupon ..."."""
 
 MOST = 4 * PRIOR_SHARE
+ROUNDED_TO = 3
+"""Decimals of a rate that four decimals of its log-odds tell."""
 FEW = "drawn to the average while there are few"
 
 
@@ -135,6 +144,14 @@ def _same(value: float) -> float:
     return value
 
 
+def _of_clicks(value: float) -> float:
+    return round(rate_above(value, NEUTRAL_CLICK_RATE), ROUNDED_TO)
+
+
+def _of_redemptions(value: float) -> float:
+    return round(rate_above(value, NEUTRAL_REDEEM_RATE), ROUNDED_TO)
+
+
 OF_NUMBERS: Mapping[str, Phrase] = {
     "order_recency": _said(
         "goes to someone who last ordered {} days ago (30 stands for not known)",
@@ -145,8 +162,8 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "carts": _said("goes to someone with {} items put into the cart, older ones counting less", math.expm1),
     "mean_price": _said("goes to someone who pays {} cents for an item", lambda v: math.expm1(10 * v)),
     "coupons_issued": _said("goes to someone who had {} coupons before", lambda v: math.expm1(3 * v), _whole),
-    "click_rate": _said(f"goes to someone who clicks {{}} of their coupons ({FEW})", _same, _percent),
-    "redeem_rate": _said(f"goes to someone who redeems {{}} of their coupons ({FEW})", lambda v: v / 4, _percent),
+    "click_rate": _said(f"goes to someone who clicks {{}} of their coupons ({FEW})", _of_clicks, _percent),
+    "redeem_rate": _said(f"goes to someone who redeems {{}} of their coupons ({FEW})", _of_redemptions, _percent),
     "since_last_issue": _said("comes {} days after the last coupon (30 stands for none)", lambda v: 1 / v - 1),
     "no_order_known": _words("goes to someone of whom no order is known"),
     "no_price_known": _words("goes to someone of whom no price is known"),

@@ -45,8 +45,8 @@ few."""
 VARIANCE_OF_COUPON = 0.1
 """Coupons are few and given often, and each has an appeal of its own: how much there is to learn of it does not hang on
 how much there is to learn of shoppers."""
-VARIANCE_OF_NUMBER = 0.1
-VARIANCE_OF_BIN = 0.01
+VARIANCE_OF_NUMBER = 0.05
+VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
 MOST_JOINT = 256
 JOINED_AFTER = 50

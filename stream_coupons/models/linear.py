@@ -22,15 +22,15 @@ from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
 OF_DEMAND = {
-    "demand_share": 1.5,
-    "near_scope_share": 0.4,
-    "habit_share": 0.3,
-    "category_recency": 0.3,
-    "category_ordered": -1.5,
+    "demand_share": 0.75,
+    "near_scope_share": 0.2,
+    "habit_share": 0.15,
+    "category_recency": 0.15,
+    "category_ordered": -0.75,
 }
 """What draws a shopper to what a coupon is for, with the coupon or without."""
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
-    "click": {"demand_share": 0.7, "near_scope_share": 0.4, "discount_depth": 3.0},
+    "click": {"demand_share": 0.35, "near_scope_share": 0.2, "discount_depth": 3.0},
     "redeem": OF_DEMAND | {"discount_depth": 3.0},
     "order": OF_DEMAND | {"browsed_now": 0.5, "item_interest": 0.5},
 }

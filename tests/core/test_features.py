@@ -102,8 +102,8 @@ PINNED_NUMBERS = [
     0.0,
     0.7601,
     0.4621,
-    0.3429,
-    0.6857,
+    1.5466,
+    1.3689,
     0.5,
     0.0,
     0.0,
@@ -178,7 +178,7 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "39404ab160701a45"
+    assert SCHEMA == "a97b25ffb2ecf9de"
     assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (49, 19, 65536)
 
 
@@ -249,6 +249,16 @@ def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History)
         assert again.hashed[0].tolist() == np.trim_zeros(rows.hashed[row], "b").tolist()
 
 
+def test_own_rates_are_log_odds_above_those_of_a_stranger_and_bounded() -> None:
+    rows = rows_of(Shopper(history=History(issued=16.0, clicked=1.6, redeemed=19.0)))
+    assert column(rows, "click_rate") == [0.0] * 5
+    redeemed = (19.0 + 0.2) / 23.0
+    expected = math.log(redeemed / (1.0 - redeemed)) - math.log(0.05 / 0.95)
+    assert column(rows, "redeem_rate")[0] == pytest.approx(expected, abs=1e-4)
+    assert column(rows_of(Shopper(history=History(issued=1e9, redeemed=1e9))), "redeem_rate") == [5.0] * 5
+    assert column(rows_of(Shopper(history=History(issued=1e9))), "redeem_rate") == [-5.0] * 5
+
+
 def test_a_stranger_is_described_by_stand_ins_and_flags_not_by_zeros() -> None:
     rows = rows_of(Shopper())
     for flag in ("no_order_known", "no_price_known", "no_neighbours"):
@@ -256,8 +266,7 @@ def test_a_stranger_is_described_by_stand_ins_and_flags_not_by_zeros() -> None:
     assert column(rows, "order_recency")[0] == pytest.approx(math.log1p(720.0) / 2.2, abs=1e-4)
     assert column(rows, "event_recency") == column(rows, "order_recency")
     assert column(rows, "price_fit") == [0.5] * 5
-    assert column(rows, "click_rate")[0] == pytest.approx(0.1)
-    assert column(rows, "redeem_rate")[0] == pytest.approx(4 * 0.05)
+    assert column(rows, "click_rate") == column(rows, "redeem_rate") == [0.0] * 5
     assert column(rows, "this_category_redeem_rate") == [0.2] * 5
     for name in (
         "content",
