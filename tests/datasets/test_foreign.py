@@ -61,7 +61,14 @@ def test_what_the_shop_saw_is_the_event_of_the_topic() -> None:
     log = taken(
         {"type": "browse", "user_id": "u1", "occurred_at": AT, "item": item, "context": {"device": "phone"}},
         {"type": "cart", "event_id": "k", "user_id": "u1", "occurred_at": AT, "item": item, "action": "remove"},
-        {"type": "order", "user_id": "u1", "occurred_at": AT, "items": [item], "total_minor": 449, "discount_minor": 50},
+        {
+            "type": "order",
+            "user_id": "u1",
+            "occurred_at": AT,
+            "items": [item],
+            "total_minor": 449,
+            "discount_minor": 50,
+        },
         issue(),
     )
     browse, cart, order, _ = log.records()
