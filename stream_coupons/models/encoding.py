@@ -3,7 +3,7 @@
 A number speaks twice: by its size, and by which of some equal bins it lies in, so that a linear model can follow any
 curve. Bins are fixed: numbers are within about [0, 3] by their making. What is 0 says nothing.
 
-Indices: hashed places, then the numbers, then each number's bins, then a constant.
+Indices: hashed places, then the numbers, then each number's bins, what is known without the model, and a constant.
 """
 
 import numpy as np
@@ -22,7 +22,11 @@ CONSTANT = 3.0
 """The constant: above 1, so that the base rate is learnt before all that hangs on it."""
 
 FIRST_BIN = DIMENSIONS + len(NUMERIC)
-BIAS = FIRST_BIN + len(NUMERIC) * BINS
+KNOWN = FIRST_BIN + len(NUMERIC) * BINS
+"""The row's offset, from `USUAL_OFFSET` on: how much of what is known without the model holds is learnt, too."""
+USUAL_OFFSET = -2.5
+"""Near those that there are, so that the slope moves no base rate."""
+BIAS = KNOWN + 1
 
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
 _TERMS = [NUMERIC.index(name) for name in TERMS]
@@ -45,8 +49,11 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     return bins
 
 
-def encode(numeric: list[float], places: list[int]) -> dict[int, float]:
-    """One row of features as River's mapping from index to value; a place hit twice counts twice."""
+def encode(numeric: list[float], places: list[int], offset: float = 0.0) -> dict[int, float]:
+    """One row of features as River's mapping from index to value; a place hit twice counts twice.
+
+    An offset of 0 is none.
+    """
     features: dict[int, float] = {}
     for place in places:
         if place:
@@ -54,6 +61,8 @@ def encode(numeric: list[float], places: list[int]) -> dict[int, float]:
     features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
     features.update((FIRST_BIN - 1 + place, 1.0) for place in bins_of(np.array([numeric]))[0].tolist() if place)
     features[BIAS] = CONSTANT
+    if offset:
+        features[KNOWN] = offset - USUAL_OFFSET
     return features
 
 

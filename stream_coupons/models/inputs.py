@@ -22,7 +22,8 @@ class Row:
     hashed : list of int
         Places with their groups; 0 is nothing, and a place hit twice counts twice.
     offset : float
-        Log-odds that are known of the label without this model. A model that can learns only what they lack.
+        Log-odds that are known of the label without this model; 0 is none. A model that can learns only what they lack,
+        and how far they hold.
     """
 
     def __init__(self, numeric: list[float], hashed: list[int], offset: float = 0.0) -> None:
@@ -34,7 +35,7 @@ class Row:
     @cached_property
     def features(self) -> dict[int, float]:
         """River's mapping from index to value."""
-        return encode(self.numeric, self.places)
+        return encode(self.numeric, self.places, self.offset)
 
     @cached_property
     def arrays(self) -> tuple[NDArray[np.int64], Floats]:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import sigmoid
@@ -48,6 +48,8 @@ how much there is to learn of shoppers."""
 VARIANCE_OF_NUMBER = 0.05
 VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
+VARIANCE_OF_KNOWN = 0.8
+"""Of the slope on what is known without the model, from 1 on."""
 MOST_JOINT = 256
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
@@ -292,8 +294,8 @@ class KalmanFilter:
 def _variances(indices: NDArray[np.int64], coupon: Sequence[int], of_place: float) -> Floats:
     """Variances before learning; that of a hashed place is given."""
     return np.select(
-        [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < BIAS],
-        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN],
+        [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < KNOWN, indices < BIAS],
+        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN, VARIANCE_OF_KNOWN],
         VARIANCE_OF_CONSTANT,
     )
 

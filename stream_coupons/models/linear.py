@@ -3,7 +3,7 @@
 P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples, but most
 of who would order anyway uses the coupon, so it starts from the log-odds of P(redeem), but for what these owe to the
 discount and to which coupon it is: of two coupons for the same, nobody who gets none orders one more than the other.
-What its own models learn is the rest.
+What its own models learn is the rest, and how far that holds (`encoding.KNOWN`).
 """
 
 import copy
@@ -17,7 +17,7 @@ from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, bins_of, is_of_terms
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, USUAL_OFFSET, bins_of, is_of_terms
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
@@ -56,6 +56,14 @@ def prior_of(head: str) -> dict[int, float]:
     return plus(weights, without_terms_of(prior_weights("redeem")), -1.0) if head == "order" else weights
 
 
+def whole_of(order: Mapping[int, float], redeem: Mapping[int, float]) -> dict[int, float]:
+    """Weights of P(order), of those learnt as the difference from P(redeem)."""
+    slope = order.get(KNOWN, 0.0)
+    own = {index: weight for index, weight in order.items() if index != KNOWN}
+    own[BIAS] = own.get(BIAS, 0.0) - slope * USUAL_OFFSET / CONSTANT
+    return plus(own, without_terms_of(redeem), 1.0 + slope)
+
+
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
     """Weights of all but what a coupon takes off, and which one it is."""
     return {index: weight for index, weight in weights.items() if not is_of_terms(index)}
@@ -77,15 +85,15 @@ class LinearScorer:
     version : int
         Number of the snapshot.
     weights : array, shape (len(HEADS), BIAS + 1)
-        Weights by head and index.
+        Weights by head and index; what is at `KNOWN` is not served.
     """
 
     def __init__(self, version: int, weights: Floats) -> None:
         self.version = version
         self._hashed: Floats = np.ascontiguousarray(weights[:, :DIMENSIONS].T)
         self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:FIRST_BIN])
-        self._bins: Floats = np.zeros((BIAS - FIRST_BIN + 1, len(HEADS)))
-        self._bins[1:] = weights[:, FIRST_BIN:BIAS].T
+        self._bins: Floats = np.zeros((KNOWN - FIRST_BIN + 1, len(HEADS)))
+        self._bins[1:] = weights[:, FIRST_BIN:KNOWN].T
         self._bias: Floats = weights[:, BIAS] * CONSTANT
 
     def shifted(self, shifts: Sequence[float]) -> "LinearScorer":

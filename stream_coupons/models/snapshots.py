@@ -23,10 +23,10 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS, CONSTANT
-from stream_coupons.models.linear import LinearScorer, dense, plus, without_terms_of
+from stream_coupons.models.linear import LinearScorer, dense, whole_of
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
@@ -236,8 +236,7 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
 
 def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:
     """What a scorer holds of the champions' weights and the (slope, intercept) of their calibrations, by head."""
-    order = plus(weights["order"], without_terms_of(weights["redeem"]))
-    whole = {**weights, "order": order}
+    whole = {**weights, "order": whole_of(weights["order"], weights["redeem"])}
     return dense({head: calibrated(whole[head], lines[head]) for head in HEADS})
 
 

@@ -25,7 +25,7 @@ from stream_coupons.models.kalman import (
 )
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import prior_of
-from stream_coupons.models.registry import make_model
+from stream_coupons.models.registry import CAUTION, make_model
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.sigmoid import sigmoid
@@ -51,6 +51,18 @@ def correlated(seed: int, size: int) -> list[tuple[Row, bool]]:
         logit = 3.0 * (7 in places) - 3.0 * (8 in places)
         stream.append((Row([0.0] * len(NUMERIC), places), bool(rng.random() < sigmoid(logit))))
     return stream
+
+
+@pytest.mark.parametrize("holds", [0.0, 0.5, 1.0])
+def test_how_far_what_is_known_holds_is_learnt(holds: float) -> None:
+    rng = np.random.default_rng(7)
+    model = KalmanFilter(prior_of("order"), CAUTION["order"])
+    nothing = [0.0] * len(NUMERIC)
+    for offset in rng.uniform(-4.0, 0.0, 1000).tolist():
+        label = rng.random() < sigmoid(-2.0 + holds * (offset + 2.0))
+        model.learn_one(Row(nothing, [], offset), bool(label))
+    low, high = (offset + model.log_odds(Row(nothing, [], offset)) for offset in (-4.0, -0.5))
+    assert (high - low) / 3.5 == pytest.approx(holds, abs=0.2)
 
 
 def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:

@@ -11,7 +11,7 @@ from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
 from stream_coupons.core.features import DIMENSIONS, HASHED, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, bins_of, encode
+from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, KNOWN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import PRIOR_RATE, LinearScorer, dense, prior
@@ -129,6 +129,7 @@ def test_nothing_is_no_feature_and_a_place_hit_twice_counts_twice() -> None:
     features = encode([0.0, 2.0, *[0.0] * (len(NUMERIC) - 2)], [0, 7, 7, 9])
     bin_of_2 = FIRST_BIN + BINS + 3
     assert features == {7: 2.0, 9: 1.0, DIMENSIONS + 1: 2.0, bin_of_2: 1.0, BIAS: CONSTANT}
+    assert encode([0.0, 2.0, *[0.0] * (len(NUMERIC) - 2)], [0, 7, 7, 9], -1.5) == features | {KNOWN: 1.0}
 
 
 def test_bins_are_apart_by_number_and_open_at_their_ends() -> None:
@@ -139,7 +140,7 @@ def test_bins_are_apart_by_number_and_open_at_their_ends() -> None:
     bins = bins_of(numeric)
     assert bins[:, 0].tolist() == [1, 1, 1, 0, 2, 2, 3, 5, 5]
     assert (bins[:, -1] > 0).tolist() == (values != 0).tolist()
-    assert bins.max() == BIAS - FIRST_BIN
+    assert bins.max() == KNOWN - FIRST_BIN
     assert not set(bins[:, 0]) & set(bins[:, -1]) - {0}
 
 

@@ -18,7 +18,7 @@ from stream_coupons.core.events import Array, ModelSnapshot
 from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, without_terms
+from stream_coupons.models.encoding import BIAS, KNOWN, without_terms
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
@@ -56,14 +56,17 @@ def test_a_snapshot_survives_the_wire_to_the_last_bit(snapshot: ModelSnapshot) -
 
 
 def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
-    """By the champion; those of P(order) on top of those of P(redeem) without the coupon's terms."""
+    """By the champion; those of P(order) on top of those of P(redeem) without the terms, as far as these hold."""
     heads = trainer.models["ecommerce"].heads
     if head != "order":
         return np.array([heads[head].champion.log_odds(row) for row in each_row(rows)])
     numeric = np.array([without_terms(numeric) for numeric in rows.numeric.tolist()])
     plain = FeatureRows(numeric, rows.hashed * (rows.hashed < FIRST_OF_TERMS))
-    rest = [heads["order"].champion.log_odds(row) for row in each_row(rows)]
-    return log_odds(trainer, "redeem", plain) + np.array(rest)
+    known = log_odds(trainer, "redeem", plain)
+    order = heads["order"].champion
+    rest = [order.log_odds(Row(row.numeric, row.hashed, z)) for row, z in zip(each_row(rows), known, strict=True)]
+    assert order.weights()[KNOWN] != 0.0
+    return known + np.array(rest)
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
