@@ -49,7 +49,7 @@ VARIANCE_OF_NUMBER = 0.05
 VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
 VARIANCE_OF_KNOWN = 0.8
-"""Of the slope on what is known without the model, from 1 on."""
+"""Of the slope on what is known without the model, from 1 on: of P(order) a fifth of it, by `registry.CAUTION`."""
 MOST_JOINT = 256
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
