@@ -98,16 +98,17 @@ def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) 
     return (successes + prior * strength) / (max(trials, successes) + strength)
 
 
-def _above(rate: float, neutral: float) -> float:
+def _above(successes: float, trials: float, neutral: float) -> float:
     """How far a rate is above a neutral one, in log-odds, as models add them: 0 for who had nothing yet."""
+    rate = _rate(successes, trials, neutral)
     return min(max(_log_odds(rate) - _log_odds(neutral), -MOST_ABOVE), MOST_ABOVE)
 
 
 def rate_above(above: float, neutral: float) -> float:
     """The rate that lies so far above a neutral one.
 
-    >>> round(rate_above(_above(0.3, 0.1), 0.1), 9)
-    0.3
+    >>> round(_rate(5.0, 10.0, 0.1), 9), round(rate_above(_above(5.0, 10.0, 0.1), 0.1), 9)
+    (0.385714286, 0.385714286)
     """
     return 1.0 / (1.0 + math.exp(-above - _log_odds(neutral)))
 
@@ -150,8 +151,8 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         math.log1p(max(profile.carts * scale, 0.0)),
         math.log1p(mean_price or 0.0) / 10.0,
         math.log1p(history.issued) / 3.0,
-        _above(_rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE), NEUTRAL_CLICK_RATE),
-        _above(_rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE), NEUTRAL_REDEEM_RATE),
+        _above(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
+        _above(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
         1.0 / (1.0 + max(since, 0.0)),
         float(profile.last_order_at is None),
         float(mean_price is None),

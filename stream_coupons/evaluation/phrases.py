@@ -144,12 +144,8 @@ def _same(value: float) -> float:
     return value
 
 
-def _of_clicks(value: float) -> float:
-    return round(rate_above(value, NEUTRAL_CLICK_RATE), ROUNDED_TO)
-
-
-def _of_redemptions(value: float) -> float:
-    return round(rate_above(value, NEUTRAL_REDEEM_RATE), ROUNDED_TO)
+def _rate_above(neutral: float) -> Callable[[float], float]:
+    return lambda value: round(rate_above(value, neutral), ROUNDED_TO)
 
 
 OF_NUMBERS: Mapping[str, Phrase] = {
@@ -162,8 +158,12 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "carts": _said("goes to someone with {} items put into the cart, older ones counting less", math.expm1),
     "mean_price": _said("goes to someone who pays {} cents for an item", lambda v: math.expm1(10 * v)),
     "coupons_issued": _said("goes to someone who had {} coupons before", lambda v: math.expm1(3 * v), _whole),
-    "click_rate": _said(f"goes to someone who clicks {{}} of their coupons ({FEW})", _of_clicks, _percent),
-    "redeem_rate": _said(f"goes to someone who redeems {{}} of their coupons ({FEW})", _of_redemptions, _percent),
+    "click_rate": _said(
+        f"goes to someone who clicks {{}} of their coupons ({FEW})", _rate_above(NEUTRAL_CLICK_RATE), _percent
+    ),
+    "redeem_rate": _said(
+        f"goes to someone who redeems {{}} of their coupons ({FEW})", _rate_above(NEUTRAL_REDEEM_RATE), _percent
+    ),
     "since_last_issue": _said("comes {} days after the last coupon (30 stands for none)", lambda v: 1 / v - 1),
     "no_order_known": _words("goes to someone of whom no order is known"),
     "no_price_known": _words("goes to someone of whom no price is known"),

@@ -59,9 +59,9 @@ def prior_of(head: str) -> dict[int, float]:
 def whole_of(order: Mapping[int, float], redeem: Mapping[int, float]) -> dict[int, float]:
     """Weights of P(order), of those learnt as the difference from P(redeem)."""
     slope = order.get(KNOWN, 0.0)
-    own = {index: weight for index, weight in order.items() if index != KNOWN}
-    own[BIAS] = own.get(BIAS, 0.0) - slope * USUAL_OFFSET / CONSTANT
-    return plus(own, without_terms_of(redeem), 1.0 + slope)
+    whole = plus(order, without_terms_of(redeem), 1.0 + slope)
+    whole[BIAS] = whole.get(BIAS, 0.0) - slope * USUAL_OFFSET / CONSTANT
+    return whole
 
 
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
