@@ -74,6 +74,11 @@ class Metrics:
             "Shoppers considered for a coupon: turned to what is familiar to them, or strange.",
             "kind",
         )
+        self.erasures = counter(
+            "erasures_total",
+            "Shoppers asked to be forgotten, and events of before that which came later and were ignored.",
+            "kind",
+        )
         self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
         self.examples = counter("training_examples_total", "Examples learnt, by domain and head.", "domain", "head")
         self.decision_latency = histogram(
@@ -127,6 +132,8 @@ class Metrics:
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
+        for kind in ("requested", "ignored"):
+            self.erasures.labels(kind)
         for agent in WRITERS:
             self.batch_failures.labels(agent)
 

@@ -67,6 +67,7 @@ CART = _input("cart-events", events.CartEvent, about="a shopper changed the cart
 ORDER = _input("order-events", events.OrderEvent, about="a shopper ordered")
 FEEDBACK = _input("coupon-feedback", events.FeedbackEvent, about="a shopper saw, clicked or used")
 OBSERVED = _input("observed-issues", events.ObservedIssue, about="coupons another system gave")
+ERASURES = _input("erasure-requests", events.ErasureRequest, about="a shopper is to be forgotten")
 TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS, has_brokers_time=True)
 VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
 NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)
@@ -134,6 +135,7 @@ ALL: tuple[Topic, ...] = (
     ORDER,
     FEEDBACK,
     OBSERVED,
+    ERASURES,
     TICKS,
     VECTORS,
     NEIGHBOURS,
@@ -158,6 +160,7 @@ READ_BY_AGENTS = (
     ORDER,
     FEEDBACK,
     OBSERVED,
+    ERASURES,
     RESERVATIONS,
     NEIGHBOURS,
     TICKS,
@@ -167,7 +170,7 @@ READ_BY_AGENTS = (
     EXAMPLES,
     OPEN,
 )
-INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED)
+INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED, ERASURES)
 BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))
 """What agents tell each other."""
 

@@ -134,12 +134,12 @@ class KeyedAgent(Generic[State]):
         return dead_letter(record, reason, detail)
 
     def _outcome(self, effects: Effects, record: Record) -> Outcome:
-        if not (effects.facts or effects.messages or effects.refused):
+        if not (effects.facts or effects.messages or effects.refused or effects.is_over):
             return NOTHING  # an event that is only remembered: most are
         sent = list(self._outputs(effects, record))
         itself = next((refused.reason for refused in effects.refused if refused.message is None), None)
         duplicate = any(noun == "duplicate" for noun, _ in effects.facts)
-        return Outcome(sent, effects.facts, duplicate, itself)
+        return Outcome(sent, effects.facts, duplicate, itself, effects.is_over)
 
     def _outputs(self, effects: Effects, record: Record) -> Iterable[Sent]:
         for message in effects.messages:

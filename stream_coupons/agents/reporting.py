@@ -28,6 +28,7 @@ class BatchReporter:
             "unseen": metrics.unseen,
             "overrun": metrics.overruns,
             "interest": metrics.interests,
+            "erasure": metrics.erasures,
         }
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core import observation, pipeline
+from stream_coupons.core import erasure, observation, pipeline
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     BrowseEvent,
     CartEvent,
+    ErasureRequest,
     FeedbackEvent,
     NeighbourUpdate,
     ObservedIssue,
@@ -40,6 +41,7 @@ class Users(KeyedAgent[Shopper]):
         topics.ORDER,
         topics.FEEDBACK,
         topics.OBSERVED,
+        topics.ERASURES,
         topics.RESERVATIONS,
         topics.NEIGHBOURS,
         topics.TICKS,
@@ -65,6 +67,8 @@ class Users(KeyedAgent[Shopper]):
                 return observation.feedback(state, message, known, latest)
             case ObservedIssue():
                 return observation.observe(state_key, state, message, known, latest)
+            case ErasureRequest():
+                return erasure.erase(state_key, state, message, latest)
             case NeighbourUpdate():
                 return observation.learn_neighbours(state, message)
         raise TypeError(f"no step for {type(message).__name__}")

@@ -24,6 +24,7 @@ VERBS = (
     "publish",
     "tail",
     "dlq",
+    "erase",
     "verify",
     "state",
     "explain",

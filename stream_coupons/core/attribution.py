@@ -428,6 +428,13 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
 
 
 def _close_issue(user_id: str, issue: OpenIssue, at: float, rules: AttributionRules, effects: Effects) -> None:
+    if issue.can_teach:
+        _teach(user_id, issue, at, rules, effects)
+    if not issue.observed and not issue.redeemed:
+        _settle(issue, "expired", at, 0, effects)
+
+
+def _teach(user_id: str, issue: OpenIssue, at: float, rules: AttributionRules, effects: Effects) -> None:
     if not issue.is_given:
         effects.emit(example(user_id, issue, "order", issue.has_sold, at))
         return
@@ -436,5 +443,3 @@ def _close_issue(user_id: str, issue: OpenIssue, at: float, rules: AttributionRu
         effects.count("unseen", issue.domain)
     effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen))
     effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen))
-    if not issue.observed and not issue.redeemed:
-        _settle(issue, "expired", at, 0, effects)

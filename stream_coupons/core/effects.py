@@ -19,12 +19,14 @@ class Effects:
     A fact is a pair (noun, kind) from closed sets; the adapter turns facts into metrics.
     """
 
-    __slots__ = ("facts", "messages", "refused")
+    __slots__ = ("facts", "is_over", "messages", "refused")
 
     def __init__(self) -> None:
         self.messages: list[Struct] = []
         self.facts: list[tuple[str, str]] = []
         self.refused: list[Refused] = []
+        self.is_over = False
+        """Whether nothing of the state is needed any more: what comes to its key finds a new one."""
 
     def emit(self, message: Struct) -> None:
         """Send a message to the topic of its type."""

@@ -131,6 +131,13 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     context: Context = {}
 
 
+class ErasureRequest(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper is to be forgotten, in all domains: events up to `occurred_at` say nothing of them any more.
+
+    Coupons that are open stay good, and their money held, until their time is over.
+    """
+
+
 def window_fault(occurred_at: float, expires_at: float) -> str | None:
     """What is wrong with an issue that is open for longer than a coupon of ours can be; no schema can say that."""
     if expires_at <= occurred_at + MAX_WINDOW_S:

@@ -65,8 +65,9 @@ class Cell:
     def put(self, user_id: str, member: Member) -> None:
         """Set or replace a shopper's vector; the stalest is left out when full.
 
-        Who moved away keeps the place until somebody newer needs it. Were it free at once, whoever was left out before
-        would belong there: a worker that takes over finds them among the members, but this view has forgotten them.
+        Who moved away from a full cell keeps the place until somebody newer needs it. Were it free at once, whoever was
+        left out before would belong there: a worker that takes over finds them among the members, but this view has
+        forgotten them.
         """
         if member.at < 0.0:  # as before the first vector
             self._remove(user_id)
@@ -92,6 +93,13 @@ class Cell:
         self._weights[row, :size] = weights
         self._norms[row] = np.sqrt(weights @ weights)
         self._at[row] = member.at
+
+    def release(self, user_id: str) -> bool:
+        """Free the place of who moved away, unless the cell is full: of no other cell was anybody left out."""
+        if len(self._rows) >= self._rules.max_members:
+            return False
+        self._remove(user_id)
+        return True
 
     def _stalest(self) -> str:
         """Whoever was not heard of for longest; of those alike, the first by name."""
@@ -244,7 +252,10 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
         return effects
     member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
     cells.put(cell_key(message.cell, message.user_id), member)
-    if not message.indices or message.user_id not in cells.cell(message.cell):
+    if not message.indices:
+        effects.is_over = cells.cell(message.cell).release(message.user_id)
+        return effects
+    if message.user_id not in cells.cell(message.cell):
         return effects
     neighbours, sums = cells.cell(message.cell).nearest(message.user_id)
     effects.emit(

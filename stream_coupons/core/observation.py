@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stream_coupons.core import attribution
+from stream_coupons.core import attribution, erasure
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
@@ -70,10 +70,14 @@ def observe(
     if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
         effects.count("duplicate", "observed")
         return effects
+    if erasure.is_of_before(shopper, event.occurred_at):
+        effects.count(erasure.ERASURE, "ignored")
+        return effects
     scored = _score(user_id, shopper, event, known)
     if scored is None:
         effects.count("observed", "unknown_coupon")
         return effects
+    shopper.leaves_at = None
     rows, predicted = scored
     numeric, hashed = attribution.pack(rows).row(0)
     issue = OpenIssue(
@@ -162,4 +166,5 @@ def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Ef
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]
         effects.count("decision", NoCoupon.TIMED_OUT)
+    effects.is_over = erasure.is_over(shopper, at)
     return effects

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from stream_coupons.core import attribution, policy
+from stream_coupons.core import attribution, erasure, policy
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
 from stream_coupons.core.coupons import CouponSet, Floats, Positions, most_off
@@ -87,6 +87,10 @@ def propose(
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
         effects.count("duplicate", kind)
         return effects
+    if erasure.is_of_before(shopper, event.occurred_at):
+        effects.count(erasure.ERASURE, "ignored")
+        return effects
+    shopper.leaves_at = None
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         attribution.observe_order(shopper, event, known.catalogue)

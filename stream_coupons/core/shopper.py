@@ -135,6 +135,11 @@ class OpenIssue(Struct, array_like=True):
         return self.seen or self.clicked or self.redeemed
 
     @property
+    def can_teach(self) -> bool:
+        """Whether its features are kept; those of an erased shopper are not."""
+        return bool(self.numeric)
+
+    @property
     def is_given(self) -> bool:
         """Whether there is a coupon: another system may have given none, and looked at what the shopper does."""
         return self.coupon_id != NO_COUPON
@@ -215,6 +220,15 @@ class Shopper(Struct, array_like=True):
     """Apart from ours: how many there are is for their sender to say."""
     asked: dict[str, float] = field(default_factory=dict)
     """Proposals that the budgets have not answered, timed out or not, and when each was made: the last `MAX_ASKED`."""
+    erased_at: float | None = None
+    """Up to when nothing that the shopper did may be known any more."""
+    leaves_at: float | None = None
+    """When this state ends, unless the shopper comes back until then; None: never."""
+
+    @property
+    def has_nothing_open(self) -> bool:
+        """Whether nothing waits for an answer, for feedback or for its time to pass."""
+        return not (self.proposals or self.issues or self.controls or self.early)
 
     def issue(self, issue_id: str) -> OpenIssue:
         """A copy of the open issue of this id; `keep_issue` puts it back."""
@@ -272,4 +286,6 @@ def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
         deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
     if shopper.early:
         deadlines += [early.waits_until for early in shopper.early]
+    if shopper.leaves_at is not None:
+        deadlines.append(shopper.leaves_at)
     return min(deadlines) if deadlines else None

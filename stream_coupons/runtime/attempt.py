@@ -21,7 +21,8 @@ class Result:
     """What a batch of one partition brings about: new cells as bytes, and the outputs of each input in their order."""
 
     partition: int
-    cells: dict[str, bytes] = field(default_factory=dict)
+    cells: dict[str, bytes | None] = field(default_factory=dict)
+    """None where there is none any more."""
     live: dict[str, Any] = field(default_factory=dict)
     """The same cells, not encoded."""
     slots: list[list[Output]] = field(default_factory=list)
@@ -87,4 +88,6 @@ class Attempt(Generic[State]):
     measured: frozenset[str] = frozenset()
     """Keys whose cells would grow too large: each of their records is tried on a copy."""
     loaded: dict[str, Cell[State]] = field(default_factory=dict)
+    over: set[str] = field(default_factory=set)
+    """Keys whose cells have ended: those loaded are new ones."""
     deferred: dict[str, Unfinished] = field(default_factory=dict)

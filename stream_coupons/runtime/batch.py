@@ -236,6 +236,9 @@ class Batches(Generic[State]):
         result, shard = attempt.result, attempt.shard
         too_large: set[str] = set()
         for key, cell in attempt.loaded.items():
+            if key in attempt.over and not cell.applied:
+                result.cells[key] = None
+                continue
             if shard.last_tick >= 0:
                 cell.applied[self._ticks] = max(shard.last_tick, cell.applied.get(self._ticks, -1))
             cell.prune(attempt.committed)
@@ -341,6 +344,7 @@ class Batches(Generic[State]):
             self._restore(shard, result.partition, key, cell)
             raise BadMessage(Rejection.TOO_LARGE, excess)
         attempt.loaded.update(trial.loaded)
+        attempt.over |= trial.over
         result.add(trial.result)
 
     def _finish(self, attempts: Sequence[Attempt[State]]) -> None:
@@ -369,6 +373,8 @@ class Batches(Generic[State]):
         for fact in outcome.facts:
             result.facts[fact] += 1
         self._schedule(attempt.shard, key, cell)
+        if outcome.is_over:
+            self._end(attempt, key)
         if outcome.refused is not None:
             result.dead[record.topic, outcome.refused] += 1
         else:
@@ -378,6 +384,17 @@ class Batches(Generic[State]):
         """Set the deadline of a state that was just changed, at once: a later tick of this very batch must see it."""
         cell.due = self.step.due(cell.state)
         shard.deadlines.set(key, cell.due)
+
+    def _may_see_again(self, attempt: Attempt[State], cell: Cell[State]) -> bool:
+        """Whether a record that was applied to a cell may come again, and must not find another one."""
+        cell.prune(attempt.committed)
+        return self._keeps_outputs and cell.may_see_again(attempt.committed, but=self._ticks)
+
+    def _end(self, attempt: Attempt[State], key: str) -> None:
+        """Put a new cell in the place of one that is over; if nothing comes to it, there is none any more."""
+        attempt.loaded[key] = self._codec.new()
+        attempt.over.add(key)
+        attempt.shard.deadlines.set(key, None)
 
     def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, slot: list[Output]) -> int:
         """Add an outcome's outputs to the slot and, if they may have to be sent again, to the outbox."""
@@ -442,6 +459,8 @@ class Batches(Generic[State]):
             index = next_index
             result.facts.update(outcome.facts)
             self._schedule(shard, key, after)
+            if outcome.is_over and not self._may_see_again(attempt, after):
+                self._end(attempt, key)
         shard.last_tick = record.offset
         if problems or excesses:
             reason = Rejection.STEP_FAILED if problems else Rejection.TOO_LARGE

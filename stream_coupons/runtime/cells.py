@@ -77,6 +77,11 @@ class Cell(Struct, Generic[State], array_like=True):
         """Whether an input of this topic led to outputs that may have to be sent again."""
         return any(kept.topic == topic for kept in self.outbox)
 
+    def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
+        """Whether a record that was applied may come again, or lead to outputs again, `but` for those of a topic."""
+        applied = self.applied.items()
+        return bool(self.outbox) or any(offset >= committed.get(topic, 0) for topic, offset in applied if topic != but)
+
     def prune(self, committed: Mapping[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""
         if self.outbox:

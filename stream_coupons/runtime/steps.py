@@ -19,12 +19,17 @@ class Sent(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step brought about: outputs, facts to count, and whether the record itself was of no use."""
+    """What a step brought about: outputs, facts to count, and whether the record itself was of no use.
+
+    `is_over` says that the state can go: what comes to its key finds a new one. It goes when time has passed, once no
+    record that was applied to it can come again; for a record it goes at once, so a replay must find nothing amiss.
+    """
 
     sent: list[Sent]
     facts: list[tuple[str, str]]
     is_duplicate: bool = False
     refused: str | None = None
+    is_over: bool = False
 
 
 class Deferred(NamedTuple):

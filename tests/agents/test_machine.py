@@ -6,7 +6,7 @@ I1, I2, I3, I6 of the design, over logs in memory with two partitions.
 from collections import Counter, defaultdict
 from typing import Any
 
-from core.builders import AT, DAY_S, FixedScorer, browse, cart, coupon, feedback, item, knowledge, order, rules
+from core.builders import AT, DAY_S, FixedScorer, browse, cart, coupon, erasure, feedback, item, knowledge, order, rules
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -96,6 +96,12 @@ class System(RuleBasedStateMachine):
             self.shop.publish(topics.ORDER, order(f"e{self.events}", self.shop.now, user=user))
         self.shop.publish(topic, kind(name, self.shop.now, item("again"), user))
 
+    @rule(user=st.sampled_from(SHOPPERS), ago_s=st.sampled_from([0, 60]))
+    @precondition(lambda self: self.events % 5 == 0)
+    def ask_to_be_forgotten(self, user: str, ago_s: float) -> None:
+        self.events += 1
+        self.shop.publish(topics.ERASURES, erasure(f"e{self.events}", self.shop.now - ago_s, user))
+
     @rule(batches=st.lists(batches, min_size=1, max_size=6))
     def process_some_batches_or_die_trying(self, batches: list[tuple[str, int, int, float | None]]) -> None:
         for agent, home, limit, crash in batches:
@@ -171,6 +177,15 @@ class System(RuleBasedStateMachine):
                 assert dict(one.headers)["reason"] in (b"unknown_issue", b"late")
         self.checked = len(self.shop.everything)
         self._check_ledgers()
+        self._check_nothing_of_before_is_known()
+
+    def _check_nothing_of_before_is_known(self) -> None:
+        for user in SHOPPERS:
+            shopper = self.shop.state("users", user)
+            if shopper.erased_at is not None and shopper.profile.last_event_at:
+                assert shopper.profile.last_event_at > shopper.erased_at
+                assert shopper.leaves_at is None
+            assert all(shopper.issue(one).can_teach or shopper.erased_at is not None for one in shopper.issues)
 
     def _check_copies(self, one: Any) -> None:
         origin = dict(one.headers).get(ORIGIN_HEADER)
@@ -233,6 +248,7 @@ class System(RuleBasedStateMachine):
             shopper = self.shop.state("users", user)
             assert (shopper.proposals, shopper.issues, shopper.early) == ({}, {}, [])
             assert shopper.asked == {}
+            assert shopper.leaves_at is None
         for terms in COUPONS:
             ledger = self.shop.state("budgets", terms.coupon_id)
             given = [issue for issue in self.issues.values() if issue.coupon_id == terms.coupon_id]

@@ -11,6 +11,7 @@ from stream_coupons.core.events import (
     BrowseEvent,
     CartEvent,
     Coupon,
+    ErasureRequest,
     FeedbackEvent,
     Item,
     ObservedIssue,
@@ -60,6 +61,10 @@ def feedback(kind: str, issue_id: str, at: float = AT, event_id: str = "", **abo
 def observed(issue_id: str = "x1", coupon_id: str = "c1", at: float = AT, **about: Any) -> ObservedIssue:
     known: dict[str, Any] = {"event_id": f"e-{issue_id}", "user_id": "u", "expires_at": at + 7 * DAY_S}
     return ObservedIssue(issue_id=issue_id, coupon_id=coupon_id, occurred_at=at, **(known | about))
+
+
+def erasure(event_id: str = "x1", at: float = AT, user: str = "u") -> ErasureRequest:
+    return ErasureRequest(event_id=event_id, user_id=user, occurred_at=at)
 
 
 def rules(**policy: Any) -> Rules:

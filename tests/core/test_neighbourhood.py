@@ -154,7 +154,9 @@ def test_a_view_made_anew_holds_whom_the_one_that_saw_all_come_and_go_holds(
     for user, passed_s, stays in steps:
         at += passed_s
         message = vector_message(user, {1: 1.0} if stays else {}, at)
-        update(members.setdefault(cell_key("shop/0", user), Member()), message, cells)
+        key = cell_key("shop/0", user)
+        if update(members.setdefault(key, Member()), message, cells).is_over:
+            del members[key]
     anew = Cells(NeighbourhoodRules(max_members=3))
     for key, each in sorted(members.items()):
         anew.put(key, each)

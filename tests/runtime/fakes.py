@@ -25,14 +25,15 @@ class Total(Struct):
 
     total: int = 0
     alarms: list[float] = []
+    ends_at: float | None = None
 
 
 class Adder:
     """Adds what it is told and says the total times `factor`, which stands for the model in use.
 
     A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
-    (add when the step is finished), echo (say the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or
-    then), `refuse`, `same`.
+    (add when the step is finished), end (need the state no more from a time on), gone (need it no more now), echo (say
+    the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or then), `refuse`, `same`.
     """
 
     name = "adder"
@@ -80,6 +81,10 @@ class Adder:
             self.view[state_key] = state.total
             state.alarms.append(-number if what == "fail-at" else number)
             return Outcome([], [("told", what)])
+        if what in ("end", "gone"):
+            state.total -= int(number)
+            state.ends_at = number
+            return Outcome([], [], is_over=what == "gone")
         if what == "echo":
             return Outcome([Sent(Output("dead", record.partition, record.key, record.value), kept=True)], [])
         said = [Sent(self._say(state_key, state), kept=what != "soft") for _ in range(1 + (what == "twice"))]
@@ -100,14 +105,17 @@ class Adder:
         return Output("out", 0, key.encode(), f"{key}={state.total}*{self.factor}".encode())
 
     def due(self, state: Total) -> float | None:
-        return min((abs(alarm) for alarm in state.alarms), default=None)
+        ends = [] if state.ends_at is None else [state.ends_at]
+        return min([*(abs(alarm) for alarm in state.alarms), *ends], default=None)
 
     def pass_time(self, state_key: str, state: Total, at: float, record: Record) -> Outcome:  # noqa: ARG002
         if any(alarm < 0 and -alarm <= at for alarm in state.alarms):
             raise RuntimeError("a bug of ours, in time")
         woken = [alarm for alarm in state.alarms if alarm <= at]
         state.alarms = [alarm for alarm in state.alarms if alarm > at]
-        return Outcome([Sent(self._say(state_key, state), kept=True) for _ in woken], [("woken", "up")])
+        said = [Sent(self._say(state_key, state), kept=True) for _ in woken]
+        is_over = state.ends_at is not None and state.ends_at <= at
+        return Outcome(said, [("woken", "up")], is_over=is_over)
 
     def place(self, partition: int, state_key: str, state: Total) -> None:  # noqa: ARG002
         self.view[state_key] = state.total
@@ -138,7 +146,7 @@ class Applied:
     results: list[Result]
 
     @property
-    def cells(self) -> dict[str, bytes]:
+    def cells(self) -> dict[str, bytes | None]:
         return {key: data for result in self.results for key, data in result.cells.items()}
 
     @property
@@ -157,6 +165,7 @@ class Worker:
     factor: int = 1
     tracks_origins: bool = False
     max_cell_bytes: int = sys.maxsize
+    keeps_outputs: bool = True
     new_store: NewStore = in_memory
     table: dict[str, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
@@ -171,7 +180,14 @@ class Worker:
         if hasattr(self, "batches"):
             for partition in self.batches.owned:
                 self.batches.drop(partition)
-        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS, max_cell_bytes=self.max_cell_bytes)
+        self.batches = Batches(
+            self.step,
+            TICKS,
+            home_of,
+            PARTITIONS,
+            keeps_outputs=self.keeps_outputs,
+            max_cell_bytes=self.max_cell_bytes,
+        )
         for partition in owned:
             own = {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition}
             store = self.new_store(partition)
@@ -188,7 +204,15 @@ class Worker:
         """Take the new cells, as the changelog has them."""
         for result in applied.results:
             self.batches.save(result)
-        self.table.update(applied.cells)
+        self.keep(applied.cells.items())
+
+    def keep(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
+        """What the changelog does with new cells."""
+        for key, data in changes:
+            if data is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = data
 
     def run(self, records: Sequence[Record]) -> Applied:
         """Apply, save, send."""

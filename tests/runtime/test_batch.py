@@ -87,9 +87,9 @@ def crash(worker: Worker, records: list[Record], where: str) -> list[Output]:
     if where == "nothing saved":
         return []
     if where == "some states saved":
-        worker.table.update(sorted(result.cells.items())[::2])
+        worker.keep(sorted(result.cells.items())[::2])
         return []
-    worker.table.update(result.cells)
+    worker.keep(result.cells.items())
     return {"states saved": [], "some outputs sent": result.outputs[:3]}.get(where, result.outputs)
 
 
@@ -691,3 +691,87 @@ def test_a_failure_later_in_the_batch_leaves_deadlines_as_they_were() -> None:
     worker.run(TIMED)
     worker.run([*TICK, *log((NUMBERS, b"f", "fail 1"), (NUMBERS, b"d", "add 1"), start=3)])
     assert values(worker.sent) == [b"d=0*1", b"b=0*1", b"d=1*1"]
+
+
+ENDING = [
+    *log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "end 10"), (NUMBERS, b"d", "add 4")),
+    *log((TICKS, b"0", "now 9"), (TICKS, b"0", "now 20"), (TICKS, b"0", "now 30"), (TICKS, b"0", "now 40")),
+]
+"""Of b the state ends at 10, that of d never."""
+
+
+def test_a_cell_that_is_over_is_no_more_when_none_of_its_records_can_come_again() -> None:
+    worker = Worker()
+    worker.run(ENDING[:4])
+    assert set(worker.table) == {"b", "d"}
+    worker.run(ENDING[4:5])  # nothing is committed yet: a replay must find it
+    assert set(worker.table) == {"b", "d"}
+    worker.committed[NUMBERS] = 3
+    assert worker.run(ENDING[5:6]).cells == {"b": None}
+    assert worker.run(ENDING[6:]).cells == {}, "time is due for what is no more"
+    assert set(worker.table) == {"d"}
+    assert worker.batches.cells(0).get("b") is None
+    assert worker.batches.state(0, "b").total == 0
+
+
+def test_where_records_never_come_again_a_cell_ends_at_once() -> None:
+    worker = Worker(keeps_outputs=False)
+    worker.run(ENDING[:5])
+    assert set(worker.table) == {"d"}
+
+
+def test_a_key_that_has_ended_begins_anew_in_the_same_batch_too() -> None:
+    worker = Worker()
+    worker.run(ENDING[:4])
+    worker.committed[NUMBERS] = 3
+    more = [record._replace(offset=record.offset + 3) for record in log((NUMBERS, b"b", "add 7"))]
+    worker.run([*ENDING[4:5], *more])
+    assert worker.states()["b"].total == 7
+    worker.run(ENDING[5:])
+    assert worker.states()["b"].total == 7, "it had no end"
+
+
+@pytest.mark.parametrize("where", CRASHES)
+def test_a_crash_beside_the_end_of_a_cell_changes_nothing(where: str) -> None:
+    later = [record._replace(offset=record.offset + 3) for record in log((NUMBERS, b"b", "add 7"))]
+    workers = Worker(), Worker()
+    for worker in workers:
+        worker.run(ENDING[:4])
+        worker.committed |= {NUMBERS: 3, TICKS: 1}
+    quiet, worker = workers
+    quiet.run([*ENDING[4:], *later])
+    crash(worker, [*ENDING[4:], *later], where)
+    worker.restart()
+    worker.run([*ENDING[4:], *later])
+    assert worker.cells() == quiet.cells()
+    assert worker.states()["b"].total == 7
+
+
+def test_outputs_that_may_have_to_be_sent_again_keep_a_cell() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "at 10"), (NUMBERS, b"b", "end 10")))
+    worker.committed[NUMBERS] = 2
+    ticks = log((TICKS, b"0", "now 20"), (TICKS, b"0", "now 30"))
+    worker.run(ticks[:1])
+    assert values(worker.sent) == [b"b=0*1"]
+    assert set(worker.table) == {"b"}
+    worker.committed[TICKS] = 1
+    worker.run(ticks[1:])
+    assert worker.table == {}
+
+
+def test_a_record_may_end_a_cell_at_once() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "gone 0"), (NUMBERS, b"b", "add 2")))
+    assert worker.states()["b"].total == 2
+    worker.run(log((NUMBERS, b"b", "gone 0"), start=3))
+    assert worker.table == {}
+    worker.restart()
+    assert worker.batches.state(0, "b").total == 0
+
+
+def test_a_cell_that_ends_and_is_too_large_when_it_begins_anew_has_ended() -> None:
+    worker = Worker(max_cell_bytes=120)
+    result = worker.run(log((NUMBERS, b"b", "soft 1"), (NUMBERS, b"b", "gone 0"), (NUMBERS, b"b", "twice 2")))
+    assert result.dead == {(NUMBERS, "too_large"): 1}
+    assert worker.table == {}

@@ -1,0 +1,70 @@
+"""`erase`: ask the workers to forget shoppers."""
+
+import time
+import uuid
+from typing import Annotated
+
+import msgspec
+import typer
+
+from stream_coupons import admin, topics
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.clients import Publisher
+from stream_coupons.codec import Decoder, encode
+from stream_coupons.core.erasure import STAYS_S
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.events import ErasureRequest
+
+DAY_S = 86400.0
+
+
+def erase(
+    user_ids: Annotated[list[str], typer.Argument(metavar="USER_ID...", help="Which shoppers.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Forget shoppers, as they asked for.
+
+    What is known of them goes as soon as a worker has read the request;
+    what they did before it is ignored if it comes later. Coupons that they
+    have stay good. Some days after the last of these is over, their states
+    go, too, unless they come back until then. Topics keep what they hold for as
+    long as `topics list` says; models keep what they have learnt. Requests
+    of a file are sent by `publish --topic erasure-requests`.
+
+    Examples: stream-coupons erase shopper-1042
+              stream-coupons erase shopper-1042 shopper-1043 --json
+    """
+    settings = settings_from(config, bootstrap)
+    requests = [_request(user_id) for user_id in dict.fromkeys(user_ids)]
+    with admin.admin_client(settings.kafka) as client:
+        admin.apply(client, settings.kafka, check_only=True)
+    with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
+        for request in requests:
+            publisher.send(topics.ERASURES, request)
+    if json:
+        typer.echo(msgspec.json.encode(requests).decode())
+    else:
+        days = f"{STAYS_S / DAY_S:.0f} days"
+        said = f"asked to forget {len(requests)} shoppers; states go {days} after their last coupon is over"
+        terminal.stdout().print(said, markup=False)
+
+
+def _request(user_id: str) -> ErasureRequest:
+    """A request that the workers will take.
+
+    Raises
+    ------
+    BadConfig
+        If there can be no such id.
+    """
+    request = ErasureRequest(event_id=str(uuid.uuid4()), user_id=user_id, occurred_at=time.time())
+    try:
+        Decoder(topics.ERASURES)(encode(request))
+    except BadMessage as bad:
+        raise BadConfig(f"{user_id!r} is no user_id: {bad.detail}") from None
+    except UnicodeEncodeError:
+        raise BadConfig(f"{user_id!r} is no user_id: expected UTF-8") from None
+    return request

@@ -1,0 +1,86 @@
+"""Forget a shopper: at once all that says what they are like, and in the end that they were there.
+
+What stays until then is what money and identity need. Coupons that were given can be used until their time is over, and
+their owner hears what became of them; caps hold; ids say what was decided; and events of before the request, which may
+come late from another topic, say nothing. Nothing is learnt of the shopper any more. A shopper who comes back before
+the end stays, and is known by what they did since; one who comes after it is a new one.
+"""
+
+import math
+from itertools import chain
+
+from stream_coupons.core.attribution import remember_closed, tell_over
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import ErasureRequest, UserVector
+from stream_coupons.core.profile import Profile
+from stream_coupons.core.shopper import History, Neighbourhood, Shopper
+
+ERASURE = "erasure"
+STAYS_S = 15 * 86400.0
+"""After the last coupon's time is over: a day longer than inputs may stay in their topics, which keep them for seven
+days, in segments that take up to seven to fill. None that was applied can come again when nobody knows it any more."""
+
+
+def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float = math.inf) -> Effects:
+    """Forget what a shopper is like, and note when the rest can go.
+
+    Parameters
+    ----------
+    latest : float
+        The latest that it can be now: a sender's clock may be ahead.
+    """
+    effects = Effects()
+    at = min(request.occurred_at, latest)
+    if is_of_before(shopper, at):
+        effects.count("duplicate", ERASURE)
+        return effects
+    effects.count(ERASURE, "requested")
+    if shopper.cell:
+        moved_at = max(at, shopper.vector_sent_at or 0.0)
+        effects.emit(UserVector(user_id=user_id, cell=shopper.cell, at=moved_at, indices=[], weights=[]))
+    shopper.profile = Profile(seen=shopper.profile.seen)
+    shopper.neighbourhood = Neighbourhood()
+    shopper.history = _caps_of(shopper.history)
+    shopper.cell, shopper.vector_sent_at, shopper.considered_at = "", None, None
+    # Their answers come, and give back what they hold.
+    shopper.proposals.clear()
+    shopper.controls.clear()
+    _strip_issues(shopper, at, effects)
+    shopper.erased_at = at
+    ends = (ends_at for ends_at, _ in shopper.issues.values())
+    shopper.leaves_at = max(chain(ends, (early.waits_until for early in shopper.early)), default=at) + STAYS_S
+    return effects
+
+
+def _caps_of(history: History) -> History:
+    """What limits how many coupons a shopper gets."""
+    return History(
+        given=history.given,
+        recent_issues=history.recent_issues,
+        withheld=history.withheld,
+        recent_withheld=history.recent_withheld,
+    )
+
+
+def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
+    """Leave of our open issues what their money needs, and of others' nothing."""
+    for issue_id in [*shopper.issues]:
+        issue = shopper.issue(issue_id)
+        tell_over(issue, at, effects)
+        if issue.observed:
+            del shopper.issues[issue_id]
+            remember_closed(shopper, issue_id, observed=True)
+        else:
+            issue.numeric = issue.hashed = b""
+            issue.feature_schema = ""
+            shopper.keep_issue(issue)
+
+
+def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
+    """Whether something happened before the shopper asked to be forgotten."""
+    return shopper.erased_at is not None and occurred_at <= shopper.erased_at
+
+
+def is_over(shopper: Shopper, at: float) -> bool:
+    """Whether nothing of the state is needed any more."""
+    return shopper.leaves_at is not None and shopper.leaves_at <= at and shopper.has_nothing_open

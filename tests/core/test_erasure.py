@@ -1,0 +1,205 @@
+"""Who asks to be forgotten is, at once; money, caps and ids stay until nothing can come of them any more."""
+
+from typing import Any
+
+import pytest
+
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.erasure import STAYS_S, erase
+from stream_coupons.core.events import CouponIssue, OpenDecision, Proposal, Settlement, TrainingExample, UserVector
+from stream_coupons.core.neighbourhood import Cells, Member, cell_key, update
+from stream_coupons.core.observation import feedback as hear
+from stream_coupons.core.observation import observe, pass_time
+from stream_coupons.core.pipeline import Undecided, confirm, decide, propose
+from stream_coupons.core.profile import Profile
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules
+from stream_coupons.core.shopper import Neighbourhood, Shopper, next_due
+
+from .builders import (
+    AT,
+    DAY_S,
+    HOUR_S,
+    browse,
+    cart,
+    coupon,
+    erasure,
+    feedback,
+    granted,
+    item,
+    knowledge,
+    observed,
+    of_type,
+    order,
+    rules,
+)
+
+GRACE_S = DAY_S
+KNOWN = knowledge(
+    coupon("c1", max_per_user=1), rules=rules(attribution=AttributionRules(grace_s=GRACE_S, early_feedback_s=DAY_S))
+)
+REFUSED = knowledge(coupon("c1"), rules=rules(min_value_minor=1e9))
+OVER = AT + 7 * DAY_S + GRACE_S
+"""When nothing can come any more of a coupon that was given at AT."""
+
+
+def see(shopper: Shopper, event: Any, known: Any = KNOWN) -> Effects:
+    step = propose("u", shopper, event, known)
+    return decide([step], known)[0] if isinstance(step, Undecided) else step
+
+
+def give(shopper: Shopper, event_id: str = "t1", at: float = AT) -> CouponIssue:
+    [proposal] = of_type(see(shopper, browse(event_id, at, item("A", category="tea"))).messages, Proposal)
+    [issue] = of_type(confirm("u", shopper, granted(proposal), KNOWN).messages, CouponIssue)
+    assert isinstance(issue, CouponIssue)
+    return issue
+
+
+@pytest.fixture
+def regular() -> Shopper:
+    """Somebody who browses, orders, and has a coupon of ours and one of another system."""
+    shopper = Shopper()
+    see(shopper, cart("k1", AT - HOUR_S, item("B", category="coffee", price_minor=700)), REFUSED)
+    see(shopper, order("o1", AT - HOUR_S / 2, item("B", category="coffee", price_minor=700)), REFUSED)
+    give(shopper)
+    observe("u", shopper, observed(), KNOWN)
+    hear(shopper, feedback("click", "x1"), KNOWN)
+    return shopper
+
+
+def test_nothing_stays_of_what_a_shopper_is_like(regular: Shopper) -> None:
+    given, seen = dict(regular.history.given), regular.profile.seen
+    erase("u", regular, erasure(at=AT + 1), AT + 1)
+    assert regular.profile == Profile(seen=seen)
+    assert regular.neighbourhood == Neighbourhood()
+    assert regular.history.given == given == {"c1": 1}
+    assert (regular.history.clicked, regular.history.by_coupon, regular.history.by_category) == (0, {}, {})
+    assert regular.controls == regular.proposals == {}
+    assert [regular.issue(one).observed for one in regular.issues] == [False]
+    assert b"coffee" not in str(regular).encode()
+
+
+def test_neighbours_hear_that_the_shopper_is_gone(regular: Shopper) -> None:
+    cell = regular.cell
+    [gone] = of_type(erase("u", regular, erasure(at=AT - DAY_S), AT).messages, UserVector)
+    assert (gone.user_id, gone.cell, gone.indices) == ("u", cell, [])
+    assert gone.at == AT, "it is older than what they know, so they ignore it"
+    cells, member = Cells(NeighbourhoodRules()), Member()
+    cells.put(cell_key(cell, "u"), Member(AT))
+    assert update(member, gone, cells).is_over
+    assert len(cells.cell(cell)) == 0
+
+
+def test_a_coupon_stays_good_and_its_money_is_told_of_but_nothing_is_learnt(regular: Shopper) -> None:
+    [issue_id] = [one for one in regular.issues if one != "x1"]
+    told = of_type(erase("u", regular, erasure(at=AT + 1), AT + 1).messages, OpenDecision)
+    assert {(decision.issue_id, decision.is_over) for decision in told} == {(issue_id, True), ("x1", True)}
+    assert [one.reason for one in hear(regular, feedback("purchase", "x1", AT + 2), KNOWN).refused] == ["late"]
+    bought = hear(regular, feedback("purchase", issue_id, AT + DAY_S, discount_minor=60), KNOWN)
+    [settled] = of_type(bought.messages, Settlement)
+    assert (settled.outcome, settled.spent_minor) == ("redeemed", 60)
+    assert of_type(bought.messages, OpenDecision) == []
+    closed = pass_time("u", regular, OVER, KNOWN)
+    assert (closed.messages, closed.refused, closed.is_over) == ([], [], False)
+
+
+def test_an_unused_coupon_gives_its_money_back(regular: Shopper) -> None:
+    erase("u", regular, erasure(at=AT + 1), AT + 1)
+    [settled] = pass_time("u", regular, OVER, KNOWN).messages
+    assert isinstance(settled, Settlement)
+    assert (settled.outcome, settled.held_minor) == ("expired", 100)
+
+
+def test_a_proposal_on_its_way_comes_to_nothing_and_is_given_back() -> None:
+    shopper = Shopper()
+    [proposal] = of_type(see(shopper, browse("t1", AT, item("A"))).messages, Proposal)
+    erase("u", shopper, erasure(at=AT + 1), AT + 1)
+    [settled] = confirm("u", shopper, granted(proposal), KNOWN).messages
+    assert isinstance(settled, Settlement)
+    assert settled.outcome == "released"
+    assert confirm("u", shopper, granted(proposal), KNOWN).facts == [("duplicate", "reservation")]
+
+
+def test_what_was_watched_without_a_coupon_teaches_nothing() -> None:
+    shopper = Shopper()
+    see(shopper, browse("t1", AT, item("A")), REFUSED)
+    assert len(shopper.controls) == 1
+    erase("u", shopper, erasure(at=AT + 1), AT + 1)
+    assert of_type(pass_time("u", shopper, AT + 300 * DAY_S, REFUSED).messages, TrainingExample) == []
+
+
+@pytest.mark.parametrize("event", [browse("e", AT, item("A")), cart("e", AT), order("e", AT, item("A"))])
+def test_events_of_before_that_come_later_say_nothing(event: Any) -> None:
+    shopper = Shopper()
+    erase("u", shopper, erasure(at=AT), AT)
+    effects = see(shopper, event)
+    assert (effects.messages, effects.facts) == ([], [("erasure", "ignored")])
+    assert see(shopper, event).facts[0][0] == "duplicate"
+    assert shopper.profile == Profile(seen=shopper.profile.seen)
+    assert observe("u", shopper, observed(at=AT), KNOWN).facts == [("erasure", "ignored")]
+    assert shopper.issues == {}
+
+
+def test_a_request_counts_once_and_an_older_one_is_known(regular: Shopper) -> None:
+    assert erase("u", regular, erasure("x1", AT + 5), AT + 5).facts == [("erasure", "requested")]
+    see(regular, browse("later", AT + 60, item("C")))
+    for again in (erasure("x1", AT + 5), erasure("x2", AT + 3)):
+        effects = erase("u", regular, again, AT + 90)
+        assert (effects.facts, effects.messages) == ([("duplicate", "erasure")], [])
+    assert regular.profile.last_event_at == AT + 60
+    assert erase("u", regular, erasure("x3", AT + 80), AT + 90).facts == [("erasure", "requested")]
+    assert regular.profile.last_event_at == 0.0
+
+
+def test_a_request_is_not_later_than_now() -> None:
+    shopper = Shopper()
+    erase("u", shopper, erasure(at=AT + DAY_S), AT)
+    assert shopper.erased_at == AT
+
+
+def test_a_state_ends_when_nothing_can_come_of_it_any_more(regular: Shopper) -> None:
+    erase("u", regular, erasure(at=AT + 1), AT + 1)
+    pass_time("u", regular, OVER, KNOWN)
+    assert next_due(regular, KNOWN.rules.attribution) == OVER + STAYS_S
+    assert not pass_time("u", regular, OVER + STAYS_S - 1, KNOWN).is_over
+    assert pass_time("u", regular, OVER + STAYS_S, KNOWN).is_over
+
+
+def test_who_was_never_seen_is_forgotten_too() -> None:
+    shopper = Shopper()
+    assert erase("u", shopper, erasure(at=AT), AT).messages == []
+    assert pass_time("u", shopper, AT + STAYS_S, KNOWN).is_over
+
+
+def test_feedback_that_waits_is_not_lost_by_the_end() -> None:
+    shopper = Shopper()
+    erase("u", shopper, erasure(at=AT), AT)
+    hear(shopper, feedback("click", "forged", AT + STAYS_S), KNOWN)
+    assert not pass_time("u", shopper, AT + STAYS_S, KNOWN).is_over
+    last = pass_time("u", shopper, AT + STAYS_S + DAY_S, KNOWN)
+    assert (len(last.refused), last.is_over) == (1, True)
+
+
+def test_who_comes_back_stays_and_has_the_caps_of_before(regular: Shopper) -> None:
+    erase("u", regular, erasure(at=AT + 1), AT + 1)
+    assert of_type(see(regular, browse("back", AT + DAY_S, item("A"))).messages, Proposal) == []  # one to a shopper
+    assert regular.profile.last_event_at == AT + DAY_S
+    assert not pass_time("u", regular, AT + 300 * DAY_S, KNOWN).is_over
+    assert next_due(regular, KNOWN.rules.attribution) is None
+
+
+def test_an_observed_coupon_of_later_brings_the_shopper_back() -> None:
+    shopper = Shopper()
+    erase("u", shopper, erasure(at=AT), AT)
+    assert observe("u", shopper, observed(at=AT + 1), KNOWN).facts == [("observed", "scored")]
+    closed = pass_time("u", shopper, AT + 300 * DAY_S, KNOWN)
+    assert not closed.is_over
+    assert len(of_type(closed.messages, TrainingExample)) == 2
+
+
+def test_who_moved_away_from_a_full_cell_keeps_the_place() -> None:
+    cells = Cells(NeighbourhoodRules(max_members=2))
+    for user in "ab":
+        message = UserVector(user_id=user, cell="shop/0", at=AT, indices=[1], weights=[1.0])
+        update(Member(), message, cells)
+    gone = UserVector(user_id="a", cell="shop/0", at=AT + 1, indices=[], weights=[])
+    assert not update(Member(AT), gone, cells).is_over

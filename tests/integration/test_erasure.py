@@ -1,0 +1,83 @@
+"""Whoever asks to be forgotten is forgotten by workers that run, and in the end nothing of them is kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.agents.users import Users
+from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.core.erasure import STAYS_S
+from stream_coupons.core.events import ErasureRequest
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.settings import Guarantee
+
+from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, records, send_ticks, settings
+
+pytestmark = pytest.mark.kafka
+
+CODEC = CellCodec(Users.state_type)
+USERS, CELLS = topics.changelog("users").name, topics.changelog("cells").name
+
+
+@pytest.fixture(params=list(Guarantee))
+def system(
+    empty_broker: BrokerProcess, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[LocalSystem]:
+    if engine == "embedded" and request.param is Guarantee.EXACTLY_ONCE:
+        pytest.skip("the embedded broker has no transactions")
+    system = LocalSystem(empty_broker, settings(guarantee=request.param), tmp_path, workers=1)
+    system.prepare([coupon("c1")])
+    with system:
+        system.wait_ready()
+        yield system
+
+
+def latest(system: LocalSystem, changelog: str, user_id: str) -> bytes | None:
+    """The last record of a changelog whose key ends with this name."""
+    return [record.value for record in records(system, changelog) if record.key.endswith(user_id.encode())][-1]
+
+
+def state(system: LocalSystem, user_id: str) -> Shopper:
+    data = latest(system, USERS, user_id)
+    assert data is not None
+    return CODEC.decode(data).state
+
+
+def test_a_shopper_is_forgotten_and_in_the_end_was_never_there(system: LocalSystem) -> None:
+    with system.publisher() as publisher:
+        for user_id in ("ann", "bob"):
+            publisher.send(topics.BROWSE, browse(f"{user_id}-1", user_id, "A"))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert {issue.user_id for issue in messages(system, topics.ISSUES)} == {"ann", "bob"}
+        publisher.send(topics.ERASURES, ErasureRequest(event_id="x", user_id="ann", occurred_at=AT + 1))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        assert state(system, "ann").profile.category_interests == {}
+        assert len(state(system, "ann").issues) == 1, "the coupon is good until its time is over"
+        assert latest(system, CELLS, "ann") is None
+        assert len(state(system, "bob").profile.finer_interests) > 0
+        assert latest(system, CELLS, "bob") is not None
+
+        for days in (10.0, 10.0 + STAYS_S / DAY_S, 11.0 + STAYS_S / DAY_S):
+            send_ticks(system, publisher, AT + days * DAY_S)
+            system.wait_idle(IDLE_WITHIN_S)
+        assert [one.outcome for one in messages(system, topics.SETTLEMENTS)].count("expired") == 2
+        assert latest(system, USERS, "ann") is None
+        assert latest(system, USERS, "bob") is not None
+
+        system.kill(0)
+        system.restart(0)
+        system.wait_ready()
+        publisher.send(topics.BROWSE, browse("ann-2", "ann", "A", at=AT + 40 * DAY_S))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+    assert [issue.trigger_id for issue in messages(system, topics.ISSUES) if issue.user_id == "ann"] == [
+        "ann-1",
+        "ann-2",
+    ]
+    assert state(system, "ann").history.given == {"c1": 1}
