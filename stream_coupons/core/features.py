@@ -22,7 +22,7 @@ from stream_coupons.core.coupons import (
 )
 from stream_coupons.core.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.profile import favourite
-from stream_coupons.core.rhythm import hour, weekday
+from stream_coupons.core.rhythm import WEEKEND, hour, weekday
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.similarity import feature_index, name_index
@@ -47,7 +47,7 @@ MOST_PAIRED = 8
 """How many of these are crossed with each other."""
 
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
-OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock")
+OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock", "weekend")
 """`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
 CROSSES = (
     ("shopper", "coupon"),
@@ -292,6 +292,7 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
         feature_index(f"taste={favourite(shopper.profile)}"),
         feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
         feature_index(f"clock={hour(at)}"),
+        feature_index(f"weekend={weekday(at) in WEEKEND}"),
     )
 
 

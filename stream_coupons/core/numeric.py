@@ -14,7 +14,7 @@ from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.habits import habit_fading
 from stream_coupons.core.in_category import usual_gap_s
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay
-from stream_coupons.core.rhythm import rhythm
+from stream_coupons.core.rhythm import hands, rhythm
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper, Tally
 from stream_coupons.core.views import Moment, Views
@@ -50,6 +50,7 @@ OF_SHOPPER = (
     "usual_weekday",
     "usual_hour",
 )
+OF_TIME = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
 OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
 TERMS = ("discount_depth", "discount_size")
 """What a coupon takes off: nothing that hangs on it can be true of who gets none."""
@@ -83,7 +84,7 @@ OF_HISTORY = (
     "this_kind_click_rate",
     "this_kind_redeem_rate",
 )
-NUMERIC = (*OF_SHOPPER, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
+NUMERIC = (*OF_SHOPPER, *OF_TIME, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
 
 OF_ONE = 1.5
 """What stands for a ratio of 1: the middle of a bin of numbers."""
@@ -128,7 +129,7 @@ def numbers_of(
     """All numbers, shape (n, len(NUMERIC)): of the moment `owner` with the coupon at `position`, both of shape (n,)."""
     return np.concatenate(
         (
-            np.array([_shopper_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
+            np.array([_moment_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
             coupons.static_numeric[position],
             _match_numbers(moments, views, coupons, owner, position),
             _category_numbers(moments, coupons, owner, position),
@@ -138,7 +139,7 @@ def numbers_of(
     )
 
 
-def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
+def _moment_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
     profile, history = shopper.profile, shopper.history
     scale = decay(profile, at, rules)
     mean_price = _mean_price(profile)
@@ -163,6 +164,7 @@ def _shopper_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[f
         _recency(profile.last_event_at or None, at),
         math.log1p(weekly_exposure),
         *(0.5 * each for each in rhythm(profile.rhythm, at)),
+        *hands(at),
     ]
 
 

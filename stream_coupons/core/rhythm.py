@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 
 WEEKDAYS, HOURS = 7, 24
+WEEKEND = (2, 3)
+"""Saturday and Sunday, as `weekday` counts."""
 ORDER_COUNTS = 5
 """An order counts as much as five other events."""
 MOST_COUNTED = 255
@@ -53,3 +55,17 @@ def weekday(at: float) -> int:
 def hour(at: float) -> int:
     """Of the day, UTC."""
     return int(at // 3600.0 % HOURS)
+
+
+def hands(at: float) -> tuple[float, float, float, float]:
+    """Sine and cosine of the hand of a clock that goes round once a day, and of one that does so twice, halved.
+
+    A weighted sum of them has any smooth course over the day, with up to two peaks (a Fourier series), and ends where
+    it began.
+
+    >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
+    [0.5, 0.0, 0.0, -0.5]
+    """
+    angle = math.tau * (at / 86400.0 % 1.0)
+    once, twice = (0.5 * math.sin(angle), 0.5 * math.cos(angle)), (0.5 * math.sin(2 * angle), 0.5 * math.cos(2 * angle))
+    return (*once, *twice)

@@ -14,6 +14,7 @@ from stream_coupons.core.numeric import (
     NEUTRAL_CLICK_RATE,
     NEUTRAL_REDEEM_RATE,
     OF_ONE,
+    OF_TIME,
     RECENCY_SCALE,
     REORDER_S,
     rate_above,
@@ -180,6 +181,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "weekly_exposure": _said("goes to someone who had {} coupons within weeks, older ones counting less", math.expm1),
     "usual_weekday": _said("comes on a weekday with {} times this shopper's usual activity", _ratio_of_rhythm),
     "usual_hour": _said("comes at an hour with {} times this shopper's usual activity", _ratio_of_rhythm),
+    **dict.fromkeys(OF_TIME, _words("comes at this time of day: experience with all coupons about that time")),
     "discount_depth": _said(
         "takes {} off the usual price (15 % stands for not known, 50 % for all above)", _same, _percent
     ),
@@ -238,6 +240,7 @@ OF_HASHES: Mapping[str, Phrase] = {
     "shopper*coupon": _words("is this very coupon: experience with giving it to this very shopper"),
     "hour": _words("comes at this time of day: experience with all coupons at that time"),
     "clock": _words("comes at this hour of the day (UTC): experience with all coupons at that hour"),
+    "weekend": _words("comes on a weekend, or not: experience with all coupons on such days"),
     "weekday": _words("comes on this day of the week: experience with all coupons on that day"),
     "shopper*category": _words("is for this category: experience with this very shopper's coupons for it"),
     "shopper*kind": _words("is of this kind: experience with this very shopper's coupons of the kind"),

@@ -33,7 +33,7 @@ from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features import HASHED
-from stream_coupons.core.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER
+from stream_coupons.core.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER, OF_TIME
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.datasets import completejourney
 from stream_coupons.datasets.completejourney import CompleteJourney
@@ -196,6 +196,7 @@ GROUPS: dict[str, Sequence[str]] = {
     "neighbours": ("collaborative", "near_scope_share", "no_neighbours"),
     "all of the match": OF_MATCH,
     "all of the shopper": OF_SHOPPER,
+    "the time": (*OF_TIME, "hour", "clock", "weekday", "weekend", "hour*category"),
     "all of the coupon": OF_COUPON,
     "rates and tallies": OF_HISTORY,
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),

@@ -25,7 +25,7 @@ from .builders import example, random_rows
 DAY_S = 86400.0
 HALF_LIFE = 5000
 WINDOW_S = 10 * DAY_S
-ROW = random_rows(1, 1)
+ROW = random_rows(5, 1)
 RATE = 0.1
 """What the model says of every decision."""
 
