@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from runtime.fakes import keep
 
 from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
@@ -58,14 +59,6 @@ class Owner:
 
     def _home_of(self, key: str) -> int:
         return topics.partition_for(self.step.partition_key(key), self.partitions)
-
-    def save(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
-        """What a broker does with new cells."""
-        for key, data in changes:
-            if data is None:
-                self.table.pop(key, None)
-            else:
-                self.table[key] = data
 
     def committed_in(self, partition: int) -> dict[str, int]:
         """Next offset by topic."""
@@ -142,11 +135,11 @@ class Shop:
         result = owner.batches.apply(partition, records, owner.committed_in(partition))
         states, outputs = list(result.cells.items()), result.outputs
         if crash is not None:
-            owner.save(states[: round(len(states) * min(crash, 1.0))])
+            keep(owner.table, states[: round(len(states) * min(crash, 1.0))])
             self.send(outputs[: round(len(outputs) * max(crash - 1.0, 0.0))])
             owner.start()
             return True
-        owner.save(states)
+        keep(owner.table, states)
         owner.batches.save(result)
         self.send(outputs)
         self.results.append((agent, result))

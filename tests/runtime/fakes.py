@@ -204,15 +204,7 @@ class Worker:
         """Take the new cells, as the changelog has them."""
         for result in applied.results:
             self.batches.save(result)
-        self.keep(applied.cells.items())
-
-    def keep(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
-        """What the changelog does with new cells."""
-        for key, data in changes:
-            if data is None:
-                self.table.pop(key, None)
-            else:
-                self.table[key] = data
+        keep(self.table, applied.cells.items())
 
     def run(self, records: Sequence[Record]) -> Applied:
         """Apply, save, send."""
@@ -230,6 +222,15 @@ class Worker:
         """State by key."""
         codec = self.batches._codec
         return {key: codec.decode(data).state for key, data in self.table.items()}
+
+
+def keep(table: dict[str, bytes], changes: Iterable[tuple[str, bytes | None]]) -> None:
+    """What a changelog does with new cells."""
+    for key, data in changes:
+        if data is None:
+            table.pop(key, None)
+        else:
+            table[key] = data
 
 
 def log(*entries: tuple[str, bytes | None, str], start: int = 0, partition: int | None = None) -> list[Record]:

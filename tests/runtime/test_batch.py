@@ -12,7 +12,7 @@ from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.stores import MemoryCells
 
-from .fakes import NUMBERS, TICKS, WORDS, Applied, Worker, log, values
+from .fakes import NUMBERS, TICKS, WORDS, Applied, Worker, keep, log, values
 
 LOG = [
     *log(
@@ -87,9 +87,9 @@ def crash(worker: Worker, records: list[Record], where: str) -> list[Output]:
     if where == "nothing saved":
         return []
     if where == "some states saved":
-        worker.keep(sorted(result.cells.items())[::2])
+        keep(worker.table, sorted(result.cells.items())[::2])
         return []
-    worker.keep(result.cells.items())
+    keep(worker.table, result.cells.items())
     return {"states saved": [], "some outputs sent": result.outputs[:3]}.get(where, result.outputs)
 
 
