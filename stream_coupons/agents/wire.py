@@ -10,6 +10,7 @@ from msgspec import Struct
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record, origin_of
 from stream_coupons.runtime.steps import Sent
@@ -41,7 +42,9 @@ def output(message: Struct, partitions: int) -> Sent:
     topic = TOPIC_OF[type(message)]
     key = topic.key_of(message)
     partition = topics.partition_for(key, topic.partitions or partitions)
-    return Sent(Output(topic.name, partition, key, encode(message)), kept=topic.name not in SOFT)
+    # No vector comes behind one that says that the shopper has left: their neighbours would have them for good.
+    is_last = isinstance(message, UserVector) and not message.indices
+    return Sent(Output(topic.name, partition, key, encode(message)), kept=is_last or topic.name not in SOFT)
 
 
 def sender_of(record: Record, partitions: int) -> tuple[str, tuple[int, int]]:

@@ -4,7 +4,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.builders import AT, DAY_S, FixedScorer, browse, cart, coupon, feedback, item, knowledge, observed, order
+from core.builders import (
+    AT,
+    DAY_S,
+    FixedScorer,
+    browse,
+    cart,
+    coupon,
+    erasure,
+    feedback,
+    item,
+    knowledge,
+    observed,
+    order,
+)
 from core.builders import rules as rules_with
 
 from stream_coupons import topics
@@ -255,6 +268,23 @@ def test_settlements_and_proposals_that_come_twice_are_booked_once() -> None:
     assert made.state("budgets", "c1") == Ledger(issued=1, held_minor=100)
     _, last = made.results[-1]
     assert last.duplicates == {"coupon-proposals": 1, "coupon-settlements": 1}
+
+
+@pytest.mark.parametrize("crash", [1.0, 1.5])
+def test_neighbours_hear_of_who_is_forgotten_whatever_crashes(crash: float) -> None:
+    made = shop()
+    for user in ("u1", "u2"):
+        made.publish(topics.BROWSE, browse(f"t-{user}", AT, item("A"), user))
+    made.settle()
+    assert len(made.owners["neighbours"].table) == 2
+    made.publish(topics.ERASURES, erasure(at=AT + 1, user="u1"))
+    made.process("users", 0, crash=crash)
+    made.settle()
+    [left] = made.owners["neighbours"].table
+    assert left.endswith("u2")
+    made.publish(topics.BROWSE, browse("later", AT + DAY_S, item("A"), "u2"))
+    made.settle()
+    assert [near.user_id for near in made.messages(topics.NEIGHBOURS)[-1].neighbours] == []
 
 
 def test_ledgers_and_cells_are_known_again_after_a_crash() -> None:
