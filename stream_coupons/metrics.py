@@ -76,7 +76,7 @@ class Metrics:
         )
         self.erasures = counter(
             "erasures_total",
-            "Shoppers asked to be forgotten, and events of before that which came later and were ignored.",
+            "Shoppers who asked to be forgotten or were idle for long, and events of before a request, ignored.",
             "kind",
         )
         self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
@@ -132,7 +132,7 @@ class Metrics:
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
-        for kind in ("requested", "ignored"):
+        for kind in ("requested", "ignored", "idle"):
             self.erasures.labels(kind)
         for agent in WRITERS:
             self.batch_failures.labels(agent)

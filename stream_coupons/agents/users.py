@@ -78,8 +78,9 @@ class Users(KeyedAgent[Shopper]):
         return pipeline.decide(deferred, self.known())
 
     def due(self, state: Shopper) -> float | None:
-        """When the first proposal, issue, control or waiting feedback ends."""
-        return next_due(state, self.known().rules.attribution)
+        """When the first proposal, issue, control or waiting feedback ends, or the state itself."""
+        rules = self.known().rules
+        return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
 
     def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""

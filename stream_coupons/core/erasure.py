@@ -13,6 +13,7 @@ from stream_coupons.core.attribution import remember_closed, tell_over
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import ErasureRequest, UserVector
 from stream_coupons.core.profile import Profile
+from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Neighbourhood, Shopper
 
 ERASURE = "erasure"
@@ -35,13 +36,11 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
         effects.count("duplicate", ERASURE)
         return effects
     effects.count(ERASURE, "requested")
-    if shopper.cell:
-        moved_at = max(at, shopper.vector_sent_at or 0.0)
-        effects.emit(UserVector(user_id=user_id, cell=shopper.cell, at=moved_at, indices=[], weights=[]))
+    _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
     shopper.neighbourhood = Neighbourhood()
     shopper.history = _caps_of(shopper.history)
-    shopper.cell, shopper.vector_sent_at, shopper.considered_at = "", None, None
+    shopper.considered_at = None
     # Their answers come, and give back what they hold.
     shopper.proposals.clear()
     shopper.controls.clear()
@@ -50,6 +49,14 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     ends = (ends_at for ends_at, _ in shopper.issues.values())
     shopper.leaves_at = max(chain(ends, (early.waits_until for early in shopper.early)), default=at) + STAYS_S
     return effects
+
+
+def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
+    """Tell neighbours that the shopper is gone."""
+    if shopper.cell:
+        moved_at = max(at, shopper.vector_sent_at or 0.0)
+        effects.emit(UserVector(user_id=user_id, cell=shopper.cell, at=moved_at, indices=[], weights=[]))
+    shopper.cell, shopper.vector_sent_at = "", None
 
 
 def _caps_of(history: History) -> History:
@@ -79,6 +86,24 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
 def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
     """Whether something happened before the shopper asked to be forgotten."""
     return shopper.erased_at is not None and occurred_at <= shopper.erased_at
+
+
+def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
+    """When a shopper of whom nothing is open will have been idle for so long that the state may end; None: never."""
+    if not rules.forget_after_s or shopper.leaves_at is not None or not shopper.has_nothing_open:
+        return None
+    last_heard_at = max(shopper.profile.last_event_at, shopper.history.last_issued_at or 0.0)
+    return last_heard_at + rules.forget_after_s if last_heard_at else None
+
+
+def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules, effects: Effects) -> None:
+    """Let the state of who was idle for long end as that of an erased shopper does: who comes back until then has lost
+    nothing but the place among neighbours."""
+    idle = idle_at(shopper, rules)
+    if idle is not None and idle <= at:
+        effects.count(ERASURE, "idle")
+        _leave_cell(user_id, shopper, at, effects)
+        shopper.leaves_at = at + STAYS_S
 
 
 def is_over(shopper: Shopper, at: float) -> bool:

@@ -166,5 +166,6 @@ def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Ef
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]
         effects.count("decision", NoCoupon.TIMED_OUT)
+    erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
     effects.is_over = erasure.is_over(shopper, at)
     return effects

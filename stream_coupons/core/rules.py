@@ -28,6 +28,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     line through the last two (interpolate). `missing_category` and `missing_brand`: nothing, or what was last known of
     the same item, or of any. `missing_context`: as for prices, a `key=policy` for each key of the context that is to be
     filled in; the others stay as they are.
+    Shoppers of whom nothing was heard for `forget_after_s` are forgotten; 0 is never.
     """
 
     half_life_s: Positive = 14 * 86400.0
@@ -45,6 +46,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_ahead_s: NonNegative = 86400.0
     habit_half_life_s: Positive = 180 * 86400.0
     max_habits: Size = 512
+    forget_after_s: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         if len(self.context_policies) < len(self.missing_context):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stream_coupons.agents.users import Users
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.erasure import STAYS_S, erase
 from stream_coupons.core.events import CouponIssue, OpenDecision, Proposal, Settlement, TrainingExample, UserVector
@@ -12,7 +13,7 @@ from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import Undecided, confirm, decide, propose
 from stream_coupons.core.profile import Profile
-from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper import Neighbourhood, Shopper, next_due
 
 from .builders import (
@@ -194,6 +195,55 @@ def test_an_observed_coupon_of_later_brings_the_shopper_back() -> None:
     closed = pass_time("u", shopper, AT + 300 * DAY_S, KNOWN)
     assert not closed.is_over
     assert len(of_type(closed.messages, TrainingExample)) == 2
+
+
+IDLE_S = 100 * DAY_S
+FORGETFUL = knowledge(coupon("c1"), rules=rules(min_value_minor=1e9, profile=ProfileRules(forget_after_s=IDLE_S)))
+
+
+def due(shopper: Shopper) -> float | None:
+    return Users(lambda: FORGETFUL, 1).due(shopper)
+
+
+def test_who_was_idle_for_long_leaves_as_who_was_erased_does() -> None:
+    shopper = Shopper()
+    see(shopper, order("o1", AT, item("A")), FORGETFUL)
+    cell = shopper.cell
+    assert due(shopper) == AT + IDLE_S
+    assert pass_time("u", shopper, AT + IDLE_S - 1, FORGETFUL).messages == []
+    left = pass_time("u", shopper, AT + IDLE_S, FORGETFUL)
+    [gone] = left.messages
+    assert isinstance(gone, UserVector)
+    assert (gone.cell, gone.indices, left.facts, left.is_over) == (cell, [], [("erasure", "idle")], False)
+    assert due(shopper) == AT + IDLE_S + STAYS_S
+    assert pass_time("u", shopper, AT + IDLE_S + STAYS_S, FORGETFUL).is_over
+
+
+def test_who_was_idle_and_comes_back_in_time_has_lost_nothing() -> None:
+    shopper = Shopper()
+    see(shopper, order("o1", AT, item("A")), FORGETFUL)
+    interests = dict(shopper.profile.finer_interests)
+    pass_time("u", shopper, AT + IDLE_S, FORGETFUL)
+    assert shopper.profile.finer_interests == interests
+    late = see(shopper, order("o0", AT - DAY_S, item("A")), FORGETFUL)
+    assert ("erasure", "ignored") not in late.facts
+    assert len(of_type(late.messages, UserVector)) == 1, "neighbours know the shopper again"
+    assert due(shopper) == AT + IDLE_S
+
+
+def test_nobody_is_idle_of_whom_something_is_open() -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(), FORGETFUL)
+    assert due(shopper) == AT + 7 * DAY_S + GRACE_S
+    closed = pass_time("u", shopper, AT + IDLE_S, FORGETFUL)
+    assert len(of_type(closed.messages, TrainingExample)) == 2
+    assert due(shopper) == AT + IDLE_S + STAYS_S
+
+
+def test_shoppers_stay_unless_it_is_said_for_how_long(regular: Shopper) -> None:
+    pass_time("u", regular, AT + 1000 * DAY_S, KNOWN)
+    assert regular.has_nothing_open
+    assert (regular.leaves_at, Users(lambda: KNOWN, 1).due(regular)) == (None, None)
 
 
 def test_who_moved_away_from_a_full_cell_keeps_the_place() -> None:
