@@ -233,11 +233,12 @@ def test_who_was_idle_and_comes_back_in_time_has_lost_nothing() -> None:
 
 def test_nobody_is_idle_of_whom_something_is_open() -> None:
     shopper = Shopper()
-    observe("u", shopper, observed(), FORGETFUL)
-    assert due(shopper) == AT + 7 * DAY_S + GRACE_S
-    closed = pass_time("u", shopper, AT + IDLE_S, FORGETFUL)
+    observe("u", shopper, observed(expires_at=AT + 2 * IDLE_S), FORGETFUL)
+    assert due(shopper) == AT + 2 * IDLE_S + GRACE_S
+    assert pass_time("u", shopper, AT + IDLE_S, FORGETFUL).facts == []
+    closed = pass_time("u", shopper, AT + 3 * IDLE_S, FORGETFUL)
     assert len(of_type(closed.messages, TrainingExample)) == 2
-    assert due(shopper) == AT + IDLE_S + STAYS_S
+    assert due(shopper) == AT + 3 * IDLE_S + STAYS_S
 
 
 def test_shoppers_stay_unless_it_is_said_for_how_long(regular: Shopper) -> None:
