@@ -43,7 +43,7 @@ def output(message: Struct, partitions: int) -> Sent:
     key = topic.key_of(message)
     partition = topics.partition_for(key, topic.partitions or partitions)
     # No vector comes behind one that says that the shopper has left: their neighbours would have them for good.
-    is_last = isinstance(message, UserVector) and not message.indices
+    is_last = isinstance(message, UserVector) and message.has_left
     return Sent(Output(topic.name, partition, key, encode(message)), kept=is_last or topic.name not in SOFT)
 
 

@@ -15,8 +15,7 @@ from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.erasure import STAYS_S
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import ErasureRequest
-
-DAY_S = 86400.0
+from stream_coupons.core.profile import DAY_S
 
 
 def erase(

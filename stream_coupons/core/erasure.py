@@ -11,13 +11,14 @@ from itertools import chain
 
 from stream_coupons.core.attribution import remember_closed, tell_over
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import ErasureRequest, UserVector
-from stream_coupons.core.profile import Profile
+from stream_coupons.core.events import ErasureRequest
+from stream_coupons.core.neighbourhood import departure
+from stream_coupons.core.profile import DAY_S, Profile
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Neighbourhood, Shopper
 
 ERASURE = "erasure"
-STAYS_S = 15 * 86400.0
+STAYS_S = 15 * DAY_S
 """After the last coupon's time is over: a day longer than inputs may stay in their topics, which keep them for seven
 days, in segments that take up to seven to fill. None that was applied can come again when nobody knows it any more."""
 
@@ -54,8 +55,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
     """Tell neighbours that the shopper is gone."""
     if shopper.cell:
-        moved_at = max(at, shopper.vector_sent_at or 0.0)
-        effects.emit(UserVector(user_id=user_id, cell=shopper.cell, at=moved_at, indices=[], weights=[]))
+        effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
 
 

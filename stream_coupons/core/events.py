@@ -205,6 +205,11 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         _check_sparse(self.indices, self.weights)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it says that the shopper moved away."""
+        return not self.indices
+
 
 def _check_sparse(indices: list[int], weights: list[float]) -> None:
     if len(indices) != len(weights):

@@ -245,6 +245,11 @@ def split_cell_key(key: str) -> tuple[str, str]:
     return rest[: int(length)], rest[int(length) :]
 
 
+def departure(user_id: str, cell: str, at: float) -> UserVector:
+    """Tells the owner of a cell that a shopper has left it."""
+    return UserVector(user_id=user_id, cell=cell, at=at, indices=[], weights=[])
+
+
 def update(member: Member, message: UserVector, cells: Cells) -> Effects:
     """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored."""
     effects = Effects()
@@ -252,7 +257,7 @@ def update(member: Member, message: UserVector, cells: Cells) -> Effects:
         return effects
     member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
     cells.put(cell_key(message.cell, message.user_id), member)
-    if not message.indices:
+    if message.has_left:
         effects.is_over = cells.cell(message.cell).release(message.user_id)
         return effects
     if message.user_id not in cells.cell(message.cell):

@@ -37,6 +37,7 @@ from stream_coupons.core.events import (
 from stream_coupons.core.features import SCHEMA, hashed_names
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
+from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.reasons import NoCoupon
@@ -471,7 +472,7 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     cell = f"{event.domain}/{simhash(dict(zip(known_by, weights, strict=True)), rules.cells)}"
     vectors = []
     if shopper.cell and shopper.cell != cell:
-        vectors.append(UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=[], weights=[]))
+        vectors.append(departure(user_id, shopper.cell, at))
     shopper.cell = cell
     vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(known_by), weights=weights))
     return vectors

@@ -57,7 +57,7 @@ def hour(at: float) -> int:
     return int(at // 3600.0 % HOURS)
 
 
-def hands(at: float) -> tuple[float, float, float, float]:
+def hands(at: float) -> list[float]:
     """Sine and cosine of the hand of a clock that goes round once a day, and of one that does so twice, halved.
 
     A weighted sum of them has any smooth course over the day, with up to two peaks (a Fourier series), and ends where
@@ -67,5 +67,4 @@ def hands(at: float) -> tuple[float, float, float, float]:
     [0.5, 0.0, 0.0, -0.5]
     """
     angle = math.tau * (at / 86400.0 % 1.0)
-    once, twice = (0.5 * math.sin(angle), 0.5 * math.cos(angle)), (0.5 * math.sin(2 * angle), 0.5 * math.cos(2 * angle))
-    return (*once, *twice)
+    return [0.5 * of(rounds * angle) for rounds in (1, 2) for of in (math.sin, math.cos)]

@@ -385,11 +385,6 @@ class Batches(Generic[State]):
         cell.due = self.step.due(cell.state)
         shard.deadlines.set(key, cell.due)
 
-    def _may_see_again(self, attempt: Attempt[State], cell: Cell[State]) -> bool:
-        """Whether a record that was applied to a cell may come again, and must not find another one."""
-        cell.prune(attempt.committed)
-        return self._keeps_outputs and cell.may_see_again(attempt.committed, but=self._ticks)
-
     def _end(self, attempt: Attempt[State], key: str) -> None:
         """Put a new cell in the place of one that is over; if nothing comes to it, there is none any more."""
         attempt.loaded[key] = self._codec.new()
@@ -459,7 +454,9 @@ class Batches(Generic[State]):
             index = next_index
             result.facts.update(outcome.facts)
             self._schedule(shard, key, after)
-            if outcome.is_over and not self._may_see_again(attempt, after):
+            if outcome.is_over and not (
+                self._keeps_outputs and after.may_see_again(attempt.committed, but=self._ticks)
+            ):
                 self._end(attempt, key)
         shard.last_tick = record.offset
         if problems or excesses:

@@ -78,9 +78,10 @@ class Cell(Struct, Generic[State], array_like=True):
         return any(kept.topic == topic for kept in self.outbox)
 
     def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
-        """Whether a record that was applied may come again, or lead to outputs again, `but` for those of a topic."""
-        applied = self.applied.items()
-        return bool(self.outbox) or any(offset >= committed.get(topic, 0) for topic, offset in applied if topic != but)
+        """Whether a record that was applied may come again, `but` those of a topic, or lead to outputs again."""
+        applied = [(topic, offset) for topic, offset in self.applied.items() if topic != but]
+        kept = [(kept.topic, kept.offset) for kept in self.outbox]
+        return any(offset >= committed.get(topic, 0) for topic, offset in applied + kept)
 
     def prune(self, committed: Mapping[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.coupons import Catalogue, Floats
+from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     BrowseEvent,
     CartEvent,
@@ -21,6 +22,7 @@ from stream_coupons.core.events import (
 )
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.pipeline import Undecided, decide
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 
@@ -118,6 +120,11 @@ def knowledge(
 
 
 RULES = rules()
+
+
+def concluded(step: Effects | Undecided, known: Knowledge) -> Effects:
+    """What an event brings about, decided on if it may lead to a proposal."""
+    return decide([step], known)[0] if isinstance(step, Undecided) else step
 
 
 def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100) -> Reservation:

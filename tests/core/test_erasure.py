@@ -8,10 +8,10 @@ from stream_coupons.agents.users import Users
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.erasure import STAYS_S, erase
 from stream_coupons.core.events import CouponIssue, OpenDecision, Proposal, Settlement, TrainingExample, UserVector
-from stream_coupons.core.neighbourhood import Cells, Member, cell_key, update
+from stream_coupons.core.neighbourhood import Cells, Member, cell_key, departure, update
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import observe, pass_time
-from stream_coupons.core.pipeline import Undecided, confirm, decide, propose
+from stream_coupons.core.pipeline import confirm, propose
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper import Neighbourhood, Shopper, next_due
@@ -22,6 +22,7 @@ from .builders import (
     HOUR_S,
     browse,
     cart,
+    concluded,
     coupon,
     erasure,
     feedback,
@@ -44,8 +45,7 @@ OVER = AT + 7 * DAY_S + GRACE_S
 
 
 def see(shopper: Shopper, event: Any, known: Any = KNOWN) -> Effects:
-    step = propose("u", shopper, event, known)
-    return decide([step], known)[0] if isinstance(step, Undecided) else step
+    return concluded(propose("u", shopper, event, known), known)
 
 
 def give(shopper: Shopper, event_id: str = "t1", at: float = AT) -> CouponIssue:
@@ -252,5 +252,5 @@ def test_who_moved_away_from_a_full_cell_keeps_the_place() -> None:
     for user in "ab":
         message = UserVector(user_id=user, cell="shop/0", at=AT, indices=[1], weights=[1.0])
         update(Member(), message, cells)
-    gone = UserVector(user_id="a", cell="shop/0", at=AT + 1, indices=[], weights=[])
+    gone = departure("a", "shop/0", AT + 1)
     assert not update(Member(AT), gone, cells).is_over

@@ -45,6 +45,7 @@ from .builders import (
     FixedScorer,
     browse,
     cart,
+    concluded,
     coupon,
     feedback,
     granted,
@@ -73,8 +74,7 @@ class Case:
         return effects
 
     def see(self, event: Any) -> Effects:
-        effects = propose(self.user, self.shopper, event, self.known)
-        return self._take(decide([effects], self.known)[0] if isinstance(effects, Undecided) else effects)
+        return self._take(concluded(propose(self.user, self.shopper, event, self.known), self.known))
 
     def hear(self, reservation: Reservation) -> Effects:
         return self._take(confirm(self.user, self.shopper, reservation, self.known))
