@@ -20,7 +20,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.model import Model
 from stream_coupons.models.progressive import EPSILON
-from stream_coupons.models.rules import DEAR, SERVABLE, LearningRules, ModelName
+from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
 from stream_coupons.models.states import State, check_finite, check_no_less
 
 Z = 3.0
@@ -99,22 +98,13 @@ class Contest:
         self._rules = rules
         self._decay = 0.5 ** (1 / rules.comparison_half_life)
 
-    def learn_one(self, row: Row, label: bool, example_id: str) -> tuple[float, Promotion | None]:
-        """Test and train all; gives the champion's P(label) before learning, and the promotion this led to.
-
-        Dear models see a sample drawn by the example's id, the same in every replay, with weight 1 / rate.
-        """
+    def learn_one(self, row: Row, label: bool) -> tuple[float, Promotion | None]:
+        """Test and train all; return the champion's P(label) before learning, and the promotion this led to."""
         probability = self.models[self.champion].learn_one(row, label)
         champions_loss = log_loss(probability, label)
-        is_sampled = crc32(example_id.encode()) < self._rules.dear_sample_ratio * 2**32
         for name, model in self.models.items():
-            if name == self.champion:
-                self.duels[name].update(champions_loss, champions_loss, self._decay)
-            elif name not in DEAR:
-                self.duels[name].update(log_loss(model.learn_one(row, label), label), champions_loss, self._decay)
-            elif is_sampled:
-                own = log_loss(model.learn_one(row, label, 1 / self._rules.dear_sample_ratio), label)
-                self.duels[name].update(own, champions_loss, self._decay)
+            loss = champions_loss if name == self.champion else log_loss(model.learn_one(row, label), label)
+            self.duels[name].update(loss, champions_loss, self._decay)
         return probability, self._promote()
 
     def _promote(self) -> Promotion | None:

@@ -55,7 +55,7 @@ class Head:
     def learn(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Score the stored prediction against the label, then test and train; gives what this led to."""
         self.quality.update(example.predicted, example.label)
-        probability, promotion = self.contest.learn_one(row, example.label, example.example_id)
+        probability, promotion = self.contest.learn_one(row, example.label)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)
         happenings: list[Happening] = []

@@ -2,12 +2,9 @@
 
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import DeepLinear
-from stream_coupons.models.factorization import FactorizationMachine
-from stream_coupons.models.ftrl import FTRL
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
-from stream_coupons.models.mondrian import MondrianForest
 from stream_coupons.models.neural import NeuralNetwork
 from stream_coupons.models.rules import LearningRules, ModelName
 
@@ -27,12 +24,6 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
             return KalmanFilter(prior, rules.prior_variance * CAUTION[head])
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
-        case ModelName.FTRL:
-            return FTRL(rate, 0.0, 0.0, prior)
-        case ModelName.FM:
-            return FactorizationMachine(rate, rules.l2, prior, SEED)
-        case ModelName.MONDRIAN:
-            return MondrianForest(PRIOR_RATE[head], SEED)
         case ModelName.NEURAL:
             return NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
         case ModelName.DEEP:

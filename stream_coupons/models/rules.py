@@ -16,17 +16,12 @@ class ModelName(StrEnum):
 
     KALMAN = "kalman"
     ADAGRAD = "adagrad"
-    FTRL = "ftrl"
-    FM = "fm"
-    MONDRIAN = "mondrian"
     NEURAL = "neural"
     DEEP = "deep"
 
 
-SERVABLE = frozenset({ModelName.KALMAN, ModelName.ADAGRAD, ModelName.FTRL})
+SERVABLE = frozenset({ModelName.KALMAN, ModelName.ADAGRAD})
 """Those that compile to arrays: only they can be champion."""
-DEAR = frozenset({ModelName.MONDRIAN})
-"""Those that cost too much to learn every example: they see a sample of them."""
 
 
 class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +33,6 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     learning_rate: Positive = 0.05
     l2: NonNegative = 1e-6
     calibrate: bool = False
-    dear_sample_ratio: Share = 0.1
     comparison_half_life: Size = 5000
     promotion_margin_ratio: NonNegative = 0.01
     promotion_min_examples: Size = 1000

@@ -21,14 +21,14 @@ def metrics() -> Metrics:
 
 
 def test_promotions_and_drifts_are_counted_and_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
-    promotion = Promotion(ModelName.ADAGRAD, ModelName.FTRL, 0.4, 0.3, 1200.0)
+    promotion = Promotion(ModelName.ADAGRAD, ModelName.KALMAN, 0.4, 0.3, 1200.0)
     with caplog.at_level(logging.WARNING):
         report_news([News("tea", "redeem", promotion), News("tea", "click", Drift(500))], metrics)
     value = metrics.registry.get_sample_value
-    assert value("stream_coupons_model_promotions_total", {"domain": "tea", "head": "redeem", "model": "ftrl"}) == 1
+    assert value("stream_coupons_model_promotions_total", {"domain": "tea", "head": "redeem", "model": "kalman"}) == 1
     assert value("stream_coupons_model_drifts_total", {"domain": "tea", "head": "click"}) == 1
     took_over, drifted = caplog.messages
-    assert "ftrl takes over from adagrad" in took_over
+    assert "kalman takes over from adagrad" in took_over
     assert "learning.pinned" in took_over
     assert "tea, click: drift" in drifted
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import EPSILON, bootstrap_interval, roc_auc
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.rules import DEAR, LearningRules, ModelName
+from stream_coupons.models.rules import LearningRules, ModelName
 
 GRACE_S = 86400.0
 HEAD = "redeem"
@@ -71,16 +70,13 @@ def load(path: Path) -> Extract:
 def progressive(extract: Extract, name: ModelName, rules: LearningRules) -> tuple[Floats, float]:
     """(what a model predicts of every row when its campaign starts, microseconds for each example that it learnt)."""
     model, predicted = make_model(name, HEAD, rules), np.zeros(len(extract.label))
-    weight = 1 / rules.dear_sample_ratio if name in DEAR else 1.0
     learnt, spent_s = 0, 0.0
     with terminal.fraction_progress(f"learning {name}", len(extract.label)) as progress:
         for to_learn, to_predict in extract.steps():
             began = time.process_time()
             for n in to_learn.tolist():
-                if weight == 1.0 or crc32(b"%d" % n) < 2**32 / weight:
-                    row = Row(extract.numeric[n].tolist(), extract.hashed[n].tolist())
-                    model.learn_one(row, bool(extract.label[n]), weight)
-                    learnt += 1
+                model.learn_one(Row(extract.numeric[n].tolist(), extract.hashed[n].tolist()), bool(extract.label[n]))
+            learnt += len(to_learn)
             spent_s += time.process_time() - began
             predicted[to_predict] = model.predict(FeatureRows(extract.numeric[to_predict], extract.hashed[to_predict]))
             progress.advance(progress.task_ids[0], len(to_learn))

@@ -10,7 +10,7 @@ from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.rules import LearningRules, ModelName
 
-ADAGRAD, FTRL = ModelName.ADAGRAD, ModelName.FTRL
+ADAGRAD, KALMAN = ModelName.ADAGRAD, ModelName.KALMAN
 ROW = Row([], [])
 
 
@@ -40,9 +40,10 @@ class Oracle:
         raise NotImplementedError
 
 
-def contest(adagrad: float, ftrl: float, **rules: Any) -> Contest:
+def contest(adagrad: float, kalman: float, **rules: Any) -> Contest:
     return Contest(
-        {ADAGRAD: Oracle(adagrad, 1), FTRL: Oracle(ftrl, 2)}, LearningRules(**({"models": [ADAGRAD, FTRL]} | rules))
+        {ADAGRAD: Oracle(adagrad, 1), KALMAN: Oracle(kalman, 2)},
+        LearningRules(**({"models": [ADAGRAD, KALMAN]} | rules)),
     )
 
 
@@ -51,59 +52,59 @@ def run(contest: Contest, size: int, seed: int = 3, start: int = 0) -> list[tupl
     promotions = []
     for n in range(start, start + size):
         truth = float(rng.uniform(0.01, 0.5))
-        _, promotion = contest.learn_one(Row([truth], []), bool(rng.random() < truth), f"e{n}")
+        _, promotion = contest.learn_one(Row([truth], []), bool(rng.random() < truth))
         if promotion is not None:
             promotions.append((n, promotion))
     return promotions
 
 
 def test_a_better_challenger_takes_over_once_and_for_good() -> None:
-    one = contest(adagrad=1.0, ftrl=0.0)
+    one = contest(adagrad=1.0, kalman=0.0)
     [(at, promotion)] = run(one, 20_000)
     assert at >= 999
-    assert (promotion.old, promotion.new, one.champion) == (ADAGRAD, FTRL, FTRL)
+    assert (promotion.old, promotion.new, one.champion) == (ADAGRAD, KALMAN, KALMAN)
     assert promotion.new_log_loss < promotion.old_log_loss
 
 
 def test_a_worse_challenger_never_does() -> None:
-    assert run(contest(adagrad=0.0, ftrl=1.0), 20_000) == []
+    assert run(contest(adagrad=0.0, kalman=1.0), 20_000) == []
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_do_not_take_turns(seed: int) -> None:
-    assert run(contest(adagrad=0.7, ftrl=0.7, promotion_margin_ratio=0.0), 20_000, seed) == []
+    assert run(contest(adagrad=0.7, kalman=0.7, promotion_margin_ratio=0.0), 20_000, seed) == []
 
 
 def test_a_lead_within_the_margin_is_not_worth_a_change() -> None:
-    assert run(contest(adagrad=0.3, ftrl=0.0, promotion_margin_ratio=0.2), 20_000) == []
-    assert run(contest(adagrad=0.3, ftrl=0.0, promotion_margin_ratio=0.0), 20_000) != []
+    assert run(contest(adagrad=0.3, kalman=0.0, promotion_margin_ratio=0.2), 20_000) == []
+    assert run(contest(adagrad=0.3, kalman=0.0, promotion_margin_ratio=0.0), 20_000) != []
 
 
 def test_nobody_is_promoted_before_enough_examples() -> None:
-    one = contest(adagrad=5.0, ftrl=0.0, promotion_min_examples=2000)
+    one = contest(adagrad=5.0, kalman=0.0, promotion_min_examples=2000)
     [(at, _)] = run(one, 5000)
     assert 1999 <= at < 3000  # the recent count more, so that it takes a little longer
 
 
 def test_a_champion_that_falls_behind_is_replaced_and_comes_back_when_it_is_better_again() -> None:
-    one = contest(adagrad=0.0, ftrl=1.0, comparison_half_life=1000)
+    one = contest(adagrad=0.0, kalman=1.0, comparison_half_life=1000)
     assert run(one, 10_000) == []
-    one.models[ADAGRAD].noise, one.models[FTRL].noise = 1.0, 0.0  # type: ignore[attr-defined]
+    one.models[ADAGRAD].noise, one.models[KALMAN].noise = 1.0, 0.0  # type: ignore[attr-defined]
     [(_, there)] = run(one, 10_000, start=10_000)
-    one.models[ADAGRAD].noise, one.models[FTRL].noise = 0.0, 1.0  # type: ignore[attr-defined]
+    one.models[ADAGRAD].noise, one.models[KALMAN].noise = 0.0, 1.0  # type: ignore[attr-defined]
     [(_, back)] = run(one, 10_000, start=20_000)
-    assert [there.new, back.new] == [FTRL, ADAGRAD]
+    assert [there.new, back.new] == [KALMAN, ADAGRAD]
 
 
 def test_a_pinned_model_serves_whoever_is_better() -> None:
-    one = contest(adagrad=2.0, ftrl=0.0, pinned=ADAGRAD)
+    one = contest(adagrad=2.0, kalman=0.0, pinned=ADAGRAD)
     assert run(one, 10_000) == []
     assert one.champion == ADAGRAD
-    assert contest(adagrad=0.0, ftrl=2.0, pinned=FTRL).champion == FTRL
+    assert contest(adagrad=0.0, kalman=2.0, pinned=KALMAN).champion == KALMAN
 
 
 def test_comparing_goes_on_from_its_state() -> None:
-    whole, resumed = contest(adagrad=0.6, ftrl=0.0), contest(adagrad=0.6, ftrl=0.0)
+    whole, resumed = contest(adagrad=0.6, kalman=0.0), contest(adagrad=0.6, kalman=0.0)
     run(whole, 900)
     resumed.models = whole.models
     resumed.restore(whole.champion, whole.state())
@@ -112,7 +113,7 @@ def test_comparing_goes_on_from_its_state() -> None:
 
 
 def test_a_pin_overrides_a_restored_champion_and_its_comparisons() -> None:
-    one, pinned = contest(adagrad=1.0, ftrl=0.0), contest(adagrad=1.0, ftrl=0.0, pinned=ADAGRAD)
+    one, pinned = contest(adagrad=1.0, kalman=0.0), contest(adagrad=1.0, kalman=0.0, pinned=ADAGRAD)
     run(one, 5000)
     pinned.restore(one.champion, one.state())
     assert pinned.champion == ADAGRAD
@@ -120,16 +121,16 @@ def test_a_pin_overrides_a_restored_champion_and_its_comparisons() -> None:
 
 
 def test_a_champion_that_is_not_there_any_more_gives_way() -> None:
-    one = contest(adagrad=1.0, ftrl=0.0)
+    one = contest(adagrad=1.0, kalman=0.0)
     one.restore("forgotten", {})
     assert one.champion == ADAGRAD
 
 
 def test_a_model_that_joins_is_compared_from_then_on() -> None:
-    one, joined = contest(adagrad=1.0, ftrl=0.0), contest(adagrad=1.0, ftrl=0.0)
+    one, joined = contest(adagrad=1.0, kalman=0.0), contest(adagrad=1.0, kalman=0.0)
     run(one, 100)
     joined.restore(ADAGRAD, {ADAGRAD: one.state()[ADAGRAD]})
-    assert joined.duels[FTRL].examples == 0.0
+    assert joined.duels[KALMAN].examples == 0.0
     assert joined.duels[ADAGRAD] == one.duels[ADAGRAD]
 
 

@@ -47,11 +47,11 @@ def test_a_drift_is_noticed_and_recovered_from_faster_than_without_noticing() ->
     assert happenings
     assert all(isinstance(each, Drift) for each in happenings)
     for each in before + after:
-        unwatched.learn_one(row_of(each), each.label, each.example_id)
+        unwatched.learn_one(row_of(each), each.label)
     losses = [0.0, 0.0]
     for each in tastes(3, 1000, is_changed=True):
         for n, contest in enumerate((head.contest, unwatched)):
-            probability, _ = contest.learn_one(row_of(each), each.label, each.example_id)
+            probability, _ = contest.learn_one(row_of(each), each.label)
             losses[n] += log_loss(probability, each.label)
     assert losses[0] < 0.95 * losses[1]
 
@@ -67,12 +67,12 @@ def test_calibration_is_learnt_where_it_is_asked_for(calibrate: bool) -> None:
 
 
 def test_promotion_changes_what_is_served() -> None:
-    models = [ModelName.ADAGRAD, ModelName.FTRL]
+    models = [ModelName.ADAGRAD, ModelName.KALMAN]
     head = Head("redeem", LearningRules(models=models, promotion_min_examples=100, promotion_margin_ratio=0.0))
-    good, bad = head.contest.models[ModelName.FTRL], head.contest.models[ModelName.ADAGRAD]
+    good, bad = head.contest.models[ModelName.KALMAN], head.contest.models[ModelName.ADAGRAD]
     for each in tastes(6, 4000):
         good.learn_one(row_of(each), each.label)
     [promotion] = [each for each in learn(head, tastes(7, 1500)) if isinstance(each, Promotion)]
-    assert (promotion.old, promotion.new) == (ModelName.ADAGRAD, ModelName.FTRL)
+    assert (promotion.old, promotion.new) == (ModelName.ADAGRAD, ModelName.KALMAN)
     assert head.champion is good is not bad
-    assert head.state().champion == "ftrl"
+    assert head.state().champion == "kalman"

@@ -41,7 +41,7 @@ def compiled(heads: Heads) -> LinearScorer:
     st.integers(0, 10**6),
     st.integers(0, 200),
     st.sampled_from([0.001, 0.05, 1.0, 20.0]),
-    st.sampled_from([ModelName.ADAGRAD, ModelName.FTRL]),
+    st.sampled_from([ModelName.ADAGRAD, ModelName.KALMAN]),
 )
 def test_the_compiled_model_equals_river(seed: int, size: int, rate: float, name: ModelName) -> None:
     heads = trained(seed, size, rate, name)

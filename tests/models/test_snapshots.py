@@ -29,7 +29,7 @@ from .builders import examples, random_rows
 
 
 def trained(seed: int = 1, size: int = 150, **rules: Any) -> Trainer:
-    trainer = Trainer(LearningRules(**({"models": [ModelName.ADAGRAD, ModelName.FTRL]} | rules)))
+    trainer = Trainer(LearningRules(**({"models": [ModelName.ADAGRAD, ModelName.KALMAN]} | rules)))
     for offset, each in enumerate(examples(seed, size)):
         trainer.learn(each, offset, None)
     return trainer
@@ -180,27 +180,29 @@ def test_forged_answers_from_before_labels_are_refused_by_name(snapshot: ModelSn
 
 
 def test_another_champion_is_noticed(snapshot: ModelSnapshot) -> None:
-    head = msgspec.structs.replace(snapshot.heads["click"], champion="ftrl")
+    head = msgspec.structs.replace(snapshot.heads["click"], champion="kalman")
     with pytest.raises(SnapshotMismatch, match="checksum"):
         compile_snapshot(msgspec.structs.replace(snapshot, heads=snapshot.heads | {"click": head}))
 
 
 def test_a_snapshot_without_a_model_that_is_set_starts_it_from_the_prior(snapshot: ModelSnapshot) -> None:
     trainer = trained(seed=5)
-    trainer.restore({"ecommerce": with_part(snapshot, "ftrl", None)})
+    trainer.restore({"ecommerce": with_part(snapshot, "kalman", None)})
     heads = trainer.models["ecommerce"].heads
-    fresh = make_model(ModelName.FTRL, "click", LearningRules())
-    assert heads["click"].contest.models[ModelName.FTRL].state()["z"].tolist() == fresh.state()["z"].tolist()
-    assert heads["redeem"].contest.models[ModelName.FTRL].state()["z"].size > fresh.state()["z"].size
+    fresh = make_model(ModelName.KALMAN, "click", LearningRules())
+    assert (
+        heads["click"].contest.models[ModelName.KALMAN].state()["weights"].tolist() == fresh.state()["weights"].tolist()
+    )
+    assert heads["redeem"].contest.models[ModelName.KALMAN].state()["weights"].size > fresh.state()["weights"].size
 
 
 def test_a_model_that_is_not_set_any_more_is_left_behind(snapshot: ModelSnapshot) -> None:
-    trainer = Trainer(LearningRules(models=[ModelName.FTRL]))
+    trainer = Trainer(LearningRules(models=[ModelName.KALMAN]))
     trainer.restore({"ecommerce": snapshot})
     trainer.learn(examples(6, 1)[0], 1000, None)
     [left] = trainer.snapshots()
     assert "adagrad" not in left.heads["click"].parts
-    assert left.heads["click"].champion == "ftrl"
+    assert left.heads["click"].champion == "kalman"
 
 
 PLACES = np.array([1, BIAS], np.uint32)
@@ -253,7 +255,7 @@ def forged(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 @pytest.mark.parametrize("name", ModelName)
 def test_a_forged_snapshot_is_refused_or_leaves_a_model_that_can_go_on(name: ModelName) -> None:
-    rules = LearningRules(models=sorted({name, ModelName.ADAGRAD}), calibrate=True, dear_sample_ratio=1.0)
+    rules = LearningRules(models=sorted({name, ModelName.ADAGRAD}), calibrate=True)
     trainer, lessons = Trainer(rules), examples(7, 45)
     for offset, each in enumerate(lessons):
         trainer.learn(each, offset, None)

@@ -48,7 +48,7 @@ def test_a_model_that_takes_over_predicts_as_its_donor_and_leaves_it_alone(name:
     assert new.predict(rows).tolist() != make_model(name, "click", rules).predict(rows).tolist()
 
 
-@pytest.mark.parametrize("name", [ModelName.KALMAN, ModelName.ADAGRAD, ModelName.FTRL, ModelName.DEEP])
+@pytest.mark.parametrize("name", [ModelName.KALMAN, ModelName.ADAGRAD, ModelName.DEEP])
 def test_a_model_that_took_over_moves_faster_than_its_donor(name: ModelName) -> None:
     rules = LearningRules(models=[ModelName.ADAGRAD, name])
     log = examples(7, 600)
