@@ -1,6 +1,7 @@
 """The composition root: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +42,8 @@ from stream_coupons.topics import Topic
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
 AGENTS = (*TABLE_OF, "learner")
 REPORT_EVERY_S = 1.0
+LIVE_WITHIN_S = 30.0
+"""Seconds for which the event loop may hang before a worker counts as dead; the longest pauses take a few."""
 BESIDE_A_CELL_BYTES = 4096
 """Room in a changelog's record for its key, and for what the runtime notes at the end of a batch."""
 
@@ -66,6 +69,8 @@ class CouponApp:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.beat_at: float | None = None
+        """When the event loop last turned (monotonic); None until it runs."""
         self.metrics = Metrics(CollectorRegistry())
         self.known = CurrentKnowledge(settings.rules(), self.metrics)
         self._observe = BatchReporter(self.metrics)
@@ -205,7 +210,8 @@ class CouponApp:
         PlatformCollector(registry=self.metrics.registry)
         worker = self.settings.worker
         if worker.metrics_port:
-            Endpoint(worker.metrics_host, worker.metrics_port, self.metrics.registry, self.why_not_ready)
+            probes = {"/ready": self.why_not_ready, "/live": self.why_not_live}
+            Endpoint(worker.metrics_host, worker.metrics_port, self.metrics.registry, probes)
 
     def close(self) -> None:
         """Give back what is not given back by stopping."""
@@ -252,6 +258,14 @@ class CouponApp:
         }
         return [why for why, is_missing in missing.items() if is_missing]
 
+    def why_not_live(self) -> list[str]:
+        """Return what only a restart can help: an event loop that hangs. A missing broker is waited for instead.
+
+        A part of the loop's work that stalls ends the process by itself; see `watchdog`.
+        """
+        silent_s = 0.0 if self.beat_at is None else time.monotonic() - self.beat_at
+        return [f"its event loop has hung for {silent_s:.0f} s"] if silent_s > LIVE_WITHIN_S else []
+
 
 class Clock(Service):  # type: ignore[misc]
     """Writes a tick into every partition of `ticks` that this worker owns, so that time is an event like any other.
@@ -297,6 +311,7 @@ class Reporter(Service):  # type: ignore[misc]
         while not self.should_stop:
             await self.sleep(REPORT_EVERY_S)
             parts = self._parts
+            parts.beat_at = time.monotonic()
             parts.known.report_ages()
             self._report_budgets(parts.faust.consumer)
             self._report_lag(parts.faust.consumer)

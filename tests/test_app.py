@@ -1,8 +1,9 @@
 """What the composition root wires: it needs no broker before it starts."""
 
+import time
 from collections import Counter
 
-from stream_coupons.app import CouponApp
+from stream_coupons.app import LIVE_WITHIN_S, CouponApp
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.settings import Settings, WorkerSettings
 
@@ -20,3 +21,13 @@ def test_an_agent_that_has_stopped_is_exported() -> None:
     assert stopped() == {"users": 0, "budgets": 0, "neighbours": 0}
     users._spoilage.is_over_with([Result(0, dead=Counter({("order-events", "invalid"): 10}))])
     assert stopped() == {"users": 1, "budgets": 0, "neighbours": 0}
+
+
+def test_a_worker_is_live_while_its_event_loop_turns_whether_or_not_a_broker_answers() -> None:
+    parts = CouponApp(Settings())
+    assert parts.why_not_live() == [], "it has not begun yet"
+    parts.beat_at = time.monotonic()
+    assert not parts.is_ready()
+    assert parts.why_not_live() == []
+    parts.beat_at -= LIVE_WITHIN_S + 1
+    assert parts.why_not_live() == ["its event loop has hung for 31 s"]

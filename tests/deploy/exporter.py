@@ -22,7 +22,7 @@ def running_exporter(*missing: str) -> Iterator[str]:
     """
     metrics = Metrics(CollectorRegistry())
     populate(metrics)
-    endpoint = Endpoint("127.0.0.1", 0, metrics.registry, lambda: missing)
+    endpoint = Endpoint("127.0.0.1", 0, metrics.registry, {"/ready": lambda: missing})
     is_over = threading.Event()
 
     def count_on() -> None:

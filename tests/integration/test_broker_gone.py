@@ -40,8 +40,11 @@ def test_a_quiet_worker_is_not_ready_while_its_broker_is_gone_and_says_so_in_few
         before = len(log.read_text().splitlines())
         empty_broker.kill()
         wait_until(lambda: not is_ready(system), "a worker that is not ready", within_s=WITHIN_S)
+        port = system.workers[0].port.number
         with pytest.raises(HTTPError, match="503"):
-            urlopen(f"http://127.0.0.1:{system.workers[0].port.number}/ready", timeout=10)
+            urlopen(f"http://127.0.0.1:{port}/ready", timeout=10)
+        with urlopen(f"http://127.0.0.1:{port}/live", timeout=10) as answer:
+            assert answer.status == 200
         wait_until(lambda: total(system, "batch_failures_total") > 1, "failures that are counted", within_s=WITHIN_S)
         system.check()
         repeated = log.read_text().splitlines()[before:]
