@@ -9,7 +9,7 @@ FAULTS_AT_A_TIME := -n 3
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo test test-faults bench check format schemas lock clean
+.PHONY: help demo test test-faults bench check docs format schemas lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,12 +24,15 @@ test: check  ## every check and every test; broker tests on Apache Kafka too whe
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
 	@$(BENCH)/bin/python -m tests.benchmarks.speed --events 20000 --repeats 1
 
-check: $(READY)  ## format, lint, types, layers, schemas
+check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/stream-coupons schemas check schemas
+
+docs: $(READY)  ## build the site of docs/ into site/; a dead link is an error
+	@$(BIN)/zensical build --clean --strict
 
 format: $(READY)  ## format and mend what can be mended by machine
 	@$(BIN)/ruff format --quiet .

@@ -39,7 +39,7 @@ def verify(
     dropped is not checked. Limits are the widest that the catalogue's topic
     still holds for a coupon. The offsets up to which a shopper's or coupon's
     state was applied are taken from the changelogs. What the checks mean is
-    in docs/design.md. Takes about 500 bytes of memory for every decision
+    in docs/explanation/design.md. Takes about 500 bytes of memory for every decision
     and every shopper.
 
     Exit code 0 says that no check was violated, 1 that one was, with the

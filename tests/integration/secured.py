@@ -103,7 +103,7 @@ class SecuredKafka(ApacheKafka):
 
 
 def rights_of_the_readme() -> list[ACL]:
-    """Who may do what, as README.md says it."""
+    """Who may do what, as docs/how-to/run-in-production.md states it."""
     read, write, describe = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
     of_others = (*topics.INPUTS, topics.CATALOG, topics.REDRIVES)
     return [

@@ -1,0 +1,194 @@
+"""The examples of the pages run and do what the pages promise."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from typer.testing import CliRunner
+
+from stream_coupons import admin, topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.broker.ports import ClaimedPort
+from stream_coupons.cli.catalog_file import read_catalogue
+from stream_coupons.cli.main import app
+from stream_coupons.clients import Publisher
+from stream_coupons.codec import Decoder
+from stream_coupons.connection import Connection
+from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.evaluation import search_space
+from stream_coupons.evaluation.search_space import Range
+from stream_coupons.settings import KafkaSettings
+
+from .pages import ROOT, block, example, page
+
+RUN_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def bootstrap(broker: BrokerProcess) -> str:
+    """A broker that has the topics."""
+    with admin.admin_client(Connection(broker.bootstrap)) as client:
+        admin.apply(client, KafkaSettings())
+    return broker.bootstrap
+
+
+def ends(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(KafkaSettings().partitions)]
+        return dict(consumer.end_offsets(partitions))
+    finally:
+        consumer.close()
+
+
+def records_between(bootstrap: str, before: dict[TopicPartition, int], after: dict[TopicPartition, int]) -> list[Any]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    try:
+        consumer.assign(list(before))
+        for tp, offset in before.items():
+            consumer.seek(tp, offset)
+        found: list[Any] = []
+        while any(consumer.position(tp) < after[tp] for tp in before):
+            found += [record for records in consumer.poll(200).values() for record in records]
+        return found
+    finally:
+        consumer.close()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("user_id", ["shopper-1042", "u", "Zoë-7", "another-shopper"])
+def test_the_publish_example_lands_where_its_owner_reads(bootstrap: str, user_id: str) -> None:
+    before = ends(bootstrap, topics.BROWSE.name)
+    source = example("publish", bootstrap).replace("shopper-1042", user_id)
+    subprocess.run([sys.executable, "-c", source], check=True, timeout=RUN_WITHIN_S)
+    [record] = records_between(bootstrap, before, ends(bootstrap, topics.BROWSE.name))
+    event = Decoder(topics.BROWSE)(record.value)
+    assert event.user_id == user_id
+    assert record.key == user_id.encode()
+    assert record.partition == topics.partition_for(record.key, KafkaSettings().partitions)
+    assert event.item is not None
+    assert event.item.price_minor is not None
+
+
+@contextmanager
+def running(source: str) -> Iterator[subprocess.Popen[str]]:
+    """A program whose output is read; it is killed in the end, or when that takes too long."""
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as process:
+        timer = Timer(RUN_WITHIN_S, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def issue(user_id: str, number: int) -> CouponIssue:
+    return CouponIssue(
+        issue_id=f"{user_id}-i{number}", user_id=user_id, coupon_id="c", domain="ecommerce", issued_at=1.0,
+        expires_at=2.0, trigger_id=f"t{number}", max_discount_minor=1, p_click=0.1, p_redeem=0.1, p_order=0.1,
+        value_minor=1.0, propensity=1.0, model_version=0,
+    )  # fmt: skip
+
+
+@pytest.mark.kafka
+def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: str) -> None:
+    first, second, third = (issue(unique, number) for number in range(3))
+    with Publisher(Connection(bootstrap), KafkaSettings().partitions) as publisher:
+        for message in (first, first, second, first, second, third):
+            publisher.send(topics.ISSUES, message)
+    delivered: list[str] = []
+    with running(example("consume", bootstrap)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if unique in line:
+                delivered.append(line.split()[-1])
+            if third.issue_id in line:
+                break
+    # One shopper is one partition: what came before the third issue was read before it.
+    assert delivered == [first.issue_id, second.issue_id, third.issue_id]
+
+
+@contextmanager
+def shell(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A line of a page, run as it stands; told to end if it has not."""
+    with subprocess.Popen(
+        command, shell=True, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        timer = Timer(4 * RUN_WITHIN_S, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.terminate()
+
+
+def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) -> None:
+    """The very lines of the page, but for the ports, which others may have taken."""
+    port = ClaimedPort()
+    tool = tmp_path / "stream-coupons"
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stream_coupons "$@"\n', encoding="utf-8")
+    tool.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port.number}",
+        "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
+    }
+    lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in block("by-hand").splitlines()]
+    lines[0] += f" --port {port.number} --data {tmp_path / 'data'}"
+    lasting = (" broker", " worker")
+    with ExitStack() as running:
+        for line in lines[:-1]:
+            process = running.enter_context(shell(line, environment))
+            if not any(word in line for word in lasting):
+                assert process.wait() == 0, line
+        tail = running.enter_context(shell(lines[-1], environment))
+        assert tail.stdout is not None
+        assert "shopper-" in tail.stdout.readline(), "no coupon was issued"
+
+
+def test_the_search_space_example_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(block("space"), encoding="utf-8")
+    assert search_space.build(path).axes["profile.max_interests"] == Range(low=32, high=256, log=True)
+
+
+def test_the_catalogue_example_is_good() -> None:
+    reading = read_catalogue(block("catalogue").encode(), "a page", now=1_767_348_000.0)
+    assert not reading.refusals.count
+    assert not reading.warnings
+    assert len(reading.coupons) == 1
+
+
+def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(block("foreign-log"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["evaluate", str(log), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["labelled"], found["refused_lines"]) == (2, 2, {})
+    assert {head["head"]: (head["examples"], head["positives"]) for head in found["heads"]} == {
+        "click": (1, 1),
+        "redeem": (1, 1),
+        "order": (1, 0),
+    }
+
+
+def test_the_feedback_example_is_feedback() -> None:
+    texts = [
+        text
+        for text in re.findall(r"```json\n(.*?)```", page("docs/how-to/deliver-coupons.md"), re.DOTALL)
+        if "issue_id" in text
+    ]
+    assert [type(Decoder(topics.FEEDBACK)(text.encode())) for text in texts] == [FeedbackEvent]
