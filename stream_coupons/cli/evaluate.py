@@ -88,10 +88,10 @@ def evaluate(
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
-    Examples: stream-coupons evaluate log.jsonl
+    Examples: stream-coupons evaluate examples/ecommerce/log.jsonl
+              stream-coupons evaluate examples/travel/log.jsonl --json
               stream-coupons evaluate log.jsonl --predictions scored.jsonl
               stream-coupons evaluate log.jsonl --report log.html --window 86400
-              stream-coupons evaluate log.jsonl --json > quality.json
     """
     _require_other(log, predictions, report)
     settings = settings_from(config, None)

@@ -62,7 +62,8 @@ class ForeignLog:
     counts : Counter
         Records by type.
     redescribed : Counter
-        By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts.
+        By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts. An issue
+        that names only the coupon_id refers to that description.
     unknown_keys : Counter
         By type of line and key, the lines that have a key which their type does not know.
     before_issue : Counter
@@ -222,8 +223,10 @@ class ForeignLog:
             return None, {}
         description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
         coupon_id = description.get("coupon_id")
-        if isinstance(coupon_id, str) and description == self._described.get(coupon_id):
-            return self._catalogue[coupon_id], description
+        if isinstance(coupon_id, str) and coupon_id in self._described:
+            is_named_only = line.coupon.keys() == {"coupon_id"}
+            if is_named_only or description == self._described[coupon_id]:
+                return self._catalogue[coupon_id], description
         coupon = read_coupon(description, self._window_s)
         if coupon.coupon_id in self._catalogue:
             self.redescribed[coupon.coupon_id] += 1

@@ -125,6 +125,12 @@ def test_the_first_description_of_a_coupon_counts_and_others_are_counted() -> No
     assert log.redescribed == {"c1": 1}
 
 
+def test_a_coupon_id_alone_refers_to_the_description_before_it() -> None:
+    log = taken(issue("i1", coupon={"coupon_id": "c1", "colour": "red"}), issue("i2", coupon={"coupon_id": "c1"}))
+    assert [coupon.attributes for coupon in log.coupons] == [{"colour": "red"}]
+    assert not log.redescribed
+
+
 def test_an_attribute_whose_values_are_categories_or_brands_of_items_says_what_coupons_are_for() -> None:
     shop = [{"item_id": "1", "category": "tea", "brand": "x"}, {"item_id": "2", "category": "soap", "brand": "y"}]
     behaviour: list[dict[str, Any]] = [
