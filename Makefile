@@ -9,7 +9,7 @@ FAULTS_AT_A_TIME := -n 3
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo test test-faults bench check docs format schemas lock clean
+.PHONY: help demo test test-faults bench check docs format schemas bundle lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ format: $(READY)  ## format and mend what can be mended by machine
 
 schemas: $(READY)  ## write the JSON Schemas anew from the types
 	@$(BIN)/stream-coupons schemas write schemas
+
+bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
+	@$(BIN)/python -m stream_coupons.evaluation.vega_bundle
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv

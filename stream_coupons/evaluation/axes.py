@@ -1,0 +1,81 @@
+"""What a report's charts and texts show: axes, points, and values as a person writes them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+Unit = Literal["number", "percent", "money", "date"]
+Points = Sequence[tuple[float, float]]
+Bands = Mapping[str, Sequence[tuple[float, float, float]]]
+NamedInterval = tuple[str, float, float, float]
+"""Name, value, low and high; NaN for ends that are not known."""
+
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a chart.
+
+    Parameters
+    ----------
+    label : str
+        What it shows; may be empty.
+    unit : {"number", "percent", "money", "date"}
+        How values are written: percent takes ratios, money minor units, date UTC epoch seconds.
+    from_zero : bool
+        Keep zero in view.
+    """
+
+    label: str = ""
+    unit: Unit = "number"
+    from_zero: bool = False
+
+
+NUMBER = Axis()
+
+
+def format_value(value: float, unit: Unit = "number") -> str:
+    """Return a value as a person writes it; a dash for what is not finite.
+
+    Examples
+    --------
+    >>> [format_value(x) for x in (0.08342, 12.0, 1234567.0)]
+    ['0.0834', '12', '1,234,567']
+    >>> format_value(0.1234, "percent"), format_value(123456, "money"), format_value(0, "date")
+    ('12.3%', '1,234.56', '1 Jan 1970')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if unit == "date":
+        at = datetime.fromtimestamp(value, UTC)
+        return f"{at.day} {at:%b %Y}" if value % DAY_S == 0 else f"{at.day} {at:%b %Y, %H:%M}"
+    if unit == "percent":
+        return f"{_plain(value * 100)}%"
+    if unit == "money":
+        return with_minus(f"{value / 100:,.2f}")
+    return _plain(value)
+
+
+def format_interval(low: float, high: float, unit: Unit = "number") -> str:
+    """Return both ends of an interval; nothing unless both are finite.
+
+    Examples
+    --------
+    >>> format_interval(0.1, 0.25, "percent"), format_interval(math.nan, 1.0)
+    ('10% to 25%', '')
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{format_value(low, unit)} to {format_value(high, unit)}"
+
+
+def with_minus(text: str) -> str:
+    """Return a number's text with a minus sign in place of a leading hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text
+
+
+def _plain(value: float) -> str:
+    return with_minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}")
