@@ -1,0 +1,151 @@
+"""A headless Chromium, spoken to over a pipe in the DevTools protocol: no driver and no further package."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
+]
+LAUNCHER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3), os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and writes answers to 4."""
+
+DEADLINE_S = 120
+
+
+class Browser:
+    """One Chromium with one page, whose console and requests are kept.
+
+    Attributes
+    ----------
+    console : list of str
+        What the page logged, and errors that nobody caught.
+    requests : list of str
+        Addresses of all that the page asked for, itself among them.
+    """
+
+    def __init__(self) -> None:
+        assert CHROMIUM is not None
+        self.console: list[str] = []
+        self.requests: list[str] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        profile = f"--user-data-dir={self._folder.name}"
+        to_read, to_write = os.pipe(), os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, str(to_read[0]), str(to_write[1]), CHROMIUM, *QUIET, profile],
+            pass_fds=(to_read[0], to_write[1]),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_read[0])
+        os.close(to_write[1])
+        self._out, self._in = to_read[1], os.fdopen(to_write[0], "rb")
+        self._last, self._session, self._rest = 0, "", b""
+
+    def __enter__(self) -> Self:
+        try:
+            target = self._call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self._call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the browser and delete its profile."""
+        os.close(self._out)  # Chromium ends when nobody can command it any more
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._in.close()
+        self._folder.cleanup()
+
+    def open(self, page: Path, *, width: int, scheme: str, is_drawn: str) -> None:
+        """Show a file at a width in CSS pixels; below 500 as on a phone. Returns once an expression is true."""
+        self.console.clear()
+        self.requests.clear()
+        is_phone = width < 500
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=is_phone)
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._call("Page.navigate", url=page.resolve().as_uri())
+        self.until(is_drawn)
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true."""
+        end = time.monotonic() + DEADLINE_S
+        while not self.evaluate(f"Boolean({expression})"):
+            assert time.monotonic() < end, f"{expression} is not true; the console says {self.console}"
+            time.sleep(0.05)
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression on the page."""
+        result = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def move(self, x: float, y: float) -> None:
+        """Move the pointer."""
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def print_colour(self, expression: str) -> Any:
+        """Return the value of an expression on the page as it is printed."""
+        self._call("Emulation.setEmulatedMedia", media="print", features=[])
+        return self.evaluate(expression)
+
+    def _call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._last += 1
+        message: dict[str, Any] = {"id": self._last, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._last:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            chunk = self._in.read1(65536)
+            assert chunk, "Chromium is gone"
+            self._rest += chunk
+        raw, _, self._rest = self._rest.partition(b"\0")
+        message: dict[str, Any] = json.loads(raw)
+        keep: Callable[[dict[str, Any]], None] | None = {
+            "Runtime.consoleAPICalled": lambda p: self.console.append(str([each.get("value") for each in p["args"]])),
+            "Runtime.exceptionThrown": lambda p: self.console.append(str(p["exceptionDetails"])),
+            "Log.entryAdded": lambda p: self.console.append(p["entry"]["text"]),
+            "Network.requestWillBeSent": lambda p: self.requests.append(p["request"]["url"]),
+        }.get(message.get("method", ""))
+        if keep is not None:
+            keep(message["params"])
+        return message
