@@ -218,9 +218,10 @@ class CouponApp:
         self.stores.close()
 
     def progress(self) -> Mapping[Hashable, int]:
-        """What is committed of every partition that is behind; nothing where there is no work, or it stands on purpose.
+        """What is done of every partition that is behind; nothing where there is no work, or it stands on purpose.
 
-        By partition: a loop that hangs must not be covered by others that get on.
+        By partition: a loop that hangs must not be covered by others that get on. Done is what is committed, and of the
+        learner's partitions what is learnt, too: it commits only when a snapshot is due.
         """
         consumer = self.faust._consumer
         away = {} if self._is_in_group() else NOT_IN_THE_GROUP
@@ -228,7 +229,9 @@ class CouponApp:
             return away
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
         done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
-        return {**away, **{tp: done[tp] for tp, end in ends.items() if end is not None and end > done[tp]}}
+        learnt = dict.fromkeys((topic.name for topic in READS), self.learner.taken)
+        behind = [tp for tp, end in ends.items() if end is not None and end > done[tp]]
+        return {**away, **{tp: done[tp] + learnt.get(tp.topic, 0) for tp in behind}}
 
     def _is_in_group(self) -> bool:
         """Whether this worker is in its group and was heard of within a session: no broker, no group.
@@ -251,6 +254,7 @@ class CouponApp:
             "it is not in its group, or no broker has answered for a session": not self._is_in_group(),
             "what it sends is not written": not (self.clock_sender.is_able and self.delivery.is_able),
             "it has not read catalogue and models to the end": not self._has_knowledge(),
+            "learner stands still: what it has learnt is not published": self.learner.is_late,
             **{
                 f"{name} has not recovered its state, or has stopped as most of its input is bad": not loop.is_ready
                 for name, loop in loops.items()

@@ -7,6 +7,8 @@ example once.
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +38,24 @@ READS = (topics.EXAMPLES, topics.OPEN)
 PARTITION = 0
 MAX_EXAMPLES = 2000
 """Taken at a time; whoever finds so many waiting is behind."""
-PUBLISHING = 0.1
-"""Share of the time that it publishes, at most: large models come less often."""
+PUBLISHING_SHARE = 0.1
+"""Largest share of the time that goes into packing snapshots, so that large models are published less often."""
+MAX_PAUSE_S = 10.0
+"""Longest pause between two snapshots, unless `publish_every_s` is longer: only a snapshot acknowledges examples."""
 SLICE_S, SHARE = 0.001, 0.25
 """An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
 would hold up every decision of this worker for half a second."""
+
+
+def pause_after(packing_s: float, publish_every_s: float) -> float:
+    """Return the seconds until the next snapshots, of which packing the last ones took so much CPU time.
+
+    What the broker or other processes held up does not count: it says nothing of the cost of the next snapshots.
+
+    >>> pause_after(packing_s=0.05, publish_every_s=1.0), pause_after(0.5, 1.0), pause_after(74.0, 1.0)
+    (1.0, 4.5, 10.0)
+    """
+    return max(publish_every_s, min(packing_s * (1 / PUBLISHING_SHARE - 1), MAX_PAUSE_S))
 
 
 class Learner(Service):  # type: ignore[misc]
@@ -58,7 +73,11 @@ class Learner(Service):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.inbox = Inbox()
+        self.taken = 0
+        """Records read so far, good or bad: work that is done, though not acknowledged yet."""
         self._settings = settings.learning
+        self._late_after_s = settings.kafka.produce_timeout_s
+        self._publish_at = math.inf
         self._partitions = settings.kafka.partitions
         self._delivery = delivery
         self._metrics = metrics
@@ -76,12 +95,16 @@ class Learner(Service):  # type: ignore[misc]
         """Whether it has the models, if it owns their partition."""
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it stands still: what it has learnt is unpublished for longer than a produce request may take."""
+        return bool(self._unacknowledged) and time.monotonic() > self._publish_at + self._late_after_s
+
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        publish_at = loop.time() + self._settings.publish_every_s
+        self._publish_at = time.monotonic() + self._settings.publish_every_s
         while not self.should_stop:
-            messages = await self.inbox.get(MAX_EXAMPLES, max(publish_at - loop.time(), 0.0))
+            messages = await self.inbox.get(MAX_EXAMPLES, max(self._publish_at - time.monotonic(), 0.0))
             if self._owned is not self.inbox.ownership:
                 await self._own()
             else:
@@ -89,11 +112,9 @@ class Learner(Service):  # type: ignore[misc]
                 self._turns.begin()
                 for message in messages:
                     await self._take(message, is_behind=is_behind)
-            if loop.time() >= publish_at:
-                began = loop.time()
-                await self._publish()
-                took = loop.time() - began
-                publish_at = loop.time() + max(self._settings.publish_every_s, took * (1 / PUBLISHING - 1))
+            if time.monotonic() >= self._publish_at:
+                packing_s = await self._publish()
+                self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
 
     async def _own(self) -> None:
         """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""
@@ -113,6 +134,7 @@ class Learner(Service):  # type: ignore[misc]
         chunks = self._app.consumer.take(message)
         for record in (record for chunk in chunks for record in chunk.records):
             self._learn(self._trainer, record)
+            self.taken += 1
             await self._turns.give_way(is_behind=is_behind)
         report_news(self._trainer.news(), self._metrics)
         if chunks:
@@ -161,12 +183,13 @@ class Learner(Service):  # type: ignore[misc]
         self._metrics.records.labels(record.topic).inc()
         self._metrics.examples.labels(lesson.domain, lesson.head).inc()
 
-    async def _publish(self) -> None:
+    async def _publish(self) -> float:
+        """Append the snapshots, then acknowledge what they cover. Returns the CPU seconds that packing them took."""
         if self._trainer is None or not self._unacknowledged:
-            return
+            return 0.0
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
-        snapshots = await asyncio.to_thread(self._trainer.snapshots)
-        outputs = [*(output(snapshot, 1).output for snapshot in snapshots), *self._letters]
+        snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer)
+        outputs += self._letters
         offsets = {chunk.tp.topic: chunk.end for _, chunks in self._unacknowledged for chunk in chunks}
         await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])
         for message, chunks in self._unacknowledged:
@@ -175,3 +198,12 @@ class Learner(Service):  # type: ignore[misc]
         self._letters.clear()
         for snapshot in snapshots:
             report_model(self._trainer.models[snapshot.domain], self._metrics)
+        return packing_s
+
+
+def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], float]:
+    """Return the snapshots of what was learnt, their records, and the CPU seconds of this thread that both took."""
+    began = time.thread_time()
+    snapshots = trainer.snapshots()
+    outputs = [output(snapshot, 1).output for snapshot in snapshots]
+    return snapshots, outputs, time.thread_time() - began

@@ -23,8 +23,12 @@ log = logging.getLogger(__name__)
 
 PARTITION = 0
 RETRY_PAUSE_S = 1.0
+LOGGED_RETRIES = 60
+"""One in so many failures in a row is logged."""
 SETTLING_RATIO = 0.5
 """The most of the time that goes into bringing into use what was taken."""
+MAX_REST_S = 5.0
+"""The longest rest after that: the clock also counts what a busy machine or a stopped process adds."""
 
 
 Read = TypeVar("Read")
@@ -62,6 +66,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         self._settle = settle
         self._next = 0
         self._position = 0
+        self._failures = 0
         self._caught_up = asyncio.Event()
 
     @property
@@ -94,7 +99,9 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
                 await consumer.start()
                 await self._take_all(consumer)
             except (KafkaError, OSError) as error:
-                log.warning("%s: %r; again in %s s", self._tp.topic, error, RETRY_PAUSE_S)
+                if self._failures % LOGGED_RETRIES == 0:
+                    log.warning("%s: %r; tried again every %s s", self._tp.topic, error, RETRY_PAUSE_S)
+                self._failures += 1
                 await self.sleep(RETRY_PAUSE_S)
             finally:
                 # To stop a service is to cancel its task more than once, which would leave connections half closed.
@@ -107,6 +114,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         else:
             await consumer.seek_to_beginning(self._tp)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
+        self._failures = 0
         while not self.should_stop:
             self._position = await consumer.position(self._tp)
             if self._position >= end and not self.is_caught_up:
@@ -129,7 +137,8 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         started = time.monotonic()
         await self._settle()
         if self.is_caught_up:
-            await self.sleep((time.monotonic() - started) * (1.0 / SETTLING_RATIO - 1.0))
+            took_s = time.monotonic() - started
+            await self.sleep(min(took_s * (1.0 / SETTLING_RATIO - 1.0), MAX_REST_S))
 
     def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
         return [self._read(record.key, record.value) for record in records]

@@ -162,14 +162,16 @@ class Sender(Service):  # type: ignore[misc]
                 return
 
     async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
-        """Send and wait, however long it takes; whoever looks sees that it is late."""
-        began = time.monotonic()
+        """Send and wait, however long it takes; that it is late is counted, and logged at doubling intervals."""
+        began, said_s = time.monotonic(), 0.0
         sending = asyncio.ensure_future(_send_and_wait(producer, outputs))
         try:
             while not (await asyncio.wait([sending], timeout=self._late_after_s))[0]:
                 self._fail()
                 late_s = time.monotonic() - began
-                log.error("%s: %d records wait for the broker since %.0f s", self.name, len(outputs), late_s)
+                if late_s >= 2 * said_s:
+                    log.error("%s: %d records have waited for the broker for %.0f s", self.name, len(outputs), late_s)
+                    said_s = late_s
             sending.result()
         finally:
             sending.cancel()

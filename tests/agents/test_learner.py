@@ -1,6 +1,7 @@
 """The learner goes on from its snapshots, whatever lies in their topic."""
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
-from stream_coupons.agents.learner import Learner
+from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
 from stream_coupons.codec import encode
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.metrics import Metrics
@@ -143,3 +144,24 @@ def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing(
     assert trainer.snapshots() == []
     assert metrics.records.labels(topics.OPEN.name)._value.get() == 6
     assert learner._letters == []
+
+
+@pytest.mark.parametrize(
+    ("packing_s", "publish_every_s", "pause_s"),
+    [(0.01, 1.0, 1.0), (0.5, 1.0, 4.5), (74.0, 1.0, MAX_PAUSE_S), (74.0, 20.0, 20.0)],
+)
+def test_snapshots_that_cost_much_come_less_often_but_never_rarely(
+    packing_s: float, publish_every_s: float, pause_s: float
+) -> None:
+    assert pause_after(packing_s, publish_every_s) == pause_s
+
+
+def test_it_is_late_once_what_it_learnt_is_unpublished_for_longer_than_a_request_may_take() -> None:
+    nothing, settings = Any, Settings()
+    learner = Learner(settings, nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    learner._publish_at = time.monotonic() - settings.kafka.produce_timeout_s - 1.0
+    assert not learner.is_late, "nothing waits"
+    learner._unacknowledged.append((nothing, []))
+    assert learner.is_late
+    learner._publish_at = time.monotonic()
+    assert not learner.is_late

@@ -1,7 +1,10 @@
 """Sending: awaited, repeated while it fails, given up in the end, never half believed; not without a lease."""
 
 import asyncio
+import itertools
+import sys
 from collections.abc import Awaitable
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -129,6 +132,20 @@ def test_who_waits_for_an_answer_for_long_is_not_ready_until_it_comes_and_sends_
     assert set(sending.failed) == {("users", False)}
     assert sending.appended == [b"0", b"1", b"2"]
     assert len(sending.producers) == 1
+
+
+def test_the_longer_an_answer_does_not_come_the_more_rarely_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(producer, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(sys.modules[__name__], "ANSWERS_AFTER", 10)
+    sending = Sending(refusals=0, late_after_s=0.01)
+    sending.answers.clear()
+    sending.run()
+    assert len(sending.failed) >= 10
+    said = [message.split()[-2] for message in caplog.messages if "have waited for the broker" in message]
+    assert said[:4] == ["1", "2", "4", "8"]
 
 
 def test_nothing_to_send_is_sent() -> None:

@@ -1,6 +1,7 @@
 """Long work in a loop in which others wait."""
 
 import asyncio
+import threading
 
 from stream_coupons.runtime.turns import Turns
 
@@ -66,3 +67,19 @@ def test_time_without_work_does_not_count() -> None:
 
     asyncio.run(work())
     assert time.slept == []
+
+
+def test_waiting_for_a_core_is_no_work() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def work() -> None:
+        turns = Turns(0.02, 0.25, sleep=sleep)
+        turns.begin()
+        threading.Event().wait(0.1)  # as if others had the core
+        await turns.give_way()
+
+    asyncio.run(work())
+    assert slept == []

@@ -1,0 +1,100 @@
+"""A learner whose broker goes away amid a publication says so, and goes on by itself when the broker is back."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import msgspec
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.events import ModelSnapshot, ObservedIssue
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import LearningSettings, Settings
+
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, send_ticks, settings, total, wait_until
+
+pytestmark = pytest.mark.kafka
+
+ISSUES = 20
+PUBLISH_EVERY_S = 4.0
+"""Long enough for the broker to go between what is learnt and what is published."""
+OUTAGE_S = 12.0
+"""Longer than a produce request may take, shorter than a session: who was given up by the group begins anew anyway."""
+WITHIN_S = 45.0
+"""Far less than nine times the outage."""
+
+
+def hurried() -> Settings:
+    usual = settings(learning=LearningSettings(publish_every_s=PUBLISH_EVERY_S))
+    kafka = msgspec.structs.replace(usual.kafka, produce_timeout_s=3.0, session_timeout_s=60.0)
+    return msgspec.structs.replace(usual, kafka=kafka)
+
+
+def give(system: LocalSystem, at: float) -> None:
+    """Coupons that another system gave, and the end of their windows: each is two examples."""
+    with system.publisher() as publisher:
+        for number in range(ISSUES):
+            name = f"{number}-{at}"
+            given = ObservedIssue(
+                event_id=f"o-{name}",
+                user_id=f"u{number}",
+                occurred_at=at,
+                issue_id=name,
+                coupon_id="c1",
+                expires_at=at + 10,
+            )
+            publisher.send(topics.OBSERVED, given)
+        publisher.flush()
+        send_ticks(system, publisher, at + 0.5 * DAY_S)
+
+
+def learnt(system: LocalSystem) -> int:
+    """Examples in the latest snapshot."""
+    snapshots: list[ModelSnapshot] = messages(system, topics.SNAPSHOTS)
+    return snapshots[-1].examples if snapshots else 0
+
+
+def why_not_ready(system: LocalSystem) -> str:
+    try:
+        with urlopen(f"http://127.0.0.1:{system.workers[0].port.number}/ready", timeout=10):
+            return ""
+    except HTTPError as refusal:
+        with refusal:
+            return refusal.read().decode()
+
+
+def test_learning_goes_on_by_itself_after_an_outage_in_which_the_worker_was_not_ready(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, hurried(), tmp_path, workers=1)
+    system.prepare([coupon("c1")])
+    with system:
+        system.wait_ready()
+        give(system, AT)
+        wait_until(lambda: total(system, "training_examples_total") == 2 * ISSUES, "the examples of the first day")
+        wait_until(lambda: learnt(system) == 2 * ISSUES, "the first snapshot")
+        give(system, AT + DAY_S)
+        wait_until(lambda: total(system, "training_examples_total") > 2 * ISSUES, "examples that are not published")
+        log = system.workers[0].log
+        before = len(log.read_text().splitlines())
+        assert empty_broker.pid is not None
+        os.kill(empty_broker.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            wait_until(lambda: "learner stands still" in why_not_ready(system), "a learner that says so", WITHIN_S)
+            wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the end of the outage")
+        finally:
+            os.kill(empty_broker.pid, signal.SIGCONT)
+        assert len(log.read_text().splitlines()) - before < 20
+        wait_until(lambda: learnt(system) == 4 * ISSUES, "the snapshot that was held up", WITHIN_S)
+        system.wait_ready()
+        give(system, AT + 2 * DAY_S)
+        wait_until(lambda: learnt(system) == 6 * ISSUES, "a snapshot of what came after the outage", WITHIN_S)
+        system.wait_idle(IDLE_WITHIN_S)
+        assert why_not_ready(system) == ""
+        system.check()
