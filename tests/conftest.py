@@ -1,22 +1,129 @@
-"""The `broker` fixture: the same tests on the embedded broker and on Apache Kafka.
+"""The tiers of the tests, and the `broker` fixture.
 
-Where Apache Kafka cannot run its tests are skipped with the reason, or fail if
-STREAM_COUPONS_REQUIRE_KAFKA=1, as continuous integration sets it.
+A test that has neither of the marks `process` and `kafka` fails if it starts a process or opens a connection: such
+tests are `make unit`. `make test` adds the others, each on one broker. `make test-all` runs everything on both.
 """
 
 import os
+import sys
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
-import pytest
+# Test processes share few cores: threads of the linear algebra library would only wait for each other.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
-from stream_coupons.broker import BrokerProcess, BrokerUnavailable, Engine, open_broker
+import pytest  # noqa: E402
+
+from stream_coupons.broker import BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
+from stream_coupons.broker.apache import apache_kafka_missing  # noqa: E402
+
+IS_KAFKA_REQUIRED = os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1"
+BROKER_TESTS = Path(__file__).parent / "broker"
+"""Tests of the embedded broker. On Apache Kafka they only show that they expect what Kafka does."""
 
 
-@pytest.fixture(scope="session", params=["embedded", "kafka"])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stream_coupons")
+    group.addoption(
+        "--brokers",
+        choices=("one", "other", "both"),
+        default="one",
+        help="one: every test on one broker, Apache Kafka if it can run, tests of the embedded broker on that; "
+        "other: only what `one` leaves out; both: every test on both brokers",
+    )
+    group.addoption(
+        "--within", type=float, default=0.0, metavar="SECONDS", help="start no test later than this after the first"
+    )
+
+
+# ------------------------------------------------------------ which test runs on which broker
+
+
+def _engines(path: Path, brokers: str) -> list[Engine]:
+    is_kafka_first = BROKER_TESTS not in path.parents and (IS_KAFKA_REQUIRED or apache_kafka_missing() is None)
+    engines: list[Engine] = ["kafka", "embedded"] if is_kafka_first else ["embedded", "kafka"]
+    return {"one": engines[:1], "other": engines[1:], "both": engines}[brokers]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses a broker on those that `--brokers` names."""
+    if "engine" in metafunc.fixturenames:
+        engines = _engines(metafunc.definition.path, metafunc.config.getoption("--brokers"))
+        metafunc.parametrize("engine", engines, indirect=True, scope="session")
+
+
+def _engine_of(item: pytest.Item) -> Engine | None:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("engine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note on which broker a test runs; with `--brokers other` leave out what needs none."""
+    for item in items:
+        if engine := _engine_of(item):
+            item.user_properties.append(("engine", engine))
+    if config.getoption("--brokers") == "other":
+        left_out = [item for item in items if _engine_of(item) is None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _engine_of(item) is not None]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """State how many tests passed on which broker."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    counts = Counter(value for report in passed for name, value in report.user_properties if name == "engine")
+    if counts:
+        terminalreporter.write_line(
+            f"passed on Apache Kafka: {counts['kafka']}, on the embedded broker: {counts['embedded']}"
+        )
+
+
+# ------------------------------------------------------------ bounds: no process in unit tests, and a time limit
+
+_CLOSED_TO_UNIT_TESTS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "socket.bind"}
+_is_unit_test = False
+
+
+def _refuse_outside(event: str, _: tuple[Any, ...]) -> None:
+    if _is_unit_test and event in _CLOSED_TO_UNIT_TESTS:
+        raise AssertionError(f"a test without the mark `process` or `kafka` does {event}")
+
+
+sys.addaudithook(_refuse_outside)
+_began = time.monotonic()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Close the outside to a unit test and its fixtures; start nothing when the time is over."""
+    global _is_unit_test  # noqa: PLW0603 - an audit hook has no other way to be told
+    _is_unit_test = not any(item.get_closest_marker(name) for name in ("process", "kafka"))
+    limit = item.config.getoption("--within")
+    if limit and time.monotonic() > _began + limit:
+        pytest.skip(f"no time was left of {limit:.0f} s")
+    yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Open it again: what is torn down may be of earlier tests."""
+    global _is_unit_test  # noqa: PLW0603
+    _is_unit_test = False
+    yield
+
+
+# ------------------------------------------------------------ brokers
+
+
+@pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Engine:
+    """The broker that the test runs on; `pytest_generate_tests` chooses."""
     return request.param
 
 
@@ -34,7 +141,7 @@ def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunB
         try:
             broker.start()
         except BrokerUnavailable as reason:
-            if os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1":
+            if IS_KAFKA_REQUIRED:
                 raise
             pytest.skip(str(reason))
         yield broker

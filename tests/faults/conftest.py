@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess, Engine
-from stream_coupons.broker.apache import apache_kafka_missing
 from stream_coupons.settings import Guarantee
 
 from .proxy import Proxy
@@ -54,7 +53,7 @@ def seed(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(params=list(Guarantee))
+@pytest.fixture(params=[Guarantee.AT_LEAST_ONCE, pytest.param(Guarantee.EXACTLY_ONCE, marks=pytest.mark.slow)])
 def guarantee(request: pytest.FixtureRequest, engine: Engine) -> Guarantee:
     """What the workers promise; the embedded broker has no transactions."""
     if engine == "embedded" and request.param is Guarantee.EXACTLY_ONCE:
@@ -91,19 +90,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines:
         terminalreporter.section("trials under faults")
         terminalreporter.write("\n".join(lines) + "\n")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In the short form, run a trial on one engine: on Apache Kafka where it can run, else on the embedded broker."""
-    if LONG or apache_kafka_missing() is not None:
-        return
-    here = Path(__file__).parent
-    left_out = [
-        item
-        for item in items
-        if here in item.path.parents
-        if item.get_closest_marker("everywhere") is None
-        if getattr(item, "callspec", None) is not None and item.callspec.params.get("engine") == "embedded"
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]

@@ -16,8 +16,12 @@ from .trial import DAYS, trial, unhurried
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.everywhere
-@pytest.mark.parametrize("end", [BrokerProcess.kill, BrokerProcess.stop], ids=["killed", "restarted"])
+@pytest.mark.essential
+@pytest.mark.parametrize(
+    "end",
+    [BrokerProcess.kill, pytest.param(BrokerProcess.stop, marks=pytest.mark.slow)],
+    ids=["killed", "restarted"],
+)
 def test_a_broker_that_ends_under_load_and_comes_back_loses_nothing(
     empty_broker: BrokerProcess,
     tmp_path: Path,

@@ -28,6 +28,7 @@ def last_of(number: int) -> tuple[Coupon, int]:
     return coupon(f"last-{number}", domain=f"round-{number}", **LIMITS[kind]), LEFT[kind]
 
 
+@pytest.mark.essential
 def test_the_last_units_are_given_exactly_whoever_dies(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
 ) -> None:

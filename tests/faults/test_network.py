@@ -37,7 +37,8 @@ def impatient() -> Settings:
     return msgspec.structs.replace(usual, kafka=kafka)
 
 
-@pytest.mark.parametrize("then", ["close", "stall"])
+@pytest.mark.essential
+@pytest.mark.parametrize("then", ["close", pytest.param("stall", marks=pytest.mark.slow)])
 def test_records_whose_acknowledgement_was_lost_are_not_lost_and_not_doubled(
     proxied_broker: BrokerProcess,
     proxy: Proxy,

@@ -65,6 +65,7 @@ def reason_of(topic: topics.Topic, value: bytes | None) -> str:
     return str(refused.value.reason)
 
 
+@pytest.mark.essential
 def test_poison_in_every_topic_is_in_dead_letters_once_and_stops_nothing(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int]
 ) -> None:

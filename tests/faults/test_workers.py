@@ -32,7 +32,6 @@ def wait_for_issues(running: Trial) -> None:
     running.system.totals()
 
 
-@pytest.mark.everywhere
 def test_what_a_killed_worker_had_done_and_not_committed_is_done_again_alike(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
@@ -57,6 +56,7 @@ def test_what_a_killed_worker_had_done_and_not_committed_is_done_again_alike(
         assert total(system, "replays_total") > 0, "nothing was done again: this test tested nothing"
 
 
+@pytest.mark.essential
 def test_one_of_three_workers_killed_again_and_again_at_random_moments(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, guarantee: Guarantee, rounds: Rounds
 ) -> None:
