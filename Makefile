@@ -22,7 +22,7 @@ test: check  ## every check and every test; broker tests on Apache Kafka too whe
 	@$(BIN)/pytest tests/faults $(FAULTS_AT_A_TIME)
 
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
-	@$(BENCH)/bin/python -m tests.benchmarks.speed --events 20000 --repeats 1
+	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
 
 check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
 	@$(BIN)/ruff format --check --quiet .

@@ -102,7 +102,7 @@ _began = time.monotonic()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Close the outside to a unit test and its fixtures; start nothing when the time is over."""
-    global _is_unit_test  # noqa: PLW0603 - an audit hook has no other way to be told
+    global _is_unit_test
     _is_unit_test = not any(item.get_closest_marker(name) for name in ("process", "kafka"))
     limit = item.config.getoption("--within")
     if limit and time.monotonic() > _began + limit:
@@ -113,7 +113,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
     """Open it again: what is torn down may be of earlier tests."""
-    global _is_unit_test  # noqa: PLW0603
+    global _is_unit_test
     _is_unit_test = False
     yield
 

@@ -102,8 +102,7 @@ MUTANTS = {
         "while (count := await self._recover(gained)) is None:\n            await self.sleep(MEND_PAUSE_S)\n"
         "            if self.should_stop or ownership is not self.inbox.ownership:\n                return\n"
         "        await self._delivery.take_over(self.name, gained)\n",
-        "runtime/test_lane.py::"
-        "test_partitions_are_owned_once_whoever_had_them_is_shut_out_and_their_cells_are_read",
+        "runtime/test_lane.py::test_partitions_are_owned_once_whoever_had_them_is_shut_out_and_their_cells_are_read",
     ),
     "a broken chain is taken": Mutant(
         "runtime/consumer.py",

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from benchmarks.measure import peak_mib
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.demo.system import LocalSystem
-from tests.benchmarks.measure import peak_mib
 from tests.broker.clients import NoText, send_packed
 
 from .builders import (

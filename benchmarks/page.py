@@ -1,7 +1,7 @@
 """The text of docs/benchmarks.md, around the figures of one session."""
 
 PAGE = """\
-<!-- Written by `python -m tests.benchmarks.speed --write docs`: change tests/benchmarks/page.py, not this file. -->
+<!-- Written by `python -m benchmarks.speed --write docs`: change benchmarks/page.py, not this file. -->
 # What an event costs
 
 ![CPU per source event by runtime](benchmarks.svg)
@@ -18,7 +18,7 @@ belong to this machine.
 One file of {events} browse, cart and order events of {shoppers} shoppers, with {coupons} coupons in the catalogue; each
 of its {carts} carts leads to a coupon, by way of a proposal, a reservation and a settlement. All runtimes read the same
 bytes from topics of {partitions} partitions and, but for those that say that they do less, run the same steps
-(`tests/benchmarks/steps.py`): the profile, the neighbourhood, features, scores, the policy and the ledger.
+(`benchmarks/steps.py`): the profile, the neighbourhood, features, scores, the policy and the ledger.
 
 CPU is user and system time of all threads of the runtime's process, from the end of a warm-up of {warm_up} of the
 events to the first moment when its group has committed all input, intermediate topics included, and stays there. While
@@ -58,6 +58,6 @@ order switched off through a private attribute, which nobody should do, to show 
 confluent-kafka than our tests. The long one, which wrote this page:
 
 ```
-.venv-bench/bin/python -m tests.benchmarks.speed --write docs
+.venv-bench/bin/python -m benchmarks.speed --write docs
 ```
 """

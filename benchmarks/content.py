@@ -1,7 +1,7 @@
 """What content vectors are worth for coupons that nobody has seen, on drawn logs whose truth is known.
 
-    python -m tests.benchmarks.content
-    python -m tests.benchmarks.content --seeds 1 2 3 4 5 --dimensions 8 64 384
+    python -m benchmarks.content
+    python -m benchmarks.content --seeds 1 2 3 4 5 --dimensions 8 64 384
 
 New coupons keep coming, and each is given to some shoppers at once, then now and then. How much a coupon appeals hangs
 on its content alone, in one of three ways: along a direction that all shoppers like ("common"), along one that each

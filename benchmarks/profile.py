@@ -1,6 +1,6 @@
 """Where every microsecond of our pipeline goes: the three agents in one process, without a broker, phase by phase.
 
-`python -m tests.benchmarks.profile`. The agents take turns over the same stream as `speed` uses, a batch each, on
+`python -m benchmarks.profile`. The agents take turns over the same stream as `speed` uses, a batch each, on
 several partitions; what they send is read by whom it is for. Prints a table of microseconds per source event.
 """
 
@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.phases import PHASES, Stopwatch
+from benchmarks.steps import READS, new_agents
 from stream_coupons import topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.codec import encode
@@ -21,8 +23,6 @@ from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.stores import MemoryCells
-from tests.benchmarks.phases import PHASES, Stopwatch
-from tests.benchmarks.steps import READS, new_agents
 
 AT_MS = 1_900_000_000_000
 UNCOMMITTED = 1

@@ -1,6 +1,6 @@
 """How fast it learns: training examples a second, and how long after its label an answer has changed decisions.
 
-`python -m tests.benchmarks.learning`. The first is measured in process. For the second a shopper of a running system on
+`python -m benchmarks.learning`. The first is measured in process. For the second a shopper of a running system on
 Apache Kafka uses a coupon; its window closes, which makes a label of that; other shoppers come all the while, until one
 of them is given a coupon by a model that has learnt from it. Prints JSON.
 """

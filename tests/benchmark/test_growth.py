@@ -2,9 +2,8 @@
 
 import pytest
 
+from benchmarks.growth import Point, exponent, exponents, markdown, measure, plan
 from stream_coupons.settings import Store
-
-from .growth import Point, exponent, exponents, markdown, measure, plan
 
 SIZES = (10.0, 50.0, 300.0, 5000.0)
 

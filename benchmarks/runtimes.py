@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.steps import ALL_READ, SOURCES, Job
 from stream_coupons import topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import Settings
-from tests.benchmarks.steps import ALL_READ, SOURCES, Job
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 STOP_WITHIN_S = 20.0
 
 
@@ -136,7 +136,7 @@ def started(
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.benchmarks.{runtime.program}", msgspec.json.encode(job).decode()],
+            [sys.executable, "-m", f"benchmarks.{runtime.program}", msgspec.json.encode(job).decode()],
             stdout=output,
             stderr=output,
             cwd=ROOT,

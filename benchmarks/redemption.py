@@ -1,8 +1,8 @@
 """How well redemptions are foretold on the Complete Journey, with the real delays.
 
-    python -m tests.benchmarks.redemption
-    python -m tests.benchmarks.redemption --ablation
-    python -m tests.benchmarks.redemption --extract rows.npz && python -m tests.benchmarks.models rows.npz
+    python -m benchmarks.redemption
+    python -m benchmarks.redemption --ablation
+    python -m benchmarks.redemption --extract rows.npz && python -m benchmarks.models rows.npz
 
 Every order, coupon and redemption of the year passes in its order through the same agents and the same learner as live.
 A prediction is the one that was stored when the coupon was observed, from what was known before; a label is learnt when
@@ -79,7 +79,7 @@ class Scored:
         return np.isin(self.campaign, LATE)
 
     def save(self, path: Path) -> None:
-        """Write the arrays that `tests.benchmarks.models` reads."""
+        """Write the arrays that `benchmarks.models` reads."""
         hashed = np.zeros((len(self.examples), max(len(example.hashed) for example in self.examples)), np.uint32)
         for row, example in enumerate(self.examples):
             hashed[row, : len(example.hashed)] = example.hashed
@@ -231,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, help="a sample of this many (all of them by default)")
     parser.add_argument("--ablation", action="store_true", help="also learn again without each group of features")
-    parser.add_argument("--extract", type=Path, help="write features and labels here, for tests.benchmarks.models")
+    parser.add_argument("--extract", type=Path, help="write features and labels here, for benchmarks.models")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     options = parser.parse_args()
     settings = Settings()

@@ -5,12 +5,21 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.next_category import (
+    COLUMNS,
+    Judge,
+    Purchases,
+    compare,
+    exact_neighbours,
+    interval,
+    recall,
+    shares,
+    states,
+)
 from stream_coupons.core.events import Item, OrderEvent
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.rules import NeighbourhoodRules, ProfileRules
 from stream_coupons.settings import Settings
-
-from .next_category import COLUMNS, Judge, Purchases, compare, exact_neighbours, interval, recall, shares, states
 
 CUT = 100 * DAY_S
 SETTINGS = Settings(

@@ -1,8 +1,8 @@
 """How near the learned policy comes to one that knows the truth, on simulated shoppers.
 
-    python -m tests.benchmarks.simulated
-    python -m tests.benchmarks.simulated --aim redemptions --seeds 1 2 3 4 5
-    python -m tests.benchmarks.simulated --aim redemptions --drift 10 --policies learned daily week oracle
+    python -m benchmarks.simulated
+    python -m benchmarks.simulated --aim redemptions --seeds 1 2 3 4 5
+    python -m benchmarks.simulated --aim redemptions --drift 10 --policies learned daily week oracle
 
 The oracle is the same policy, asked the same questions, with the simulation's true probabilities in place of those of
 the model; random gives any coupon that is allowed; daily and week are served by a model that is fitted in a batch every

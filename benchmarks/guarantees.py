@@ -1,6 +1,6 @@
 """What exactly once costs against at least once on Apache Kafka: latency at a steady rate, throughput of a backlog.
 
-`python -m tests.benchmarks.guarantees`. Both guarantees run in turn, several times, each on an empty broker with one
+`python -m benchmarks.guarantees`. Both guarantees run in turn, several times, each on an empty broker with one
 worker; what counts are the ratios of the medians. Prints JSON.
 """
 

@@ -13,6 +13,8 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
+from benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
+from benchmarks.steps import SOURCES, WRITTEN
 from stream_coupons import admin, topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
@@ -20,8 +22,6 @@ from stream_coupons.codec import encode
 from stream_coupons.connection import Connection
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import KafkaSettings, Settings
-from tests.benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
-from tests.benchmarks.steps import SOURCES, WRITTEN
 
 POLL_S = 0.1
 SETTLED_S = 1.5

@@ -1,6 +1,6 @@
 """Quix Streams with its defaults: RocksDB states with changelogs, at least once, a commit every five seconds.
 
-Run as `python -m tests.benchmarks.peer_quix JOB`. Modes: `steps`, `unordered` (the same, see below), `counter` (one
+Run as `python -m benchmarks.peer_quix JOB`. Modes: `steps`, `unordered` (the same, see below), `counter` (one
 counter per key and topic, no output), `nothing`.
 
 States belong to a dataframe, so an agent that reads several topics concatenates theirs, as the documentation says;
@@ -17,8 +17,8 @@ from quixstreams import Application, State, message_context
 from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.models import Serializer, Topic
 
+from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
 from stream_coupons.runtime.records import Output, Record
-from tests.benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
 
 
 class OutputValue(Serializer):

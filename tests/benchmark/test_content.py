@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .content import compare, draw, evaluate, is_unseen, losses, ratio, without_vectors
+from benchmarks.content import compare, draw, evaluate, is_unseen, losses, ratio, without_vectors
 
 
 @pytest.mark.parametrize("truth", ["common", "topics"])

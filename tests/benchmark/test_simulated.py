@@ -5,14 +5,14 @@ import json
 import msgspec
 import pytest
 
+from benchmarks.retrained import RetrainedDaily
+from benchmarks.simulated import Run, interval, main, rate, ratio, ratios, strange, thirds
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.linear import prior
 from stream_coupons.models.progressive import roc_auc
 from stream_coupons.runtime.records import Output
-from tests.benchmarks.retrained import RetrainedDaily
-from tests.benchmarks.simulated import Run, interval, main, rate, ratio, ratios, strange, thirds
 from tests.models.builders import example, random_rows
 
 

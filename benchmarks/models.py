@@ -1,6 +1,6 @@
 """What each model is worth on recorded examples, and what it costs: the ablation of models.
 
-`python -m tests.benchmarks.models EXTRACT.npz [--late 16 17 18 19] [--only adagrad ftrl]`. The extract holds arrays of
+`python -m benchmarks.models EXTRACT.npz [--late 16 17 18 19] [--only adagrad ftrl]`. The extract holds arrays of
 one length: `numeric` and `hashed` (features as training-examples have them), `label`, `campaign`, `start` and `expires`
 (seconds), `user`. A row is predicted when its campaign starts and learnt a day after it has expired, as attribution
 does, so nothing is known that could not be. Figures are those of the late campaigns, with 95 % intervals from a

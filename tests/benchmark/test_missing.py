@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from tests.benchmarks.missing import HEADS, Stand, ablation, lacking
+from benchmarks.missing import HEADS, Stand, ablation, lacking
 from tests.core.builders import AT, browse, item, order
 
 

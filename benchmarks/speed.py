@@ -5,10 +5,10 @@ the same event file and run the same steps. Repetitions are interleaved, and eac
 and system time of all threads from the end of the warm-up to the moment when all input is committed, per source event.
 
 examples:
-  python -m tests.benchmarks.speed                            everything: a quarter of an hour
-  python -m tests.benchmarks.speed --events 20000 --repeats 1
-  python -m tests.benchmarks.speed --runtimes ours faust      without Quix Streams installed
-  python -m tests.benchmarks.speed --write docs               and write docs/benchmarks.md and docs/benchmarks.svg
+  python -m benchmarks.speed                            everything: a quarter of an hour
+  python -m benchmarks.speed --events 20000 --repeats 1
+  python -m benchmarks.speed --runtimes ours faust      without Quix Streams installed
+  python -m benchmarks.speed --write docs               and write docs/benchmarks.md and docs/benchmarks.svg
 """
 
 import argparse
@@ -24,13 +24,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.measure import Bench, event_file
+from benchmarks.report import Results, summary, write_report
+from benchmarks.runtimes import BY_NAME, Cores, Runtime, RuntimeFailed
 from stream_coupons import topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerUnavailable, open_broker
 from stream_coupons.core.errors import StreamCouponsError
-from tests.benchmarks.measure import Bench, event_file
-from tests.benchmarks.report import Results, summary, write_report
-from tests.benchmarks.runtimes import BY_NAME, Cores, Runtime, RuntimeFailed
 
 EVENTS = 40_000
 """No shopper comes twice: a coupon is not withheld because the one before is on its way, as it may be in a backlog."""
@@ -100,7 +100,7 @@ def check(run: dict[str, Any], carts: int) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options, with what can be seen to be wrong before anything is started."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.speed",
+        prog="python -m benchmarks.speed",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

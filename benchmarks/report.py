@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.page import PAGE
+from benchmarks.runtimes import BY_NAME
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker.kafka_jars import KAFKA_VERSION
-from tests.benchmarks.page import PAGE
-from tests.benchmarks.runtimes import BY_NAME
 
 COMPARED = ("faust", "quixstreams", "quix-unordered", "quix-counter", "floor")
 """What the worker is compared with."""

@@ -1,7 +1,7 @@
 """How well a shopper's profile and neighbours tell what is bought next, on the Complete Journey.
 
-    python -m tests.benchmarks.next_category
-    STREAM_COUPONS_PROFILE__HALF_LIFE_S=2419200 python -m tests.benchmarks.next_category --json
+    python -m benchmarks.next_category
+    STREAM_COUPONS_PROFILE__HALF_LIFE_S=2419200 python -m benchmarks.next_category --json
 
 The orders before a cut pass through the same agents as live; then every category is scored by what the agents hold: the
 shopper's interests, which fade fast, their habits, which fade slowly, the sum of the neighbours' vectors, and a blend.

@@ -1,6 +1,6 @@
 """librdkafka in batches, by hand: the floors below which no runtime in Python can be.
 
-Run as `python -m tests.benchmarks.peer_librdkafka JOB`. Modes: `decode` (read and decode), `steps` (and run all steps
+Run as `python -m benchmarks.peer_librdkafka JOB`. Modes: `decode` (read and decode), `steps` (and run all steps
 on objects that live in a dictionary, and send what they bring about). Nothing is stored: after a crash all states are
 gone.
 """
@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
+from benchmarks.steps import ALL_READ, SOURCES, AgentSteps, Job, all_steps
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.runtime.records import Record
-from tests.benchmarks.steps import ALL_READ, SOURCES, AgentSteps, Job, all_steps
 
 AT_A_TIME = 1000
 COMMIT_EVERY_S = 1.0

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.phases import Phase, Stopwatch
+from benchmarks.profile import Logs, drive, pipeline, sources
+from benchmarks.report import Results, summary, write_report
+from benchmarks.runtimes import BY_NAME, RuntimeFailed
+from benchmarks.speed import check, measure, parse
+from benchmarks.steps import AgentSteps, new_agents
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import apache_kafka_missing
-from tests.benchmarks.phases import Phase, Stopwatch
-from tests.benchmarks.profile import Logs, drive, pipeline, sources
-from tests.benchmarks.report import Results, summary, write_report
-from tests.benchmarks.runtimes import BY_NAME, RuntimeFailed
-from tests.benchmarks.speed import check, measure, parse
-from tests.benchmarks.steps import AgentSteps, new_agents
 
 WRITTEN = dict.fromkeys(
     ("vectors", "updates", "proposals", "reservations", "issues", "settlements", "open_decisions"), 100

@@ -1,6 +1,6 @@
 """Plain Faust, as its documentation writes agents: one table an agent, one event at a time, no batches.
 
-Run as `python -m tests.benchmarks.peer_faust JOB`. Modes: `steps`, or `nothing` (agents that do nothing).
+Run as `python -m benchmarks.peer_faust JOB`. Modes: `steps`, or `nothing` (agents that do nothing).
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import faust
 import msgspec
 import uvloop
 
+from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
 from stream_coupons.runtime.records import Record
-from tests.benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
 
 
 def new_app(job: Job) -> faust.App:

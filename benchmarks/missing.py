@@ -1,8 +1,8 @@
 """What stands in best for what events lack, on simulated shoppers.
 
-    python -m tests.benchmarks.missing
-    python -m tests.benchmarks.missing --field price --lacking 0.8 --json
-    python -m tests.benchmarks.missing --journey
+    python -m benchmarks.missing
+    python -m benchmarks.missing --field price --lacking 0.8 --json
+    python -m benchmarks.missing --journey
 
 Every world is played in one process by random choice, so all policies see the same events and give the same coupons;
 only what the profiles make of the events differs. The simulation lacks 5 % of prices, 3 % of categories and 4 % of

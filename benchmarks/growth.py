@@ -1,6 +1,6 @@
 """How the cost of the steps grows with shoppers, coupons and partitions: in process, without a broker.
 
-`python -m tests.benchmarks.growth`. Drives the batches of users, budgets and neighbours over the workload of
+`python -m benchmarks.growth`. Drives the batches of users, budgets and neighbours over the workload of
 `stream_coupons.bench`; what an agent sends goes to the agent that reads it, as through Kafka. Every point runs in a
 process of its own, so that none finds the memory of another. Prints tables in Markdown and all of it as JSON, and for
 every curve its exponent: cost ~ x^exponent, by least squares over the logarithms. 0 is constant, 1 is linear.
