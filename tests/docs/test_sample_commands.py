@@ -1,0 +1,45 @@
+"""The commands of the pages that read the sample logs run, as they stand on the page."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stream_coupons.cli.main import app
+
+from .pages import PAGES, ROOT, page
+
+FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+OFFLINE = ("evaluate", "ope", "tune", "replay")
+
+
+def commands() -> list[str]:
+    """Return the lines of the pages that need nothing but a sample."""
+    lines = {line.strip() for name in PAGES for fenced in FENCED.findall(page(name)) for line in fenced.splitlines()}
+    return sorted(
+        line
+        for line in lines
+        if line.startswith("stream-coupons ")
+        and "examples/" in line
+        and (line.split()[1] in OFFLINE or "--dry-run" in line)
+    )
+
+
+def test_every_command_that_reads_a_log_is_shown_on_a_sample() -> None:
+    assert {line.split()[1] for line in commands()} >= {*OFFLINE, "publish", "catalog"}
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_on_a_sample_runs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    args = shlex.split(line)[1:]
+    result = CliRunner().invoke(app, args)
+    is_no_gain = "tune" in args and "no better than the settings used today" in result.output
+    assert result.exit_code == is_no_gain, result.output
+    assert result.stdout
+    for option in ("--out", "--predictions", "--report"):
+        if option in args:
+            assert (tmp_path / args[args.index(option) + 1]).stat().st_size
