@@ -25,7 +25,8 @@ class Cleanup(StrEnum):
 class Topic:
     """A topic as it must be on the broker.
 
-    `partitions` is None where the setting `partitions` decides: all of those are co-partitioned.
+    `partitions` is None where the setting `partitions` decides: all of those are co-partitioned. `written_by` and
+    `read_by` name agents and, for documents, who else does.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Topic:
     max_message_bytes: int = MIB
     has_brokers_time: bool = False
     """Whether a record's timestamp is when the broker appended it, not what its sender's clock said."""
+    written_by: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
 
     def key_of(self, message: Struct) -> bytes:
         """The key of a message of this topic."""
@@ -61,22 +64,90 @@ class Topic:
 # broker's time, since whether an event is from the future is not for its own sender's clock to say.
 INPUT_BYTES = 8 * MIB
 
-_input = partial(Topic, key="user_id", max_message_bytes=INPUT_BYTES, has_brokers_time=True)
-BROWSE = _input("browse-events", events.BrowseEvent, about="a shopper looked at an item")
-CART = _input("cart-events", events.CartEvent, about="a shopper changed the cart")
-ORDER = _input("order-events", events.OrderEvent, about="a shopper ordered")
-FEEDBACK = _input("coupon-feedback", events.FeedbackEvent, about="a shopper saw, clicked or used")
-OBSERVED = _input("observed-issues", events.ObservedIssue, about="coupons another system gave")
-ERASURES = _input("erasure-requests", events.ErasureRequest, about="a shopper is to be forgotten")
-TICKS = Topic("ticks", events.Tick, "partition", "the passing of time", retention_ms=DAY_MS, has_brokers_time=True)
-VECTORS = Topic("user-vectors", events.UserVector, "cell", "shoppers' interests", retention_ms=DAY_MS)
-NEIGHBOURS = Topic("neighbour-updates", events.NeighbourUpdate, "user_id", "who is near", retention_ms=DAY_MS)
-PROPOSALS = Topic("coupon-proposals", events.Proposal, "coupon_id", "wishes to issue")
-RESERVATIONS = Topic(
-    "coupon-reservations", events.Reservation, "user_id", "stock held or refused", has_brokers_time=True
+_input = partial(Topic, key="user_id", max_message_bytes=INPUT_BYTES, has_brokers_time=True, read_by=("users",))
+BROWSE = _input("browse-events", events.BrowseEvent, about="a shopper looked at an item", written_by=("the shop",))
+CART = _input("cart-events", events.CartEvent, about="a shopper changed the cart", written_by=("the shop",))
+ORDER = _input("order-events", events.OrderEvent, about="a shopper ordered", written_by=("the shop",))
+FEEDBACK = _input(
+    "coupon-feedback",
+    events.FeedbackEvent,
+    about="a shopper saw, clicked or used",
+    written_by=("the delivery channel", "the checkout"),
 )
-ISSUES = Topic("coupon-issues", events.CouponIssue, "user_id", "THE OUTPUT", retention_ms=30 * DAY_MS)
-SETTLEMENTS = Topic("coupon-settlements", events.Settlement, "coupon_id", "what became of it")
+OBSERVED = _input(
+    "observed-issues",
+    events.ObservedIssue,
+    about="coupons another system gave",
+    written_by=("the other system",),
+)
+ERASURES = _input(
+    "erasure-requests",
+    events.ErasureRequest,
+    about="a shopper is to be forgotten",
+    written_by=("`stream-coupons erase`", "the shop"),
+)
+TICKS = Topic(
+    "ticks",
+    events.Tick,
+    "partition",
+    "the passing of time",
+    retention_ms=DAY_MS,
+    has_brokers_time=True,
+    written_by=("clock",),
+    read_by=("users",),
+)
+VECTORS = Topic(
+    "user-vectors",
+    events.UserVector,
+    "cell",
+    "shoppers' interests",
+    retention_ms=DAY_MS,
+    written_by=("users",),
+    read_by=("neighbours",),
+)
+NEIGHBOURS = Topic(
+    "neighbour-updates",
+    events.NeighbourUpdate,
+    "user_id",
+    "who is near",
+    retention_ms=DAY_MS,
+    written_by=("neighbours",),
+    read_by=("users",),
+)
+PROPOSALS = Topic(
+    "coupon-proposals",
+    events.Proposal,
+    "coupon_id",
+    "wishes to issue",
+    written_by=("users", "budgets"),
+    read_by=("budgets",),
+)
+RESERVATIONS = Topic(
+    "coupon-reservations",
+    events.Reservation,
+    "user_id",
+    "stock held or refused",
+    has_brokers_time=True,
+    written_by=("budgets",),
+    read_by=("users",),
+)
+ISSUES = Topic(
+    "coupon-issues",
+    events.CouponIssue,
+    "user_id",
+    "THE OUTPUT",
+    retention_ms=30 * DAY_MS,
+    written_by=("users",),
+    read_by=("the delivery channel",),
+)
+SETTLEMENTS = Topic(
+    "coupon-settlements",
+    events.Settlement,
+    "coupon_id",
+    "what became of it",
+    written_by=("users",),
+    read_by=("budgets",),
+)
 EXAMPLES = Topic(
     "training-examples",
     events.TrainingExample,
@@ -84,11 +155,28 @@ EXAMPLES = Topic(
     "features as they were, labels as they came",
     partitions=1,
     retention_ms=30 * DAY_MS,
+    written_by=("users",),
+    read_by=("learner",),
 )
 OPEN = Topic(
-    "open-decisions", events.OpenDecision, "domain", "what has come by now of decisions that are open", partitions=1
+    "open-decisions",
+    events.OpenDecision,
+    "domain",
+    "what has come by now of decisions that are open",
+    partitions=1,
+    written_by=("users",),
+    read_by=("learner",),
 )
-CATALOG = Topic("coupon-catalog", events.Coupon, "coupon_id", "the coupons", 1, Cleanup.COMPACT)
+CATALOG = Topic(
+    "coupon-catalog",
+    events.Coupon,
+    "coupon_id",
+    "the coupons",
+    1,
+    Cleanup.COMPACT,
+    written_by=("`stream-coupons catalog`",),
+    read_by=("every worker",),
+)
 SNAPSHOTS = Topic(
     "model-snapshots",
     events.ModelSnapshot,
@@ -97,6 +185,8 @@ SNAPSHOTS = Topic(
     1,
     Cleanup.COMPACT,
     max_message_bytes=32 * MIB,
+    written_by=("learner",),
+    read_by=("every worker",),
 )
 DEAD_LETTERS = Topic(
     "dead-letters",
@@ -105,6 +195,8 @@ DEAD_LETTERS = Topic(
     "what could not be used, byte for byte or, if too long, its beginning, with the reason in its headers",
     retention_ms=30 * DAY_MS,
     max_message_bytes=9 * MIB,
+    written_by=("every agent",),
+    read_by=("`stream-coupons dlq`",),
 )
 # Kept twice as long as dead letters: while a letter is there, it is known whether its record was sent again.
 REDRIVES = Topic(
@@ -114,7 +206,13 @@ REDRIVES = Topic(
     "which records of dead-letters were sent again",
     partitions=1,
     retention_ms=60 * DAY_MS,
+    written_by=("`stream-coupons dlq redrive`",),
+    read_by=("`stream-coupons dlq`",),
 )
+
+
+OWNERS = {"users": "users", "cells": "neighbours", "coupons": "budgets"}
+"""The agent of each table."""
 
 
 def changelog(table: str) -> Topic:
@@ -126,6 +224,8 @@ def changelog(table: str) -> Topic:
         f"state of {table}",
         cleanup=Cleanup.COMPACT,
         max_message_bytes=8 * MIB,
+        written_by=(OWNERS[table],),
+        read_by=(OWNERS[table],),
     )
 
 

@@ -6,58 +6,97 @@ from enum import StrEnum
 class Rejection(StrEnum):
     """Why a record went to dead-letters."""
 
-    NOT_JSON = "not_json"  # truncated, not UTF-8, NaN, nested too deep, empty
-    INVALID = "invalid"  # JSON, but a field is missing, of the wrong type or range, or against what is known
+    NOT_JSON = "not_json"
+    """The value is truncated, not UTF-8, contains NaN, is nested too deep, or is empty. Fix: the sender."""
+    INVALID = "invalid"
+    """The value is JSON, but a field is missing, of the wrong type or range, or contradicts what is known: see
+    `detail`. Fix: the sender; nobody where it is a `feature_schema` of an earlier release."""
     UNKNOWN_VERSION = "unknown_version"
-    TOO_LARGE = "too_large"  # the message, or what would be kept of its key
-    FROM_THE_FUTURE = "from_the_future"  # occurred_at lies far behind the time of its arrival
+    """The `schema_version` is not 1. Fix: the sender, or update the workers."""
+    TOO_LARGE = "too_large"
+    """The record exceeds 1 MiB, its batch unpacks to more than 64 MiB, a number exceeds 64 bits, or the state of its
+    key would outgrow a record: see `detail`. Fix: the sender."""
+    FROM_THE_FUTURE = "from_the_future"
+    """`occurred_at` is more than `profile.max_ahead_s` after the arrival. Fix: the sender's clock."""
     NO_KEY = "no_key"
-    WRONG_KEY = "wrong_key"  # the record's key is not the id inside the message
-    WRONG_PARTITION = "wrong_partition"  # the sender's partitioner is not murmur2
-    UNKNOWN_ISSUE = "unknown_issue"  # feedback on a coupon this shopper was never issued
-    WRONG_COUPON = "wrong_coupon"  # feedback whose coupon_id is not the issue's
-    LATE = "late"  # feedback after the issue's window closed
-    STEP_FAILED = "step_failed"  # a bug of ours: the step raised
+    """The record has no key. Fix: the sender."""
+    WRONG_KEY = "wrong_key"
+    """The record's key is not the id inside the message. Fix: the sender."""
+    WRONG_PARTITION = "wrong_partition"
+    """The record is not in the partition of its key by murmur2. Fix: the sender's partitioner."""
+    UNKNOWN_ISSUE = "unknown_issue"
+    """Feedback on a coupon that this shopper was never issued. Fix: the sender of feedback."""
+    WRONG_COUPON = "wrong_coupon"
+    """Feedback whose `coupon_id` is not that of the issue. Fix: the sender of feedback."""
+    LATE = "late"
+    """Feedback after the coupon's window and its grace. Fix: the sender of feedback, or raise `attribution.grace_s`."""
+    STEP_FAILED = "step_failed"
+    """The engine's code raised on this record; nothing of it was applied. Fix: stream_coupons, this is a bug: keep the
+    record and report it."""
 
 
 class Ineligible(StrEnum):
     """Why a coupon was no candidate for a shopper at a moment."""
 
     OTHER_DOMAIN = "other_domain"
+    """The coupon is of another domain than the event."""
     NOT_YET_VALID = "not_yet_valid"
+    """The coupon's `valid_from` is later."""
     EXPIRED = "expired"
-    SHOPPER_CAP = "shopper_cap"  # this coupon's max_per_user
-    ALREADY_ORDERED = "already_ordered"  # every item it is for was ordered a moment ago
+    """The coupon's `valid_until` has passed."""
+    SHOPPER_CAP = "shopper_cap"
+    """The shopper has had this coupon `max_per_user` times."""
+    ALREADY_ORDERED = "already_ordered"
+    """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
 
 
 class NoCoupon(StrEnum):
     """Why a trigger led to no coupon-issue."""
 
-    COOLDOWN = "cooldown"  # this shopper was considered a moment ago
-    REPEATED = "repeated"  # longer ago than event ids are remembered it led to a coupon, or to a question still open
-    PENDING = "pending"  # a proposal for this shopper is still on its way
-    FREQUENCY_CAP = "frequency_cap"  # this shopper had enough coupons lately
+    COOLDOWN = "cooldown"
+    """The shopper was considered less than `policy.cooldown_s` ago."""
+    REPEATED = "repeated"
+    """Longer ago than event ids are remembered, the trigger led to a coupon, or to a proposal without an answer."""
+    PENDING = "pending"
+    """A proposal for this shopper has no answer yet."""
+    FREQUENCY_CAP = "frequency_cap"
+    """The shopper has had `policy.max_issues_per_window` coupons within `policy.issue_window_s`."""
     QUIET_HOURS = "quiet_hours"
+    """The hour is quiet, or was when the budgets answered."""
     NO_CANDIDATE = "no_candidate"
-    NOT_FINITE = "not_finite"  # a feature or a prediction is no finite number
-    HOLDOUT = "holdout"  # withheld from the permanent control group
-    NOT_WORTH_IT = "not_worth_it"  # NO_COUPON had the highest value
-    SOLD_OUT = "sold_out"  # no stock or budget in any alternative
-    TIMED_OUT = "timed_out"  # the reservation came too late
+    """No coupon is valid and allowed for this shopper, or the reserved one is no longer."""
+    NOT_FINITE = "not_finite"
+    """A feature or a prediction is not a finite number: a bug, or a forged message between agents."""
+    HOLDOUT = "holdout"
+    """A coupon was worth giving, but the shopper belongs to the permanent control group."""
+    NOT_WORTH_IT = "not_worth_it"
+    """No coupon was worth more than giving none."""
+    SOLD_OUT = "sold_out"
+    """No alternative had stock and budget left."""
+    TIMED_OUT = "timed_out"
+    """The budgets answered too late or not at all: by then the trigger is older than `policy.proposal_timeout_s`, or
+    than the coupon's `redeem_within_s`."""
 
 
 class Shortage(StrEnum):
     """What a coupon lacks when no more of it can be reserved."""
 
     STOCK = "stock"
+    """All units are given or held."""
     BUDGET = "budget"
-    PACING = "pacing"  # the budget has some left, but not for this early
+    """All money is spent or held."""
+    PACING = "pacing"
+    """The budget has some left, but not for this early."""
 
 
 class Passed(StrEnum):
     """Why a coupon that a shopper may get was not the one given; for explanations."""
 
-    NOT_SHORTLISTED = "not_shortlisted"  # max_candidates others were nearer to the shopper, so it was not scored
-    OUTRANKED = "outranked"  # another one was worth more
-    EXPLORED = "explored"  # another one was drawn by chance, to learn
-    NOT_KNOWN = "not_known"  # by what is still known it would have been given
+    NOT_SHORTLISTED = "not_shortlisted"
+    """`policy.max_candidates` others are nearer to the shopper, so it was not scored."""
+    OUTRANKED = "outranked"
+    """Another coupon was worth more."""
+    EXPLORED = "explored"
+    """Another coupon was drawn by chance, to learn."""
+    NOT_KNOWN = "not_known"
+    """By what is still known it would have been given."""

@@ -1,0 +1,57 @@
+"""The reference pages are what docs/generate.py writes, and what it writes is complete."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.agents.budgets import Budgets
+from stream_coupons.agents.learner import READS
+from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.users import Users
+
+from .pages import DOCS, page
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_pages_are_what_the_code_says(generator: ModuleType) -> None:
+    assert generator.stale() == [], "python docs/generate.py"
+    assert {path.name for path in (DOCS / "reference").glob("*.md")} == set(generator.PAGES_BY_NAME)
+
+
+def test_a_stale_page_is_named(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(DOCS / "reference", tmp_path / "reference")
+    monkeypatch.setattr(generator, "PAGES", tmp_path / "reference")
+    monkeypatch.setattr("sys.argv", ["generate.py", "--check"])
+    assert generator.main() == 0
+    edited = tmp_path / "reference" / "metrics.md"
+    edited.write_text(edited.read_text(encoding="utf-8").replace("total", "sum"), encoding="utf-8")
+    assert generator.main() == 1
+    assert "docs/reference/metrics.md is stale" in capsys.readouterr().err
+
+
+def test_every_reader_among_the_agents_is_named() -> None:
+    reads = {"users": Users.reads, "budgets": Budgets.reads, "neighbours": Neighbours.reads}
+    reads["learner"] = READS
+    for topic in topics.READ_BY_AGENTS:
+        assert topic.read_by == tuple(agent for agent, read in reads.items() if topic in read), topic.name
+    assert all(topic.written_by and topic.read_by for topic in topics.ALL)
+
+
+def test_every_topic_has_a_row() -> None:
+    text = page("docs/reference/topics.md")
+    assert [topic.name for topic in topics.ALL if f"| `{topic.name}` |" not in text] == []
