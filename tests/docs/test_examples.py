@@ -133,6 +133,7 @@ def shell(command: str, environment: dict[str, str]) -> Iterator[subprocess.Pope
             process.terminate()
 
 
+@pytest.mark.process
 def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) -> None:
     """The very lines of the page, but for the ports, which others may have taken."""
     port = ClaimedPort()

@@ -42,6 +42,7 @@ def commands() -> list[str]:
     return sorted(words for words in found if words)
 
 
+@pytest.mark.process  # what some commands import asks the system of which architecture it is
 @pytest.mark.parametrize("words", commands())
 def test_every_command_exists_with_its_options(words: str) -> None:
     command: Any = typer.main.get_command(app)

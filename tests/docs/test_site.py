@@ -17,6 +17,8 @@ LOADED = re.compile(
 )
 BUILD_WITHIN_S = 60.0
 
+pytestmark = pytest.mark.process
+
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:
     """Build the site of a copy of docs/ as `make docs` does."""
