@@ -463,11 +463,18 @@ def command_line_page() -> str:
     ]
     introduction = (
         "Each command has `--help` with the same text. Results go to standard output, all else to standard error; the "
-        "[exit code](outcomes.md#exit-codes) says how it ended."
+        "[exit code](outcomes.md#exit-codes) says how it ended. An error is one line: what is wrong, where, what to "
+        "do. Colours are for terminals, and for none where `NO_COLOR` is set."
+    )
+    completion = (
+        "`stream-coupons --install-completion` lets your shell complete commands, options and their values. "
+        "`_STREAM_COUPONS_COMPLETE=source_zsh stream-coupons` (or `source_bash`, `source_fish`) prints the script to "
+        "install by hand."
     )
     return page(
         "Command line",
         introduction,
+        completion,
         table(["Command", "What it does"], overview),
         *(_command(path, command) for path, command in commands),
     )

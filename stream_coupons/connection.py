@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from kafka.errors import KafkaError
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
@@ -123,6 +122,8 @@ def connecting(connection: Connection) -> Iterator[None]:
     ------
     BadConfig
     """
+    from kafka.errors import KafkaError  # here, for it takes all of kafka-python
+
     said = _Said()
     ATTEMPTS.addHandler(said)
     try:

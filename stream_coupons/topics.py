@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache, partial
 
-from kafka.partitioner.default import murmur2
 from msgspec import Struct
 
 from stream_coupons.core import events
@@ -286,4 +285,6 @@ def partition_for(key: bytes, partitions: int) -> int:
 
     kafka-python, aiokafka and librdkafka have different defaults, so nothing here relies on one.
     """
+    from kafka.partitioner.default import murmur2  # here, for it takes all of kafka-python
+
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)

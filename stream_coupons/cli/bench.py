@@ -64,8 +64,8 @@ def bench(  # noqa: PLR0913 - the options of a command
     none. Ctrl-C ends it early; nothing is left behind.
 
     Examples: stream-coupons bench
-              stream-coupons bench --engine kafka --guarantee exactly_once --json bench.json
-              stream-coupons bench --events 1000000 --shoppers 100000 --rate 500 --seconds 60
+              stream-coupons bench --engine kafka --json bench.json
+              stream-coupons bench --events 1000000 --shoppers 100000 --rate 500
     """
     plan = Plan(
         settings=_settings(config, bootstrap, engine, consent, guarantee),

@@ -119,7 +119,7 @@ def show(
 
 @app.command("remove")
 def remove(
-    coupon_ids: Annotated[list[str], typer.Argument(metavar="COUPON_ID...", help="Which coupons.")],
+    coupon_ids: Annotated[list[str], typer.Argument(metavar="COUPON_ID", help="Which coupons.")],
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:

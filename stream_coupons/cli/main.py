@@ -4,50 +4,57 @@ Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the c
 130 interrupted.
 """
 
+import sys
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.text import Text
-from typer.core import TyperGroup
+from typer import Abort, TyperException
+from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from stream_coupons import __version__
+from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.core.errors import StreamCouponsError
 
-VERBS = (
-    "demo",
-    "worker",
-    "broker",
-    "topics",
-    "catalog",
-    "publish",
-    "tail",
-    "dlq",
-    "erase",
-    "verify",
-    "state",
-    "explain",
-    "replay",
-    "evaluate",
-    "ope",
-    "simulate",
-    "tune",
-    "bench",
-    "schemas",
-)
-"""Modules of this package: each has a function of its name, or an `app` with verbs of its own."""
+VERBS = {
+    "demo": "Start a broker and two workers, play shoppers and a real data set through them, and write a report.",
+    "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
+    "broker": "Run a single-node broker on this machine until Ctrl-C. Never for production.",
+    "topics": "Create, check and list the topics.",
+    "catalog": "Put coupons into the catalogue, list it, take coupons out, embed their texts.",
+    "publish": "Send events of the shop from a file, each checked first.",
+    "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
+    "dlq": "List and show dead letters, and send their records again.",
+    "erase": "Forget shoppers, as they asked for.",
+    "verify": "Check what a system has sent against what must always hold.",
+    "state": "Look at what the workers hold.",
+    "explain": "Say why a coupon was issued and why no other, or what a shopper would get.",
+    "replay": "Decide over a recording exactly as the workers do, without a broker.",
+    "evaluate": "Learn from the log of another system and say how good the predictions were.",
+    "ope": "Value our policy on a log of another one: what would it have earned?",
+    "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
+    "tune": "Search for settings that predict a log better.",
+    "bench": "Measure throughput, latency and memory with made-up events: one in ten leads to a coupon.",
+    "schemas": "Write and check the JSON Schemas of the topics.",
+}
+"""Modules of this package: each has a function of its name, or an `app` with verbs of its own; and their help lines, as
+their docstrings begin. So that `--help` and completion of a verb's name import none of them."""
+
+VERBATIM = "\b\n"
+"""What makes Click keep the lines of a paragraph."""
 
 
 class Verbs(TyperGroup):
-    """The verbs; an error of ours becomes one clear line and exit code 2, whoever runs them.
+    """The verbs; an error becomes one clear line and exit code 2, whoever runs them.
 
     A verb is imported when it is asked for: together they take seconds, and a worker that starts needs one.
     """
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Click's signature
-        """Names, in the order of the help."""
-        return list(VERBS)
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names only; see get_command
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Click's signature
         """One verb; None when there is none of that name."""
@@ -57,21 +64,73 @@ class Verbs(TyperGroup):
         if hasattr(module, "app"):
             command: Any = typer.main.get_group(module.app)
         else:
-            verb = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+            verb = typer.Typer(add_completion=False)
             verb.command(cmd_name)(getattr(module, cmd_name))
             command = typer.main.get_command(verb)
         command.name = cmd_name
+        _lay_out(command)
         return command
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run a verb."""
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
+        """Write the verbs' help lines."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb's name, or an option before it."""
+        verbs = [CompletionItem(name, help=line) for name, line in VERBS.items() if name.startswith(incomplete)]
+        return verbs + super(TyperGroup, self).shell_complete(ctx, incomplete)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a verb and exit the process; without `standalone_mode` return, or raise, as Click does."""
+        run = partial(super().main, args, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
+        if not standalone_mode:
+            return run(standalone_mode=False)
         try:
-            return super().invoke(ctx)
+            code = run(standalone_mode=False)
+        except TyperException as error:
+            _refuse_usage(error)
         except StreamCouponsError as error:
-            # Not as markup: the text may hold square brackets of files and fields.
-            text = Text.assemble(("error: ", "bold red"), str(error))
-            Console(stderr=True).print(text, highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
+            _refuse(str(error))
+        except Abort:
+            sys.exit(INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _lay_out(command: Any) -> None:
+    """Let Click wrap the help of a verb, and of its own verbs, but for the examples."""
+    command.rich_markup_mode = None
+    if command.help:
+        paragraphs = command.help.split("\n\n")
+        command.short_help = " ".join(paragraphs[0].split())  # or Click cuts it off
+        command.help = "\n\n".join(VERBATIM + text if text.startswith("Example") else text for text in paragraphs)
+    for each in getattr(command, "commands", {}).values():
+        _lay_out(each)
+
+
+def _refuse_usage(error: TyperException) -> NoReturn:
+    """Say in one line what is wrong with how a verb was called, and where to read how it is."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None:
+        _refuse(message)
+    if message == context.get_help():  # Click's "error" of a group without arguments
+        typer.echo(message, err=True)
+        sys.exit(2)
+    message = " ".join(message.split()).rstrip(".").replace("Value error, ", "")
+    _refuse(f"{message[:1].lower()}{message[1:]}; see `{context.command_path} --help`")
+
+
+def _refuse(text: str) -> NoReturn:
+    print_error(text)
+    sys.exit(2)
 
 
 app = typer.Typer(
@@ -79,9 +138,8 @@ app = typer.Typer(
     name="stream-coupons",
     help="Decide which shopper gets which coupon, now, and learn from what happens next.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -102,4 +160,4 @@ def _verbs(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="stream-coupons")

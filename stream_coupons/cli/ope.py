@@ -74,7 +74,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     end of the log are left out.
 
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
-              stream-coupons ope examples/ecommerce/log.jsonl --policy logged
+              stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\
                 --policy greedy --policy always:tea-25-off
               stream-coupons ope log.jsonl --reward purchase --skip 0.5
               stream-coupons ope log.jsonl --reward margin --clip 20 --json

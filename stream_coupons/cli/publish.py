@@ -74,10 +74,10 @@ def publish(  # noqa: PLR0913 - the options of a command
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
-    """Send events of the shop: browse-events, cart-events, order-events, coupon-
-    feedback, observed-issues.
+    """Send events of the shop from a file, each checked first.
 
-    A line, or an element of an array, is an object with "topic" and
+    They go to browse-events, cart-events, order-events, coupon-feedback,
+    observed-issues and erasure-requests. A line, or an element of an array, is an object with "topic" and
     "message". Each message is checked as the workers check it. Bad ones
     are reported and left out, good ones are sent; exit code 1 says that
     there were bad ones. Sending a file again does no harm: events are

@@ -74,7 +74,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     interval that two events have reached, so that one event from the
     future does not end everything.
 
-    Examples: stream-coupons replay examples/travel/events.jsonl
+    Examples: stream-coupons replay examples/travel/events.jsonl \\
                 --catalog examples/travel/catalog.json
               stream-coupons replay log.jsonl --catalog c.json --out issues.jsonl
               stream-coupons replay log.jsonl --catalog coupons.json --json

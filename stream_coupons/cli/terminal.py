@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stderr, stdout, warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.recordings import Refusals, not_readable, not_writable
 from stream_coupons.signals import TakesSignals
@@ -31,33 +31,9 @@ from stream_coupons.wording import LOOKED_AT_BYTES, unlike_text
 if TYPE_CHECKING:  # it is of type checkers
     from _typeshed import ReadableBuffer
 
-INTERRUPTED = 130
-UNBOUNDED = 10_000
+__all__ = ["INTERRUPTED", "UNBOUNDED", "printable", "stderr", "stdout", "warn"]  # of consoles
 
 T = TypeVar("T")
-
-
-def stdout() -> Console:
-    """Where results go; as wide as they need where there is no terminal, unless COLUMNS says how wide."""
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = UNBOUNDED
-    return console
-
-
-def stderr() -> Console:
-    """Where everything else goes, so that results can be piped."""
-    return Console(stderr=True, highlight=False)
-
-
-def printable(text: str) -> str:
-    """Text of strangers without the control characters that would command the terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
-
-
-def warn(text: str) -> None:
-    """Say what is allowed but odd."""
-    stderr().print(Text.assemble(("warning: ", "yellow"), printable(text)), soft_wrap=True)
 
 
 def utc(at: float) -> str:

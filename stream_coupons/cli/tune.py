@@ -71,11 +71,11 @@ def tune(  # noqa: PLR0913 - the options of a command
     so. A trial that lags behind the median of the others is given up on the
     way. Ctrl-C keeps what is done.
 
-    Needs an optional extra, from the clone: pip install -e '.\\[tune]'
+    Needs an optional extra, from the clone: pip install -e '.[tune]'
 
     Examples: stream-coupons tune examples/finance/log.jsonl --trials 10
               stream-coupons tune log.jsonl --jobs 2 --out found.toml
-              stream-coupons tune log.jsonl --method grid --trials 9
+              stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NewType
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.vectors import MAX_NUMBERS, check_vector
+from stream_coupons.core.vector_form import MAX_NUMBERS, check_vector
 
 SCHEMA_VERSION = 1
 

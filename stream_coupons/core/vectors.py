@@ -12,7 +12,6 @@ References
        normals from a Gaussian, which knows no favoured direction also where a vector has few numbers.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -21,29 +20,11 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.similarity import feature_index
 
-MAX_NUMBERS = 4096
 CODES = 12
 BITS = 4
 
 _SCALE = 2.0**20
 _NORMAL_SCALE = 2.0**10
-
-
-def check_vector(vector: Sequence[float]) -> None:
-    """Refuse what has no direction.
-
-    Raises
-    ------
-    ValueError
-        If it is empty, longer than `MAX_NUMBERS`, all zeros, or holds what is not a finite number.
-    """
-    if not 1 <= len(vector) <= MAX_NUMBERS:
-        raise ValueError(f"vector has {len(vector)} numbers, expected 1 to {MAX_NUMBERS}")
-    for place, number in enumerate(vector):
-        if not math.isfinite(number):
-            raise ValueError(f"vector[{place}] is {number}, expected a finite number")
-    if not any(vector):
-        raise ValueError("vector is all zeros, expected one number at least that is not")
 
 
 def vector_codes(vector: Sequence[float]) -> tuple[int, ...]:

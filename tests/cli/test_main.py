@@ -1,16 +1,23 @@
 """Verbs, help and exit codes."""
 
+import inspect
+import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from stream_coupons import __version__
+from stream_coupons.cli.main import VERBS as HELP_LINES
 from stream_coupons.cli.main import app
 
 from .conftest import Run
@@ -27,6 +34,7 @@ def verbs(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
 
 
 VERBS = sorted(verbs(typer.main.get_command(app)))
+LIGHT = [names for names in VERBS if names[0] in ("broker", "schemas")]
 
 
 def test_all_verbs_are_there() -> None:
@@ -40,6 +48,75 @@ def test_the_help_of_every_verb_has_an_example(run: Run, names: tuple[str, ...])
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert f"stream-coupons {' '.join(names)}" in result.stdout.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("names", VERBS, ids=" ".join)
+def test_help_keeps_the_lines_of_examples_and_none_is_wider_than_80_columns(names: tuple[str, ...]) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*names, "--help"])
+    lines = result.stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines if "|" not in line)  # a list of choices is one word
+    examples = inspect.getdoc(callback_of(names)).partition("Example")[2].splitlines()  # type: ignore[union-attr]
+    shown = result.stdout.partition("  Example")[2].splitlines()
+    assert [line.strip() for line in shown[: len(examples)]] == [line.strip() for line in examples]
+
+
+def callback_of(names: tuple[str, ...]) -> Any:
+    command: Any = typer.main.get_command(app)
+    for name in names:
+        command = command.get_command(NO_CONTEXT, name)
+    return command.callback
+
+
+@pytest.mark.parametrize("name", HELP_LINES)
+def test_the_help_line_of_a_verb_is_the_beginning_of_its_docstring(name: str) -> None:
+    module = import_module(f"stream_coupons.cli.{name}")
+    text = module.app.info.help if hasattr(module, "app") else inspect.getdoc(getattr(module, name))
+    assert " ".join(text.split("\n\n")[0].split()) == HELP_LINES[name]
+
+
+def in_a_process(*args: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "stream_coupons", *args]
+    environment = os.environ | variables
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, text=True, env=environment
+    )
+
+
+MEASURE = """
+import json, pathlib, resource, sys
+sys.argv = ["stream-coupons", *sys.argv[1:]]
+from stream_coupons.cli import main
+try:
+    main()
+except SystemExit:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    # Not ru_maxrss: a child inherits that of the process that started it.
+    status = dict(line.split(":\\t") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+    mib = int(status["VmHWM"].split()[0]) / 1024
+    print(json.dumps({"cpu_s": cpu_s, "mib": mib, "modules": sorted(sys.modules)}), file=sys.stderr)
+"""
+HEAVY = {"numpy", "river", "sklearn", "faust", "kafka", "aiokafka", "pandas"}
+
+
+def measured(*args: str) -> Any:
+    command = [sys.executable, "-c", MEASURE, *args]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, text=True, check=True)
+    assert "Usage: stream-coupons" in result.stdout
+    return json.loads(result.stderr.splitlines()[-1])
+
+
+def test_the_help_takes_little_time_and_memory_and_imports_no_verb() -> None:
+    found = measured("--help")
+    assert found["cpu_s"] < 0.4
+    assert found["mib"] < 60
+    assert not HEAVY & set(found["modules"])
+    assert not {f"stream_coupons.cli.{name}" for name in HELP_LINES} & set(found["modules"])
+
+
+@pytest.mark.parametrize("names", LIGHT, ids=" ".join)
+def test_the_help_of_a_verb_imports_only_what_says_its_options(names: tuple[str, ...]) -> None:
+    assert not HEAVY & set(measured(*names, "--help")["modules"])
 
 
 def test_an_error_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
@@ -93,3 +170,63 @@ def test_a_log_level_that_does_not_exist_is_refused_and_those_that_do_are_named(
 
 def test_an_unknown_option_is_exit_code_2(run: Run) -> None:
     assert run("tail", "--nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["tail", "--nonsense"], "error: no such option: --nonsense; see `stream-coupons tail --help`\n"),
+        (["evaluate"], "error: missing argument 'log'; see `stream-coupons evaluate --help`\n"),
+        (["evalute"], "error: no such command 'evalute'. Did you mean 'evaluate'?; see `stream-coupons --help`\n"),
+        (["dlq", "sho"], "error: no such command 'sho'. Did you mean 'show'?; see `stream-coupons dlq --help`\n"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_the_help(args: list[str], line: str) -> None:
+    result = in_a_process(*args)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", line)
+
+
+def on_a_terminal(*args: str, **variables: str) -> bytes:
+    """What a call writes to standard error where that is a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm", **variables}
+    subprocess.run([sys.executable, "-m", "stream_coupons", *args], stderr=theirs, env=environment, timeout=120)
+    os.close(theirs)
+    shown = os.read(ours, 10_000)
+    os.close(ours)
+    return shown
+
+
+def test_errors_are_coloured_on_a_terminal_only_and_never_with_no_color() -> None:
+    assert b"\x1b[" in on_a_terminal("tail", "--nonsense")
+    assert b"\x1b" not in on_a_terminal("tail", "--nonsense", NO_COLOR="1")
+    assert "\x1b" not in in_a_process("tail", "--nonsense").stderr
+
+
+def completed(shell: str, words: str) -> list[str]:
+    """What a shell is told to offer for the last word."""
+    variables = {
+        "_STREAM_COUPONS_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "_TYPER_COMPLETE_ARGS": words,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    return [line for line in in_a_process(**variables).stdout.splitlines() if line]
+
+
+def test_shells_complete_verbs_their_verbs_options_and_choices() -> None:
+    assert completed("bash", "stream-coupons e") == ["erase", "explain", "evaluate"]
+    assert completed("bash", "stream-coupons dlq ") == ["list", "show", "redrive"]
+    assert completed("bash", "stream-coupons broker --p") == ["--port"]
+    assert completed("bash", "stream-coupons worker --log-level ") == ["DEBUG", "INFO", "WARNING", "ERROR"]
+    assert completed("bash", "stream-coupons catalog push cat") == []  # the shell goes on with files
+    assert any("evaluate" in line for line in completed("zsh", "stream-coupons ev"))
+    assert any(line.startswith("evaluate") for line in completed("fish", "stream-coupons ev"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_for_every_shell_is_shown(shell: str) -> None:
+    script = in_a_process(_STREAM_COUPONS_COMPLETE=f"source_{shell}").stdout
+    assert f"_STREAM_COUPONS_COMPLETE=complete_{shell}" in script

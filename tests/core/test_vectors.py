@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from stream_coupons.core.vectors import BITS, CODES, MAX_NUMBERS, check_vector, vector_codes
+from stream_coupons.core.vector_form import MAX_NUMBERS, check_vector
+from stream_coupons.core.vectors import BITS, CODES, vector_codes
 
 PINNED = (
     3168854771,
