@@ -40,6 +40,7 @@ from stream_coupons.bench import processes
 from stream_coupons.bench.workload import Workload
 from stream_coupons.codec import encode
 from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import END_OF_TIME
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
@@ -95,7 +96,7 @@ class System:
     """The agents over logs in memory; a batch for each agent and partition, as workers have them."""
 
     def __init__(self, workload: Workload, partitions: int, stores: Stores) -> None:
-        rules = workload.settings(Settings()).rules()
+        rules = workload.settings(Settings()).rules(PUBLIC_KEY)
         catalogue = Catalogue(workload.catalogue(), rules.policy.typical_price_minor)
         known = Knowledge(rules, catalogue, {}, prior())
         agents = [agent(lambda: known, partitions) for agent in (Users, Budgets, Neighbours)]

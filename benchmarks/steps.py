@@ -17,6 +17,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.bench.workload import Workload
 from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.records import Output, Record
@@ -99,7 +100,7 @@ class AgentSteps:
 
 def new_agents(workload: Workload, partitions: int) -> list[KeyedAgent[Any]]:
     """Our three agents as a worker has them before any model was learnt."""
-    rules = workload.settings(Settings()).rules()
+    rules = workload.settings(Settings()).rules(PUBLIC_KEY)
     known = Knowledge(rules, Catalogue(workload.catalogue(), rules.policy.typical_price_minor), {}, prior())
     return [kind(lambda: known, partitions) for kind in (Users, Budgets, Neighbours)]
 

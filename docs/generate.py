@@ -84,7 +84,7 @@ def settings_page() -> str:
         "Defaults, then the file given by `--config`, then the environment: one variable a setting, named below. A\n"
         "name that is none of these is refused. `deploy/settings.toml` has all of them with the same texts.\n\n"
         "Names that end in `_s` are seconds, in `_minor` minor units of money (cents), in `_ratio` shares. All\n"
-        "workers of a group need the same `seed` and the same sections `kafka`, `profile`, `neighbourhood`, `policy`\n"
+        "workers of a group need the same secret and the same sections `kafka`, `profile`, `neighbourhood`, `policy`\n"
         "and `attribution`: they share state. Restart all of them to change those."
     )
     return page("Settings", introduction, *parts)
@@ -242,7 +242,9 @@ def topics_page() -> str:
         (
             "Between the agents",
             tuple(
-                t for t in topics.ALL if t in (topics.TICKS, topics.SNAPSHOTS, topics.REDRIVES, *topics.BETWEEN_AGENTS)
+                t
+                for t in topics.ALL
+                if t in (topics.TICKS, topics.SNAPSHOTS, topics.REDRIVES, topics.FINGERPRINTS, *topics.BETWEEN_AGENTS)
             ),
             "",
         ),
@@ -285,6 +287,8 @@ def _message_link(topic: topics.Topic) -> str:
 def _retention(topic: topics.Topic) -> str:
     if topic.cleanup is topics.Cleanup.COMPACT:
         return "the last record of each key"
+    if topic.retention_ms == topics.FOR_EVER:
+        return "for ever"
     days = topic.retention_ms / topics.DAY_MS
     return f"{days:g} day{'s' if days != 1 else ''}"
 

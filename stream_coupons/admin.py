@@ -170,6 +170,11 @@ def check_homes(settings: KafkaSettings) -> None:
             )
 
 
+def count_members(client: KafkaAdminClient, group_id: str) -> int:
+    """Return the number of running members of a consumer group; 0 if there is no such group."""
+    return len(client.describe_groups([group_id])[group_id]["members"])
+
+
 def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
     """Records between the end of each topic that the agents read and what their group has committed, by topic."""
     committed = client.list_group_offsets(settings.group_id).get(settings.group_id, {})

@@ -20,6 +20,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import ModelSnapshot, Tick
 from stream_coupons.endpoint import Endpoint
@@ -67,12 +68,12 @@ class Loop(Protocol):
 class CouponApp:
     """All parts of one worker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: DrawKey) -> None:
         self.settings = settings
         self.beat_at: float | None = None
         """When the event loop last turned (monotonic); None until it runs."""
         self.metrics = Metrics(CollectorRegistry())
-        self.known = CurrentKnowledge(settings.rules(), self.metrics)
+        self.known = CurrentKnowledge(settings.rules(key), self.metrics)
         self._observe = BatchReporter(self.metrics)
         self.faust = _new_faust(settings)
         self.clock_sender = self._new_sender("clock")

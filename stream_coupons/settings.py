@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stream_coupons.connection import Connection
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
     AttributionRules,
@@ -27,7 +28,8 @@ from stream_coupons.wording import explained, near
 
 PREFIX = "STREAM_COUPONS_"
 NOT_SETTINGS = frozenset(
-    PREFIX + name for name in ("CONFIG", "CACHE", "REQUIRE_KAFKA", "FAULTS", "FAULTS_REPORT", "FUZZ")
+    PREFIX + name
+    for name in ("CONFIG", "CACHE", "REQUIRE_KAFKA", "FAULTS", "FAULTS_REPORT", "FUZZ", "ALLOW_PUBLIC_SECRET")
 )
 """Variables that others of this program and its tests read."""
 OF_KUBERNETES = re.compile(
@@ -108,21 +110,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
-    seed: int = 0
+    secret_file: str = ""
 
-    def rules(self) -> Rules:
-        """What the core needs to know of all this."""
+    def rules(self, key: DrawKey) -> Rules:
+        """Return what the core needs of all this; `key` is that of `secret_file`, which `secret.py` reads."""
         return Rules(
             profile=self.profile,
             neighbourhood=self.neighbourhood,
             policy=self.policy,
             attribution=self.attribution,
             transfer=self.learning.transfer,
-            seed=self.seed,
+            key=key,
         )
 
 
-SECTIONS = frozenset(Settings.__struct_fields__) - {"seed"}
+SECTIONS = frozenset(Settings.__struct_fields__) - {"secret_file"}
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -210,7 +212,7 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
 def _variables(values: Mapping[str, Any]) -> list[str]:
     """The name of every setting in the environment."""
     names = [(section, name) for section in SECTIONS for name in values[section]]
-    return [PREFIX + "SEED", *(f"{PREFIX}{section}__{name}".upper() for section, name in names)]
+    return [PREFIX + "SECRET_FILE", *(f"{PREFIX}{section}__{name}".upper() for section, name in names)]
 
 
 def _value_like(default: Any, text: str) -> Any:

@@ -10,6 +10,8 @@ from msgspec import Struct
 from stream_coupons.core import events
 
 DAY_MS = 86_400_000
+FOR_EVER = -1
+"""As `retention.ms`."""
 MIB = 1024 * 1024
 
 
@@ -208,6 +210,17 @@ REDRIVES = Topic(
     written_by=("`stream-coupons dlq redrive`",),
     read_by=("`stream-coupons dlq`",),
 )
+# Kept without end, and not compacted: the order of the records says which key counts. It grows by one a change of key.
+FINGERPRINTS = Topic(
+    "secret-fingerprints",
+    None,
+    "the word secret",
+    "which secret the workers draw by, as a fingerprint",
+    partitions=1,
+    retention_ms=FOR_EVER,
+    written_by=("the first worker", "`stream-coupons secret adopt`"),
+    read_by=("workers that start", "`stream-coupons secret`", "`stream-coupons explain`", "`stream-coupons replay`"),
+)
 
 
 OWNERS = {"users": "users", "cells": "neighbours", "coupons": "budgets"}
@@ -248,6 +261,7 @@ ALL: tuple[Topic, ...] = (
     SNAPSHOTS,
     DEAD_LETTERS,
     REDRIVES,
+    FINGERPRINTS,
     changelog("users"),
     changelog("cells"),
     changelog("coupons"),

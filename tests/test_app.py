@@ -8,12 +8,13 @@ from faust.types import TP
 
 from stream_coupons import topics
 from stream_coupons.app import LIVE_WITHIN_S, CouponApp
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.settings import Settings, WorkerSettings
 
 
 def test_an_agent_that_has_stopped_is_exported() -> None:
-    parts = CouponApp(Settings(worker=WorkerSettings(bad_window_records=10)))
+    parts = CouponApp(Settings(worker=WorkerSettings(bad_window_records=10)), PUBLIC_KEY)
     [users] = [lane for lane in parts.lanes if lane.name == "users"]
 
     def stopped() -> dict[str, float | None]:
@@ -28,7 +29,7 @@ def test_an_agent_that_has_stopped_is_exported() -> None:
 
 
 def test_a_worker_is_live_while_its_event_loop_turns_whether_or_not_a_broker_answers() -> None:
-    parts = CouponApp(Settings())
+    parts = CouponApp(Settings(), PUBLIC_KEY)
     assert parts.why_not_live() == [], "it has not begun yet"
     parts.beat_at = time.monotonic()
     assert not parts.is_ready()
@@ -38,7 +39,7 @@ def test_a_worker_is_live_while_its_event_loop_turns_whether_or_not_a_broker_ans
 
 
 def test_what_is_learnt_is_progress_before_a_snapshot_acknowledges_it() -> None:
-    parts = CouponApp(Settings())
+    parts = CouponApp(Settings(), PUBLIC_KEY)
     examples, events = TP(topics.EXAMPLES.name, 0), TP(topics.BROWSE.name, 0)
     parts.faust.transport.takers = []
     parts.faust._consumer = SimpleNamespace(
@@ -54,7 +55,7 @@ def test_what_is_learnt_is_progress_before_a_snapshot_acknowledges_it() -> None:
 
 
 def test_a_learner_that_stands_still_makes_the_worker_unready() -> None:
-    parts = CouponApp(Settings())
+    parts = CouponApp(Settings(), PUBLIC_KEY)
     parts.learner._publish_at = 0.0
     parts.learner._unacknowledged.append((None, []))
     assert "learner stands still: what it has learnt is not published" in parts.why_not_ready()

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.wire import output
 from stream_coupons.codec import encode
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import Array, Coupon, ModelSnapshot
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
@@ -29,7 +30,7 @@ def snapshot() -> ModelSnapshot:
 
 
 def test_a_coupon_whose_categories_times_brands_would_fill_the_memory_is_refused_and_the_old_one_kept() -> None:
-    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
     good = Coupon(coupon_id="c", max_discount_minor=1)
     known.take_coupon(("c", good))
     many = [f"{number}" for number in range(3000)]
@@ -55,7 +56,7 @@ def test_a_coupon_that_cannot_be_read_is_counted_by_who_keeps_the_old_one_and_by
     good = Coupon(coupon_id="c", max_discount_minor=1, stock=5)
     for log, kept in (([encode(good), bad], {"c": good}), ([bad], {})):
         metrics = Metrics(CollectorRegistry())
-        known = CurrentKnowledge(Settings().rules(), metrics)
+        known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
         for value in log:
             if (read := known.read_coupon(b"c", value)) is not None:
                 known.take_coupon(read)
@@ -66,7 +67,7 @@ def test_a_coupon_that_cannot_be_read_is_counted_by_who_keeps_the_old_one_and_by
 def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_coupon_does_not(
     snapshot: ModelSnapshot,
 ) -> None:
-    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
     known.take_coupon(("c", Coupon(coupon_id="c", max_discount_minor=1)))
     before = known.now()
     read = known.read_snapshot(b"ecommerce", encode(snapshot))
@@ -83,7 +84,7 @@ def test_a_new_snapshot_leaves_the_compiled_catalogue_as_it_is_and_a_changed_cou
 
 
 def test_changed_coupons_stop_no_decision_and_count_when_they_are_compiled() -> None:
-    known = CurrentKnowledge(Settings().rules(), Metrics(CollectorRegistry()))
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
     old, new = (Coupon(coupon_id="c", max_discount_minor=amount) for amount in (1, 2))
     known.take_coupon(("c", old))
     before = known.now()
@@ -109,7 +110,7 @@ def test_changed_coupons_stop_no_decision_and_count_when_they_are_compiled() -> 
 
 def test_a_domain_whose_last_coupon_is_withdrawn_is_reported_to_have_none() -> None:
     registry = CollectorRegistry()
-    known = CurrentKnowledge(Settings().rules(), Metrics(registry))
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(registry))
 
     def count_after(coupon: Coupon | None) -> float | None:
         known.take_coupon(("c", coupon))
@@ -138,7 +139,7 @@ SPOILT = {
 @pytest.mark.parametrize("weights", SPOILT)
 def test_the_last_good_snapshot_is_kept_when_one_does_not_fit(snapshot: ModelSnapshot, weights: str) -> None:
     metrics = Metrics(CollectorRegistry())
-    known = CurrentKnowledge(Settings().rules(), metrics)
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
     good = known.read_snapshot(b"ecommerce", encode(snapshot))
     assert good is not None
     known.take_snapshot(good)
@@ -158,7 +159,7 @@ def test_a_release_with_other_features_leaves_the_model_to_which_it_may_be_rolle
     sent = [output(each, 1).output for each in (snapshot, of_next)]
     compacted = {one.key: one.value for one in sent}
     metrics = Metrics(CollectorRegistry())
-    known = CurrentKnowledge(Settings().rules(), metrics)
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
     read = [known.read_snapshot(key, value) for key, value in compacted.items()]
     [ours] = [each for each in read if each is not None]
     known.take_snapshot(ours)
@@ -170,7 +171,7 @@ def test_a_model_is_read_under_the_key_that_versions_before_gave_it_and_refused_
     snapshot: ModelSnapshot,
 ) -> None:
     metrics = Metrics(CollectorRegistry())
-    known = CurrentKnowledge(Settings().rules(), metrics)
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
     assert known.read_snapshot(b"ecommerce", encode(snapshot)) is not None
     other = msgspec.structs.replace(snapshot, feature_schema="0123456789abcdef")
     assert known.read_snapshot(b"ecommerce", encode(other)) is None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.settings import KafkaSettings, Settings, load
@@ -76,7 +77,7 @@ def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
         ("KAFKA_BOOTSTRAP", "x:1", ", expected STREAM_COUPONS_KAFKA__BOOTSTRAP?"),
         ("WORKER_METRICS_PORT", "9464", ", expected STREAM_COUPONS_WORKER__METRICS_PORT?"),
         ("KAFKA__BOOTSTRAPS", "x:1", ", expected STREAM_COUPONS_KAFKA__BOOTSTRAP?"),
-        ("SEEDS", "1", ", expected STREAM_COUPONS_SEED?"),
+        ("SECRET_FILES", "a", ", expected STREAM_COUPONS_SECRET_FILE?"),
         ("CONFIGS", "1", ", expected STREAM_COUPONS_CONFIG?"),
         ("KAFKA", "{}", ""),
     ],
@@ -88,10 +89,10 @@ def test_an_unknown_variable_is_refused_with_the_name_that_comes_near(name: str,
 
 
 def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
-    settings = load(written(tmp_path, 'seed = 7\n[policy]\nstrategy = "random"\n'), {})
-    assert settings == Settings(seed=7, policy=PolicyRules(strategy="random"))
-    assert settings.rules().seed == 7
-    assert settings.rules().policy.strategy == "random"
+    settings = load(written(tmp_path, 'secret_file = "secret.key"\n[policy]\nstrategy = "random"\n'), {})
+    assert settings == Settings(secret_file="secret.key", policy=PolicyRules(strategy="random"))
+    assert settings.rules(PUBLIC_KEY).key == PUBLIC_KEY
+    assert settings.rules(PUBLIC_KEY).policy.strategy == "random"
 
 
 @pytest.mark.parametrize(
@@ -106,11 +107,11 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
         ("POLICY__TRIGGERS", "order", "policy.triggers", ["order"]),
         ("POLICY__TRIGGERS", "", "policy.triggers", []),
         ("ATTRIBUTION__IMPRESSION_DOMAINS", "travel", "attribution.impression_domains", ["travel"]),
-        ("SEED", "41", "seed", 41),
+        ("SECRET_FILE", "other.key", "secret_file", "other.key"),
     ],
 )
 def test_the_environment_overrides_the_file(tmp_path: Path, name: str, text: str, field: str, value: object) -> None:
-    path = written(tmp_path, "seed = 7\n[kafka]\npartitions = 2\n")
+    path = written(tmp_path, "secret_file = 'secret.key'\n[kafka]\npartitions = 2\n")
     before = values_of(load(path, {}))
     after = values_of(load(path, {f"STREAM_COUPONS_{name}": text}))
     assert after[field] == value
@@ -131,7 +132,7 @@ def test_a_list_from_the_environment_is_comma_separated() -> None:
 
 def test_a_table_from_the_environment_is_a_json_object() -> None:
     settings = load(None, {"STREAM_COUPONS_LEARNING__TRANSFER": '{"travel": "retail"}'})
-    assert settings.learning.transfer == settings.rules().transfer == {"travel": "retail"}
+    assert settings.learning.transfer == settings.rules(PUBLIC_KEY).transfer == {"travel": "retail"}
 
 
 @pytest.mark.parametrize("field", DEFAULTS)
@@ -147,12 +148,11 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
     [
         ("KAFKA__BOOTSTRAPS", "x", "no such setting"),
         ("KAFFEE__BOOTSTRAP", "x", "no such setting"),
-        ("SEED__SEED", "1", "no such setting"),
+        ("SECRET_FILE__FILE", "1", "no such setting"),
         ("KAFKA__BOOTSTRAP", "a:1,localhost:abc", r"bootstrap: 'localhost:abc', expected host:port"),
         ("KAFKA__BOOTSTRAP", "localhost:70000", r"bootstrap: 'localhost:70000', .* from 1 to 65535"),
         ("KAFKA__BOOTSTRAP", "", r"bootstrap: '', expected host:port"),
         ("LEARNING__TRANSFER", '{"a": "a"}', "transfer: 'a' starts from 'a': expected no domain that leads back"),
-        ("SEED", "one", r"'one': Expected `int`, got `str` - at `\$.seed`"),
         ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
         ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),

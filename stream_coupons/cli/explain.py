@@ -20,10 +20,12 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.clients import Fetcher
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.events import END_OF_TIME, Coupon
+from stream_coupons.core.rules import Rules
 from stream_coupons.evaluation.audit_topics import offsets, read_records, record_of
 from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
 from stream_coupons.evaluation.explanation import IssueExplanation, ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.runtime.records import Record
+from stream_coupons.secret import require_workers_key
 from stream_coupons.settings import Settings
 
 SHOW_EVERY = 500
@@ -83,12 +85,13 @@ def explain(  # noqa: PLR0913 - the options of a command
     coupons = _coupons(catalog) if catalog is not None else None
     settings = settings_from(config, bootstrap)
     _warn_if_behind(settings)
+    rules = settings.rules(require_workers_key(settings))
     with terminal.Interruptions() as interruptions:
         read = _reader(settings, interruptions)
         if issue_id is not None:
-            _show(_of_issue(issue_id, settings, coupons, read), explain_text.of_issue, as_json=json)
+            _show(_of_issue(issue_id, settings, rules, coupons, read), explain_text.of_issue, as_json=json)
         elif user is not None:
-            _show(_of_shopper(user, moment, settings, coupons, read), explain_text.of_shopper, as_json=json)
+            _show(_of_shopper(user, moment, rules, coupons, read), explain_text.of_shopper, as_json=json)
 
 
 def parse_time(text: str) -> float:
@@ -162,7 +165,9 @@ def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
         evidence.take(record)
 
 
-def _of_issue(issue_id: str, settings: Settings, coupons: list[Coupon] | None, read: Read) -> IssueExplanation:
+def _of_issue(
+    issue_id: str, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
+) -> IssueExplanation:
     found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
     if found is None:
         days = topics.ISSUES.retention_ms // topics.DAY_MS
@@ -178,7 +183,7 @@ def _of_issue(issue_id: str, settings: Settings, coupons: list[Coupon] | None, r
             return None if one is None else record_of(one)
 
         proposal, trigger = trace(issue, record, fetch)
-    evidence = Evidence(settings.rules(), issue.user_id, issue)
+    evidence = Evidence(rules, issue.user_id, issue)
     _gather(evidence, issue.user_id, read)
     try:
         known = evidence.knowledge(coupons)
@@ -189,10 +194,8 @@ def _of_issue(issue_id: str, settings: Settings, coupons: list[Coupon] | None, r
     return explain_issue(issue, evidence.kept(proposal, trigger), known)
 
 
-def _of_shopper(
-    user_id: str, at: float, settings: Settings, coupons: list[Coupon] | None, read: Read
-) -> ShopperExplanation:
-    evidence = Evidence(settings.rules(), user_id)
+def _of_shopper(user_id: str, at: float, rules: Rules, coupons: list[Coupon] | None, read: Read) -> ShopperExplanation:
+    evidence = Evidence(rules, user_id)
     _gather(evidence, user_id, read)
     if evidence.now is None:
         raise Unknown(

@@ -86,7 +86,7 @@ def ope(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     read = read_log(log, window)
     asked = tuple(parse(text, read.coupon_of) for text in policy or ())
-    question = Question(reward, asked, clip, skip, estimate_propensities, settings.seed)
+    question = Question(reward, asked, clip, skip, estimate_propensities)
     warnings = [*missing_arms(read), *doubts(read)]
     running = ProgressiveRun(read, settings, score_arms=True)
     interrupted = feed_all(running, read, "scoring every arm")

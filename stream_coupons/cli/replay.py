@@ -17,6 +17,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
 from stream_coupons.evaluation.digest import digests_of
@@ -24,6 +25,7 @@ from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
+from stream_coupons.secret import draw_key, kept_fingerprint
 from stream_coupons.settings import Settings
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
@@ -32,8 +34,12 @@ NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 class Summary(Struct, frozen=True, kw_only=True):
     """What a replay brought about; `decisions_sha256` is that of the file that `--out` writes.
 
-    `state_blake2b` is by agent what `state digest` prints of a system.
+    `state_blake2b` is by agent what `state digest` prints of a system. `key` is the fingerprint of the key of
+    the draws; `workers_key` that of the workers, where `--bootstrap` asked for it.
     """
+
+    key: str
+    workers_key: str | None
 
     lines: int
     refused: dict[str, int]
@@ -63,11 +69,17 @@ def replay(  # noqa: PLR0913 - the options of a command
     ] = 3600.0,
     json: JsonOption = False,
     config: ConfigOption = None,
+    bootstrap: Annotated[
+        str | None, typer.Option("--bootstrap", "-b", help="Ask the workers' topics here which key they draw by.")
+    ] = None,
 ) -> None:
     """Decide over a recording exactly as the workers do, without a broker.
 
-    Twice the same recording, catalogue and settings give byte-identical
-    decisions and the same state digest. A line that is no envelope is
+    Twice the same recording, catalogue, settings and secret give
+    byte-identical decisions and the same state digest. Without secret_file
+    it draws by a public key, so other shoppers are in the holdout than live;
+    the summary states the fingerprint. With --bootstrap it says whether the
+    workers there draw by the same key. A line that is no envelope is
     refused with its number, and exit code 1 says so, or that nothing was
     applied; a message that is not valid becomes a dead letter, as live. A
     recording without ticks gets them from event time: at every full
@@ -85,10 +97,17 @@ def replay(  # noqa: PLR0913 - the options of a command
     coupons = _read_coupons(catalog)
     with terminal.opened(log) as source:
         derive_every_s = None if has_ticks(source) else tick_every
+    settings = settings_from(config, bootstrap)
+    key = draw_key(settings)
+    workers_key = None if bootstrap is None else kept_fingerprint(settings.kafka)
+    if workers_key not in (None, key.fingerprint):
+        text = f"warning: draws by the key {key.fingerprint}, the workers draw by {workers_key}: set their secret_file"
+        terminal.stderr().print(text, markup=False, soft_wrap=True)
     with terminal.opened(log) as source, terminal.written(out) as sink:
-        replaying = Replay(settings_from(config, None), coupons, derive_every_s, _Writer(sink, everything))
+        replaying = Replay(settings, coupons, derive_every_s, _Writer(sink, everything))
         interrupted = _run(replaying, source, terminal.size_of(log))
-    _report(replaying.summary(interrupted), replaying.refusals, json)
+    summary = replaying.summary(interrupted, key.fingerprint, workers_key)
+    _report(summary, replaying.refusals, json)
 
 
 @dataclass(slots=True)
@@ -214,10 +233,12 @@ class Replay:
             return None
         return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
-    def summary(self, interrupted: bool) -> Summary:
+    def summary(self, interrupted: bool, key: str, workers_key: str | None) -> Summary:
         """What happened until now."""
         ticks = self._fed[topics.TICKS.name]
         return Summary(
+            key=key,
+            workers_key=workers_key,
             lines=self.lines,
             refused=dict(sorted(self.refusals.by_reason.items())),
             events=self._fed.total() - ticks,
@@ -276,6 +297,7 @@ def _report(summary: Summary, refusals: Refusals, json: bool) -> None:
     else:
         names = {name: name.replace("_", " ") for name in summary.__struct_fields__ if name != "interrupted"}
         rows = {title: getattr(summary, name) for name, title in names.items()}
+        rows["key"] = f"{summary.key} (public)" if summary.key == PUBLIC_KEY.fingerprint else summary.key
         terminal.stdout().print(terminal.summary_table(rows))
     if summary.interrupted:
         terminal.stderr().print(f"interrupted after {summary.lines} lines: all outputs are partial", markup=False)

@@ -47,7 +47,14 @@ def show(json: JsonOption = False) -> None:
     table = Table("topic", "key", "partitions", "kept", "what it carries")
     for topic in topics.ALL:
         partitions = str(topic.partitions or "kafka.partitions")
-        days = topic.retention_ms // topics.DAY_MS
-        kept = "the last of each key" if topic.cleanup is topics.Cleanup.COMPACT else f"{days} day{'s' * (days > 1)}"
-        table.add_row(topic.name, topic.key, partitions, kept, topic.about)
+        table.add_row(topic.name, topic.key, partitions, _kept(topic), topic.about)
     terminal.stdout().print(table)
+
+
+def _kept(topic: topics.Topic) -> str:
+    if topic.cleanup is topics.Cleanup.COMPACT:
+        return "the last of each key"
+    if topic.retention_ms == topics.FOR_EVER:
+        return "for ever"
+    days = topic.retention_ms // topics.DAY_MS
+    return f"{days} day{'s' * (days > 1)}"

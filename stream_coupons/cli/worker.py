@@ -11,9 +11,10 @@ import msgspec
 import typer
 import uvloop
 
-from stream_coupons import admin
+from stream_coupons import admin, secret
 from stream_coupons.app import CouponApp
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.repeats import say_once_a_minute
 from stream_coupons.runtime.watchdog import ENDS, Watchdog
@@ -43,7 +44,8 @@ def worker(
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.
 
-    The topics must exist: see `stream-coupons topics apply`.
+    The topics must exist: see `stream-coupons topics apply`. It needs a
+    secret: see `stream-coupons secret make`.
 
     Example: stream-coupons worker --config deploy/settings.toml
     """
@@ -52,20 +54,22 @@ def worker(
         settings = msgspec.structs.replace(
             settings, worker=msgspec.structs.replace(settings.worker, metrics_port=metrics_port)
         )
+    key = secret.workers_key(settings)
     with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         admin.check_guarantee(client, settings.kafka)
         admin.check_homes(settings.kafka)
-    run(settings, log_level)
+    secret.check(settings, key)
+    run(settings, key, log_level)
 
 
-def run(settings: Settings, log_level: LogLevel) -> None:
+def run(settings: Settings, key: DrawKey, log_level: LogLevel) -> None:
     """Run the Faust application; exits the process."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     say_once_a_minute("aiokafka")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    parts = CouponApp(settings)
+    parts = CouponApp(settings, key)
     app = parts.faust
     try:
         parts.open_port()

@@ -163,11 +163,11 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     rules, undecided = known.rules.policy, decision.undecided
     user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
     worth = decision.worth[decision.first :][: len(decision.positions)]
-    choice = policy.choose(worth, undecided.identity, rules, known.rules.seed)
+    choice = policy.choose(worth, undecided.identity, rules, known.rules.key)
     if not choice.order:
         _open_control(shopper, decision, choice.best, known)
         return NoCoupon.NOT_WORTH_IT
-    if policy.is_holdout(user_id, rules, known.rules.seed):
+    if policy.is_holdout(user_id, rules, known.rules.key):
         _withhold(shopper, decision, choice, known)
         return NoCoupon.HOLDOUT
     undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
@@ -264,7 +264,7 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
         coupon_id = decision.coupon(best).coupon_id  # capped or not: the catalogue may set a cap later
         history.withheld[coupon_id] = history.withheld.get(coupon_id, 0) + 1
     _open_control(shopper, decision, best, known, withheld=is_due)
-    for row in policy.watched(len(decision.positions), best, decision.undecided.identity, rules, known.rules.seed):
+    for row in policy.watched(len(decision.positions), best, decision.undecided.identity, rules, known.rules.key):
         _open_control(shopper, decision, row, known, is_beside=True)
 
 

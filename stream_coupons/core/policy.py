@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.profile import DAY_S, HOUR_S
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import unit_interval
 
 
-def is_holdout(user_id: str, rules: PolicyRules, seed: int) -> bool:
-    """Whether the shopper belongs to the permanent group that never gets a coupon."""
-    return unit_interval(str(seed), "holdout", user_id) < rules.holdout_ratio
+def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the shopper is in the permanent control group, which never gets a coupon."""
+    return key.uniform("holdout", user_id) < rules.holdout_ratio
 
 
 def standing_objection(shopper: Shopper, at: float, rules: PolicyRules) -> NoCoupon | None:
@@ -55,17 +55,18 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 
-def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, seed: int) -> list[int]:
+def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey) -> list[int]:
     """Rows, of n candidates, that are watched in the holdout beside the chosen one: evenly spaced from a random start.
 
     Who gets no coupon shows of every coupon at once whether they order without it. The best one alone would teach
     P(order) of none but the best ones.
 
-    >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), seed=0), watched(1, 0, "t", PolicyRules(), seed=0)
-    ([3, 6, 9], [])
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), PUBLIC_KEY), watched(1, 0, "t", PolicyRules(), PUBLIC_KEY)
+    ([9, 2, 5], [])
     """
     size = min(rules.holdout_controls - 1, n)
-    start = int(unit_interval(str(seed), "watched", trigger) * n)
+    start = int(key.uniform("watched", trigger) * n)
     rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
     return [row for row in rows if row != chosen]
 
@@ -105,22 +106,23 @@ class Choice:
     best: int
 
 
-def choose(worth: Floats, trigger: str, rules: PolicyRules, seed: int) -> Choice:
+def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
     """Pick by value, but explore: with probability epsilon one of the best k candidates, whatever they are worth.
 
     Epsilon-greedy among those that might be the best: what is far behind costs most to try and teaches least. The
     propensity of what was chosen is exact: epsilon / k if it is among the best k, and 1 - epsilon more if it is the
-    greedy choice. The coin falls by seed and trigger, so a replay falls alike; `trigger` is the identity that the
-    shopper is part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the
-    strategy "random" epsilon is 1 and k all of them: the baseline.
+    greedy choice. The draw depends on key and trigger, so a replay with the same key draws alike; `trigger` is the
+    identity that the shopper is part of, for event ids may be counters, and all shoppers would explore at the same
+    ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline.
 
-    >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), seed=0).order
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
     [1, 2]
     """
     greedy, tried = worthwhile(worth, rules), explored(worth, rules)
     best = int(np.argmax(worth))
-    if is_exploring(trigger, rules, seed):
-        place = int(unit_interval(str(seed), "arm", trigger) * len(tried))
+    if is_exploring(trigger, rules, key):
+        place = int(key.uniform("arm", trigger) * len(tried))
         start = tried[place]
         order = (
             [start, *(row for row in greedy if row != start)]
@@ -161,9 +163,9 @@ def exploration_ratio(rules: PolicyRules) -> float:
     return 1.0 if rules.strategy == "random" else rules.exploration_ratio
 
 
-def is_exploring(trigger: str, rules: PolicyRules, seed: int) -> bool:
-    """Whether the coin of this trigger says to try what may not be the best."""
-    return unit_interval(str(seed), "explore", trigger) < exploration_ratio(rules)
+def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the draw of this trigger explores, that is, may choose a coupon that is not the best."""
+    return key.uniform("explore", trigger) < exploration_ratio(rules)
 
 
 def propensity_of(row: int, greedy: list[int], tried: list[int], rules: PolicyRules) -> float:

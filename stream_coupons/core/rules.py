@@ -6,6 +6,7 @@ from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
 
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.events import MAX_ALTERNATIVES
 
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
@@ -139,6 +140,6 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
+    key: DrawKey
     transfer: dict[str, str] = {}
     """By domain, the one whose model serves it until it has one of its own. None leads back to itself."""
-    seed: int = 0

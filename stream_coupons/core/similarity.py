@@ -51,21 +51,21 @@ def feature_index(name: str) -> int:
 DIGEST_BYTES = 8
 
 
+def joined(*parts: str) -> bytes:
+    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes."""
+    if len(parts) == 1:
+        return f"{len(parts[0])}:{parts[0]}".encode()
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
+
+
 def stable_digest(*parts: str) -> bytes:
-    """A few bytes that stand for some strings, the same on every machine and run."""
-    # Each part is led by its length, so that no two lists of parts give one text.
-    text = f"{len(parts[0])}:{parts[0]}" if len(parts) == 1 else "".join([f"{len(part)}:{part}" for part in parts])
-    return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+    """Return a digest of `parts` of `DIGEST_BYTES` bytes, the same on every machine and run."""
+    return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
 
 
 def stable_hash(*parts: str) -> int:
     """Unsigned 64-bit hash of some strings: their digest as a number."""
     return int.from_bytes(stable_digest(*parts), "big")
-
-
-def unit_interval(*parts: str) -> float:
-    """A number in [0, 1) that some strings always give: a coin whose fall is fixed by its name."""
-    return (stable_hash(*parts) >> 11) / 2**53
 
 
 def dot(a: Mapping[int, float], b: Mapping[int, float]) -> float:

@@ -26,6 +26,7 @@ from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
+from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Settings, is_setting
 
 READY_WITHIN_S = 120.0
@@ -282,7 +283,7 @@ def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[
     output: IO[bytes] = log.open("ab")
     with output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env={**inherited, "NO_COLOR": "1", **environment}
+            command, stdout=output, stderr=output, env={**inherited, "NO_COLOR": "1", ALLOW_PUBLIC: "1", **environment}
         )
 
 

@@ -107,7 +107,7 @@ def explain_shopper(
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
     standing = policy.standing_objection(shopper, at, known.rules.policy)
-    is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.seed)
+    is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
     moment, verdicts = Moment(user_id, shopper, at, {}), []
@@ -194,7 +194,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
 def _choice(issue: CouponIssue, kept: Kept, known: Knowledge) -> Choice:
     if kept.proposal is not None and kept.proposal.rank > 0:
         return Choice.ALTERNATIVE
-    is_exploring = policy.is_exploring(issue.issue_id, known.rules.policy, known.rules.seed)
+    is_exploring = policy.is_exploring(issue.issue_id, known.rules.policy, known.rules.key)
     return Choice.EXPLORED if is_exploring else Choice.BEST
 
 

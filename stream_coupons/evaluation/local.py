@@ -31,6 +31,7 @@ from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
 PARTITION, PARTITIONS = 0, 1
@@ -89,7 +90,7 @@ class LocalPipeline:
         on_output: Callable[[Output], None] | None = None,
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
-        self._rules = settings.rules()
+        self._rules = rules_of(settings)
         self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
         self._fixed = scorer
         self._learn_every = learn_every

@@ -65,7 +65,7 @@ NOT_SEARCHED = {
     "attribution": "it says what counts as a label: values under different labels cannot be compared",
     "kafka": "it changes nothing of what is predicted",
     "policy": "it says what is given, which the predictions on a log do not show: compare policies with `ope`",
-    "seed": "better luck is not a better setting",
+    "secret_file": "better luck is not a better setting",
     "worker": "it changes nothing of what is predicted",
 }
 

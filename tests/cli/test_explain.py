@@ -14,17 +14,18 @@ from agents.fakes import Shop
 from core.builders import AT
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 
-from stream_coupons import topics
+from stream_coupons import secret, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.explain import parse_time
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.connection import Connection
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.settings import KafkaSettings, Settings
 
 from .conftest import Run, write_lines
 from .test_verify import put
@@ -54,7 +55,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("explain") / "settings.toml"
     changed = ("cooldown_s", "max_issues_per_window", "exploration_ratio", "min_value_minor", "holdout_ratio")
     lines = [f"{name} = {getattr(SETTINGS.policy, name)}" for name in changed]
-    path.write_text("\n".join([f"seed = {SETTINGS.seed}", "[policy]", *lines]))
+    path.write_text("\n".join(["[policy]", *lines]))
     return path
 
 
@@ -79,17 +80,20 @@ def test_an_issue_is_computed_again_from_the_topics(run: Run, idle: str, config:
 
 @pytest.mark.kafka
 def test_an_issue_reads_as_text(run: Run, idle: str, config: Path, shop: Shop) -> None:
-    issue = issues(shop)[0]
+    issue, titled = issues(shop)[0], next(one for one in issues(shop) if one.coupon_id == "few")
     result = run("explain", issue.issue_id, "-b", idle, "-c", config)
     assert result.exit_code == 0
     said = result.stdout
-    assert f"Issue {issue.issue_id}: few The first five, to shopper ann on 2001-09-09 01:46:40Z" in said
+    assert f"Issue {issue.issue_id}: tea, to shopper ann on 2001-09-09 01:46:40Z" in said
     assert f"drawn by chance, to learn how shoppers answer to it (propensity {issue.propensity:.4g})" in said
     assert f"redeem {issue.p_redeem:.1%}" in said
     assert "scores R(u, i): 1 by the shopper's own interests, 0 by those of similar shoppers" in said
     assert "is for what this shopper looks at most (share of interest" in said
     assert "not_yet_valid: it is not valid yet" in said
     assert "The decision was computed again and came out the same to the last digit." in said
+    assert (
+        f"{titled.issue_id}: few The first five, to" in run("explain", titled.issue_id, "-b", idle, "-c", config).stdout
+    )
 
 
 @pytest.mark.kafka
@@ -99,6 +103,18 @@ def test_other_settings_than_the_workers_are_noticed(run: Run, idle: str, config
     found = json.loads(run("explain", issues(shop)[0].issue_id, "-b", idle, "-c", other, "--json").stdout)
     assert not found["is_reproduced"]
     assert any("state, catalogue, model or settings are not what they were" in note for note in found["notes"])
+
+
+@pytest.mark.kafka
+def test_by_another_key_than_the_workers_nothing_is_explained(run: Run, idle: str, config: Path, shop: Shop) -> None:
+    settings = Settings(kafka=KafkaSettings(bootstrap=idle))
+    secret.adopt(settings, DrawKey(b"another"))
+    for about in ([issues(shop)[0].issue_id], ["--user", "ann"]):
+        result = run("explain", *about, "-b", idle, "-c", config)
+        assert result.exit_code == 2
+        assert "secret_file: not set, the public key has the fingerprint" in result.stderr
+    secret.adopt(settings, PUBLIC_KEY)
+    assert run("explain", "--user", "ann", "-b", idle, "-c", config).exit_code == 0
 
 
 @pytest.mark.kafka

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import topics
+from stream_coupons import secret, topics
 from stream_coupons.cli.replay import EventClock
 from stream_coupons.codec import Decoder
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.records import Output
-from stream_coupons.settings import Settings
+from stream_coupons.settings import KafkaSettings, Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 from .conftest import Run, browse, envelope, write_lines
@@ -159,11 +160,30 @@ def test_ticks_come_from_event_time_if_there_are_none(run: Run, catalog: Path, t
     assert replay(run, log, catalog) == hourly
 
 
-def test_another_seed_decides_otherwise(run: Run, log: Path, catalog: Path, tmp_path: Path) -> None:
-    config = tmp_path / "settings.toml"
-    config.write_text("seed = 1\n")
-    first, second = replay(run, log, catalog), replay(run, log, catalog, "--config", config)
-    assert first["decisions_sha256"] != second["decisions_sha256"]
+def test_another_secret_decides_otherwise_and_the_summary_names_the_key(
+    run: Run, log: Path, catalog: Path, tmp_path: Path
+) -> None:
+    config, key = tmp_path / "settings.toml", secret.make(tmp_path / "secret.key")
+    config.write_text(f'secret_file = "{tmp_path / "secret.key"}"\n')
+    public, own = replay(run, log, catalog), replay(run, log, catalog, "--config", config)
+    assert public["decisions_sha256"] != own["decisions_sha256"]
+    assert own == replay(run, log, catalog, "--config", config)
+    assert (public["key"], own["key"]) == (PUBLIC_KEY.fingerprint, key.fingerprint)
+    assert public["workers_key"] is None
+    assert f"{PUBLIC_KEY.fingerprint} (public)" in run("replay", log, "--catalog", catalog).stdout
+
+
+@pytest.mark.kafka
+def test_a_replay_by_another_key_than_the_workers_is_warned_of(
+    run: Run, log: Path, catalog: Path, tmp_path: Path, bootstrap: str
+) -> None:
+    key = secret.make(tmp_path / "secret.key")
+    secret.adopt(Settings(kafka=KafkaSettings(bootstrap=bootstrap)), key)
+    result = run("replay", log, "--catalog", catalog, "--json", "--bootstrap", bootstrap)
+    assert json.loads(result.stdout)["workers_key"] == key.fingerprint
+    assert f"the workers draw by {key.fingerprint}: set their secret_file" in result.stderr
+    secret.adopt(Settings(kafka=KafkaSettings(bootstrap=bootstrap)), PUBLIC_KEY)
+    assert "warning" not in run("replay", log, "--catalog", catalog, "--bootstrap", bootstrap).stderr
 
 
 def test_the_summary_is_printed_for_people(run: Run, log: Path, catalog: Path) -> None:

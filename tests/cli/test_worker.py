@@ -1,5 +1,6 @@
 """A worker that cannot work as it was called says so in one line, and has not joined anything by then."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,11 +9,19 @@ import pytest
 
 from stream_coupons import admin
 from stream_coupons.connection import Connection
+from stream_coupons.secret import ALLOW_PUBLIC
 
 
-def run_worker(*arguments: object) -> "subprocess.CompletedProcess[str]":
+def run_worker(*arguments: object, public: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run a worker; `public` allows it the public key."""
     command = [sys.executable, "-m", "stream_coupons", "worker", *map(str, arguments)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
+    return run(command, os.environ | ({ALLOW_PUBLIC: "1"} if public else {}))
+
+
+def run(command: list[str], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
 
 
 CRASHING = """
@@ -29,7 +38,7 @@ main()
 
 def test_the_last_line_of_a_worker_that_crashes_says_why(bootstrap: str) -> None:
     command = [sys.executable, "-c", CRASHING, "worker", "--bootstrap", bootstrap, "--metrics-port", "0"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
+    done = run(command, os.environ | {ALLOW_PUBLIC: "1"})
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1].strip().endswith("the worker ends: OSError('no more files')")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.coupons import Catalogue, Floats
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     BrowseEvent,
@@ -73,7 +74,7 @@ def rules(**policy: Any) -> Rules:
     """Rules without chance, cooldown or caps that a test did not ask for."""
     profile = policy.pop("profile", ProfileRules())
     attribution = policy.pop("attribution", AttributionRules())
-    seed = policy.pop("seed", 0)
+    key = policy.pop("key", PUBLIC_KEY)
     plain: dict[str, Any] = {
         "holdout_ratio": 0.0,
         "exploration_ratio": 0.0,
@@ -81,7 +82,7 @@ def rules(**policy: Any) -> Rules:
         "max_issues_per_window": 1000,
         "min_value_minor": -1e9,
     }
-    return Rules(policy=PolicyRules(**(plain | policy)), profile=profile, attribution=attribution, seed=seed)
+    return Rules(policy=PolicyRules(**(plain | policy)), profile=profile, attribution=attribution, key=key)
 
 
 @dataclass(frozen=True)

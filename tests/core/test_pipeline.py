@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stream_coupons.core import attribution, observation
 from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     Coupon,
@@ -655,7 +656,7 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
 
 def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -> None:
     terms = (coupon("a"), coupon("b", discount_minor=90))
-    explores = {"exploration_ratio": 1.0, "seed": 1}
+    explores = {"exploration_ratio": 1.0, "key": DrawKey(b"draws the other")}
     given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **explores))) for ratio in (0.0, 1.0))
     given.see(browse("t1"))
     held.see(browse("t1"))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.policy import (
     choose,
     explored,
@@ -26,6 +27,7 @@ from stream_coupons.core.shopper import History, OpenProposal, Shopper
 
 from .builders import AT, DAY_S, HOUR_S, coupon
 
+KEY, OTHER_KEY = DrawKey(b"one"), DrawKey(b"other")
 TRIGGERS = [f"t{n}" for n in range(6000)]
 
 
@@ -60,14 +62,14 @@ def test_a_redemption_may_be_worth_something_by_itself() -> None:
 
 def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
     rules = PolicyRules(exploration_ratio=0.0, min_value_minor=0.0)
-    choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, 0)
+    choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, KEY)
     assert (choice.order, choice.propensity, choice.best) == ([], 1.0, 2)
 
 
 def test_only_what_is_worth_it_is_an_alternative_best_first() -> None:
-    choice = choose(np.array([1.0, -1.0, 5.0, 5.0]), "t", PolicyRules(exploration_ratio=0.0), 0)
+    choice = choose(np.array([1.0, -1.0, 5.0, 5.0]), "t", PolicyRules(exploration_ratio=0.0), KEY)
     assert choice.order == [2, 3, 0]
-    choice = choose(np.array([1.0, 4.0]), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=3.0), 0)
+    choice = choose(np.array([1.0, 4.0]), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=3.0), KEY)
     assert choice.order == [1]
 
 
@@ -87,7 +89,7 @@ def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: Poli
     chosen: Counter[int | None] = Counter()
     logged: dict[int | None, float] = {}
     for trigger in TRIGGERS:
-        choice = choose(np.array(worth), trigger, rules, 1)
+        choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
         first = choice.order[0] if choice.order else None
         chosen[first] += 1
         assert logged.setdefault(first, choice.propensity) == choice.propensity
@@ -100,11 +102,11 @@ def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: Poli
 @pytest.mark.parametrize(("rules", "worth"), CASES)
 def test_the_propensity_of_any_row_is_that_of_its_choice(rules: PolicyRules, worth: list[float]) -> None:
     greedy, tried = worthwhile(np.array(worth), rules), explored(np.array(worth), rules)
-    choices = [choose(np.array(worth), trigger, rules, 1) for trigger in TRIGGERS[:200]]
+    choices = [choose(np.array(worth), trigger, rules, OTHER_KEY) for trigger in TRIGGERS[:200]]
     for choice in choices:
         if choice.order:
             assert propensity_of(choice.order[0], greedy, tried, rules) == choice.propensity
-    coins = [is_exploring(trigger, rules, 1) for trigger in TRIGGERS[:200]]
+    coins = [is_exploring(trigger, rules, OTHER_KEY) for trigger in TRIGGERS[:200]]
     assert all(is_it or choice.order == greedy for is_it, choice in zip(coins, choices, strict=True))
 
 
@@ -119,29 +121,29 @@ def test_a_choice_is_possible_and_names_nobody_twice(
     worth: list[float], epsilon: float, trigger: str, strategy: str
 ) -> None:
     rules = PolicyRules(exploration_ratio=epsilon, strategy=strategy)  # type: ignore[arg-type]
-    choice = choose(np.array(worth), trigger, rules, 3)
+    choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
     assert 0 < choice.propensity <= 1
     assert len(set(choice.order)) == len(choice.order)
     assert set(choice.order) <= set(range(len(worth)))
     assert worth[choice.best] == max(worth)
-    assert choose(np.array(worth), trigger, rules, 3) == choice
+    assert choose(np.array(worth), trigger, rules, OTHER_KEY) == choice
 
 
-def test_another_seed_explores_at_other_triggers() -> None:
+def test_another_key_explores_at_other_triggers() -> None:
     rules = PolicyRules(exploration_ratio=0.5)
     worth = np.array([1.0, 9.0, 2.0])
-    picks = [[tuple(choose(worth, t, rules, seed).order) for t in TRIGGERS[:50]] for seed in (0, 1)]
+    picks = [[tuple(choose(worth, t, rules, key).order) for t in TRIGGERS[:50]] for key in (KEY, OTHER_KEY)]
     assert picks[0] != picks[1]
 
 
 def test_the_holdout_is_as_large_as_asked_and_always_the_same() -> None:
     rules = PolicyRules(holdout_ratio=0.1)
-    held = {user for user in TRIGGERS if is_holdout(user, rules, 0)}
+    held = {user for user in TRIGGERS if is_holdout(user, rules, KEY)}
     assert len(held) / len(TRIGGERS) == pytest.approx(0.1, abs=0.015)
-    assert held == {user for user in TRIGGERS if is_holdout(user, rules, 0)}
-    assert held != {user for user in TRIGGERS if is_holdout(user, rules, 1)}
-    assert held < {user for user in TRIGGERS if is_holdout(user, PolicyRules(holdout_ratio=0.2), 0)}
-    assert not any(is_holdout(user, PolicyRules(holdout_ratio=0.0), 0) for user in TRIGGERS)
+    assert held == {user for user in TRIGGERS if is_holdout(user, rules, KEY)}
+    assert held != {user for user in TRIGGERS if is_holdout(user, rules, OTHER_KEY)}
+    assert held < {user for user in TRIGGERS if is_holdout(user, PolicyRules(holdout_ratio=0.2), KEY)}
+    assert not any(is_holdout(user, PolicyRules(holdout_ratio=0.0), KEY) for user in TRIGGERS)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import pytest
 
 from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge
 
 from .builders import FixedScorer
 
 PRIOR, RETAIL, GROCERIES = FixedScorer(), FixedScorer(), FixedScorer()
-RULES = Rules(transfer={"travel": "retail", "retail": "groceries"})
+RULES = Rules(key=PUBLIC_KEY, transfer={"travel": "retail", "retail": "groceries"})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ SERVICE = {
         "ports": {"type": "array", "items": {"type": "string", "pattern": r"^127\.0\.0\.1:[0-9]+:[0-9]+$"}},
         "expose": STRINGS,
         "profiles": STRINGS,
+        "secrets": STRINGS,
         "init": {"type": "boolean"},
         "read_only": {"type": "boolean"},
         "cap_drop": STRINGS,
@@ -99,6 +101,7 @@ SHAPE = {
     "properties": {
         "services": {"type": "object", "additionalProperties": SERVICE},
         "volumes": {"type": "object", "additionalProperties": {"type": "null"}},
+        "secrets": {"type": "object", "additionalProperties": {"required": ["file"]}},
     },
 }
 
@@ -297,6 +300,14 @@ def health_check(exporter: str) -> int:
         timeout=60,
         check=False,
     ).returncode
+
+
+def test_the_workers_have_a_secret_that_is_not_in_the_repository() -> None:
+    worker, [(name, source)] = COMPOSE["services"]["worker"], COMPOSE["secrets"].items()
+    assert worker["secrets"] == [name]
+    assert worker["environment"]["STREAM_COUPONS_SECRET_FILE"] == f"/run/secrets/{name}"
+    patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert any(fnmatch(Path(source["file"]).name, pattern) for pattern in patterns)
 
 
 def test_the_health_check_says_whether_a_worker_is_ready(exporter: str) -> None:

@@ -146,7 +146,8 @@ def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) ->
         "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port.number}",
         "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
     }
-    lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in block("by-hand").splitlines()]
+    by_hand = block("by-hand").replace("secret.key", str(tmp_path / "secret.key"))
+    lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in by_hand.splitlines()]
     lines[0] += f" --port {port.number} --data {tmp_path / 'data'}"
     lasting = (" broker", " worker")
     with ExitStack() as running:

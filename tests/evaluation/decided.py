@@ -8,6 +8,7 @@ from core.builders import AT, coupon, item, knowledge, order
 
 from evaluation.builders import TABLE_OF_AGENT, Log
 from stream_coupons import topics
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import BrowseEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.scoring import Knowledge
@@ -17,7 +18,7 @@ from stream_coupons.settings import Settings
 
 STEP_S = 7200.0
 POLICY = PolicyRules(cooldown_s=60.0, max_issues_per_window=50, exploration_ratio=0.4, min_value_minor=-7.0)
-SETTINGS = Settings(policy=msgspec.structs.replace(POLICY, holdout_ratio=0.0), seed=4)
+SETTINGS = Settings(policy=msgspec.structs.replace(POLICY, holdout_ratio=0.0))
 CATALOGUE = [
     coupon("tea", categories=["tea"], discount_minor=40, budget_minor=3000),
     coupon("few", categories=["tea"], discount_minor=20, stock=5, title="The first five"),
@@ -29,7 +30,7 @@ CATALOGUE = [
 
 def known() -> Knowledge:
     """What the agents know all the time."""
-    return knowledge(*CATALOGUE, rules=SETTINGS.rules(), scorer=prior())
+    return knowledge(*CATALOGUE, rules=SETTINGS.rules(PUBLIC_KEY), scorer=prior())
 
 
 def busy_shop(partitions: int = 2) -> Shop:

@@ -10,6 +10,7 @@ from evaluation.builders import USERS, Log
 from evaluation.decided import CATALOGUE, SETTINGS, busy_shop, compact, order_later, whole_log
 from stream_coupons import topics
 from stream_coupons.codec import encode
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import CouponIssue, ModelSnapshot
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed
@@ -21,7 +22,7 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
-RULES = SETTINGS.rules()
+RULES = SETTINGS.rules(PUBLIC_KEY)
 
 
 @pytest.fixture

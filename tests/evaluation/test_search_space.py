@@ -38,10 +38,10 @@ def test_the_built_in_space_is_of_settings_and_holds_the_defaults() -> None:
 
 
 def test_values_become_settings_and_leave_the_rest() -> None:
-    base = Settings(seed=3, profile=ProfileRules(half_life_s=5.0))
+    base = Settings(secret_file="secret.key", profile=ProfileRules(half_life_s=5.0))
     found = build().settings(base, {RATE: 0.5, NEIGHBOURS: 7, PRICE: "last"})
     assert found == Settings(
-        seed=3,
+        secret_file="secret.key",
         learning=LearningSettings(learning_rate=0.5),
         profile=ProfileRules(half_life_s=5.0, missing_price="last"),
         neighbourhood=NeighbourhoodRules(neighbours=7),
@@ -131,7 +131,7 @@ def test_only_what_is_named_is_searched(tmp_path: Path) -> None:
         ('"nonsense" = {low = 1, high = 2}', "nonsense: there is no such setting$"),
         ("[policy]\nholdout_ratio = {low = 0, high = 1}", "policy.holdout_ratio is not searched: .*`ope`"),
         ("[attribution]\ngrace_s = {low = 0, high = 1}", "attribution.grace_s is not searched: .*label"),
-        ("seed = {low = 0, high = 9}", "seed is not searched: .*luck"),
+        ("secret_file = {low = 0, high = 9}", "secret_file is not searched: .*luck"),
         ("[learning]\nl2 = 3", "learning.l2 = 3: expected {low, high, log} or {choices}"),
         ("[learning]\nl2 = {low = 1}", "learning.l2: .*high.*expected {low, high, log}"),
         ("[learning]\nl2 = {low = 1, hihg = 2}", "learning.l2: .*hihg"),

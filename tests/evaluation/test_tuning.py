@@ -55,7 +55,7 @@ def cliff(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001
 
 
 def die(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001 - it ends at once
-    os._exit(settings.seed + 1)
+    os._exit(len(settings.secret_file) + 1)
 
 
 def plan(method: Method = Method.BAYES, trials: int = 12, seed: int = 0, space: SearchSpace = SPACE) -> Plan:

@@ -12,6 +12,7 @@ from stream_coupons import admin, topics
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess, Engine
 from stream_coupons.connection import Connection
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
@@ -45,7 +46,7 @@ async def transaction(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
 
 def cells_after(system: LocalSystem, record: Record) -> dict[str, bytes]:
     """The cells that users would save for its first record."""
-    known = knowledge(coupon("c1"), rules=system.settings.rules())
+    known = knowledge(coupon("c1"), rules=system.settings.rules(PUBLIC_KEY))
     users = Users(lambda: known, system.settings.kafka.partitions)
     batches = Batches(users, topics.TICKS.name, topics.partition_for, users.partitions, keeps_outputs=False)
     batches.adopt(record.partition, MemoryCells({}))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.app import CouponApp
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.rocks import PREFIX, RocksStores
 from stream_coupons.runtime.stores import NewStore, in_memory
@@ -133,4 +134,4 @@ def test_a_store_that_cannot_be_opened_says_what_to_do(
         monkeypatch.delitem(sys.modules, "stream_coupons.runtime.rocks")
         monkeypatch.setitem(sys.modules, "rocksdict", None)
     with pytest.raises(BadConfig, match=complaint):
-        CouponApp(Settings(worker=WorkerSettings(store=Store.ROCKSDB, store_dir="/nowhere")))
+        CouponApp(Settings(worker=WorkerSettings(store=Store.ROCKSDB, store_dir="/nowhere")), PUBLIC_KEY)
