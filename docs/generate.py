@@ -6,7 +6,6 @@ Exit code 1 of `--check` names the pages that are stale.
 """
 
 import argparse
-import ast
 import inspect
 import json
 import re
@@ -14,9 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -27,6 +24,7 @@ from prometheus_client import CollectorRegistry
 from stream_coupons import metrics, schemas, settings, topics
 from stream_coupons.core import events, reasons
 from stream_coupons.datasets import foreign_records
+from stream_coupons.docstrings import attribute_docs
 from stream_coupons.evaluation import verdicts
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
@@ -183,6 +181,8 @@ def _bounds(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     field = _resolve(field, definitions)
     if "anyOf" in field:
         return ", ".join(filter(None, (_bounds(each, definitions) for each in field["anyOf"])))
+    if field.get("maximum") == events.END_OF_TIME:
+        return "until the year 2100"
     if "enum" in field:
         return "one of " + ", ".join(code(json.dumps(each)) for each in field["enum"])
     words = [
@@ -214,20 +214,19 @@ def _number(value: float) -> str:
     return "2^53" if value == 2**53 else "-2^53" if value == -(2**53) else f"{value:,}"
 
 
-def member_comments(module: ModuleType, enumeration: type[StrEnum]) -> dict[str, str]:
-    """Return the docstring below each member of an enumeration, by the member's value."""
-    tree = ast.parse(inspect.getsource(module))
-    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == enumeration.__name__]
-    found = {}
-    for node, after in pairwise(body):
-        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            target = node.targets[0]
-            assert isinstance(target, ast.Name)
-            found[enumeration[target.id].value] = inspect.cleandoc(str(after.value.value))
-    missing = {member.value for member in enumeration} - found.keys()
+def member_docs(enumeration: type[StrEnum]) -> dict[str, str]:
+    """Return the docstring below each member of an enumeration, by the member's value.
+
+    Raises
+    ------
+    LookupError
+        If a member has none.
+    """
+    docs = attribute_docs(enumeration)
+    missing = [member.value for member in enumeration if member.name not in docs]
     if missing:
-        raise LookupError(f"{enumeration.__name__}: no docstring below {', '.join(sorted(missing))}")
-    return found
+        raise LookupError(f"{enumeration.__name__}: no docstring below {', '.join(missing)}")
+    return {member.value: docs[member.name] for member in enumeration}
 
 
 # ------------------------------------------------------------ topics and messages
@@ -306,13 +305,15 @@ def messages_page() -> str:
     carried = topics.with_message()
     definitions: dict[str, Any] = {}
     for message in (*(topic.message for topic in carried), schemas.DeadLetterHeaders, foreign_records.LogLine):
-        definitions |= msgspec.json.schema(message, ref_template="{name}")["$defs"]
+        definitions |= schemas.definitions_of(message)[0]
     of = {topic.message.__name__: topic for topic in carried if topic.message}
     parts = [name for name in definitions if name not in of and not name.endswith("Line") and name != HEADERS]
     lines = [name for name in definitions if name.endswith("Line")]
     introduction = (
         "Messages are JSON, each of them in the topic named with it. Unknown fields are ignored, and fields that have "
-        "their default are left out. New fields get a default; any other change makes a new `schema_version`."
+        "their default are left out. New fields get a default; any other change makes a new `schema_version`.\n\n"
+        "Names that end in `_minor` are money in minor units (cents), as whole numbers: `899`, not `899.0`. Those that "
+        "end in `_at` are UTC epoch seconds."
     )
     return page(
         "Messages",
@@ -350,12 +351,18 @@ def _message(name: str, definitions: Mapping[str, Any], topic: topics.Topic | No
             _kind(body, definitions),
             "required" if is_required else _default(body),
             _bounds(body, definitions) if "enum" not in _resolve(body, definitions) else "",
-            _resolve(body, definitions).get("description", "") if "$ref" not in body else "",
+            _meaning(body),
         ]
         for field, body, is_required in fields
     ]
     parts.append(table(["Field", "Type", "Default", "Range", "Meaning"], rows))
     return "\n\n".join(parts)
+
+
+def _meaning(field: Mapping[str, Any]) -> str:
+    """Return the description of a field; that of its type is in the introduction."""
+    text: str = field.get("description", "")
+    return text.removesuffix(f"; {events.MONEY}.").removesuffix("; UTC epoch seconds.").rstrip(".") + "."
 
 
 def _default(field: Mapping[str, Any]) -> str:
@@ -420,10 +427,10 @@ def _alert(rule: Mapping[str, Any]) -> str:
 def outcomes_page() -> str:
     """Return the page of outcomes, reasons and codes."""
     decisions = {"proposed": "A coupon was proposed; `sold_out` or another outcome may follow."}
-    decisions |= member_comments(reasons, reasons.NoCoupon)
+    decisions |= member_docs(reasons.NoCoupon)
     letters = []
-    for value, text in member_comments(reasons, reasons.Rejection).items():
-        meaning, _, fix = " ".join(text.split()).partition(" Fix: ")
+    for value, text in member_docs(reasons.Rejection).items():
+        meaning, _, fix = text.partition(" Fix: ")
         letters.append([code(value), meaning, fix[:1].upper() + fix[1:]])
     ineligible = [[code(one), verdicts.WORDS[one]] for one in (*reasons.Ineligible, *reasons.Passed)]
     exits = [[code(number), text] for number, text in exit_codes()]

@@ -8,17 +8,20 @@ the decoder, and base64 is not checked by validators.
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from stream_coupons.core import events
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import SCHEMA_VERSION, Context, Coupon
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.datasets import foreign_records
 from stream_coupons.datasets.foreign_records import LogLine
+from stream_coupons.docstrings import attribute_docs
 from stream_coupons.topics import DEAD_LETTERS, Topic, with_message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -92,7 +95,7 @@ def _text(schema: Schema, examples: list[Any]) -> str:
 def document(topic: Topic) -> Schema:
     """The schema of one topic's messages, or of the headers of dead-letters."""
     message = topic.message or DeadLetterHeaders
-    definitions, _ = _definitions(message)
+    definitions, _ = definitions_of(message)
     body = definitions.pop(message.__name__)
     schema: Schema = {
         "$schema": DIALECT,
@@ -112,21 +115,19 @@ def document(topic: Topic) -> Schema:
 
 def log_document() -> Schema:
     """The schema of one line of a foreign log."""
-    definitions, body = _definitions(LogLine)
-    known, _ = _definitions(Coupon)
-    _, flat = _definitions(Context)
+    definitions, body = definitions_of(LogLine)
+    known, _ = definitions_of(Coupon)
+    _, flat = definitions_of(Context)
     coupon = known.pop("Coupon")
     coupon["title"] = "LoggedCoupon"
     coupon["description"] = "A coupon: the fields of the catalogue, where null is missing, and any other flat keys."
     coupon["properties"] = {
-        name: field if name == "coupon_id" or "anyOf" in field else {"anyOf": [field, {"type": "null"}]}
+        name: field if name == "coupon_id" or "anyOf" in field else _nullable(field)
         for name, field in coupon["properties"].items()
     }
     coupon["required"] = ["coupon_id"]
-    definitions["IssueLine"]["properties"]["coupon"] = {
-        "anyOf": [{"$ref": DEFINITIONS + "LoggedCoupon"}, {"type": "null"}],
-        "default": None,
-    }
+    described = definitions["IssueLine"]["properties"]["coupon"]
+    described["anyOf"] = [{"$ref": DEFINITIONS + "LoggedCoupon"}, {"type": "null"}]
     return {
         "$schema": DIALECT,
         "$id": f"urn:stream-coupons:schema:{FOREIGN_LOG}:v{SCHEMA_VERSION}",
@@ -138,17 +139,41 @@ def log_document() -> Schema:
     }
 
 
-def _definitions(of: Any) -> tuple[dict[str, Schema], Schema]:
+def _nullable(field: Schema) -> Schema:
+    return {"anyOf": [field, {"type": "null"}], "description": field["description"]}
+
+
+def definitions_of(of: Any) -> tuple[dict[str, Schema], Schema]:
     """The schemas of all types within a type, by name, and what is around them."""
     body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
     definitions: dict[str, Schema] = body.pop("$defs", {})
-    for definition in definitions.values():
+    for name, definition in definitions.items():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
+        if "properties" in definition:
+            _describe(definition["properties"], attribute_docs(_type_of(name)))
+        elif "prefixItems" in definition:
+            of = _type_of(name)
+            _describe(dict(zip(of.__struct_fields__, definition["prefixItems"], strict=True)), attribute_docs(of))
         version = definition.get("properties", {}).get("schema_version")
         if version is not None:
             version["const"] = SCHEMA_VERSION  # the decoder refuses every other one
     return definitions, body
+
+
+def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
+    """Put the docstrings of attributes before the descriptions of their types."""
+    for name, text in docs.items():
+        if name in fields:
+            of_type = fields[name].get("description")
+            fields[name]["description"] = f"{text.rstrip('.')}; {of_type}." if of_type else text
+
+
+def _type_of(name: str) -> type[Struct]:
+    found: type[Struct] = next(
+        (getattr(module, name) for module in (events, foreign_records) if hasattr(module, name)), DeadLetterHeaders
+    )
+    return found
 
 
 def stale(folder: Path) -> list[str]:

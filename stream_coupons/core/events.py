@@ -58,35 +58,50 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing looked at, put in a cart or ordered."""
 
     item_id: Id
+    """Identifies the item in the shop."""
     category: Label | None = None
+    """Category of the item, by the names that coupons use."""
     brand: Label | None = None
+    """Brand of the item, by the names that coupons use."""
     price_minor: Amount | None = None
+    """Price of one unit."""
     quantity: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    """How many, or how much: fractions are allowed."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What every input event carries; `event_id` makes it idempotent."""
 
     event_id: Id
+    """Identifies the event: send the same id when you send it again."""
     user_id: Id
+    """Identifies the shopper, and is the record's key. Send a pseudonym."""
     occurred_at: EpochSeconds
+    """When it happened."""
     schema_version: int = SCHEMA_VERSION
+    """Version of the message; another one is refused."""
     domain: Domain = "ecommerce"
+    """Selects the coupons and the model: the `domain` of coupons in the catalogue."""
 
 
 class BrowseEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A shopper looked at an item."""
 
     item: Item | None = None
+    """What was looked at; absent for a look at the shop as a whole."""
     context: Context = {}
+    """Anything else known at that moment: channel, device, weather."""
 
 
 class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A shopper put an item into the cart, or took it out."""
 
     item: Item
+    """What was put in or taken out."""
     action: Literal["add", "remove"] = "add"
+    """`add` or `remove`."""
     context: Context = {}
+    """Anything else known at that moment."""
 
 
 class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,10 +111,15 @@ class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     order_id: Id
+    """Identifies the order in the shop."""
     items: Annotated[list[Item], Meta(max_length=1000)] = []
+    """What was ordered."""
     total_minor: Amount | None = None
+    """Value of the order. Decisions use the prices of its items."""
     discount_minor: Amount | None = None
+    """What coupons took off, whoever gave them."""
     context: Context = {}
+    """Anything else known at that moment."""
 
 
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,10 +129,15 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     issue_id: Id
+    """The issue that it is about."""
     kind: Literal["impression", "click", "purchase", "expiry"]
+    """What happened: seen, clicked, used in an order, or no longer usable."""
     coupon_id: Id | None = None
+    """The coupon of the issue; refused if it is another one."""
     discount_minor: Amount | None = None
+    """What the coupon took off, of a purchase; absent, the issue's `max_discount_minor` counts as spent."""
     order_value_minor: Amount | None = None
+    """Value of the order that the coupon was used in."""
 
 
 class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,11 +149,17 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     issue_id: Id
+    """Identifies the issue in the other system; feedback names it."""
     coupon_id: Id
+    """A coupon of the catalogue, or `none`."""
     expires_at: EpochSeconds
+    """Until when the coupon can be used."""
     propensity: Ratio | None = None
+    """Probability with which the other system chose it."""
     arms: Annotated[list[Id], Meta(max_length=MAX_ARMS)] = []
+    """The coupons that it chose among."""
     context: Context = {}
+    """Anything else known at that moment."""
 
 
 class ErasureRequest(Envelope, frozen=True, kw_only=True, omit_defaults=True):
@@ -150,6 +181,7 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The passing of time in one partition: closes windows, expires proposals."""
 
     at: EpochSeconds
+    """The time that the partition has reached."""
 
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,27 +193,50 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     coupon_id: Id
+    """Identifies the coupon, and is the key of its record."""
     domain: Domain = "ecommerce"
+    """The events that may lead to it, and the model that scores it."""
     title: Label = ""
+    """Its name for people; repeated in its issues."""
     kind: Label = ""
+    """Free label, such as `percent`."""
     categories: list[Label] = []
+    """Categories that it may be used on; empty for any."""
     brands: list[Label] = []
+    """Brands that it may be used on; empty for any."""
     items: list[Id] = []
+    """Items that it may be used on; empty for any."""
     discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
+    """Percentage off; this or `discount_minor` is needed."""
     discount_minor: Amount | None = None
+    """Amount off."""
     max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
+    """The most that one redemption can cost: so much is held for each issue."""
     typical_price_minor: Amount | None = None
+    """Typical order value within its scope; absent, `policy.typical_price_minor`."""
     margin_ratio: Ratio = 0.3
+    """Margin on an order within its scope, before the discount."""
     valid_from: EpochSeconds = 0.0
+    """From when it may be issued."""
     valid_until: EpochSeconds = END_OF_TIME
+    """Until when it may be issued."""
     redeem_within_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] = 7 * 86400.0
+    """How long a shopper has to use it, in seconds; models learn when that is over."""
     stock: Count | None = None
+    """The most that are ever issued; absent for no limit."""
     budget_minor: Amount | None = None
+    """The most money held and spent; unused coupons return theirs. Absent for no limit."""
     max_per_user: Count | None = None
+    """How often one shopper gets it; absent for no limit."""
     pacing: Literal["none", "even"] = "none"
+    """`even` releases the budget linearly between `valid_from` and `valid_until`, a tenth of it at once; `none` all
+    at once."""
     attributes: Context = {}
+    """Whatever else is known of it; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
+    """A text that `catalog embed` makes the vector from."""
     vector: Annotated[list[float], Meta(min_length=1, max_length=MAX_NUMBERS)] | None = None
+    """Embedding of its content by any model of texts or images, the same for all coupons of a domain."""
 
     def __post_init__(self) -> None:
         if self.coupon_id == NO_COUPON:
@@ -197,10 +252,15 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A shopper's interests as a sparse vector, for the owner of a cell; empty: the shopper moved away."""
 
     user_id: Id
+    """The shopper."""
     cell: Id
+    """The bucket of near shoppers that it is for: the record's key."""
     at: EpochSeconds
+    """Time of the event that it was made after."""
     indices: list[int]
+    """Hashed features; empty when the shopper has left the bucket."""
     weights: list[float]
+    """The weight of each."""
 
     def __post_init__(self) -> None:
         _check_sparse(self.indices, self.weights)
@@ -225,7 +285,9 @@ class Neighbour(Struct, frozen=True, array_like=True):
     """A near shopper and how near."""
 
     user_id: Id
+    """The near shopper."""
     similarity: float
+    """Cosine of both vectors."""
 
 
 class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -235,11 +297,17 @@ class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     user_id: Id
+    """The shopper: the record's key."""
     cell: Id
+    """The bucket that found them."""
     at: EpochSeconds
+    """Time of the vector that was compared."""
     neighbours: list[Neighbour]
+    """The nearest shoppers, nearest first."""
     indices: list[int]
+    """Hashed features of the weighted sum."""
     weights: list[float]
+    """The weight of each."""
 
     def __post_init__(self) -> None:
         _check_sparse(self.indices, self.weights)
@@ -249,18 +317,26 @@ class Alternative(Struct, frozen=True, array_like=True):
     """A coupon that would do, and what one redemption can cost at most."""
 
     coupon_id: Id
+    """The coupon."""
     amount_minor: Amount
+    """The most that one redemption can cost."""
 
 
 class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A wish to issue a coupon, asked of the owner of its stock; ranked alternatives ride along."""
 
     proposal_id: Id
+    """Identifies the proposal; its issue has the same id."""
     user_id: Id
+    """The shopper."""
     at: EpochSeconds
+    """Time of the trigger."""
     expires_at: EpochSeconds
+    """When the answer comes too late."""
     alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=MAX_ALTERNATIVES)]
+    """Coupons, best first."""
     rank: Count = 0
+    """Index of the alternative that is asked for now."""
 
     def __post_init__(self) -> None:
         if self.rank >= len(self.alternatives):
@@ -276,54 +352,88 @@ class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer: one unit and its money are held for the proposal of this identity and time, or none could be."""
 
     proposal_id: Id
+    """The proposal that it answers."""
     user_id: Id
+    """The shopper: the record's key."""
     at: EpochSeconds
+    """Time of the proposal."""
     granted: bool
+    """Whether a unit and its money are held."""
     coupon_id: Id
+    """The coupon that is held, or the last that was refused."""
     amount_minor: Amount = 0
+    """What is held."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of a reservation: confirmed, released, redeemed or expired."""
 
     proposal_id: Id
+    """The proposal whose reservation it settles."""
     coupon_id: Id
+    """The coupon: the record's key."""
     at: EpochSeconds
+    """When it was decided."""
     outcome: Literal["confirmed", "released", "redeemed", "expired"]
+    """Issued (confirmed), given back (released), used (redeemed), or its window has closed unused (expired)."""
     held_minor: Amount
+    """What was held."""
     spent_minor: Amount = 0
+    """What was spent of it."""
 
 
 class Reason(Struct, frozen=True, array_like=True):
     """One contribution to a score: the feature, its value, what it added to the log-odds."""
 
     feature: str
+    """Name of the feature."""
     value: float
+    """Its value."""
     contribution: float
+    """What it added to the log-odds of a redemption."""
 
 
 class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """THE OUTPUT: give this shopper this coupon. Deduplicate on `issue_id`."""
 
     issue_id: Id
+    """Identifies the issue: copies have the same id and the same bytes."""
     user_id: Id
+    """Who gets the coupon: the record's key."""
     coupon_id: Id
+    """The coupon of the catalogue."""
     domain: str
+    """Domain of the coupon."""
     issued_at: EpochSeconds
+    """Time of the event that led to it; it may be as old as `policy.proposal_timeout_s`."""
     expires_at: EpochSeconds
+    """Until when it can be used: `issued_at` plus the coupon's `redeem_within_s`."""
     trigger_id: Id
+    """The `event_id` that led to it."""
     schema_version: int = SCHEMA_VERSION
+    """Of a greater version any field may mean something else: stop there."""
     title: Label = ""
+    """The coupon's."""
     discount_percent: float | None = None
+    """Percentage off."""
     discount_minor: Amount | None = None
+    """Amount off; honour this one where both are set."""
     max_discount_minor: Amount
+    """The most that it may take off in any case."""
     p_click: Ratio
+    """Predicted probability of a click."""
     p_redeem: Ratio
+    """Predicted probability that the coupon is used in its window."""
     p_order: Ratio
+    """Predicted probability of an order in its scope without a coupon."""
     value_minor: float
+    """Expected gain over giving none, in minor units of money."""
     propensity: Ratio
+    """Probability with which this coupon was chosen."""
     model_version: Count
+    """Version of the model snapshot that scored it."""
     reasons: list[Reason] = []
+    """The features with the largest effect, strongest first: `policy.explain_top` of them."""
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -335,23 +445,41 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     example_id: LongId
+    """Identifies the example: issue and head."""
     domain: Domain
+    """Domain of the coupon: the record's key."""
     head: Literal["click", "redeem", "order"]
+    """What is predicted: a click, a redemption, or an order without a coupon."""
     label: bool
+    """Whether it happened in time."""
     decided_at: EpochSeconds
+    """Time of the decision."""
     at: EpochSeconds
+    """When the label was final."""
     feature_schema: str
+    """Names what `numeric` and `hashed` mean."""
     numeric: list[float]
+    """Numeric features at decision time."""
     hashed: list[int]
+    """Indices of hashed features at decision time."""
     predicted: Ratio
+    """What was predicted then."""
     propensity: Ratio | None = None
+    """Probability with which the coupon was chosen, where known."""
     model_version: Count = 0
+    """Version of the model that predicted."""
     coupon_id: Id
+    """The coupon, or `none`."""
     user_id: Id
+    """The shopper."""
     issue_id: LongId
+    """The issue, or the decision that none was given in."""
     observed: bool = False
+    """Another system gave the coupon."""
     withheld: bool = False
+    """The coupon was not given, because the shopper belongs to the control group."""
     seen: bool | None = None
+    """Whether an impression was reported, where the channel reports them."""
 
     @property
     def is_lesson(self) -> bool:
@@ -368,18 +496,31 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     issue_id: LongId
+    """The issue, or the decision that none was given in."""
     domain: Domain
+    """Domain of the coupon: the record's key."""
     coupon_id: Id
+    """The coupon, or `none`."""
     at: EpochSeconds
+    """Time of this message."""
     decided_at: EpochSeconds
+    """Time of the decision."""
     until: EpochSeconds
+    """What happens until then counts."""
     label_at: EpochSeconds
+    """When the label is final."""
     clicked: bool = False
+    """A click came in time."""
     redeemed: bool = False
+    """A purchase came in time."""
     is_over: bool = False
+    """It is settled before its time."""
     feature_schema: str = ""
+    """Names what `numeric` and `hashed` mean; in the first message only."""
     numeric: Base64 = b""
+    """Numeric features, base64 of little-endian 32-bit floats; in the first message only."""
     hashed: Base64 = b""
+    """Indices of hashed features, base64 of little-endian 32-bit integers; in the first message only."""
 
     @property
     def is_first(self) -> bool:
@@ -391,18 +532,26 @@ class HeadQuality(Struct, frozen=True, kw_only=True):
     """Progressive (test-then-train) quality of one head since the start."""
 
     examples: Count
+    """Labels so far."""
     positives: Count
+    """Positive labels among them."""
     log_loss: float
+    """Mean log loss of the served predictions."""
     roc_auc: float | None
+    """ROC AUC of the served predictions; null while undefined."""
     base_log_loss: float
+    """Mean log loss of predicting the base rate so far."""
 
 
 class Array(Struct, frozen=True, array_like=True):
     """An array of numbers as data: little-endian, zlib-compressed."""
 
     dtype: Literal["<f8", "<f4", "<u4", "<i8"]
+    """NumPy's name of the number type."""
     shape: Annotated[list[Count], Meta(max_length=4)]
+    """Length of each axis."""
     data: bytes
+    """The numbers, zlib-compressed, little-endian, row by row."""
 
 
 class HeadState(Struct, frozen=True, kw_only=True):
@@ -412,29 +561,44 @@ class HeadState(Struct, frozen=True, kw_only=True):
     """
 
     champion: str
+    """The model that serves."""
     parts: dict[str, dict[str, Array]]
+    """Arrays by part and name."""
 
 
 class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The model of a domain as data: what workers score with and what the learner resumes from."""
 
     domain: str
+    """The domain that it scores."""
     version: Count
+    """Grows with every snapshot of the domain."""
     format_version: int
+    """Format of this message."""
     feature_schema: str
+    """Names what the features mean."""
     river_version: str
+    """Version of the library that learnt it."""
     examples: Count
+    """Examples learnt."""
     source_offset: Annotated[int, Meta(ge=-1)]
+    """Offset of the last record of `training-examples` that was learnt from."""
     origins: dict[str, tuple[int, int]] = {}
+    """By partition of the senders, the last origin learnt from."""
     at: EpochSeconds
+    """Time of the last example."""
     heads: dict[str, HeadState]
+    """The models by head."""
     early: dict[str, dict[str, Array]] = {}
-    """What has come by now of decisions to give a coupon, and of those to give none, as named arrays."""
+    """Outcomes so far of open decisions, with and without a coupon, as named arrays."""
     quality: dict[str, HeadQuality] = {}
+    """Progressive quality by head."""
     checksum: int
+    """CRC-32 of the arrays of `heads`."""
     early_checksum: int = 0
+    """CRC-32 of the arrays of `early`."""
     open_offset: Annotated[int, Meta(ge=-1)] = -1
-    """Of the last record of `open-decisions` that is known."""
+    """Offset of the last record of `open-decisions` that was read."""
 
     @property
     def series(self) -> str:

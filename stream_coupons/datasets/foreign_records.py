@@ -32,38 +32,51 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="typ
     """What every line has."""
 
     occurred_at: Time
+    """When it happened; a text is ISO 8601 with a zone."""
     schema_version: int = SCHEMA_VERSION
+    """Version of the line."""
 
 
 class Behaviour(Line, frozen=True, kw_only=True, omit_defaults=True):
     """What every event of the shop has; an `event_id` that is missing is made from the line's number."""
 
     user_id: Id
+    """Identifies the shopper."""
     event_id: Id | None = None
+    """Identifies the event; absent, the number of the line does."""
     domain: Domain = DEFAULT_DOMAIN
+    """Domain of the event."""
     context: Context | None = None
+    """Anything else known at that moment."""
 
 
 class BrowseLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="browse"):
     """A shopper looked at an item."""
 
     item: Item | None = None
+    """What was looked at."""
 
 
 class CartLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="cart"):
     """A shopper put an item into the cart, or took it out."""
 
     item: Item
+    """What was put in or taken out."""
     action: Literal["add", "remove"] = "add"
+    """`add` or `remove`."""
 
 
 class OrderLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="order"):
     """A shopper ordered; an `order_id` that is missing is the event's. `discount_minor` is what coupons took off."""
 
     order_id: Id | None = None
+    """Identifies the order; absent, the event's id does."""
     items: Annotated[list[Item], Meta(max_length=1000)] = []
+    """What was ordered."""
     total_minor: Amount | None = None
+    """Value of the order."""
     discount_minor: Amount | None = None
+    """What coupons took off."""
 
 
 class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):
@@ -74,25 +87,40 @@ class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"
     """
 
     issue_id: Id
+    """Identifies the issue; feedback names it."""
     user_id: Id
+    """Identifies the shopper."""
     coupon: dict[str, Any] | None = None
+    """The coupon given; absent or null where none was."""
     arm: Id | None = None
+    """Name of the choice; absent, the coupon's id, or `none`."""
     arms: Annotated[list[Id], Meta(max_length=10_000)] | None = None
+    """All choices there were."""
     propensity: Propensity | None = None
+    """Probability with which `arm` was chosen."""
     expires_at: Time | None = None
+    """Until when the coupon could be used; absent, the window that the command states."""
     domain: Domain | None = None
+    """Domain; absent, the coupon's."""
     context: Context | None = None
+    """Anything else known at that moment."""
 
 
 class FeedbackLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
     """What the shopper did with a coupon, or without one; `expiry` says that it can no longer be used."""
 
     issue_id: Id
+    """The issue that it is about."""
     kind: FeedbackKind
+    """What happened."""
     user_id: Id | None = None
+    """The shopper; absent, that of the issue."""
     event_id: Id | None = None
+    """Identifies the feedback; absent, the number of the line does."""
     order_value_minor: Amount | None = None
+    """Value of the order that was made."""
     discount_minor: Amount | None = None
+    """What the coupon took off."""
 
 
 LogLine = BrowseLine | CartLine | OrderLine | IssueLine | FeedbackLine

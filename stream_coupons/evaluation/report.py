@@ -42,8 +42,8 @@ class Report:
     >>> report.stats([("AUC", 0.871, "95% interval 0.86 to 0.88")])
     >>> report.line_chart("Log loss", {"model": [(0, 0.2), (1, 0.1)]}, x=Axis("example"))
     >>> report.point_chart("Margin", [("learned", 1200, 900, 1500), ("random", 400, 200, 600)], Axis(unit="money"))
-    >>> "https:" in report.html()
-    False
+    >>> report.html().count("<figure")
+    2
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:

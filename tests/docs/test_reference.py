@@ -1,13 +1,14 @@
 """The reference pages are what docs/generate.py writes, and what it writes is complete."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from stream_coupons import topics
+from stream_coupons import schemas, topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.learner import READS
 from stream_coupons.agents.neighbours import Neighbours
@@ -50,6 +51,14 @@ def test_every_reader_among_the_agents_is_named() -> None:
     for topic in topics.READ_BY_AGENTS:
         assert topic.read_by == tuple(agent for agent, read in reads.items() if topic in read), topic.name
     assert all(topic.written_by and topic.read_by for topic in topics.ALL)
+
+
+def test_every_field_of_every_message_has_a_meaning() -> None:
+    for name, document in schemas.generate().items():
+        schema = json.loads(document)
+        definitions = [schema, *schema.get("$defs", {}).values()]
+        fields = [field for definition in definitions for field in definition.get("properties", {}).items()]
+        assert [field for field, body in fields if field != "type" and not body.get("description")] == [], name
 
 
 def test_every_topic_has_a_row() -> None:
