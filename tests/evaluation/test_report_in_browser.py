@@ -10,7 +10,10 @@ from stream_coupons.evaluation.report import Axis, Report
 
 from .browser import CHROMIUM, Browser
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
 
 DRAWN = "document.documentElement?.dataset.drawn"
 DAY = Axis("simulated day", from_zero=True)
