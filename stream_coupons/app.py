@@ -28,6 +28,7 @@ from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
+from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer import BatchTransport
 from stream_coupons.runtime.delivery import RETRY_PAUSE_MS, AtLeastOnce, Delivery, ExactlyOnce
 from stream_coupons.runtime.follower import Follower, Read
@@ -35,7 +36,6 @@ from stream_coupons.runtime.inbox import Inbox
 from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
 from stream_coupons.runtime.records import Output
-from stream_coupons.runtime.spoilage import Spoilage
 from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Guarantee, Settings, Store, WorkerSettings
 from stream_coupons.topics import Topic
@@ -172,6 +172,12 @@ class CouponApp:
             keeps_outputs=not self.delivery.is_transactional,
             max_cell_bytes=changelog.max_message_bytes - BESIDE_A_CELL_BYTES,
         )
+        breaker = CircuitBreaker(
+            agent.name,
+            worker.bad_window_records,
+            worker.max_bad_ratio,
+            lambda topic, reason, is_open: self.metrics.stopped.labels(agent.name, topic, reason).set(is_open),
+        )
         lane: Lane[Any] = Lane(
             batches,
             KafkaChangelog(
@@ -182,12 +188,12 @@ class CouponApp:
             ),
             self.delivery,
             self._observe,
-            Spoilage(agent.name, worker.bad_window_records, worker.max_bad_ratio),
+            breaker,
             worker.batch_records,
             self.faust,
         )
-        self.metrics.stopped.labels(agent.name).set_function(lambda: lane.has_stopped)
         self._add_agent(agent.name, agent.topics, lane)
+        self.faust.transport.breakers |= dict.fromkeys(agent.topics, breaker)
         self._add_services(lane)
         return lane
 
@@ -231,7 +237,8 @@ class CouponApp:
         ends = {tp: consumer.highwater(tp) for tp in consumer.assignment()}
         done = {tp: consumer.committed([tp.topic], tp.partition).get(tp.topic, 0) for tp in ends}
         learnt = dict.fromkeys((topic.name for topic in READS), self.learner.taken)
-        behind = [tp for tp, end in ends.items() if end is not None and end > done[tp]]
+        may_fetch = self.faust.transport.may_fetch
+        behind = [tp for tp, end in ends.items() if end is not None and end > done[tp] and may_fetch(tp.topic)]
         return {**away, **{tp: done[tp] + learnt.get(tp.topic, 0) for tp in behind}}
 
     def _is_in_group(self) -> bool:
@@ -256,10 +263,7 @@ class CouponApp:
             "what it sends is not written": not (self.clock_sender.is_able and self.delivery.is_able),
             "it has not read catalogue and models to the end": not self._has_knowledge(),
             "learner stands still: what it has learnt is not published": self.learner.is_late,
-            **{
-                f"{name} has not recovered its state, or has stopped as most of its input is bad": not loop.is_ready
-                for name, loop in loops.items()
-            },
+            **{f"{name} has not recovered its state": not loop.is_ready for name, loop in loops.items()},
         }
         return [why for why, is_missing in missing.items() if is_missing]
 

@@ -97,7 +97,13 @@ class Metrics:
             "topic",
             "partition",
         )
-        self.stopped = gauge("stopped", "1 once an agent has stopped because most of its input is bad.", "agent")
+        self.stopped = gauge(
+            "stopped",
+            "1 while an agent holds a topic back because most of its records are bad, by their commonest reason.",
+            "agent",
+            "topic",
+            "reason",
+        )
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
         self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)

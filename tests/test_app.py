@@ -13,19 +13,21 @@ from stream_coupons.runtime.attempt import Result
 from stream_coupons.settings import Settings, WorkerSettings
 
 
-def test_an_agent_that_has_stopped_is_exported() -> None:
+def test_a_topic_that_is_held_back_is_exported_with_its_reason_and_not_fetched() -> None:
     parts = CouponApp(Settings(worker=WorkerSettings(bad_window_records=10)), PUBLIC_KEY)
     [users] = [lane for lane in parts.lanes if lane.name == "users"]
+    about = {"agent": "users", "topic": "order-events", "reason": "invalid"}
 
-    def stopped() -> dict[str, float | None]:
-        return {
-            lane.name: parts.metrics.registry.get_sample_value("stream_coupons_stopped", {"agent": lane.name})
-            for lane in parts.lanes
-        }
+    def stopped() -> float | None:
+        return parts.metrics.registry.get_sample_value("stream_coupons_stopped", about)
 
-    assert stopped() == {"users": 0, "budgets": 0, "neighbours": 0}
-    users._spoilage.is_over_with([Result(0, dead=Counter({("order-events", "invalid"): 10}))])
-    assert stopped() == {"users": 1, "budgets": 0, "neighbours": 0}
+    users._breaker.watch([Result(0, dead=Counter({("order-events", "invalid"): 10}))])
+    assert stopped() == 1
+    transport = parts.faust.transport
+    assert [topic for topic in sorted(transport.agents) if not transport.may_fetch(topic)] == ["order-events"]
+    users._breaker.watch([Result(0, applied=Counter({"order-events": 10}))])
+    assert stopped() == 0
+    assert transport.may_fetch("order-events")
 
 
 def test_a_worker_is_live_while_its_event_loop_turns_whether_or_not_a_broker_answers() -> None:

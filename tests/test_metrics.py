@@ -32,7 +32,7 @@ EXPORTED = {
     "stream_coupons_batch_failures_total": (Counter, ("agent",)),
     "stream_coupons_changelog_skipped_total": (Counter, ("agent",)),
     "stream_coupons_lag_records": (Gauge, ("topic", "partition")),
-    "stream_coupons_stopped": (Gauge, ("agent",)),
+    "stream_coupons_stopped": (Gauge, ("agent", "topic", "reason")),
     "stream_coupons_ready": (Gauge, ()),
     "stream_coupons_build_info": (Gauge, ("version",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),

@@ -30,6 +30,8 @@ class Result:
     duplicates: Counter[str] = field(default_factory=Counter)
     replays: Counter[str] = field(default_factory=Counter)
     dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Records refused, by topic and the client that they name."""
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -44,6 +46,7 @@ class Result:
         self.duplicates += other.duplicates
         self.replays += other.replays
         self.dead += other.dead
+        self.refused_of += other.refused_of
         self.facts += other.facts
 
     def slot(self) -> list[Output]:

@@ -18,7 +18,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept
-from stream_coupons.runtime.records import Output, Record, began_header, check_whole, origin_header
+from stream_coupons.runtime.records import Output, Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 from stream_coupons.runtime.stores import CellStore
 
@@ -271,6 +271,8 @@ class Batches(Generic[State]):
     def _refuse(self, record: Record, reason: str, detail: str, result: Result) -> None:
         result.slot().append(self.step.refuse(record, reason, detail))
         result.dead[record.topic, reason] += 1
+        if (client := client_of(record)) is not None:
+            result.refused_of[record.topic, client] += 1
 
     def _cell(self, attempt: Attempt[State], key: str, record: Record | None = None) -> Cell[State]:
         """The cell of a key, to be changed; for a record only if that is where its key belongs.

@@ -24,6 +24,7 @@ from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
 from faust.types import TP
 
 from stream_coupons.connection import Connection
+from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer_thread import BatchConsumerThread, Membership
 from stream_coupons.runtime.records import Record
 
@@ -343,6 +344,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
         How the brokers are reached.
     agents : dict
         By topic, the agent that reads it.
+    breakers : dict
+        By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
     between_agents : frozenset of str
         Topics of what agents tell each other.
     """
@@ -356,3 +359,15 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.between_agents = frozenset(between_agents)
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
+        self.breakers: dict[str, CircuitBreaker] = {}
+
+    def may_fetch(self, topic: str) -> bool:
+        """Return whether the circuit of a topic lets a fetch through now."""
+        breaker = self.breakers.get(topic)
+        return breaker is None or breaker.may_fetch(topic)
+
+    def note_fetched(self, topics: Iterable[str]) -> None:
+        """Tell the circuits of these topics that they were fetched."""
+        for topic in topics:
+            if topic in self.breakers:
+                self.breakers[topic].note_fetched(topic)

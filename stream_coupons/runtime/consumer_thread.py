@@ -1,5 +1,6 @@
 """The thread in which Faust's consumer talks to the broker: its connection, its heartbeats, where it stands."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ IDLE, BUSY = (1, 500), (64 * 1024, 5)
 comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
 record little, and what waits behind chunks waits longest. One that is behind asks as an idle one: there is always
 something to answer with, and what is not behind is not to wait for what is."""
+
+HELD_BACK_PAUSE_S = 0.2
 
 
 def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
@@ -100,8 +103,24 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
         aiokafka empties one partition before it looks at the next, and of a backlog it holds megabytes of each. So what
         agents tell each other comes first: else a decision would wait for the end of the backlog. All else comes in
-        shares by what is left of it, as it would have come without a backlog.
+        shares by what is left of it, as it would have come without a backlog. Topics whose circuits are open are left
+        where they are; once nothing else is to be fetched, there is nothing to wait for.
         """
+        active_partitions = {tp for tp in active_partitions if self.transport.may_fetch(tp.topic)}
+        if not active_partitions:  # aiokafka takes none for all
+            await asyncio.sleep(HELD_BACK_PAUSE_S)
+            return {}
+        fetched = await self._fetch_active(consumer, active_partitions, timeout, max_records)
+        self.transport.note_fetched({tp.topic for tp in fetched})
+        return fetched
+
+    async def _fetch_active(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None,
+    ) -> dict[TP, list[Any]]:
         filled = {
             tp
             for tp, answer in consumer._fetcher._records.items()

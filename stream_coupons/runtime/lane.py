@@ -16,11 +16,11 @@ from mode import Service
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches, UnreadableCell
 from stream_coupons.runtime.changelog import Changelog
+from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.records import Output, Record, merge
-from stream_coupons.runtime.spoilage import Spoilage
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,9 @@ class LogReplaced(Exception):
         super().__init__(
             f"{tp.topic}:{tp.partition} ends at offset {end}, but was applied up to {reached}: it was created anew, or "
             "lost its end. What comes below would count as a replay and not be applied. Stop its senders; append "
-            f"records without a key (they are refused, see worker.max_bad_ratio) until it ends at {reached}; then send "
-            "again what has come since it was created. Or begin without states: with all topics created anew"
+            "records without a key (they are refused; slowly, unless worker.max_bad_ratio is 1) until it ends at "
+            f"{reached}; then send again what has come since it was created. Or begin without states: with all topics "
+            "created anew"
         )
 
 
@@ -64,7 +65,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         changelog: Changelog,
         delivery: Delivery,
         observe: Observer,
-        spoilage: Spoilage,
+        breaker: CircuitBreaker,
         max_records: int,
         app: Any,
     ) -> None:
@@ -74,7 +75,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         self._changelog = changelog
         self._delivery = delivery
         self._observe = observe
-        self._spoilage = spoilage
+        self._breaker = breaker
         self._max_records = max_records
         self._app = app
         self._owned: Ownership = NOTHING
@@ -87,14 +88,9 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         return f"Lane: {self.name}"
 
     @property
-    def has_stopped(self) -> bool:
-        """Whether it has stopped because its input is spoilt. It stays so until the process is started anew."""
-        return self._spoilage.is_over
-
-    @property
     def is_ready(self) -> bool:
-        """Whether it has the cells of the partitions that it owns, and has not stopped because its input is spoilt."""
-        return self._owned is self.inbox.ownership and self._owned is not NOTHING and not self.has_stopped
+        """Whether it has the cells of the partitions that it owns."""
+        return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
@@ -106,7 +102,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
-        elif not self.has_stopped:
+        else:
             taken = [(message, self._app.consumer.take(message)) for message in messages]
             if any(chunks for _, chunks in taken):
                 await self._process(taken)
@@ -179,14 +175,13 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         results = self._batches.apply_all(
             {partition: (merge(each), consumer.committed(topics, partition)) for partition, each in parts.items()}
         )
-        if self._spoilage.is_over_with(results):
-            return
         await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
         for result in results:
             self._batches.save(result)
             self._batches.reach(result.partition, ends[result.partition])
         for message, chunks in taken:
             consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
+        self._breaker.watch(results)
         self._observe(self.name, results, time.perf_counter() - started)
 
     def _parcel(self, result: Result, offsets: dict[str, int]) -> Parcel:

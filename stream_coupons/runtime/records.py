@@ -15,6 +15,8 @@ Origin = tuple[str, int, int, int]
 
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
+CLIENT_HEADER = "client"
+MAX_CLIENT_BYTES = 100
 MAX_NUMBER = 2**52
 """No offset of a log comes so far. A larger one is forged: snapshots, which hold origins too, take no more."""
 MAX_TOPIC = 249
@@ -73,6 +75,14 @@ def began_header(record: Record) -> tuple[str, bytes]:
         if name == BEGAN_HEADER and value is not None and value.isdigit() and len(value) < 20:
             return name, value
     return (BEGAN_HEADER, str(record.timestamp_ms).encode())
+
+
+def client_of(record: Record) -> str | None:
+    """Return the client that a record's header `client` names, cut to fit a log line; None if there is none."""
+    for name, value in record.headers:
+        if name == CLIENT_HEADER and value:
+            return value[:MAX_CLIENT_BYTES].decode(errors="replace")
+    return None
 
 
 def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:

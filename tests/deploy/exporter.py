@@ -65,7 +65,7 @@ def populate(metrics: Metrics) -> None:
         metrics.batch_seconds.labels(agent=agent).observe(0.03)
         metrics.batch_failures.labels(agent=agent).inc()
         metrics.changelog_skipped.labels(agent=agent).inc()
-        metrics.stopped.labels(agent=agent).set(1)
+        metrics.stopped.labels(agent=agent, topic="cart-events", reason=Rejection.INVALID).set(1)
     metrics.decision_latency.observe(0.08)
     metrics.ready.set(1)
     metrics.coupons_refused.inc()

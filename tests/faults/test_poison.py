@@ -1,12 +1,10 @@
 """Records that no agent can use: a few of every kind in every topic, and then nothing else."""
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from stream_coupons import topics
@@ -101,7 +99,7 @@ def send_poison(running: Trial, topic: topics.Topic, number: int) -> None:
 BAD = 12_000
 
 
-def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when_told_to(
+def test_a_topic_of_little_but_poison_is_read_slowly_while_others_go_on_and_recovers_by_itself(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int
 ) -> None:
     with trial(empty_broker, tmp_path, seed, settings_under_faults(**PATIENT), days=60) as running:
@@ -111,17 +109,15 @@ def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when
                 value = b'{"event_id":"broken-%d' % number
                 running.send_bytes(topics.BROWSE, b"user-%d" % number, value, refused_as="not_json")
             running.flush()
-            wait_until(lambda: not any(map(is_ready, system.workers)), "readiness false in every worker")
-            time.sleep(2)
+            wait_until(lambda: held_back(running) == len(system.workers), "browse-events held back by every worker")
+            assert sum(refusals(system).values()) < BAD, "the topic was drained into dead letters"
+            assert all(map(is_ready, system.workers))
+            orders = total(system, "records_total", topic=topics.ORDER.name)
+            wait_until(lambda: total(system, "records_total", topic=topics.ORDER.name) > orders, "orders beside it")
             check_nothing_unwritten_is_committed(running)
-            stopped_at = committed(system, topics.BROWSE)
-            time.sleep(3)
-            assert committed(system, topics.BROWSE) == stopped_at, "a worker that has stopped goes on"
+            wait_until(lambda: held_back(running) == 0, "good records that end it")
         check_what_was_said(running)
-        assert sum(refusals(system).values()) < BAD, "the topic was drained into dead letters"
 
-        worker = msgspec.structs.replace(system.settings.worker, max_bad_ratio=1.0)
-        system.settings = msgspec.structs.replace(system.settings, worker=worker)
         for changelog in CHANGELOGS:  # which are read again now
             for partition in range(system.settings.kafka.partitions):
                 running.send_bytes(changelog, b"\xff\xfe of a stranger", None, partition, headers=NO_TEXT)
@@ -134,6 +130,11 @@ def test_a_worker_that_reads_little_but_poison_stops_and_says_so_and_drains_when
         assert total(system, "changelog_skipped_total") > 0
         running.play_an_hour(running.world.ends_at)
         running.check()
+
+
+def held_back(running: Trial) -> float:
+    """Workers that hold browse-events back."""
+    return total(running.system, "stopped", topic=topics.BROWSE.name)
 
 
 def check_nothing_unwritten_is_committed(running: Trial) -> None:
@@ -157,14 +158,14 @@ def dead(running: Trial) -> list[Any]:
     return records(running.system, topics.DEAD_LETTERS.name)
 
 
-SAID = re.compile(r"(\d+) of its last (\d+) records are bad, .* from browse-events because of not_json")
+SAID = re.compile(r"users reads browse-events only .* (\d+) of its last (\d+) records are bad, .* because of not_json")
 
 
 def check_what_was_said(running: Trial) -> None:
     """Every worker has one line of level ERROR: which topic, how many of how many, the commonest reason."""
     for worker in running.system.workers:
         lines = [line for line in worker.log.read_text().splitlines() if SAID.search(line) and "ERROR" in line]
-        assert len(lines) == 1, lines
+        assert lines
         found = SAID.search(lines[0])
         assert found is not None
         bad, window = map(int, found.groups())

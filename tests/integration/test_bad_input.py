@@ -16,7 +16,7 @@ from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
-from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.events import CartEvent, FeedbackEvent, Item
 from stream_coupons.demo.system import LocalSystem
 from tests.broker.clients import NoText, send_packed
 
@@ -146,6 +146,38 @@ def test_records_whose_headers_have_names_that_are_not_utf8_are_applied_or_refus
         assert (letter.key, letter.value, headers_of(letter)["reason"]) == (USER.encode(), b"{}", "invalid")
         assert violations(system) == []
         assert all(worker.process.poll() is None for worker in system.workers)
+
+
+def test_one_bad_sender_stops_no_decision_and_good_records_of_its_topic_are_applied_by_themselves(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
+    system.prepare(COUPONS)
+    held_back = {"topic": "cart-events", "reason": "invalid"}
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        cart = CartEvent(event_id="x" * 500, user_id=USER, occurred_at=AT, item=Item(item_id="A"))
+        client = [("client", b"basket 7.3")]
+        for number in range(1200):
+            bad = msgspec.structs.replace(cart, user_id=f"u{number}")
+            publisher.send_bytes(topics.CART, bad.user_id.encode(), encode(bad), headers=client)
+        publisher.flush()
+        wait_until(lambda: total(system, "stopped", **held_back) == 1, "a topic that is held back")
+        publisher.send(topics.BROWSE, browse("decided", USER, "A"))
+        publisher.flush()
+        wait_until(lambda: [issue.trigger_id for issue in distinct_issues(system).values()] == ["decided"], "a coupon")
+        system.wait_ready()
+        for number in range(20):
+            publisher.send(topics.CART, msgspec.structs.replace(cart, event_id=f"good-{number}"))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        wait_until(lambda: total(system, "stopped", **held_back) == 0, "the end of it")
+        assert total(system, "records_total", topic="cart-events") == 20
+        assert total(system, "dead_letters_total", topic="cart-events") == len(records(system, "dead-letters")) == 1200
+        said = [line for line in system.workers[0].log.read_text().splitlines() if "reads cart-events only" in line]
+        assert len(said) == 1
+        assert "because of invalid, most of the latest from client 'basket 7.3'" in said[0]
+        assert violations(system) == []
 
 
 PACKED = [("browse-events", "gzip"), ("order-events", "zstd"), ("cart-events", "lz4"), ("ticks", "zstd")]

@@ -47,7 +47,13 @@ class Thread(BatchConsumerThread):
     def __init__(
         self, held: dict[TP, int], elsewhere: Mapping[TP, int] = {}, gone: frozenset[TP] = frozenset()
     ) -> None:
-        self.transport = SimpleNamespace(between_agents=frozenset({"answers"}))
+        self.held_back: set[str] = set()
+        self.noted: set[str] = set()
+        self.transport = SimpleNamespace(
+            between_agents=frozenset({"answers"}),
+            may_fetch=lambda topic: topic not in self.held_back,
+            note_fetched=lambda topics: self.noted.update(topics),
+        )
         self.consumer = SimpleNamespace(flow_active=True)
         self.states = {tp: Numbers(records) for tp, records in {**held, **elsewhere}.items()}
         fetcher = Fetcher.__new__(Fetcher)
@@ -74,6 +80,17 @@ class Thread(BatchConsumerThread):
 
 
 BROWSE, CART, ANSWERS, TICKS = (TP(topic, 0) for topic in ("browse", "cart", "answers", "ticks"))
+
+
+def test_a_topic_whose_circuit_is_open_is_left_where_it_is_and_the_others_are_taken() -> None:
+    thread = Thread({BROWSE: 60, CART: 300, ANSWERS: 10})
+    thread.held_back = {"cart"}
+    assert thread.poll() == {BROWSE: 60, ANSWERS: 10}
+    assert thread.noted == {"browse", "answers"}
+    thread.held_back = {"cart", "browse", "answers"}
+    assert thread.poll() == {}
+    thread.held_back = set()
+    assert thread.poll() == {CART: POLL}
 
 
 def test_what_fits_is_taken_at_once() -> None:
