@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Trials under faults mostly wait, so a machine of two cores can take three at a time.
-FAULTS_AT_A_TIME := -n 3
+# How many tests run at a time on two cores: those with processes mostly wait.
+UNIT_TESTS_AT_A_TIME := -n 2
+SYSTEM_TESTS_AT_A_TIME := -n 4
+# No test of `make rest` starts later than this many seconds after the first; 0: no limit.
+WITHIN := 0
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo test test-faults bench check docs format schemas bundle lock clean
+.PHONY: help demo unit test rest test-all mutants test-faults bench check docs format schemas bundle lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,9 +20,16 @@ help:  ## what can be made
 demo: $(READY)  ## run the main job on the embedded broker and write a report (some three minutes; up to eight on a busy machine)
 	@$(BIN)/stream-coupons demo
 
-test: check  ## every check and every test; broker tests on Apache Kafka too where Java and Maven are
-	@$(BIN)/pytest --ignore tests/faults
-	@$(BIN)/pytest tests/faults $(FAULTS_AT_A_TIME)
+unit: $(READY)  ## the tests that start no process and open no connection
+	@$(BIN)/pytest --tier unit $(UNIT_TESTS_AT_A_TIME)
+
+test: check unit  ## every check, and every test that takes no more than minutes; on Apache Kafka where Java and Maven are
+	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile
+
+rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
+	@$(BIN)/pytest --tier rest $(SYSTEM_TESTS_AT_A_TIME) --within $(WITHIN)
+
+test-all: test rest mutants  ## every test, on both brokers, and mutants
 
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
 	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
@@ -65,7 +75,7 @@ $(BENCH_READY): requirements-bench.lock
 	@touch $@
 
 test-faults: $(READY)  ## the long form of the faults: three seeds, many rounds (hours)
-	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(FAULTS_AT_A_TIME) -k 'not embedded' --timeout 3600
+	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(SYSTEM_TESTS_AT_A_TIME) --timeout 3600
 
 clean:  ## remove the virtual environment and every cache
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,8 @@
 """The tiers of the tests, and the `broker` fixture.
 
-A test that has neither of the marks `process` and `kafka` fails if it starts a process or opens a connection: such
-tests are `make unit`. `make test` adds the others, each on one broker. `make test-all` runs everything on both.
+unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
+system  the other tests, each on one broker, and the five trials under faults that are marked `essential`
+rest    tests marked `slow`, all other trials under faults, and every test on the broker that `system` leaves out
 """
 
 import os
@@ -11,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +26,38 @@ from stream_coupons.broker import BrokerProcess, BrokerUnavailable, Engine, open
 from stream_coupons.broker.apache import apache_kafka_missing  # noqa: E402
 
 IS_KAFKA_REQUIRED = os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1"
-BROKER_TESTS = Path(__file__).parent / "broker"
-"""Tests of the embedded broker. On Apache Kafka they only show that they expect what Kafka does."""
+TESTS = Path(__file__).parent
+ENGINES: tuple[Engine, ...] = ("embedded", "kafka")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stream_coupons")
     group.addoption(
-        "--brokers",
-        choices=("one", "other", "both"),
-        default="one",
-        help="one: every test on one broker, Apache Kafka if it can run, tests of the embedded broker on that; "
-        "other: only what `one` leaves out; both: every test on both brokers",
+        "--tier", choices=("unit", "system", "rest"), help="run only tests of this tier; default: all, on one broker"
     )
     group.addoption(
         "--within", type=float, default=0.0, metavar="SECONDS", help="start no test later than this after the first"
     )
 
 
-# ------------------------------------------------------------ which test runs on which broker
+# ------------------------------------------------------------ tiers, and the broker that a test runs on
 
 
-def _engines(path: Path, brokers: str) -> list[Engine]:
-    is_kafka_first = BROKER_TESTS not in path.parents and (IS_KAFKA_REQUIRED or apache_kafka_missing() is None)
-    engines: list[Engine] = ["kafka", "embedded"] if is_kafka_first else ["embedded", "kafka"]
-    return {"one": engines[:1], "other": engines[1:], "both": engines}[brokers]
+@cache
+def _can_run_kafka() -> bool:
+    return IS_KAFKA_REQUIRED or apache_kafka_missing() is None
+
+
+def _first_engine(path: Path) -> Engine:
+    """Apache Kafka if it can run; tests of the embedded broker run there, Kafka only confirms what they expect."""
+    return "kafka" if TESTS / "broker" not in path.parents and _can_run_kafka() else "embedded"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that uses a broker on those that `--brokers` names."""
+    """Run a test that uses a broker on the first one, in the tier `rest` on both."""
     if "engine" in metafunc.fixturenames:
-        engines = _engines(metafunc.definition.path, metafunc.config.getoption("--brokers"))
+        is_rest = metafunc.config.getoption("--tier") == "rest"
+        engines = ENGINES if is_rest else (_first_engine(metafunc.definition.path),)
         metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
 
@@ -63,15 +66,28 @@ def _engine_of(item: pytest.Item) -> Engine | None:
     return None if callspec is None else callspec.params.get("engine")
 
 
+def _is_outside(item: pytest.Item) -> bool:
+    """Whether a test may start processes and open connections."""
+    return any(item.get_closest_marker(name) is not None for name in ("process", "kafka"))
+
+
+def _tier_of(item: pytest.Item) -> str:
+    is_trial = TESTS / "faults" in item.path.parents and item.get_closest_marker("kafka") is not None
+    is_left_out = is_trial and item.get_closest_marker("essential") is None
+    if item.get_closest_marker("slow") or is_left_out or _engine_of(item) not in (None, _first_engine(item.path)):
+        return "rest"
+    return "system" if _is_outside(item) else "unit"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note on which broker a test runs; with `--brokers other` leave out what needs none."""
+    """Leave out other tiers; note on which broker a test runs."""
+    tier = config.getoption("--tier")
+    if tier is not None:
+        config.hook.pytest_deselected(items=[item for item in items if _tier_of(item) != tier])
+        items[:] = [item for item in items if _tier_of(item) == tier]
     for item in items:
         if engine := _engine_of(item):
             item.user_properties.append(("engine", engine))
-    if config.getoption("--brokers") == "other":
-        left_out = [item for item in items if _engine_of(item) is None]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _engine_of(item) is not None]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -103,7 +119,7 @@ _began = time.monotonic()
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Close the outside to a unit test and its fixtures; start nothing when the time is over."""
     global _is_unit_test
-    _is_unit_test = not any(item.get_closest_marker(name) for name in ("process", "kafka"))
+    _is_unit_test = not _is_outside(item)
     limit = item.config.getoption("--within")
     if limit and time.monotonic() > _began + limit:
         pytest.skip(f"no time was left of {limit:.0f} s")
