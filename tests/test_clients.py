@@ -18,6 +18,8 @@ from stream_coupons.clients import NotAppended, Publisher, Reader
 from stream_coupons.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
+pytestmark = pytest.mark.process
+
 PARTITIONS = 2
 VALUES = [f"record-{number}".encode() for number in range(20)]
 UNNAMED = -1

@@ -19,6 +19,8 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.endpoint import Endpoint
 from stream_coupons.metrics import Metrics
 
+pytestmark = pytest.mark.process
+
 
 class Worker:
     """As far as its port shows it."""

@@ -30,6 +30,7 @@ def test_several_processes_are_summed() -> None:
     assert processes.rss_bytes([pid, pid]) == pytest.approx(2 * processes.rss_bytes([pid]), rel=0.1)
 
 
+@pytest.mark.process
 def test_a_process_that_has_ended_is_said_to_have() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()

@@ -5,6 +5,8 @@ import pytest
 from stream_coupons.broker import ApacheKafka, BrokerUnavailable, apache_kafka_missing
 from stream_coupons.broker.kafka_jars import KAFKA_VERSION, kafka_classpath
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -12,6 +12,8 @@ import pytest
 from stream_coupons.broker import BrokerFailed, BrokerProcess, ports
 from stream_coupons.broker.ports import HOST, ClaimedPort
 
+pytestmark = pytest.mark.process
+
 ELSEWHERE = """
 from stream_coupons.broker import ports
 ports._PORTS = range({0}, {0} + 1)

@@ -22,6 +22,8 @@ from stream_coupons.core.errors import BadConfig
 from .builders import Sender, make_batch, numbered
 from .clients import AIOKAFKA, DEADLINE_S, create_topic, end_offsets, librdkafka, until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:

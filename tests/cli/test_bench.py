@@ -58,6 +58,7 @@ def check_report(found: dict[str, Any]) -> None:
     assert any("--shoppers" in note for note in found["notes"])
 
 
+@pytest.mark.process
 def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     result = run("bench", *TINY, "--json", file)
@@ -91,6 +92,7 @@ def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker, engine
     assert found["throughput"]["broker_cpu_us_per_event"] is None
 
 
+@pytest.mark.process
 def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> None:
     result = run("bench", *TINY, "--bootstrap", bootstrap, CONSENT)
     assert result.exit_code == 2
@@ -102,6 +104,7 @@ def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> Non
     assert FLOOR not in found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -146,6 +149,7 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "stream_coupons", "bench", "--events", "3000", "--shoppers", "300"]

@@ -212,6 +212,7 @@ def test_no_time_is_an_error(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.process
 def test_without_a_broker_it_says_so() -> None:
     # In a process of its own: kafka-python leaves sockets open when no broker answers.
     command = [sys.executable, "-m", "stream_coupons", "explain", "i1", "-b", "127.0.0.1:1"]

@@ -106,6 +106,7 @@ def measured(*args: str) -> Any:
     return json.loads(result.stderr.splitlines()[-1])
 
 
+@pytest.mark.process
 def test_the_help_takes_little_time_and_memory_and_imports_no_verb() -> None:
     found = measured("--help")
     assert found["cpu_s"] < 0.4
@@ -114,6 +115,7 @@ def test_the_help_takes_little_time_and_memory_and_imports_no_verb() -> None:
     assert not {f"stream_coupons.cli.{name}" for name in HELP_LINES} & set(found["modules"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("names", LIGHT, ids=" ".join)
 def test_the_help_of_a_verb_imports_only_what_says_its_options(names: tuple[str, ...]) -> None:
     assert not HEAVY & set(measured(*names, "--help")["modules"])
@@ -126,6 +128,7 @@ def test_an_error_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
     assert result.stderr.replace("\n", "") == f"error: {missing}: No such file or directory"
 
 
+@pytest.mark.process
 def test_no_broker_is_an_error_that_says_so() -> None:
     # In a process of its own: kafka-python leaves sockets open when no broker answers.
     command = [sys.executable, "-m", "stream_coupons", "tail", "--bootstrap", "127.0.0.1:1"]
@@ -172,6 +175,7 @@ def test_an_unknown_option_is_exit_code_2(run: Run) -> None:
     assert run("tail", "--nonsense").exit_code == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "line"),
     [
@@ -198,6 +202,7 @@ def on_a_terminal(*args: str, **variables: str) -> bytes:
     return shown
 
 
+@pytest.mark.process
 def test_errors_are_coloured_on_a_terminal_only_and_never_with_no_color() -> None:
     assert b"\x1b[" in on_a_terminal("tail", "--nonsense")
     assert b"\x1b" not in on_a_terminal("tail", "--nonsense", NO_COLOR="1")
@@ -216,6 +221,7 @@ def completed(shell: str, words: str) -> list[str]:
     return [line for line in in_a_process(**variables).stdout.splitlines() if line]
 
 
+@pytest.mark.process
 def test_shells_complete_verbs_their_verbs_options_and_choices() -> None:
     assert completed("bash", "stream-coupons e") == ["erase", "explain", "evaluate"]
     assert completed("bash", "stream-coupons dlq ") == ["list", "show", "redrive"]
@@ -226,6 +232,7 @@ def test_shells_complete_verbs_their_verbs_options_and_choices() -> None:
     assert any(line.startswith("evaluate") for line in completed("fish", "stream-coupons ev"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_for_every_shell_is_shown(shell: str) -> None:
     script = in_a_process(_STREAM_COUPONS_COMPLETE=f"source_{shell}").stdout

@@ -239,6 +239,7 @@ def test_an_interruption_says_what_was_appended(bootstrap: str, unique: str) -> 
     assert (report["appended"], report["interrupted"]) == (5, True)
 
 
+@pytest.mark.process
 def test_a_broker_that_is_gone_is_waited_for_aloud(tmp_path: Path) -> None:
     with open_broker("embedded", tmp_path / "broker") as broker:
         with admin.admin_client(Connection(broker.bootstrap)) as client:

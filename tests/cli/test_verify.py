@@ -165,6 +165,7 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
         assert "is no state of budgets" in result.stderr
 
 
+@pytest.mark.process
 def test_without_a_broker_both_say_so() -> None:
     # In processes of their own: kafka-python leaves sockets open when no broker answers.
     verbs = (["verify"], ["state", "digest"])

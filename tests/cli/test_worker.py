@@ -11,6 +11,8 @@ from stream_coupons import admin
 from stream_coupons.connection import Connection
 from stream_coupons.secret import ALLOW_PUBLIC
 
+pytestmark = pytest.mark.process
+
 
 def run_worker(*arguments: object, public: bool = True) -> "subprocess.CompletedProcess[str]":
     """Run a worker; `public` allows it the public key."""

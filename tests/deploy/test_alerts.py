@@ -20,14 +20,17 @@ def folder(root: Path) -> Path:
     return root / "deploy" / "prometheus"
 
 
+@pytest.mark.process
 def test_promtool_finds_the_configuration_valid(promtool: str, folder: Path) -> None:
     run(promtool, "check", "config", folder / "prometheus.yml")
 
 
+@pytest.mark.process
 def test_promtool_finds_the_rules_valid(promtool: str, folder: Path) -> None:
     run(promtool, "check", "rules", folder / "alerts.yml")
 
 
+@pytest.mark.process
 def test_promtool_sees_every_alert_fire_and_stay_silent(promtool: str, folder: Path) -> None:
     assert "SUCCESS" in run(promtool, "test", "rules", folder / "alerts_test.yml")
 

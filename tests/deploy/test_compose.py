@@ -210,6 +210,7 @@ def test_every_setting_in_the_environment_exists(name: str) -> None:
     assert settings.kafka.partitions >= COMPOSE["services"]["worker"]["deploy"]["replicas"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", OURS)
 def test_the_program_has_every_verb_and_option_that_is_used(name: str) -> None:
     command = OURS[name]["command"]
@@ -310,6 +311,7 @@ def test_the_workers_have_a_secret_that_is_not_in_the_repository() -> None:
     assert any(fnmatch(Path(source["file"]).name, pattern) for pattern in patterns)
 
 
+@pytest.mark.process
 def test_the_health_check_says_whether_a_worker_is_ready(exporter: str) -> None:
     assert health_check(exporter) == 0
     with running_exporter("a broker") as not_ready:

@@ -30,6 +30,7 @@ def drawn(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return (panel for panel in dashboard["panels"] if panel["type"] != "row")
 
 
+@pytest.mark.process
 def test_every_expression_of_the_dashboard_finds_something(prometheus: Prometheus, dashboard: dict[str, Any]) -> None:
     for panel in drawn(dashboard):
         for target in panel["targets"]:
@@ -39,6 +40,7 @@ def test_every_expression_of_the_dashboard_finds_something(prometheus: Prometheu
             assert "NaN" not in values, f"{panel['title']}: {target['expr']} found {values}"
 
 
+@pytest.mark.process
 def test_annotations_and_variables_of_the_dashboard_are_understood(
     prometheus: Prometheus, dashboard: dict[str, Any]
 ) -> None:
@@ -52,6 +54,7 @@ def test_annotations_and_variables_of_the_dashboard_are_understood(
             assert prometheus.get(f"/api/v1/label/{label}/values", **{"match[]": metric}) == ["ecommerce"]
 
 
+@pytest.mark.process
 def test_every_legend_names_labels_that_the_expression_leaves(
     prometheus: Prometheus, dashboard: dict[str, Any]
 ) -> None:
@@ -62,6 +65,7 @@ def test_every_legend_names_labels_that_the_expression_leaves(
                 assert labels == series["metric"].keys() - {"__name__"}, f"{panel['title']}: {target['expr']}"
 
 
+@pytest.mark.process
 def test_every_alert_is_evaluated_without_error(prometheus: Prometheus, alerts: list[dict[str, Any]]) -> None:
     for alert in alerts:
         prometheus.query(alert["expr"])
@@ -71,6 +75,7 @@ def test_every_alert_is_evaluated_without_error(prometheus: Prometheus, alerts: 
     assert [rule for rule in rules if rule.get("lastError")] == []
 
 
+@pytest.mark.process
 def test_every_series_that_an_alert_asks_for_exists(prometheus: Prometheus, alerts: list[dict[str, Any]]) -> None:
     selectors = {selector for alert in alerts for selector in SELECTOR.findall(alert["expr"])}
     assert len(selectors) > 20

@@ -13,6 +13,8 @@ from stream_coupons.broker.process import HOST
 
 from .proxy import PRODUCE, Direction, Proxy
 
+pytestmark = pytest.mark.process
+
 FETCH = 1
 
 

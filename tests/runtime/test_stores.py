@@ -98,6 +98,7 @@ def test_nothing_is_left_on_the_disk(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_what_a_killed_worker_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
     leave = "import os, pathlib, sys; from stream_coupons.runtime.rocks import RocksStores; "
     leave += "store = RocksStores(pathlib.Path(sys.argv[1]), 1); store.of('users')(0).save({'ann': b'1'}); "
