@@ -54,8 +54,9 @@ class Decoder:
         BadMessage
             With a reason of `Rejection` and a text that names the field and what was expected.
         """
-        if value is None:
-            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: empty value (a tombstone)")
+        if not value:
+            kind = " (a tombstone)" if value is None else ""
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: empty value{kind}, expected a JSON object")
         if len(value) > limit:
             raise BadMessage(Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}")
         try:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from stream_coupons import topics
@@ -24,9 +25,11 @@ from stream_coupons.agents.wire import (
     WHOLE_BYTES,
     digest,
 )
-from stream_coupons.clients import Publisher, Reader
+from stream_coupons.clients import Fetcher, Publisher, Reader
+from stream_coupons.codec import Decoder
 from stream_coupons.connection import Connection
-from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
 
 BATCH_LETTERS = 500
@@ -56,6 +59,11 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
+
+    @property
+    def moment(self) -> tuple[float, tuple[int, int]]:
+        """Return what letters are ordered by: when it was refused, and where it is."""
+        return self.at, numbers_of(self.place)
 
     @property
     def reason(self) -> str:
@@ -116,6 +124,28 @@ class Letter(NamedTuple):
         if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:
             return "it has no origin: a second copy of it could not be told from the first"
         return None
+
+    def refusal(self) -> tuple[str, str] | None:
+        """Return the reason and detail for which this release refuses the same bytes again; None if it may take them.
+
+        What depends on the time, on settings or on other records is not foreseen: that may have changed.
+        """
+        if self.reason == Rejection.WRONG_COUPON:
+            return self.reason, "the coupon of an issue never changes"
+        topic = SENT_AGAIN[self.topic]
+        try:
+            message = _decoder(self.topic)(self.value)
+        except BadMessage as bad:
+            return str(bad.reason), bad.detail
+        key = topic.key_of(message)
+        if self.key != key:
+            return str(Rejection.WRONG_KEY), f"key is {self.key!r}, {topic.key} inside is {key!r}"
+        return None
+
+
+@lru_cache
+def _decoder(topic: str) -> Decoder:
+    return Decoder(SENT_AGAIN[topic])
 
 
 def _length_of(part: bytes | None, said: str | None) -> int | None:
@@ -212,6 +242,19 @@ def numbers_of(place: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
+def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int]]:
+    """Return the `moment` of the letter of a name.
+
+    Raises
+    ------
+    BadConfig
+        If it is not there.
+    """
+    with Fetcher(connection) as fetcher:
+        record = fetcher.fetch(topics.DEAD_LETTERS.name, *numbers_of(place))
+    return named(frozenset({place}), [] if record is None else [letter_of(record)])[0].moment
+
+
 class Sending(NamedTuple):
     """That a record was sent again: when, in UTC epoch seconds, and as the record of which letter."""
 
@@ -234,6 +277,7 @@ class Outcome(StrEnum):
     SENT = "sent"
     BEFORE = "sent before"
     IMPOSSIBLE = "cannot be sent"
+    HOPELESS = "would be refused again"
 
 
 class Done(NamedTuple):
@@ -242,6 +286,8 @@ class Done(NamedTuple):
     letter: Letter
     outcome: Outcome
     note: str
+    again_for: str = ""
+    """The reason for which it would be refused again."""
 
 
 @dataclass
@@ -264,6 +310,8 @@ class Redrive:
     publisher: Publisher | None
     before: dict[bytes, Sending]
     partitions: int
+    force: bool = False
+    """Send also what this release would refuse again, as for workers of another release."""
     _now: dict[bytes, str] = field(default_factory=dict)
     _unremembered: dict[bytes, str] = field(default_factory=dict)
     _batch: list[Done] = field(default_factory=list)
@@ -282,6 +330,10 @@ class Redrive:
         obstacle = letter.obstacle()
         if obstacle is not None:
             return Done(letter, Outcome.IMPOSSIBLE, obstacle)
+        refusal = None if self.force else letter.refusal()
+        if refusal is not None:
+            reason, detail = refusal
+            return Done(letter, Outcome.HOPELESS, f"{reason}: {detail}", reason)
         digest = letter.digest()
         if digest in self._now:
             return Done(letter, Outcome.BEFORE, f"as {self._now[digest]}")

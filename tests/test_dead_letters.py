@@ -114,7 +114,7 @@ def test_what_an_agent_sent_is_sent_again_with_its_origin_and_what_a_client_sent
 
 def sent(*given: Letter, before: dict[bytes, Sending] | None = None) -> list[dead_letters.Done]:
     """What would be done with these."""
-    work = Redrive(None, before or {}, partitions=4)
+    work = Redrive(None, before or {}, partitions=4, force=True)
     return [done for one in given for done in work.take(one)] + work.finish()
 
 
@@ -174,3 +174,44 @@ def test_names_of_letters_are_two_numbers(text: str) -> None:
     with pytest.raises(BadConfig, match="expected PARTITION:OFFSET"):
         dead_letters.place_of(text)
     assert dead_letters.place_of("00:017") == "0:17"
+
+
+GOOD = b'{"event_id": "e1", "user_id": "u1", "occurred_at": 1}'
+CLICK = b'{"event_id": "e1", "user_id": "u1", "occurred_at": 1, "issue_id": "i1", "kind": "click"}'
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (letter(value=b"{"), "not_json"),
+        (letter(value=b""), "not_json"),
+        (letter(value=None), "not_json"),
+        (letter(value=b'{"event_id": 1}', reason=Rejection.INVALID), "invalid"),
+        (letter(value=GOOD[:-1] + b', "schema_version": 9}', reason=Rejection.UNKNOWN_VERSION), "unknown_version"),
+        (letter(value=GOOD[:-1] + b" " * 2_000_000 + b"}", reason=Rejection.TOO_LARGE), "too_large"),
+        (letter(value=GOOD, key=b"u2", reason=Rejection.WRONG_KEY), "wrong_key"),
+        (letter(topics.FEEDBACK, value=CLICK, reason=Rejection.WRONG_COUPON), "wrong_coupon"),
+    ],
+)
+def test_what_this_release_would_refuse_again_is_sent_only_if_forced(given: Letter, reason: str) -> None:
+    work = Redrive(None, {}, partitions=4)
+    [done] = work.take(given) + work.finish()
+    assert (done.outcome, done.again_for) == (Outcome.HOPELESS, reason)
+    [forced] = sent(given)
+    assert forced.outcome is Outcome.SENT
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Rejection.WRONG_PARTITION,
+        Rejection.STEP_FAILED,
+        Rejection.FROM_THE_FUTURE,
+        Rejection.LATE,
+        Rejection.UNKNOWN_VERSION,
+    ],
+)
+def test_what_may_succeed_by_now_is_sent(reason: Rejection) -> None:
+    work = Redrive(None, {}, partitions=4)
+    [done] = work.take(letter(value=GOOD, reason=reason)) + work.finish()
+    assert done.outcome is Outcome.SENT

@@ -1,11 +1,13 @@
 """`dlq`: list and show dead letters, and send their records again."""
 
+from __future__ import annotations
+
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,15 +15,16 @@ from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons import admin, dead_letters, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import Publisher
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.dead_letters import Done, Letter, Outcome, Redrive, Selection, Sending
 from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
+    from stream_coupons.dead_letters import Done, Letter, Outcome, Redrive, Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
@@ -73,13 +76,19 @@ def show_list(  # noqa: PLR0913 - the options of a command
     since: Annotated[
         datetime | None, typer.Option(formats=TIME_FORMATS, help="Only those refused from this time on (UTC).")
     ] = None,
-    limit: Annotated[int, typer.Option(help="List the newest so many; the totals count all.", min=0)] = 100,
+    limit: Annotated[int, typer.Option(help="List at most so many; the totals count all.", min=0)] = 100,
+    before: Annotated[
+        str | None, typer.Option(metavar="PARTITION:OFFSET", help="List those that are older than this letter.")
+    ] = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the newest.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
-    """List dead letters, the newest last, and count them by reason and topic.
+    """List the newest dead letters, the newest last, and count all of them by
+    reason and topic.
 
+    Those before them are the next page: --before the oldest that is listed.
     A letter is named by its partition and offset in dead-letters. "Sent
     again" says when its record was, and "was" which letter came back. "Cut"
     is one whose record was too long for it: it has the beginning.
@@ -87,33 +96,46 @@ def show_list(  # noqa: PLR0913 - the options of a command
     Examples: stream-coupons dlq list
               stream-coupons dlq list --reason wrong_partition --since 2026-01-02
               stream-coupons dlq list --topic coupon-feedback --json
+              stream-coupons dlq list --newest-first --limit 20 --before 2:17
     """
+    from stream_coupons import dead_letters
+
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
-    selection = Selection(reason, _known(topic), since_at=since_at)
+    selection = dead_letters.Selection(reason, _known(topic), since_at=since_at)
+    cursor = None if before is None else dead_letters.place_of(before)
     brokers = _reachable(settings_from(config, bootstrap))
+    oldest = None if cursor is None else dead_letters.moment_of(brokers, cursor)
     sent = dead_letters.sendings(brokers)
     counted: Counter[tuple[str, str]] = Counter()
     again: Counter[tuple[str, str]] = Counter()
 
+    candidates = 0
+
     def rows() -> Iterator[Row]:
+        nonlocal candidates
         for letter in selection.of(dead_letters.letters(brokers)):
             row = row_of(letter, sent)
             counted[letter.reason, letter.topic] += 1
             again[letter.reason, letter.topic] += row.sent_again_at is not None
-            yield row
+            if oldest is None or letter.moment < oldest:
+                candidates += 1
+                yield row
 
-    newest = heapq.nlargest(limit, rows(), key=lambda row: (row.at, dead_letters.numbers_of(row.letter)))
+    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, dead_letters.numbers_of(row.letter)))
+    older = page[-1].letter if page and candidates > len(page) else None
+    listed = page if newest_first else page[::-1]
     totals = [
         Total(reason=why, topic=where, letters=count, sent_again=again[why, where])
         for (why, where), count in sorted(counted.items())
     ]
     if json:
-        typer.echo(msgspec.json.encode({"letters": newest[::-1], "totals": totals}).decode())
+        typer.echo(msgspec.json.encode({"letters": listed, "totals": totals, "older": older}).decode())
     else:
-        _print_list(newest[::-1], totals)
-    if len(newest) < counted.total():
-        text = f"the newest {len(newest)} of {counted.total()} dead letters; --limit lists more"
-        terminal.stderr().print(text, markup=False)
+        _print_list(listed, totals)
+    if candidates > len(page):
+        older_ones = f"the next page: --before {older}" if older is not None else "--limit lists them"
+        text = f"listed {len(page)} of {candidates} dead letters{'' if before is None else f' before {before}'}"
+        terminal.stderr().print(f"{text}; {older_ones}", markup=False)
 
 
 def row_of(letter: Letter, sent: dict[bytes, Sending]) -> Row:
@@ -142,7 +164,7 @@ def line_of(row: Row) -> Text:
         (row.reason, "bold red"),
         (row.source, ""),
         ("no key" if row.key is None else row.key, "bold cyan"),
-        (f"{row.bytes} bytes", ""),
+        (f"{row.bytes} bytes" if row.bytes else "empty value", ""),
         ("cut" if row.is_cut else "", "yellow"),
         (f"was {row.came_back_of}" if row.came_back_of is not None else "", "yellow"),
         (f"sent again {utc(row.sent_again_at)}" if row.sent_again_at is not None else "", "green"),
@@ -168,34 +190,100 @@ def _print_list(rows: list[Row], totals: list[Total]) -> None:
 @app.command("show")
 def show(
     letter: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Which letter, as `dlq list` names it.")],
+    json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
     """Show all of one dead letter: its headers, the record's key and its value as
     text, or in hexadecimal digits if it is not UTF-8.
 
-    Example: stream-coupons dlq show 0:17
+    Examples: stream-coupons dlq show 0:17
+              stream-coupons dlq show 0:17 --json
     """
+    from stream_coupons import dead_letters
+
     place = dead_letters.place_of(letter)
     brokers = _reachable(settings_from(config, bootstrap))
     [found] = dead_letters.named(frozenset({place}), dead_letters.letters(brokers))
     sending = dead_letters.sendings(brokers).get(found.digest())
+    if json:
+        typer.echo(msgspec.json.encode(shown_of(found, sending)).decode())
+        return
     again = "no" if sending is None else f"{utc(sending.at)}, as {sending.letter}"
     rows = {
         "letter": found.place,
         "refused": utc(found.at),
         "sent again": again,
-        "can be sent": found.obstacle() or "yes",
+        "can be sent": _why_not(found) or "yes",
         **{f"header {name}": text for name, text in found.headers.items()},
         "key": text_of(found.key) + _rest_of(found.key, found.key_bytes),
         "value": f"{len(found.value)} bytes{_rest_of(found.value, found.value_bytes)}, as they follow"
-        if found.value is not None
-        else "none",
+        if found.value
+        else "empty value",
     }
     console = terminal.stdout()
     console.print(terminal.summary_table({terminal.printable(k): terminal.printable(v) for k, v in rows.items()}))
-    if found.value is not None:
+    if found.value:
         console.print(Text(text_of(found.value)), soft_wrap=True)
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """All of one letter, as `dlq show --json` prints it.
+
+    Attributes
+    ----------
+    cannot_be_sent : str, optional
+        Why its record cannot be sent again, or would be refused again.
+    value, value_hex : str, optional
+        The record's value as text, or in hexadecimal digits if it is not UTF-8; both null if it has none.
+    """
+
+    letter: str
+    at: float
+    reason: str
+    source: str
+    detail: str
+    headers: dict[str, str]
+    key: str | None
+    value: str | None
+    value_hex: str | None
+    bytes: int
+    is_cut: bool
+    sent_again_at: float | None
+    came_back_of: str | None
+    cannot_be_sent: str | None
+
+
+def shown_of(letter: Letter, sending: Sending | None) -> Shown:
+    """Return all of a letter for a script."""
+    try:
+        text, digits = None if letter.value is None else letter.value.decode(), None
+    except UnicodeDecodeError:
+        text, digits = None, (letter.value or b"").hex()
+    return Shown(
+        letter=letter.place,
+        at=letter.at,
+        reason=letter.reason,
+        source=letter.source,
+        detail=letter.detail,
+        headers=letter.headers,
+        key=None if letter.key is None else letter.key.decode(errors="replace"),
+        value=text,
+        value_hex=digits,
+        bytes=letter.value_bytes or 0,
+        is_cut=letter.is_cut,
+        sent_again_at=None if sending is None else sending.at,
+        came_back_of=letter.came_back_of,
+        cannot_be_sent=_why_not(letter),
+    )
+
+
+def _why_not(letter: Letter) -> str | None:
+    """Why the record of a letter cannot be sent again, or not with success."""
+    if (obstacle := letter.obstacle()) is not None:
+        return obstacle
+    refusal = letter.refusal()
+    return None if refusal is None else f"it would be refused again: {': '.join(refusal)}"
 
 
 def _rest_of(part: bytes | None, whole_bytes: int | None) -> str:
@@ -223,7 +311,11 @@ def redrive(  # noqa: PLR0913 - the options of a command
     topic: TopicOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also records that were sent again before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what this release would refuse again; workers may be of another.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; say what would be done.")] = False,
+    json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
@@ -237,41 +329,92 @@ def redrive(  # noqa: PLR0913 - the options of a command
     last 500 are sent twice by the next one; the workers know events by their
     event_id, and their own messages by their origin.
 
-    Exit code 1 says that a letter cannot be sent, such as one without key or
-    one that is cut.
+    What cannot succeed is not sent: what is no valid message of its topic to
+    this release, or has a key that is not the id inside. After an upgrade
+    that may be another answer. Mend the sender; --force sends it all the same.
+
+    Exit code 1 says that a letter was not sent for that, or cannot be, such
+    as one without key or one that is cut.
 
     Examples: stream-coupons dlq redrive --reason wrong_partition --dry-run
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
+    from stream_coupons import dead_letters
+    from stream_coupons.clients import Publisher
+    from stream_coupons.dead_letters import Outcome, Redrive, Selection
+
     selection = Selection(reason, _known(topic), places=frozenset(map(dead_letters.place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
     kafka = settings_from(config, bootstrap).kafka
-    with admin.admin_client(kafka) as client:
-        admin.apply(client, kafka, check_only=True)
+    require_topics(kafka)
     chosen = selection.of(dead_letters.letters(kafka))
     before = {} if again else dead_letters.sendings(kafka)
     with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
-        counts, interrupted = _send(Redrive(publisher, before, kafka.partitions), chosen, dry_run=dry_run)
-    _report(counts, dry_run=dry_run)
+        work = Redrive(publisher, before, kafka.partitions, force)
+        told = Told(dry_run, as_json=json)
+        interrupted = _send(work, chosen, told)
+    told.report(interrupted=interrupted)
     if interrupted:
         raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if counts[Outcome.IMPOSSIBLE] else 0)
+    raise typer.Exit(1 if told.counts[Outcome.IMPOSSIBLE] or told.counts[Outcome.HOPELESS] else 0)
 
 
-def _send(work: Redrive, chosen: Iterable[Letter], *, dry_run: bool) -> tuple[Counter[Outcome], bool]:
-    """Send and print what became of every letter; whether it was interrupted."""
-    counts: Counter[Outcome] = Counter()
+class Told:
+    """Prints what became of every letter, and of all of them; as JSON at the end, if asked for."""
+
+    def __init__(self, dry_run: bool, *, as_json: bool) -> None:
+        self.counts: Counter[Outcome] = Counter()
+        self._again_for: Counter[str] = Counter()
+        self._dry_run = dry_run
+        self._rows: list[dict[str, str]] | None = [] if as_json else None
+
+    def __call__(self, done: Done) -> None:
+        """Take notice of one letter."""
+        self.counts[done.outcome] += 1
+        if done.again_for:
+            self._again_for[done.again_for] += 1
+        if self._rows is None:
+            terminal.stdout().print(line_of_done(done, dry_run=self._dry_run), soft_wrap=True)
+            return
+        letter = done.letter
+        row = {"letter": letter.place, "reason": letter.reason, "source": letter.source}
+        self._rows.append(row | {"outcome": done.outcome.name.lower(), "note": done.note})
+
+    def report(self, *, interrupted: bool) -> None:
+        """Print the sums."""
+        from stream_coupons.dead_letters import Outcome
+
+        counts = self.counts
+        if self._rows is not None:
+            sums = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
+            found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
+            found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
+            typer.echo(msgspec.json.encode(found).decode())
+            return
+        text = (
+            f"{counts[Outcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
+            f"{counts[Outcome.BEFORE]} sent before, {counts[Outcome.IMPOSSIBLE]} cannot be sent"
+        )
+        if counts[Outcome.HOPELESS]:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._again_for.items()))
+            text += f", {counts[Outcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
+        terminal.stdout().print(text, markup=False, soft_wrap=True)
+
+
+def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
+    """Send, and say what became of every letter; return whether it was interrupted."""
+    from stream_coupons.dead_letters import Outcome
+
     overtaken: set[str] = set()
 
     def tell(certain: list[Done]) -> None:
         for done in certain:
-            counts[done.outcome] += 1
             if done.outcome is Outcome.SENT:
                 overtaken.update({done.letter.topic} & BY_ORIGIN)
-            terminal.stdout().print(line_of_done(done, dry_run=dry_run), soft_wrap=True)
+            told(done)
 
     with terminal.Interruptions() as interruptions:
         for letter in interruptions.each(chosen):
@@ -279,28 +422,23 @@ def _send(work: Redrive, chosen: Iterable[Letter], *, dry_run: bool) -> tuple[Co
         tell(work.finish())
     for name in sorted(overtaken):
         text = f"{name}: a record counts as a duplicate if a later one of its source was applied to its key meanwhile"
-        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
-    return counts, interruptions.happened
+        terminal.warn(text)
+    return interruptions.happened
 
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:
     """What became of a letter, on one line."""
+    from stream_coupons.dead_letters import Outcome
+
     what = {
         Outcome.SENT: "would be sent" if dry_run else "sent",
         Outcome.BEFORE: "skipped: sent again before",
         Outcome.IMPOSSIBLE: "cannot be sent:",
+        Outcome.HOPELESS: "not sent, it would be refused again:",
     }[done.outcome]
     letter = done.letter
     parts = (letter.place, letter.reason, letter.source, f"{what} {done.note}")
     return Text("  ".join(terminal.printable(part) for part in parts))
-
-
-def _report(counts: Counter[Outcome], *, dry_run: bool) -> None:
-    text = (
-        f"{counts[Outcome.SENT]} {'would be sent: --dry-run' if dry_run else 'sent again'}, "
-        f"{counts[Outcome.BEFORE]} sent before, {counts[Outcome.IMPOSSIBLE]} cannot be sent"
-    )
-    terminal.stdout().print(text, markup=False)
 
 
 def utc(at: float) -> str:
@@ -320,5 +458,7 @@ def _known(topic: str | None) -> str | None:
 
 def _reachable(settings: Settings) -> Connection:
     """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
+    from stream_coupons import admin
+
     with admin.admin_client(settings.kafka):
         return settings.kafka

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.settings import Settings, load
+from stream_coupons.settings import KafkaSettings, Settings, load
 
 ConfigOption = Annotated[
     Path | None,
@@ -23,6 +23,19 @@ BootstrapOption = Annotated[
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+def require_topics(kafka: KafkaSettings) -> None:
+    """See that a broker answers and has the topics as they must be.
+
+    Raises
+    ------
+    BadConfig
+    """
+    from stream_coupons import admin  # it takes kafka-python, which no help needs
+
+    with admin.admin_client(kafka) as client:
+        admin.apply(client, kafka, check_only=True)
 
 
 def settings_from(config: Path | None, bootstrap: str | None) -> Settings:

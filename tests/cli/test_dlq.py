@@ -51,7 +51,9 @@ def test_a_line_says_what_was_sent_again_and_what_came_back() -> None:
         sent_again_at=1_767_348_000.0,
         came_back_of="0:3",
     )
-    assert line_of(row).plain == "0:17  1e+300  late  ?:?:?  no key  0 bytes  was 0:3  sent again 2026-01-02 10:00:00Z"
+    assert (
+        line_of(row).plain == "0:17  1e+300  late  ?:?:?  no key  empty value  was 0:3  sent again 2026-01-02 10:00:00Z"
+    )
 
 
 def test_a_line_says_that_a_letter_is_cut() -> None:
@@ -80,6 +82,7 @@ def test_bytes_are_text_or_digits(data: bytes | None, expected: str) -> None:
         (Outcome.SENT, True, "would be sent NOTE"),
         (Outcome.BEFORE, False, "skipped: sent again before NOTE"),
         (Outcome.IMPOSSIBLE, False, "cannot be sent: NOTE"),
+        (Outcome.HOPELESS, False, "not sent, it would be refused again: NOTE"),
     ],
 )
 def test_what_was_done_is_one_line(outcome: Outcome, dry_run: bool, expected: str) -> None:
@@ -180,8 +183,14 @@ def test_list_as_json_counts_more_than_it_lists(run: Run, bootstrap: str, unique
     assert (found["letters"][0]["sent_again_at"], found["letters"][0]["came_back_of"]) == (None, None)
     total = {"reason": "wrong_key", "topic": "observed-issues", "letters": 3, "sent_again": 0}
     assert found["totals"] == [total]
-    assert "the newest 2 of 3 dead letters" in result.stderr
-    run("dlq", "redrive", places[0], "-b", bootstrap)
+    assert f"listed 2 of 3 dead letters; the next page: --before {places[1]}" in result.stderr
+    assert found["older"] == places[1]
+    older = json.loads(run("dlq", "list", *selection, "--before", places[1]).stdout)
+    assert ([row["letter"] for row in older["letters"]], older["older"]) == (places[:1], None)
+    assert older["totals"] == found["totals"]
+    newest_first = json.loads(run("dlq", "list", *selection, "--newest-first").stdout)
+    assert [row["letter"] for row in newest_first["letters"]] == places[::-1]
+    run("dlq", "redrive", places[0], "--force", "-b", bootstrap)
     assert json.loads(run("dlq", "list", *selection).stdout)["totals"] == [total | {"sent_again": 1}]
 
 
@@ -195,7 +204,7 @@ def test_show_says_all_of_a_letter(run: Run, bootstrap: str, unique: str) -> Non
     for said in ("not_json", "why [so]", "browse-events", "1767348000000", "3:5", unique, '{"event_id": "é", \n'):
         assert said in shown.stdout
     assert "not UTF-8: ff 01" in run("dlq", "show", digits, "-b", bootstrap).stdout
-    assert run("dlq", "show", nothing, "-b", bootstrap).stdout.splitlines()[-1].split() == ["value", "none"]
+    assert run("dlq", "show", nothing, "-b", bootstrap).stdout.splitlines()[-1].split() == ["value", "empty", "value"]
 
 
 @pytest.mark.kafka
@@ -217,10 +226,10 @@ def test_redrive_sends_the_same_bytes_in_order_to_the_right_partition_and_never_
 ) -> None:
     key, values = unique.encode(), [VALUE, b"\xff\x00", None, b"4", VALUE]
     places = refuse(bootstrap, key, *values, reason=Rejection.WRONG_PARTITION)
-    assert run("dlq", "redrive", *places, "-b", bootstrap, "--dry-run").exit_code == 0
+    assert run("dlq", "redrive", *places, "-b", bootstrap, "--force", "--dry-run").exit_code == 0
     assert records(bootstrap, BROWSE, unique) == []
 
-    result = run("dlq", "redrive", *reversed(places), "-b", bootstrap)
+    result = run("dlq", "redrive", *reversed(places), "--force", "-b", bootstrap)
     assert result.exit_code == 0
     assert "4 sent again, 1 sent before, 0 cannot be sent" in result.stdout
     partition = topics.partition_for(key, 4)
@@ -232,7 +241,7 @@ def test_redrive_sends_the_same_bytes_in_order_to_the_right_partition_and_never_
     assert [(one.key, one.value, one.partition) for one in found] == [(key, value, partition) for value in values[:4]]
     assert [list(one.headers) for one in found] == [[("redriven", place.encode())] for place in places[:4]]
 
-    again = run("dlq", "redrive", *places, "-b", bootstrap)
+    again = run("dlq", "redrive", *places, "--force", "-b", bootstrap)
     assert again.exit_code == 0
     assert again.stdout.count("skipped: sent again before as ") == 5
     assert "0 sent again, 5 sent before, 0 cannot be sent" in again.stdout
@@ -243,13 +252,16 @@ def test_redrive_sends_the_same_bytes_in_order_to_the_right_partition_and_never_
 def test_what_came_back_is_sent_only_if_asked_for(run: Run, bootstrap: str, unique: str) -> None:
     key = unique.encode()
     [first] = refuse(bootstrap, key, VALUE)
-    run("dlq", "redrive", first, "-b", bootstrap)
+    run("dlq", "redrive", first, "--force", "-b", bootstrap)
     [back] = refuse(bootstrap, key, VALUE, headers=(("redriven", first.encode()),))
-    assert f"sent again before as {first}" in run("dlq", "redrive", back, "-b", bootstrap).stdout
+    assert f"sent again before as {first}" in run("dlq", "redrive", back, "--force", "-b", bootstrap).stdout
     listed = run("dlq", "list", "-b", bootstrap, "--limit", 1).stdout
     assert f"was {first}  sent again 2" in listed
     assert len(records(bootstrap, BROWSE, unique)) == 1
-    assert "1 sent again, 1 sent before" in run("dlq", "redrive", back, first, "--again", "-b", bootstrap).stdout
+    assert (
+        "1 sent again, 1 sent before"
+        in run("dlq", "redrive", back, first, "--again", "--force", "-b", bootstrap).stdout
+    )
     assert [headers_of(one)["redriven"] for one in records(bootstrap, BROWSE, unique)] == [first.encode()] * 2
 
 
@@ -259,7 +271,7 @@ def test_redrive_by_reason_and_topic_takes_no_others(run: Run, bootstrap: str, u
     refuse(bootstrap, key, b"late order", topic=topics.ORDER, reason=Rejection.LATE)
     refuse(bootstrap, key, b"other order", topic=topics.ORDER)
     refuse(bootstrap, key, b"late cart", topic=topics.CART, reason=Rejection.LATE)
-    result = run("dlq", "redrive", "-r", "late", "-t", "order-events", "-b", bootstrap)
+    result = run("dlq", "redrive", "-r", "late", "-t", "order-events", "--force", "-b", bootstrap)
     assert result.exit_code == 0
     assert [one.value for one in records(bootstrap, "order-events", unique)] == [b"late order"]
     assert records(bootstrap, "cart-events", unique) == []
@@ -269,7 +281,7 @@ def test_redrive_by_reason_and_topic_takes_no_others(run: Run, bootstrap: str, u
 def test_a_letter_without_a_key_is_exit_code_1_and_the_others_are_sent(run: Run, bootstrap: str, unique: str) -> None:
     [keyless] = refuse(bootstrap, None, unique.encode(), reason=Rejection.NO_KEY)
     [good] = refuse(bootstrap, unique.encode(), b"good")
-    result = run("dlq", "redrive", keyless, good, "-b", bootstrap)
+    result = run("dlq", "redrive", keyless, good, "--force", "-b", bootstrap)
     assert result.exit_code == 1
     assert f"{keyless}  no_key" in result.stdout
     assert "cannot be sent: it has no key" in result.stdout
@@ -300,7 +312,7 @@ def test_a_letter_that_is_cut_says_so_and_is_not_sent(run: Run, bootstrap: str, 
 def test_what_an_agent_sent_keeps_its_origin(run: Run, bootstrap: str, unique: str) -> None:
     own = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
     [place] = refuse(bootstrap, unique.encode(), b"{", topic=topics.SETTLEMENTS, headers=own)
-    result = run("dlq", "redrive", place, "-b", bootstrap)
+    result = run("dlq", "redrive", place, "--force", "-b", bootstrap)
     assert result.exit_code == 0
     assert "coupon-settlements: a record counts as a duplicate if" in result.stderr
     [found] = records(bootstrap, "coupon-settlements", unique)
@@ -314,9 +326,11 @@ def test_a_redrive_killed_before_it_remembered_is_made_up_for_by_the_next(
     [place] = refuse(bootstrap, unique.encode(), VALUE)
     [letter] = [one for one in dead_letters.letters(Connection(bootstrap)) if one.place == place]
     with Publisher(Connection(bootstrap), 4) as publisher:
-        assert Redrive(publisher, {}, 4).take(letter) == []  # and now it dies: the record is sent, not remembered
-    assert "1 sent again" in run("dlq", "redrive", place, "-b", bootstrap).stdout
-    assert "0 sent again, 1 sent before" in run("dlq", "redrive", place, "-b", bootstrap).stdout
+        assert (
+            Redrive(publisher, {}, 4, force=True).take(letter) == []
+        )  # and now it dies: the record is sent, not remembered
+    assert "1 sent again" in run("dlq", "redrive", place, "--force", "-b", bootstrap).stdout
+    assert "0 sent again, 1 sent before" in run("dlq", "redrive", place, "--force", "-b", bootstrap).stdout
     found = records(bootstrap, BROWSE, unique)
     assert [(one.key, one.value, list(one.headers)) for one in found] == [
         (unique.encode(), VALUE, [("redriven", place.encode())])
@@ -328,3 +342,33 @@ def test_nothing_selected_is_nothing_wrong(run: Run, bootstrap: str) -> None:
     result = run("dlq", "redrive", "-r", "unknown_version", "-t", "user-vectors", "-b", bootstrap)
     assert result.exit_code == 0
     assert "0 sent again, 0 sent before, 0 cannot be sent" in result.stdout
+
+
+@pytest.mark.kafka
+def test_what_can_never_succeed_is_not_sent_and_counted_by_reason(run: Run, bootstrap: str, unique: str) -> None:
+    good = json.dumps({"event_id": "e1", "user_id": unique, "occurred_at": 1}).encode()
+    bad, empty, fine = refuse(bootstrap, unique.encode(), b"{", None, good, reason=Rejection.WRONG_PARTITION)
+    result = run("dlq", "redrive", bad, empty, fine, "-b", bootstrap)
+    assert result.exit_code == 1
+    assert "not sent, it would be refused again: not_json: browse-events: empty value" in result.stdout
+    assert result.stdout.splitlines()[-1] == (
+        "1 sent again, 0 sent before, 0 cannot be sent, 2 would be refused again (not_json 2): mend the sender, or "
+        "--force"
+    )
+    assert [one.value for one in records(bootstrap, BROWSE, unique)] == [good]
+    assert "it would be refused again: not_json" in run("dlq", "show", bad, "-b", bootstrap).stdout
+
+
+@pytest.mark.kafka
+def test_a_script_reads_what_is_shown_and_what_was_sent(run: Run, bootstrap: str, unique: str) -> None:
+    text, digits = refuse(bootstrap, unique.encode(), VALUE, b"\xff\x01")
+    shown = json.loads(run("dlq", "show", text, "--json", "-b", bootstrap).stdout)
+    assert (shown["letter"], shown["value"], shown["value_hex"]) == (text, VALUE.decode(), None)
+    assert shown["headers"]["reason"] == shown["reason"] == "not_json"
+    assert "refused again" in shown["cannot_be_sent"]
+    assert json.loads(run("dlq", "show", digits, "--json", "-b", bootstrap).stdout)["value_hex"] == "ff01"
+    result = run("dlq", "redrive", text, digits, "--json", "--dry-run", "-b", bootstrap)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["dry_run"], told["refused_again"]) == (1, True, {"not_json": 2})
+    assert told["counts"] == {"sent": 0, "before": 0, "impossible": 0, "hopeless": 2}
+    assert [(row["letter"], row["outcome"]) for row in told["letters"]] == [(text, "hopeless"), (digits, "hopeless")]

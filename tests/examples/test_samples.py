@@ -65,6 +65,7 @@ def test_the_recording_is_one_that_can_be_published(domain: Domain) -> None:
     assert result.exit_code == 0, result.stderr
 
 
+@pytest.mark.process  # none, but seconds of work
 @each_domain
 def test_replay_decides_and_learns(domain: Domain) -> None:
     folder = SAMPLES / domain.name
@@ -74,6 +75,7 @@ def test_replay_decides_and_learns(domain: Domain) -> None:
     assert found["examples"] > 0
 
 
+@pytest.mark.process  # none, but seconds of work
 @each_domain
 def test_evaluate_foretells_redemptions_better_than_the_base_rate(domain: Domain) -> None:
     found = run("evaluate", SAMPLES / domain.name / "log.jsonl", "--json")
@@ -84,6 +86,7 @@ def test_evaluate_foretells_redemptions_better_than_the_base_rate(domain: Domain
     assert redeem["roc_auc"]["low"] > 0.5
 
 
+@pytest.mark.process  # none, but seconds of work
 @each_domain
 def test_ope_holds_the_ground_truth_within_its_intervals(domain: Domain) -> None:
     policies = ("logged", "random", "greedy")
@@ -97,6 +100,7 @@ def test_ope_holds_the_ground_truth_within_its_intervals(domain: Domain) -> None
         assert values[policy]["low"] < truth[policy][1] < values[policy]["high"]
 
 
+@pytest.mark.process
 def test_tune_finds_settings_or_says_that_none_is_better(tmp_path: Path) -> None:
     log, study = SAMPLES / "travel" / "log.jsonl", tmp_path / "study"
     only = ("--only", "learning.prior_variance")

@@ -41,7 +41,7 @@ OBSERVED = ObservedIssue(
 
 def redrive(system: LocalSystem) -> str:
     """What a redrive of everything prints, once the workers have done what it sent."""
-    result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--bootstrap", system.bootstrap])
+    result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--force", "--bootstrap", system.bootstrap])
     assert result.exit_code == 0, result.output
     system.wait_idle(IDLE_WITHIN_S)
     return result.stdout.splitlines()[-1]
@@ -109,4 +109,7 @@ def test_records_too_long_for_a_letter_that_came_in_compressed_are_letters_and_t
         assert violations(system) == []
         result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--dry-run", "--bootstrap", system.bootstrap])
         assert result.exit_code == 1
-        assert result.stdout.splitlines()[-1] == "1 would be sent: --dry-run, 0 sent before, 2 cannot be sent"
+        assert result.stdout.splitlines()[-1] == (
+            "0 would be sent: --dry-run, 0 sent before, 2 cannot be sent, 1 would be refused again (not_json 1): mend "
+            "the sender, or --force"
+        )
