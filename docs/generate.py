@@ -390,10 +390,11 @@ def metrics_page() -> str:
 def alerts_page() -> str:
     """Return the page of alerts."""
     text = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
-    parts = []
+    names = list(settings_comments())
+    parts: list[str] = []
     for group in yaml.safe_load(text)["groups"]:
         parts.append(f"## {group['name'].removeprefix('stream-coupons-').capitalize()}")
-        parts += [_alert(rule) for rule in group["rules"]]
+        parts += [_alert(rule, names) for rule in group["rules"]]
     introduction = (
         "The rules of `deploy/prometheus/alerts.yml`. *Critical* wakes somebody, *warning* waits for the morning. "
         "Panels are those of the dashboard in `deploy/grafana`."
@@ -401,24 +402,27 @@ def alerts_page() -> str:
     return page("Alerts", introduction, *parts)
 
 
-def _alert(rule: Mapping[str, Any]) -> str:
-    notes = rule["annotations"]
-    lasts = f", for {rule['for']}" if "for" in rule else ""
-    summary = re.sub(r"\{\{ \$value[^}]*\}\}", "*n*", notes["summary"])
-    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", summary)
-    condition = " ".join(notes.get("condition", "").split())
+def _alert(rule: Mapping[str, Any], names: Sequence[str]) -> str:
+    notes = {name: _without_templates(" ".join(text.split())) for name, text in rule["annotations"].items()}
+    lasts = f" It has to last {_duration(rule['for'])}." if "for" in rule else ""
     return "\n\n".join(
-        filter(
-            None,
-            [
-                f"### {code(rule['alert'])}",
-                f"{rule['labels']['severity'].capitalize()}{lasts}. {summary}",
-                f"**Condition**: {condition}" if condition else "",
-                f"**What to do**: {' '.join(notes['description'].split())}",
-                f"```promql\n{inspect.cleandoc(rule['expr'])}\n```",
-            ],
-        )
+        [
+            f"### {code(rule['alert'])}",
+            f"{rule['labels']['severity'].capitalize()}: {notes['summary']}",
+            f"**Fires when**: {notes['condition']}{lasts}",
+            f"**What to do**: {_marked(notes['description'], names)}",
+            f"```promql\n{rule['expr'].strip()}\n```",
+        ]
     )
+
+
+def _without_templates(text: str) -> str:
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value[^}]*\}\}", "*n*", text))
+
+
+def _duration(text: str) -> str:
+    number, unit = int(text[:-1]), {"m": "minute", "h": "hour"}[text[-1]]
+    return f"{number} {unit}{'s' if number != 1 else ''}"
 
 
 # ------------------------------------------------------------ outcomes

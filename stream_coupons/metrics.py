@@ -33,16 +33,20 @@ class Metrics:
             )
 
         self.registry = registry
-        self.records = counter("records_total", "Records applied to state, by topic.", "topic")
-        self.duplicates = counter("duplicates_total", "Events whose event_id was seen before, by topic.", "topic")
+        self.records = counter("records_total", "Records applied to state.", "topic")
+        self.duplicates = counter(
+            "duplicates_total",
+            "Records that had no effect because their event id, or the origin of a message between agents, was known.",
+            "topic",
+        )
         self.replays = counter(
             "replays_total",
-            "Records delivered again after a restart; nothing is decided anew.",
+            "Records delivered again after a restart. Nothing is decided anew.",
             "topic",
         )
         self.dead_letters = counter(
             "dead_letters_total",
-            "Records sent to dead-letters, by topic and reason.",
+            "Records refused and written to dead-letters.",
             "topic",
             "reason",
         )
@@ -51,49 +55,59 @@ class Metrics:
             "Decisions on triggers: proposed, or the reason why there is no coupon.",
             "outcome",
         )
-        self.reservations = counter("reservations_total", "Reservations asked of the budgets, by outcome.", "outcome")
-        self.issues = counter("issues_total", "Coupons issued, by domain.", "domain")
-        self.feedback = counter("feedback_total", "Feedback joined to its issue, by kind.", "kind")
+        self.reservations = counter(
+            "reservations_total",
+            "Answers of the budgets to proposals: granted, handed_on to the next alternative, or refused.",
+            "outcome",
+        )
+        self.issues = counter("issues_total", "Coupons issued.", "domain")
+        self.feedback = counter(
+            "feedback_total",
+            "Feedback: impression, click, purchase, repeated, early (waits for its issue) or unknown (waited in vain).",
+            "kind",
+        )
         self.observed = counter(
             "observed_issues_total",
-            "Coupons given by others: scored, of an unknown coupon, or crowded out by later ones.",
+            "Coupons given by other systems: scored, unknown_coupon, or crowded_out by later ones.",
             "outcome",
         )
         self.unseen = counter(
             "unseen_issues_total",
-            "Coupons whose window closed unseen where impressions are reported, by domain: nothing is learnt of them.",
+            "Coupons whose window closed without an impression where those are reported. Nothing is learnt of them.",
             "domain",
         )
         self.overruns = counter(
             "overrun_redemptions_total",
-            "Redemptions said to have taken off more than is held for them, by domain: what is held is booked.",
+            "Purchases reported with a larger discount than is held for their coupon. What is held is booked.",
             "domain",
         )
         self.interests = counter(
             "interests_total",
-            "Shoppers considered for a coupon: turned to what is familiar to them, or strange.",
+            "Shoppers considered for a coupon: they turned to what they cared for before (familiar), or not (strange).",
             "kind",
         )
         self.erasures = counter(
             "erasures_total",
-            "Shoppers who asked to be forgotten or were idle for long, and events of before a request, ignored.",
+            "Shoppers forgotten on request (requested) or when idle (idle); events from before a request (ignored).",
             "kind",
         )
-        self.settlements = counter("settlements_total", "Settlements sent, by outcome.", "outcome")
-        self.examples = counter("training_examples_total", "Examples learnt, by domain and head.", "domain", "head")
-        self.decision_latency = histogram(
-            "decision_latency_seconds", "From the trigger's append time to its coupon-issue sent."
+        self.settlements = counter(
+            "settlements_total", "Settlements of reservations: confirmed, released, redeemed or expired.", "outcome"
         )
-        self.batch_seconds = histogram("batch_seconds", "From taking a batch to acknowledging it, by agent.", "agent")
+        self.examples = counter("training_examples_total", "Labels learnt.", "domain", "head")
+        self.decision_latency = histogram(
+            "decision_latency_seconds", "Time from the append of a trigger to the send of its issue."
+        )
+        self.batch_seconds = histogram("batch_seconds", "Time from taking a batch to acknowledging it.", "agent")
         self.batch_failures = counter(
-            "batch_failures_total", "Batches that could not be sent and are tried again.", "agent"
+            "batch_failures_total", "Attempts to send a batch that failed or are overdue. They are repeated.", "agent"
         )
         self.changelog_skipped = counter(
-            "changelog_skipped_total", "Records of a changelog that are none of ours, skipped in recovery.", "agent"
+            "changelog_skipped_total", "Records of a changelog that no agent wrote, skipped in recovery.", "agent"
         )
         self.lag = gauge(
             "lag_records",
-            "Records between the end of a partition and our position.",
+            "Records of a partition that are not yet committed.",
             "topic",
             "partition",
         )
@@ -107,23 +121,29 @@ class Metrics:
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
         self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)
-        self.model_version = gauge("model_version", "Version of the snapshot in use.", "domain")
-        self.model_age = gauge("model_age_seconds", "Seconds since the snapshot in use was received.", "domain")
-        self.coupons_refused = counter("coupons_refused_total", "Records of the catalogue that were no coupon.")
-        self.snapshots_refused = counter("snapshots_refused_total", "Snapshots that did not fit.")
+        self.model_version = gauge("model_version", "Version of the model snapshot in use.", "domain")
+        self.model_age = gauge("model_age_seconds", "Seconds since the model snapshot in use was received.", "domain")
+        self.coupons_refused = counter("coupons_refused_total", "Records of the catalogue that are not a coupon.")
+        self.snapshots_refused = counter("snapshots_refused_total", "Model snapshots that do not fit this program.")
         self._models(counter, gauge)
         self.budget_left = gauge(
             "budget_left_ratio",
-            "Smallest share of budget left among the coupons that this worker owns, by domain.",
+            "Smallest share of budget left among the coupons that this worker owns.",
             "domain",
         )
         self.budget_remaining = gauge(
             "budget_remaining_minor",
-            "Money not given or held yet, over the coupons with a budget that this worker owns.",
+            "Money neither held nor spent, over the coupons with a budget that this worker owns, in minor units.",
             "domain",
         )
-        self.stock_exhausted = gauge("coupons_exhausted", "Coupons of this worker without stock or budget.", "domain")
-        self.catalogue_coupons = gauge("catalogue_coupons", "Coupons known, by domain.", "domain")
+        self.stock_exhausted = gauge(
+            "coupons_exhausted", "Coupons that this worker owns without stock or budget.", "domain"
+        )
+        self.catalogue_coupons = gauge(
+            "catalogue_coupons",
+            "Coupons in the catalogue; 0 once the last of a domain is removed, whose budgets are then not exported.",
+            "domain",
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -149,27 +169,43 @@ class Metrics:
         def of_head(name: str, help_text: str) -> Gauge:
             return gauge(name, help_text, "domain", "head")
 
-        self.model_log_loss = of_head("model_log_loss", "Progressive log loss of the learner.")
-        self.model_base_log_loss = of_head("model_base_log_loss", "Log loss of always predicting the base rate.")
-        self.model_log_loss_gap = of_head("model_log_loss_gap", "Recent progressive log loss less that of all.")
-        self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of the learner.")
+        self.model_log_loss = of_head(
+            "model_log_loss",
+            "Progressive log loss of what is served: each prediction is scored before it is learnt from.",
+        )
+        self.model_base_log_loss = of_head(
+            "model_base_log_loss", "Log loss of always predicting the base rate as it was at that time."
+        )
+        self.model_log_loss_gap = of_head(
+            "model_log_loss_gap", "Recent log loss minus that of all predictions. Above 0 the model got worse."
+        )
+        self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
         self.model_base_rate_shift = of_head(
-            "model_base_rate_shift_logodds", "Shift of the log-odds by what has come before windows closed."
+            "model_base_rate_shift_logodds",
+            "Shift of the log-odds by outcomes before windows closed; near 0 once labels state the base rate.",
         )
         self.model_calibration_error = of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )
-        self.model_threshold = of_head("model_threshold_ratio", "From here up as many are predicted as are positive.")
-        self.model_accuracy = of_head("model_accuracy_ratio", "Share on the right side of the threshold.")
-        self.model_precision = of_head("model_precision_ratio", "Positives among those at or above the threshold.")
-        self.model_recall = of_head("model_recall_ratio", "Positives at or above the threshold among all positives.")
+        self.model_threshold = of_head(
+            "model_threshold_ratio", "Working threshold, at which as many are predicted positive as are positive."
+        )
+        self.model_accuracy = of_head(
+            "model_accuracy_ratio", "Share of predictions on the right side of the threshold."
+        )
+        self.model_precision = of_head(
+            "model_precision_ratio", "Share of positives among the predictions at or above the threshold."
+        )
+        self.model_recall = of_head(
+            "model_recall_ratio", "Share of the positives whose prediction is at or above the threshold."
+        )
         self.model_f1 = of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
         self.model_champion = gauge(
             "model_champion", "1 for the model that serves, 0 for its challengers.", "domain", "head", "model"
         )
         self.model_recent_log_loss = gauge(
             "model_recent_log_loss",
-            "Log loss of each model, tested before it learns, since the last promotion, the recent counting more.",
+            "Log loss of each model since the last promotion, tested before it learns, recent examples counting more.",
             "domain",
             "head",
             "model",
@@ -177,4 +213,6 @@ class Metrics:
         self.model_promotions = counter(
             "model_promotions_total", "Changes of champion, by the model that took over.", "domain", "head", "model"
         )
-        self.model_drifts = counter("model_drifts_total", "Drifts noticed, by domain and head.", "domain", "head")
+        self.model_drifts = counter(
+            "model_drifts_total", "Drifts detected. The models then learn faster.", "domain", "head"
+        )

@@ -64,7 +64,8 @@ def test_every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do(alerts: lis
     for alert in alerts:
         assert alert["labels"].keys() == {"severity"}, alert["alert"]
         assert alert["labels"]["severity"] in {"critical", "warning"}, alert["alert"]
-        assert alert["annotations"].keys() == {"summary", "description"}, alert["alert"]
+        assert alert["annotations"].keys() == {"condition", "summary", "description"}, alert["alert"]
+        assert alert["annotations"]["condition"].endswith("."), alert["alert"]
         assert alert["annotations"]["summary"].endswith("."), alert["alert"]
         assert len(alert["annotations"]["description"]) > 100, alert["alert"]
 
