@@ -12,7 +12,7 @@ WITHIN := 0
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo unit test rest test-all mutants test-faults bench check docs format schemas bundle lock clean
+.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas bundle lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
 
 docs: $(READY)  ## build the site of docs/ into site/; a dead link is an error
 	@$(BIN)/zensical build --clean --strict
+
+figures: $(READY)  ## measure the figures of the pages and write their tables (Apache Kafka; leave the machine alone)
+	@$(BIN)/python docs/figures.py
 
 format: $(READY)  ## format and mend what can be mended by machine
 	@$(BIN)/ruff format --quiet .

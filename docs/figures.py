@@ -1,0 +1,129 @@
+"""Measure the figures of the pages and write their tables: `make figures`, or `python docs/figures.py --only learning`.
+
+Results go to docs/figures.json with date, commit and machine; tables go between the markers `<!-- figures: NAME -->`
+and `<!-- /figures -->` of the pages. `--render` writes the tables of docs/figures.json without measuring.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "figures.json"
+PAGES = {"learning": "docs/explanation/how-it-learns.md", "cost": "docs/how-to/measure-the-cost.md"}
+SAMPLES = ("ecommerce", "finance", "travel")
+GUARANTEES = ("at_least_once", "exactly_once")
+Results = Mapping[str, Any]
+
+
+def run(*args: str) -> Any:
+    """Return the JSON that a command of stream-coupons prints."""
+    print("stream-coupons", *args, file=sys.stderr)
+    command = [sys.executable, "-m", "stream_coupons", *args]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def measure_learning() -> dict[str, Any]:
+    """Return the quality of P(redeem) on each sample log."""
+    found = {}
+    for name in SAMPLES:
+        heads = run("evaluate", f"examples/{name}/log.jsonl", "--json")["heads"]
+        redeem = next(head for head in heads if head["head"] == "redeem")
+        found[name] = {key: redeem[key] for key in ("examples", "positives", "log_loss", "base_log_loss", "roc_auc")}
+    return found
+
+
+def measure_cost() -> dict[str, Any]:
+    """Return throughput, CPU, memory and latency under each guarantee, on Apache Kafka."""
+    return {name: run("bench", "--engine", "kafka", "--guarantee", name, "--json", "-") for name in GUARANTEES}
+
+
+def interval(value: Mapping[str, float]) -> str:
+    """Return a figure with its 95 % interval."""
+    return f"{value['value']:.3f} ({value['low']:.3f}, {value['high']:.3f})"
+
+
+def learning_table(results: Results) -> list[str]:
+    """Return the table of `measure_learning`."""
+    rows = [
+        "| Sample log | Coupons | Used | Log loss of P(redeem) | of the base rate | ROC AUC |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in results.items():
+        figures = f"{interval(row['log_loss'])} | {row['base_log_loss']:.3f} | {interval(row['roc_auc'])}"
+        rows.append(f"| {name} | {row['examples']} | {row['positives']} | {figures} |")
+    return rows
+
+
+def cost_table(results: Results) -> list[str]:
+    """Return the table of `measure_cost`."""
+    rows = ["| | " + " | ".join(f"`{name}`" for name in results) + " |", "|---|" + "---|" * len(results)]
+    lines: dict[str, Callable[[Any], str]] = {
+        "backlog, events per second": lambda each: f"{each['throughput']['events_per_s']:,.0f}",
+        "CPU of the workers, µs per event": lambda each: f"{each['throughput']['worker_cpu_us_per_event']:.0f}",
+        "peak memory of the workers, MiB": lambda each: f"{each['throughput']['peak_rss_bytes'] / 2**20:.0f}",
+        "event to coupon, p50, ms": lambda each: f"{each['latency']['p50_ms']:.0f}",
+        "event to coupon, p99, ms": lambda each: f"{each['latency']['p99_ms']:.0f}",
+        "plain topic without the engine, p50, ms": lambda each: f"{each['floor']['p50_ms']:.0f}",
+    }
+    for name, cell in lines.items():
+        rows.append(f"| {name} | " + " | ".join(cell(each) for each in results.values()) + " |")
+    return rows
+
+
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {"learning": measure_learning, "cost": measure_cost}
+TABLES: dict[str, Callable[[Results], list[str]]] = {"learning": learning_table, "cost": cost_table}
+
+
+def origin() -> dict[str, str]:
+    """Return when, on what and from which commit figures are."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit.strip(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def rendered(name: str, results: Results) -> str:
+    """Return a table with its origin, or nothing if it was never measured."""
+    if name not in results:
+        return ""
+    made = results[name]["origin"]
+    by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
+    return "\n" + "\n".join(TABLES[name](results[name]["figures"])) + f"\n\n{by}\n\n"
+
+
+def page_with(text: str, name: str, results: Results) -> str:
+    """Return a page with its table between the markers."""
+    marked = re.compile(rf"(<!-- figures: {name} -->\n).*?(<!-- /figures -->)", re.DOTALL)
+    if not marked.search(text):
+        raise SystemExit(f"{PAGES[name]} has no markers for the figures {name!r}")
+    return marked.sub(lambda found: found[1] + rendered(name, results) + found[2], text)
+
+
+def main() -> None:
+    """Measure what is asked for, and write results and pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=list(MEASURES), help="measure this alone; may be repeated")
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    options = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in [] if options.render else options.only or MEASURES:
+        results[name] = {"origin": origin(), "figures": MEASURES[name]()}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for name, page in PAGES.items():
+        path = ROOT / page
+        path.write_text(page_with(path.read_text(encoding="utf-8"), name, results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The tables of figures are what docs/figures.py wrote from measured results: nobody types a figure."""
+
+import importlib.util
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from .pages import DOCS, PAGES, page
+
+VALUE = {"value": 0.5, "low": 0.25, "high": 0.75}
+
+
+@pytest.fixture(scope="module")
+def figures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_those_of_the_results(figures: ModuleType) -> None:
+    results = json.loads(figures.RESULTS.read_text(encoding="utf-8"))
+    for name, path in figures.PAGES.items():
+        assert figures.page_with(page(path), name, results) == page(path), "python docs/figures.py --render"
+
+
+def test_every_marker_is_of_a_known_table(figures: ModuleType) -> None:
+    marked = {name: path for path in PAGES for name in figures.PAGES if f"<!-- figures: {name} -->" in page(path)}
+    assert marked == figures.PAGES
+    assert sum(page(path).count("<!-- figures: ") for path in PAGES) == len(marked)
+
+
+def test_a_table_states_its_figures_and_its_origin(figures: ModuleType) -> None:
+    origin = {"date": "2026-01-02", "commit": "abc1234", "machine": "2 cores"}
+    row: dict[str, Any] = {"examples": 40, "positives": 7, "log_loss": VALUE, "base_log_loss": 0.6, "roc_auc": VALUE}
+    text = figures.rendered("learning", {"learning": {"origin": origin, "figures": {"travel": row}}})
+    assert "| travel | 40 | 7 | 0.500 (0.250, 0.750) | 0.600 | 0.500 (0.250, 0.750) |" in text
+    assert "2026-01-02 at commit abc1234" in text
+    assert figures.rendered("learning", {}) == ""
