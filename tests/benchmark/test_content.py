@@ -7,6 +7,7 @@ from benchmarks.content import compare, draw, evaluate, is_unseen, losses, ratio
 
 
 @pytest.mark.parametrize("truth", ["common", "topics"])
+@pytest.mark.slow
 def test_coupons_never_seen_before_are_told_better_with_vectors_than_without(truth: str) -> None:
     unseen, others = compare(draw(truth, coupons=90, dimensions=64, seed=1))
     assert unseen.value < 0.95

@@ -48,6 +48,7 @@ def predicted(scored: list[Scored]) -> float:
     return sum(one.p_click for one in late) / len(late)
 
 
+@pytest.mark.slow
 def test_with_impressions_probabilities_are_of_a_coupon_that_is_seen_and_without_of_any() -> None:
     with_them = ran(partly_seen(reports=True)).scored()
     without = ran(partly_seen(reports=False)).scored()
@@ -155,6 +156,7 @@ def mixed(*, silent_channel: float = 0.0, bots: int = 0) -> list[Record]:
     return [*records, browse(AT + MIXED * 600.0 + DAY_S)]
 
 
+@pytest.mark.slow
 def test_few_who_click_on_everything_make_no_impression_doubtful() -> None:
     running = ran(mixed(bots=4))
     responses, unseen = running.impressions.responses["ecommerce"], running.impressions.responses_unseen["ecommerce"]

@@ -202,6 +202,7 @@ def test_a_chosen_arm_is_scored_as_the_issue_is() -> None:
         assert len({order for _, _, order in one.by_arm.values()}) == 1, "giving none is the same beside each"
 
 
+@pytest.mark.slow
 def test_what_draws_to_a_coupon_says_nothing_of_orders_without_it() -> None:
     """None was given in place of either coupon: whoever likes what it is for is no more likely to order without it."""
     log = RandomisedLog(1800, seed=4)

@@ -34,6 +34,7 @@ def loss(issues: list[Scored]) -> float:
     return log_loss([one.p_redeem for one in issues], [bool(one.redeemed) for one in issues])
 
 
+@pytest.mark.slow
 def test_the_first_examples_of_a_related_domain_are_told_better_than_by_the_prior() -> None:
     ratios = []
     for seed in (1, 2, 3):

@@ -79,6 +79,7 @@ def test_a_random_score_is_worth_nothing_and_a_reversed_one_less() -> None:
     assert curve(reverse).qini_coefficient < 0 < curve(one).qini_coefficient
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     # Effects are uniform in (-.1, .3): the expected Qini curve is .3 x - .2 x^2, the line .1 x: 1/30 between them.
     covered = {"mean": 0, "qini": 0, "auuc": 0}

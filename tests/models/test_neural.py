@@ -48,6 +48,7 @@ def test_memory_does_not_grow_with_examples() -> None:
     assert len(model._model.loss_curve_) == 0
 
 
+@pytest.mark.slow
 def test_its_hidden_layer_tells_the_linear_model_what_it_cannot_see_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     examples = corners(4, 20_000)
 
