@@ -46,6 +46,9 @@ SLICE_S, SHARE = 0.001, 0.25
 """An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
 would hold up every decision of this worker for half a second."""
 
+ASKED_WAIT_S = 0.05
+"""Longest wait for examples that were appended before `publish_soon` was called."""
+
 
 def pause_after(packing_s: float, publish_every_s: float) -> float:
     """Return the seconds until the next snapshots, of which packing the last ones took so much CPU time.
@@ -89,6 +92,8 @@ class Learner(Service):  # type: ignore[misc]
         self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
         self._letters: list[Output] = []
         self._turns = Turns(SLICE_S, SHARE)
+        self._is_asked = False
+        self._asked_for: dict[str, int] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -100,11 +105,32 @@ class Learner(Service):  # type: ignore[misc]
         """Whether it stands still: what it has learnt is unpublished for longer than a produce request may take."""
         return bool(self._unacknowledged) and time.monotonic() > self._publish_at + self._late_after_s
 
+    def publish_soon(self) -> None:
+        """Learn all examples that are in the log now, then publish at once, whatever `publish_every_s` is.
+
+        For callers that step simulated time: it must not depend on a clock which model decides. Call it in the thread
+        of the event loop. A learner that does not own the models ignores it.
+        """
+        if self._trainer is not None:
+            self._is_asked = True
+            self._asked_for = {}
+            self.inbox.wake()
+
+    async def _has_learnt_what_was_asked(self) -> bool:
+        if not self._is_asked:
+            return False
+        names, consumer = [topic.name for topic in READS], self._app.consumer
+        if not self._asked_for:
+            self._asked_for = await consumer.ends(names, PARTITION)
+        taken = consumer.taken(names, PARTITION)
+        return all(taken[name] >= end for name, end in self._asked_for.items())
+
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
         self._publish_at = time.monotonic() + self._settings.publish_every_s
         while not self.should_stop:
-            messages = await self.inbox.get(MAX_EXAMPLES, max(self._publish_at - time.monotonic(), 0.0))
+            wait_s = ASKED_WAIT_S if self._is_asked else self._publish_at - time.monotonic()
+            messages = await self.inbox.get(MAX_EXAMPLES, max(wait_s, 0.0))
             if self._owned is not self.inbox.ownership:
                 await self._own()
             else:
@@ -112,7 +138,8 @@ class Learner(Service):  # type: ignore[misc]
                 self._turns.begin()
                 for message in messages:
                     await self._take(message, is_behind=is_behind)
-            if time.monotonic() >= self._publish_at:
+            if time.monotonic() >= self._publish_at or await self._has_learnt_what_was_asked():
+                self._is_asked = False
                 packing_s = await self._publish()
                 self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
 
@@ -120,6 +147,7 @@ class Learner(Service):  # type: ignore[misc]
         """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""
         ownership = self.inbox.ownership
         self._trainer = None
+        self._is_asked = False
         self._unacknowledged.clear()
         self._letters.clear()
         await self._delivery.release(self.name, [PARTITION])
@@ -135,7 +163,7 @@ class Learner(Service):  # type: ignore[misc]
         for record in (record for chunk in chunks for record in chunk.records):
             self._learn(self._trainer, record)
             self.taken += 1
-            await self._turns.give_way(is_behind=is_behind)
+            await self._turns.give_way(is_behind=is_behind or self._is_asked)
         report_news(self._trainer.news(), self._metrics)
         if chunks:
             self._unacknowledged.append((message, chunks))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import faust
 import msgspec
@@ -45,7 +45,8 @@ def worker(
     """Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.
 
     The topics must exist: see `stream-coupons topics apply`. It needs a
-    secret: see `stream-coupons secret make`.
+    secret: see `stream-coupons secret make`. On SIGUSR2 the worker publishes
+    at once what its learner has learnt.
 
     Example: stream-coupons worker --config deploy/settings.toml
     """
@@ -63,6 +64,17 @@ def worker(
     run(settings, key, log_level)
 
 
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker process, whose SIGUSR2 publishes what was learnt in place of opening a debugger."""
+
+    def __init__(self, parts: CouponApp, **options: Any) -> None:
+        super().__init__(parts.faust, **options)
+        self._publish_soon = parts.learner.publish_soon
+
+    def _on_sigusr2(self) -> None:
+        self._publish_soon()
+
+
 def run(settings: Settings, key: DrawKey, log_level: LogLevel) -> None:
     """Run the Faust application; exits the process."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
@@ -73,9 +85,7 @@ def run(settings: Settings, key: DrawKey, log_level: LogLevel) -> None:
     app = parts.faust
     try:
         parts.open_port()
-        process = faust.Worker(
-            app, loglevel=log_level.value, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr
-        )
+        process = _Worker(parts, loglevel=log_level.value, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
         process.spinner = None
         collect_rarely()
         Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()

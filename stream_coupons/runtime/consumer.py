@@ -270,6 +270,15 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """The chunks that are the next links of their chains; what is missing before others will be handed on again."""
         return [chunk for chunk in message.value if self._take(chunk)]
 
+    def taken(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return, by topic, the offset behind the last record of a partition that a loop took; 0 if none was."""
+        return {topic: self._taken.get(TP(topic, partition), 0) for topic in topics}
+
+    async def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return, by topic, the offset behind the last record of a partition, as the broker says now."""
+        ends = await self.highwaters(*(TP(topic, partition) for topic in topics))
+        return {tp.topic: end or 0 for tp, end in ends.items()}
+
     def _take(self, chunk: Chunk) -> bool:
         if not self._is_current(chunk):
             return False

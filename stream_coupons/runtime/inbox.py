@@ -50,6 +50,10 @@ class Inbox:
         self._is_told = True
         self._has_news.set()
 
+    def wake(self) -> None:
+        """Let `get` return without waiting for messages."""
+        self._has_news.set()
+
     async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:
         """Messages with chunks, up to about `limit` records; none when ownership changed or the time is up."""
         if not self._is_told and self._queue.empty():
