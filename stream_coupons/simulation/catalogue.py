@@ -1,5 +1,6 @@
 """The coupons of the simulated shop, and what one of them takes off an order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class _Draft:
 
 
 def make_coupons(
-    rng: np.random.Generator, assortment: Assortment, count: int, domain: str, expected_issues: float
+    rng: np.random.Generator, assortment: Assortment, ids: Sequence[str], domain: str, expected_issues: float
 ) -> list[Coupon]:
     """Draw a catalogue of coupons.
 
@@ -40,19 +41,14 @@ def make_coupons(
         Its state moves on.
     assortment : Assortment
         What the coupons are for.
-    count : int
-        How many coupons.
+    ids : sequence of str
+        Of the coupons, in order.
     domain : str
         The domain they belong to.
     expected_issues : float
         How many issues one coupon gets when all get the same; limits are set around it.
-
-    Returns
-    -------
-    list[Coupon]
-        With ids `coupon-00`, `coupon-01`, ...
     """
-    return [_make_coupon(rng, assortment, number, domain, expected_issues) for number in range(count)]
+    return [_make_coupon(rng, assortment, number, name, domain, expected_issues) for number, name in enumerate(ids)]
 
 
 def discount_of(coupon: Coupon, value_minor: int) -> int:
@@ -79,11 +75,11 @@ def _draft(rng: np.random.Generator, assortment: Assortment, number: int) -> _Dr
 
 
 def _make_coupon(
-    rng: np.random.Generator, assortment: Assortment, number: int, domain: str, expected_issues: float
+    rng: np.random.Generator, assortment: Assortment, number: int, coupon_id: str, domain: str, expected_issues: float
 ) -> Coupon:
     draft = _draft(rng, assortment, number)
     coupon = Coupon(
-        coupon_id=f"coupon-{number:02d}",
+        coupon_id=coupon_id,
         domain=domain,
         kind=draft.kind,
         categories=[CATEGORIES[c] for c in draft.categories],

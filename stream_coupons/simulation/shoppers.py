@@ -18,7 +18,8 @@ from stream_coupons.simulation.history import History
 from stream_coupons.simulation.population import Floats, make_population
 from stream_coupons.simulation.reactions import Reactions, Redemption
 from stream_coupons.simulation.terms import CouponTerms
-from stream_coupons.simulation.truth import Truth
+from stream_coupons.simulation.truth import Response, Truth
+from stream_coupons.simulation.worth import Worth, WorthOfCoupons
 
 MONDAY = 1_736_121_600.0
 """2025-01-06 00:00 UTC."""
@@ -42,6 +43,8 @@ class WorldSettings:
         From the first midnight at or after this many days, every shopper has other tastes.
     domain : str
         Of all events and coupons.
+    coupon_ids : tuple of str
+        Ids of the coupons, as many as there are; if none is named, coupon-00, coupon-01 and so on.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class WorldSettings:
     sessions_per_day: float = 1.5
     taste_drift_day: float | None = None
     domain: str = "ecommerce"
+    coupon_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -64,6 +68,8 @@ class WorldSettings:
         for name in ("shoppers", "coupons", "days", "sessions_per_day"):
             if not getattr(self, name) > 0:
                 raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
+        if self.coupon_ids and len(set(self.coupon_ids)) != self.coupons:
+            raise BadConfig(f"coupon_ids: {len(set(self.coupon_ids))} different ones, expected {self.coupons}")
 
 
 @dataclass(slots=True)
@@ -131,11 +137,13 @@ class World:
         )
         self._shop = Shop.open(assortment, population, calendar, settings.domain, settings.seed)
         issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
-        self._coupons = make_coupons(rng, assortment, settings.coupons, settings.domain, issues)
+        ids = settings.coupon_ids or tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
+        self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
         self._by_id = {coupon.coupon_id: coupon for coupon in self._coupons}
         terms = CouponTerms(settings.seed, assortment)
         terms.rows(self._coupons)
         self._truth = Truth(self._shop, terms)
+        self._worth = WorthOfCoupons(self._shop, terms)
         self._reactions = Reactions(self._shop, terms, self._truth)
         born = (Shopper.born(index, self._shop) for index in range(settings.shoppers))
         self._shoppers = {shopper.user_id: shopper for shopper in born}
@@ -150,6 +158,11 @@ class World:
     def catalogue(self) -> list[Coupon]:
         """The coupons there are to give."""
         return list(self._coupons)
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Every shopper."""
+        return list(self._shoppers)
 
     def advance(self, until: float) -> list[tuple[str, Struct]]:
         """Let time pass and hear what happened.
@@ -229,9 +242,37 @@ class World:
         KeyError
             The shopper is not of this world.
         """
-        until = np.array([min(at + coupon.redeem_within_s, coupon.valid_until) for coupon in coupons])
-        response = self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
+        response = self._response(user_id, coupons, at)
         return np.stack([response.clicks, response.redeems, response.orders], axis=1)
+
+    def worth(self, user_id: str, coupons: Sequence[Coupon], at: float, expires_at: float | None = None) -> Worth:
+        """Return the money that each coupon is expected to bring, were it alone handed over at a moment.
+
+        It is the expectation of what `statistics` books, by the same knowledge as `truths`.
+
+        Parameters
+        ----------
+        user_id, coupons, at
+            The same as for `truths`.
+        expires_at : float, optional
+            UTC epoch seconds: the end of a coupon that was issued earlier.
+
+        Raises
+        ------
+        KeyError
+            The shopper is not of this world.
+        """
+        day = max(0, self._shop.calendar.day(at))
+        response = self._response(user_id, coupons, at, expires_at)
+        return self._worth.of(response, self._shoppers[user_id].index, day, coupons)
+
+    def _response(
+        self, user_id: str, coupons: Sequence[Coupon], at: float, expires_at: float | None = None
+    ) -> Response:
+        until = np.array([min(at + coupon.redeem_within_s, coupon.valid_until) for coupon in coupons])
+        if expires_at is not None:
+            until = np.minimum(until, expires_at)
+        return self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
 
     def next_at(self) -> float:
         """When the next event happens: a step that `advance` can take without hearing two at once."""

@@ -39,6 +39,11 @@ class CouponTerms:
     def __len__(self) -> int:
         return len(self._coupons)
 
+    @property
+    def coupons(self) -> Sequence[Coupon]:
+        """The coupon of each row."""
+        return self._coupons
+
     def rows(self, coupons: Sequence[Coupon]) -> NDArray[np.intp]:
         """The row of each coupon; adds those that are new."""
         return np.fromiter((self._find(coupon) for coupon in coupons), dtype=np.intp, count=len(coupons))
