@@ -1,10 +1,11 @@
 """The whole system in one process without a broker: the same agents and steps over logs in memory.
 
-One partition, one thread, one order: the same records always give the same bytes.
+One thread, one order: the same records always give the same bytes.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -34,7 +35,6 @@ from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
-PARTITION, PARTITIONS = 0, 1
 LEARNT_PER_SNAPSHOT = 100
 """At first every example comes into use at once, later as many together as are this part of all."""
 
@@ -52,13 +52,14 @@ class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
 class _Owner:
     """An agent, its table and its runtime."""
 
-    def __init__(self, step: KeyedAgent[object]) -> None:
+    def __init__(self, step: KeyedAgent[object], partitions: int) -> None:
         self.step = step
         # Nothing is ever delivered twice here, so nothing is kept to be sent again.
         self.batches: Batches[object] = Batches(
-            step, topics.TICKS.name, topics.partition_for, PARTITIONS, keeps_outputs=False
+            step, topics.TICKS.name, topics.partition_for, partitions, keeps_outputs=False
         )
-        self.batches.adopt(PARTITION, MemoryCells())
+        for partition in range(partitions):
+            self.batches.adopt(partition, MemoryCells())
 
 
 class LocalPipeline:
@@ -72,21 +73,24 @@ class LocalPipeline:
         The catalogue.
     scorer : Scorer, optional
         Scores in place of the model that learns: a baseline or an oracle. Nothing is learnt then.
-    learn_every : int
-        The most examples between two snapshots.
+    learn_every : int, optional
+        The most examples between two snapshots; None: what was learnt comes into use only by `publish`.
+    partitions : int
+        Of the topics that agents read. It decides nothing but the order in which a tick reaches shoppers.
     on_output : callable, optional
         Called with every record sent, in order.
     on_result : callable, optional
         Called with what every batch brought about.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a whole system is made of
         self,
         settings: Settings,
         coupons: Iterable[Coupon],
         *,
         scorer: Scorer | None = None,
-        learn_every: int = 50,
+        learn_every: int | None = 50,
+        partitions: int = 1,
         on_output: Callable[[Output], None] | None = None,
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
@@ -101,41 +105,57 @@ class LocalPipeline:
         self._since_snapshot = 0
         self._learnt = 0
         agents: tuple[KeyedAgent[object], ...] = (
-            Users(self._get_known, PARTITIONS),  # type: ignore[assignment]
-            Budgets(self._get_known, PARTITIONS),
-            Neighbours(self._get_known, PARTITIONS),
+            Users(self._get_known, partitions),  # type: ignore[assignment]
+            Budgets(self._get_known, partitions),
+            Neighbours(self._get_known, partitions),
         )
-        self.owners = {agent.name: _Owner(agent) for agent in agents}
+        self._partitions = partitions
+        self.owners = {agent.name: _Owner(agent, partitions) for agent in agents}
         self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
         self._pending: deque[Record] = deque()
-        self._ends: dict[str, int] = {}
+        self._ends: dict[tuple[str, int], int] = {}
         self._lessons = {topic.name: Decoder(topic) for topic in (topics.EXAMPLES, topics.OPEN)}
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
         """What is known now. What was learnt comes into use when it is asked for, if it is enough."""
-        learnt = self._since_snapshot
-        if learnt and learnt >= min(self._learn_every, 1 + self._learnt // LEARNT_PER_SNAPSHOT):
+        learnt, most = self._since_snapshot, self._learn_every
+        if most is not None and learnt and learnt >= min(most, 1 + self._learnt // LEARNT_PER_SNAPSHOT):
             self.publish()
         return self._known
 
     def send(self, topic: str, message: Struct) -> None:
         """Send a message of an upstream service and let the system come to rest."""
-        self.feed(topic, topics.BY_NAME[topic].key_of(message), encode(message))
+        self.send_together(topic, [message])
 
-    def tick(self, at: float) -> None:
-        """Let time pass."""
-        self.feed(topics.TICKS.name, b"0", encode(Tick(at=at)))
+    def send_together(self, topic: str, messages: Iterable[Struct]) -> None:
+        """Send messages, all of them before the system acts on the first one, and let it come to rest."""
+        for message in messages:
+            key = topics.BY_NAME[topic].key_of(message)
+            self._append(Output(topic, self._partition_of(topic, key), key, encode(message)))
+        self._come_to_rest()
+
+    def tick(self, at: float, partition: int = 0) -> None:
+        """Let time pass in a partition."""
+        self._append(Output(topics.TICKS.name, partition, str(partition).encode(), encode(Tick(at=at))))
+        self._come_to_rest()
 
     def feed(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Append one record of any bytes to a topic and let the system come to rest."""
-        self._append(Output(topic, 0, key, value))
+        self._append(Output(topic, self._partition_of(topic, key), key, value))
+        self._come_to_rest()
+
+    def _partition_of(self, topic: str, key: bytes | None) -> int:
+        count = topics.BY_NAME[topic].partitions or self._partitions
+        return topics.partition_for(key or b"", count) if count > 1 else 0
+
+    def _come_to_rest(self) -> None:
         while self._pending:
             record = self._pending.popleft()
             if record.topic in self._lessons:
                 self._learn(record)
             elif (owner := self._readers.get(record.topic)) is not None:
-                result = owner.batches.apply(PARTITION, [record], {})
+                result = owner.batches.apply(record.partition, [record], {})
                 owner.batches.save(result)
                 if self._on_result is not None:
                     self._on_result(result)
@@ -143,12 +163,11 @@ class LocalPipeline:
                     self._append(output)
 
     def _append(self, output: Output) -> None:
-        offset = self._ends.get(output.topic, 0)
-        self._ends[output.topic] = offset + 1
+        place = output.topic, output.partition
+        offset = self._ends.get(place, 0)
+        self._ends[place] = offset + 1
         self.sent[output.topic] = self.sent.get(output.topic, 0) + 1
-        self._pending.append(
-            Record(output.topic, 0, offset, NO_CLOCK_MS, output.key, output.value, tuple(output.headers))
-        )
+        self._pending.append(Record(*place, offset, NO_CLOCK_MS, output.key, output.value, tuple(output.headers)))
         if self._on_output is not None:
             self._on_output(output)
 
@@ -156,7 +175,7 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            lesson, origin = self._lessons[record.topic](record.value), sender_of(record, PARTITIONS)
+            lesson, origin = self._lessons[record.topic](record.value), sender_of(record, self._partitions)
             if isinstance(lesson, OpenDecision):
                 is_news = self.trainer.watch(lesson, record.offset)
             else:
@@ -193,7 +212,8 @@ class LocalPipeline:
 
     def shopper(self, user_id: str) -> Shopper:
         """A shopper's state as it is now, to be looked at."""
-        state = self.owners["users"].batches.state(PARTITION, user_id)
+        partition = topics.partition_for(user_id.encode(), self._partitions)
+        state = self.owners["users"].batches.state(partition, user_id)
         assert isinstance(state, Shopper)
         return state
 
@@ -227,5 +247,6 @@ class LocalPipeline:
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""
         for name, owner in self.owners.items():
-            for key, cell in sorted(owner.batches.cells(PARTITION).items()):
+            cells = chain.from_iterable(owner.batches.cells(each).items() for each in range(self._partitions))
+            for key, cell in sorted(cells):
                 yield name, key, cell
