@@ -34,8 +34,7 @@ from stream_coupons.core.missing import fill_number, remember
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.similarity import unit_interval
 from stream_coupons.datasets import completejourney
-from stream_coupons.demo.play import SLICE_S
-from stream_coupons.demo.shoppers import settings_for_shoppers
+from stream_coupons.demo.shoppers import SLICE_S, settings_for_shoppers
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.evaluation.objective import Comparison, Metric, Sample, compare
 from stream_coupons.runtime.records import Output

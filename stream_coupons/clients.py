@@ -26,6 +26,7 @@ RECONNECT_WITHIN_MS = 1_000
 FEW_BYTES = 64 * 1024
 """To fetch from a partition of which a few records are wanted."""
 
+LINGER_MS = 5
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 
@@ -52,6 +53,11 @@ class Publisher:
     Kafka does amid a full disk, is sent again for a while, which may leave copies: kafka-python takes that as the end
     of its producer.
 
+    Parameters
+    ----------
+    linger_ms : int
+        How long a record waits for others of its partition to be sent with it; `flush` waits for nothing.
+
     Attributes
     ----------
     appended : int
@@ -60,7 +66,7 @@ class Publisher:
         Records that may lie in their topic twice.
     """
 
-    def __init__(self, connection: Connection, partitions: int) -> None:
+    def __init__(self, connection: Connection, partitions: int, linger_ms: int = LINGER_MS) -> None:
         self.appended = 0
         self.sent_again = 0
         self._connection = connection
@@ -68,8 +74,9 @@ class Publisher:
         self._sent = 0
         self._waiting: dict[int, _Record] = {}
         self._failures: list[BaseException] = []
+        self._linger_ms = linger_ms
         with connecting(connection):
-            self._producer = _producer(connection)
+            self._producer = _producer(connection, linger_ms)
 
     @property
     def waiting(self) -> int:
@@ -142,7 +149,7 @@ class Publisher:
             time.sleep(pause_s)
             pause_s *= 2
             try:
-                self._producer = _producer(self._connection)
+                self._producer = _producer(self._connection, self._linger_ms)
                 for number, record in list(self._waiting.items()):  # acknowledged meanwhile
                     self._hand_over(number, record)
                 self._producer.flush()
@@ -164,7 +171,7 @@ class Publisher:
             self._producer.close()
 
 
-def _producer(connection: Connection) -> KafkaProducer:
+def _producer(connection: Connection, linger_ms: int) -> KafkaProducer:
     """An idempotent one: nothing is doubled or reordered by its own retries."""
     return KafkaProducer(
         **connection.options(),
@@ -172,7 +179,7 @@ def _producer(connection: Connection) -> KafkaProducer:
         reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
         acks="all",
         enable_idempotence=True,
-        linger_ms=5,
+        linger_ms=linger_ms,
         batch_size=256 * 1024,
         max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
     )

@@ -95,6 +95,7 @@ class BrokerProcess(ABC):
             stdout=subprocess.PIPE if self._pipes_output else self._log,
             stderr=self._log,
             text=True,
+            process_group=0,  # Ctrl-C is for this process; the broker ends with it
         )
         try:
             self._await_ready(self._process)

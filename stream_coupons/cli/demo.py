@@ -1,174 +1,138 @@
 """`demo`: the main job, end to end, on this machine."""
 
-import contextlib
-import multiprocessing
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from stream_coupons.broker import Engine, open_broker
-from stream_coupons.core.events import Coupon
-from stream_coupons.demo import reports
-from stream_coupons.demo.audit_log import audit_system
-from stream_coupons.demo.journey import JourneyReplay, settings_for_journey
-from stream_coupons.demo.play import Played, play_locally
-from stream_coupons.demo.shoppers import LivePlay, settings_for_shoppers
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.demo.watch import Display, Watch
-from stream_coupons.evaluation.report import Report
-from stream_coupons.settings import Settings, load
-from stream_coupons.simulation.shoppers import World, WorldSettings
+if TYPE_CHECKING:
+    from rich.console import Console
 
-SAMPLE_HOUSEHOLDS = 200
-"""So that both inputs together take some three minutes on a machine that is free."""
+    from stream_coupons.evaluation.report import Report
+
+INTERRUPTED = 130
 
 
 class DemoInput(StrEnum):
     """What to play."""
 
-    BOTH = "both"
     SHOPPERS = "shoppers"
     COMPLETEJOURNEY = "completejourney"
+    BOTH = "both"
+
+
+class DemoBroker(StrEnum):
+    """Which broker to start."""
+
+    EMBEDDED = "embedded"
+    KAFKA = "kafka"
 
 
 def demo(  # noqa: PLR0913 - options of a command
-    play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = DemoInput.BOTH,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 2,
-    shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 600,
-    days: Annotated[int, typer.Option(help="Simulated days.", min=3, max=365)] = 21,
-    duration: Annotated[float, typer.Option(help="Seconds that the simulated days may take.", min=1)] = 60.0,
+    play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = DemoInput.SHOPPERS,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 1,
+    shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 300,
+    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=365)] = 14,
     households: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Households of Complete Journey to replay; {SAMPLE_HOUSEHOLDS} after the shoppers, else all 2469.",
-            min=1,
-        ),
+        int | None, typer.Option(help="Households of Complete Journey to replay; all 2469 unless named.", min=1)
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="embedded, or kafka (Apache Kafka; Java, Maven).")] = "embedded",
-    workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=4)] = 2,
+    engine: Annotated[DemoBroker, typer.Option(help="kafka is Apache Kafka, and needs Java and Maven.")] = (
+        DemoBroker.EMBEDDED
+    ),
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=2)] = 2,
     kill_worker: Annotated[
-        bool, typer.Option("--kill-worker", help="SIGKILL a worker halfway through the shoppers, then start it again.")
+        bool, typer.Option("--kill-worker", help="SIGKILL a worker halfway through, then start it again.")
     ] = False,
     report: Annotated[Path, typer.Option(help="Where the HTML report goes.")] = Path("reports/demo.html"),
 ) -> None:
-    """Start a broker and two workers, play shoppers and a real data set through them, and write a report.
+    """Start a broker and two workers, play simulated shoppers through them,
+    and report what the coupons earned.
 
-    Needs no Docker, no Java and nothing running. Ends with exit code 0 and a summary; 1 if the audit of what was issued
-    finds a violation.
+    Needs no Docker, no Java and nothing running. Simulated time waits for the
+    system, so the same options lead to the same figures on every machine.
+    Ctrl-C ends all of it and keeps what there is to report. Exit code 1 if
+    the audit of what was issued finds a violation.
 
     Examples: stream-coupons demo
-              stream-coupons demo --input shoppers --seed 7 --kill-worker
+              stream-coupons demo --seed 7 --days 28 --kill-worker
               stream-coupons demo --input completejourney --households 300
     """
+    print("stream_coupons: starting a broker, two workers and simulated shoppers; Ctrl-C ends it", flush=True)
+    # Imports take seconds on a busy machine: a person who waits should have read something by then.
+    from rich.console import Console
+
+    from stream_coupons.evaluation.report import Report
+
     console = Console()
-    page = Report("stream_coupons", "What the demonstration did, and how well the policy learnt")
+    page = Report("stream_coupons", "What the demonstration did, and what its coupons earned")
     is_clean = True
-    if play is not DemoInput.COMPLETEJOURNEY:
-        world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
-        is_clean = _play_shoppers(console, page, world, duration, engine, workers, kill_worker)
-    if play is not DemoInput.SHOPPERS:
-        sample = SAMPLE_HOUSEHOLDS if play is DemoInput.BOTH else None
-        _play_journey(console, page, households or sample, engine, workers)
-    written = reports.write(page, report)
-    console.print(f"report: [bold]{written.resolve()}[/]")
+    try:
+        if play is not DemoInput.COMPLETEJOURNEY:
+            is_clean = _play_shoppers(console, page, (seed, shoppers, days), engine, workers, kill_worker)
+        if play is not DemoInput.SHOPPERS:
+            _play_journey(console, page, households, engine, workers)
+    except KeyboardInterrupt:
+        _say_where(console, page, report)
+        raise typer.Exit(INTERRUPTED) from None
+    _write(console, page, report)
     if not is_clean:
         raise typer.Exit(1)
 
 
-@contextlib.contextmanager
-def _system(
-    console: Console, settings: Settings, coupons: list[Coupon], engine: Engine, workers: int
-) -> Iterator[LocalSystem]:
-    """A broker with topics and catalogue, and workers that are ready; all of it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="stream-coupons-demo-") as folder:
-        console.print(f"starting the {engine} broker and {workers} workers")
-        with open_broker(engine, Path(folder) / "broker") as broker:
-            system = LocalSystem(broker, settings, Path(folder), workers)
-            system.prepare(coupons)
-            with system:
-                system.wait_ready()
-                console.print(f"ready: broker {broker.bootstrap}, {len(coupons)} coupons in the catalogue")
-                yield system
+def _write(console: "Console", page: "Report", path: Path) -> None:
+    from stream_coupons.demo import reports
+
+    console.print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
 
 
-def _play_shoppers(  # noqa: PLR0913 - the options of the command
-    console: Console,
-    page: Report,
-    world_settings: WorldSettings,
-    duration_s: float,
-    engine: Engine,
+def _say_where(console: "Console", page: "Report", path: Path) -> None:
+    """After an interruption: write what there is."""
+    if page.is_empty:
+        console.print("interrupted: there is no report yet")
+        return
+    console.print("interrupted: the report has what was played so far")
+    _write(console, page, path)
+
+
+def _play_shoppers(
+    console: "Console",
+    page: "Report",
+    size: tuple[int, int, int],
+    engine: DemoBroker,
     workers: int,
     kill_worker: bool,
 ) -> bool:
-    settings = settings_for_shoppers(load())
-    world = World(world_settings)
-    with _system(console, settings, world.catalogue(), engine, workers) as system:
-        watch = Watch(system)
-        fault = _WorkerKill(system, watch) if kill_worker else None
-        with Display(console, "simulated shoppers, live", watch) as display:
+    from stream_coupons.demo import reports
+    from stream_coupons.demo.run import ShopperDemo
+    from stream_coupons.simulation.shoppers import WorldSettings
 
-            def on_slice(share: float, event_time: float) -> None:
-                day = (event_time - world_settings.start_at) / 86400.0
-                display.show(share, f"day {day:.0f} of {world_settings.days}")
-                if fault is not None:
-                    fault.at(share)
-
-            live = LivePlay(system, world, watch, duration_s, on_slice).play()
-        violations = audit_system(system)
-    console.print("playing the same shoppers under the random and the oracle policy")
-    baselines = _baselines(world_settings, settings)
-    played = [baselines[0], live, baselines[1]]
-    reports.print_shoppers(console, played, watch, world_settings.days, violations)
-    reports.add_shoppers(page, played, watch, world_settings.days, violations)
-    return not violations
+    seed, shoppers, days = size
+    world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
+    play = ShopperDemo(console, world, engine.value, workers, kill_worker)
+    try:
+        result = play.run()
+    except KeyboardInterrupt:
+        if play.result is not None:
+            reports.add_shoppers(page, play.result)
+        raise
+    reports.print_shoppers(console, result)
+    reports.add_shoppers(page, result)
+    return not result.violations
 
 
-class _WorkerKill:
-    """SIGKILL a worker halfway and start it again a little later."""
-
-    def __init__(self, system: LocalSystem, watch: Watch) -> None:
-        self._system = system
-        self._watch = watch
-        self._step = 0
-
-    def at(self, share: float) -> None:
-        if self._step == 0 and share >= 0.5:
-            self._system.kill(0)
-            self._watch.notes["worker-1"] = "killed"
-            self._step = 1
-        elif self._step == 1 and share >= 0.6:
-            self._system.restart(0)
-            self._watch.notes["worker-1"] = "started again"
-            self._step = 2
-
-
-def _baselines(world_settings: WorldSettings, settings: Settings) -> list[Played]:
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        futures: list[Future[Played]] = [
-            pool.submit(play_locally, policy, world_settings, settings, print_nothing)
-            for policy in ("random", "oracle")
-        ]
-        return [future.result() for future in futures]
-
-
-def print_nothing(day: int) -> None:
-    """Keep quiet about the days of a baseline."""
-
-
-def _play_journey(console: Console, page: Report, households: int | None, engine: Engine, workers: int) -> None:
+def _play_journey(console: "Console", page: "Report", households: int | None, engine: DemoBroker, workers: int) -> None:
     from stream_coupons.datasets import completejourney
+    from stream_coupons.demo import reports
+    from stream_coupons.demo.journey import JourneyReplay, settings_for_journey
+    from stream_coupons.demo.run import running
+    from stream_coupons.demo.watch import Display, Watch
+    from stream_coupons.settings import load
 
     console.print("loading Complete Journey")
     data = completejourney.load(households=households)
     settings = settings_for_journey(load())
-    with _system(console, settings, data.catalogue(), engine, workers) as system:
+    with running(console, settings, data.catalogue(), engine.value, workers) as system:
         watch = Watch(system)
         with Display(console, "Complete Journey, replayed", watch) as display:
 

@@ -1,9 +1,14 @@
-"""Play the simulated shoppers against a policy in this process: the baselines of the demonstration."""
+"""Play simulated shoppers against a system in lock step: simulated time waits until the system has done its work.
+
+A slice of simulated time is sent in phases, each of which is applied with all that it leads to before the next one is
+sent. Coupons reach their shoppers at the end of the slice they were decided in. So nothing depends on how fast the
+system is, and a system of processes decides what one in this process decides.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -11,6 +16,8 @@ from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.scoring import Scorer
+from stream_coupons.demo.phases import Phase, phases
+from stream_coupons.demo.rankings import WORTH_MINOR, FixedRanking, TrueWorth
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
@@ -18,13 +25,15 @@ from stream_coupons.settings import Settings
 from stream_coupons.simulation.oracle import OracleScorer
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-Policy = Literal["random", "learned", "oracle"]
+Policy = Literal["random", "average", "redemption", "learned", "optimum", "oracle"]
+"""Which coupon is given: any; the one that is best on average; the one most likely to be redeemed; what the product
+decides; what the ground truth says; what the product would decide if its probabilities were true."""
 Daily = tuple[int, int, int, int, float]
 """Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
 DAY_S = 86400.0
-SLICE_S = 3600.0
-"""Time passes in hours for every policy: a coupon reaches its shopper at the end of the hour it was decided in, as it
-does when the simulated weeks are played within a minute against workers."""
+SLICE_S = 2 * 3600.0
+LEARN_EVERY_S = 6 * 3600.0
+"""Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
 
 
 @dataclass(slots=True)
@@ -32,18 +41,28 @@ class Outcomes:
     """Issues and what came of them, by the day of the issue."""
 
     starts_at: float
+    issues: list[CouponIssue] = field(default_factory=list)
+    """Each once, in the order in which they were handed over."""
     issued_at: dict[str, float] = field(default_factory=dict)
     clicked: set[str] = field(default_factory=set)
     redeemed: set[str] = field(default_factory=set)
     chances: dict[str, float] = field(default_factory=dict)
     """P(redeem) by the truth when the coupon was handed over, where it is known: its mean varies far less than that of
     what was redeemed."""
+    margins: dict[str, float] = field(default_factory=dict)
+    """Incremental margin in minor units that was to be expected of each issue when it was handed over, if it is known;
+    its sum varies far less than what was booked."""
 
-    def add_issue(self, issue: CouponIssue, chance: float | None = None) -> None:
+    def add_issue(self, issue: CouponIssue, chance: float | None = None, margin_minor: float | None = None) -> None:
         """Count an issue once."""
-        self.issued_at.setdefault(issue.issue_id, issue.issued_at)
+        if issue.issue_id in self.issued_at:
+            return
+        self.issued_at[issue.issue_id] = issue.issued_at
+        self.issues.append(issue)
         if chance is not None:
-            self.chances.setdefault(issue.issue_id, chance)
+            self.chances[issue.issue_id] = chance
+        if margin_minor is not None:
+            self.margins[issue.issue_id] = margin_minor
 
     def add_feedback(self, event: FeedbackEvent) -> None:
         """Count a click or a purchase once."""
@@ -68,22 +87,133 @@ class Outcomes:
         ids = [issue_id for issue_id, at in self.issued_at.items() if first <= at < last]
         return len(ids), sum(i in self.clicked for i in ids), sum(i in self.redeemed for i in ids)
 
+    def expected_by_shopper(self) -> Counter[str]:
+        """Expected incremental margin in minor units, by shopper who was given a coupon."""
+        sums: Counter[str] = Counter()
+        for issue in self.issues:
+            sums[issue.user_id] += self.margins.get(issue.issue_id, 0.0)  # type: ignore[assignment]
+        return sums
+
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How a policy did on a world."""
+    """How a policy did on a world; money in minor units."""
 
     policy: Policy
     outcomes: Outcomes
     incremental_margin_minor: float
     discount_minor: int
     margin_by_day: list[tuple[float, float]]
+    """(day, expected incremental margin of all coupons given until then)."""
     events: int
     interests: Sequence[tuple[int, int]] = ()
     """By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so."""
+    persuaded: int = 0
+    """Orders that coupons brought about."""
+    decisions: Counter[str] = field(default_factory=Counter)
+    """Decisions on triggers, by outcome."""
+    average_minor: dict[str, float] = field(default_factory=dict)
+    """By coupon, the mean of what it was truly worth, over all decisions for which it was eligible; of the optimum."""
 
 
-def play_locally(
+class Target(Protocol):
+    """A system that is played against; each call returns when all that it led to is done."""
+
+    partitions: int
+
+    def apply(self, phase: Phase) -> None:
+        """Apply a phase."""
+
+    def tick(self, at: float, partition: int) -> None:
+        """Let time pass in a partition."""
+
+    def learn(self) -> None:
+        """Learn from all examples, and decide by the new model from now on."""
+
+    def issues(self) -> list[CouponIssue]:
+        """The issues since the last call."""
+
+
+def play(policy: Policy, world: World, target: Target, on_slice: Callable[[Outcomes, int], None]) -> Played:
+    """Play a world to its end.
+
+    Parameters
+    ----------
+    on_slice : callable
+        Called after every slice with what has come of it so far, and the number of events.
+    """
+    outcomes = Outcomes(world.now)
+    coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
+    by_day: list[tuple[float, float]] = []
+    events, expected, learnt_at = 0, 0.0, world.now
+    while world.now < world.ends_at:
+        slice_of_events = world.advance(min(world.now + SLICE_S, world.ends_at))
+        events += len(slice_of_events)
+        for _, message in slice_of_events:
+            if isinstance(message, FeedbackEvent):
+                outcomes.add_feedback(message)
+        for phase in phases(slice_of_events, target.partitions):
+            target.apply(phase)
+        if world.now >= min(learnt_at + LEARN_EVERY_S, world.ends_at):
+            for partition in range(target.partitions):
+                target.tick(world.now, partition)
+            target.learn()
+            learnt_at = world.now
+        for issue in sorted(target.issues(), key=lambda issue: (issue.issued_at, issue.issue_id)):
+            at = max(issue.issued_at, world.now)
+            worth = world.worth(issue.user_id, [coupons[issue.coupon_id]], at, issue.expires_at)
+            outcomes.add_issue(issue, float(worth.redeems[0]), float(worth.margin_minor[0]))
+            expected += float(worth.margin_minor[0])
+            world.receive(issue)
+        day = (world.now - outcomes.starts_at) // DAY_S
+        if day > len(by_day):
+            by_day.append((day, expected))
+        on_slice(outcomes, events)
+    done = world.statistics
+    return Played(
+        policy,
+        outcomes,
+        done.incremental_margin_minor,
+        done.discount_minor,
+        by_day,
+        events,
+        persuaded=done.persuaded,
+    )
+
+
+class LocalTarget:
+    """The whole system in this process, without a broker."""
+
+    def __init__(self, pipeline: LocalPipeline, partitions: int) -> None:
+        self.partitions = partitions
+        self._pipeline = pipeline
+        self._issues: list[CouponIssue] = []
+        self._decode = Decoder(topics.ISSUES)
+
+    def take(self, output: Output) -> None:
+        """Keep an issue among the pipeline's outputs."""
+        if output.topic == topics.ISSUES.name:
+            self._issues.append(self._decode(output.value))
+
+    def apply(self, phase: Phase) -> None:
+        """Apply a phase."""
+        self._pipeline.send_together(phase.topic, phase.messages)
+
+    def tick(self, at: float, partition: int) -> None:
+        """Let time pass in a partition."""
+        self._pipeline.tick(at, partition)
+
+    def learn(self) -> None:
+        """Take into use what was learnt."""
+        self._pipeline.publish()
+
+    def issues(self) -> list[CouponIssue]:
+        """The issues since the last call."""
+        found, self._issues = self._issues, []
+        return found
+
+
+def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears of it
     policy: Policy,
     world_settings: WorldSettings,
     settings: Settings,
@@ -91,8 +221,9 @@ def play_locally(
     *,
     scorer: Scorer | None = None,
     on_output: Callable[[Output], None] | None = None,
+    average_minor: dict[str, float] | None = None,
 ) -> Played:
-    """Play a world to its end against a policy; the shoppers behave as they do under every other policy.
+    """Play a world to its end against a policy in this process; shoppers behave as they do under every other policy.
 
     Parameters
     ----------
@@ -100,54 +231,64 @@ def play_locally(
         Serves the policy `learned` in place of the models that learn.
     on_output : callable, optional
         Called with every record sent, in order.
+    average_minor : dict, optional
+        By coupon, what it is worth on average: for the policy `average`, which ranks by it.
     """
     world = World(world_settings)
-    rules = msgspec.structs.replace(settings.policy, strategy="random" if policy == "random" else "value")
+    rules = rules_of(policy, settings)
+    truth = TrueWorth(world, settings.policy.cost_minor)
     if policy == "oracle":
-        rules = msgspec.structs.replace(rules, exploration_ratio=0.0)
-    issues: list[CouponIssue] = []
-    decode = Decoder(topics.ISSUES)
+        scorer = OracleScorer(world)
+    elif policy == "optimum":
+        scorer = truth
+    elif policy == "average":
+        scorer = FixedRanking(average_minor or {}, settings.policy.cost_minor)
+    interests, decisions = [Counter[str]()], Counter[str]()
+
+    def count(result: Result) -> None:
+        for (noun, kind), times in result.facts.items():
+            if noun == "interest":
+                interests[-1][kind] += times
+            elif noun == "decision":
+                decisions[kind] += times
 
     def take(output: Output) -> None:
-        if output.topic == topics.ISSUES.name:
-            issues.append(decode(output.value))
+        target.take(output)
         if on_output is not None:
             on_output(output)
 
-    interests = [Counter[str]()]
-
-    def count(result: Result) -> None:
-        interests[-1].update({kind: times for (noun, kind), times in result.facts.items() if noun == "interest"})
-
     pipeline = LocalPipeline(
-        msgspec.structs.replace(settings, policy=rules),
+        rules,
         world.catalogue(),
-        scorer=OracleScorer(world) if policy == "oracle" else scorer,
+        scorer=scorer,
+        learn_every=None,
+        partitions=settings.kafka.partitions,
         on_output=take,
         on_result=count,
     )
-    outcomes = Outcomes(world.now)
-    coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
-    margins: list[tuple[float, float]] = []
-    events = 0
-    day = 0
-    while world.now < world.ends_at:
-        for topic, message in world.advance(min(world.now + SLICE_S, world.ends_at)):
-            if isinstance(message, FeedbackEvent):
-                outcomes.add_feedback(message)
-            pipeline.send(topic, message)
-            events += 1
-        pipeline.tick(world.now)
-        for issue in issues:
-            _, chance, _ = world.truth(issue.user_id, coupons[issue.coupon_id], max(issue.issued_at, world.now))
-            outcomes.add_issue(issue, chance)
-            world.receive(issue)
-        issues.clear()
-        if (world.now - outcomes.starts_at) // DAY_S > day:
-            day = int((world.now - outcomes.starts_at) // DAY_S)
-            margins.append((float(day), world.statistics.incremental_margin_minor))
+    target = LocalTarget(pipeline, settings.kafka.partitions)
+
+    def on_slice(outcomes: Outcomes, _events: int) -> None:
+        day = int((world.now - outcomes.starts_at) // DAY_S)
+        if day >= len(interests):
             interests.append(Counter())
             on_day(day)
-    stats = world.statistics
-    by_day = [(each["strange"], each.total()) for each in interests]
-    return Played(policy, outcomes, stats.incremental_margin_minor, stats.discount_minor, margins, events, by_day)
+
+    played = play(policy, world, target, on_slice)
+    of_interest = [(each["strange"], each.total()) for each in interests]
+    return replace(played, interests=of_interest, decisions=decisions, average_minor=truth.average_minor())
+
+
+def rules_of(policy: Policy, settings: Settings) -> Settings:
+    """Return the settings under which the product plays a policy: the same caps, stocks, budgets and holdout."""
+    change = msgspec.structs.replace
+    rules = settings.policy
+    if policy == "random":
+        rules = change(rules, strategy="random")
+    elif policy == "redemption":
+        rules = change(rules, redemption_worth_minor=WORTH_MINOR)
+    elif policy == "oracle":
+        rules = change(rules, exploration_ratio=0.0)
+    elif policy in ("average", "optimum"):
+        rules = change(rules, exploration_ratio=0.0, cost_weight=0.0, redemption_worth_minor=WORTH_MINOR)
+    return change(settings, policy=rules)

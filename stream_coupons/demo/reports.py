@@ -1,48 +1,34 @@
 """The demonstration's report: one self-contained page, and the summary on the terminal."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from stream_coupons.demo import words
 from stream_coupons.demo.journey import JourneyResult
-from stream_coupons.demo.play import DAY_S, Daily, Played, Policy
-from stream_coupons.demo.watch import Watch, by_label, total
+from stream_coupons.demo.money import ABOUT, NAMES, NOTHING, Earned, money, span, verdict
+from stream_coupons.demo.play import DAY_S, Daily, Played
+from stream_coupons.demo.run import ShopperResult
+from stream_coupons.demo.watch import Watch, total
 from stream_coupons.evaluation.findings import Violation
 from stream_coupons.evaluation.report import Axis, Report
 from stream_coupons.models.progressive import BinaryMetrics, auc_interval
 
-NAMES = {"random": "random", "learned": "learned (live)", "oracle": "oracle"}
 SMOOTHING_DAYS = 3
-LAGGED_DAYS = 0.5
-"""As long as proposals wait in the demonstration: workers that are further behind let most triggers time out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thirds:
-    """Click and redeem rate of one policy in each third of the run."""
-
-    policy: str
-    clicks: tuple[float, float, float]
-    redeems: tuple[float, float, float]
-    issues: int
-
-    @classmethod
-    def of(cls, played: Played, days: float) -> "Thirds":
-        """Cut a run into three equal parts by time of issue."""
-        start, third = played.outcomes.starts_at, days * DAY_S / 3
-        parts = [played.outcomes.between(start + k * third, start + (k + 1) * third) for k in range(3)]
-        clicks = tuple(clicked / max(issues, 1) for issues, clicked, _ in parts)
-        redeems = tuple(redeemed / max(issues, 1) for issues, _, redeemed in parts)
-        return cls(played.policy, clicks, redeems, sum(issues for issues, _, _ in parts))  # type: ignore[arg-type]
+HOW = (
+    "The shoppers are simulated, so it is known what each coupon is worth at the moment it is handed over: the margin "
+    "of orders that would not have been placed without it, less its discount, and less the discounts on orders that "
+    "would have been placed anyway. The expected margin is the sum of that over all coupons given, and varies far less "
+    "than what happened to be booked. Intervals are those of 95 %: what other shoppers of the same kind would have "
+    "brought. A redemption counts for nothing beyond its margin."
+)
 
 
 def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
-    """Rate by day over a window of `SMOOTHING_DAYS` days up to it; column 2 is clicks, 3 redemptions."""
+    """Return the rate by day over the last `SMOOTHING_DAYS` days; column 2 is clicks, 3 redemptions."""
     points = []
     for index in range(len(daily)):
         window = daily[max(index - SMOOTHING_DAYS + 1, 0) : index + 1]
@@ -51,127 +37,155 @@ def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
     return points
 
 
-def lagging(watch: Watch, days: float) -> str:
-    """What to say if the workers could not keep up with the simulated time; else nothing."""
-    behind = watch.days_behind(days)
-    if behind <= LAGGED_DAYS:
-        return ""
+def given_away(live: Played, without_coupon: int, shoppers: int) -> str:
+    """Return what the live system did, in the words of a shop."""
+    outcomes = live.outcomes
     return (
-        "The workers lagged behind the simulated time: this run compares nothing. They were "
-        f"{behind:.1f} simulated days behind; try a longer --duration, or a machine that is free."
+        f"{len(outcomes.issues):,} coupons were given and {len(outcomes.redeemed):,} redeemed: "
+        f"{money(live.discount_minor)} given away in discounts, {live.persuaded:,} orders won that would not have been "
+        f"placed, {money(live.incremental_margin_minor)} made after discounts. "
+        f"{without_coupon:,} of {shoppers:,} shoppers got no coupon."
     )
 
 
-def print_shoppers(
-    console: Console, played: Sequence[Played], watch: Watch, days: float, violations: Sequence[Violation]
-) -> float:
-    """Print the summary; return the learned policy's redeem rate over random's in the last third."""
-    table = Table("policy", "issues", "click rate", "redeem rate", "last third", "margin", title="simulated shoppers")
-    thirds = {one.policy: Thirds.of(one, days) for one in played}
-    for one in played:
-        third = thirds[one.policy]
-        clicked, redeemed = len(one.outcomes.clicked), len(one.outcomes.redeemed)
-        table.add_row(
-            NAMES[one.policy],
-            f"{third.issues:,}",
-            f"{clicked / max(third.issues, 1):.1%}",
-            f"{redeemed / max(third.issues, 1):.1%}",
-            f"{third.redeems[2]:.1%}",
-            f"{one.incremental_margin_minor / 100:,.2f}",
-        )
-    console.print(table)
-    ratio = _ratio(thirds, "random")
-    console.print(
-        f"in the last third the learned policy's redeem rate is [bold]{ratio:.2f} times[/] random's "
-        f"and {_ratio(thirds, 'oracle'):.0%} of the oracle's, which knows the hidden truth"
-    )
-    if warning := lagging(watch, days):
-        console.print(f"[bold red]{warning}[/]")
-    console.print(f"audit of what was issued: {_verdict(violations)}")
-    return ratio
+def print_shoppers(console: Console, result: ShopperResult) -> None:
+    """Print the summary."""
+    live, shoppers = result.live, result.world.shoppers
+    if result.rows:
+        title = f"{shoppers:,} simulated shoppers, {result.world.days} days, seed {result.world.seed}"
+        table = Table("who gets which coupon", title=title)
+        for header in ("coupons", "given away", "orders won", "expected margin", "95 % interval"):
+            table.add_column(header, justify="right")
+        table.add_row(NOTHING, "0", "0.00", "0", "0.00", "")
+        for row in result.rows:
+            table.add_row(*_cells(row), style="bold" if row.policy == "learned" else "")
+        console.print(table)
+        console.print(verdict(result.rows), highlight=False)
+    console.print(given_away(live, result.without_coupon, shoppers), highlight=False)
+    console.print("Why shoppers got nothing for what they did:", highlight=False)
+    for why, count in list(words.reasons(result.decisions).items())[:5]:
+        console.print(f"  {count:>8,}  {why}", highlight=False)
+    if result.is_whole:
+        console.print(f"audit of what was issued: {_audit(result.violations)}", highlight=False)
 
 
-def _ratio(thirds: Mapping[Policy, Thirds], baseline: Policy) -> float:
-    """The learned policy's redeem rate over another's in the last third; NaN when the other's is zero."""
-    other = thirds[baseline].redeems[2]
-    return thirds["learned"].redeems[2] / other if other else math.nan
+def _cells(row: Earned) -> list[str]:
+    return [
+        row.name,
+        f"{row.issues:,}",
+        money(row.discount_minor),
+        f"{row.orders_won:,}",
+        money(row.expected.value),
+        span(row.expected),
+    ]
 
 
-def _verdict(violations: Sequence[Violation]) -> str:
+def _audit(violations: Sequence[Violation]) -> str:
     if not violations:
         return "clean: one issue per trigger, within stock, budget and caps, every reservation answered once"
     return f"{len(violations)} violations, the first: {violations[0]}"
 
 
-def add_shoppers(
-    report: Report, played: Sequence[Played], watch: Watch, days: float, violations: Sequence[Violation]
-) -> None:
-    """The chapter on the simulated shoppers."""
-    thirds = {one.policy: Thirds.of(one, days) for one in played}
-    ratio = _ratio(thirds, "random")
-    warning = lagging(watch, days)
-    report.section(
-        "Simulated shoppers",
-        (f"{warning}\n\n" if warning else "")
-        + "The same shoppers with the same hidden tastes under three policies. The learned one ran live through Kafka "
-        "and two workers and started knowing nothing; random draws among the coupons it may give; the oracle knows "
-        "every shopper's true response and bounds what any model could reach.\n\n"
-        "Rates are per coupon issued. The margin is what coupons brought about: margin of orders that would not have "
-        "been, less all discounts; it is exact here because the simulation knows both.",
-    )
+def add_shoppers(report: Report, result: ShopperResult) -> None:
+    """Add the chapter on the simulated shoppers."""
+    live, world, watch = result.live, result.world, result.watch
+    said = verdict(result.rows) if result.rows else "The demonstration was ended before its time: nothing is compared."
+    report.section("Did it pay?", f"{said}\n\n{given_away(live, result.without_coupon, world.shoppers)}\n\n{HOW}")
+    issued = max(len(live.outcomes.issues), 1)
     report.stats(
         [
-            ("Redeem rate, last third", f"{thirds['learned'].redeems[2]:.1%}", f"{ratio:.2f} × random"),
-            ("Events in", f"{watch.counts.published:,}", "browse, cart, order, feedback"),
-            ("Coupons issued", f"{watch.counts.issues:,}", f"{watch.counts.duplicates} second copies dropped"),
-            ("Audit", "clean" if not violations else "violated", _verdict(violations)),
+            ("Expected margin", money(sum(live.outcomes.margins.values())), "after discounts, beyond no coupons"),
+            ("Given away", money(live.discount_minor), "in discounts"),
+            ("Orders won", f"{live.persuaded:,}", f"of {len(live.outcomes.redeemed):,} on which a coupon was used"),
+            ("Redeem rate", f"{len(live.outcomes.redeemed) / issued:.1%}", f"of {issued:,} coupons"),
         ]
     )
-    rates = Axis("", "percent", from_zero=True)
-    day = Axis("simulated day", from_zero=True)
-    for title, column in (("Redeem rate", 3), ("Click rate", 2)):
-        series = {NAMES[one.policy]: smoothed(one.outcomes.daily(), column) for one in played}
-        report.line_chart(title, series, day, rates, note=f"Of the issues of the last {SMOOTHING_DAYS} days.")
-    margins = {NAMES[one.policy]: one.margin_by_day for one in played if one.margin_by_day}
-    report.line_chart("Incremental margin so far", margins, day, Axis("", "money"))
-    start = played[0].outcomes.starts_at
-    budget = [((at - start) / DAY_S, value) for at, value in watch.series("budget_remaining_minor")]
-    report.line_chart("Budget left", {"all coupons with a budget": budget}, day, Axis("", "money", from_zero=True))
-    _add_quality(report, watch, start, day)
-    rows: list[list[str | float]] = [
-        [
-            NAMES[one.policy],
-            thirds[one.policy].issues,
-            *(f"{rate:.1%}" for rate in thirds[one.policy].redeems),
-            f"{one.discount_minor / 100:,.2f}",
-            f"{one.incremental_margin_minor / 100:,.2f}",
-        ]
-        for one in played
+    if result.rows:
+        _add_comparison(report, result)
+    _add_reasons(report, result)
+    _add_system(report, result, watch)
+
+
+def _add_comparison(report: Report, result: ShopperResult) -> None:
+    points = [(NOTHING, 0.0, 0.0, 0.0)] + [
+        (row.name, row.expected.value, row.expected.low, row.expected.high) for row in result.rows
     ]
-    headers = ["policy", "issues", "redeemed, 1st third", "2nd", "3rd", "discounts", "incremental margin"]
+    report.point_chart(
+        "Expected incremental margin",
+        points,
+        Axis("", "money"),
+        note=f"{result.world.shoppers:,} shoppers, {result.world.days} days. The same shoppers under every policy, the "
+        "same caps, stocks and budgets, and the same control group.",
+        highlight=NAMES["learned"],
+    )
+    headers = ["who gets which coupon", "coupons", "redeemed", "given away", "orders won"]
+    headers += ["expected margin", "95 % interval", "ours is ahead by", "95 % interval", "booked"]
+    rows: list[list[str | float]] = [[NOTHING, 0, 0, "0.00", 0, "0.00", "", "", "", "0.00"]]
+    for row in result.rows:
+        is_ours = row.policy == "learned"
+        name, issues, discount, won, expected, interval = _cells(row)
+        ahead = ["", ""] if is_ours else [money(row.behind.value), span(row.behind)]
+        rows.append([name, issues, row.redemptions, discount, won, expected, interval, *ahead, money(row.booked_minor)])
     report.table(headers, rows)
-    outcomes = {name: count for name, count in by_label(watch.latest, "decisions_total", "outcome").items() if count}
-    report.bar_chart("What came of the triggers", dict(list(outcomes.items())[:10]), note=_decisions_note())
+    report.table(
+        ["policy", "what it is"], [[NAMES[row.policy], ABOUT[row.policy]] for row in result.rows if row.policy in ABOUT]
+    )
+    day = Axis("simulated day", from_zero=True)
+    margins = {NAMES[one.policy]: [(0.0, 0.0), *one.margin_by_day] for one in result.played}
+    report.line_chart("Expected margin so far", margins, day, Axis("", "money"))
+    rates = {NAMES[one.policy]: smoothed(one.outcomes.daily(), 3) for one in result.played}
+    note = f"Of the coupons of the last {SMOOTHING_DAYS} days."
+    report.line_chart("Redeem rate", rates, day, Axis("", "percent", from_zero=True), note=note)
 
 
-def _decisions_note() -> str:
-    return "A trigger that led to a proposal counts as proposed, and again if the answer was sold_out or came too late."
+def _add_reasons(report: Report, result: ShopperResult) -> None:
+    found = words.reasons(result.decisions)
+    if found:
+        report.bar_chart(
+            "Why shoppers got nothing for what they did",
+            dict(found.items()),
+            Axis("looks and carts"),
+            note="Each look at a product and each change of a cart is a reason to decide; few lead to a coupon.",
+        )
 
 
-def _add_quality(report: Report, watch: Watch, start: float, x: Axis) -> None:
-    def days(name: str, head: str) -> list[tuple[float, float]]:
-        return [((at - start) / DAY_S, value) for at, value in watch.series(name, head=head) if value]
+def _add_system(report: Report, result: ShopperResult, watch: Watch) -> None:
+    report.section(
+        "How it went",
+        "Events went through Kafka to the workers, coupons came back through Kafka and moved the shoppers. Simulated "
+        "time waits until every event is answered and every coupon is delivered: the figures do not depend on the "
+        "machine. The same settings lead to the same figures.",
+    )
+    day, start = Axis("simulated day", from_zero=True), result.live.outcomes.starts_at
 
+    def days(name: str, head: str = "") -> list[tuple[float, float]]:
+        labels = {"head": head} if head else {}
+        return [((at - start) / DAY_S, value) for at, value in watch.series(name, **labels) if value]
+
+    report.stats(
+        [
+            ("Events in", f"{watch.counts.published:,}", "browse, cart, order, feedback"),
+            ("Decisions", f"{sum(result.decisions.values()):,.0f}", "of the workers"),
+            ("Examples learnt", f"{total(watch.latest, 'training_examples_total'):,.0f}", "from its own coupons"),
+            ("Audit", "clean" if not result.violations else "violated", _audit(result.violations)),
+        ]
+    )
     losses = {
         "P(redeem)": days("model_log_loss", "redeem"),
         "always the base rate": days("model_base_log_loss", "redeem"),
     }
-    aucs = {f"P({head})": days("model_roc_auc_ratio", head) for head in ("redeem", "click")}
     note = "Of the coupons that the policy chose: the better it chooses, the harder to rank they are."
-    losses = {name: points for name, points in losses.items() if points}
-    report.line_chart("Log loss of P(redeem) since the start", losses, x, Axis(""), note=note)
-    aucs = {name: points for name, points in aucs.items() if points}
-    report.line_chart("ROC AUC since the start", aucs, x, Axis(""), note=note)
+    report.line_chart("Log loss of P(redeem) since the start", _known(losses), day, Axis(""), note=note)
+    aucs = {f"P({head})": days("model_roc_auc_ratio", head) for head in ("redeem", "click")}
+    report.line_chart("ROC AUC since the start", _known(aucs), day, Axis(""), note=note)
+    budget = days("budget_remaining_minor")
+    report.line_chart(
+        "Budgets left", _known({"all coupons with a budget": budget}), day, Axis("", "money", from_zero=True)
+    )
+
+
+def _known(series: dict[str, list[tuple[float, float]]]) -> dict[str, list[tuple[float, float]]]:
+    return {name: points for name, points in series.items() if points}
 
 
 def print_journey(console: Console, result: JourneyResult, watch: Watch) -> None:

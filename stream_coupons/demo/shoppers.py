@@ -1,5 +1,6 @@
 """Simulated shoppers against a running system: they react to the very coupons that come out of coupon-issues."""
 
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -12,14 +13,16 @@ from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import CouponIssue, FeedbackEvent, Tick
-from stream_coupons.demo.play import DAY_S, SLICE_S, Outcomes, Played
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.demo.watch import Watch
+from stream_coupons.demo.play import DAY_S, Outcomes
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World
 
+PARTITIONS = 2
+NEVER_S = 1e6
 TICK_EVERY_S = 600.0
 POLL_S = 0.05
+SLICE_S = 3600.0
+"""Most simulated time that a world passes in one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,68 +149,36 @@ def send_ticks(publisher: Publisher, at: float, partitions: int) -> None:
 
 
 def settings_for_shoppers(base: Settings) -> Settings:
-    """Settings that suit a simulated month within a minute: event time is simulated, so no clock may tick.
+    """Return settings for simulated weeks within a minute.
 
-    A redemption is worth 3.00 beyond its margin here: this shop wants its coupons used.
+    Event time is simulated, so no clock may tick, and models are published when they are asked for. Two partitions are
+    enough for two workers, and offsets are committed often, since simulated time waits for them.
     """
     change = msgspec.structs.replace
     return change(
         base,
         worker=change(base.worker, tick_every_s=0.0),
-        kafka=change(base.kafka, commit_interval_s=0.3, session_timeout_s=6.0, heartbeat_interval_s=1.0),
+        kafka=change(
+            base.kafka,
+            partitions=PARTITIONS,
+            commit_interval_s=0.01,
+            session_timeout_s=6.0,
+            heartbeat_interval_s=1.0,
+        ),
         neighbourhood=change(base.neighbourhood, cells=1, publish_every_s=6 * 3600.0),
         attribution=change(base.attribution, grace_s=3600.0),
-        policy=change(base.policy, redemption_worth_minor=300.0, alternatives=6, proposal_timeout_s=12 * 3600.0),
-        learning=change(base.learning, publish_every_s=0.5),
+        policy=change(base.policy, redemption_worth_minor=0.0, alternatives=6, proposal_timeout_s=12 * 3600.0),
+        learning=change(base.learning, publish_every_s=NEVER_S),
     )
 
 
-@dataclass(slots=True)
-class LivePlay:
-    """Plays a world against a running system.
+def coupon_ids(count: int) -> tuple[str, ...]:
+    """Return ids that lie in one partition: who gets a last unit must not depend on which worker is faster.
 
-    Parameters
-    ----------
-    duration_s : float
-        How long the whole may take; simulated time is stretched to it.
-    on_slice : callable
-        Called with the share done and the event time, for display and faults.
+    >>> coupon_ids(3)
+    ('coupon-01', 'coupon-03', 'coupon-04')
     """
-
-    system: LocalSystem
-    world: World
-    watch: Watch
-    duration_s: float
-    on_slice: Callable[[float, float], None]
-
-    def play(self) -> Played:
-        """Play to the world's end, then wait until the system is idle and all windows are closed."""
-        world, system = self.world, self.system
-        started_at, length_s = world.now, world.ends_at - world.now
-        margins: list[tuple[float, float]] = []
-        with (
-            Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader,
-            system.publisher() as publisher,
-        ):
-            pace = Pace(length_s / self.duration_s, step_s=SLICE_S)
-            loop = ClosedLoop(world, publisher, reader, system.settings.kafka.partitions, pace)
-            for now in loop.steps():
-                self._count(loop)
-                self.watch.sample(now)
-                self.on_slice((now - started_at) / length_s, now)
-                day = (now - started_at) // DAY_S
-                if day > len(margins):
-                    margins.append((day, world.statistics.incremental_margin_minor))
-            system.wait_idle(60)
-            while loop.hear(1.0):
-                continue
-        self._count(loop)
-        self.watch.sample(world.now, now=True)
-        margin, discount = world.statistics.incremental_margin_minor, world.statistics.discount_minor
-        return Played("learned", loop.outcomes, margin, discount, margins, loop.events.total())
-
-    def _count(self, loop: ClosedLoop) -> None:
-        counts, done = self.watch.counts, loop.world.statistics
-        counts.published, counts.fed_back = loop.events.total(), loop.events[topics.FEEDBACK.name]
-        counts.issues, counts.duplicates = done.issues, done.duplicates
-        counts.clicked, counts.redeemed = done.clicks, done.redemptions
+    names = (f"coupon-{number:02d}" for number in itertools.count())
+    return tuple(
+        itertools.islice((name for name in names if not topics.partition_for(name.encode(), PARTITIONS)), count)
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.broker.ports import ClaimedPort
-from stream_coupons.clients import Publisher
+from stream_coupons.clients import LINGER_MS, Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
@@ -48,11 +49,15 @@ class WorkerProcess:
     log: Path
     process: subprocess.Popen[bytes]
     counted: dict[Sample, float] = field(default_factory=dict)
+    is_ready: bool = False
+    """Whether it has been ready since it was started."""
+    is_killed: bool = False
 
-    def scrape(self) -> dict[Sample, float]:
-        """Its metrics now, by name and labels; nothing when it does not answer."""
+    def scrape(self, *names: str) -> dict[Sample, float]:
+        """Its metrics now, or those of some names, by name and labels; nothing when it does not answer."""
+        query = "?" + "&".join(f"name[]={name}" for name in names)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}/metrics", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}/metrics{query}", timeout=2) as answer:
                 text = answer.read().decode()
         except (OSError, HTTPException):  # it may end amid its answer
             return {}
@@ -115,9 +120,9 @@ class LocalSystem:
         """How to reach it."""
         return self.settings.kafka
 
-    def publisher(self) -> Publisher:
+    def publisher(self, linger_ms: int = LINGER_MS) -> Publisher:
         """A publisher to this system."""
-        return Publisher(self.connection, self.settings.kafka.partitions)
+        return Publisher(self.connection, self.settings.kafka.partitions, linger_ms)
 
     def prepare(self, coupons: Iterable[Coupon]) -> None:
         """Create the topics and load the catalogue."""
@@ -135,6 +140,9 @@ class LocalSystem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            for worker in self.workers:
+                worker.process.kill()
         for worker in self.workers:
             worker.process.terminate()
         for worker in self.workers:
@@ -157,6 +165,7 @@ class LocalSystem:
     def kill(self, index: int) -> None:
         """SIGKILL a worker; what it had counted is kept."""
         worker = self.workers[index]
+        worker.is_killed = True
         worker.process.kill()
         worker.process.wait()
         self._keep_counts(worker)
@@ -202,11 +211,11 @@ class LocalSystem:
             raise SystemFailed(f"{worker.name} left with exit code {code}\n{_tail(worker.log)}")
         self._keep_counts(worker)
 
-    def totals(self) -> dict[Sample, float]:
-        """Metrics summed over the workers, with what killed ones had counted."""
+    def totals(self, *names: str) -> dict[Sample, float]:
+        """Metrics, or those of some names, summed over the workers, with what killed ones had counted."""
         totals: defaultdict[Sample, float] = defaultdict(float, self._lost)
         for worker in self.workers:
-            worker.counted = worker.scrape() or worker.counted
+            worker.counted = worker.scrape(*names) or worker.counted
             for sample, value in worker.counted.items():
                 totals[sample] += value
         return dict(totals)
@@ -222,7 +231,9 @@ class LocalSystem:
         deadline = time.monotonic() + READY_WITHIN_S
         ready: Sample = ("stream_coupons_ready", ())
         while True:
-            late = [worker for worker in self.workers if worker.scrape().get(ready) != 1.0]
+            for worker in self.workers:
+                worker.is_ready = worker.is_ready or worker.scrape(ready[0]).get(ready) == 1.0
+            late = [worker for worker in self.workers if not worker.is_ready]
             if not late:
                 return
             self.check()
@@ -239,7 +250,7 @@ class LocalSystem:
         """
         for index, worker in enumerate(self.workers):
             code = worker.process.poll()
-            if code is None:
+            if code is None or worker.is_killed:
                 continue
             if self._supervised:
                 self._keep_counts(worker)
@@ -247,6 +258,13 @@ class LocalSystem:
                 self.restarts += 1
             else:
                 raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
+
+    def publish_models(self) -> None:
+        """Ask the learner, whichever worker it runs in, to publish at once what it has learnt."""
+        for worker in self.workers:
+            # Before a worker is ready the signal might end it.
+            if worker.process.poll() is None and worker.is_ready:
+                worker.process.send_signal(signal.SIGUSR2)
 
     def wait_idle(self, timeout_s: float) -> None:
         """Wait until everything sent is committed.
@@ -258,7 +276,7 @@ class LocalSystem:
         """
         deadline = time.monotonic() + timeout_s
         with admin.admin_client(self.connection) as client:
-            while any((lag := _lag(client, self.settings)).values()):
+            while any((lag := lag_now(client, self.settings)).values()):
                 self.check()
                 if time.monotonic() > deadline:
                     behind = {name: count for name, count in lag.items() if count}
@@ -266,7 +284,7 @@ class LocalSystem:
                 time.sleep(0.05)
 
 
-def _lag(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
+def lag_now(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
     """The lag by topic; something where it is not known yet, as right after a broker's start."""
     try:
         return admin.lag(client, settings.kafka)
@@ -283,7 +301,11 @@ def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[
     output: IO[bytes] = log.open("ab")
     with output:
         return subprocess.Popen(
-            command, stdout=output, stderr=output, env={**inherited, "NO_COLOR": "1", ALLOW_PUBLIC: "1", **environment}
+            command,
+            stdout=output,
+            stderr=output,
+            env={**inherited, "NO_COLOR": "1", ALLOW_PUBLIC: "1", **environment},
+            process_group=0,  # Ctrl-C is for this process, which ends the others
         )
 
 

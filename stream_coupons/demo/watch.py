@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import median
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +14,22 @@ from stream_coupons.demo.system import LocalSystem, Sample
 
 SAMPLE_EVERY_S = 1.0
 PREFIX = "stream_coupons_"
+SAMPLED = tuple(
+    PREFIX + name
+    for name in (
+        "records_total",
+        "decisions_total",
+        "observed_issues_total",
+        "training_examples_total",
+        "model_roc_auc_ratio",
+        "model_log_loss",
+        "model_base_log_loss",
+        "budget_remaining_minor",
+        "lag_records",
+        "dead_letters_total",
+    )
+)
+"""All that is shown; to read every metric of a worker would cost more than the worker spends on the demonstration."""
 
 
 def total(metrics: Mapping[Sample, float], name: str, **labels: str) -> float:
@@ -61,7 +76,7 @@ class Watch:
         """Scrape the workers if the last time was a second ago."""
         if not now and time.monotonic() < self._sampled_at + SAMPLE_EVERY_S:
             return
-        self.latest = self.system.totals()
+        self.latest = self.system.totals(*SAMPLED)
         self.samples.append((event_time, self.latest))
         self._sampled_at = time.monotonic()
 
@@ -72,11 +87,6 @@ class Watch:
             for at, metrics in self.samples
             if any(sample == PREFIX + name and set(labels.items()) <= set(pairs) for sample, pairs in metrics)
         ]
-
-    def days_behind(self, days: float) -> float:
-        """How far the workers were behind: the median of their lag, over the events that each of these days brought."""
-        lags = [value for _, value in self.series("lag_records")]
-        return median(lags) * days / max(self.counts.published, 1) if lags else 0.0
 
     def table(self) -> Table:
         """The present state as rows."""
@@ -114,6 +124,10 @@ class Watch:
         return table
 
 
+LINE_EVERY_S = 4.0
+"""Between two lines where there is no terminal."""
+
+
 class Display:
     """A live panel on a terminal; elsewhere a line now and then."""
 
@@ -143,7 +157,7 @@ class Display:
         self._progress.update(self._task, completed=share, description=description)
         if self._live is not None:
             self._live.update(Panel(Group(self._watch.table(), self._progress), title=self._title))
-        elif time.monotonic() > self._said_at + 10:
+        elif time.monotonic() > self._said_at + LINE_EVERY_S:
             self._said_at = time.monotonic()
             counts = self._watch.counts
             self._console.print(

@@ -52,6 +52,11 @@ class Report:
         self._sections: list[str] = []
         self._parts: list[dict[str, Any]] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added yet."""
+        return not self._parts
+
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)

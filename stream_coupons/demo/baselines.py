@@ -1,0 +1,132 @@
+"""Other policies on the same shoppers, in processes of the lowest priority beside the live system."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Self
+
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.demo.play import Played, Policy, play_locally
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import WorldSettings
+
+Progress = tuple[Policy, int]
+"""A policy, and how many days it has played."""
+CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "redemption"), ("optimum", "average"))
+"""What each process plays, one after another: `average` ranks by what `optimum` has seen."""
+LOWEST_PRIORITY = 19
+
+
+class BaselineFailed(StreamCouponsError):
+    """A process that played a baseline ended with an error."""
+
+
+class Baselines:
+    """Plays policies in child processes; use it as a context manager, which ends them at once.
+
+    Attributes
+    ----------
+    days : dict
+        How many days each policy has played so far.
+    played : dict
+        The policies that have played to the end.
+    """
+
+    def __init__(self, world: WorldSettings, settings: Settings, chains: Sequence[Sequence[Policy]] = CHAINS) -> None:
+        self.days: dict[Policy, int] = {policy: 0 for chain in chains for policy in chain}
+        self.played: dict[Policy, Played] = {}
+        self._world_days = world.days
+        self._arguments = (world, settings)
+        self._chains = chains
+        self._children: list[multiprocessing.process.BaseProcess] = []
+        self._open: list[Connection[Any, Any]] = []
+
+    @property
+    def share(self) -> float:
+        """Share of all days that has been played, 0 to 1."""
+        done = sum(self._world_days if policy in self.played else days for policy, days in self.days.items())
+        return done / (self._world_days * len(self.days))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all policies have played to the end."""
+        return len(self.played) == len(self.days)
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        # Ctrl-C is for this process, which ends the others.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for chain in self._chains:
+                ours, theirs = context.Pipe(duplex=False)
+                child = context.Process(target=_play_chain, args=(theirs, chain, *self._arguments), daemon=True)
+                child.start()
+                theirs.close()
+                self._children.append(child)
+                self._open.append(ours)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.join()
+        for connection in self._open:
+            connection.close()
+
+    def look(self, timeout_s: float = 0.0) -> None:
+        """Take in what the processes have reported, waiting for the first report at most `timeout_s` seconds.
+
+        Raises
+        ------
+        BaselineFailed
+            If a process ended before its policies had played.
+        """
+        while ready := wait(self._open, timeout_s):
+            timeout_s = 0.0
+            for connection in ready:
+                assert isinstance(connection, Connection)
+                try:
+                    report: Progress | Played | str | None = connection.recv()
+                except (EOFError, ConnectionResetError):
+                    report = "it ended by itself"
+                if isinstance(report, str):
+                    raise BaselineFailed(f"a baseline could not be played: {report}")
+                if report is None:
+                    self._open.remove(connection)
+                    connection.close()
+                elif isinstance(report, Played):
+                    self.played[report.policy] = report
+                else:
+                    policy, day = report
+                    self.days[policy] = day
+
+
+def _play_chain(
+    connection: "Connection[Any, Any]", chain: Sequence[Policy], world: WorldSettings, settings: Settings
+) -> None:
+    """Play policies one after another, and report each day, each result, and the end."""
+    os.nice(LOWEST_PRIORITY)
+    average_minor: dict[str, float] = {}
+    try:
+        for policy in chain:
+
+            def report(day: int, policy: Policy = policy) -> None:
+                connection.send((policy, day))
+
+            played = play_locally(policy, world, settings, report, average_minor=average_minor)
+            average_minor = played.average_minor
+            connection.send(played)
+        connection.send(None)
+    except BrokenPipeError:
+        pass  # nobody waits for it any more
+    except Exception as error:
+        connection.send(repr(error))
+        raise

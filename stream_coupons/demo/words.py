@@ -1,0 +1,78 @@
+"""Decisions in words that a shop understands."""
+
+from collections.abc import Mapping
+
+from stream_coupons.core.events import Coupon
+from stream_coupons.core.reasons import NoCoupon
+
+CHOSEN = "proposed"
+REASONS: Mapping[str, str] = {
+    NoCoupon.COOLDOWN: "was considered in the last six hours",
+    NoCoupon.PENDING: "was considered in the last six hours",
+    NoCoupon.REPEATED: "was considered in the last six hours",
+    NoCoupon.FREQUENCY_CAP: "has had three coupons within a week",
+    NoCoupon.QUIET_HOURS: "is not to be disturbed at this hour",
+    NoCoupon.NO_CANDIDATE: "may get none of the coupons",
+    NoCoupon.NOT_FINITE: "a figure was no number",
+    NoCoupon.HOLDOUT: "is in the control group, which never gets a coupon",
+    NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",
+    NoCoupon.SOLD_OUT: "everything suitable was sold out",
+    NoCoupon.TIMED_OUT: "the answer came too late",
+}
+"""Why a shopper who did something got no coupon for it."""
+TIMES = ("", "once", "twice", "three times", "four times", "five times")
+
+
+def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
+    """Return how often shoppers got no coupon for what they did, by reason in words, most frequent first.
+
+    A decision is chosen first, and counted again if the coupon turns out to be sold out.
+
+    >>> reasons({"proposed": 5, "cooldown": 2, "pending": 3, "sold_out": 1, "holdout": 0})
+    {'was considered in the last six hours': 5, 'everything suitable was sold out': 1}
+    """
+    found: dict[str, int] = {}
+    for outcome, count in decisions.items():
+        if outcome != CHOSEN and count:
+            text = REASONS.get(outcome, outcome)
+            found[text] = found.get(text, 0) + int(count)
+    return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+
+
+def short_name(user_id: str) -> str:
+    """Return a short name of a simulated shopper.
+
+    >>> short_name("shopper-00017"), short_name("anna")
+    ('u17', 'anna')
+    """
+    number = user_id.removeprefix("shopper-")
+    return f"u{int(number)}" if number != user_id and number.isdigit() else user_id
+
+
+def offer(coupon: Coupon) -> str:
+    """Return what a coupon takes off what.
+
+    >>> offer(Coupon(coupon_id="c", title="10% off coffee", max_discount_minor=100))
+    '10% off coffee'
+    """
+    return coupon.title or coupon.coupon_id
+
+
+def worth(minor: float) -> str:
+    """Return what the product thinks a decision is worth.
+
+    >>> worth(31.4), worth(-3), worth(1234)
+    ('worth +31 c', 'worth -3 c', 'worth +12.34')
+    """
+    return f"worth {minor / 100:+,.2f}" if abs(minor) >= 1000 else f"worth {minor:+.0f} c"
+
+
+def bought(times: int) -> str:
+    """Return how often a shopper has bought.
+
+    >>> bought(0), bought(2), bought(12)
+    ('has not bought yet', 'has bought twice', 'has bought 12 times')
+    """
+    if times == 0:
+        return "has not bought yet"
+    return f"has bought {TIMES[times] if times < len(TIMES) else f'{times} times'}"

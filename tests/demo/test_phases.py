@@ -1,0 +1,38 @@
+"""Events of a slice are sent in one order, whatever the machine."""
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.core.events import ObservedIssue
+from stream_coupons.demo.phases import ORDER, phases
+from stream_coupons.demo.shoppers import PARTITIONS, coupon_ids
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+
+def test_phases_hold_every_event_once_by_topic_then_partition_then_time() -> None:
+    world = World(WorldSettings(shoppers=40, days=2))
+    events = world.advance(world.ends_at)
+    found = list(phases(events, 2))
+    names = [topic.name for topic in ORDER]
+    assert [(phase.topic, phase.partition) for phase in found] == [
+        (name, partition) for name in names[:3] for partition in (0, 1)
+    ]
+    for phase in found:
+        assert phase.messages == [
+            message
+            for topic, message in events
+            if topic == phase.topic and topics.partition_for(message.user_id.encode(), 2) == phase.partition
+        ]
+    assert sum(len(phase.messages) for phase in found) == len(events)
+
+
+def test_events_of_another_topic_are_refused() -> None:
+    observed = ObservedIssue(event_id="e", user_id="u", occurred_at=1.0, issue_id="i", coupon_id="c", expires_at=2.0)
+    with pytest.raises(ValueError, match="observed-issues"):
+        list(phases([(topics.OBSERVED.name, observed)], 2))
+
+
+def test_all_coupons_have_their_ledgers_in_one_partition() -> None:
+    ids = coupon_ids(40)
+    assert len(set(ids)) == 40
+    assert {topics.partition_for(name.encode(), PARTITIONS) for name in ids} == {0}

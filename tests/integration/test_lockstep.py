@@ -1,0 +1,94 @@
+"""A system of processes, played in lock step, decides what the same system in one process decides."""
+
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.broker import open_broker
+from stream_coupons.clients import Reader
+from stream_coupons.demo.lockstep import LiveTarget
+from stream_coupons.demo.play import play, play_locally
+from stream_coupons.demo.shoppers import PARTITIONS, coupon_ids, settings_for_shoppers
+from stream_coupons.demo.system import LocalSystem
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+pytestmark = [pytest.mark.process]
+
+WORLD = WorldSettings(seed=5, shoppers=30, days=3, coupons=20, coupon_ids=coupon_ids(20))
+COMPARED = (
+    topics.VECTORS,
+    topics.NEIGHBOURS,
+    topics.PROPOSALS,
+    topics.RESERVATIONS,
+    topics.ISSUES,
+    topics.SETTLEMENTS,
+    topics.EXAMPLES,
+    topics.OPEN,
+)
+
+
+class Dawdling(LiveTarget):
+    """Stops a worker for a moment now and then, as a busy machine does."""
+
+    def tick(self, at: float, partition: int) -> None:
+        worker = random.Random(at).choice(self._system.workers).process
+        worker.send_signal(signal.SIGSTOP)
+        worker.send_signal(signal.SIGCONT)
+        super().tick(at, partition)
+
+
+def test_live_decisions_are_those_of_one_process_to_the_last_byte(tmp_path: Path) -> None:
+    """Whoever is faster, however records are batched: every topic between and behind the agents holds the same."""
+    settings = settings_for_shoppers(Settings())
+    world = World(WORLD)
+    sent: dict[tuple[str, int], list[Any]] = {}
+    with open_broker("embedded", tmp_path / "broker") as broker:
+        system = LocalSystem(broker, settings, tmp_path, workers=2)
+        system.prepare(world.catalogue())
+        with system:
+            system.wait_ready()
+            with Dawdling(system) as target:
+                live = play("learned", world, target, lambda _outcomes, _events: None)
+            owners = Counter(
+                worker.scrape("stream_coupons_records_total").get(BROWSED, 0.0) > 0 for worker in system.workers
+            )
+        with Reader(system.connection, [topic.name for topic in COMPARED], from_beginning=True) as reader:
+            for record in reader.read_to_end():
+                sent.setdefault((record.topic, record.partition), []).append(record.value)
+    assert owners == {True: 2}, "both workers had shoppers"
+
+    expected: dict[tuple[str, int], list[Any]] = {}
+    names = {topic.name for topic in COMPARED}
+    local = play_locally(
+        "learned",
+        WORLD,
+        settings,
+        lambda _day: None,
+        on_output=lambda output: (
+            expected.setdefault((output.topic, output.partition), []).append(output.value)
+            if output.topic in names
+            else None
+        ),
+    )
+    for place in sorted(expected.keys() | sent.keys()):
+        assert sent.get(place) == expected.get(place), place
+    assert live.outcomes == local.outcomes
+    assert live.incremental_margin_minor == local.incremental_margin_minor
+    assert len(live.outcomes.issues) > 30
+    assert max(issue.model_version for issue in live.outcomes.issues) > 3, "it learnt meanwhile"
+
+
+BROWSED = ("stream_coupons_records_total", (("topic", topics.BROWSE.name),))
+
+
+def test_the_order_in_one_process_depends_on_nothing_but_the_partitions() -> None:
+    settings = settings_for_shoppers(Settings())
+    assert settings.kafka.partitions == PARTITIONS
+    first, second = (play_locally("learned", WORLD, settings, lambda _day: None) for _ in range(2))
+    assert first == second
