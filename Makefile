@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 # How many tests run at a time on two cores: those with processes mostly wait.
 UNIT_TESTS_AT_A_TIME := -n 2
 SYSTEM_TESTS_AT_A_TIME := -n 4
-# No test of `make rest` starts later than this many seconds after the first; 0: no limit.
+# No test of `make rest` starts later than this many seconds after the first; 0: no limit. MODULE_ORDER: any text.
 WITHIN := 0
+MODULE_ORDER :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
@@ -27,7 +28,7 @@ test: check unit  ## every check, and every test that takes no more than minutes
 	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile
 
 rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
-	@$(BIN)/pytest --tier rest $(SYSTEM_TESTS_AT_A_TIME) --within $(WITHIN)
+	@$(BIN)/pytest --tier rest $(SYSTEM_TESTS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))
 
 test-all: test rest mutants  ## every test, on both brokers, and mutants
 
