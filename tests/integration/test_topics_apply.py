@@ -16,6 +16,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
@@ -33,7 +34,12 @@ def run_apply(broker: BrokerProcess, *arguments: str) -> "subprocess.CompletedPr
 
 def run(broker: BrokerProcess, partitions: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "stream_coupons", *arguments, "--bootstrap", broker.bootstrap]
-    environ = {"STREAM_COUPONS_KAFKA__PARTITIONS": str(partitions), "NO_COLOR": "1", "COLUMNS": "200"}
+    environ = {
+        "STREAM_COUPONS_KAFKA__PARTITIONS": str(partitions),
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+        ALLOW_PUBLIC: "1",
+    }
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environ)
 
 
