@@ -2,12 +2,13 @@
 
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Protocol
 
 import faust
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faust.types import TP
 from mode import Service
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -19,19 +20,22 @@ from stream_coupons.agents.learner import READS, Learner
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
+from stream_coupons.agents.wire import sources
 from stream_coupons.codec import encode
+from stream_coupons.connection import Connection
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import ModelSnapshot, Tick
 from stream_coupons.endpoint import Endpoint
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
+from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.changelog import KafkaChangelog
+from stream_coupons.runtime.changelog import KafkaChangelog, ends_of
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer import BatchTransport
 from stream_coupons.runtime.delivery import RETRY_PAUSE_MS, AtLeastOnce, Delivery, ExactlyOnce
-from stream_coupons.runtime.follower import Follower, Read
+from stream_coupons.runtime.follower import Follower, Read, Reading
 from stream_coupons.runtime.inbox import Inbox
 from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.producer import Sender, new_producer
@@ -80,9 +84,12 @@ class CouponApp:
         self.delivery = self._new_delivery()
         self.stores = open_stores(settings.worker)
         self.catalogue = self._new_follower(
-            topics.CATALOG, self.known.read_coupon, self.known.take_coupon, self.known.compile
+            topics.CATALOG, Reading(self.known.read_coupon, self.known.take_coupon, settle=self.known.compile)
         )
-        self.snapshots = self._new_follower(topics.SNAPSHOTS, self.known.read_snapshot, self.known.take_snapshot)
+        self.snapshots = self._new_follower(
+            topics.SNAPSHOTS,
+            Reading(self.known.read_snapshot, self.known.take_snapshot, prepare=self._prepare_for_snapshots),
+        )
         self._add_services(self.clock_sender, self.catalogue, self.snapshots)
         if isinstance(self.delivery, ExactlyOnce):
             self._add_services(self.delivery)
@@ -128,14 +135,14 @@ class CouponApp:
             self._count_failure,
         )
 
-    def _new_follower(
-        self,
-        topic: Topic,
-        read: Callable[[bytes | None, bytes | None], Read | None],
-        take: Callable[[Read], None],
-        settle: Callable[[], Awaitable[None]] | None = None,
-    ) -> Follower[Read]:
-        return Follower(self.settings.kafka, topic.name, read, take, topic.max_message_bytes, settle)
+    def _new_follower(self, topic: Topic, reading: Reading[Read]) -> Follower[Read]:
+        return Follower(self.settings.kafka, topic.name, topic.max_message_bytes, reading)
+
+    async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:
+        """Know which domains there are, and how far a snapshot can have learnt that was appended by now."""
+        await self.catalogue.wait_caught_up()
+        ends = await consumer.end_offsets([TopicPartition(topic.name, 0) for topic in READS])
+        self.known.log_ends = {tp.topic: end for tp, end in ends.items()}
 
     def _add_services(self, *services: Service) -> None:
         for service in services:
@@ -199,7 +206,10 @@ class CouponApp:
 
     async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
         await self.snapshots.refresh()
-        return self.known.snapshots
+        kafka, snapshots = self.settings.kafka, self.known.snapshots
+        named = {source for snapshot in snapshots.values() for source in snapshot.origins}
+        ends = await ends_by_source(kafka, named & sources(kafka.partitions))
+        return {domain: with_possible_origins(snapshot, ends) for domain, snapshot in snapshots.items()}
 
     def open_port(self) -> None:
         """Serve metrics and readiness, as long as the process lasts.
@@ -342,6 +352,13 @@ class Reporter(Service):  # type: ignore[misc]
                 lag = max(end - consumer.committed([tp.topic], tp.partition).get(tp.topic, 0), 0)
                 gauge.labels(tp.topic, str(tp.partition)).set(lag)
                 self._reported.add(tp)
+
+
+async def ends_by_source(connection: Connection, names: AbstractSet[str]) -> dict[str, int]:
+    """Return the next offset of each source, by its name `topic:partition`."""
+    places = {name: TopicPartition(topic, int(home)) for name in names for topic, _, home in [name.rpartition(":")]}
+    ends = await ends_of(connection, list(places.values())) if places else {}
+    return {name: ends[tp] for name, tp in places.items()}
 
 
 def open_stores(worker: WorkerSettings) -> Stores:

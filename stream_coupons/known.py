@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
@@ -15,18 +15,28 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
+from stream_coupons.models.snapshots import check_offsets, compile_snapshot, is_of_this_version, label
 
 log = logging.getLogger(__name__)
+
+MAX_STRANGERS = 8
+"""Models of domains without a coupon that are kept: their coupons were withdrawn, or the domain is forged. Each model
+takes some 7 MiB in every worker."""
 
 
 class CurrentKnowledge:
     """Takes in records of the two compacted topics; gives an immutable `Knowledge` made of the latest.
 
     A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
-    topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing here,
-    so that may be done in another thread. Changed coupons count when they are compiled: with thousands that takes half
-    a second, in which no shopper waits.
+    topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing that
+    is used here, so that may be done in another thread. Changed coupons count when they are compiled: with thousands
+    that takes half a second, in which no shopper waits.
+
+    Attributes
+    ----------
+    log_ends : mapping or None
+        The next offset of `training-examples` and of `open-decisions`, by topic; whoever reads snapshots sets it
+        before. No snapshot has learnt from what is beyond. None sets no bound.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
@@ -36,6 +46,9 @@ class CurrentKnowledge:
         self._scorers: dict[str, Scorer] = {}
         self._domains: set[str] = set()
         """Those that have or had coupons: one whose last was withdrawn has none, and its gauge must say so."""
+        self._strangers: set[str] = set()
+        """Domains of snapshots that neither catalogue nor settings knew when these were read."""
+        self.log_ends: Mapping[str, int] | None = None
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
         self._prior = prior()
@@ -112,11 +125,35 @@ class CurrentKnowledge:
             if not is_ours and key == topics.SNAPSHOTS.key_of(snapshot):
                 log.info("model-snapshots: key %r is left to the version of the program that wrote it", key)
                 return None
+            self._check(snapshot)
             return snapshot, compile_snapshot(snapshot)
         except (BadMessage, SnapshotMismatch) as bad:
             self._metrics.snapshots_refused.inc()
             log.error("model-snapshots: key %r is refused: %s", key, bad)
             return None
+
+    def _check(self, snapshot: ModelSnapshot) -> None:
+        """Refuse what cannot be, before an array of it is unpacked.
+
+        Raises
+        ------
+        SnapshotMismatch
+        """
+        if self.log_ends is not None:
+            check_offsets(snapshot, self.log_ends[topics.EXAMPLES.name], self.log_ends[topics.OPEN.name])
+        if self._is_expected(snapshot.domain):
+            return
+        self._strangers = {domain for domain in self._strangers if not self._is_expected(domain)}
+        if len(self._strangers | {snapshot.domain}) > MAX_STRANGERS:
+            raise SnapshotMismatch(
+                f"{label(snapshot)}: the domain is neither in the catalogue nor in learning.transfer, "
+                f"and there are models of {MAX_STRANGERS} such domains already"
+            )
+        self._strangers.add(snapshot.domain)
+
+    def _is_expected(self, domain: str) -> bool:
+        transfer = self._rules.transfer
+        return domain in self._domains or domain in transfer or domain in transfer.values()
 
     def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
         """Serve what `read_snapshot` read."""

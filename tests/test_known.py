@@ -12,7 +12,7 @@ from stream_coupons.agents.wire import output
 from stream_coupons.codec import encode
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import Array, Coupon, ModelSnapshot
-from stream_coupons.known import CurrentKnowledge
+from stream_coupons.known import MAX_STRANGERS, CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules
@@ -146,6 +146,69 @@ def test_the_last_good_snapshot_is_kept_when_one_does_not_fit(snapshot: ModelSna
     assert known.read_snapshot(b"ecommerce", encode(with_weights(snapshot, SPOILT[weights]))) is None
     assert metrics.snapshots_refused._value.get() == 1
     assert known.now().scorer("ecommerce").version == 1
+
+
+FORGED = {
+    "the largest version and offset": {"version": 2**52, "source_offset": 2**52},
+    "an example that is not there yet": {"source_offset": 1},
+    "an open decision that is not there yet": {"open_offset": 0},
+    "more versions than records": {"version": 2},
+    "more examples than records": {"examples": 2},
+}
+
+
+@pytest.mark.parametrize("about", FORGED.values(), ids=FORGED)
+def test_what_a_log_of_one_example_cannot_lead_to_is_refused_and_learning_goes_on(
+    snapshot: ModelSnapshot, about: dict[str, Any]
+) -> None:
+    metrics = Metrics(CollectorRegistry())
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
+    known.log_ends = {"training-examples": 1, "open-decisions": 0}
+    good = known.read_snapshot(b"ecommerce", encode(snapshot))
+    assert good is not None
+    known.take_snapshot(good)
+    assert known.read_snapshot(b"ecommerce", encode(msgspec.structs.replace(snapshot, **about))) is None
+    assert metrics.snapshots_refused._value.get() == 1
+    assert known.now().scorer("ecommerce").version == 1
+
+    learner = Trainer(LearningRules())
+    learner.restore(known.snapshots)
+    assert learner.learn(examples(1, 2)[0], 1, None), "the next example is new to who goes on from the snapshot"
+    [following] = learner.snapshots()
+    known.log_ends = {"training-examples": 2, "open-decisions": 0}
+    assert known.read_snapshot(b"ecommerce", encode(following)) is not None
+
+
+def test_domains_that_nobody_knows_take_no_more_memory_than_a_few(snapshot: ModelSnapshot) -> None:
+    metrics = Metrics(CollectorRegistry())
+    rules = msgspec.structs.replace(Settings().rules(PUBLIC_KEY), transfer={"fresh": "donor"})
+    known = CurrentKnowledge(rules, metrics)
+    known.take_coupon(("c", Coupon(coupon_id="c", domain="shop", max_discount_minor=1)))
+    asyncio.run(known.compile())
+
+    def read(domain: str) -> None:
+        read = known.read_snapshot(b"x", encode(msgspec.structs.replace(snapshot, domain=domain)))
+        if read is not None:
+            known.take_snapshot(read)
+
+    for number in range(40):
+        read(f"forged-{number}")
+        read("forged-0")
+    for domain in ("shop", "fresh", "donor"):
+        read(domain)
+    assert len(known.snapshots) == MAX_STRANGERS + 3
+    assert {"shop", "fresh", "donor", "forged-0"} <= known.snapshots.keys()
+    assert metrics.snapshots_refused._value.get() == 40 - MAX_STRANGERS
+
+
+def test_a_domain_that_nobody_knows_is_refused_before_an_array_is_unpacked(
+    snapshot: ModelSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    for number in range(MAX_STRANGERS):
+        assert known.read_snapshot(b"x", encode(msgspec.structs.replace(snapshot, domain=f"{number}"))) is not None
+    monkeypatch.setattr("stream_coupons.known.compile_snapshot", lambda _: pytest.fail("was unpacked"))
+    assert known.read_snapshot(b"x", encode(msgspec.structs.replace(snapshot, domain="one more"))) is None
 
 
 NEXT = {"another schema": {"feature_schema": "0123456789abcdef"}, "another format": {"format_version": 99}}

@@ -12,6 +12,7 @@ from importlib import metadata
 from itertools import chain
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +34,8 @@ COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
 """Arrays that say they are larger are refused before they are unpacked: a few kB of zeros, packed, would be gigabytes.
 The largest model has some 6 MB."""
-MOST = 2**52
-"""A count that is larger is forged: the next one would leave its schema, and no worker would take a snapshot again."""
+MAX_OFFSET = 2**52
+"""A larger offset is forged: it does not fit its schema."""
 
 
 def pack(array: NDArray[Any]) -> Array:
@@ -188,15 +189,53 @@ def check(snapshot: ModelSnapshot) -> None:
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
-    progress = (
-        snapshot.version,
-        snapshot.examples,
-        snapshot.source_offset,
-        snapshot.open_offset,
-        *chain(*snapshot.origins.values()),
-    )
-    if not all(-1 <= count <= MOST for count in progress):
-        raise SnapshotMismatch(f"{label(snapshot)}: a count or an offset is not within -1..{MOST}")
+    offsets = (snapshot.source_offset, snapshot.open_offset, *chain(*snapshot.origins.values()))
+    if not all(-1 <= offset <= MAX_OFFSET for offset in offsets):
+        raise SnapshotMismatch(f"{label(snapshot)}: an offset is not within -1..{MAX_OFFSET}")
+    learnt, watched = snapshot.source_offset + 1, snapshot.open_offset + 1
+    # An example is one record, and so is what a new version is made for.
+    for name, found, most in (
+        ("examples", snapshot.examples, learnt),
+        ("version", snapshot.version, learnt + watched),
+    ):
+        if found > most:
+            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected at most {most}, by its offsets")
+
+
+def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> None:
+    """Refuse a snapshot that has learnt from records that its topics do not have yet.
+
+    A learner that went on from it would take every example for a known one, until the topic has as many.
+
+    Parameters
+    ----------
+    examples_end, open_end : int
+        The next offset of `training-examples` and of `open-decisions`, read after the snapshot was.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    for name, found, end in (
+        ("source_offset", snapshot.source_offset, examples_end),
+        ("open_offset", snapshot.open_offset, open_end),
+    ):
+        if found >= end:
+            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, but the topic ends at {end}")
+
+
+def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> ModelSnapshot:
+    """Return the snapshot without origins that are beyond the end of their source, or of a source without an end.
+
+    What is beyond would hide every example that the source leads to.
+
+    Parameters
+    ----------
+    ends : mapping
+        The next offset of each source, by its name `topic:partition`.
+    """
+    possible = {source: origin for source, origin in snapshot.origins.items() if origin[0] < ends.get(source, -1)}
+    return msgspec.structs.replace(snapshot, origins=possible)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,8 +35,9 @@ MAX_REST_S = 5.0
 Read = TypeVar("Read")
 
 
-class Follower(Service, Generic[Read]):  # type: ignore[misc]
-    """Takes in every record of a one-partition topic, from the beginning.
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Read]):
+    """How the records of a topic are taken in.
 
     Parameters
     ----------
@@ -46,24 +48,25 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     settle : callable, optional
         Brings into use what was taken: once when the end is reached, before `caught_up` is set, and then after records
         that came since, as many as there are by then.
+    prepare : callable, optional
+        Awaited with the consumer before records that were fetched are read.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        topic: str,
-        read: Callable[[bytes | None, bytes | None], Read | None],
-        take: Callable[[Read], None],
-        max_bytes: int,
-        settle: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    read: Callable[[bytes | None, bytes | None], Read | None]
+    take: Callable[[Read], None]
+    settle: Callable[[], Awaitable[None]] | None = None
+    prepare: Callable[[AIOKafkaConsumer], Awaitable[None]] | None = None
+
+
+class Follower(Service, Generic[Read]):  # type: ignore[misc]
+    """Takes in every record of a one-partition topic, from the beginning."""
+
+    def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: Reading[Read]) -> None:
         super().__init__()
         self._connection = connection
         self._tp = TopicPartition(topic, PARTITION)
-        self._read = read
-        self._take = take
         self._max_bytes = max_bytes
-        self._settle = settle
+        self._reading = reading
         self._next = 0
         self._position = 0
         self._failures = 0
@@ -124,24 +127,26 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
             records = fetched.get(self._tp, ())
             if not records:
                 continue
+            if self._reading.prepare is not None:
+                await self._reading.prepare(consumer)
             for read in await asyncio.to_thread(self._read_each, records):
                 if read is not None:
-                    self._take(read)
+                    self._reading.take(read)
             self._next = records[-1].offset + 1
             if self.is_caught_up:
                 await self._bring_into_use()
 
     async def _bring_into_use(self) -> None:
-        if self._settle is None:
+        if self._reading.settle is None:
             return
         started = time.monotonic()
-        await self._settle()
+        await self._reading.settle()
         if self.is_caught_up:
             took_s = time.monotonic() - started
             await self.sleep(min(took_s * (1.0 / SETTLING_RATIO - 1.0), MAX_REST_S))
 
     def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
-        return [self._read(record.key, record.value) for record in records]
+        return [self._reading.read(record.key, record.value) for record in records]
 
     async def refresh(self) -> None:
         """Wait until all that is in the topic now has been taken."""

@@ -9,7 +9,7 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Fetcher, Publisher, Reader, first_records
 from stream_coupons.connection import Connection
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.follower import Follower
+from stream_coupons.runtime.follower import Follower, Reading
 from stream_coupons.runtime.stores import in_memory
 from stream_coupons.topics import Cleanup, Topic
 
@@ -40,7 +40,7 @@ def test_a_follower_takes_every_record(broker: BrokerProcess, topic: Topic) -> N
     async def follow() -> list[bytes]:
         taken: list[bytes] = []
         follower: Follower[bytes] = Follower(
-            Connection(broker.bootstrap), topic.name, lambda _, value: value, taken.append, 2**14
+            Connection(broker.bootstrap), topic.name, 2**14, Reading(lambda _, value: value, taken.append)
         )
         await follower.start()
         try:

@@ -137,6 +137,31 @@ def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learne
     assert (issue.trigger_id, issue.model_version) == ("decided", second.version)
 
 
+def test_learning_goes_on_after_forged_snapshots_and_a_restart(system: LocalSystem) -> None:
+    good, most = latest(system), 2**52
+    forged = [
+        {"version": most, "source_offset": most},
+        {"origins": {f"ticks:{home}": (most - 1, 0) for home in range(system.settings.kafka.partitions)}},
+    ]
+    with system.publisher() as publisher:
+        for about in forged:
+            publisher.send(topics.SNAPSHOTS, msgspec.structs.replace(good, **about))
+    refused = ("stream_coupons_snapshots_refused_total", ())
+    wait_until(lambda: all(worker.scrape().get(refused) == 1 for worker in system.workers), "a snapshot refused")
+    wait_for_version(system, good.version)
+
+    for index in range(len(system.workers)):
+        system.kill(index)
+        system.restart(index)
+    system.wait_ready()
+    before = len(records(system, "training-examples"))
+    observe(system, AT + 20 * DAY_S)
+    wait_until(lambda: len(records(system, "training-examples")) >= before + EXAMPLES, "the examples")
+    wait_until(lambda: latest(system).examples >= good.examples + EXAMPLES, "a model that has learnt them")
+    assert good.version < latest(system).version < most
+    wait_for_version(system, latest(system).version)
+
+
 def test_where_impressions_are_reported_coupons_that_nobody_saw_are_counted_and_not_learnt(system: LocalSystem) -> None:
     with system.publisher() as publisher:
         for number in range(3):
