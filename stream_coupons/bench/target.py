@@ -13,7 +13,6 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import KafkaSettings
 
-CONSENT = "--yes-it-is-a-test-broker"
 FLOOR = "stream-coupons-bench-floor"
 """A plain topic, to measure what broker and client cost without the engine."""
 OURS = frozenset({*(topic.name for topic in topics.ALL), FLOOR})

@@ -1,8 +1,10 @@
 """`bench`: what the engine costs on this machine or on a test broker."""
 
+from __future__ import annotations
+
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -10,15 +12,15 @@ from msgspec.structs import replace
 from rich.progress import Progress
 from rich.table import Table
 
-from stream_coupons.bench.interruption import Interruption
-from stream_coupons.bench.latency import Latency
-from stream_coupons.bench.run import Plan, Report, Show, check, run
-from stream_coupons.bench.target import CONSENT
-from stream_coupons.bench.workload import Workload
+from stream_coupons.bench import CONSENT
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Guarantee, Settings
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.bench.latency import Latency
+    from stream_coupons.bench.run import Plan, Report, Show
 
 MIB = 1024 * 1024
 
@@ -67,6 +69,9 @@ def bench(  # noqa: PLR0913 - the options of a command
               stream-coupons bench --engine kafka --json bench.json
               stream-coupons bench --events 1000000 --shoppers 100000 --rate 500
     """
+    from stream_coupons.bench.run import Plan, check
+    from stream_coupons.bench.workload import Workload
+
     plan = Plan(
         settings=_settings(config, bootstrap, engine, consent, guarantee),
         workload=Workload(events=events, shoppers=shoppers, coupons=coupons),
@@ -107,6 +112,9 @@ def _settings(
 
 
 def _measured(plan: Plan) -> Report:
+    from stream_coupons.bench.interruption import Interruption
+    from stream_coupons.bench.run import run
+
     warnings: list[str] = []
     with terminal.fraction_progress("starting the broker", 1.0) as progress, Interruption() as interruption:
         try:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from stream_coupons.broker import Engine, open_broker
+from stream_coupons.cli import consoles
 
 
 def broker(
@@ -25,7 +25,7 @@ def broker(
     Examples: stream-coupons broker
               stream-coupons broker --engine kafka --port 9092 --data ./kafka-data
     """
-    console = Console(stderr=True)
+    console = consoles.stderr()
     folder = data or Path(tempfile.mkdtemp(prefix="stream-coupons-broker-"))
     with open_broker(engine, folder, port or None) as running:
         console.print(f"{engine} broker at [bold]{running.bootstrap}[/], data in {folder}; Ctrl-C stops it")

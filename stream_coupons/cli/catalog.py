@@ -1,5 +1,7 @@
 """`catalog`: put coupons into the catalogue, list it, take coupons out, embed their texts."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +11,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_embed import embed
 from stream_coupons.cli.catalog_file import Reading, overlooked, read_catalogue
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import Publisher, Reader
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon
@@ -50,6 +51,8 @@ def push(
     Examples: stream-coupons catalog push catalog.json
               stream-coupons catalog push catalog.json --dry-run
     """
+    from stream_coupons.clients import Publisher
+
     with terminal.opened(file) as source:
         reading = read_catalogue(source.read(), str(file), time.time())
     terminal.report_refusals(reading.refusals, reading.place)
@@ -120,6 +123,7 @@ def show(
 @app.command("remove")
 def remove(
     coupon_ids: Annotated[list[str], typer.Argument(metavar="COUPON_ID", help="Which coupons.")],
+    json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
@@ -130,6 +134,8 @@ def remove(
 
     Example: stream-coupons catalog remove coffee-15-percent
     """
+    from stream_coupons.clients import Publisher
+
     settings = _checked(settings_from(config, bootstrap))
     coupons, unreadable = current(settings)
     wanted = list(dict.fromkeys(coupon_ids))
@@ -137,7 +143,10 @@ def remove(
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
         for coupon_id in known:
             publisher.send_bytes(topics.CATALOG, coupon_id.encode(), None)
-    for coupon_id in wanted:
+    if json:
+        unknown = [coupon_id for coupon_id in wanted if coupon_id not in known]
+        typer.echo(msgspec.json.encode({"removed": known, "unknown": unknown}).decode())
+    for coupon_id in () if json else wanted:
         what = "removed" if coupon_id in known else "not in the catalogue"
         terminal.stdout().print(f"{terminal.printable(coupon_id)}: {what}", markup=False, soft_wrap=True)
     raise typer.Exit(0 if len(known) == len(wanted) else 1)
@@ -145,6 +154,8 @@ def remove(
 
 def current(settings: Settings) -> tuple[dict[str, Coupon], dict[str, str]]:
     """The catalogue as it is now, by coupon_id, and what keys hold that is no coupon."""
+    from stream_coupons.clients import Reader
+
     coupons: dict[str, Coupon] = {}
     unreadable: dict[str, str] = {}
     with Reader(settings.kafka, [topics.CATALOG.name], from_beginning=True) as reader:
@@ -183,6 +194,5 @@ def _row(coupon: Coupon) -> list[str]:
 
 
 def _checked(settings: Settings) -> Settings:
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    require_topics(settings.kafka)
     return settings

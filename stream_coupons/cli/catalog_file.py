@@ -1,5 +1,7 @@
 """A file of coupons: every coupon of it checked, whatever is wrong with one named."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import msgspec
@@ -8,7 +10,6 @@ from msgspec import Raw, Struct
 from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.codec import Decoder
-from stream_coupons.core.coupons import MAX_ATTRIBUTES
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.reasons import Rejection
@@ -141,6 +142,8 @@ def doubts(coupon: Coupon, now: float) -> list[str]:
 
 def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]:
     """A warning of each domain that has more attributes than are looked at; `others` are in the catalogue already."""
+    from stream_coupons.core.coupons import MAX_ATTRIBUTES
+
     pushed = {coupon.coupon_id: coupon for coupon in coupons}
     names: dict[str, set[str]] = {coupon.domain: set() for coupon in pushed.values()}
     for coupon in ({other.coupon_id: other for other in others} | pushed).values():

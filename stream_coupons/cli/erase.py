@@ -1,5 +1,7 @@
 """`erase`: ask the workers to forget shoppers."""
 
+from __future__ import annotations
+
 import time
 import uuid
 from typing import Annotated
@@ -7,15 +9,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import Publisher
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.codec import Decoder, encode
-from stream_coupons.core.erasure import STAYS_S
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import ErasureRequest
-from stream_coupons.core.profile import DAY_S
 
 
 def erase(
@@ -36,10 +35,13 @@ def erase(
     Examples: stream-coupons erase shopper-1042
               stream-coupons erase shopper-1042 shopper-1043 --json
     """
+    from stream_coupons.clients import Publisher
+    from stream_coupons.core.erasure import STAYS_S
+    from stream_coupons.core.profile import DAY_S
+
     settings = settings_from(config, bootstrap)
     requests = [_request(user_id) for user_id in dict.fromkeys(user_ids)]
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    require_topics(settings.kafka)
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
         for request in requests:
             publisher.send(topics.ERASURES, request)

@@ -1,9 +1,11 @@
 """`evaluate`: learn from the log of another system record by record, and say how good the predictions were."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
@@ -18,13 +20,13 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons.evaluation.order_anyway import OrderAnyway, order_anyway
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
-from stream_coupons.evaluation.quality import Judged, Quality, Slice, judged, quality
-from stream_coupons.evaluation.quality_report import page
-from stream_coupons.evaluation.scored import Scored
-from stream_coupons.evaluation.segments import COUPON, by_coupon, by_segment
-from stream_coupons.models.progressive import Interval
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.order_anyway import OrderAnyway
+    from stream_coupons.evaluation.progressive_run import ProgressiveRun
+    from stream_coupons.evaluation.quality import Judged, Quality, Slice
+    from stream_coupons.evaluation.scored import Scored
+    from stream_coupons.models.progressive import Interval
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
 
@@ -93,6 +95,10 @@ def evaluate(
               stream-coupons evaluate log.jsonl --predictions scored.jsonl
               stream-coupons evaluate log.jsonl --report log.html --window 86400
     """
+    from stream_coupons.evaluation.progressive_run import ProgressiveRun
+    from stream_coupons.evaluation.quality import judged
+    from stream_coupons.evaluation.quality_report import page
+
     _require_other(log, predictions, report)
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink:
@@ -139,6 +145,10 @@ def _prediction(issue: Scored) -> Prediction:
 
 
 def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged], *, interrupted: bool) -> Evaluation:
+    from stream_coupons.evaluation.order_anyway import order_anyway
+    from stream_coupons.evaluation.quality import quality
+    from stream_coupons.evaluation.segments import by_coupon, by_segment
+
     catalogue = {coupon.coupon_id: coupon for coupon in foreign.coupons}
     slices = []
     for one in series:
@@ -164,6 +174,8 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
 
 
 def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
+    from stream_coupons.evaluation.segments import COUPON
+
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))
     if evaluation.labelled:

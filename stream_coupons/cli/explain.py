@@ -1,32 +1,32 @@
 """`explain`: why a shopper got a coupon, and why not the others."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import msgspec
 import typer
-from kafka.admin import OffsetSpec
 from rich.console import RenderableType
 from rich.text import Text
 
-from stream_coupons import admin, topics
-from stream_coupons.cli import explain_text, terminal
+from stream_coupons import topics
+from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import Fetcher
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.rules import Rules
-from stream_coupons.evaluation.audit_topics import offsets, read_records, record_of
-from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
-from stream_coupons.evaluation.explanation import IssueExplanation, ShopperExplanation, explain_issue, explain_shopper
-from stream_coupons.runtime.records import Record
-from stream_coupons.secret import require_workers_key
+from stream_coupons.evaluation.explanation import IssueExplanation, ShopperExplanation
 from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.evidence import Evidence
+    from stream_coupons.runtime.records import Record
 
 SHOW_EVERY = 500
 Explanation = TypeVar("Explanation", IssueExplanation, ShopperExplanation)
@@ -77,6 +77,9 @@ def explain(  # noqa: PLR0913 - the options of a command
               stream-coupons explain --user shopper-1042 --at 2026-01-02T18:00
               stream-coupons explain --user shopper-1042 --catalog catalog.json
     """
+    from stream_coupons.cli import explain_text
+    from stream_coupons.secret import require_workers_key
+
     if (issue_id is None) == (user is None):
         raise BadConfig("ISSUE_ID, --user: expected one of them")
     if at is not None and user is None:
@@ -123,21 +126,24 @@ def _coupons(file: Path) -> list[Coupon]:
     return reading.coupons
 
 
-def _warn(text: str) -> None:
-    terminal.stderr().print(Text.assemble(("warning: ", "yellow"), terminal.printable(text)), soft_wrap=True)
-
-
 def _warn_if_behind(settings: Settings) -> None:
+    from stream_coupons import admin
+
     with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         lag = admin.lag(client, settings.kafka)
     # Ticks come all the time, and change nothing that is asked here.
     behind = sum(count for name, count in lag.items() if name != topics.TICKS.name)
     if behind:
-        _warn(f"the workers have not committed {behind} records yet: what is said is of before them")
+        terminal.warn(f"the workers have not committed {behind} records yet: what is said is of before them")
 
 
 def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
+    from kafka.admin import OffsetSpec
+
+    from stream_coupons import admin
+    from stream_coupons.evaluation.audit_topics import offsets, read_records
+
     kafka = settings.kafka
 
     def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
@@ -159,6 +165,8 @@ def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
 
 
 def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
+    from stream_coupons.evaluation.evidence import Evidence
+
     for record in read("reading what is known", Evidence.READ):
         evidence.take(record)
     for record in read("reading the shopper's state", Evidence.READ_OF_SHOPPER, user_id.encode()):
@@ -168,6 +176,11 @@ def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
 def _of_issue(
     issue_id: str, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> IssueExplanation:
+    from stream_coupons.clients import Fetcher
+    from stream_coupons.evaluation.audit_topics import record_of
+    from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
+    from stream_coupons.evaluation.explanation import explain_issue
+
     found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
     if found is None:
         days = topics.ISSUES.retention_ms // topics.DAY_MS
@@ -189,12 +202,15 @@ def _of_issue(
         known = evidence.knowledge(coupons)
     except SnapshotMismatch as mismatch:
         # What the issue says itself does not depend on it.
-        _warn(f"{mismatch}; the others are judged as before anything was learnt")
+        terminal.warn(f"{mismatch}; the others are judged as before anything was learnt")
         known = evidence.knowledge(coupons, with_models=False)
     return explain_issue(issue, evidence.kept(proposal, trigger), known)
 
 
 def _of_shopper(user_id: str, at: float, rules: Rules, coupons: list[Coupon] | None, read: Read) -> ShopperExplanation:
+    from stream_coupons.evaluation.evidence import Evidence
+    from stream_coupons.evaluation.explanation import explain_shopper
+
     evidence = Evidence(rules, user_id)
     _gather(evidence, user_id, read)
     if evidence.now is None:

@@ -1,19 +1,22 @@
 """What verbs on foreign logs share: reading one with a progress bar, running it until the end or Ctrl-C."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.events import MAX_WINDOW_S
-from stream_coupons.core.features import MAX_CONTEXT
 from stream_coupons.datasets.foreign import ForeignLog, take_all
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.recordings import Line, lines
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.progressive_run import ProgressiveRun
 
 KEYS_SHOWN = 5
 LogArgument = Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)]
@@ -44,6 +47,8 @@ def read_log(path: Path, window_s: float) -> ForeignLog:
 
 def doubts(log: ForeignLog) -> Iterator[str]:
     """What to say of what was taken in a way that may be wrong, and of feedback that looks so."""
+    from stream_coupons.core.features import MAX_CONTEXT
+
     for name, scope in log.scopes.items():
         yield (
             f"coupons that name no scope are taken to be for the {scope} that `{name}` says, for items have the same; "

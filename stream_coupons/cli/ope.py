@@ -1,11 +1,12 @@
 """`ope`: what our policy would have earned on decisions that another system made and logged."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-import numpy as np
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -14,15 +15,13 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.datasets.foreign import WINDOW_S
-from stream_coupons.evaluation import valuation
-from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
 from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.evaluation.policies import parse
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
 from stream_coupons.evaluation.rewards import Reward
-from stream_coupons.evaluation.targeting import Targeting
-from stream_coupons.evaluation.valuation import Question, Report, Valued
-from stream_coupons.models.progressive import Interval
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.targeting import Targeting
+    from stream_coupons.evaluation.valuation import Report, Valued
+    from stream_coupons.models.progressive import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
 LEGEND = (
@@ -79,6 +78,12 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope log.jsonl --reward purchase --skip 0.5
               stream-coupons ope log.jsonl --reward margin --clip 20 --json
     """
+    from stream_coupons.evaluation import valuation
+    from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
+    from stream_coupons.evaluation.policies import parse
+    from stream_coupons.evaluation.progressive_run import ProgressiveRun
+    from stream_coupons.evaluation.valuation import Question
+
     settings = settings_from(config, None)
     if not 0 <= skip < 1:
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
@@ -110,6 +115,8 @@ def ope(  # noqa: PLR0913 - the options of a command
 
 def _encoded(value: object) -> object:
     """Arrays, which are those of the curves, as lists."""
+    import numpy as np
+
     if isinstance(value, np.ndarray):
         return value.round(6).tolist()
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")

@@ -1,5 +1,7 @@
 """`publish`: send events to the topics that upstream services write, each checked before it leaves."""
 
+from __future__ import annotations
+
 import shutil
 import tempfile
 import threading
@@ -9,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -17,10 +19,9 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import NotAppended, Publisher
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.codec import Decoder, require_not_ahead
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.recordings import (
@@ -37,6 +38,9 @@ from stream_coupons.recordings import (
 from stream_coupons.settings import KafkaSettings
 from stream_coupons.topics import Topic
 from stream_coupons.wording import unknown_fields
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.clients import NotAppended, Publisher
 
 MEMORY_BYTES = 16 * topics.MIB
 # A sleep lasts a little too long: without this, a high rate would never be reached.
@@ -95,8 +99,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     bare = None if topic is None else _bare_topic(topic)
     settings = settings_from(config, bootstrap)
     if not dry_run:
-        with admin.admin_client(settings.kafka) as client:
-            admin.apply(client, settings.kafka, check_only=True)
+        require_topics(settings.kafka)
     with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
         reader = LineReader(bare, settings.profile.max_ahead_s)
@@ -199,6 +202,8 @@ class _Work:
 
     def send(self, source: IO[bytes], kafka: KafkaSettings) -> NotAppended | None:
         """Send what is good and wait for the broker to have it."""
+        from stream_coupons.clients import NotAppended, Publisher
+
         publisher = Publisher(kafka, kafka.partitions)
         wait = pacer(self.rate) if self.rate is not None else None
         try:

@@ -1,12 +1,14 @@
 """`replay`: the same agents and steps over a recording, without a broker; the same bytes every time."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -20,13 +22,12 @@ from stream_coupons.codec import encode
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
-from stream_coupons.evaluation.digest import digests_of
-from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
-from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.records import Output
-from stream_coupons.secret import draw_key, kept_fingerprint
 from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.runtime.attempt import Result
+    from stream_coupons.runtime.records import Output
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
@@ -91,6 +92,8 @@ def replay(  # noqa: PLR0913 - the options of a command
               stream-coupons replay log.jsonl --catalog c.json --out issues.jsonl
               stream-coupons replay log.jsonl --catalog coupons.json --json
     """
+    from stream_coupons.secret import draw_key, kept_fingerprint
+
     if not log.is_file():
         raise BadConfig(f"{log}: is no file; it is read twice, so it cannot be a pipe")
     _require_other(out, log, catalog)
@@ -199,6 +202,8 @@ class Replay:
     """One replay, fed line by line."""
 
     def __init__(self, settings: Settings, coupons: list[Coupon], tick_every_s: float | None, write: _Writer) -> None:
+        from stream_coupons.evaluation.local import LocalPipeline
+
         self.refusals = Refusals()
         self.lines = 0
         self._write = write
@@ -235,6 +240,8 @@ class Replay:
 
     def summary(self, interrupted: bool, key: str, workers_key: str | None) -> Summary:
         """What happened until now."""
+        from stream_coupons.evaluation.digest import digests_of
+
         ticks = self._fed[topics.TICKS.name]
         return Summary(
             key=key,

@@ -23,6 +23,7 @@ def write(
     allow_breaking: Annotated[
         bool, typer.Option("--allow-breaking", help="Also write a schema that breaks the committed one.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write the schemas that are missing or stale; refuse a change that breaks a
     version.
@@ -32,6 +33,9 @@ def write(
     if folder.exists() and not folder.is_dir():
         raise BadConfig(f"{folder}: is no folder")
     written = schemas.write(folder, allow_breaking=allow_breaking)
+    if json:
+        typer.echo(msgspec.json.encode({"written": written}).decode())
+        return
     for name in written:
         terminal.stdout().print(f"wrote {folder / name}", markup=False, soft_wrap=True)
     if not written:

@@ -1,12 +1,13 @@
 """`secret`: make, show and change the secret that every random draw is keyed by."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from stream_coupons import admin, secret
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
@@ -15,7 +16,10 @@ app = typer.Typer(help="Make, show and change the secret that every random draw 
 
 
 @app.command("make")
-def make(file: Annotated[Path, typer.Argument(help="A new file; only its owner will be able to read it.")]) -> None:
+def make(
+    file: Annotated[Path, typer.Argument(help="A new file; only its owner will be able to read it.")],
+    json: JsonOption = False,
+) -> None:
     """Write a new secret to a file and print its fingerprint.
 
     Give the same file to all workers, by the setting secret_file. Keep a copy
@@ -26,7 +30,10 @@ def make(file: Annotated[Path, typer.Argument(help="A new file; only its owner w
     Examples: stream-coupons secret make secret.key
               STREAM_COUPONS_SECRET_FILE=secret.key stream-coupons worker
     """
-    typer.echo(secret.make(file).fingerprint)
+    from stream_coupons import secret
+
+    fingerprint = secret.make(file).fingerprint
+    typer.echo(msgspec.json.encode({"fingerprint": fingerprint}).decode() if json else fingerprint)
 
 
 @app.command("show")
@@ -38,6 +45,8 @@ def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boots
     Examples: stream-coupons secret show
               stream-coupons secret show --config deploy/settings.toml --json
     """
+    from stream_coupons import secret
+
     settings = settings_from(config, bootstrap)
     own, kept = secret.draw_key(settings).fingerprint, secret.kept_fingerprint(settings.kafka)
     if json:
@@ -49,7 +58,7 @@ def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boots
 
 
 @app.command("adopt")
-def adopt(config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
+def adopt(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
     """Let all workers draw by the key of secret_file from now on.
 
     Stop all workers first; start them with the new file afterwards. It draws
@@ -58,6 +67,8 @@ def adopt(config: ConfigOption = None, bootstrap: BootstrapOption = None) -> Non
 
     Example: STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt
     """
+    from stream_coupons import admin, secret
+
     settings = settings_from(config, bootstrap)
     if not settings.secret_file:
         raise BadConfig(f"secret_file is not set; {secret.MAKE}")
@@ -71,4 +82,7 @@ def adopt(config: ConfigOption = None, bootstrap: BootstrapOption = None) -> Non
         )
     before = secret.kept_fingerprint(settings.kafka)
     secret.adopt(settings, key)
-    typer.echo(f"the workers draw by {key.fingerprint} from now on; before: {before or 'no key'}")
+    if json:
+        typer.echo(msgspec.json.encode({"workers": key.fingerprint, "before": before}).decode())
+    else:
+        typer.echo(f"the workers draw by {key.fingerprint} from now on; before: {before or 'no key'}")

@@ -1,21 +1,24 @@
 """`simulate`: shoppers with a hidden truth against a running system, in a closed loop."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from msgspec import Struct
 from rich.progress import Progress
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.demo.play import DAY_S
-from stream_coupons.demo.shoppers import ClosedLoop, Pace
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
 
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.demo.shoppers import ClosedLoop
+    from stream_coupons.simulation.shoppers import World
+
+DAY_S = 86400.0
 DAY_IN_TEN_SECONDS = DAY_S / 10
 # Ticks run behind by real time: a proposal has to be answered within an hour of event time, which at a simulated day
 # in ten seconds is less than the system may take.
@@ -75,15 +78,19 @@ def simulate(  # noqa: PLR0913 - the options of a command
               stream-coupons simulate --shoppers 100 --days 7
               stream-coupons simulate --seed 1 --speed 60 --json
     """
+    from stream_coupons.simulation.shoppers import World, WorldSettings
+
     settings = settings_from(config, bootstrap)
     world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons, domain=domain))
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    require_topics(settings.kafka)
     report, foreign_tick = _run(world, settings, speed, catalog)
     _print(report, foreign_tick, json)
 
 
 def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[Report, float | None]:
+    from stream_coupons.clients import Publisher, Reader
+    from stream_coupons.demo.shoppers import ClosedLoop, Pace
+
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]
     with (

@@ -1,24 +1,23 @@
 """`state`: what the workers hold, as their changelogs say."""
 
+from __future__ import annotations
+
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from kafka.admin import OffsetSpec
 from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
-from stream_coupons import admin, topics
-from stream_coupons.app import TABLE_OF
+from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.evaluation.audit_topics import offsets, read_records
-from stream_coupons.evaluation.digest import Digest, StateDigest
-from stream_coupons.evaluation.findings import place_of
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.digest import Digest
 
 app = typer.Typer(help="Look at what the workers hold.", no_args_is_help=True)
 
@@ -57,6 +56,12 @@ def digest(
     Examples: stream-coupons state digest
               stream-coupons state digest --agent budgets --json
     """
+    from kafka.admin import OffsetSpec
+
+    from stream_coupons import admin
+    from stream_coupons.app import TABLE_OF
+    from stream_coupons.evaluation.audit_topics import offsets
+
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
     tables = {one: topics.changelog(TABLE_OF[one]) for one in agents}
@@ -68,8 +73,7 @@ def digest(
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
     if behind:
-        text = f"the workers have not committed {behind} records yet: states will change"
-        terminal.stderr().print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
+        terminal.warn(f"the workers have not committed {behind} records yet: states will change")
     with (
         terminal.fraction_progress("reading", ends - begins) as progress,
         terminal.Interruptions() as interruptions,
@@ -92,6 +96,10 @@ def digest(
 def _read(
     connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: terminal.Interruptions
 ) -> Digest:
+    from stream_coupons.evaluation.audit_topics import read_records
+    from stream_coupons.evaluation.digest import StateDigest
+    from stream_coupons.evaluation.findings import place_of
+
     states = StateDigest(agent)
     for count, record in enumerate(interruptions.each(read_records(connection, [topic])), start=1):
         try:

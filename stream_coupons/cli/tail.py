@@ -1,5 +1,7 @@
 """`tail`: watch what comes out, or anything else that passes through a topic."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
@@ -9,10 +11,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
-from stream_coupons.clients import Reader
 from stream_coupons.core.errors import BadConfig
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
@@ -50,6 +51,9 @@ def tail(  # noqa: PLR0913 - the options of a command
               stream-coupons tail dead-letters --from-beginning
               stream-coupons tail coupon-issues --json --max 1 --timeout 30
     """
+    from stream_coupons import admin
+    from stream_coupons.clients import Reader
+
     write = _writer(json=json, recording=recording)
     _require_known(topic)
     settings = settings_from(config, bootstrap)

@@ -1,13 +1,14 @@
 """`topics`: create, check and list the topics."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from stream_coupons import admin, topics
+from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 
@@ -19,16 +20,23 @@ def apply(
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
     check: Annotated[bool, typer.Option("--check", help="Create nothing; fail if anything is missing.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Create the topics that are missing; refuse if one is there but differs.
 
-    Example: stream-coupons topics apply --bootstrap 127.0.0.1:9092
+    Examples: stream-coupons topics apply --bootstrap 127.0.0.1:9092
+              stream-coupons topics apply --check --json
     """
+    from stream_coupons import admin
+
     settings = settings_from(config, bootstrap)
     with admin.admin_client(settings.kafka) as client:
         states = admin.apply(client, settings.kafka, check_only=check)
     created = [state.topic.name for state in states if not state.exists]
-    Console().print(f"{len(states)} topics as they must be, {len(created)} of them created now")
+    if json:
+        typer.echo(msgspec.json.encode({"topics": [state.topic.name for state in states], "created": created}).decode())
+        return
+    terminal.stdout().print(f"{len(states)} topics as they must be, {len(created)} of them created now")
 
 
 @app.command("list")

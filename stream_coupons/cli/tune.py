@@ -1,5 +1,7 @@
 """`tune`: better settings for the log of another system, judged on a part of it that the search has not seen."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -19,14 +21,14 @@ from stream_coupons.cli.foreign_logs import WindowOption
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.datasets import foreign
-from stream_coupons.evaluation import search_space
-from stream_coupons.evaluation.objective import Head, Metric, Objective, Sample, compare, split_at
-from stream_coupons.evaluation.plan import Method, Plan
-from stream_coupons.evaluation.processes import processes
-from stream_coupons.evaluation.search_space import Value
-from stream_coupons.evaluation.tuned import Tuned, settings_file, verdict
+from stream_coupons.evaluation.plan import Head, Method, Metric
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.objective import Objective, Sample
+    from stream_coupons.evaluation.search_space import Value
+    from stream_coupons.evaluation.tuned import Tuned
 
 if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
     from stream_coupons.evaluation.tuning import Best, Study
@@ -79,6 +81,12 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """
+    from stream_coupons.evaluation import search_space
+    from stream_coupons.evaluation.objective import Objective, compare, split_at
+    from stream_coupons.evaluation.plan import Plan
+    from stream_coupons.evaluation.processes import processes
+    from stream_coupons.evaluation.tuned import Tuned, settings_file
+
     _require_extra()
     _require_distinct(log, config, space, study, out)
     base = settings_from(config, None)
@@ -161,8 +169,8 @@ def _digest(log: Path) -> str:
 
 
 def _search(
-    study: "Study", objective: Objective, pool: Executor, jobs: int, interruptions: terminal.Interruptions
-) -> "Best":
+    study: Study, objective: Objective, pool: Executor, jobs: int, interruptions: terminal.Interruptions
+) -> Best:
     """Try all trials; the best of them."""
     from stream_coupons.evaluation.tuning import results
 
@@ -187,7 +195,7 @@ def _search(
     return best
 
 
-def _show(progress: Progress, study: "Study", best: "Best | None", metric: Metric) -> None:
+def _show(progress: Progress, study: Study, best: Best | None, metric: Metric) -> None:
     note = f"{study.done()} of {study.total}"
     if best is not None:
         note += f"  best {METRICS[metric]} {best.quality:.5f} in trial {best.number}"
@@ -216,6 +224,8 @@ def _stop(text: str) -> NoReturn:
 
 
 def _print(tuned: Tuned, json: bool) -> None:
+    from stream_coupons.evaluation.tuned import verdict
+
     if json:
         typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())
         return

@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from stream_coupons.core.similarity import joined
-
 FINGERPRINT_BYTES = 8
+
+
+def joined(*parts: str) -> bytes:
+    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes."""
+    if len(parts) == 1:
+        return f"{len(parts[0])}:{parts[0]}".encode()
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
 
 
 @dataclass(frozen=True, slots=True)

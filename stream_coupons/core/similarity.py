@@ -9,6 +9,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.draws import joined
+
 SparseVector = dict[int, float]
 """Feature index (unsigned 32 bit) to weight; absent means zero."""
 
@@ -49,13 +51,6 @@ def feature_index(name: str) -> int:
 
 
 DIGEST_BYTES = 8
-
-
-def joined(*parts: str) -> bytes:
-    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes."""
-    if len(parts) == 1:
-        return f"{len(parts[0])}:{parts[0]}".encode()
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
 
 
 def stable_digest(*parts: str) -> bytes:

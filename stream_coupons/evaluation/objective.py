@@ -10,7 +10,6 @@ settings were chosen on looks better than it is (Cawley, Talbot 2010, "On over-f
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +23,7 @@ from stream_coupons.core.events import NO_COUPON
 from stream_coupons.datasets import foreign
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import LoggedIssue
+from stream_coupons.evaluation.plan import Head, Metric
 from stream_coupons.evaluation.progressive_run import ProgressiveRun, run
 from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
@@ -36,18 +36,6 @@ CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Shares of the records after which a trial that lags behind may be given up."""
 
 
-class Metric(StrEnum):
-    """What settings are chosen by."""
-
-    LOG_LOSS = "log_loss"
-    ROC_AUC = "roc_auc"
-
-    @property
-    def sign(self) -> int:
-        """By what to multiply a difference to make it positive where the second is better."""
-        return 1 if self is Metric.ROC_AUC else -1
-
-
 class Quality(NamedTuple):
     """How good settings are; NaN if they lead to no finite metric.
 
@@ -58,13 +46,6 @@ class Quality(NamedTuple):
     value: float
     steps: tuple[float, ...] = ()
     is_given_up: bool = False
-
-
-class Head(StrEnum):
-    """Which prediction is looked at."""
-
-    REDEEM = "redeem"
-    CLICK = "click"
 
 
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}

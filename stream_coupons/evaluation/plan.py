@@ -17,6 +17,25 @@ class Method(StrEnum):
     BAYES = "bayes"
 
 
+class Metric(StrEnum):
+    """What settings are chosen by."""
+
+    LOG_LOSS = "log_loss"
+    ROC_AUC = "roc_auc"
+
+    @property
+    def sign(self) -> int:
+        """By what to multiply a difference to make it positive where the second is better."""
+        return 1 if self is Metric.ROC_AUC else -1
+
+
+class Head(StrEnum):
+    """Which prediction is looked at."""
+
+    REDEEM = "redeem"
+    CLICK = "click"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is searched, and how."""

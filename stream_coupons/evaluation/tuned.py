@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from stream_coupons.evaluation.objective import Comparison, Head, Metric
-from stream_coupons.evaluation.plan import Method
+from stream_coupons.evaluation.objective import Comparison
+from stream_coupons.evaluation.plan import Head, Method, Metric
 from stream_coupons.evaluation.search_space import Value, leaves, tree_of
 from stream_coupons.settings import Settings
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -291,7 +290,7 @@ class Interrupted(ProgressiveRun):
 
 
 def test_ctrl_c_keeps_what_was_scored(run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("stream_coupons.cli.evaluate"), "ProgressiveRun", Interrupted)
+    monkeypatch.setattr("stream_coupons.evaluation.progressive_run.ProgressiveRun", Interrupted)
     out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
     result = run("evaluate", log, "--json", "--predictions", out, "--report", page)
     assert result.exit_code == 130

@@ -11,14 +11,13 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.datasets import foreign
 from stream_coupons.evaluation.objective import (
     CHECKPOINTS,
-    Head,
-    Metric,
     Objective,
     Sample,
     compare,
     log_loss,
     split_at,
 )
+from stream_coupons.evaluation.plan import Head, Metric
 from stream_coupons.settings import LearningSettings, Settings
 
 from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log
