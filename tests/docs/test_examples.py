@@ -1,12 +1,11 @@
 """The examples of the pages run and do what the pages promise."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -17,7 +16,6 @@ from typer.testing import CliRunner
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.cli.catalog_file import read_catalogue
 from stream_coupons.cli.main import app
 from stream_coupons.clients import Publisher
@@ -28,7 +26,7 @@ from stream_coupons.evaluation import search_space
 from stream_coupons.evaluation.search_space import Range
 from stream_coupons.settings import KafkaSettings
 
-from .pages import ROOT, block, example, page
+from .pages import block, example, page
 
 RUN_WITHIN_S = 60.0
 
@@ -116,48 +114,6 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
                 break
     # One shopper is one partition: what came before the third issue was read before it.
     assert delivered == [first.issue_id, second.issue_id, third.issue_id]
-
-
-@contextmanager
-def shell(command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A line of a page, run as it stands; told to end if it has not."""
-    with subprocess.Popen(
-        command, shell=True, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        timer = Timer(4 * RUN_WITHIN_S, process.kill)
-        timer.start()
-        try:
-            yield process
-        finally:
-            timer.cancel()
-            process.terminate()
-
-
-@pytest.mark.process
-def test_the_system_by_hand_issues_a_coupon_on_a_fresh_broker(tmp_path: Path) -> None:
-    """The very lines of the page, but for the ports, which others may have taken."""
-    port = ClaimedPort()
-    tool = tmp_path / "stream-coupons"
-    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stream_coupons "$@"\n', encoding="utf-8")
-    tool.chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port.number}",
-        "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
-    }
-    by_hand = block("by-hand").replace("secret.key", str(tmp_path / "secret.key"))
-    lines = [line.replace("stream-coupons", "exec stream-coupons", 1) for line in by_hand.splitlines()]
-    lines[0] += f" --port {port.number} --data {tmp_path / 'data'}"
-    lasting = (" broker", " worker")
-    with ExitStack() as running:
-        for line in lines[:-1]:
-            process = running.enter_context(shell(line, environment))
-            if not any(word in line for word in lasting):
-                assert process.wait() == 0, line
-        tail = running.enter_context(shell(lines[-1], environment))
-        assert tail.stdout is not None
-        assert "shopper-" in tail.stdout.readline(), "no coupon was issued"
 
 
 def test_the_search_space_example_is_good(tmp_path: Path) -> None:
