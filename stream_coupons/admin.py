@@ -7,12 +7,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.protocol.api_key import ApiKey
 
 from stream_coupons import topics
 from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS, first_records
-from stream_coupons.connection import Connection, connecting
+from stream_coupons.connection import Connection, connecting, why_denied
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.cells import is_cell
 from stream_coupons.settings import Guarantee, KafkaSettings
@@ -51,6 +51,8 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
         client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
     try:
         yield client
+    except AuthorizationError as error:
+        raise BadConfig(why_denied(connection, error)) from error
     except KafkaError as error:
         raise BadConfig(f"the broker at {connection.bootstrap} refused: {error}") from error
     finally:
@@ -76,6 +78,11 @@ def compare(client: KafkaAdminClient, settings: KafkaSettings) -> list[TopicStat
 def _compare_one(topic: Topic, partitions: int | None, configs: dict[str, Any], settings: KafkaSettings) -> TopicState:
     if partitions is None:
         return TopicState(topic, exists=False)
+    if not configs:
+        raise BadConfig(
+            f"the broker at {settings.bootstrap} denies {settings.username or 'this client'} the configuration of "
+            f"{topic.name}. Give DescribeConfigs on all topics, see docs/how-to/run-in-production.md"
+        )
     wanted = topic.partitions or settings.partitions
     differences = []
     if partitions != wanted:

@@ -6,13 +6,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, UnknownError
+from kafka.errors import AuthorizationError, KafkaError, UnknownError
 from kafka.record import memory_records
 from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.connection import Connection, connecting
+from stream_coupons.connection import Connection, connecting, why_denied
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.header_names import LenientBatch
 from stream_coupons.topics import Topic
@@ -112,7 +112,7 @@ class Publisher:
             self._hand_over(self._sent, record)
         except KafkaError as error:
             del self._waiting[self._sent]
-            raise NotAppended(f"a record for {topic.name} was not appended because of {error!r}") from error
+            raise NotAppended(f"a record for {topic.name} was not appended because {self._why(error)}") from error
 
     def _hand_over(self, number: int, record: _Record) -> None:
         sending = self._producer.send(*record)
@@ -134,10 +134,13 @@ class Publisher:
         if self._failures and all(isinstance(failure, UnknownError) for failure in self._failures):
             self._send_again()
         if self._failures:
-            text = f"{len(self._waiting)} records were not appended, the first because of {self._failures[0]!r}"
+            text = f"{len(self._waiting)} records were not appended, the first because {self._why(self._failures[0])}"
             self._failures.clear()
             self._waiting.clear()
             raise NotAppended(text)
+
+    def _why(self, error: BaseException) -> str:
+        return why_denied(self._connection, error) if isinstance(error, AuthorizationError) else f"of {error!r}"
 
     def _send_again(self) -> None:
         """Send what the broker has not acknowledged, each time by a new producer, until it has or for a while."""
@@ -188,16 +191,17 @@ def _producer(connection: Connection, linger_ms: int) -> KafkaProducer:
 def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
     """One without a group that commits nothing, reads only what is committed, and gets past every record."""
     memory_records.DefaultRecordBatch = LenientBatch
-    return KafkaConsumer(
-        **connection.options(),
-        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-        reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
-        group_id=None,
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=fetch_bytes,
-        fetch_max_wait_ms=100,
-        isolation_level="read_committed",
-    )
+    with connecting(connection):
+        return KafkaConsumer(
+            **connection.options(),
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
+            group_id=None,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=fetch_bytes,
+            fetch_max_wait_ms=100,
+            isolation_level="read_committed",
+        )
 
 
 class Reader:
@@ -220,7 +224,9 @@ class Reader:
         if missing:
             self._consumer.close()
             raise BadConfig(
-                f"no topic {', '.join(missing)} at {connection.bootstrap}; see `stream-coupons topics apply`"
+                f"no topic {', '.join(missing)} at {connection.bootstrap}, or no right to it for "
+                f"{connection.username or 'this client'}; see `stream-coupons topics apply` and docs/how-to/"
+                "run-in-production.md"
             )
         self._partitions = [
             TopicPartition(name, number)

@@ -3,7 +3,7 @@
 import logging
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -116,7 +116,7 @@ class Connection(Struct, frozen=True):
 
 @contextmanager
 def connecting(connection: Connection) -> Iterator[None]:
-    """Make a client of kafka-python; if it cannot connect, what is said is what the last attempt failed for.
+    """Make a client of kafka-python; if it cannot connect, state why, where and what to do.
 
     Raises
     ------
@@ -124,29 +124,103 @@ def connecting(connection: Connection) -> Iterator[None]:
     """
     from kafka.errors import KafkaError  # here, for it takes all of kafka-python
 
-    said = _Said()
-    ATTEMPTS.addHandler(said)
+    attempts = _Attempts()
+    ATTEMPTS.addHandler(attempts)
     try:
         yield
     except (KafkaError, ValueError, OSError) as error:
-        raise BadConfig(
-            f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
-            f"({said.why or error}); start one with `stream-coupons broker`"
-        ) from None
+        raise BadConfig(why_not_connected(connection, attempts.reasons or [str(error)])) from None
     finally:
-        ATTEMPTS.removeHandler(said)
+        ATTEMPTS.removeHandler(attempts)
 
 
-class _Said(logging.Handler):
-    """Keeps why the last attempt to connect failed; that it was cut off says less than anything before."""
+def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
+    """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
 
-    why = ""
+    The most telling reason counts: a broker that refuses a client often just closes its next connection.
+    """
+    for pattern, explanation in _explanations(connection):
+        if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
+            return f"{explanation} ({found})"
+    return (
+        f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
+        f"({reasons[-1]}); start one with `stream-coupons broker`"
+    )
+
+
+def _explanations(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield patterns of reasons with what they mean, the most telling first."""
+    broker, protocol = f"the broker at {connection.bootstrap}", connection.security_protocol
+    yield (
+        "SaslAuthenticationFailed",
+        f"kafka.username, kafka.password_file: {broker} refused the name {connection.username!r} or its password. "
+        f"Check both, and that this user has a password for {connection.sasl_mechanism}",
+    )
+    yield (
+        "UnsupportedSaslMechanism",
+        f"kafka.sasl_mechanism: {broker} does not offer {connection.sasl_mechanism}. Set one that its listener offers",
+    )
+    yield (
+        "IllegalSaslState",
+        f"kafka.security_protocol: {broker} takes no passwords at this port. Set "
+        f"{'SSL' if protocol.is_encrypted else 'PLAINTEXT'}, or the port of its SASL listener",
+    )
+    yield (
+        "Hostname mismatch|IP address mismatch",
+        f"kafka.bootstrap: the certificate of {broker} is for another name. Set a name that is in the certificate",
+    )
+    yield (
+        "CERTIFICATE_VERIFY_FAILED",
+        f"kafka.ca_file: the certificate of {broker} is not signed by an authority in "
+        f"{connection.ca_file or 'the list of this system'}. Set the PEM file of the authority that signed it",
+    )
+    yield (
+        "ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|ALERT_UNKNOWN_CA",
+        f"kafka.certificate_file: {broker} wants a certificate from its clients and did not accept "
+        f"{connection.certificate_file or 'that there is none'}. Set one that an authority of the broker signed",
+    )
+    if protocol.is_encrypted:
+        yield (
+            "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
+            f"kafka.security_protocol: {broker} does not speak TLS at this port. Set "
+            f"{'SASL_PLAINTEXT' if protocol.has_password else 'PLAINTEXT'}, or the port of its TLS listener",
+        )
+    else:
+        yield (
+            "InvalidReceive",
+            f"kafka.security_protocol: {broker} speaks TLS at this port. Set "
+            f"{'SASL_SSL' if protocol.has_password else 'SSL or SASL_SSL'}, or the port of its plain listener",
+        )
+    if not protocol.has_password:
+        yield (
+            "socket disconnected",
+            f"kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, "
+            f"set {'SASL_SSL' if protocol.is_encrypted else 'SASL_PLAINTEXT or SASL_SSL'}",
+        )
+
+
+def why_denied(connection: Connection, error: Exception) -> str:
+    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python."""
+    kind = type(error).__name__.removesuffix("AuthorizationFailedError").lower()
+    about = f" ({error})" if str(error) else ""
+    who = connection.username or connection.certificate_file or "this client"
+    return (
+        f"the broker at {connection.bootstrap} denies {who} a right on a {kind}{about}. Give the rights that "
+        "docs/how-to/run-in-production.md lists for this role"
+    )
+
+
+class _Attempts(logging.Handler):
+    """Keeps why attempts to connect failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take notice of a line."""
-        found = ATTEMPT_FAILED.match(record.getMessage())
-        if found and not (self.why and "disconnected" in found[1]):
-            self.why = found[1]
+        """Keep the reason in a line, if there is one."""
+        if found := ATTEMPT_FAILED.match(record.getMessage()):
+            self.reasons.append(found[1])
 
 
 def _read(setting: str, file: str) -> str:

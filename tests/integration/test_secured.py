@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerUnavailable
 from stream_coupons.clients import NotAppended, Publisher, Reader
 from stream_coupons.codec import Decoder
-from stream_coupons.connection import Connection
+from stream_coupons.connection import Connection, SaslMechanism
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.settings import Guarantee, KafkaSettings, Settings
 
 from .builders import IDLE_WITHIN_S, browse, coupon, settings
 from .secured import ENGINE, NOTIFICATIONS, OPERATOR, SHOP, SecuredKafka, rights_of_the_readme
+
+pytestmark = pytest.mark.process
 
 PARTITIONS = KafkaSettings().partitions
 
@@ -67,7 +70,10 @@ def test_the_rights_that_are_written_down_suffice(secured: SecuredKafka, guarant
 
 def test_nobody_may_pretend_to_be_one_of_our_agents_or_read_what_is_not_theirs(secured: SecuredKafka) -> None:
     shop = secured.by_password(SHOP)
-    with pytest.raises(NotAppended, match="TopicAuthorizationFailed"), Publisher(shop, PARTITIONS) as publisher:
+    with (
+        pytest.raises(NotAppended, match=f"denies shop a right on a topic .*{topics.SETTLEMENTS.name}"),
+        Publisher(shop, PARTITIONS) as publisher,
+    ):
         publisher.send_bytes(topics.SETTLEMENTS, b"tea", b"{}", 0)
     with pytest.raises(BadConfig, match=f"no topic {topics.ISSUES.name}"):
         Reader(shop, [topics.ISSUES.name], from_beginning=True)
@@ -82,13 +88,39 @@ def refused(connection: Connection) -> str:
     return result.stderr
 
 
-def test_whoever_is_not_let_in_is_told_why(secured: SecuredKafka, tmp_path: Path) -> None:
+def test_whoever_is_not_let_in_is_told_what_is_wrong_where_and_what_to_do(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
     by_password, by_certificate = secured.by_password(OPERATOR), secured.by_certificate(OPERATOR)
-    (tmp_path / "another").write_text("hunter2", encoding="utf-8")
-    for why, connection in (
-        ("Authentication failed", replace(by_password, password_file=str(tmp_path / "another"))),
-        ("certificate verify failed", replace(by_password, ca_file="")),
-        ("by SSL (", replace(by_certificate, certificate_file="", key_file="")),
-        ("by PLAINTEXT (", Connection(secured.bootstrap)),
+    plain = f"127.0.0.1:{secured.port}"
+    another = tmp_path / "another"
+    another.write_text("hunter2", encoding="utf-8")
+    no_tls = "does not speak TLS at this port. Set"
+    cases = (
+        ("kafka.username, kafka.password_file", "Check both", replace(by_password, password_file=str(another))),
+        ("kafka.sasl_mechanism", "does not offer PLAIN. Set", replace(by_password, sasl_mechanism=SaslMechanism.PLAIN)),
+        ("kafka.ca_file", "Set the PEM file of the authority", replace(by_password, ca_file="")),
+        ("kafka.bootstrap", "Set a name", replace(by_password, bootstrap=f"localhost:{secured.scram_port}")),
+        ("kafka.certificate_file", "Set one that", replace(by_certificate, certificate_file="", key_file="")),
+        ("kafka.security_protocol", "speaks TLS at this port. Set SSL", Connection(secured.bootstrap)),
+        ("kafka.security_protocol", f"{no_tls} PLAINTEXT", replace(by_certificate, bootstrap=plain)),
+        ("kafka.security_protocol", f"{no_tls} SASL_PLAINTEXT", replace(by_password, bootstrap=plain)),
+    )
+    with ThreadPoolExecutor(len(cases)) as pool:
+        said = list(pool.map(refused, [connection for _, _, connection in cases]))
+    for (setting, what_to_do, connection), lines in zip(cases, said, strict=True):
+        [line] = [line for line in lines.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: {setting}: ")
+        assert what_to_do in line
+        assert f"the broker at {connection.bootstrap}" in line
+        assert "no broker answers" not in line
+
+
+def test_whoever_lacks_a_right_is_told_who_lacks_which(secured: SecuredKafka) -> None:
+    shop = secured.by_password(SHOP)
+    assert f"denies shop the configuration of {topics.BROWSE.name}" in refused(shop)
+    with (
+        pytest.raises(BadConfig, match=r"denies shop a right on a group .*run-in-production"),
+        admin.admin_client(shop) as client,
     ):
-        assert why in refused(connection)
+        admin.lag(client, settings_by(shop).kafka)
