@@ -104,7 +104,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_candidates: Size = 64
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
-    min_value_minor: Finite = 0.0
+    min_value_minor: Finite = 2.0
     redemption_worth_minor: NonNegative = 0.0
     proposal_timeout_s: Positive = 3600.0
     typical_price_minor: Positive = 1000.0

@@ -110,7 +110,8 @@ class DomainModel:
 
         Its base rates are those of what is known by now, of labels and of answers before them.
         """
-        return self._fit_next().shifted([self.shifts[head] for head in HEADS])
+        scorer = self._fit_next().shifted([self.shifts[head] for head in HEADS])
+        return scorer.restrained(self.examples)
 
     @property
     def shifts(self) -> dict[str, float]:

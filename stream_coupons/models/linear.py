@@ -21,22 +21,35 @@ from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, USU
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
-OF_DEMAND = {
+"""Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
+DEMAND = {
     "demand_share": 0.75,
     "near_scope_share": 0.2,
     "habit_share": 0.15,
+    "habit": 1.5,
     "category_recency": 0.15,
     "category_ordered": -0.75,
+    "browsed_now": 0.5,
+    "carted_now": 1.0,
 }
-"""What draws a shopper to what a coupon is for, with the coupon or without."""
+"""Prior weights of P(order): what draws a shopper to the scope of a coupon, with the coupon or without it."""
+EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "carted_now": 0.5, "habit": -1.0}
+"""Prior weights of the coupon's effect: log-odds of P(redeem) less those of P(order). It grows with the discount (a
+price elasticity of about 3) and with interest in the scope, most for what lies in the cart, and vanishes for what the
+shopper orders regularly. Sources: docs/explanation/cold-start.md."""
+RESTRAINT = {"demand_share": 0.7}
+RESTRAINT_LOG_ODDS = -0.45
+"""Added to the effect before anything is learnt: coupons then pay only within the shopper's interests. The effect
+without interest is the part of the prior that is known least, and a coupon outside of all interests is the error that
+a shopper notices."""
+RESTRAINT_EXAMPLES = 300
+"""Training examples of a domain after which nothing is left of the restraint; it fades linearly."""
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"demand_share": 0.35, "near_scope_share": 0.2, "discount_depth": 3.0},
-    "redeem": OF_DEMAND | {"discount_depth": 3.0},
-    "order": OF_DEMAND | {"browsed_now": 0.5, "item_interest": 0.5},
+    "redeem": {name: DEMAND.get(name, 0.0) + EFFECT.get(name, 0.0) for name in DEMAND | EFFECT},
+    "order": DEMAND,
 }
-"""Before anything is learnt: base rates of the trade at `PRIOR_DEPTH_RATIO` and a neutral share of interest. What is
-near the shopper or their neighbours, what they came for lately or often order, and deeper discounts draw more, what
-was ordered just now draws less; who is interested, above all in the very item, orders anyway."""
+"""Means of the weights before learning, by head."""
 AT_ONCE = 256
 """Rows that are scored at once: the weights looked up for more of them would not fit a core's cache."""
 
@@ -102,6 +115,18 @@ class LinearScorer:
         other._bias = self._bias + np.array(shifts)
         return other
 
+    def restrained(self, examples: int) -> "LinearScorer":
+        """Return the same scorer with the `RESTRAINT` that is left on P(redeem) after so many training examples."""
+        left = max(1.0 - examples / RESTRAINT_EXAMPLES, 0.0)
+        if not left:
+            return self
+        redeem = HEADS.index("redeem")
+        other = self.shifted([left * RESTRAINT_LOG_ODDS * (head == "redeem") for head in HEADS])
+        other._numeric = self._numeric.copy()
+        for name, weight in RESTRAINT.items():
+            other._numeric[redeem, NUMERIC.index(name)] += left * weight
+        return other
+
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, len(HEADS)).
 
@@ -152,4 +177,4 @@ def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:
 
 def prior() -> LinearScorer:
     """The model before anything was learnt."""
-    return LinearScorer(0, dense({head: prior_weights(head) for head in HEADS}))
+    return LinearScorer(0, dense({head: prior_weights(head) for head in HEADS})).restrained(0)

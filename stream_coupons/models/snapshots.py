@@ -270,7 +270,8 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         if kind in snapshot.early:  # a snapshot of before has none
             with named(f"{label(snapshot)}, early, {kind}"):
                 shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    return LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts.get(head, 0.0) for head in HEADS])
+    scorer = LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts.get(head, 0.0) for head in HEADS])
+    return scorer.restrained(snapshot.examples)
 
 
 def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:

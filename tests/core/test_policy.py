@@ -67,7 +67,7 @@ def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
 
 
 def test_only_what_is_worth_it_is_an_alternative_best_first() -> None:
-    choice = choose(np.array([1.0, -1.0, 5.0, 5.0]), "t", PolicyRules(exploration_ratio=0.0), KEY)
+    choice = choose(np.array([1.0, -1.0, 5.0, 5.0]), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=0.0), KEY)
     assert choice.order == [2, 3, 0]
     choice = choose(np.array([1.0, 4.0]), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=3.0), KEY)
     assert choice.order == [1]

@@ -14,7 +14,7 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, KNOWN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import PRIOR_RATE, LinearScorer, dense, prior
+from stream_coupons.models.linear import PRIOR_RATE, LinearScorer, dense, prior, prior_weights
 from stream_coupons.models.logistic import OnlineLogistic
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName
@@ -102,7 +102,8 @@ def row_with(**numbers: float) -> FeatureRows:
 def test_the_prior_knows_base_rates() -> None:
     assert prior().version == 0
     usual = row_with(discount_depth=PRIOR_DEPTH_RATIO)
-    assert prior().predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
+    unrestrained = LinearScorer(0, dense({head: prior_weights(head) for head in HEADS}))
+    assert unrestrained.predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
 
 
 @pytest.mark.parametrize("score", ["demand_share", "near_scope_share"])

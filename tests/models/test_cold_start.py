@@ -1,0 +1,155 @@
+"""Before anything is learnt, coupons go to what the shopper turned to; the effect grows with interest and depth."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, order
+
+from stream_coupons.core import policy
+from stream_coupons.core.coupons import Catalogue, CouponSet
+from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, OrderEvent
+from stream_coupons.core.judgement import judge
+from stream_coupons.core.profile import fold
+from stream_coupons.core.rules import PolicyRules, Rules
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.views import Moment
+from stream_coupons.models.learner import DomainModel
+from stream_coupons.models.linear import RESTRAINT_EXAMPLES, LinearScorer, dense, prior, prior_weights
+from stream_coupons.models.rules import LearningRules
+
+from .builders import random_rows
+
+ROOT = Path(__file__).parents[2]
+COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
+GREEDY = PolicyRules(exploration_ratio=0.0)
+Events = list[BrowseEvent | CartEvent | OrderEvent]
+
+
+def shop_of(*coupons: Coupon) -> CouponSet:
+    found = Catalogue(coupons).of_domain("ecommerce")
+    assert found is not None
+    return found
+
+
+def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float, float]]:
+    """P(redeem) - P(order) and value of every coupon, for a shopper who did all this, the last of it just now."""
+    shopper = Shopper()
+    for event in events:
+        fold(shopper.profile, event, Rules().profile)
+    moment = Moment("u", shopper, AT, {}, events[-1] if events else None)
+    judged = judge([moment], [np.arange(len(shop))], shop, prior(), Rules())
+    effects = judged.predicted[:, 1] - judged.predicted[:, 2]
+    return {
+        each.coupon_id: (effect, worth)
+        for each, effect, worth in zip(shop.coupons, effects.tolist(), judged.worth.tolist(), strict=True)
+    }
+
+
+def given(events: Events) -> str | None:
+    """The coupon of the shipped catalogue that is given by value, if any."""
+    shop = shop_of(*COUPONS)
+    worth = np.array([worth for _, worth in effects_and_worth(events, shop).values()])
+    order = policy.choose(worth, "t", GREEDY, PUBLIC_KEY).order
+    return shop.coupons[order[0]].coupon_id if order else None
+
+
+def views(category: str, count: int = 1, gap_s: float = 60.0) -> Events:
+    return [browse(f"b{n}", AT - n * gap_s, item(f"{category}-1", category=category)) for n in reversed(range(count))]
+
+
+def carts(category: str) -> Events:
+    return [*views(category, 2), cart("k", AT, item(f"{category}-1", category=category))]
+
+
+def orders(category: str, every_s: float, last_ago_s: float, count: int = 6) -> Events:
+    what = item(f"{category}-1", category=category)
+    return [order(f"o{n}", AT - last_ago_s - n * every_s, what) for n in reversed(range(count))]
+
+
+@pytest.mark.parametrize(
+    ("category", "expected"),
+    [
+        ("coffee", {"coffee-15-percent"}),
+        ("cheese", {"cheese-150-off", None}),
+        ("laundry", {"household-5-percent", None}),
+        ("paper", {"household-5-percent", None}),
+        ("lighting", {None}),
+    ],
+)
+@pytest.mark.parametrize("events", [views, carts, lambda category: views(category, 4, gap_s=DAY_S)])
+def test_the_first_coupon_is_for_what_the_shopper_turned_to(category: str, expected: set[str | None], events) -> None:  # type: ignore[no-untyped-def]
+    assert given(events(category)) in expected
+
+
+def test_nothing_is_given_to_a_shopper_of_whom_nothing_is_known() -> None:
+    assert given([]) is None
+    assert given([browse("b", AT, None)]) is None
+
+
+def test_the_effect_grows_with_interest_in_the_scope() -> None:
+    shop = shop_of(*COUPONS)
+    stages = [
+        views("lighting"),
+        [],
+        [*views("coffee"), *views("lighting")],
+        views("coffee"),
+        views("coffee", 3, gap_s=DAY_S),
+        views("coffee", 10, gap_s=DAY_S),
+        carts("coffee"),
+    ]
+    effects = [effects_and_worth(events, shop)["coffee-15-percent"][0] for events in stages]
+    assert effects == sorted(set(effects))
+    assert effects[-1] > 5 * effects[0]
+
+
+@pytest.mark.parametrize("events", [[], views("tea"), carts("tea"), orders("tea", 7 * DAY_S, 7 * DAY_S)])
+def test_the_effect_grows_with_the_depth_of_the_discount(events: Events) -> None:
+    depths = (5.0, 10.0, 15.0, 25.0, 40.0)
+    shop = shop_of(
+        *(
+            coupon(
+                f"{depth:02.0f}",
+                discount_minor=None,
+                discount_percent=depth,
+                max_discount_minor=900,
+                categories=["tea"],
+            )
+            for depth in depths
+        )
+    )
+    effects = [effect for effect, _ in effects_and_worth(events, shop).values()]
+    assert effects == sorted(set(effects))
+
+
+@pytest.mark.parametrize("turns_to", [views("coffee"), carts("coffee"), views("lighting")])
+@pytest.mark.parametrize("every_s", [3 * DAY_S, 7 * DAY_S, 14 * DAY_S])
+def test_what_is_bought_anyway_on_schedule_is_not_discounted(every_s: float, turns_to: Events) -> None:
+    shop = shop_of(*COUPONS)
+    regular = effects_and_worth([*orders("coffee", every_s, every_s), *turns_to], shop)["coffee-15-percent"]
+    new = effects_and_worth(turns_to, shop)["coffee-15-percent"]
+    assert regular[1] < 0.0
+    assert regular[0] < max(new[0], 0.05)
+    assert given([*orders("coffee", every_s, every_s), *turns_to]) is None
+
+
+def test_what_was_bought_just_now_is_not_discounted() -> None:
+    assert given([*orders("coffee", DAY_S, HOUR_S, count=1), *views("coffee")]) is None
+
+
+def test_the_restraint_fades_with_training_examples() -> None:
+    rows = random_rows(11, 20)
+    free = LinearScorer(0, dense({head: prior_weights(head) for head in ("click", "redeem", "order")}))
+    last: float | None = None
+    for examples in (0, RESTRAINT_EXAMPLES // 2, RESTRAINT_EXAMPLES, 10 * RESTRAINT_EXAMPLES):
+        model = DomainModel("shop", LearningRules())
+        model.examples = examples
+        served = model.scorer().log_odds(rows)
+        assert served == pytest.approx(free.restrained(examples).log_odds(rows))
+        apart = float(np.abs(served - free.log_odds(rows)).max())
+        assert last is None or apart < last or apart == pytest.approx(0.0, abs=1e-9)
+        last = apart
+        assert served[:, [0, 2]] == pytest.approx(free.log_odds(rows)[:, [0, 2]])
+    assert last == pytest.approx(0.0, abs=1e-9)
