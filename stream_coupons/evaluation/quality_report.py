@@ -1,13 +1,14 @@
-"""The quality of a log's predictions as one self-contained page."""
+"""The report of a log: how good its predictions were."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from stream_coupons.evaluation.axes import Axis, Points, format_value, with_minus
 from stream_coupons.evaluation.order_anyway import OrderAnyway
 from stream_coupons.evaluation.quality import Judged, Quality, Slice, rate_interval
-from stream_coupons.evaluation.report import Axis, Points, Report, format_value
+from stream_coupons.evaluation.report import Report
 from stream_coupons.evaluation.segments import COUPON
 from stream_coupons.models.progressive import Interval, WindowedMetrics, log_loss
 
@@ -27,20 +28,20 @@ def page(
     slices: Sequence[Slice],
     anyway: OrderAnyway | None,
 ) -> Report:
-    """The report of a log.
+    """Return the report of a log.
 
     Parameters
     ----------
     name : str
-        Of the log.
+        Name of the log.
     series, qualities : sequences
-        The issues of every head, and their metrics.
+        The issues of each head, and their metrics.
     slices : sequence of Slice
         By coupon and by segment, of all heads.
     anyway : OrderAnyway, optional
-        What is said of P(order) beside its metrics.
+        What P(order) is beside its metrics.
     """
-    subtitle = "Every issue was scored with what was known at its moment, and learnt when its window had closed."
+    subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
     report = Report(f"Evaluation of {name}", subtitle)
     for judged, quality in zip(series, qualities, strict=True):
         report.section(TITLES[judged.head], _about(quality))
@@ -69,16 +70,16 @@ def _figures(report: Report, quality: Quality) -> None:
     report.stats(
         [
             ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
-            ("of the base rate", round(quality.base_log_loss, 4), "the best constant, which only hindsight knows"),
+            ("Log loss of the base rate", round(quality.base_log_loss, 4), "of the best constant in hindsight"),
             ("ROC AUC", round(quality.roc_auc.value, 4), _between(quality.roc_auc)),
-            ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} are positive"),
+            ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} of the labels are positive"),
             ("Brier score", round(quality.brier, 4), ""),
             ("Predicted / observed", round(quality.calibration_ratio, 3), "1 is calibrated"),
         ]
     )
     report.stats(
         [
-            ("F1", round(working.f1, 4), f"threshold {working.threshold:.4f}, chosen on labels known before"),
+            ("F1", round(working.f1, 4), f"threshold {working.threshold:.4f}, from earlier labels"),
             ("Precision", round(working.precision, 4), ""),
             ("Recall", round(working.recall, 4), ""),
             ("Accuracy", round(working.accuracy, 4), ""),
@@ -110,12 +111,12 @@ def _progress(report: Report, judged: Judged) -> None:
         windows.update(probability, label)
     labels = Axis("labels so far")
     lines = {"model": windows.series("log_loss"), "base rate": _rate_loss(judged, windows)}
-    report.line_chart("Log loss as the labels came", lines, x=labels, note=f"{WINDOWS} windows of equal size")
-    report.line_chart("ROC AUC as the labels came", {"model": windows.series("roc_auc")}, x=labels)
+    report.line_chart("Log loss over time", lines, x=labels, note=f"{WINDOWS} windows of equal size")
+    report.line_chart("ROC AUC over time", {"model": windows.series("roc_auc")}, x=labels)
 
 
 def _rate_loss(judged: Judged, windows: WindowedMetrics) -> Points:
-    """Log loss in each window of who always says the rate of all labels."""
+    """Return the log loss of each window for the rate of all labels as a constant prediction."""
     points, start, rate = [], 0, float(judged.labels.mean())
     for end, _ in windows.windows():
         stop = int(end)
@@ -176,7 +177,7 @@ def _slices(report: Report, slices: Sequence[Slice]) -> None:
             {each.value: each.observed.value for each in coupons},
             PERCENT,
             {each.value: (each.observed.low, each.observed.high) for each in coupons},
-            note=f"the {len(coupons)} most issued, with Wilson's 95% intervals",
+            note="The coupons with the most issues, with Wilson's 95% intervals.",
         )
     report.table(
         ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC", "95%"],
@@ -207,7 +208,7 @@ def _between(interval: Interval) -> str:
 
 
 def _gap(gap: float) -> str:
-    return "" if math.isnan(gap) else f"{gap:+.4f} against all"
+    return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
 
 
 def _span(interval: Interval, *, percent: bool = False) -> str:

@@ -23,6 +23,8 @@ PAGE = "page.html.j2"
 FOLDER = "report_page"
 MAX_TABLE_ROWS = 25
 """Of the table under a line chart."""
+MAX_COLUMNS = 4
+"""Of key figures side by side."""
 
 # Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
 
@@ -65,9 +67,9 @@ class Report:
 
     def stats(self, figures: Sequence[tuple[str, str | float, str]]) -> None:
         """Add key figures side by side: label, value and a note that may be empty."""
-        self._parts.append(
-            {"kind": "stats", "figures": [(label, _text(value), note) for label, value, note in figures]}
-        )
+        texts = [(label, _text(value), note) for label, value, note in figures]
+        lines = math.ceil(len(texts) / MAX_COLUMNS) or 1
+        self._parts.append({"kind": "stats", "figures": texts, "columns": math.ceil(len(texts) / lines)})
 
     def line_chart(
         self,
@@ -110,7 +112,7 @@ class Report:
             note,
             spec=charts.line_spec(title, series, x, y, bands or {}),
             label=y.label,
-            legend=[(name, format_value(_last(points), y.unit)) for name, points in series.items()],
+            legend=[(name, _last(line, x, y)) for name, line in series.items()],
             table=_table([x.label or "at", *series], rows, numeric=True),
         )
 
@@ -201,8 +203,9 @@ def _script_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _last(points: Points) -> float:
-    return points[-1][1] if points else math.nan
+def _last(points: Points, x: Axis, y: Axis) -> str:
+    """Return the last value of a series, which says nothing where x is a rate and not a kind of time."""
+    return "" if x.unit == "percent" else format_value(points[-1][1] if points else math.nan, y.unit)
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> dict[str, Any]:
