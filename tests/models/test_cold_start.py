@@ -25,6 +25,7 @@ from .builders import random_rows
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
 GREEDY = PolicyRules(exploration_ratio=0.0)
+RULES = Rules(key=PUBLIC_KEY)
 Events = list[BrowseEvent | CartEvent | OrderEvent]
 
 
@@ -38,9 +39,9 @@ def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float,
     """P(redeem) - P(order) and value of every coupon, for a shopper who did all this, the last of it just now."""
     shopper = Shopper()
     for event in events:
-        fold(shopper.profile, event, Rules().profile)
+        fold(shopper.profile, event, RULES.profile)
     moment = Moment("u", shopper, AT, {}, events[-1] if events else None)
-    judged = judge([moment], [np.arange(len(shop))], shop, prior(), Rules())
+    judged = judge([moment], [np.arange(len(shop))], shop, prior(), RULES)
     effects = judged.predicted[:, 1] - judged.predicted[:, 2]
     return {
         each.coupon_id: (effect, worth)
