@@ -32,6 +32,10 @@ rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults,
 
 test-all: test rest mutants  ## every test, on both brokers, and mutants
 
+mutants: $(READY)  ## change ledger, state records and batch in every way that mutmut knows; list the changes that no test notices
+	@$(BIN)/mutmut run
+	@$(BIN)/mutmut results
+
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
 	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
 
