@@ -117,7 +117,10 @@ def bar_spec(title: str, rows: Sequence[NamedInterval], axis: Axis, highlight: s
     base = _named_rows(rows, axis, highlight)
     scale = alt.Scale(zero=True, domainMin=0, domainMax=1) if not any(row[1] for row in rows) else alt.Scale(zero=True)
     across = alt.X("x:Q", axis=_x_axis(axis, grid=True), scale=scale)
-    bars = base.mark_bar(height=14, yOffset=MARK_DROP, cornerRadius=3).encode(x=across, x2=alt.datum(0))
+    opacity = 0.55 if _has_ends(rows) else 1.0  # an interval is to be seen on its bar
+    bars = base.mark_bar(height=14, yOffset=MARK_DROP, cornerRadius=3, opacity=opacity).encode(
+        x=across, x2=alt.datum(0)
+    )
     layers = [bars, *_interval_layers(base, _has_ends(rows)), *_label_layers(base)]
     return _finished(layers, title, ROW_HEIGHT * len(rows))
 

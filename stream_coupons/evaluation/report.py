@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,9 @@ MAX_TABLE_ROWS = 25
 """Of the table under a line chart."""
 MAX_COLUMNS = 4
 """Of key figures side by side."""
+
+NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
+"""Text that reads as a number, or as none."""
 
 # Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
 
@@ -209,17 +213,25 @@ def _last(points: Points, x: Axis, y: Axis) -> str:
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> dict[str, Any]:
-    """Return the texts of a table; `numeric` aligns all columns but the first to the right."""
-    columns = range(len(headers))
-    aligned = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in columns]
-    decimals = [_finest([row[i] for row in rows]) if aligned[i] else None for i in columns]
+    """Return the texts of a table; columns of numbers are aligned to the right, with `numeric` all but the first."""
+    columns = [[row[i] for row in rows] for i in range(len(headers))]
+    decimals = [_finest(column) if _are_numbers(column) else None for column in columns]
     texts = [[_text(cell, decimals[i]) for i, cell in enumerate(row)] for row in rows]
+    aligned = [bool(rows) and all(map(_reads_as_number, column)) for column in columns]
     return {"headers": headers, "numeric": [a or (numeric and i > 0) for i, a in enumerate(aligned)], "rows": texts}
+
+
+def _are_numbers(column: Sequence[str | float]) -> bool:
+    return bool(column) and all(isinstance(cell, int | float) for cell in column)
+
+
+def _reads_as_number(cell: str | float) -> bool:
+    return not isinstance(cell, str) or NUMBER_TEXT.fullmatch(cell) is not None
 
 
 def _text(value: str | float, decimals: int | None = None) -> str:
     if isinstance(value, str):
-        return value
+        return with_minus(value) if NUMBER_TEXT.fullmatch(value) else value
     return (
         with_minus(f"{value:,.{decimals}f}") if decimals is not None and math.isfinite(value) else format_value(value)
     )

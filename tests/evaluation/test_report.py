@@ -121,7 +121,7 @@ def test_a_chart_has_a_description_and_its_values_as_a_table() -> None:
     page = report.html()
     assert specs(report)[0]["description"] == "Loss"
     assert ">day</th>" in page
-    assert '<th scope="row">1</th><td class="n">0.2</td><td class="n">0.3</td>' in page
+    assert '<th scope="row" class="n">1</th><td class="n">0.2</td><td class="n">0.3</td>' in page
 
 
 def test_what_has_no_values_says_so() -> None:
@@ -200,6 +200,13 @@ def test_table_columns_share_their_decimals() -> None:
     report.table(["model", "loss", "rows"], [["a", 0.07, 51000], ["b", 0.113, 200]])
     page = report.html()
     assert '<td class="n">0.070</td><td class="n">51,000</td>' in page
+
+
+def test_a_column_of_numbers_written_as_text_is_aligned_and_one_of_words_is_not() -> None:
+    report = Report("table")
+    report.table(["policy", "margin", "rate", "note"], [["a", "-257.46", "4.6%", "1 of 2"], ["b", "1,117.89", "", "x"]])
+    page = report.html()
+    assert '<td class="n">−257.46</td><td class="n">4.6%</td><td>1 of 2</td>' in page
 
 
 @pytest.mark.parametrize(
