@@ -521,7 +521,18 @@ def _command(path: tuple[str, ...], command: Any) -> str:
     ]
     rows = [[code(names), text.replace("  [", " [")] for names, text in records]
     options = [table(["Argument or option", "Meaning"], rows)] if rows else []
-    return "\n\n".join([f"## {name}", f"```text\n{usage}\n```", *_help(inspect.cleandoc(command.help or "")), *options])
+    json = [_json_code(command.epilog)] if command.epilog else []
+    text = _help(inspect.cleandoc(command.help or ""))
+    return "\n\n".join([f"## {name}", f"```text\n{usage}\n```", *text, *options, *json])
+
+
+def _json_code(text: str) -> str:
+    """Return what a command says of its JSON, its keys as code."""
+    forms = [form.partition(": ") for form in text.removeprefix("With --json: ").rstrip(".").split("; ")]
+    listed = [
+        f"{what}: {', '.join(code(key) for key in keys.split(', '))}" if keys else what for what, _, keys in forms
+    ]
+    return f"With `--json`: {'; '.join(listed)}."
 
 
 def _help(text: str) -> Iterator[str]:

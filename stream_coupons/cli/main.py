@@ -15,6 +15,7 @@ from typer import Abort, TyperException
 from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from stream_coupons import __version__
+from stream_coupons.cli import json_shapes
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.core.errors import StreamCouponsError
 
@@ -69,7 +70,7 @@ class Verbs(TyperGroup):
             verb.command(cmd_name)(getattr(module, cmd_name))
             command = typer.main.get_command(verb)
         command.name = cmd_name
-        _lay_out(command)
+        _lay_out(command, cmd_name)
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
@@ -106,15 +107,16 @@ class Verbs(TyperGroup):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _lay_out(command: Any) -> None:
-    """Let Click wrap the help of a verb, and of its own verbs, but for the examples."""
+def _lay_out(command: Any, verb: str) -> None:
+    """Let Click wrap the help of a verb, and of its own verbs, but for the examples; and say what its JSON holds."""
+    command.epilog = json_shapes.text_of(verb)
     command.rich_markup_mode = None
     if command.help:
         paragraphs = command.help.split("\n\n")
         command.short_help = " ".join(paragraphs[0].split())  # or Click cuts it off
         command.help = "\n\n".join(VERBATIM + text if text.startswith("Example") else text for text in paragraphs)
-    for each in getattr(command, "commands", {}).values():
-        _lay_out(each)
+    for name, each in getattr(command, "commands", {}).items():
+        _lay_out(each, f"{verb} {name}")
 
 
 def _refuse_usage(error: TyperException) -> NoReturn:

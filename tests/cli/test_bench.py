@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from stream_coupons import admin
-from stream_coupons.bench.target import CONSENT, FLOOR, OURS
+from stream_coupons.bench import CONSENT
+from stream_coupons.bench.target import FLOOR, OURS
 from stream_coupons.broker import BrokerProcess, Engine
 from stream_coupons.connection import Connection
 

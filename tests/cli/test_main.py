@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from stream_coupons import __version__
+from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.main import VERBS as HELP_LINES
 from stream_coupons.cli.main import app
 
@@ -269,6 +270,7 @@ def test_every_verb_that_prints_a_result_prints_json_for_scripts(names: tuple[st
     for name in names:
         command = command.get_command(NO_CONTEXT, name)
     assert "--json" in {option for parameter in command.params for option in parameter.opts}
+    assert " ".join(names) in SHAPES
 
 
 @pytest.mark.process

@@ -15,6 +15,7 @@ from kafka.structs import OffsetAndMetadata
 from stream_coupons import admin, topics
 from stream_coupons.app import TABLE_OF
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.verify import never_checked
 from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
@@ -83,6 +84,7 @@ def test_an_idle_system_is_clean(run: Run, idle: str) -> None:
 @pytest.mark.kafka
 def test_json_has_every_check_with_its_counts(run: Run, idle: str, shop: Shop) -> None:
     found = json.loads(run("verify", "-b", idle, "--json").stdout)
+    assert tuple(found) == SHAPES["verify"][0].keys
     assert (found["clean"], found["violations"], found["first"], found["not_committed"]) == (True, 0, [], {})
     counts = {one["check"]: one for one in found["checks"]}
     assert list(counts) == [check.title for check in Check]

@@ -1,0 +1,89 @@
+"""What scripts read is what the help says of it."""
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_coupons.bench import run as bench_run
+from stream_coupons.cli import dlq, evaluate, publish, replay, simulate
+from stream_coupons.cli.catalog_embed import Embedded
+from stream_coupons.cli.json_shapes import SHAPES, text_of
+from stream_coupons.evaluation import explanation, valuation
+from stream_coupons.evaluation.digest import Digest
+from stream_coupons.evaluation.tuned import Tuned
+
+from .conftest import Run
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "travel"
+
+
+@pytest.mark.parametrize(
+    ("verb", "types"),
+    [
+        ("catalog embed", [Embedded]),
+        ("publish", [publish.Report]),
+        ("dlq show", [dlq.Shown]),
+        ("state digest", [Digest]),
+        ("explain", [explanation.IssueExplanation, explanation.ShopperExplanation]),
+        ("replay", [replay.Summary]),
+        ("evaluate", [evaluate.Evaluation]),
+        ("ope", [valuation.Report]),
+        ("simulate", [simulate.Report]),
+        ("tune", [Tuned]),
+        ("bench", [bench_run.Report]),
+    ],
+)
+def test_the_keys_are_those_of_what_is_printed(verb: str, types: list[Any]) -> None:
+    names = [
+        tuple(field.name for field in fields(one)) if is_dataclass(one) else one.__struct_fields__ for one in types
+    ]
+    assert names == [shape.keys for shape in SHAPES[verb]]
+
+
+def keys_of(found: Any) -> tuple[str, ...]:
+    return tuple(found[0] if isinstance(found, list) else found)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("topics list",),
+        ("secret make", "KEY"),
+        ("catalog push", SAMPLE / "catalog.json", "--dry-run"),
+        ("publish", SAMPLE / "events.jsonl", "--dry-run"),
+        ("schemas write", "FOLDER"),
+        ("schemas check", SAMPLE.parents[1] / "schemas"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_standard_output_is_that_json_and_nothing_else(run: Run, tmp_path: Path, command: tuple[Any, ...]) -> None:
+    verb, *arguments = command
+    arguments = [tmp_path / str(one) if one in ("KEY", "FOLDER") else one for one in arguments]
+    result = run(*verb.split(), *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert keys_of(json.loads(result.stdout)) == SHAPES[verb][0].keys
+
+
+@pytest.mark.kafka
+def test_what_is_read_from_a_broker_is_that_json(run: Run, bootstrap: str, unique: str) -> None:
+    for verb, *arguments in [
+        ("topics apply",),
+        ("secret show",),
+        ("catalog push", SAMPLE / "catalog.json"),
+        ("catalog remove", "no-such-coupon"),
+        ("dlq list",),
+        ("dlq redrive", "--reason", "unknown_version", "--topic", "user-vectors", "--dry-run"),
+        ("erase", unique),
+    ]:
+        result = run(*verb.split(), *arguments, "--json", "-b", bootstrap)
+        assert result.stdout, f"{verb}: {result.stderr}"
+        assert keys_of(json.loads(result.stdout)) == SHAPES[verb][0].keys, verb
+
+
+def test_the_help_says_it(run: Run) -> None:
+    shown = " ".join(run("schemas", "check", "--help").stdout.split())
+    assert shown.endswith("With --json: an object: stale, breaking.")
+    assert text_of("worker") is None
