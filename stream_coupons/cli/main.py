@@ -20,7 +20,7 @@ from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.core.errors import StreamCouponsError
 
 VERBS = {
-    "demo": "Start a broker and two workers, play shoppers and a real data set through them, and write a report.",
+    "demo": "Start a broker and two workers, play simulated shoppers through them, and report what the coupons earned.",
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "broker": "Run a single-node broker on this machine until Ctrl-C. Never for production.",

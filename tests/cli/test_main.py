@@ -36,7 +36,6 @@ def verbs(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
 
 
 VERBS = sorted(verbs(typer.main.get_command(app)))
-LIGHT = [names for names in VERBS if names != ("demo",)]
 CALCULATE = ("evaluate", "ope", "tune", "explain")
 """Verbs whose options are those of modules that calculate."""
 
@@ -120,7 +119,7 @@ def test_the_help_takes_little_time_and_memory_and_imports_no_verb() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("names", LIGHT, ids=" ".join)
+@pytest.mark.parametrize("names", VERBS, ids=" ".join)
 def test_the_help_of_a_verb_imports_only_what_says_its_options(names: tuple[str, ...]) -> None:
     allowed = {"numpy"} if names[0] in CALCULATE else set()
     assert not (HEAVY - allowed) & set(measured(*names, "--help")["modules"])
