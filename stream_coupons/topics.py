@@ -38,6 +38,8 @@ class Topic:
     cleanup: Cleanup = Cleanup.DELETE
     retention_ms: int = 7 * DAY_MS
     max_message_bytes: int = MIB
+    max_compaction_lag_ms: int | None = None
+    """How long the broker may keep what is overwritten or deleted, if that is bounded."""
     has_brokers_time: bool = False
     """Whether a record's timestamp is when the broker appended it, not what its sender's clock said."""
     written_by: tuple[str, ...] = ()
@@ -55,6 +57,8 @@ class Topic:
         }
         if self.cleanup is Cleanup.DELETE:
             configs["retention.ms"] = str(self.retention_ms)
+        if self.max_compaction_lag_ms is not None:
+            configs["max.compaction.lag.ms"] = str(self.max_compaction_lag_ms)
         if self.has_brokers_time:
             configs["message.timestamp.type"] = "LogAppendTime"
         return configs
@@ -235,6 +239,7 @@ def changelog(table: str) -> Topic:
         "the table's",
         f"state of {table}",
         cleanup=Cleanup.COMPACT,
+        max_compaction_lag_ms=7 * DAY_MS,
         max_message_bytes=8 * MIB,
         written_by=(OWNERS[table],),
         read_by=(OWNERS[table],),

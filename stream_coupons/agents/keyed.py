@@ -115,6 +115,10 @@ class KeyedAgent(Generic[State]):
         """When time alone will change this state next."""
         return None
 
+    def remains(self, state: State) -> State | None:  # noqa: ARG002 - of most states nothing stays
+        """What stays of a state that is over; None for nothing."""
+        return None
+
     def expire(self, state_key: str, state: State, at: float) -> Effects:
         """Let time pass for a state."""
         raise NotImplementedError

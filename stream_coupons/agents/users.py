@@ -82,6 +82,10 @@ class Users(KeyedAgent[Shopper]):
         rules = self.known().rules
         return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
 
+    def remains(self, state: Shopper) -> Shopper | None:
+        """What stays of a state that is over: that the shopper asked to be forgotten, and when."""
+        return erasure.mark_of(state)
+
     def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""
         return observation.pass_time(state_key, state, at, self.known())

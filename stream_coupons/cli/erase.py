@@ -28,7 +28,8 @@ def erase(
     What is known of them goes as soon as a worker has read the request;
     what they did before it is ignored if it comes later. Coupons that they
     have stay good. Some days after the last of these is over, their states
-    go, too, unless they come back until then. Topics keep what they hold for as
+    go, too, unless they come back until then; only user_id and time of the
+    request stay, so that what they did before never counts again. Topics keep what they hold for as
     long as `topics list` says; models keep what they have learnt. Requests
     of a file are sent by `publish --topic erasure-requests`.
 

@@ -1,9 +1,12 @@
-"""Forget a shopper: at once all that says what they are like, and in the end that they were there.
+"""Forget a shopper: at once all that says what they are like, and in the end all but a mark.
 
 What stays until then is what money and identity need. Coupons that were given can be used until their time is over, and
 their owner hears what became of them; caps hold; ids say what was decided; and events of before the request, which may
 come late from another topic, say nothing. Nothing is learnt of the shopper any more. A shopper who comes back before
 the end stays, and is known by what they did since; one who comes after it is a new one.
+
+The mark is the time of the request, under the key of the state. It has no end: an event of before the request can come
+at any time, out of dead letters or a backfill, and without the mark it would make a new profile.
 """
 
 import math
@@ -104,6 +107,11 @@ def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules
         effects.count(ERASURE, "idle")
         _leave_cell(user_id, shopper, at, effects)
         shopper.leaves_at = at + STAYS_S
+
+
+def mark_of(shopper: Shopper) -> Shopper | None:
+    """Return what stays of a state that is over: a state with nothing but `erased_at`; None if nobody asked for it."""
+    return None if shopper.erased_at is None else Shopper(erased_at=shopper.erased_at)
 
 
 def is_over(shopper: Shopper, at: float) -> bool:

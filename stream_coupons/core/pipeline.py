@@ -85,11 +85,12 @@ def propose(
     """
     effects = Effects()
     kind = KINDS[type(event)]
-    if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
-        effects.count("duplicate", kind)
-        return effects
+    # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
     if erasure.is_of_before(shopper, event.occurred_at):
         effects.count(erasure.ERASURE, "ignored")
+        return effects
+    if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
+        effects.count("duplicate", kind)
         return effects
     shopper.leaves_at = None
     fold(shopper.profile, event, known.rules.profile)

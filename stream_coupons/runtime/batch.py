@@ -388,9 +388,13 @@ class Batches(Generic[State]):
         shard.deadlines.set(key, cell.due)
 
     def _end(self, attempt: Attempt[State], key: str) -> None:
-        """Put a new cell in the place of one that is over; if nothing comes to it, there is none any more."""
-        attempt.loaded[key] = self._codec.new()
-        attempt.over.add(key)
+        """Put a new cell in the place of one that is over; if nothing stays or comes to it, there is none any more."""
+        remains = self.step.remains(attempt.loaded[key].state)
+        attempt.loaded[key] = cell = self._codec.new()
+        if remains is None:
+            attempt.over.add(key)
+        else:
+            cell.state = remains
         attempt.shard.deadlines.set(key, None)
 
     def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, slot: list[Output]) -> int:

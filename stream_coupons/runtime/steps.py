@@ -21,8 +21,9 @@ class Sent(NamedTuple):
 class Outcome(NamedTuple):
     """What a step brought about: outputs, facts to count, and whether the record itself was of no use.
 
-    `is_over` says that the state can go: what comes to its key finds a new one. It goes when time has passed, once no
-    record that was applied to it can come again; for a record it goes at once, so a replay must find nothing amiss.
+    `is_over` says that the state can go: what comes to its key finds a new one, or what `KeyedStep.remains` keeps. It
+    goes when time has passed, once no record that was applied to it can come again; for a record it goes at once, so a
+    replay must find nothing amiss.
     """
 
     sent: list[Sent]
@@ -59,6 +60,9 @@ class KeyedStep(Protocol[State]):
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
+
+    def remains(self, state: State) -> State | None:
+        """Return what stays of a state that is over, as a new state without deadlines; None for nothing."""
 
     def due(self, state: State) -> float | None:
         """When time alone will change this state next."""

@@ -6,7 +6,7 @@ import pytest
 
 from stream_coupons.agents.users import Users
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.erasure import STAYS_S, erase
+from stream_coupons.core.erasure import STAYS_S, erase, mark_of
 from stream_coupons.core.events import CouponIssue, OpenDecision, Proposal, Settlement, TrainingExample, UserVector
 from stream_coupons.core.neighbourhood import Cells, Member, cell_key, departure, update
 from stream_coupons.core.observation import feedback as hear
@@ -134,8 +134,8 @@ def test_events_of_before_that_come_later_say_nothing(event: Any) -> None:
     erase("u", shopper, erasure(at=AT), AT)
     effects = see(shopper, event)
     assert (effects.messages, effects.facts) == ([], [("erasure", "ignored")])
-    assert see(shopper, event).facts[0][0] == "duplicate"
-    assert shopper.profile == Profile(seen=shopper.profile.seen)
+    assert see(shopper, event).facts == [("erasure", "ignored")]
+    assert shopper.profile == Profile()
     assert observe("u", shopper, observed(at=AT), KNOWN).facts == [("erasure", "ignored")]
     assert shopper.issues == {}
 
@@ -163,6 +163,18 @@ def test_a_state_ends_when_nothing_can_come_of_it_any_more(regular: Shopper) -> 
     assert next_due(regular, KNOWN.rules.attribution) == OVER + STAYS_S
     assert not pass_time("u", regular, OVER + STAYS_S - 1, KNOWN).is_over
     assert pass_time("u", regular, OVER + STAYS_S, KNOWN).is_over
+
+
+def test_of_who_asked_to_be_forgotten_stays_when_and_of_who_was_idle_nothing(regular: Shopper) -> None:
+    erase("u", regular, erasure(at=AT + 1), AT + 1)
+    pass_time("u", regular, OVER + STAYS_S, KNOWN)
+    mark = mark_of(regular)
+    assert mark == Shopper(erased_at=AT + 1)
+    assert next_due(mark, KNOWN.rules.attribution) is None
+    assert Users(lambda: FORGETFUL, 1).due(mark) is None
+    assert see(mark, browse("new", AT + 2, item("A"))).facts != [("erasure", "ignored")]
+    assert mark_of(mark) == Shopper(erased_at=AT + 1), "who came back and was idle then was erased all the same"
+    assert mark_of(Shopper()) is None
 
 
 def test_who_was_never_seen_is_forgotten_too() -> None:

@@ -26,14 +26,16 @@ class Total(Struct):
     total: int = 0
     alarms: list[float] = []
     ends_at: float | None = None
+    leaves_mark: bool = False
 
 
 class Adder:
     """Adds what it is told and says the total times `factor`, which stands for the model in use.
 
     A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
-    (add when the step is finished), end (need the state no more from a time on), gone (need it no more now), echo (say
-    the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or then), `refuse`, `same`.
+    (add when the step is finished), end (need the state no more from a time on), mark (the same, but the total stays),
+    gone (need it no more now), echo (say the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or then),
+    `refuse`, `same`.
     """
 
     name = "adder"
@@ -81,9 +83,10 @@ class Adder:
             self.view[state_key] = state.total
             state.alarms.append(-number if what == "fail-at" else number)
             return Outcome([], [("told", what)])
-        if what in ("end", "gone"):
+        if what in ("end", "mark", "gone"):
             state.total -= int(number)
             state.ends_at = number
+            state.leaves_mark = what == "mark"
             return Outcome([], [], is_over=what == "gone")
         if what == "echo":
             return Outcome([Sent(Output("dead", record.partition, record.key, record.value), kept=True)], [])
@@ -103,6 +106,9 @@ class Adder:
 
     def _say(self, key: str, state: Total) -> Output:
         return Output("out", 0, key.encode(), f"{key}={state.total}*{self.factor}".encode())
+
+    def remains(self, state: Total) -> Total | None:
+        return Total(total=state.total) if state.leaves_mark else None
 
     def due(self, state: Total) -> float | None:
         ends = [] if state.ends_at is None else [state.ends_at]

@@ -12,7 +12,7 @@ from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
 from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.stores import MemoryCells
 
-from .fakes import NUMBERS, TICKS, WORDS, Applied, Worker, keep, log, values
+from .fakes import NUMBERS, TICKS, WORDS, Applied, Total, Worker, keep, log, values
 
 LOG = [
     *log(
@@ -718,6 +718,20 @@ def test_where_records_never_come_again_a_cell_ends_at_once() -> None:
     worker = Worker(keeps_outputs=False)
     worker.run(ENDING[:5])
     assert set(worker.table) == {"d"}
+
+
+def test_what_a_state_leaves_stays_in_a_cell_of_its_own_without_deadline_or_history() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "mark 10")))
+    worker.committed[NUMBERS] = 2
+    ticks = log((TICKS, b"0", "now 20"), (TICKS, b"0", "now 30"))
+    worker.run(ticks[:1])
+    assert worker.cells()["b"] == (None, Total(total=1), {}, [])
+    assert NUMBERS not in worker.batches._codec.decode(worker.table["b"]).applied
+    assert worker.run(ticks[1:]).cells == {}, "time is due for a mark"
+    worker.restart()
+    worker.run(log((NUMBERS, b"b", "add 2"), start=2))
+    assert worker.states()["b"].total == 3
 
 
 def test_a_key_that_has_ended_begins_anew_in_the_same_batch_too() -> None:
