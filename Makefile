@@ -13,7 +13,7 @@ MODULE_ORDER :=
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas bundle lock clean
+.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference bundle lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ format: $(READY)  ## format and mend what can be mended by machine
 
 schemas: $(READY)  ## write the JSON Schemas anew from the types
 	@$(BIN)/stream-coupons schemas write schemas
+
+reference: $(READY)  ## write docs/reference anew from the code
+	@$(BIN)/python docs/generate.py
 
 bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
 	@$(BIN)/python -m stream_coupons.evaluation.vega_bundle

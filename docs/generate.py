@@ -519,7 +519,7 @@ def _command(path: tuple[str, ...], command: Any) -> str:
         for parameter in command.params
         if not parameter.hidden and parameter.name != "help"
     ]
-    rows = [[code(names), text.replace("  [", " [")] for names, text in records]
+    rows = [[code(_plainer(names)), text.replace("  [", " [")] for names, text in records]
     options = [table(["Argument or option", "Meaning"], rows)] if rows else []
     json = [_json_code(command.epilog)] if command.epilog else []
     text = _help(inspect.cleandoc(command.help or ""))
@@ -533,6 +533,11 @@ def _json_code(text: str) -> str:
         f"{what}: {', '.join(code(key) for key in keys.split(', '))}" if keys else what for what, _, keys in forms
     ]
     return f"With `--json`: {'; '.join(listed)}."
+
+
+def _plainer(metavar: str) -> str:
+    """Return an option's name and type without Click's words for ranges, which the help states, and time formats."""
+    return re.sub(r"<%Y[^>]*>", "<time>", metavar.replace(" range>", ">"))
 
 
 def _help(text: str) -> Iterator[str]:
