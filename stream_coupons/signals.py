@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -27,3 +29,21 @@ class TakesSignals:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         raise NotImplementedError
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until the end of the block, so that no process is started and then lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    taken = (signal.SIGINT, signal.SIGTERM)
+    before = [(each, signal.signal(each, lambda number, _frame: came.append(number))) for each in taken]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)

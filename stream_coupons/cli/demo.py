@@ -1,10 +1,15 @@
 """`demo`: the main job, end to end, on this machine."""
 
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from stream_coupons.signals import TakesSignals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,41 +63,75 @@ def demo(  # noqa: PLR0913 - options of a command
               stream-coupons demo --seed 7 --days 28 --kill-worker
               stream-coupons demo --input completejourney --households 300
     """
-    print("stream_coupons: starting a broker, two workers and simulated shoppers; Ctrl-C ends it", flush=True)
-    # Imports take seconds on a busy machine: a person who waits should have read something by then.
+    print("stream_coupons: starting a broker, workers and simulated shoppers; Ctrl-C ends it", flush=True)
+    # Imports take seconds on a busy machine: whoever waits should have read something by then.
+    with _Interruption() as interruption:
+        size = (seed, shoppers, days)
+        page: list[Report] = []
+        try:
+            is_clean = _play(page, play, size, households, engine, workers, kill_worker)
+        except BaseException:
+            # An interruption can surface as any error of the code it strikes.
+            if not interruption.happened:
+                raise
+            _say_where(page, report)
+            sys.stdout.flush()
+            # Interrupted clients of Kafka may neither be closed nor collected, and nothing else is left to be done.
+            os._exit(INTERRUPTED)
+        _write(page[0], report)
+    if not is_clean:
+        raise typer.Exit(1)
+
+
+class _Interruption(TakesSignals):
+    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt, further ones are ignored: everything is ending by then."""
+
+    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+        is_first, self.happened = not self.happened, True
+        if is_first:
+            raise KeyboardInterrupt
+
+
+def _play(  # noqa: PLR0913 - the options of the command
+    pages: "list[Report]",
+    play: DemoInput,
+    size: tuple[int, int, int],
+    households: int | None,
+    engine: DemoBroker,
+    workers: int,
+    kill_worker: bool,
+) -> bool:
+    """Play the inputs, and add the page of the report as soon as there is something on it."""
     from rich.console import Console
 
     from stream_coupons.evaluation.report import Report
 
     console = Console()
     page = Report("stream_coupons", "What the demonstration did, and what its coupons earned")
+    pages.append(page)
     is_clean = True
-    try:
-        if play is not DemoInput.COMPLETEJOURNEY:
-            is_clean = _play_shoppers(console, page, (seed, shoppers, days), engine, workers, kill_worker)
-        if play is not DemoInput.SHOPPERS:
-            _play_journey(console, page, households, engine, workers)
-    except KeyboardInterrupt:
-        _say_where(console, page, report)
-        raise typer.Exit(INTERRUPTED) from None
-    _write(console, page, report)
-    if not is_clean:
-        raise typer.Exit(1)
+    if play is not DemoInput.COMPLETEJOURNEY:
+        is_clean = _play_shoppers(console, page, size, engine, workers, kill_worker)
+    if play is not DemoInput.SHOPPERS:
+        _play_journey(console, page, households, engine, workers)
+    return is_clean
 
 
-def _write(console: "Console", page: "Report", path: Path) -> None:
+def _write(page: "Report", path: Path) -> None:
+    from rich.console import Console
+
     from stream_coupons.demo import reports
 
-    console.print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
+    Console().print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
 
 
-def _say_where(console: "Console", page: "Report", path: Path) -> None:
+def _say_where(pages: "list[Report]", path: Path) -> None:
     """After an interruption: write what there is."""
-    if page.is_empty:
-        console.print("interrupted: there is no report yet")
+    if not pages or pages[0].is_empty:
+        print("interrupted: there is no report yet")
         return
-    console.print("interrupted: the report has what was played so far")
-    _write(console, page, path)
+    print("interrupted: the report holds what was played so far")
+    _write(pages[0], path)
 
 
 def _play_shoppers(
@@ -112,7 +151,7 @@ def _play_shoppers(
     play = ShopperDemo(console, world, engine.value, workers, kill_worker)
     try:
         result = play.run()
-    except KeyboardInterrupt:
+    except BaseException:
         if play.result is not None:
             reports.add_shoppers(page, play.result)
         raise

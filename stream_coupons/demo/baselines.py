@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,7 @@ from typing import Any, Self
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.demo.play import Played, Policy, play_locally
 from stream_coupons.settings import Settings
+from stream_coupons.signals import uninterrupted
 from stream_coupons.simulation.shoppers import WorldSettings
 
 Progress = tuple[Policy, int]
@@ -57,18 +59,18 @@ class Baselines:
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
-        # Ctrl-C is for this process, which ends the others.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for chain in self._chains:
                 ours, theirs = context.Pipe(duplex=False)
-                child = context.Process(target=_play_chain, args=(theirs, chain, *self._arguments), daemon=True)
-                child.start()
-                theirs.close()
-                self._children.append(child)
                 self._open.append(ours)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+                child = context.Process(target=_play_chain, args=(theirs, chain, *self._arguments), daemon=True)
+                with uninterrupted(), _without_ctrl_c():
+                    child.start()
+                    self._children.append(child)
+                theirs.close()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -107,6 +109,16 @@ class Baselines:
                 else:
                     policy, day = report
                     self.days[policy] = day
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Start processes that a terminal's Ctrl-C does not reach: it is for this process, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _play_chain(

@@ -19,8 +19,9 @@ from stream_coupons.core.events import CouponIssue, Tick
 from stream_coupons.demo.phases import Phase
 from stream_coupons.demo.system import LocalSystem, SystemFailed, lag_now
 
-POLL_S = 0.006
-"""Between two looks at the offsets; a look costs driver and broker some two milliseconds."""
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.008, 0.025
+"""Between two looks at the offsets, longer from look to look: one costs driver and broker some two milliseconds."""
+SHOW_EVERY_S = 0.1
 STALLED_AFTER_S = 120.0
 ASK_AGAIN_S = 1.0
 LINGER_MS = 60_000
@@ -60,6 +61,8 @@ class LiveTarget:
         self._decode = Decoder(topics.ISSUES)
         self._seen: set[str] = set()
         self._versions: dict[str, int] = {}
+        self._next_pause_s = FIRST_PAUSE_S
+        self._shown_at = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +70,8 @@ class LiveTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            return  # an interrupted client may not be closed, and what it was connected to ends
         self._issues.close()
         self._snapshots.close()
         self._admin.__exit__(kind, error, trace)
@@ -99,6 +104,7 @@ class LiveTarget:
             if record.value is not None:
                 snapshot = msgspec.json.decode(record.value, type=_Snapshot)
                 self._versions[snapshot.domain] = snapshot.version
+        self._next_pause_s = FIRST_PAUSE_S
         deadline = time.monotonic() + STALLED_AFTER_S
         while not self._is_served():
             self._pause(deadline, "the latest model is not in use in every worker")
@@ -128,6 +134,7 @@ class LiveTarget:
         return {name: count for name, count in lag.items() if count and name in names}
 
     def _wait(self, names: Collection[str], ask: Callable[[], None] | None = None) -> None:
+        self._next_pause_s = FIRST_PAUSE_S
         deadline, asked_at = time.monotonic() + STALLED_AFTER_S, -ASK_AGAIN_S
         before: dict[str, int] = {}
         while lag := self._lag(names):
@@ -142,5 +149,9 @@ class LiveTarget:
         self._system.check()
         if time.monotonic() > deadline:
             raise SystemFailed(f"{what}, for {STALLED_AFTER_S:.0f} s")
-        self._on_wait()
-        time.sleep(POLL_S)
+        now = time.monotonic()
+        if now >= self._shown_at + SHOW_EVERY_S:
+            self._shown_at = now
+            self._on_wait()
+        time.sleep(self._next_pause_s)
+        self._next_pause_s = min(1.5 * self._next_pause_s, MAX_PAUSE_S)

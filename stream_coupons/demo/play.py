@@ -31,7 +31,7 @@ decides; what the ground truth says; what the product would decide if its probab
 Daily = tuple[int, int, int, int, float]
 """Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
 DAY_S = 86400.0
-SLICE_S = 2 * 3600.0
+SLICE_S = 3 * 3600.0
 LEARN_EVERY_S = 6 * 3600.0
 """Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
 

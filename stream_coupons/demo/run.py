@@ -24,7 +24,7 @@ from stream_coupons.demo.play import Outcomes, Played, Policy, play
 from stream_coupons.demo.shoppers import coupon_ids, settings_for_shoppers
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.demo.ticker import Ticker
-from stream_coupons.demo.watch import Watch
+from stream_coupons.demo.watch import SHOWN_OF_SHOPPERS, Watch
 from stream_coupons.evaluation.findings import Violation
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
@@ -133,7 +133,7 @@ class _Live:
         self._system = system
         self._world = world
         self._baselines = baselines
-        self._watch = Watch(system)
+        self._watch = Watch(system, SHOWN_OF_SHOPPERS)
         self._ticker = Ticker(world.catalogue(), system.settings.policy)
         self._panel = ShopperPanel(demo._console, self._watch, self._ticker)
         self._panel.budget_minor = sum(coupon.budget_minor or 0 for coupon in world.catalogue())
@@ -228,7 +228,8 @@ class _Observed(LiveTarget):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._changelog.close()
+        if kind is None:
+            self._changelog.close()
         super().__exit__(kind, error, trace)
 
     def apply(self, phase: Phase) -> None:

@@ -29,6 +29,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Coupon
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Settings, is_setting
+from stream_coupons.signals import uninterrupted
 
 READY_WITHIN_S = 120.0
 WORKER = ("stream_coupons", "worker")
@@ -133,18 +134,21 @@ class LocalSystem:
                 publisher.send(topics.CATALOG, coupon)
 
     def __enter__(self) -> Self:
-        for index in range(self._count):
-            self.workers.append(self._start(f"worker-{index + 1}"))
+        try:
+            for index in range(self._count):
+                with uninterrupted():
+                    self.workers.append(self._start(f"worker-{index + 1}"))
+        except BaseException:
+            self.__exit__(KeyboardInterrupt, None, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            for worker in self.workers:
-                worker.process.kill()
+        is_interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         for worker in self.workers:
-            worker.process.terminate()
+            (worker.process.kill if is_interrupted else worker.process.terminate)()
         for worker in self.workers:
             try:
                 worker.process.wait(15)
