@@ -115,6 +115,11 @@ class Browser:
         """Move the pointer."""
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
+    def wheel(self, x: float, y: float, down: float, *, with_control: bool) -> None:
+        """Turn the wheel, with the Control key held or not."""
+        held = 2 if with_control else 0
+        self._call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down, modifiers=held)
+
     def print_colour(self, expression: str) -> Any:
         """Return the value of an expression on the page as it is printed."""
         self._call("Emulation.setEmulatedMedia", media="print", features=[])

@@ -100,13 +100,34 @@ def test_the_chart_follows_the_colour_scheme_and_is_dark_on_white_in_print(brows
     assert (browser.print_colour(colour), browser.print_colour(ground)) == seen["light"]
 
 
+def middle_of_the_first_chart(browser: Browser) -> tuple[float, float]:
+    x, y = browser.evaluate(
+        "(() => { const one = document.querySelector('.chart svg'); one.scrollIntoView({block: 'center'}); "
+        "const box = one.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; })()"
+    )
+    return x, y
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_a_chart_with_the_control_key(browser: Browser, path: Path) -> None:
+    browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
+    ticks = (
+        "Array.from(document.querySelectorAll('figure:first-of-type .role-axis-label text'), one => one.textContent)"
+    )
+    x, y = middle_of_the_first_chart(browser)
+    drawn, scrolled = browser.evaluate(ticks), browser.evaluate("scrollY")
+    browser.wheel(x, y, -200, with_control=True)
+    browser.until(f"!{ticks}.includes('0') || !{ticks}.includes('20')")
+    assert browser.evaluate("scrollY") == scrolled
+    zoomed = browser.evaluate(ticks)
+    assert zoomed != drawn
+    browser.wheel(x, y, 200, with_control=False)
+    browser.until(f"scrollY > {scrolled}")
+    assert browser.evaluate(ticks) == zoomed
+
+
 def test_the_pointer_shows_the_values_of_all_series(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    box = browser.evaluate(
-        "(() => { const one = document.querySelector('.chart svg'); one.scrollIntoView({block: 'center'}); "
-        "const box = one.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]; })()"
-    )
-    browser.move(box[0] + box[2] * 0.8, box[1] + box[3] * 0.5)
+    browser.move(*middle_of_the_first_chart(browser))
     browser.until("document.querySelector('#vg-tooltip-element.visible')")
     tip = browser.evaluate("document.querySelector('#vg-tooltip-element').textContent")
     assert "simulated day" in tip
