@@ -331,9 +331,8 @@ def _message(name: str, definitions: Mapping[str, Any], topic: topics.Topic | No
     if topic is not None:
         stem = schemas.stem(topic.name)
         example = ROOT / "schemas" / "examples" / f"{stem}.json"
-        links = [f"[JSON Schema](../../schemas/{stem}.schema.json)"]
-        links += [f"[examples](../../schemas/examples/{stem}.json)"] if example.is_file() else []
-        parts.append(f"In {code(topic.name)}. {', '.join(links)}.")
+        examples = f" and `schemas/examples/{stem}.json`" if example.is_file() else ""
+        parts.append(f"In {code(topic.name)}; see `schemas/{stem}.schema.json`{examples}.")
     if "properties" in definition:
         required = set(definition.get("required", ()))
         fields = [(field, body, field in required) for field, body in definition["properties"].items()]
@@ -346,17 +345,17 @@ def _message(name: str, definitions: Mapping[str, Any], topic: topics.Topic | No
     else:
         return "\n\n".join(parts)
     rows = [
-        [
-            code(field),
-            _kind(body, definitions),
-            "required" if is_required else _default(body),
-            _bounds(body, definitions) if "enum" not in _resolve(body, definitions) else "",
-            _meaning(body),
-        ]
+        [code(field), _type(body, definitions), "required" if is_required else _default(body), _meaning(body)]
         for field, body, is_required in fields
     ]
-    parts.append(table(["Field", "Type", "Default", "Range", "Meaning"], rows))
+    parts.append(table(["Field", "Type", "Default", "Meaning"], rows))
     return "\n\n".join(parts)
+
+
+def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Return the type of a field and what values are allowed."""
+    bounds = "" if "enum" in _resolve(field, definitions) else _bounds(field, definitions)
+    return ", ".join(filter(None, (_kind(field, definitions), bounds)))
 
 
 def _meaning(field: Mapping[str, Any]) -> str:
