@@ -6,12 +6,18 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
+
+log = logging.getLogger(__name__)
+
+FOR_OTHERS: Final = 0o007
+"""What every user of the machine may do with a file."""
 
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """Where kafka-python says why an attempt to connect failed; its exceptions say only that all of them did."""
@@ -90,7 +96,7 @@ class Connection(Struct, frozen=True):
             options |= {
                 "sasl_mechanism": self.sasl_mechanism.value,
                 "sasl_plain_username": self.username,
-                "sasl_plain_password": _read("kafka.password_file", self.password_file).rstrip("\r\n"),
+                "sasl_plain_password": _read_secret("kafka.password_file", self.password_file).rstrip("\r\n"),
             }
         return options
 
@@ -102,7 +108,7 @@ class Connection(Struct, frozen=True):
             raise BadConfig(f"kafka.ca_file: {self.ca_file} holds no certificates in PEM form ({error})") from None
         if self.certificate_file:
             _read("kafka.certificate_file", self.certificate_file)
-            _read("kafka.key_file", self.key_file)
+            _read_secret("kafka.key_file", self.key_file)
             try:
                 # An empty password, or whoever starts a worker would be asked for the key's on a terminal.
                 context.load_cert_chain(self.certificate_file, self.key_file, password="")
@@ -229,3 +235,23 @@ def _read(setting: str, file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise BadConfig(f"{setting}: {file} cannot be read: {why}") from None
+
+
+def _read_secret(setting: str, file: str) -> str:
+    """Read a file that nobody else should be able to read; log a warning, once for each file, if others are."""
+    text = _read(setting, file)
+    _warn_if_open(setting, file)
+    return text
+
+
+@cache
+def _warn_if_open(setting: str, file: str) -> None:
+    mode = Path(file).stat().st_mode & 0o777
+    if mode & FOR_OTHERS:
+        log.warning(
+            "%s: %s is open to every user of the machine (mode %04o), expected 0600 or 0640: run `chmod o= %s`",
+            setting,
+            file,
+            mode,
+            file,
+        )

@@ -13,7 +13,7 @@ from msgspec import Struct
 from stream_coupons import topics
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import encode
-from stream_coupons.connection import Connection
+from stream_coupons.connection import FOR_OTHERS, Connection
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import Rules
@@ -23,7 +23,6 @@ SECRET_BYTES = 32
 MAKE = "make one with `stream-coupons secret make FILE` and set secret_file"
 ALLOW_PUBLIC = PREFIX + "ALLOW_PUBLIC_SECRET"
 """Variable of the environment: 1 lets a worker draw by the public key, as the demo and the tests do."""
-FOR_OTHERS = 0o007
 OWNER_ONLY = 0o600
 
 

@@ -35,6 +35,22 @@ def test_a_password_is_read_whenever_a_client_is_made(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, 1), (0o604, 1), (0o602, 1), (0o640, 0), (0o600, 0)])
+def test_a_password_that_everybody_can_read_is_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: int
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("hush", encoding="utf-8")
+    file.chmod(mode)
+    connection = loaded(SECURITY_PROTOCOL="SASL_PLAINTEXT", USERNAME="engine", PASSWORD_FILE=str(file))
+    for _ in range(2):
+        assert connection.options()["sasl_plain_password"] == "hush"
+    assert len(caplog.messages) == warned
+    for message in caplog.messages:
+        assert message.startswith(f"kafka.password_file: {file} is open to every user of the machine (mode {mode:04o})")
+        assert "hush" not in message
+
+
 def test_the_brokers_name_is_checked() -> None:
     context = loaded(SECURITY_PROTOCOL="SSL").options()["ssl_context"]
     assert context.check_hostname
