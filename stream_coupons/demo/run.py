@@ -24,6 +24,7 @@ from stream_coupons.demo.play import Outcomes, Played, Policy, play
 from stream_coupons.demo.shoppers import coupon_ids, settings_for_shoppers
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.demo.ticker import Ticker
+from stream_coupons.demo.waiting import Waiting
 from stream_coupons.demo.watch import SHOWN_OF_SHOPPERS, Watch
 from stream_coupons.evaluation.findings import Violation
 from stream_coupons.runtime.cells import CellCodec
@@ -256,13 +257,13 @@ def running(
     console: Console, settings: Settings, coupons: list[Coupon], engine: Engine, workers: int
 ) -> Iterator[LocalSystem]:
     """A broker with topics and catalogue, and workers that are ready; all of it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="stream-coupons-demo-") as folder:
-        console.print(f"starting the {engine} broker ...")
-        with open_broker(engine, Path(folder) / "broker") as broker:
-            system = LocalSystem(broker, settings, Path(folder), workers)
-            console.print(f"starting {workers} workers ...")
+    with tempfile.TemporaryDirectory(prefix="stream-coupons-demo-") as folder, contextlib.ExitStack() as stack:
+        with Waiting(console, f"starting the {engine} broker"):
+            broker = stack.enter_context(open_broker(engine, Path(folder) / "broker"))
+        system = LocalSystem(broker, settings, Path(folder), workers)
+        with Waiting(console, f"starting {workers} workers"):
             system.prepare(coupons)
-            with system:
-                system.wait_ready()
-                console.print(f"ready: broker {broker.bootstrap}, {len(coupons)} coupons in the catalogue")
-                yield system
+            stack.enter_context(system)
+            system.wait_ready()
+        console.print(f"ready: broker {broker.bootstrap}, {len(coupons)} coupons in the catalogue")
+        yield system

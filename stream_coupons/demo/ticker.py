@@ -93,7 +93,7 @@ class Ticker:
         considered_at = shopper.considered_at
         control = next((each for each in reversed(shopper.controls.values()) if each.at == considered_at), None)
         if is_over_frequency_cap(shopper.history.recent_issues, at, self._rules):
-            return f"has had {self._rules.max_issues_per_window} coupons within a week"
+            return f"had {self._rules.max_issues_per_window} coupons this week"
         if control is None or considered_at is None or considered_at < at - self._rules.cooldown_s:
             return None
         if control.withheld:
@@ -104,4 +104,4 @@ class Ticker:
         _, redeem, order = control.predicted
         if order >= redeem:
             return f"would buy anyway ({order:.0%} without a coupon, {redeem:.0%} with)"
-        return f"no discount is worth it ({redeem:.0%} would use it)"
+        return f"no discount pays off ({redeem:.0%} would use it)"
