@@ -29,10 +29,10 @@ from rich.table import Table
 from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.codec import Decoder
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import BrowseEvent, CartEvent, CouponIssue, Item, OrderEvent, TrainingExample
 from stream_coupons.core.missing import fill_number, remember
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import unit_interval
 from stream_coupons.datasets import completejourney
 from stream_coupons.demo.shoppers import SLICE_S, settings_for_shoppers
 from stream_coupons.evaluation.local import LocalPipeline
@@ -97,7 +97,7 @@ def lacking(event: Any, name: str, share: float, stand: Stand | None) -> Any:
     items = event.items if isinstance(event, OrderEvent) else [event.item] if event.item is not None else []
     left: list[Item] = []
     for place, item in enumerate(items):
-        is_taken = unit_interval(event.event_id, str(place), name) < share
+        is_taken = PUBLIC_KEY.uniform(event.event_id, str(place), name) < share
         if stand is not None:
             stand.see(event.user_id, event.occurred_at, item.price_minor, is_taken=is_taken)
         left.append(msgspec.structs.replace(item, **{ITEM_FIELD[name]: None}) if is_taken else item)
