@@ -210,7 +210,7 @@ From the top folder of the clone:
 ```
 stream-coupons evaluate {path}/log.jsonl
 stream-coupons ope {path}/log.jsonl --reward margin --policy logged --policy greedy --policy random
-stream-coupons tune {path}/log.jsonl --trials 10 --study {domain.name}.study
+stream-coupons tune {path}/log.jsonl --trials 5 --study {domain.name}.study
 stream-coupons replay {path}/events.jsonl --catalog {path}/catalog.json
 ```
 

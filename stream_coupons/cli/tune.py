@@ -75,7 +75,7 @@ def tune(  # noqa: PLR0913 - the options of a command
 
     Needs an optional extra, from the clone: pip install -e '.[tune]'
 
-    Examples: stream-coupons tune examples/finance/log.jsonl --trials 10
+    Examples: stream-coupons tune examples/finance/log.jsonl --trials 5
               stream-coupons tune log.jsonl --jobs 2 --out found.toml
               stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
