@@ -34,7 +34,7 @@ DIGITS = 6
 """Significant digits of plotted values: more cannot be seen."""
 CHOSEN = "chosen"
 """The parameter that the page's legend sets: names of the highlighted series, none for all."""
-TICK_WIDTH = 80
+TICK_WIDTH = 110
 """Pixels along x for each tick."""
 CONFIG = {
     "font": 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',
@@ -49,7 +49,7 @@ CONFIG = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
     },
-    "axisX": {"labelFlush": True, "labelOverlap": True, "titleAnchor": "end", "titlePadding": 8},
+    "axisX": {"labelFlush": True, "labelOverlap": True, "labelSeparation": 10, "titleAnchor": "end", "titlePadding": 8},
     "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
 }
 
