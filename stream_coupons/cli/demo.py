@@ -38,7 +38,7 @@ def demo(  # noqa: PLR0913 - options of a command
     play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = DemoInput.SHOPPERS,
     seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 1,
     shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 300,
-    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=365)] = 14,
+    days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=365)] = 12,
     households: Annotated[
         int | None, typer.Option(help="Households of Complete Journey to replay; all 2469 unless named.", min=1)
     ] = None,

@@ -19,7 +19,7 @@ from stream_coupons.core.events import CouponIssue, Tick
 from stream_coupons.demo.phases import Phase
 from stream_coupons.demo.system import LocalSystem, SystemFailed, lag_now
 
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.008, 0.025
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.01, 0.03
 """Between two looks at the offsets, longer from look to look: one costs driver and broker some two milliseconds."""
 SHOW_EVERY_S = 0.1
 STALLED_AFTER_S = 120.0

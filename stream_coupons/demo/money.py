@@ -117,6 +117,15 @@ def money(minor: float) -> str:
     return text.removeprefix("-") if text.strip("-0.,") == "" else text
 
 
+def whole(minor: float) -> str:
+    """Return an amount in whole units, without cents.
+
+    >>> whole(123456), whole(-38), whole(-250)
+    ('1,235', '0', '-2')
+    """
+    return f"{round(minor / 100):,}"
+
+
 def span(interval: Interval) -> str:
     """Return the ends of an interval in whole units.
 

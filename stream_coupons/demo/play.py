@@ -19,6 +19,7 @@ from stream_coupons.core.scoring import Scorer
 from stream_coupons.demo.phases import Phase, phases
 from stream_coupons.demo.rankings import WORTH_MINOR, FixedRanking, TrueWorth
 from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
@@ -31,8 +32,8 @@ decides; what the ground truth says; what the product would decide if its probab
 Daily = tuple[int, int, int, int, float]
 """Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
 DAY_S = 86400.0
-SLICE_S = 3 * 3600.0
-LEARN_EVERY_S = 6 * 3600.0
+SLICE_S = 4 * 3600.0
+LEARN_EVERY_S = 8 * 3600.0
 """Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
 
 
@@ -237,7 +238,9 @@ def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears o
     world = World(world_settings)
     rules = rules_of(policy, settings)
     truth = TrueWorth(world, settings.policy.cost_minor)
-    if policy == "oracle":
+    if policy == "random":
+        scorer = prior()  # whatever it learnt, it would not use
+    elif policy == "oracle":
         scorer = OracleScorer(world)
     elif policy == "optimum":
         scorer = truth

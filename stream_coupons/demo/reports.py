@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from stream_coupons.demo import words
 from stream_coupons.demo.journey import JourneyResult
-from stream_coupons.demo.money import ABOUT, NAMES, NOTHING, Earned, money, span, verdict
+from stream_coupons.demo.money import ABOUT, NAMES, NOTHING, Earned, money, span, verdict, whole
 from stream_coupons.demo.play import DAY_S, Daily, Played
 from stream_coupons.demo.run import ShopperResult
 from stream_coupons.demo.watch import Watch, total
@@ -53,9 +54,9 @@ def print_shoppers(console: Console, result: ShopperResult) -> None:
     live, shoppers = result.live, result.world.shoppers
     if result.rows:
         title = f"{shoppers:,} simulated shoppers, {result.world.days} days, seed {result.world.seed}"
-        table = Table("who gets which coupon", title=title)
-        for header in ("coupons", "given away", "orders won", "expected margin", "95 % interval"):
-            table.add_column(header, justify="right")
+        table = Table("who gets which coupon", title=title, box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        for header in ("coupons", "discounts", "orders won", "margin", "95 % interval"):
+            table.add_column(header, justify="right", no_wrap=True)
         table.add_row(NOTHING, "0", "0.00", "0", "0.00", "")
         for row in result.rows:
             table.add_row(*_cells(row), style="bold" if row.policy == "learned" else "")
@@ -76,7 +77,7 @@ def _cells(row: Earned) -> list[str]:
         money(row.discount_minor),
         f"{row.orders_won:,}",
         money(row.expected.value),
-        span(row.expected),
+        f"{whole(row.expected.low)} to {whole(row.expected.high)}",
     ]
 
 
@@ -118,18 +119,25 @@ def _add_comparison(report: Report, result: ShopperResult) -> None:
         "same caps, stocks and budgets, and the same control group.",
         highlight=NAMES["learned"],
     )
-    headers = ["who gets which coupon", "coupons", "redeemed", "given away", "orders won"]
-    headers += ["expected margin", "95 % interval", "ours is ahead by", "95 % interval", "booked"]
-    rows: list[list[str | float]] = [[NOTHING, 0, 0, "0.00", 0, "0.00", "", "", "", "0.00"]]
+    rows: list[list[str | float]] = [[NOTHING, 0, 0, 0.0, 0, 0.0]]
+    rows += [
+        [
+            row.name,
+            row.issues,
+            row.redemptions,
+            round(row.discount_minor / 100, 2),
+            row.orders_won,
+            round(row.booked_minor / 100, 2),
+        ]
+        for row in result.rows
+    ]
+    report.table(["who gets which coupon", "coupons", "redeemed", "given away", "orders won", "booked margin"], rows)
+    compared: list[list[str | float]] = []
     for row in result.rows:
         is_ours = row.policy == "learned"
-        name, issues, discount, won, expected, interval = _cells(row)
-        ahead = ["", ""] if is_ours else [money(row.behind.value), span(row.behind)]
-        rows.append([name, issues, row.redemptions, discount, won, expected, interval, *ahead, money(row.booked_minor)])
-    report.table(headers, rows)
-    report.table(
-        ["policy", "what it is"], [[NAMES[row.policy], ABOUT[row.policy]] for row in result.rows if row.policy in ABOUT]
-    )
+        ahead = "" if is_ours else f"{money(row.behind.value)} ({span(row.behind)})"
+        compared.append([row.name, ABOUT.get(row.policy, ""), ahead])
+    report.table(["who gets which coupon", "what it is", "ours is ahead by (95 % interval)"], compared)
     day = Axis("simulated day", from_zero=True)
     margins = {NAMES[one.policy]: [(0.0, 0.0), *one.margin_by_day] for one in result.played}
     report.line_chart("Expected margin so far", margins, day, Axis("", "money"))

@@ -117,7 +117,8 @@ class ShopperDemo:
             with running(self._console, self._settings, world.catalogue(), self._engine, self._workers) as system:
                 live = _Live(self, system, world, baselines)
                 played = live.play()
-                violations = audit_system(system)
+                with Waiting(self._console, "auditing what was issued"):
+                    violations = audit_system(system)
             live.wait_for_baselines()
         by_policy = {**baselines.played, "learned": played}
         in_order = [by_policy[policy] for policy in POLICIES]
@@ -267,3 +268,5 @@ def running(
             system.wait_ready()
         console.print(f"ready: broker {broker.bootstrap}, {len(coupons)} coupons in the catalogue")
         yield system
+        with Waiting(console, "stopping workers and broker"):
+            stack.close()

@@ -167,7 +167,7 @@ def settings_for_shoppers(base: Settings) -> Settings:
         ),
         neighbourhood=change(base.neighbourhood, cells=1, publish_every_s=6 * 3600.0),
         attribution=change(base.attribution, grace_s=3600.0),
-        policy=change(base.policy, redemption_worth_minor=0.0, proposal_timeout_s=12 * 3600.0),
+        policy=change(base.policy, redemption_worth_minor=0.0, alternatives=6, proposal_timeout_s=12 * 3600.0),
         learning=change(base.learning, publish_every_s=NEVER_S),
     )
 

@@ -59,7 +59,9 @@ class Ticker:
         """Add a line on a coupon that was given."""
         offer = words.offer(self._coupons[issue.coupon_id]) if issue.coupon_id in self._coupons else issue.coupon_id
         did = self._did.get(issue.trigger_id, "did something")
-        self.lines.append(f"{self._who(issue.user_id, did)}: {offer}, {words.worth(issue.value_minor)}")
+        is_tried = issue.value_minor <= self._rules.min_value_minor
+        why = "tried out, to learn" if is_tried else words.worth(issue.value_minor)
+        self.lines.append(f"{self._who(issue.user_id, did)}: {offer}, {why}")
 
     def refuse(self, user_id: str, shopper: Shopper) -> bool:
         """Add a line on why a shopper got nothing; False if there is nothing to say.
