@@ -234,31 +234,24 @@ def member_docs(enumeration: type[StrEnum]) -> dict[str, str]:
 
 def topics_page() -> str:
     """Return the page of topics."""
-    groups = (
-        ("You write", topics.INPUTS, ""),
-        ("You read", (topics.ISSUES, topics.DEAD_LETTERS), ""),
-        ("You fill by the command line", (topics.CATALOG,), ""),
-        (
-            "Between the agents",
-            tuple(
-                t
-                for t in topics.ALL
-                if t in (topics.TICKS, topics.SNAPSHOTS, topics.REDRIVES, topics.FINGERPRINTS, *topics.BETWEEN_AGENTS)
-            ),
-            "",
-        ),
-        ("Changelogs", tuple(t for t in topics.ALL if t.name.endswith("-changelog")), ""),
-    )
+    groups: dict[str, Sequence[topics.Topic]] = {
+        "You write": topics.INPUTS,
+        "You read": (topics.ISSUES, topics.DEAD_LETTERS),
+        "You fill by the command line": (topics.CATALOG,),
+        "Changelogs": [topic for topic in topics.ALL if topic.name.endswith("-changelog")],
+    }
+    named = [topic for members in groups.values() for topic in members]
+    groups["Between the agents"] = [topic for topic in topics.ALL if topic not in named]
     parts = []
-    for title, members, _ in groups:
+    for title, members in groups.items():
         rows = [
             [
                 code(topic.name),
                 topic.about,
                 code(topic.key) if " " not in topic.key and "'" not in topic.key else topic.key,
                 _message_link(topic),
-                _listed(topic.written_by),
-                _listed(topic.read_by),
+                ", ".join(topic.written_by),
+                ", ".join(topic.read_by),
                 _retention(topic),
                 _partitions(topic),
                 _size(topic.max_message_bytes),
@@ -273,10 +266,6 @@ def topics_page() -> str:
         "`stream-coupons topics list` shows the same. The partition of a key is that of Java's producer (murmur2).",
         *parts,
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _message_link(topic: topics.Topic) -> str:
@@ -434,9 +423,12 @@ def outcomes_page() -> str:
     letters = []
     for value, text in member_docs(reasons.Rejection).items():
         meaning, _, fix = text.partition(" Fix: ")
-        letters.append([code(value), meaning, fix[:1].upper() + fix[1:]])
-    ineligible = [[code(one), verdicts.WORDS[one]] for one in (*reasons.Ineligible, *reasons.Passed)]
-    exits = [[code(number), text] for number, text in exit_codes()]
+        letters.append([code(value), meaning, _sentence(fix)])
+    names = [*settings_comments(), "max_per_user"]
+    ineligible = [
+        [code(one), _sentence(_marked(verdicts.WORDS[one], names))] for one in (*reasons.Ineligible, *reasons.Passed)
+    ]
+    exits = [[code(number), _sentence(text)] for number, text in exit_codes()]
     return page(
         "Outcomes, reasons and exit codes",
         "The closed sets of codes in metrics, dead letters, explanations and scripts.",
@@ -453,6 +445,10 @@ def outcomes_page() -> str:
         "## Exit codes",
         table(["Code", "Meaning"], exits),
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def exit_codes() -> list[tuple[str, str]]:
