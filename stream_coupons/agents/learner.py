@@ -46,6 +46,8 @@ SLICE_S, SHARE = 0.001, 0.25
 """An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
 would hold up every decision of this worker for half a second."""
 
+LOOK_EVERY_S = 0.5
+"""Longest wait for examples before it looks whether a rebalance has begun, which waits for all acknowledgements."""
 ASKED_WAIT_S = 0.05
 """Longest wait for examples that were appended before `publish_soon` was called."""
 
@@ -129,19 +131,24 @@ class Learner(Service):  # type: ignore[misc]
     async def _run(self) -> None:
         self._publish_at = time.monotonic() + self._settings.publish_every_s
         while not self.should_stop:
-            wait_s = ASKED_WAIT_S if self._is_asked else self._publish_at - time.monotonic()
-            messages = await self.inbox.get(MAX_EXAMPLES, max(wait_s, 0.0))
-            if self._owned is not self.inbox.ownership:
-                await self._own()
-            else:
-                is_behind = sum(size(message) for message in messages) >= MAX_EXAMPLES
-                self._turns.begin()
-                for message in messages:
-                    await self._take(message, is_behind=is_behind)
-            if time.monotonic() >= self._publish_at or await self._has_learnt_what_was_asked():
-                self._is_asked = False
-                packing_s = await self._publish()
-                self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Learn what has come, and publish if it is time, if that was asked, or if a rebalance waits for it."""
+        wait_s = ASKED_WAIT_S if self._is_asked else min(self._publish_at - time.monotonic(), LOOK_EVERY_S)
+        messages = await self.inbox.get(MAX_EXAMPLES, max(wait_s, 0.0))
+        if self._owned is not self.inbox.ownership:
+            await self._own()
+        else:
+            is_behind = sum(size(message) for message in messages) >= MAX_EXAMPLES
+            self._turns.begin()
+            for message in messages:
+                await self._take(message, is_behind=is_behind)
+        is_due = time.monotonic() >= self._publish_at or (self._app.rebalancing and self._unacknowledged)
+        if is_due or await self._has_learnt_what_was_asked():
+            self._is_asked = False
+            packing_s = await self._publish()
+            self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
 
     async def _own(self) -> None:
         """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""

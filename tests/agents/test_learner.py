@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
@@ -16,6 +17,8 @@ from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.runtime.delivery import Parcel
 from stream_coupons.runtime.records import MAX_NUMBER, Record
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
@@ -165,3 +168,42 @@ def test_it_is_late_once_what_it_learnt_is_unpublished_for_longer_than_a_request
     assert learner.is_late
     learner._publish_at = time.monotonic()
     assert not learner.is_late
+
+
+class Group:
+    """As far as the learner deals with it: what is delivered and acknowledged."""
+
+    is_transactional = False
+
+    def __init__(self) -> None:
+        self.rebalancing = False
+        self.consumer = self
+        self.delivered: list[Any] = []
+        self.acknowledged: list[Any] = []
+
+    async def deliver(self, agent: str, parcels: list[Parcel]) -> None:  # noqa: ARG002
+        self.delivered += parcels
+
+    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:  # noqa: ARG002
+        self.acknowledged.append(message)
+
+
+def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_coupons.agents.learner.LOOK_EVERY_S", 0.0)
+    group, nothing = Group(), Any
+    learner = Learner(Settings(), group, Metrics(CollectorRegistry()), nothing, group)  # type: ignore[arg-type]
+    learner._trainer = trained("ecommerce")
+    learner._publish_at = time.monotonic() + 1000.0
+    learner._unacknowledged.append(("message", [Chunk(TP(topics.EXAMPLES.name, 0), [told(b"ticks:0:1:0")], 0, 1, 1)]))
+
+    async def turns() -> None:
+        await learner._turn()
+        assert group.acknowledged == [], "it is not time"
+        group.rebalancing = True
+        await learner._turn()
+        assert [parcel.offsets for parcel in group.delivered] == [{topics.EXAMPLES.name: 1}]
+        assert group.acknowledged == ["message"]
+        await learner._turn()
+        assert len(group.delivered) == 1, "there is nothing more to publish"
+
+    asyncio.run(turns())
