@@ -10,6 +10,8 @@ from stream_coupons.topics import ERASURES
 
 from .conftest import Run, records
 
+pytestmark = pytest.mark.kafka
+
 
 def test_each_shopper_is_asked_for_once(run: Run, bootstrap: str, unique: str) -> None:
     users = [f"{unique}-ann", f"{unique}-bob", f"{unique}-ann"]

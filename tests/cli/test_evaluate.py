@@ -122,8 +122,7 @@ def test_the_report_is_one_page(run: Run, log: Path, tmp_path: Path) -> None:
     assert run("evaluate", log, *WINDOW, "--report", page).exit_code == 0
     html = page.read_text(encoding="utf-8")
     assert "Evaluation of log.jsonl" in html
-    assert "<svg" in html
-    assert "<script" not in html
+    assert re.search(r"""(src|href)=["']?(https?:)?//""", html) is None, "it needs nothing else"
 
 
 def test_bad_lines_are_refused_by_number_and_the_rest_is_evaluated(run: Run, tmp_path: Path) -> None:
@@ -258,6 +257,7 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(run: Run, tmp_path: Path,
     assert "error: /dev/full: No space left on device: not all was written" in result.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
 @pytest.mark.parametrize("verb", [("evaluate",), ("evaluate", "--json"), ("ope", "--json")])
 def test_a_full_disk_behind_standard_output_is_an_error(tmp_path: Path, verb: tuple[str, ...]) -> None:
