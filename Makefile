@@ -51,6 +51,7 @@ docs: $(READY)  ## build the site of docs/ into site/; a dead link is an error
 
 figures: $(READY)  ## measure the figures of the pages and write their tables (Apache Kafka; leave the machine alone)
 	@$(BIN)/python docs/figures.py
+	@$(BIN)/python -m benchmarks.cold_start --write
 
 format: $(READY)  ## format and mend what can be mended by machine
 	@$(BIN)/ruff format --quiet .
