@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,8 +20,9 @@ from stream_coupons.metrics import Metrics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.delivery import Parcel
-from stream_coupons.runtime.records import MAX_NUMBER, Record
+from stream_coupons.runtime.records import MAX_NUMBER, ORIGIN_HEADER, Record
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 
@@ -207,3 +210,99 @@ def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.Mon
         assert len(group.delivered) == 1, "there is nothing more to publish"
 
     asyncio.run(turns())
+
+
+class OneLog:
+    """Examples in one log, handed on a message at a time, and all that a learner asks of its application."""
+
+    def __init__(self, count: int) -> None:
+        self.consumer = self
+        self.rebalancing = False
+        self.records = [
+            Record(
+                topics.EXAMPLES.name,
+                0,
+                offset,
+                0,
+                b"ecommerce",
+                encode(example),
+                ((ORIGIN_HEADER, b"ticks:0:%d:0" % offset),),
+            )
+            for offset, example in enumerate(examples(1, count))
+        ]
+        self.published: list[int] = []
+        self.acknowledged = 0
+        self._taken = 0
+
+    def message(self, size: int) -> Any:
+        """The next records as one message."""
+        chunk = Chunk(TP(topics.EXAMPLES.name, 0), self.records[:size], 0, self.records[size - 1].offset + 1, 0)
+        del self.records[:size]
+        return SimpleNamespace(value=[chunk])
+
+    def take(self, message: Any) -> list[Chunk]:
+        self._taken = message.value[0].end
+        return list(message.value)
+
+    def taken(self, names: list[str], partition: int) -> dict[str, int]:
+        assert partition == 0
+        return {name: self._taken if name == topics.EXAMPLES.name else 0 for name in names}
+
+    async def ends(self, names: list[str], partition: int) -> dict[str, int]:
+        assert partition == 0
+        end = self._taken + len(self.records)
+        return {name: end if name == topics.EXAMPLES.name else 0 for name in names}
+
+    async def release(self, *_: Any) -> None:
+        """Nothing is held."""
+
+    take_over = release
+    is_transactional = False
+
+    async def deliver(self, _agent: str, parcels: list[Any]) -> None:
+        self.published.append(parcels[0].offsets[topics.EXAMPLES.name])
+
+    def acknowledge(self, _message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:
+        assert not is_committed
+        self.acknowledged = chunks[-1].end
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0.001)
+
+
+async def hand_over(learner: Learner, message: Any) -> None:
+    """Pass a message on as the Faust agent does."""
+
+    async def events() -> AsyncIterator[Any]:
+        yield SimpleNamespace(message=message)
+
+    await learner.inbox.consume(events())
+
+
+def test_it_publishes_once_when_it_is_asked_to_and_not_before_all_is_learnt_that_was_there() -> None:
+    async def run() -> OneLog:
+        log = OneLog(6)
+
+        async def latest() -> dict[str, ModelSnapshot]:
+            return {}
+
+        settings = Settings(learning=LearningSettings(publish_every_s=1e6))
+        learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]
+        learner.publish_soon()  # it owns nothing yet
+        learner.inbox.assign(frozenset({0}), Membership("m", 1))
+        await learner.start()
+        await until(lambda: learner.is_ready)
+        await hand_over(learner, log.message(2))
+        await until(lambda: log._taken == 2)
+        learner.publish_soon()
+        await asyncio.sleep(0.02)
+        assert log.published == [], "four examples were appended before it was asked"
+        await hand_over(learner, log.message(4))
+        await until(lambda: log.acknowledged == 6)
+        await asyncio.sleep(0.02)
+        await learner.stop()
+        return log
+
+    assert asyncio.run(run()).published == [6]
