@@ -54,7 +54,7 @@ def print_shoppers(console: Console, result: ShopperResult) -> None:
     live, shoppers = result.live, result.world.shoppers
     if result.rows:
         title = f"{shoppers:,} simulated shoppers, {result.world.days} days, seed {result.world.seed}"
-        table = Table("who gets which coupon", title=title, box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table = Table("policy", title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
         for header in ("coupons", "discounts", "orders won", "margin", "95 % interval"):
             table.add_column(header, justify="right", no_wrap=True)
         table.add_row(NOTHING, "0", "0.00", "0", "0.00", "")
@@ -132,12 +132,14 @@ def _add_comparison(report: Report, result: ShopperResult) -> None:
         for row in result.rows
     ]
     report.table(["who gets which coupon", "coupons", "redeemed", "given away", "orders won", "booked margin"], rows)
-    compared: list[list[str | float]] = []
-    for row in result.rows:
-        is_ours = row.policy == "learned"
-        ahead = "" if is_ours else f"{money(row.behind.value)} ({span(row.behind)})"
-        compared.append([row.name, ABOUT.get(row.policy, ""), ahead])
-    report.table(["who gets which coupon", "what it is", "ours is ahead by (95 % interval)"], compared)
+    others = [row for row in result.rows if row.policy != "learned"]
+    report.table(
+        ["ours is ahead of", "by", "95 % interval"],
+        [[row.name, round(row.behind.value / 100, 2), span(row.behind)] for row in others],
+    )
+    report.table(
+        ["policy", "what it is"], [[row.name, ABOUT[row.policy]] for row in result.rows if row.policy in ABOUT]
+    )
     day = Axis("simulated day", from_zero=True)
     margins = {NAMES[one.policy]: [(0.0, 0.0), *one.margin_by_day] for one in result.played}
     report.line_chart("Expected margin so far", margins, day, Axis("", "money"))

@@ -1,0 +1,71 @@
+"""The summary and the chapter say what was played, and what was not."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from stream_coupons.demo.money import earned
+from stream_coupons.demo.play import Policy, play_locally
+from stream_coupons.demo.reports import add_shoppers, print_shoppers
+from stream_coupons.demo.run import POLICIES, ShopperResult
+from stream_coupons.demo.shoppers import coupon_ids, settings_for_shoppers
+from stream_coupons.demo.watch import Watch
+from stream_coupons.evaluation.report import Report
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+WORLD = WorldSettings(seed=2, shoppers=12, days=1, coupons=6, coupon_ids=coupon_ids(6))
+NO_SYSTEM: Any = None
+
+
+@pytest.fixture(scope="module")
+def whole() -> ShopperResult:
+    """A small run of every policy, in this process."""
+    average: dict[str, float] = {}
+    found = {}
+    order: tuple[Policy, ...] = ("optimum", "average", "random", "redemption", "learned")
+    for policy in order:
+        found[policy] = play_locally(
+            policy, WORLD, settings_for_shoppers(Settings()), lambda _day: None, average_minor=average
+        )
+        average = found["optimum"].average_minor
+    played = [found[policy] for policy in POLICIES]
+    live = found["learned"]
+    rows = earned(played, World(WORLD).user_ids)
+    return ShopperResult(WORLD, live, played, rows, Watch(NO_SYSTEM), dict(live.decisions), 3, [], is_whole=True)
+
+
+def text_of(result: ShopperResult, folder: Path, width: int = 80) -> tuple[str, str]:
+    console, page = Console(file=io.StringIO(), width=width), Report("r")
+    print_shoppers(console, result)
+    add_shoppers(page, result)
+    page.write(folder / "page.html")
+    return console.file.getvalue(), (folder / "page.html").read_text(encoding="utf-8")  # type: ignore[attr-defined]
+
+
+def test_every_policy_is_shown_with_what_it_earned(whole: ShopperResult, tmp_path: Path) -> None:
+    said, page = text_of(whole, tmp_path)
+    starts = ["no coupons", "random", "most likely redeemed", "best on average", "ours (live)", "true optimum"]
+    rows = [line.strip() for line in said.splitlines()]
+    assert [start for start in starts if not any(row.startswith(f"{start} ") for row in rows)] == []
+    for text in (said, page):
+        assert "nan" not in text.replace("finance", "").lower().split()
+        assert "3 of 12 shoppers got no coupon" in " ".join(text.split())
+    assert "audit of what was issued: clean" in said
+    assert max(len(line) for line in said.splitlines()) <= 80
+
+
+def test_the_optimum_is_expected_to_earn_more_than_any_other(whole: ShopperResult) -> None:
+    best = {row.policy: row.expected.value for row in whole.rows}
+    assert max(best, key=lambda policy: best[policy]) == "optimum"
+
+
+def test_what_was_cut_short_compares_nothing_and_says_so(whole: ShopperResult, tmp_path: Path) -> None:
+    cut = ShopperResult(WORLD, whole.live, [whole.live], [], whole.watch, {}, 3, [], is_whole=False)
+    said, page = text_of(cut, tmp_path)
+    assert "ended before its time" in page
+    assert "true optimum" not in said
+    assert "audit" not in said
