@@ -11,7 +11,7 @@ from stream_coupons.models.progressive import Interval
 
 NAMES: Mapping[Policy, str] = {
     "random": "random",
-    "redemption": "most likely redeemed",
+    "redemption": "highest P(redeem)",
     "average": "best on average",
     "learned": "ours (live)",
     "optimum": "true optimum",
@@ -19,10 +19,10 @@ NAMES: Mapping[Policy, str] = {
 }
 ABOUT: Mapping[Policy, str] = {
     "random": "each draws among the coupons that the shopper may get",
-    "redemption": "ranked by the learnt P(redeem), as most shops do",
+    "redemption": "the coupon most likely to be redeemed, as it learns: what most shops do",
     "average": "one ranking for all shoppers by the ground truth, in hindsight: no shop can know it",
     "learned": "knew nothing at the start and learnt from what its own coupons led to",
-    "optimum": "always the coupon that is truly worth most for this shopper now: no policy of this kind earns more",
+    "optimum": "the coupon that is truly worth most for this shopper now: what perfect knowledge of the moment earns",
 }
 NOTHING = "no coupons"
 RESAMPLES = 2000
@@ -145,7 +145,9 @@ def verdict(rows: Sequence[Earned]) -> str:
     """
     by_policy = {row.policy: row for row in rows}
     ours = by_policy["learned"]
-    made = f"Ours is expected to earn {money(ours.expected.value)} more than giving no coupons ({span(ours.expected)})"
+    value = ours.expected.value
+    more = f"{money(abs(value))} {'more' if value >= 0 else 'less'}"
+    made = f"Ours is expected to earn {more} than giving no coupons ({span(ours.expected)})"
     if ours.expected.low > 0:
         sentences = [f"{made}."]
     elif ours.expected.high < 0:

@@ -61,7 +61,7 @@ class Ranking:
 
 
 class TrueWorth(Ranking):
-    """Gives the coupon that is truly worth most for this shopper at this moment: greedy, so a bound of its kind."""
+    """Gives the coupon that is truly worth most for this shopper at this moment, whatever comes later."""
 
     def __init__(self, world: World, cost_minor: float) -> None:
         self._world = world

@@ -92,7 +92,12 @@ def test_the_verdict_says_who_is_ahead_and_whether_that_is_sure(
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(1000.0, "expected to earn 10.00 more"), (100.0, "does not show"), (-1000.0, "it loses money")]
+    ("value", "said"),
+    [
+        (1000.0, "expected to earn 10.00 more"),
+        (100.0, "does not show"),
+        (-1000.0, "10.00 less than giving no coupons (-15.00 to -5.00): it loses money"),
+    ],
 )
 def test_a_policy_that_earns_nothing_is_called_that(value: float, said: str) -> None:
     none = Interval(0.0, 0.0, 0.0)

@@ -48,7 +48,7 @@ def text_of(result: ShopperResult, folder: Path, width: int = 80) -> tuple[str, 
 
 def test_every_policy_is_shown_with_what_it_earned(whole: ShopperResult, tmp_path: Path) -> None:
     said, page = text_of(whole, tmp_path)
-    starts = ["no coupons", "random", "most likely redeemed", "best on average", "ours (live)", "true optimum"]
+    starts = ["no coupons", "random", "highest P(redeem)", "best on average", "ours (live)", "true optimum"]
     rows = [line.strip() for line in said.splitlines()]
     assert [start for start in starts if not any(row.startswith(f"{start} ") for row in rows)] == []
     for text in (said, page):
