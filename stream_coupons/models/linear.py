@@ -33,11 +33,11 @@ DEMAND = {
     "carted_now": 1.0,
 }
 """Prior weights of P(order): what draws a shopper to the scope of a coupon, with the coupon or without it."""
-EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "carted_now": 0.5, "habit": -1.0}
+EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "near_scope_share": 0.2, "carted_now": 0.5, "habit": -1.0}
 """Prior weights of the coupon's effect: log-odds of P(redeem) less those of P(order). It grows with the discount (a
 price elasticity of about 3) and with interest in the scope, most for what lies in the cart, and vanishes for what the
 shopper orders regularly. Sources: docs/explanation/cold-start.md."""
-RESTRAINT = {"demand_share": 0.7}
+RESTRAINT = {"demand_share": 0.7, "near_scope_share": 0.3}
 RESTRAINT_LOG_ODDS = -0.45
 """Added to the effect before anything is learnt: coupons then pay only within the shopper's interests. The effect
 without interest is the part of the prior that is known least, and a coupon outside of all interests is the error that

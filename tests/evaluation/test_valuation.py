@@ -106,7 +106,7 @@ def test_margin_ranks_as_the_live_policy_does(source: RandomisedLog, decisions: 
     # Margin 30 % of 2000, discount 10 % of it, sending costs 2.
     live = (redeem - order) * 600 - redeem * 200 - RULES.cost_minor
     assert found.worth[:, 1:] == pytest.approx(live[:, 1:])
-    assert (found.worth[:, 0] == 0).all()
+    assert (found.worth[:, 0] == RULES.min_value_minor).all()
     gave_none = source.arm == 0
     assert found.reward[gave_none] == pytest.approx(600.0 * source.purchased[gave_none])
     assert found.reward[~gave_none] == pytest.approx(400.0 * source.purchased[~gave_none] - 2.0)
