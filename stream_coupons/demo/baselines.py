@@ -1,10 +1,11 @@
-"""Other policies on the same shoppers, in processes of the lowest priority beside the live system."""
+"""Other policies on the same shoppers, in processes of low priority beside the live system."""
 
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,8 @@ Progress = tuple[Policy, int]
 """A policy, and how many days it has played."""
 CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "redemption"), ("optimum", "average"))
 """What each process plays, one after another: `average` ranks by what `optimum` has seen."""
-LOWEST_PRIORITY = 19
+NICENESS = 5
+"""Less than the live system's priority, but not so low that a busy machine leaves them nothing."""
 
 
 class BaselineFailed(StreamCouponsError):
@@ -114,6 +116,7 @@ class Baselines:
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
     """Start processes that a terminal's Ctrl-C does not reach: it is for this process, which ends them."""
+    resource_tracker.ensure_running()  # starting it with the first process would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -125,7 +128,8 @@ def _play_chain(
     connection: "Connection[Any, Any]", chain: Sequence[Policy], world: WorldSettings, settings: Settings
 ) -> None:
     """Play policies one after another, and report each day, each result, and the end."""
-    os.nice(LOWEST_PRIORITY)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
     average_minor: dict[str, float] = {}
     try:
         for policy in chain:

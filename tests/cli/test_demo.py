@@ -1,6 +1,7 @@
 """`demo`: Ctrl-C ends all of it at any moment, and says where the report is."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def said(folder: Path) -> str:
 
 def wait_for(text: str, folder: Path, run: "subprocess.Popen[str]") -> float:
     began = time.monotonic()
-    while text not in said(folder):
+    while re.search(text, said(folder)) is None:
         assert run.poll() is None, said(folder)
         assert time.monotonic() < began + DEADLINE_S, said(folder)
         time.sleep(0.02)
@@ -64,13 +65,13 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("moment", "has_report"),
-    [("Ctrl-C ends it", False), ("starting 2 workers", False), ("ready:", False), (" events, ", True)],
+    [("Ctrl-C ends it", False), ("starting 2 workers", False), ("ready:", False), (r" [1-9][\d,]* events, ", True)],
     ids=["at once", "workers start", "ready", "playing"],
 )
 def test_ctrl_c_ends_everything_at_any_moment(moment: str, has_report: bool, tmp_path: Path) -> None:
     with demo(*SMALL, folder=tmp_path) as run:
         wait_for(moment, tmp_path, run)
-        run.send_signal(signal.SIGINT)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
         began = time.monotonic()
         code = run.wait(DEADLINE_S)
         took_s = time.monotonic() - began
