@@ -176,7 +176,7 @@ def coupon_ids(count: int) -> tuple[str, ...]:
     """Return ids that lie in one partition: who gets a last unit must not depend on which worker is faster.
 
     >>> coupon_ids(3)
-    ('coupon-01', 'coupon-03', 'coupon-04')
+    ('coupon-00', 'coupon-02', 'coupon-03')
     """
     names = (f"coupon-{number:02d}" for number in itertools.count())
     return tuple(
