@@ -146,9 +146,8 @@ class LocalSystem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        is_interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         for worker in self.workers:
-            (worker.process.kill if is_interrupted else worker.process.terminate)()
+            (worker.process.terminate if kind is None else worker.process.kill)()
         for worker in self.workers:
             try:
                 worker.process.wait(15)
