@@ -17,7 +17,8 @@ OFFLINE = ("evaluate", "ope", "tune", "replay")
 
 def commands() -> list[str]:
     """Return the lines of the pages that need nothing but a sample."""
-    lines = {line.strip() for name in PAGES for fenced in FENCED.findall(page(name)) for line in fenced.splitlines()}
+    written = [name for name in PAGES if not name.startswith("docs/reference/")]  # help texts are tested with the verbs
+    lines = {line.strip() for name in written for fenced in FENCED.findall(page(name)) for line in fenced.splitlines()}
     return sorted(
         line
         for line in lines
