@@ -17,7 +17,7 @@ OFFLINE = ("evaluate", "ope", "tune", "replay")
 
 def commands() -> list[str]:
     """Return the lines of the pages that need nothing but a sample."""
-    written = [name for name in PAGES if not name.startswith("docs/reference/")]  # help texts are tested with the verbs
+    written = [name for name in PAGES if not name.startswith("docs/reference/")]  # not help texts
     lines = {line.strip() for name in written for fenced in FENCED.findall(page(name)) for line in fenced.splitlines()}
     return sorted(
         line
