@@ -1,8 +1,10 @@
 """The pages of the documentation, and the examples on them."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -53,3 +55,13 @@ def table_below(name: str, header: str) -> list[list[str]]:
 def first_column(name: str, header: str) -> list[str]:
     """Return the first column of a table, without the marks of code."""
     return [row[0].strip("`") for row in table_below(name, header)]
+
+
+def script(name: str) -> ModuleType:
+    """Return a program of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

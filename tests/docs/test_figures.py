@@ -1,6 +1,5 @@
 """The tables of figures are what docs/figures.py wrote from measured results: nobody types a figure."""
 
-import importlib.util
 import json
 import re
 from types import ModuleType
@@ -8,19 +7,14 @@ from typing import Any
 
 import pytest
 
-from .pages import DOCS, PAGES, ROOT, page
+from .pages import PAGES, ROOT, page, script
 
 VALUE = {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
 @pytest.fixture(scope="module")
 def figures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("figures")
 
 
 def test_the_tables_are_those_of_the_results(figures: ModuleType) -> None:

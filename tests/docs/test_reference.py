@@ -1,6 +1,5 @@
 """The reference pages are what docs/generate.py writes, and what it writes is complete."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -14,17 +13,12 @@ from stream_coupons.agents.learner import READS
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 
-from .pages import DOCS, page
+from .pages import DOCS, page, script
 
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("generate")
 
 
 def test_the_committed_pages_are_what_the_code_says(generator: ModuleType) -> None:
