@@ -123,7 +123,13 @@ def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop,
     later = shop.now + STEP_S
     found = json.loads(run(*ask, later, "--json").stdout)
     reasons = {one["coupon_id"]: one["reason"] for one in found["coupons"]}
-    assert reasons == {"few": "sold_out", "ham": "shopper_cap", "late": "not_yet_valid", "tea": None, "trip": None}
+    assert reasons == {
+        "few": "sold_out",
+        "ham": "shopper_cap",
+        "late": "not_yet_valid",
+        "tea": None,
+        "trip": "not_worth_it",  # ann never turned to it
+    }
     assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
     text = run(*ask, later)
     assert "gets: tea\nhow it is chosen: next best, for what is ranked above it is sold out" in text.stdout
