@@ -116,7 +116,7 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> choose(np.array([-1.0, 5.0, 2.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
+    >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
     [1, 2]
     """
     greedy, tried = worthwhile(worth, rules), explored(worth, rules)

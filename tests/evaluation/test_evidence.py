@@ -245,7 +245,7 @@ def test_the_decision_of_another_issue_is_not_taken_for_it(log: Log) -> None:
 
 def snapshot(version: int) -> ModelSnapshot:
     model = DomainModel("ecommerce", LearningRules())
-    model.version = version - 1
+    model.version, model.offset = version - 1, version  # no more versions than records
     return model.snapshot()
 
 
