@@ -1,8 +1,8 @@
 """The tiers of the tests, and the `broker` fixture.
 
 unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
-system  the other tests, each on one broker, and the five trials under faults that are marked `essential`
-rest    tests marked `slow`, all other trials under faults, and every test on the broker that `system` leaves out
+system  the tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
+rest    tests marked `slow`; all other trials under faults; every test on the broker that `system` leaves out
 """
 
 import os
@@ -78,7 +78,7 @@ def _tier_of(item: pytest.Item) -> str:
     is_left_out = is_trial and item.get_closest_marker("essential") is None
     if item.get_closest_marker("slow") or is_left_out or _engine_of(item) not in (None, _first_engine(item.path)):
         return "rest"
-    return "system" if _is_outside(item) else "unit"
+    return "system" if _is_outside(item) or item.get_closest_marker("long") else "unit"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

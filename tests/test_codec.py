@@ -131,6 +131,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.long
 @fast
 @given(TOPICS, st.data())
 def test_any_values_in_the_right_fields_are_a_message_or_refused(topic: topics.Topic, data: st.DataObject) -> None:
@@ -139,6 +140,7 @@ def test_any_values_in_the_right_fields_are_a_message_or_refused(topic: topics.T
     decoded_or_refused(topic, json.dumps(fields).encode())
 
 
+@pytest.mark.long
 @fast
 @given(TOPICS, st.data())
 def test_a_message_with_a_few_other_bytes_is_a_message_or_refused(topic: topics.Topic, data: st.DataObject) -> None:

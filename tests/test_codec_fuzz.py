@@ -95,6 +95,7 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return change
 
 
+@pytest.mark.long
 @fuzz
 @given(TOPICS, st.data(), st.lists(mutations(), min_size=1, max_size=6))
 def test_mutated_messages(topic: topics.Topic, data: st.DataObject, changes: list[Callable[[bytes], bytes]]) -> None:
@@ -122,6 +123,7 @@ def test_json_of_any_shape(topic: topics.Topic, shape: Any, is_ascii: bool) -> N
     taken_or_refused(topic, json.dumps(shape, ensure_ascii=is_ascii).encode(errors="surrogatepass"))
 
 
+@pytest.mark.long
 @fuzz
 @given(TOPICS, st.data())
 def test_any_shape_in_one_field_of_a_good_message(topic: topics.Topic, data: st.DataObject) -> None:

@@ -102,6 +102,7 @@ def test_a_schema_is_a_schema_and_explains_itself(topic: Topic) -> None:
     assert schema["examples"] == examples_of(topic)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("topic", TOPICS, ids=name_of)
 def test_examples_validate_and_round_trip(topic: Topic) -> None:
     decode, validator = Decoder(topic), validator_of(topic)
@@ -355,6 +356,7 @@ def test_a_breaking_change_is_named(topic: Topic, new: dict[str, Any], change: s
     assert change in breaking_changes(schema_of(topic), new)
 
 
+@pytest.mark.long
 def test_a_folder_that_is_missing_changed_or_left_over_is_stale(tmp_path: Path) -> None:
     written = schemas.write(tmp_path)
     assert len(written) == len(DESCRIBED) + 1  # and the foreign log
@@ -371,6 +373,7 @@ def test_a_folder_that_is_missing_changed_or_left_over_is_stale(tmp_path: Path) 
     ]
 
 
+@pytest.mark.long
 def test_a_changed_example_makes_its_schema_stale(tmp_path: Path) -> None:
     (tmp_path / "examples").mkdir()
     example = tmp_path / "examples" / "ticks.v1.json"
@@ -381,6 +384,7 @@ def test_a_changed_example_makes_its_schema_stale(tmp_path: Path) -> None:
     assert schemas.stale(tmp_path) == ["ticks.v1.schema.json: differs from the message types"]
 
 
+@pytest.mark.long
 def test_a_breaking_change_is_not_written_unless_told_to(tmp_path: Path) -> None:
     schemas.write(tmp_path)
     path = tmp_path / "ticks.v1.schema.json"

@@ -71,6 +71,7 @@ def test_ids_that_were_ground_for_a_guessed_key_get_no_more_coupons_than_others(
     assert issued(Settings(secret_file=str(tmp_path / "secret.key")), Draw(guess)) < MOST_BY_CHANCE
 
 
+@pytest.mark.long
 def test_who_knows_the_key_gets_a_coupon_each_time_so_the_attack_is_a_good_one() -> None:
     assert issued(Settings(), Draw(PUBLIC_KEY)) == SHOPPERS
 

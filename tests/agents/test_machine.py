@@ -6,6 +6,7 @@ I1, I2, I3, I6 of the design, over logs in memory with two partitions.
 from collections import Counter, defaultdict
 from typing import Any
 
+import pytest
 from core.builders import AT, DAY_S, FixedScorer, browse, cart, coupon, erasure, feedback, item, knowledge, order, rules
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.runtime.records import ORIGIN_HEADER
 
 from .fakes import Shop
+
+pytestmark = pytest.mark.long
 
 WINDOW_S = 7200.0
 CAP = 2

@@ -91,6 +91,7 @@ def test_coupons_of_the_same_features_are_told_why_after_a_restart() -> None:
     assert issue.reasons
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schema", ["", "0123456789abcdef"], ids=["not said", "another"])
 def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on(schema: str) -> None:
     made = Shop(known, partitions=1, agents=["users", "budgets"])

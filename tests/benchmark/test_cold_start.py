@@ -7,6 +7,7 @@ import pytest
 from benchmarks.cold_start import COUPONS, DECISIONS, PAGE, SHIPPED, cells, figures_of_file, line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
 def test_the_first_coupons_are_for_what_shoppers_turned_to(path: Path) -> None:
     figures = figures_of_file(path)

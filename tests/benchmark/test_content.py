@@ -15,6 +15,7 @@ def test_coupons_never_seen_before_are_told_better_with_vectors_than_without(tru
     assert others.value < 1.0
 
 
+@pytest.mark.long
 def test_the_judged_issues_are_those_of_which_nothing_was_known() -> None:
     records = draw("topics", coupons=4, dimensions=8, seed=2)
     issues = evaluate(records)

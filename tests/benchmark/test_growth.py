@@ -23,6 +23,7 @@ def test_without_two_sizes_there_is_no_exponent(points: list[tuple[float, float]
     assert exponent(points) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store", list(Store))
 def test_a_point_does_the_whole_workload(store: Store) -> None:
     point = Point(curve="shoppers", shoppers=100, coupons=20, partitions=4, chunk=50, store=store)

@@ -30,6 +30,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.long
 def test_it_prints_the_metrics_of_every_head_and_of_its_parts(run: Run, log: Path) -> None:
     result = run("evaluate", log, *WINDOW)
     assert result.exit_code == 0
@@ -42,6 +43,7 @@ def test_it_prints_the_metrics_of_every_head_and_of_its_parts(run: Run, log: Pat
     assert "open at the end of the log" in result.stderr
 
 
+@pytest.mark.long
 def test_it_says_which_head_is_worse_than_the_base_rate(run: Run, tmp_path: Path) -> None:
     log = write_lines(tmp_path / "log.jsonl", *drawn(issues=300, seed=7))
     printed = run("evaluate", log, *WINDOW).stdout
@@ -51,6 +53,7 @@ def test_it_says_which_head_is_worse_than_the_base_rate(run: Run, tmp_path: Path
     assert set(re.findall(r"P\((\w+)\) is worse than always saying the base rate", printed)) == worse
 
 
+@pytest.mark.long
 def test_it_writes_the_probabilities_as_they_stood_and_the_labels_as_they_are(
     run: Run, log: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +97,7 @@ def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path:
     ]
 
 
+@pytest.mark.long
 def test_it_says_what_p_order_is_where_it_is_used(run: Run, log: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
     result = run("evaluate", log, *WINDOW, "--predictions", out, "--report", page, "--json")
@@ -117,6 +121,7 @@ def test_without_a_control_nothing_is_said_of_p_order(run: Run, tmp_path: Path) 
     assert "uplift" not in run("evaluate", log, "--window", DAY_S).stdout
 
 
+@pytest.mark.long
 def test_the_report_is_one_page(run: Run, log: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert run("evaluate", log, *WINDOW, "--report", page).exit_code == 0
@@ -245,6 +250,7 @@ def test_what_was_written_before_stays_when_the_log_is_no_good(run: Run, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"scored.jsonl", "log.jsonl"}
 
 
+@pytest.mark.long
 def test_results_go_into_a_pipe_as_they_are(run: Run, log: Path) -> None:
     assert run("evaluate", log, *WINDOW, "--predictions", "/dev/null").exit_code == 0
 
@@ -312,12 +318,14 @@ def test_what_is_not_looked_at_is_said(run: Run, tmp_path: Path) -> None:
     assert "14 attributes, the first 12 by name are looked at" in result.stderr
 
 
+@pytest.mark.long
 def test_the_same_log_gives_the_same_figures(run: Run, log: Path) -> None:
     first, second = (json.loads(run("evaluate", log, *WINDOW, "--json").stdout) for _ in range(2))
     assert first == second
     assert not math.isnan(first["heads"][0]["log_loss"]["value"])
 
 
+@pytest.mark.long
 def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Path) -> None:
     records = [
         issue("seen"),

@@ -47,6 +47,7 @@ def keys_of(found: Any) -> tuple[str, ...]:
     return tuple(found[0] if isinstance(found, list) else found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

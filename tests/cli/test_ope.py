@@ -25,6 +25,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return RandomisedLog(400).write(tmp_path_factory.mktemp("ope") / "log.jsonl")
 
 
+@pytest.mark.long
 def test_every_policy_is_valued_by_every_estimator(run: Run, log: Path) -> None:
     result = run("ope", log, "--json")
     assert result.exit_code == 0
@@ -41,6 +42,7 @@ def test_every_policy_is_valued_by_every_estimator(run: Run, log: Path) -> None:
     assert (curve["share"][0], curve["share"][-1]) == (0.0, 1.0)
 
 
+@pytest.mark.long
 def test_the_table_says_the_same_as_the_json(run: Run, log: Path) -> None:
     chosen = ("--policy", "logged", "--policy", "always:tea", "--reward", "purchase", "--clip", "2")
     shown, found = run("ope", log, *chosen), json.loads(run("ope", log, *chosen, "--json").stdout)
@@ -55,6 +57,7 @@ def test_the_table_says_the_same_as_the_json(run: Run, log: Path) -> None:
     assert found["targeting"]
 
 
+@pytest.mark.long
 def test_a_log_without_propensities_is_valued_with_a_warning(run: Run, tmp_path: Path) -> None:
     def change(issue: dict[str, Any]) -> None:
         del issue["propensity"]
@@ -66,6 +69,7 @@ def test_a_log_without_propensities_is_valued_with_a_warning(run: Run, tmp_path:
     assert "too few" in result.stderr
 
 
+@pytest.mark.long
 def test_a_line_that_is_refused_is_named_and_the_rest_is_valued(run: Run, tmp_path: Path) -> None:
     def change(issue: dict[str, Any]) -> None:
         if issue["issue_id"] == "i7":
@@ -114,6 +118,7 @@ class InterruptedLog(ForeignLog):
             yield record
 
 
+@pytest.mark.long
 def test_what_was_scored_until_an_interruption_is_kept(log: Path) -> None:
     read = read_log(log, WINDOW_S)
     read.__class__ = InterruptedLog

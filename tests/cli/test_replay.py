@@ -66,6 +66,7 @@ def replay(run: Run, log: Path, catalog: Path, *options: object, exit_code: int 
     return summary
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("--all",)], ids=["issues", "all"])
 def test_twice_is_byte_identical(run: Run, log: Path, catalog: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     outs = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
@@ -97,6 +98,7 @@ def test_without_a_file_the_digest_is_the_same(run: Run, log: Path, catalog: Pat
     assert replay(run, log, catalog) == replay(run, log, catalog, "--out", tmp_path / "out.jsonl")
 
 
+@pytest.mark.long
 def test_all_outputs_have_topic_key_and_value(run: Run, log: Path, catalog: Path, tmp_path: Path) -> None:
     out = tmp_path / "all.jsonl"
     replay(run, log, catalog, "--all", "--out", out)
@@ -152,6 +154,7 @@ def test_a_replay_that_applies_nothing_says_so(run: Run, catalog: Path, tmp_path
     assert "nothing was applied" in result.stderr
 
 
+@pytest.mark.long
 def test_ticks_come_from_event_time_if_there_are_none(run: Run, catalog: Path, tmp_path: Path) -> None:
     log = write_lines(tmp_path / "log.jsonl", *EVENTS)
     hourly, daily = replay(run, log, catalog), replay(run, log, catalog, "--tick-every", 86400)
@@ -160,6 +163,7 @@ def test_ticks_come_from_event_time_if_there_are_none(run: Run, catalog: Path, t
     assert replay(run, log, catalog) == hourly
 
 
+@pytest.mark.long
 def test_another_secret_decides_otherwise_and_the_summary_names_the_key(
     run: Run, log: Path, catalog: Path, tmp_path: Path
 ) -> None:

@@ -23,12 +23,14 @@ def edit(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after), encoding="utf-8")
 
 
+@pytest.mark.long
 def test_what_was_written_is_fresh(run: Run, folder: Path) -> None:
     result = run("schemas", "check", folder)
     assert (result.exit_code, result.stdout) == (0, "all schemas are fresh\n")
     assert run("schemas", "write", folder).stdout == "all schemas are fresh\n"
 
 
+@pytest.mark.long
 def test_a_stale_schema_is_named_and_written_anew(run: Run, folder: Path) -> None:
     edit(folder / NAME, "a shopper looked at an item", "something else")
     result = run("schemas", "check", folder)
@@ -38,6 +40,7 @@ def test_a_stale_schema_is_named_and_written_anew(run: Run, folder: Path) -> Non
     assert run("schemas", "check", folder).exit_code == 0
 
 
+@pytest.mark.long
 def test_a_breaking_change_is_named_and_not_written(run: Run, folder: Path) -> None:
     edit(folder / NAME, '"maxLength": 200', '"maxLength": 300')
     result = run("schemas", "check", folder, "--json")

@@ -57,6 +57,7 @@ def answer(result: Result) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "jobs"),
     [pytest.param("bayes", 2, marks=pytest.mark.slow), ("random", 1), pytest.param("grid", 1, marks=pytest.mark.slow)],
@@ -81,6 +82,7 @@ def test_it_finds_a_better_prior_variance_than_a_bad_one(
     assert "policy" not in out.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, nothing_else: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.toml"
     arguments = ("tune", log, "--trials", 1, "--study", tmp_path / "study", "--out", out, "--space", nothing_else)
@@ -94,6 +96,7 @@ def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, noth
     assert load(out, {}) == Settings()
 
 
+@pytest.mark.long
 def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_learner: Path, tmp_path: Path) -> None:
     arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--metric", "roc_auc", "--held-out", 0.5)
     result = run("tune", log, *arguments, "--study", tmp_path / "study", "--config", slow_learner)
@@ -104,6 +107,7 @@ def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_le
     assert "trial 0: ROC AUC 0." in result.stderr
 
 
+@pytest.mark.long
 def test_refused_lines_are_shown_and_the_rest_is_used(run: Run, log: Path, nothing_else: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"type": "sale"}\n' + log.read_bytes())
@@ -189,6 +193,7 @@ def test_it_goes_on_where_it_was_stopped(run: Run, log: Path, tmp_path: Path, nu
 # ------------------------------------------------------------ errors
 
 
+@pytest.mark.long
 def test_a_study_of_another_log_is_refused(run: Run, log: Path, tmp_path: Path) -> None:
     arguments = ("--trials", 1, "--only", RATE, "--study", tmp_path / "study")
     assert run("tune", log, *arguments).exit_code == 1
@@ -198,6 +203,7 @@ def test_a_study_of_another_log_is_refused(run: Run, log: Path, tmp_path: Path) 
     assert "was begun with log = " in result.stderr
 
 
+@pytest.mark.long
 def test_a_log_without_outcomes_to_tell_apart_is_an_error(run: Run, log: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"".join(line for line in log.read_bytes().splitlines(True) if b"purchase" not in line))

@@ -219,6 +219,7 @@ contexts = st.dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(events, max_size=8), histories, st.dictionaries(st.integers(0, 9), st.floats(-1e3, 1e3)), times, contexts
@@ -524,6 +525,7 @@ def test_an_hour_of_the_day_is_known_alone_and_with_the_others_of_its_block() ->
     assert places(first, "clock") == places(next_day, "clock") != places(second, "clock")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("of_terms", "first"), [(False, 1), (True, FIRST_OF_TERMS)])
 def test_hashing_fills_all_places_of_its_half(of_terms: bool, first: int) -> None:
     spread = np.random.default_rng(0).integers(0, 2**32, 4_000_000, dtype=np.uint32)

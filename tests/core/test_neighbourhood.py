@@ -102,6 +102,7 @@ def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() 
     assert set(tied.nearest("me")[1]) == {3, 5}
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), sparse, min_size=2), st.randoms(use_true_random=False))
 def test_what_is_said_depends_on_neither_the_order_nor_what_was_there_before(

@@ -99,6 +99,7 @@ def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing(
     assert {example.issue_id for example in learnt} == {"ours", "x2", "x3"}
 
 
+@pytest.mark.long
 def test_observed_coupons_take_no_more_of_a_state_than_they_may() -> None:
     known = knowledge(coupon("c1", attributes={f"a{n}": float(n) for n in range(12)}))
     wordy = {f"key{n:02d}": float(n) for n in range(32)}

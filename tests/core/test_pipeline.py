@@ -667,6 +667,7 @@ def test_from_the_holdout_is_withheld_what_others_would_be_given_and_no_more() -
     assert [control.withheld for control in poor.shopper.controls.values()] == [False]
 
 
+@pytest.mark.long
 def test_shoppers_whose_event_ids_are_the_same_counters_explore_at_different_ones() -> None:
     names = "abcdefgh"
     terms = [coupon(name, discount_minor=90 + n, items=[name]) for n, name in enumerate(names)]
@@ -809,6 +810,7 @@ def test_a_proposal_stores_the_rows_that_were_scored() -> None:
         assert stored.hashed[0].tolist() == rows.hashed[row].tolist()
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), min_size=1, max_size=40), st.integers(1, 7))
 def test_decisions_together_are_the_decisions_alone_to_the_last_bit(visits: list[list[int]], together: int) -> None:

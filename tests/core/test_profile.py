@@ -203,6 +203,7 @@ def test_what_was_kept_before_under_the_same_half_life_stays_as_it_was(rules: Pr
     assert numbers(kept, AT + DAY_S, rules) == pytest.approx(numbers(after, AT + DAY_S, rules), rel=1e-9)
 
 
+@pytest.mark.long
 @fast
 @given(events, events, st.randoms(use_true_random=False))
 def test_after_a_change_of_the_half_life_events_may_come_in_any_order(

@@ -13,6 +13,8 @@ from stream_coupons.core.events import Coupon
 from stream_coupons.datasets.completejourney import CompleteJourney, load
 from stream_coupons.topics import BY_NAME, CATALOG, FEEDBACK, OBSERVED, ORDER
 
+pytestmark = pytest.mark.long
+
 DAY_S = 86400.0
 
 

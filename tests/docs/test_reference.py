@@ -26,6 +26,7 @@ def test_the_committed_pages_are_what_the_code_says(generator: ModuleType) -> No
     assert {path.name for path in (DOCS / "reference").glob("*.md")} == set(generator.PAGES_BY_NAME)
 
 
+@pytest.mark.long
 def test_a_stale_page_is_named(
     generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_used_coupon_of_a_long_window_does_not_end_when_unused_ones_of_short_w
     assert ended == {n: pytest.approx(n / 100 + (14.0 if n % 2 else 7.0)) for n in range(40) if n % 4 < 2}
 
 
+@pytest.mark.long
 def test_what_is_learnt_of_a_log_with_early_expiries_is_not_that_nobody_buys() -> None:
     draw = random.Random(1)
     answers = [("purchase", 5.0) if draw.random() < 0.5 else ("expiry", HOUR_S / 60) for _ in range(400)]

@@ -78,6 +78,7 @@ def reasons(explanation: ShopperExplanation) -> dict[str, str | None]:
     return {verdict.coupon_id: verdict.reason for verdict in explanation.coupons}
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(shoppers(), catalogues, some_rules)
 def test_the_eligible_are_those_of_the_decision(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:
@@ -93,6 +94,7 @@ def test_the_eligible_are_those_of_the_decision(shopper: Shopper, catalogue: lis
         assert verdict.eligible == (verdict.reason not in set(Ineligible))
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(shoppers(), catalogues, some_rules)
 def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:

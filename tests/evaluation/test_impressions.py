@@ -167,6 +167,7 @@ def test_few_who_click_on_everything_make_no_impression_doubtful() -> None:
     assert click.examples / MIXED == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bots", [0, 4])
 def test_a_channel_that_reports_none_is_told_from_impressions_that_get_lost(bots: int) -> None:
     running = ran(mixed(silent_channel=0.2, bots=bots))
@@ -201,6 +202,7 @@ def test_clicks_from_before_anything_was_reported_say_nothing_of_what_is_reporte
     assert impressions.doubtful == {"shop"}
 
 
+@pytest.mark.long
 def test_what_is_predicted_before_a_moment_does_not_depend_on_impressions_after_it() -> None:
     moment = AT + 400 * 600.0
     records = partly_seen(reports=True)[:1200]

@@ -29,6 +29,8 @@ from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
+pytestmark = pytest.mark.long
+
 AT = 1_000_000_000.0
 DAY_S = 86400.0
 GOLDEN = Settings(

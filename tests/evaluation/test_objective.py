@@ -40,6 +40,7 @@ def rows(users: list[str], probabilities: list[float], labels: list[int]) -> Sam
     return Sample(np.array(users), at, at + 10, np.array(probabilities), np.array(labels, np.float64))
 
 
+@pytest.mark.long
 def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None:
     lines = [line for line in log.read_bytes().splitlines(True) if msgspec.json.decode(line)["occurred_at"] < CUT]
     assert len(lines) < len(log.read_bytes().splitlines())
@@ -48,6 +49,7 @@ def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None
     assert objective(log)(Settings()) == objective(short, until=math.inf)(Settings())
 
 
+@pytest.mark.long
 def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(log: Path) -> None:
     predictions = objective(log).predictions(Settings())
     known = predictions.known_before(CUT)
@@ -59,6 +61,7 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     assert later.at.tolist() == [at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at]
 
 
+@pytest.mark.long
 def test_quality_is_told_at_every_checkpoint_and_below_a_bar_it_ends(log: Path) -> None:
     whole = objective(log)(Settings())
     assert len(whole.steps) == len(CHECKPOINTS)
@@ -69,6 +72,7 @@ def test_quality_is_told_at_every_checkpoint_and_below_a_bar_it_ends(log: Path) 
     assert objective(log)(Settings(), [math.nan] * len(CHECKPOINTS)) == whole
 
 
+@pytest.mark.long
 def test_of_an_area_more_is_better(log: Path) -> None:
     whole = objective(log, Metric.ROC_AUC)(Settings())
     steps = list(whole.steps)
@@ -122,6 +126,7 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
     rows(["a", "b"], [0.1, 0.2], [1, 0]).require_both("here")
 
 
+@pytest.mark.long
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
     assert objective(log, until=math.inf)(Settings()).value < objective(log, until=math.inf)(slow).value - 0.05

@@ -92,6 +92,7 @@ def test_a_model_lowers_the_variance(trials: dict[Estimator, np.ndarray]) -> Non
     assert trials[DR][:, 0].var() < 0.95 * trials[IPS][:, 0].var()
 
 
+@pytest.mark.long
 def test_intervals_hold_where_normal_ones_would_miss() -> None:
     """Forty arms drawn evenly and a policy that takes one: few and large weights, a skewed estimate."""
     rng = np.random.default_rng(4)

@@ -67,6 +67,7 @@ def changed(record: Record, rng: random.Random) -> list[Record]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("score_arms", [False, True])
 def test_whatever_comes_later_changes_no_prediction_by_a_bit(moment: float, score_arms: bool) -> None:
@@ -82,12 +83,14 @@ def test_whatever_comes_later_changes_no_prediction_by_a_bit(moment: float, scor
     assert predictions(past + other, moment, score_arms=score_arms) == said
 
 
+@pytest.mark.long
 def test_what_comes_earlier_does_change_predictions() -> None:
     moment = MOMENTS[-1]
     without = [record for record in LOG if record["type"] != "feedback"]
     assert predictions(without, moment) != predictions(LOG, moment)
 
 
+@pytest.mark.long
 def test_the_order_of_the_lines_does_not_matter_beyond_ties() -> None:
     shuffled = list(LOG)
     random.Random(1).shuffle(shuffled)
@@ -101,6 +104,7 @@ def test_a_label_is_not_learnt_before_its_window_has_closed() -> None:
     assert lessons(*first, issue("i2", after), issue("i3", after + 1)) == [0, 0, 0, 0, 2]
 
 
+@pytest.mark.long
 def test_the_base_rate_follows_what_has_come_before_any_window_has_closed() -> None:
     def foretold(kind: str) -> Scored:
         answers = [feedback(kind, f"i{n}", AT + 2 * n + 1) for n in range(40)]
@@ -119,6 +123,7 @@ def test_an_expiry_lets_a_label_be_learnt_at_once() -> None:
     assert lessons(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61)) == [0, 2, 2]
 
 
+@pytest.mark.long
 def test_the_model_learns_what_the_log_has_to_teach() -> None:
     found = [one for one in run(read(drawn(issues=900, seed=1), WINDOW_S), Settings()) if one.arm != "none"]
     late = [one for one in found[len(found) // 2 :] if one.clicked is not None]
@@ -193,6 +198,7 @@ def test_feedback_dated_before_its_issue_waits_for_it() -> None:
 # ------------------------------------------------------------ what is scored
 
 
+@pytest.mark.long
 def test_a_chosen_arm_is_scored_as_the_issue_is() -> None:
     found = run(read(LOG, WINDOW_S), Settings(), score_arms=True)
     assert {one.arm for one in found} == {*(f"c{n}" for n in range(6)), "none"}
@@ -214,6 +220,7 @@ def test_what_draws_to_a_coupon_says_nothing_of_orders_without_it() -> None:
         assert given == pytest.approx([none, none], rel=0.1)
 
 
+@pytest.mark.long
 def test_scoring_all_arms_changes_nothing_else() -> None:
     plain = run(read(LOG, WINDOW_S), Settings())
     arms = run(read(LOG, WINDOW_S), Settings(), score_arms=True)
@@ -247,6 +254,7 @@ def test_what_is_known_of_an_issue_is_passed_on() -> None:
     assert 0 < one.p_order < 1
 
 
+@pytest.mark.long
 def test_two_runs_are_alike_to_the_last_bit() -> None:
     assert encode(run(read(LOG), Settings(), score_arms=True)) == encode(run(read(LOG), Settings(), score_arms=True))
 

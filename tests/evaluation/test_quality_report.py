@@ -11,6 +11,8 @@ from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, HOUR_S, drawn, issue, read
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def html() -> str:

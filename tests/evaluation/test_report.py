@@ -102,6 +102,7 @@ def test_a_page_has_one_bundle_however_many_charts_and_none_without() -> None:
     assert len(empty.html()) < 20_000
 
 
+@pytest.mark.long
 def test_the_bundle_is_what_the_locked_packages_make() -> None:
     assert BUNDLE.read_text(encoding="utf-8") == bundle(), "make bundle"
 

@@ -44,6 +44,7 @@ def test_the_first_examples_of_a_related_domain_are_told_better_than_by_the_prio
     assert np.mean(ratios) < 0.9, ratios
 
 
+@pytest.mark.long
 def test_two_runs_are_alike_to_the_last_bit_and_the_donor_is_as_without() -> None:
     records = drawn(4, donor_issues=60, new_issues=40)
     one, other = run(read(records), TRANSFER), run(read(records), TRANSFER)
@@ -54,6 +55,7 @@ def test_two_runs_are_alike_to_the_last_bit_and_the_donor_is_as_without() -> Non
     assert {coupons[coupon_id] for coupon_id in differ} == {NEW}
 
 
+@pytest.mark.long
 def test_before_anything_of_it_is_learnt_a_domain_is_served_by_its_donor() -> None:
     records = drawn(5, donor_issues=60, new_issues=0)
     at = max(record["occurred_at"] for record in records) + 86400.0
@@ -75,6 +77,7 @@ def test_a_name_that_is_no_domain_of_the_log_is_refused() -> None:
             ProgressiveRun(log, settings)
 
 
+@pytest.mark.long
 def test_the_command_takes_it_from_the_settings_file(tmp_path: Path) -> None:
     log, config = tmp_path / "log.jsonl", tmp_path / "settings.toml"
     log.write_text("".join(json.dumps(record) + "\n" for record in drawn(6, donor_issues=60, new_issues=20)))

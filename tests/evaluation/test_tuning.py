@@ -99,6 +99,7 @@ def test_it_begins_with_what_is_used_today_and_finds_better(tmp_path: Path, meth
     assert valley(tried.best.settings).value == tried.best.quality
 
 
+@pytest.mark.long
 def test_bayes_comes_nearer_than_chance(tmp_path: Path) -> None:
     """The median of five seeds: one seed is luck."""
 
@@ -271,6 +272,7 @@ def test_a_study_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.long
 def test_processes_work_and_a_dead_one_is_told_of(tmp_path: Path) -> None:
     with opened(tmp_path / "study", plan(trials=4), QUESTION) as study, processes(2) as pool:
         tried = [quality for finished in results(study, valley, pool, 2) for _, quality in finished]

@@ -21,6 +21,8 @@ from stream_coupons.settings import Settings
 
 from .randomised_log import ARMS, CLICKS, ORDER_MINOR, PROPENSITIES, PURCHASES, Change, RandomisedLog, unchanged
 
+pytestmark = pytest.mark.long
+
 RULES = PolicyRules()
 
 

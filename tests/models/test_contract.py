@@ -60,6 +60,7 @@ def learn(model: Model, stream: Sequence[tuple[Row, bool]], weight: float = 1.0)
     return [model.learn_one(row, label, weight) for row, label in stream]
 
 
+@pytest.mark.long
 @every_model
 def test_it_learns_what_can_be_separated(name: ModelName) -> None:
     model, later = new(name), separable(2, 300)
@@ -152,6 +153,7 @@ def test_places_never_seen_say_nothing_much(name: ModelName) -> None:
     assert other == pytest.approx(one, abs=0.1)
 
 
+@pytest.mark.long
 @every_model
 def test_quickened_it_follows_a_change_at_least_as_fast(name: ModelName) -> None:
     before, after = separable(15, 2000), [(row, not label) for row, label in separable(16, 100)]

@@ -39,6 +39,7 @@ def learn(head: Head, examples: list[TrainingExample]) -> list[Happening]:
     return [happening for each in examples for happening in head.learn(each, row_of(each))]
 
 
+@pytest.mark.long
 def test_a_drift_is_noticed_and_recovered_from_faster_than_without_noticing() -> None:
     before, after = tastes(1, 12_000), tastes(2, 3000, is_changed=True)
     head, unwatched = Head("redeem", RULES), Contest(make_models("redeem", RULES), RULES)

@@ -188,6 +188,7 @@ def in_bursts(seed: int, bursts: int) -> list[tuple[Row, bool]]:
     return stream
 
 
+@pytest.mark.long
 def test_what_labels_that_come_together_say_counts_as_far_as_it_holds_later(monkeypatch: pytest.MonkeyPatch) -> None:
     model, credulous = KalmanFilter({}), KalmanFilter({})
     for row, label in in_bursts(8, 150):

@@ -36,6 +36,7 @@ def compiled(heads: Heads) -> LinearScorer:
     return LinearScorer(1, dense({name: head.weights() for name, head in heads.items()}))
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     st.integers(0, 10**6),

@@ -86,6 +86,7 @@ def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: Model
         assert scorer.predict(rows)[:, column] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.long
 def test_the_largest_snapshot_fits_into_its_topic() -> None:
     trainer, rng = trained(models=LearningRules().models), np.random.default_rng(8)
     for head in trainer.models["ecommerce"].heads.values():
@@ -254,6 +255,7 @@ def forged(array: NDArray[Any]) -> list[NDArray[Any]]:
     return [*filled, array.reshape(-1)[:0], array.reshape(1, -1), np.array(1.0), array.astype("<f4"), array[::-1]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ModelName)
 def test_a_forged_snapshot_is_refused_or_leaves_a_model_that_can_go_on(name: ModelName) -> None:
     rules = LearningRules(models=sorted({name, ModelName.ADAGRAD}), calibrate=True)

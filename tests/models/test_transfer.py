@@ -97,16 +97,19 @@ def test_a_calibration_is_taken_over() -> None:
     assert (taken.slope, taken.intercept) == (line.slope, line.intercept)
 
 
+@pytest.mark.long
 def test_the_donor_learns_as_if_there_were_no_other() -> None:
     assert by_domain(taught(LOG).snapshots())[DONOR] == by_domain(taught(LOG, transfer={}).snapshots())[DONOR]
 
 
+@pytest.mark.long
 def test_the_same_log_gives_the_same_bytes() -> None:
     one, other = (msgspec.json.encode(taught(LOG).snapshots()) for _ in range(2))
     assert one == other
     assert one != msgspec.json.encode(taught(LOG, transfer={}).snapshots())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", [100, 240, 241, 280])
 def test_a_restart_anywhere_changes_nothing(cut: int) -> None:
     whole = taught(LOG[:cut])
@@ -137,6 +140,7 @@ def test_a_crash_between_two_snapshots_lets_no_domain_start_again_from_a_later_d
     assert first.domain == NEW
 
 
+@pytest.mark.long
 def test_a_donor_without_a_model_passes_its_own_donor_on_and_none_is_the_prior() -> None:
     chain = {NEW: "hotels", "hotels": DONOR}
     assert by_domain(taught(LOG, transfer=chain).snapshots())[NEW] == by_domain(taught(LOG).snapshots())[NEW]

@@ -2,9 +2,13 @@
 
 from collections import defaultdict
 
+import pytest
+
 from stream_coupons.core.events import FeedbackEvent, OrderEvent
 
 from .policy_runs import Run
+
+pytestmark = pytest.mark.long
 
 
 def by_issue(given: Run) -> dict[str, dict[str, FeedbackEvent]]:

@@ -31,6 +31,7 @@ def test_another_seed_gives_another_world() -> None:
     assert wire(one.advance(one.ends_at)) != wire(two.advance(two.ends_at))
 
 
+@pytest.mark.long
 def test_the_size_of_steps_changes_nothing() -> None:
     whole, stepped = World(SMALL), World(SMALL)
     events = []
@@ -69,6 +70,7 @@ def test_every_message_passes_the_codec(oracle_run: Run) -> None:
         assert decoders["coupon-catalog"](encode(coupon)) == coupon
 
 
+@pytest.mark.long
 def test_coupons_add_reactions_and_alter_nothing_else(random_run: Run, oracle_run: Run) -> None:
     alone = World(random_run.world.settings)
     undisturbed = wire(alone.advance(random_run.world.now))

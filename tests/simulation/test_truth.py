@@ -34,6 +34,7 @@ def would_order(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["random_run", "oracle_run"])
 def test_truth_is_calibrated(policy: str, request: pytest.FixtureRequest) -> None:
     given: Run = request.getfixturevalue(policy)
@@ -56,6 +57,7 @@ def test_truth_is_calibrated_where_it_is_low_and_where_it_is_high(random_run: Ru
         assert abs(labels[part].sum() - probability[part].sum()) < WITHIN * max(error, 1.0)
 
 
+@pytest.mark.long
 def test_a_single_coupon_is_answered_as_often_as_the_truth_says() -> None:
     """One coupon for everybody at the same moment, in several worlds: no other coupon interferes."""
     clicks = redemptions = 0

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pytest
 
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 from .policy_runs import issue_of
 
 
+@pytest.mark.long
 def test_expected_margin_and_discount_are_what_is_booked_on_average() -> None:
     """Every coupon goes to a few shoppers, each of whom gets no other, so that no response depends on another."""
     expected: list[tuple[float, float, float]] = []
