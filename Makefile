@@ -25,7 +25,7 @@ unit: $(READY)  ## the tests that start no process and open no connection
 	@$(BIN)/pytest --tier unit $(UNIT_TESTS_AT_A_TIME)
 
 test: check unit  ## every check, and every test that takes no more than minutes; on Apache Kafka where Java and Maven are
-	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile
+	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile --no-loadscope-reorder
 
 rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
 	@$(BIN)/pytest --tier rest $(SYSTEM_TESTS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))

@@ -201,7 +201,7 @@ def _explanations(connection: Connection) -> Iterator[tuple[str, str]]:
         yield (
             "socket disconnected",
             f"kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, "
-            f"set {'SASL_SSL' if protocol.is_encrypted else 'SASL_PLAINTEXT or SASL_SSL'}",
+            f"set {'SASL_SSL' if protocol.is_encrypted else 'SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL'}",
         )
 
 

@@ -1,7 +1,7 @@
 """The tiers of the tests, and the `broker` fixture.
 
 unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
-system  the tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
+system  tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
 rest    tests marked `slow`; all other trials under faults; every test on the broker that `system` leaves out
 """
 
@@ -73,8 +73,12 @@ def _is_outside(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(name) is not None for name in ("process", "kafka"))
 
 
+def _is_in(item: pytest.Item, folder: str) -> bool:
+    return TESTS / folder in item.path.parents
+
+
 def _tier_of(item: pytest.Item) -> str:
-    is_trial = TESTS / "faults" in item.path.parents and item.get_closest_marker("kafka") is not None
+    is_trial = _is_in(item, "faults") and item.get_closest_marker("kafka") is not None
     is_left_out = is_trial and item.get_closest_marker("essential") is None
     if item.get_closest_marker("slow") or is_left_out or _engine_of(item) not in (None, _first_engine(item.path)):
         return "rest"
@@ -87,6 +91,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if tier is not None:
         config.hook.pytest_deselected(items=[item for item in items if _tier_of(item) != tier])
         items[:] = [item for item in items if _tier_of(item) == tier]
+        if tier == "system":  # the longest first, so that none of them is left for the end
+            items.sort(key=lambda item: [_is_in(item, "faults"), _is_in(item, "integration")], reverse=True)
     if seed := config.getoption("--module-order"):  # so that a limited time reaches every module now and then
         items.sort(key=lambda item: blake2b(f"{seed} {item.path.relative_to(TESTS)}".encode()).digest())
     for item in items:

@@ -34,6 +34,7 @@ def test_a_stand_in_is_measured_in_octaves_from_what_was_taken_out() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_all_policies_are_compared_on_the_same_issues() -> None:
     options = argparse.Namespace(field=["category"], lacking=0.5, shoppers=40, days=12, seeds=1)
     found = ablation(options)

@@ -27,6 +27,7 @@ def run(runtime: str, cpu_us: float) -> dict[str, Any]:
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 def test_a_worker_needs_less_cpu_than_plain_faust() -> None:
     missing = apache_kafka_missing()
     if missing and os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") != "1":

@@ -75,6 +75,7 @@ def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker, engine: Engine) -> None:
     guarantee = "exactly_once" if engine == "kafka" else "at_least_once"
     with run_broker() as broker:

@@ -65,7 +65,12 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("moment", "has_report"),
-    [("Ctrl-C ends it", False), ("starting 2 workers", False), ("ready:", False), (r" [1-9][\d,]* events, ", True)],
+    [
+        ("Ctrl-C ends it", False),
+        pytest.param("starting 2 workers", False, marks=pytest.mark.slow),
+        pytest.param("ready:", False, marks=pytest.mark.slow),
+        (r" [1-9][\d,]* events, ", True),
+    ],
     ids=["at once", "workers start", "ready", "playing"],
 )
 def test_ctrl_c_ends_everything_at_any_moment(moment: str, has_report: bool, tmp_path: Path) -> None:

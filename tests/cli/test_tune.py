@@ -62,6 +62,7 @@ def answer(result: Result) -> dict[str, Any]:
     ("method", "jobs"),
     [pytest.param("bayes", 2, marks=pytest.mark.slow), ("random", 1), pytest.param("grid", 1, marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_it_finds_a_better_prior_variance_than_a_bad_one(
     run: Run, long_log: Path, slow_learner: Path, tmp_path: Path, method: str, jobs: int
 ) -> None:
@@ -165,7 +166,7 @@ def trials(study: Path) -> dict[int, tuple[str, float | None, dict[str, Any]]]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_it_goes_on_where_it_was_stopped(run: Run, log: Path, tmp_path: Path, number: signal.Signals) -> None:
     study = tmp_path / "study"
     with tuning(log, study, jobs=2) as process:

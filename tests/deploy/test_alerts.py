@@ -31,6 +31,7 @@ def test_promtool_finds_the_rules_valid(promtool: str, folder: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_promtool_sees_every_alert_fire_and_stay_silent(promtool: str, folder: Path) -> None:
     assert "SUCCESS" in run(promtool, "test", "rules", folder / "alerts_test.yml")
 

@@ -33,7 +33,9 @@ def test_every_command_that_reads_a_log_is_shown_on_a_sample() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow if " tune " in line else ()) for line in commands()]
+)
 def test_a_command_on_a_sample_runs(line: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     args = shlex.split(line)[1:]

@@ -169,6 +169,7 @@ def test_few_who_click_on_everything_make_no_impression_doubtful() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("bots", [0, 4])
+@pytest.mark.slow
 def test_a_channel_that_reports_none_is_told_from_impressions_that_get_lost(bots: int) -> None:
     running = ran(mixed(silent_channel=0.2, bots=bots))
     assert running.doubtful_impressions.keys() == {"ecommerce"}
@@ -203,6 +204,7 @@ def test_clicks_from_before_anything_was_reported_say_nothing_of_what_is_reporte
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_what_is_predicted_before_a_moment_does_not_depend_on_impressions_after_it() -> None:
     moment = AT + 400 * 600.0
     records = partly_seen(reports=True)[:1200]

@@ -101,6 +101,7 @@ def test_ope_holds_the_ground_truth_within_its_intervals(domain: Domain) -> None
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_tune_finds_settings_or_says_that_none_is_better(tmp_path: Path) -> None:
     log, study = SAMPLES / "travel" / "log.jsonl", tmp_path / "study"
     only = ("--only", "learning.prior_variance")

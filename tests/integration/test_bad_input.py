@@ -183,6 +183,7 @@ def test_one_bad_sender_stops_no_decision_and_good_records_of_its_topic_are_appl
 PACKED = [("browse-events", "gzip"), ("order-events", "zstd"), ("cart-events", "lz4"), ("ticks", "zstd")]
 
 
+@pytest.mark.slow
 def test_a_batch_that_unpacks_to_a_gigabyte_is_one_dead_letter_and_takes_no_memory(
     empty_broker: BrokerProcess, tmp_path: Path
 ) -> None:

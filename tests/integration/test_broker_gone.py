@@ -53,6 +53,7 @@ def test_a_quiet_worker_is_not_ready_while_its_broker_is_gone_and_says_so_in_few
         system.wait_ready()
 
 
+@pytest.mark.slow
 def test_a_quiet_worker_whose_broker_does_not_come_back_ends(empty_broker: BrokerProcess, tmp_path: Path) -> None:
     with LocalSystem(empty_broker, quiet(tick_every_s=0, stalled_after_s=5), tmp_path, workers=1) as system:
         system.prepare([])

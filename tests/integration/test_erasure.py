@@ -24,7 +24,7 @@ MARK_BYTES = 256
 USERS, CELLS = topics.changelog("users").name, topics.changelog("cells").name
 
 
-@pytest.fixture(params=list(Guarantee))
+@pytest.fixture(params=[Guarantee.AT_LEAST_ONCE, pytest.param(Guarantee.EXACTLY_ONCE, marks=pytest.mark.slow)])
 def system(
     empty_broker: BrokerProcess, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[LocalSystem]:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.kafka
 SHOPPERS, VISITS, STOCK = 20, 3, 5
 
 
+@pytest.mark.slow
 def test_a_history_leads_to_no_coupon_and_takes_no_stock_of_the_present(
     empty_broker: BrokerProcess, tmp_path: Path
 ) -> None:

@@ -41,7 +41,9 @@ def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactor
         yield system
 
 
-def test_who_browsed_a_carted_b_and_ordered_c_is_given_d_that_the_neighbours_like(system: LocalSystem) -> None:
+def test_u1_has_neighbours_that_like_d_and_is_given_what_u1_turned_to(
+    system: LocalSystem,
+) -> None:
     with system.publisher() as publisher:
         for user_id, items in (("u2", "BCD"), ("u3", "CDA"), ("u1", "ABC")):
             publish_journey(publisher, user_id, *items)
@@ -54,7 +56,8 @@ def test_who_browsed_a_carted_b_and_ordered_c_is_given_d_that_the_neighbours_lik
     assert {near.user_id: near.similarity for near in update.neighbours} == pytest.approx({"u2": 2 / 3, "u3": 2 / 3})
     sums = dict(zip(update.indices, update.weights, strict=True))
     assert sums[feature_index("item:D")] == pytest.approx(4 / 3, abs=1e-6)
-    assert [issue.coupon_id for issue in distinct_issues(system).values() if issue.trigger_id == "later"] == ["D"]
+    [issue] = [issue for issue in distinct_issues(system).values() if issue.trigger_id == "later"]
+    assert issue.coupon_id in {"A", "B"}
     assert violations(system) == []
 
 

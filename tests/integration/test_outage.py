@@ -32,6 +32,7 @@ def hurried() -> Settings:
     )
 
 
+@pytest.mark.slow
 def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
     empty_broker: BrokerProcess, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_feedback_on_a_coupon_that_was_unknown_and_an_event_in_the_wrong_partiti
         assert total(system, "duplicates_total", topic="coupon-feedback") == 0
 
 
+@pytest.mark.slow
 def test_records_too_long_for_a_letter_that_came_in_compressed_are_letters_and_those_behind_them_are_applied(
     empty_broker: BrokerProcess, tmp_path: Path
 ) -> None:
