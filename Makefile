@@ -18,7 +18,7 @@ BENCH_READY := $(BENCH)/.ready
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(READY)  ## run the main job on the embedded broker and write a report (one to three minutes)
+demo: $(READY)  ## run the main job on the embedded broker and write a report (a minute or two)
 	@$(BIN)/stream-coupons demo
 
 unit: $(READY)  ## the tests that start no process and open no connection

@@ -28,6 +28,8 @@ from stream_coupons.broker.apache import apache_kafka_missing  # noqa: E402
 
 IS_KAFKA_REQUIRED = os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1"
 TESTS = Path(__file__).parent
+REST_TIMEOUT_S = 1200
+"""Some tests of the tier `rest` take minutes, and others run beside them."""
 ENGINES: tuple[Engine, ...] = ("embedded", "kafka")
 
 
@@ -96,6 +98,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed := config.getoption("--module-order"):  # so that a limited time reaches every module now and then
         items.sort(key=lambda item: blake2b(f"{seed} {item.path.relative_to(TESTS)}".encode()).digest())
     for item in items:
+        if tier == "rest":
+            item.add_marker(pytest.mark.timeout(REST_TIMEOUT_S))
         if engine := _engine_of(item):
             item.user_properties.append(("engine", engine))
 
