@@ -197,7 +197,13 @@ def _explanations(connection: Connection) -> Iterator[tuple[str, str]]:
             f"kafka.security_protocol: {broker} speaks TLS at this port. Set "
             f"{'SASL_SSL' if protocol.has_password else 'SSL or SASL_SSL'}, or the port of its plain listener",
         )
-    if not protocol.has_password:
+    if protocol.has_password:
+        yield (
+            "socket disconnected",
+            f"kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
+            "that refuses a password may. Check both; if they are right, check that the broker has started",
+        )
+    else:
         yield (
             "socket disconnected",
             f"kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, "

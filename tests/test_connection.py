@@ -117,7 +117,7 @@ CLOSED = "KafkaConnectionError: socket disconnected"
         ),
         ("SSL", ["[SSL: WRONG_VERSION_NUMBER] wrong version number"], "does not speak TLS at this port. Set PLAINTEXT"),
         ("SSL", [CLOSED], "closes connections by SSL. If its listener wants a password, set SASL_SSL"),
-        ("SASL_SSL", [CLOSED], "kafka.bootstrap: no broker answers at b:9093 by SASL_SSL"),
+        ("SASL_SSL", [CLOSED], "kafka.username, kafka.password_file: the broker at b:9093 closes connections"),
         ("PLAINTEXT", ["KafkaConnectionError: 111 ECONNREFUSED"], "no broker answers at b:9093 by PLAINTEXT"),
     ],
 )

@@ -17,6 +17,7 @@ from tests.models.builders import example, random_rows
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_every_policy_plays_every_world(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--shoppers", "60", "--days", "6", "--seeds", "1", "--aim", "redemptions", "--json"])
     runs = json.loads(capsys.readouterr().out)
@@ -40,6 +41,7 @@ def test_ratios_are_by_seed_and_their_interval_covers_the_mean() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_what_is_fitted_every_night_learns_and_the_table_shows_the_days_after_a_drift(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -60,6 +60,7 @@ def check_report(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     result = run("bench", *TINY, "--json", file)

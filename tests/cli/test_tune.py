@@ -98,6 +98,7 @@ def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, noth
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_learner: Path, tmp_path: Path) -> None:
     arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--metric", "roc_auc", "--held-out", 0.5)
     result = run("tune", log, *arguments, "--study", tmp_path / "study", "--config", slow_learner)
@@ -109,6 +110,7 @@ def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_le
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_refused_lines_are_shown_and_the_rest_is_used(run: Run, log: Path, nothing_else: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"type": "sale"}\n' + log.read_bytes())
@@ -166,7 +168,8 @@ def trials(study: Path) -> dict[int, tuple[str, float | None, dict[str, Any]]]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(run: Run, log: Path, tmp_path: Path, number: signal.Signals) -> None:
     study = tmp_path / "study"
     with tuning(log, study, jobs=2) as process:

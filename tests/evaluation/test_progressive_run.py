@@ -69,7 +69,7 @@ def changed(record: Record, rng: random.Random) -> list[Record]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("score_arms", [False, True])
+@pytest.mark.parametrize("score_arms", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_whatever_comes_later_changes_no_prediction_by_a_bit(moment: float, score_arms: bool) -> None:
     past = [record for record in LOG if record["occurred_at"] < moment]
     # What an arm is may be told later than that it could be chosen; here all were told by the first moment.

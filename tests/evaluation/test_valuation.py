@@ -21,7 +21,7 @@ from stream_coupons.settings import Settings
 
 from .randomised_log import ARMS, CLICKS, ORDER_MINOR, PROPENSITIES, PURCHASES, Change, RandomisedLog, unchanged
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 RULES = PolicyRules()
 

@@ -77,6 +77,7 @@ def test_replay_decides_and_learns(domain: Domain) -> None:
 
 @pytest.mark.process  # none, but seconds of work
 @each_domain
+@pytest.mark.slow
 def test_evaluate_foretells_redemptions_better_than_the_base_rate(domain: Domain) -> None:
     found = run("evaluate", SAMPLES / domain.name / "log.jsonl", "--json")
     assert found["refused_lines"] == found["refused_feedback"] == found["redescribed_coupons"] == {}
@@ -88,6 +89,7 @@ def test_evaluate_foretells_redemptions_better_than_the_base_rate(domain: Domain
 
 @pytest.mark.process  # none, but seconds of work
 @each_domain
+@pytest.mark.slow
 def test_ope_holds_the_ground_truth_within_its_intervals(domain: Domain) -> None:
     policies = ("logged", "random", "greedy")
     args = [text for policy in policies for text in ("--policy", policy)]

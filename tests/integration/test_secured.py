@@ -108,7 +108,7 @@ def test_whoever_is_not_let_in_is_told_what_is_wrong_where_and_what_to_do(
         ("kafka.security_protocol", f"{no_tls} PLAINTEXT", replace(by_certificate, bootstrap=plain)),
         ("kafka.security_protocol", f"{no_tls} SASL_PLAINTEXT", replace(by_password, bootstrap=plain)),
     )
-    with ThreadPoolExecutor(len(cases)) as pool:
+    with ThreadPoolExecutor(4) as pool:
         said = list(pool.map(refused, [connection for _, _, connection in cases]))
     for (setting, what_to_do, connection), lines in zip(cases, said, strict=True):
         [line] = [line for line in lines.splitlines() if line.startswith("error: ")]
