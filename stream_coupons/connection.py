@@ -130,6 +130,9 @@ def connecting(connection: Connection) -> Iterator[None]:
     """
     from kafka.errors import KafkaError  # here, for it takes all of kafka-python
 
+    from stream_coupons import kafka_transport
+
+    kafka_transport.install()
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
     try:
