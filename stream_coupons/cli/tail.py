@@ -171,6 +171,10 @@ def _issue(fields: Mapping[str, Any]) -> Text | None:
     try:
         chances = "  ".join(f"{head} {fields[f'p_{head}']:.1%}" for head in ("click", "redeem", "order"))
         numbers = f"value {fields['value_minor']:.1f}  propensity {fields['propensity']:.4g}"
+        if fields.get("is_explored"):
+            numbers += "  explored"
+        elif rank := fields.get("rank"):
+            numbers += f"  rank {rank}"
         coupon = terminal.printable(f"{fields['coupon_id']}")
         title = terminal.printable(f"{fields.get('title', '')}")
         identity = terminal.printable(f"model {fields['model_version']}  issue {fields['issue_id']}")

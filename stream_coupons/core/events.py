@@ -337,6 +337,10 @@ class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Coupons, best first."""
     rank: Count = 0
     """Index of the alternative that is asked for now."""
+    refused: Count = 0
+    """Alternatives that could not be held so far."""
+    is_drawn: bool = False
+    """Only the last alternative is wanted, by chance; those above it are asked whether they could be held."""
 
     def __post_init__(self) -> None:
         if self.rank >= len(self.alternatives):
@@ -363,6 +367,8 @@ class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The coupon that is held, or the last that was refused."""
     amount_minor: Amount = 0
     """What is held."""
+    refused: Count = 0
+    """Alternatives of the proposal that could not be held."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -429,7 +435,11 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     value_minor: float
     """Expected gain over giving none, in minor units of money."""
     propensity: Ratio
-    """Probability with which this coupon was chosen."""
+    """Probability with which this coupon was to be given, those that are sold out left out."""
+    rank: Count = 0
+    """Coupons that were preferred to it and sold out; 0: the first choice."""
+    is_explored: bool = False
+    """It was drawn by chance, whatever it is worth."""
     model_version: Count
     """Version of the model snapshot that scored it."""
     reasons: list[Reason] = []

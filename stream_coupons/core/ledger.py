@@ -4,6 +4,7 @@ At every prefix of the log: reserved + issued <= stock and held + spent <= budge
 one redemption can cost; a redemption turns what was held into what was spent, a release or an expiry gives it back.
 """
 
+import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.effects import Effects
@@ -50,25 +51,23 @@ def _released_ratio(coupon: Coupon, at: float) -> float:
 
 
 def reserve(ledger: Ledger, coupon: Coupon | None, proposal: Proposal) -> Effects:
-    """Hold one unit and its money for a proposal, or hand it on to its next alternative, or refuse it."""
-    wanted: Alternative = proposal.alternatives[proposal.rank]
+    """Hold one unit and its money for a proposal, or hand it on to its next alternative, or refuse it.
+
+    Of a drawn proposal all but the last alternative are only asked: the first that could be held ends the asking.
+    """
+    wanted, last = proposal.alternatives[proposal.rank], len(proposal.alternatives) - 1
     effects = Effects()
-    if coupon is not None and can_reserve(ledger, coupon, wanted.amount_minor, proposal.at):
+    can_hold = coupon is not None and can_reserve(ledger, coupon, wanted.amount_minor, proposal.at)
+    if can_hold and (proposal.rank == last or not proposal.is_drawn):
         ledger.reserved += 1
         ledger.held_minor += wanted.amount_minor
         effects.emit(_answer(proposal, wanted, granted=True))
         effects.count("reservation", "granted")
-    elif proposal.rank + 1 < len(proposal.alternatives):
-        effects.emit(
-            Proposal(
-                proposal_id=proposal.proposal_id,
-                user_id=proposal.user_id,
-                at=proposal.at,
-                expires_at=proposal.expires_at,
-                alternatives=proposal.alternatives,
-                rank=proposal.rank + 1,
-            )
-        )
+    elif can_hold:
+        effects.emit(msgspec.structs.replace(proposal, rank=last))
+        effects.count("reservation", "handed_on")
+    elif proposal.rank < last:
+        effects.emit(msgspec.structs.replace(proposal, rank=proposal.rank + 1, refused=proposal.refused + 1))
         effects.count("reservation", "handed_on")
     else:
         effects.emit(_answer(proposal, wanted, granted=False))
@@ -84,6 +83,7 @@ def _answer(proposal: Proposal, wanted: Alternative, *, granted: bool) -> Reserv
         granted=granted,
         coupon_id=wanted.coupon_id,
         amount_minor=wanted.amount_minor if granted else 0,
+        refused=proposal.refused + (not granted),
     )
 
 

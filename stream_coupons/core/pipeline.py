@@ -216,7 +216,7 @@ class _Decision:
             hashed=hashed,
             predicted=self.probabilities(row),
             value_minor=round(float(self.worth[self.first + row]), 3),
-            propensity=round(propensity, 6),
+            propensity=round(propensity, 9),
         )
 
 
@@ -257,8 +257,9 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
     count for more in the holdout than among others.
     """
     at, rules, history = decision.undecided.moment.at, known.rules.policy, shopper.history
-    due = [row for row in choice.order if not is_over_own_cap(history.withheld, decision.coupon(row))]
-    best = (due or choice.order)[0]
+    wanted = [*choice.wanted, *choice.greedy] if choice.is_drawn else choice.wanted
+    due = [row for row in wanted if not is_over_own_cap(history.withheld, decision.coupon(row))]
+    best = (due or wanted)[0]
     is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, at, rules)
     if is_due:
         policy.note_issue(history.recent_withheld, at, rules)
@@ -273,8 +274,10 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
     event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
     at = decision.undecided.moment.at
     expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
-    # A lower alternative is given only when those above it are sold out: its propensity is that of the first.
-    options = [decision.option(row, choice.propensity) for row in choice.order[: rules.alternatives]]
+    # A row of the ranking is given only when those above it are sold out.
+    asked = [*enumerate(choice.order)]
+    options = [decision.option(row, choice.propensity(row, refused)) for refused, row in asked[choice.probes :]]
+    probes = [decision.coupon(row) for row in choice.order[: choice.probes]]
     shopper.ask(
         OpenProposal(
             proposal_id=identity,
@@ -286,6 +289,9 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
             options=options,
             context=dict(decision.undecided.moment.context),
             feature_schema=SCHEMA,
+            is_drawn=choice.is_drawn,
+            probes=choice.probes,
+            drawn_propensity=round(choice.propensity(choice.order[-1], len(choice.greedy)), 9),
         )
     )
     return Proposal(
@@ -293,8 +299,19 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
         user_id=user_id,
         at=at,
         expires_at=expires_at,
-        alternatives=[Alternative(option.coupon_id, option.amount_minor) for option in options],
+        alternatives=[
+            *(Alternative(coupon.coupon_id, coupon.max_discount_minor) for coupon in probes),
+            *(Alternative(option.coupon_id, option.amount_minor) for option in options),
+        ],
+        is_drawn=choice.is_drawn,
     )
+
+
+def _chances(proposal: OpenProposal, option: Option, refused: int) -> tuple[float, int]:
+    """The propensity of what is given, and its rank, when so many that were asked for before it could not be had."""
+    if not proposal.is_drawn:
+        return option.propensity, refused
+    return option.propensity if refused == proposal.probes else proposal.drawn_propensity, 0
 
 
 def confirm(
@@ -330,7 +347,8 @@ def confirm(
         _settle(reservation, "released", effects)
         return effects
 
-    issue = _issue(user_id, proposal, option, coupon, known)
+    propensity, rank = _chances(proposal, option, reservation.refused)
+    issue = _issue(user_id, proposal, option, coupon, known, propensity=propensity, rank=rank)
     opened = attribution.open_issue(
         shopper,
         OpenIssue(
@@ -343,7 +361,7 @@ def confirm(
             numeric=option.numeric,
             hashed=option.hashed,
             predicted=option.predicted,
-            propensity=option.propensity,
+            propensity=propensity,
             model_version=proposal.model_version,
             observed=False,
             feature_schema=proposal.feature_schema,
@@ -411,7 +429,16 @@ def _settle(reservation: Reservation, outcome: Literal["confirmed", "released"],
     )
 
 
-def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon, known: Knowledge) -> CouponIssue:
+def _issue(  # noqa: PLR0913 - all that an issue says
+    user_id: str,
+    proposal: OpenProposal,
+    option: Option,
+    coupon: Coupon,
+    known: Knowledge,
+    *,
+    propensity: float,
+    rank: int,
+) -> CouponIssue:
     return CouponIssue(
         issue_id=proposal.proposal_id,
         user_id=user_id,
@@ -429,7 +456,9 @@ def _issue(user_id: str, proposal: OpenProposal, option: Option, coupon: Coupon,
         p_redeem=option.predicted[1],
         p_order=option.predicted[2],
         value_minor=option.value_minor,
-        propensity=option.propensity,
+        propensity=propensity,
+        rank=rank,
+        is_explored=proposal.is_drawn,
         model_version=proposal.model_version,
         reasons=_reasons(proposal, option, coupon, known),
     )

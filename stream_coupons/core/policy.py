@@ -96,22 +96,52 @@ def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: Poli
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The policy's answer: rows of the candidates, best first, and how likely the first one was chosen.
+    """The policy's answer to one trigger, and all that its probabilities depend on.
 
-    `order` is empty when NO_COUPON won; `best` is then the row that came nearest.
+    Attributes
+    ----------
+    order : list of int
+        Rows of the candidates that are asked for in turn. Empty when NO_COUPON won.
+    probes : int
+        How many rows of `order`, from the first on, are only asked whether they could be had: exploring drew the last.
+    is_drawn : bool
+        Whether exploring drew, so that only the last row of `order` may be given.
+    greedy : list of int
+        The ranking that is asked for when not exploring: worth more than NO_COUPON, best first, at most
+        `PolicyRules.alternatives`.
+    tried : list of int
+        Rows that exploring draws from, all alike.
+    epsilon : float
+        Probability of exploring.
+    best : int
+        The row that is worth most.
     """
 
     order: list[int]
-    propensity: float
+    probes: int
+    is_drawn: bool
+    greedy: list[int]
+    tried: list[int]
+    epsilon: float
     best: int
+
+    @property
+    def wanted(self) -> list[int]:
+        """Rows of `order` that may be given."""
+        return self.order[self.probes :]
+
+    def propensity(self, row: int | None, refused: int = 0) -> float:
+        """Probability that this row was to be given; see `propensity_of`."""
+        return propensity_of(row, refused, self.greedy, self.tried, self.epsilon)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
-    """Pick by value, but explore: with probability epsilon one of the best k candidates, whatever they are worth.
+    """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
 
-    Epsilon-greedy among those that might be the best: what is far behind costs most to try and teaches least. The
-    propensity of what was chosen is exact: epsilon / k if it is among the best k, and 1 - epsilon more if it is the
-    greedy choice. The draw depends on key and trigger, so a replay with the same key draws alike; `trigger` is the
+    The greedy ranking falls back on its next row when one is sold out; what exploring draws has no fallback, so that
+    the probability of what is given is exact whatever is sold out (`propensity_of`). If the drawn row is a fallback of
+    the ranking, the rows above it are asked whether they could be had: that alone says whether the ranking would have
+    reached it. The draw depends on key and trigger, so a replay with the same key draws alike; `trigger` is the
     identity that the shopper is part of, for event ids may be counters, and all shoppers would explore at the same
     ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline.
 
@@ -119,20 +149,14 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
     [1, 2]
     """
-    greedy, tried = worthwhile(worth, rules), explored(worth, rules)
+    tried, epsilon = explored(worth, rules), exploration_ratio(rules)
+    greedy = greedy_ranking(worth, rules)
     best = int(np.argmax(worth))
-    if is_exploring(trigger, rules, key):
-        place = int(key.uniform("arm", trigger) * len(tried))
-        start = tried[place]
-        order = (
-            [start, *(row for row in greedy if row != start)]
-            if rules.strategy == "value"
-            else tried[place:] + tried[:place]
-        )
-        return Choice(order, propensity_of(start, greedy, tried, rules), best)
-    if not greedy:
-        return Choice([], 1 - exploration_ratio(rules), best)
-    return Choice(greedy, propensity_of(greedy[0], greedy, tried, rules), best)
+    if not is_exploring(trigger, rules, key):
+        return Choice(greedy, 0, False, greedy, tried, epsilon, best)
+    drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
+    probes = greedy.index(drawn) if drawn in greedy else 0
+    return Choice([*greedy[:probes], drawn], probes, True, greedy, tried, epsilon, best)
 
 
 def ranking(worth: Floats) -> Positions:
@@ -145,6 +169,11 @@ def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
     ranked = ranking(worth)
     rows: list[int] = ranked[worth[ranked] > rules.min_value_minor].tolist()
     return rows
+
+
+def greedy_ranking(worth: Floats, rules: PolicyRules) -> list[int]:
+    """Rows that are asked for in turn when not exploring; none where every trigger explores."""
+    return worthwhile(worth, rules)[: rules.alternatives] if exploration_ratio(rules) < 1.0 else []
 
 
 def explored(worth: Floats, rules: PolicyRules) -> list[int]:
@@ -168,7 +197,22 @@ def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("explore", trigger) < exploration_ratio(rules)
 
 
-def propensity_of(row: int, greedy: list[int], tried: list[int], rules: PolicyRules) -> float:
-    """How likely `choose` picks this row first, over all triggers, given those `worthwhile` and those `explored`."""
-    explore = exploration_ratio(rules)
-    return explore / len(tried) * (row in tried) + (1 - explore) * (greedy[:1] == [row])
+def propensity_of(row: int | None, refused: int, greedy: list[int], tried: list[int], epsilon: float) -> float:
+    """Return the probability, over all triggers, that `choose` leads to this row being given.
+
+    It is exact given that the row can be had, and that of the ranking the first `refused` rows cannot and the next one
+    can: a draw never falls through to another row.
+
+    Parameters
+    ----------
+    row : int or None
+        None is NO_COUPON, which the ranking reaches at its end.
+    refused : int
+        Rows of `greedy`, from the first on, that are sold out.
+
+    >>> [round(propensity_of(row, 1, [2, 0], [0, 1, 2, 3], 0.2), 3) for row in (0, 1, None)]
+    [0.85, 0.05, 0.0]
+    """
+    reached = greedy[refused] if refused < len(greedy) else None
+    drawn = epsilon / len(tried) if row in tried else 0.0
+    return drawn + (1.0 - epsilon) * (row == reached)

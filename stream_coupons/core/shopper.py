@@ -78,6 +78,7 @@ class Option(Struct, array_like=True):
     predicted: Predicted
     value_minor: float
     propensity: float
+    """Exact if those ranked above it are sold out."""
 
 
 class OpenProposal(Struct, array_like=True):
@@ -94,6 +95,12 @@ class OpenProposal(Struct, array_like=True):
     """Of the trigger: it names some of the features. Its type bounds no text: what was kept before must be readable."""
     feature_schema: str = ""
     """Of the rows; empty if a version kept them that did not say so. An upgrade may have changed it since."""
+    is_drawn: bool = False
+    """Whether exploring drew its only option."""
+    probes: int = 0
+    """Coupons above a drawn option that are only asked whether they could be had."""
+    drawn_propensity: float = 0.0
+    """Of a drawn option, if one of the probes could be had; `Option.propensity` is if none could."""
 
 
 class OpenIssue(Struct, array_like=True):

@@ -169,7 +169,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     known : Knowledge
         The catalogue, and the model of the version that decided, if it is still kept.
     """
-    choice, judged = _choice(issue, kept, known), _judge_again(issue, kept, known)
+    choice, judged = _choice(issue), _judge_again(issue, kept, known)
     own, others = _verdicts(issue, kept, choice, judged) if judged is not None else (None, [])
     others += [of_another_domain(one) for one in known.catalogue.by_id.values() if one.domain != issue.domain]
     content, neighbours = _stored_scores(issue, kept)
@@ -191,11 +191,10 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     )
 
 
-def _choice(issue: CouponIssue, kept: Kept, known: Knowledge) -> Choice:
-    if kept.proposal is not None and kept.proposal.rank > 0:
-        return Choice.ALTERNATIVE
-    is_exploring = policy.is_exploring(issue.issue_id, known.rules.policy, known.rules.key)
-    return Choice.EXPLORED if is_exploring else Choice.BEST
+def _choice(issue: CouponIssue) -> Choice:
+    if issue.is_explored:
+        return Choice.EXPLORED
+    return Choice.ALTERNATIVE if issue.rank else Choice.BEST
 
 
 def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | None:
@@ -210,7 +209,7 @@ def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | N
 def _verdicts(issue: CouponIssue, kept: Kept, choice: Choice, judged: Judged) -> tuple[Verdict | None, list[Verdict]]:
     """Of the coupon that was issued, None if it has left the catalogue, and of the others of its domain."""
     proposal, own, others = kept.proposal, None, []
-    ahead = {one.coupon_id for one in proposal.alternatives[: proposal.rank]} if proposal is not None else set()
+    ahead = {one.coupon_id for one in proposal.alternatives[: proposal.refused]} if proposal is not None else set()
     for position, coupon in enumerate(judged.coupons.coupons):
         if coupon.coupon_id == issue.coupon_id:
             own = judged.verdict(position, judged.objection(position))
@@ -259,7 +258,7 @@ def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge) -> Iterator[str]:
     """What is no longer kept of the decision, and what that means."""
     began_at = issue.issued_at if kept.trigger is None else max(issue.issued_at, kept.trigger.occurred_at)
     if kept.proposal is None:
-        yield "the proposal is no longer kept: the coupon may have been an alternative to one that was sold out"
+        yield "the proposal is no longer kept: which coupons were sold out is not known"
     if kept.decided is None and kept.now is None:
         yield "no state of this shopper is kept: why not the others cannot be said"
     elif kept.decided is None:

@@ -112,8 +112,9 @@ class Judged:
         self._row = {position: row for row, position in enumerate(candidates)}
         worth = self._judged.worth
         self._rank = {row: rank for rank, row in enumerate(policy.ranking(worth).tolist(), start=1)}
-        self._greedy, self._tried = policy.worthwhile(worth, self.rules), policy.explored(worth, self.rules)
-        self.ranked = candidates if self.is_random else [candidates[row] for row in self._greedy]
+        self._greedy, self._tried = policy.greedy_ranking(worth, self.rules), policy.explored(worth, self.rules)
+        worthwhile = policy.worthwhile(worth, self.rules)
+        self.ranked = candidates if self.is_random else [candidates[row] for row in worthwhile]
 
     def objection(self, position: int) -> Ineligible | Passed | None:
         """Why a coupon is no candidate."""
@@ -155,7 +156,9 @@ class Judged:
             p_order=round(order, 6),
             value_minor=self.value_minor(position),
             rank=self._rank[row],
-            propensity=round(policy.propensity_of(row, self._greedy, self._tried, self.rules), 6),
+            propensity=round(
+                policy.propensity_of(row, 0, self._greedy, self._tried, policy.exploration_ratio(self.rules)), 6
+            ),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
         )
 

@@ -128,7 +128,7 @@ def concluded(step: Effects | Undecided, known: Knowledge) -> Effects:
     return decide([step], known)[0] if isinstance(step, Undecided) else step
 
 
-def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100) -> Reservation:
+def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100, refused: int = 0) -> Reservation:
     """The budgets' yes to a proposal."""
     return Reservation(
         proposal_id=proposal.proposal_id,
@@ -137,6 +137,7 @@ def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100
         granted=True,
         coupon_id=coupon_id or proposal.coupon_id,
         amount_minor=amount_minor,
+        refused=refused,
     )
 
 

@@ -191,12 +191,30 @@ def test_what_is_sold_out_is_handed_on_to_the_next_alternative() -> None:
     ledger = Ledger(issued=1)
     [handed] = reserve(ledger, coupon(stock=1), proposal(1, ("c1", 100), ("c2", 50), ("c3", 70))).messages
     assert isinstance(handed, Proposal)
-    assert (handed.rank, handed.coupon_id, handed.proposal_id, handed.user_id) == (1, "c2", "p1", "u1")
+    assert (handed.rank, handed.refused, handed.coupon_id) == (1, 1, "c2")
+    assert (handed.proposal_id, handed.user_id) == ("p1", "u1")
     assert (handed.at, handed.expires_at) == (AT, AT + 3600)
     [answer] = reserve(Ledger(), coupon("c2"), handed).messages
     assert isinstance(answer, Reservation)
-    assert (answer.granted, answer.coupon_id, answer.amount_minor) == (True, "c2", 50)
+    assert (answer.granted, answer.coupon_id, answer.amount_minor, answer.refused) == (True, "c2", 50, 1)
     assert ledger == Ledger(issued=1)
+
+
+def test_of_a_drawn_proposal_only_the_last_alternative_is_held_and_the_others_are_asked() -> None:
+    drawn = msgspec.structs.replace(proposal(1, ("c1", 100), ("c2", 50), ("c3", 70)), is_drawn=True)
+    plenty, gone = Ledger(), Ledger(issued=1)
+    [passed] = reserve(plenty, coupon(stock=1), drawn).messages
+    assert isinstance(passed, Proposal)
+    assert (passed.rank, passed.refused, plenty) == (2, 0, Ledger())
+    [second] = reserve(gone, coupon(stock=1), drawn).messages
+    assert isinstance(second, Proposal)
+    assert (second.rank, second.refused) == (1, 1)
+    [third] = reserve(gone, coupon("c2", stock=1), second).messages
+    for asked, refused in ((passed, 0), (third, 2)):
+        assert isinstance(asked, Proposal)
+        [answer] = reserve(Ledger(), coupon("c3"), asked).messages
+        assert isinstance(answer, Reservation)
+        assert (answer.granted, answer.coupon_id, answer.refused) == (True, "c3", refused)
 
 
 def test_the_last_alternative_is_refused_and_so_is_a_withdrawn_coupon() -> None:

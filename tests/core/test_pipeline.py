@@ -291,9 +291,29 @@ def test_the_alternative_that_was_granted_is_the_one_issued() -> None:
     case = Case(knowledge(coupon("a"), coupon("b", discount_minor=90)))
     case.see(browse("t1"))
     assert [each.coupon_id for each in case.proposal().alternatives] == ["b", "a"]
-    case.hear(granted(case.proposal(), coupon_id="a"))
-    assert case.issues()[0].coupon_id == "a"
+    case.hear(granted(case.proposal(), coupon_id="a", refused=1))
+    [issue] = case.issues()
+    assert (issue.coupon_id, issue.rank, issue.propensity, issue.is_explored) == ("a", 1, 1.0, False)
     assert case.issues()[0].value_minor == pytest.approx(0.4 * 600 - 50 - 2)
+
+
+@pytest.mark.parametrize(("refused", "propensity"), [(0, 0.25), (1, 0.75)])
+def test_what_exploring_drew_has_no_fallback_and_its_propensity_depends_on_whether_the_ranking_reaches_it(
+    refused: int, propensity: float
+) -> None:
+    explores = rules(exploration_ratio=0.5, key=DrawKey(b"draws"))
+    case = Case(knowledge(coupon("a"), coupon("b", discount_minor=90), rules=explores))
+    for n in range(99):
+        case.see(browse(f"t{n}", AT + n * DAY_S))
+        proposal = case.proposal()
+        if proposal.is_drawn and proposal.alternatives[-1].coupon_id == "a":
+            break
+        case.hear(msgspec.structs.replace(granted(proposal), granted=False))
+    assert [each.coupon_id for each in proposal.alternatives] == ["b", "a"]
+    case.hear(granted(proposal, coupon_id="a", refused=refused))
+    [issue] = case.issues()
+    assert (issue.coupon_id, issue.rank, issue.propensity, issue.is_explored) == ("a", 0, propensity, True)
+    assert case.shopper.issue(issue.issue_id).propensity == propensity
 
 
 def test_a_frequency_cap_reached_between_proposal_and_answer_is_kept() -> None:
@@ -678,7 +698,8 @@ def test_shoppers_whose_event_ids_are_the_same_counters_explore_at_different_one
         for n in range(400):
             case, held = Case(known, f"u{n}"), Case(withholding, f"u{n}")
             case.see(browse(event_id, user=case.user))
-            given[case.proposal().coupon_id] += 1
+            proposal = case.proposal()
+            given[proposal.alternatives[-1 if proposal.is_drawn else 0].coupon_id] += 1
             held.see(browse(event_id, user=held.user))
             controls.update(each.coupon_id for each in held.shopper.controls.values() if not each.withheld)
         best = given.most_common(1)[0][1]

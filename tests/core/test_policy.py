@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.policy import (
+    Choice,
     choose,
-    explored,
+    greedy_ranking,
     is_exploring,
     is_holdout,
     is_over_frequency_cap,
     is_quiet,
-    propensity_of,
     standing_objection,
     values,
-    worthwhile,
 )
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
@@ -63,7 +62,7 @@ def test_a_redemption_may_be_worth_something_by_itself() -> None:
 def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
     rules = PolicyRules(exploration_ratio=0.0, min_value_minor=0.0)
     choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, KEY)
-    assert (choice.order, choice.propensity, choice.best) == ([], 1.0, 2)
+    assert (choice.order, choice.propensity(None), choice.best) == ([], 1.0, 2)
 
 
 def test_only_what_is_worth_it_is_an_alternative_best_first() -> None:
@@ -84,30 +83,47 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("sold_out", [set(), {0}, {3}, {0, 3}, {0, 1, 3}])
 @pytest.mark.parametrize(("rules", "worth"), CASES)
-def test_what_is_chosen_is_as_frequent_as_its_logged_propensity_says(rules: PolicyRules, worth: list[float]) -> None:
-    chosen: Counter[int | None] = Counter()
+def test_what_is_given_is_as_frequent_as_its_propensity_says_whatever_is_sold_out(
+    rules: PolicyRules, worth: list[float], sold_out: set[int]
+) -> None:
+    frequency: Counter[int | None] = Counter()
     logged: dict[int | None, float] = {}
     for trigger in TRIGGERS:
         choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
-        first = choice.order[0] if choice.order else None
-        chosen[first] += 1
-        assert logged.setdefault(first, choice.propensity) == choice.propensity
-    assert sum(logged.values()) == pytest.approx(1.0)
-    for first, propensity in logged.items():
+        row, refused = played(choice, sold_out)
+        frequency[row] += 1
+        if row is not None:
+            propensity = choice.propensity(row, refused)
+            assert logged.setdefault(row, propensity) == pytest.approx(propensity, abs=1e-12)
+    for row, propensity in logged.items():
         error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
-        assert chosen[first] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+        assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+
+
+def played(choice: Choice, sold_out: set[int]) -> tuple[int | None, int]:
+    """The row that the budgets grant, and how many rows of the choice they refused."""
+    refused, left = 0, list(choice.order)
+    while left:
+        row = left[0]
+        if row not in sold_out and (len(left) == 1 or not choice.is_drawn):
+            return row, refused
+        refused += row in sold_out
+        left = left[1:] if row in sold_out else left[-1:]
+    return None, refused
 
 
 @pytest.mark.parametrize(("rules", "worth"), CASES)
-def test_the_propensity_of_any_row_is_that_of_its_choice(rules: PolicyRules, worth: list[float]) -> None:
-    greedy, tried = worthwhile(np.array(worth), rules), explored(np.array(worth), rules)
-    choices = [choose(np.array(worth), trigger, rules, OTHER_KEY) for trigger in TRIGGERS[:200]]
-    for choice in choices:
-        if choice.order:
-            assert propensity_of(choice.order[0], greedy, tried, rules) == choice.propensity
-    coins = [is_exploring(trigger, rules, OTHER_KEY) for trigger in TRIGGERS[:200]]
-    assert all(is_it or choice.order == greedy for is_it, choice in zip(coins, choices, strict=True))
+def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: PolicyRules, worth: list[float]) -> None:
+    for trigger in TRIGGERS[:50]:
+        choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
+        for refused in range(len(choice.greedy) + 1):
+            total = sum(choice.propensity(row, refused) for row in (None, *range(len(worth))))
+            assert total == pytest.approx(1.0)
+        assert choice.is_drawn == is_exploring(trigger, rules, OTHER_KEY)
+        assert choice.is_drawn or choice.order == choice.greedy
+        assert choice.greedy == greedy_ranking(np.array(worth), rules)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -122,7 +138,8 @@ def test_a_choice_is_possible_and_names_nobody_twice(
 ) -> None:
     rules = PolicyRules(exploration_ratio=epsilon, strategy=strategy)  # type: ignore[arg-type]
     choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
-    assert 0 < choice.propensity <= 1
+    row = choice.wanted[0] if choice.order else None
+    assert 0 < choice.propensity(row, choice.probes) <= 1
     assert len(set(choice.order)) == len(choice.order)
     assert set(choice.order) <= set(range(len(worth)))
     assert worth[choice.best] == max(worth)
