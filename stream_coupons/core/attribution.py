@@ -42,6 +42,7 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.core.shopper import (
     MAX_CLOSED,
     MAX_EARLY,
+    MAX_ORDERS,
     EarlyFeedback,
     History,
     OpenControl,
@@ -94,10 +95,20 @@ def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
     return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
 
 
-def example(
-    user_id: str, stored: OpenIssue | OpenControl, head: Head, label: bool, at: float, *, seen: bool | None = None
+def example(  # noqa: PLR0913 - what is known of one outcome
+    user_id: str,
+    stored: OpenIssue | OpenControl,
+    head: Head,
+    label: bool,
+    at: float,
+    *,
+    seen: bool | None = None,
+    knows_orders: bool = True,
 ) -> TrainingExample:
-    """A stored decision and one of its labels, as they are at time `at`; `seen` is None where that is not known."""
+    """A stored decision and one of its labels, as they are at time `at`; `seen` is None where that is not known.
+
+    `knows_orders` is whether orders in the coupon's scope were noted all the time.
+    """
     rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
         example_id=f"{stored.issue_id}:{head}",
@@ -118,6 +129,9 @@ def example(
         observed=stored.observed,
         withheld=stored.withheld,
         seen=seen,
+        ordered=stored.ordered if knows_orders else None,
+        order_value_minor=stored.order_value_minor if knows_orders else None,
+        discount_minor=stored.spent_minor,
     )
 
 
@@ -284,7 +298,7 @@ def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
         _refuse(shopper, event, Rejection.INVALID, fault, waited, effects)
         return
     if event.kind == "expiry":
-        _expire(shopper, issue, event, waited, rules, latest, effects)
+        _expire(shopper, issue, event, waited, catalogue, rules, latest, effects)
         return
     before = _known_of(issue, rules)
     if {"impression": issue.seen, "click": issue.clicked, "purchase": issue.redeemed}[event.kind]:
@@ -313,7 +327,10 @@ def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
             given = event.discount_minor if event.discount_minor is not None else issue.held_minor
             if given > issue.held_minor:
                 effects.count("overrun", issue.domain)
-            _settle(issue, "redeemed", event.occurred_at, min(given, issue.held_minor), effects)
+            issue.spent_minor = min(given, issue.held_minor)
+            _settle(issue, "redeemed", event.occurred_at, issue.spent_minor, effects)
+        elif issue.is_given:
+            issue.spent_minor = event.discount_minor or 0
     shopper.keep_issue(issue)
     after = _known_of(issue, rules)
     if after != before:
@@ -325,6 +342,7 @@ def _expire(  # noqa: PLR0913 - the same
     issue: OpenIssue,
     event: FeedbackEvent,
     waited: FeedbackEvent | None,
+    catalogue: Catalogue,
     rules: AttributionRules,
     latest: float,
     effects: Effects,
@@ -343,7 +361,7 @@ def _expire(  # noqa: PLR0913 - the same
     at = min(event.occurred_at, latest)
     if at < issue.expires_at:
         tell_over(issue, at, effects)
-    _close_issue(event.user_id, issue, at, rules, effects)
+    _close_issue(event.user_id, issue, at, catalogue, rules, effects)
 
 
 def _refuse(
@@ -387,23 +405,44 @@ def _settle(
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the controls whose coupon an order was in the scope of: the shopper ordered all the same.
+    """Mark the issues and controls whose coupon an order was in the scope of: with the coupon, or all the same.
 
+    Both are marked by the same events, so that those who were given a coupon can be compared with those who were not.
     A coupon without a scope is for all of its domain, so an order of another one says nothing of it. A control whose
     coupon is for something else by now is given up: the features are of what it was for.
     """
     for control in [*shopper.controls.values()]:
         if _has_other_scope(control, catalogue):
             del shopper.controls[control.control_id]
-            continue
-        coupon = catalogue.by_id.get(control.coupon_id)
-        inside = event.domain == control.domain and control.at <= event.occurred_at <= control.until
-        if coupon is not None and inside and any(is_in_scope(coupon, item) for item in event.items):
-            control.ordered = True
+        else:
+            note_order(control, event, catalogue)
+    for issue_id in shopper.issues:
+        issue = shopper.issue(issue_id)
+        if not _has_other_scope(issue, catalogue) and note_order(issue, event, catalogue):
+            shopper.keep_issue(issue)
+    for proposal in shopper.proposals.values():
+        proposal.orders = [*proposal.orders, event][-MAX_ORDERS:]
 
 
-def _has_other_scope(control: OpenControl, catalogue: Catalogue) -> bool:
-    return control.scope_mark not in (0, catalogue.scope_mark(control.coupon_id) or control.scope_mark)
+def note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
+    """Add an order to what was ordered in the coupon's scope; whether there was something."""
+    coupon = catalogue.by_id.get(opened.coupon_id)
+    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
+        return False
+    inside = [item for item in event.items if is_in_scope(coupon, item)]
+    if inside:
+        opened.ordered = True
+        opened.order_value_minor += sum(catalogue.value_of(item, coupon) for item in inside)
+    return bool(inside)
+
+
+def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+    return opened.scope_mark not in (0, catalogue.scope_mark(opened.coupon_id) or opened.scope_mark)
+
+
+def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+    """Whether orders were noted all the time: the coupon is still for what it was for when the decision was made."""
+    return opened.scope_mark != 0 and opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 
 def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
@@ -415,11 +454,12 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
         remember_closed(shopper, issue.issue_id, observed=issue.observed)
-        _close_issue(user_id, issue, at, rules, effects)
+        _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.control_id]
         if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
-            effects.emit(example(user_id, control, "order", control.ordered, at))
+            knows = _knows_orders(control, catalogue)
+            effects.emit(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.count("feedback", "unknown")
@@ -427,19 +467,24 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     return effects
 
 
-def _close_issue(user_id: str, issue: OpenIssue, at: float, rules: AttributionRules, effects: Effects) -> None:
+def _close_issue(
+    user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
+) -> None:
     if issue.can_teach:
-        _teach(user_id, issue, at, rules, effects)
+        _teach(user_id, issue, at, catalogue, rules, effects)
     if not issue.observed and not issue.redeemed:
         _settle(issue, "expired", at, 0, effects)
 
 
-def _teach(user_id: str, issue: OpenIssue, at: float, rules: AttributionRules, effects: Effects) -> None:
+def _teach(
+    user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
+) -> None:
+    knows = _knows_orders(issue, catalogue)
     if not issue.is_given:
-        effects.emit(example(user_id, issue, "order", issue.has_sold, at))
+        effects.emit(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
         return
     seen = issue.was_seen if _is_told(issue, rules) else None
     if seen is False:
         effects.count("unseen", issue.domain)
-    effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen))
-    effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen))
+    effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
+    effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))

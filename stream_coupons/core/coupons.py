@@ -348,6 +348,11 @@ class Catalogue:
         """The coupons of one domain; None when there are none."""
         return self.domains.get(domain)
 
+    def value_of(self, item: Item, coupon: Coupon) -> int:
+        """What was ordered of an item, minor units; where it has no price, the coupon's typical price is taken."""
+        price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
+        return round(price * (1.0 if item.quantity is None else item.quantity))
+
     def scope_mark(self, coupon_id: str) -> int | None:
         """What tells the scope of a coupon from what it was before an edit, never 0; None of an unknown coupon."""
         coupon = self.by_id.get(coupon_id)

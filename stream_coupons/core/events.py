@@ -490,6 +490,13 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The coupon was not given, because the shopper belongs to the control group."""
     seen: bool | None = None
     """Whether an impression was reported, where the channel reports them."""
+    ordered: bool | None = None
+    """The shopper ordered in the coupon's scope within its window, given or not, by `order-events`; absent if that is
+    not known."""
+    order_value_minor: Amount | None = None
+    """Value of all that was ordered so, before any discount; absent if `ordered` is."""
+    discount_minor: Amount = 0
+    """What the coupon took off when it was used, whether in time or not."""
 
     @property
     def is_lesson(self) -> bool:

@@ -96,6 +96,7 @@ def observe(
         feature_schema=SCHEMA,
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
+        scope_mark=known.catalogue.scope_mark(event.coupon_id) or 0,
     )
     effects.add(attribution.open_issue(shopper, issue, known.catalogue, known.rules.attribution, latest))
     effects.count("observed", "scored")

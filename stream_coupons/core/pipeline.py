@@ -349,31 +349,30 @@ def confirm(
 
     propensity, rank = _chances(proposal, option, reservation.refused)
     issue = _issue(user_id, proposal, option, coupon, known, propensity=propensity, rank=rank)
-    opened = attribution.open_issue(
-        shopper,
-        OpenIssue(
-            issue_id=identity,
-            coupon_id=coupon.coupon_id,
-            domain=proposal.domain,
-            at=issue.issued_at,
-            expires_at=issue.expires_at + known.rules.attribution.grace_s,
-            held_minor=reservation.amount_minor,
-            numeric=option.numeric,
-            hashed=option.hashed,
-            predicted=option.predicted,
-            propensity=propensity,
-            model_version=proposal.model_version,
-            observed=False,
-            feature_schema=proposal.feature_schema,
-            awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
-            until=issue.expires_at,
-        ),
-        known.catalogue,
-        known.rules.attribution,
+    opened = OpenIssue(
+        issue_id=identity,
+        coupon_id=coupon.coupon_id,
+        domain=proposal.domain,
+        at=issue.issued_at,
+        expires_at=issue.expires_at + known.rules.attribution.grace_s,
+        held_minor=reservation.amount_minor,
+        numeric=option.numeric,
+        hashed=option.hashed,
+        predicted=option.predicted,
+        propensity=propensity,
+        model_version=proposal.model_version,
+        observed=False,
+        feature_schema=proposal.feature_schema,
+        awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
+        until=issue.expires_at,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
     )
+    for order in proposal.orders:
+        attribution.note_order(opened, order, known.catalogue)
+    told = attribution.open_issue(shopper, opened, known.catalogue, known.rules.attribution)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
     effects.emit(issue)
-    effects.add(opened)
+    effects.add(told)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)
     effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))

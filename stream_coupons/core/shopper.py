@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent, OrderEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
@@ -101,6 +101,8 @@ class OpenProposal(Struct, array_like=True):
     """Coupons above a drawn option that are only asked whether they could be had."""
     drawn_propensity: float = 0.0
     """Of a drawn option, if one of the probes could be had; `Option.propensity` is if none could."""
+    orders: list[OrderEvent] = field(default_factory=list)
+    """Since it was made, the last `MAX_ORDERS`: they are outcomes of what will be given, as of a control."""
 
 
 class OpenIssue(Struct, array_like=True):
@@ -130,6 +132,14 @@ class OpenIssue(Struct, array_like=True):
     """Until when a purchase is a yes; `expires_at` has the grace, too. Of what was kept before the end is not known."""
     is_late: bool = False
     """Whether it was redeemed after that only: the money is spent, and no control is watched for so long."""
+    ordered: bool = False
+    """Whether the shopper ordered in the coupon's scope until then, with it or without: as of a control."""
+    order_value_minor: int = 0
+    """Of all that was ordered in its scope until then, before any discount."""
+    spent_minor: int = 0
+    """What the coupon took off, whenever it was redeemed."""
+    scope_mark: int = 0
+    """As in `OpenControl`."""
 
     @property
     def has_sold(self) -> bool:
@@ -178,12 +188,20 @@ class OpenControl(Struct, array_like=True):
     predicted: Predicted
     model_version: int
     ordered: bool = False
+    """Whether the shopper ordered in the coupon's scope until then."""
     withheld: bool = False
     """Whether it would have been proposed, but for the holdout."""
     feature_schema: str = ""
     """Of the row, as in `OpenProposal`."""
     scope_mark: int = 0
     """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
+    order_value_minor: int = 0
+    """Of all that was ordered in its scope until then, before any discount."""
+
+    @property
+    def spent_minor(self) -> int:
+        """0: nothing was given."""
+        return 0
 
     @property
     def issue_id(self) -> str:
@@ -272,6 +290,7 @@ MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
 MAX_ASKED = 256
+MAX_ORDERS = 8
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:

@@ -316,6 +316,16 @@ def test_what_exploring_drew_has_no_fallback_and_its_propensity_depends_on_wheth
     assert case.shopper.issue(issue.issue_id).propensity == propensity
 
 
+def test_an_order_before_the_answer_is_an_outcome_of_what_was_given() -> None:
+    case = Case()
+    case.see(browse("t1"))
+    proposal = case.proposal()
+    case.see(order("o1", AT + 5, item("A", price_minor=700)))
+    case.hear(granted(proposal))
+    kept = case.shopper.issue(case.issues()[0].issue_id)
+    assert (kept.ordered, kept.order_value_minor) == (True, 700)
+
+
 def test_a_frequency_cap_reached_between_proposal_and_answer_is_kept() -> None:
     case = Case(knowledge(coupon("c1"), rules=rules(max_issues_per_window=1)))
     case.see(browse("t1"))
