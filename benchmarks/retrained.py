@@ -83,10 +83,10 @@ class RetrainedDaily:
 
 def _fit(examples: Sequence[TrainingExample]) -> Floats:
     """Weights by index, shape (BIAS + 1,)."""
-    rows = [Row(each.numeric, each.hashed).features for each in examples]
-    columns = np.array([index for row in rows for index in row])
-    values = np.array([value for row in rows for value in row.values()])
-    ends = np.cumsum([0, *map(len, rows)])
+    rows = [Row(each.numeric, each.hashed).arrays for each in examples]
+    columns = np.concatenate([indices for indices, _ in rows])
+    values = np.concatenate([values for _, values in rows])
+    ends = np.cumsum([0, *(len(indices) for indices, _ in rows)])
     used, columns = np.unique(columns, return_inverse=True)
     x = csr_matrix((values, columns, ends), shape=(len(rows), len(used)))
     y = np.array([each.label for each in examples])

@@ -264,7 +264,7 @@ def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears o
         rules,
         world.catalogue(),
         scorer=scorer,
-        learn_every=None,
+        serves_at_once=False,
         partitions=settings.kafka.partitions,
         on_output=take,
         on_result=count,

@@ -35,9 +35,6 @@ from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
-LEARNT_PER_SNAPSHOT = 100
-"""At first every example comes into use at once, later as many together as are this part of all."""
-
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
 
@@ -73,8 +70,8 @@ class LocalPipeline:
         The catalogue.
     scorer : Scorer, optional
         Scores in place of the model that learns: a baseline or an oracle. Nothing is learnt then.
-    learn_every : int, optional
-        The most examples between two snapshots; None: what was learnt comes into use only by `publish`.
+    serves_at_once : bool
+        Whether what was learnt comes into use at once; else by `publish` only.
     partitions : int
         Of the topics that agents read. It decides nothing but the order in which a tick reaches shoppers.
     on_output : callable, optional
@@ -89,7 +86,7 @@ class LocalPipeline:
         coupons: Iterable[Coupon],
         *,
         scorer: Scorer | None = None,
-        learn_every: int | None = 50,
+        serves_at_once: bool = True,
         partitions: int = 1,
         on_output: Callable[[Output], None] | None = None,
         on_result: Callable[[Result], None] | None = None,
@@ -97,13 +94,12 @@ class LocalPipeline:
         self._rules = rules_of(settings)
         self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
         self._fixed = scorer
-        self._learn_every = learn_every
+        self._serves_at_once = serves_at_once
         self._on_output = on_output
         self._on_result = on_result
         self.trainer = Trainer(settings.learning)
         self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
-        self._since_snapshot = 0
-        self._learnt = 0
+        self._has_learnt = False
         agents: tuple[KeyedAgent[object], ...] = (
             Users(self._get_known, partitions),  # type: ignore[assignment]
             Budgets(self._get_known, partitions),
@@ -118,10 +114,9 @@ class LocalPipeline:
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
-        """What is known now. What was learnt comes into use when it is asked for, if it is enough."""
-        learnt, most = self._since_snapshot, self._learn_every
-        if most is not None and learnt and learnt >= min(most, 1 + self._learnt // LEARNT_PER_SNAPSHOT):
-            self.publish()
+        """What is known now. What was learnt comes into use when it is asked for."""
+        if self._serves_at_once and self._has_learnt:
+            self._serve(self.trainer.live())
         return self._known
 
     def send(self, topic: str, message: Struct) -> None:
@@ -183,14 +178,15 @@ class LocalPipeline:
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
-        self._since_snapshot += is_news
-        self._learnt += is_news
+        self._has_learnt |= is_news
 
     def publish(self) -> None:
         """Take what was learnt into use now."""
-        self._since_snapshot = 0
-        scorers = {**self._known.scorers, **self.trainer.scorers()}
-        self._known = Knowledge(self._rules, self._catalogue, scorers, self._known.prior)
+        self._serve(self.trainer.scorers())
+
+    def _serve(self, news: Mapping[str, Scorer]) -> None:
+        self._has_learnt = False
+        self._known = Knowledge(self._rules, self._catalogue, {**self._known.scorers, **news}, self._known.prior)
 
     def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str] = ()) -> None:
         """Look at these attributes of coupons, by domain, from now on, and at no others.

@@ -133,7 +133,7 @@ class ProgressiveRun:
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         self._context_policies = settings.profile.context_policies
-        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, learn_every=sys.maxsize, on_output=self._take)
+        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, on_output=self._take)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.

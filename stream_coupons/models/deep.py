@@ -18,7 +18,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.adagrad import AdaGrad
-from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.encoding import BIAS, Indices
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.neural import HIDDEN, NeuralNetwork, inputs_of
 from stream_coupons.models.sigmoid import sigmoid
@@ -34,19 +34,21 @@ class DeepLinear:
     def __init__(self, linear: AdaGrad, network: NeuralNetwork) -> None:
         self._linear, self._network = linear, network
 
-    def _features(self, row: Row) -> dict[int, float]:
-        units = self._network.hidden(inputs_of(row)).tolist()
-        return row.features | {index: unit for index, unit in enumerate(units, FIRST_UNIT) if unit}
+    def _features(self, row: Row) -> tuple[Indices, Floats]:
+        units = self._network.hidden(inputs_of(row)).ravel()
+        indices, values = row.arrays
+        firing = np.flatnonzero(units)
+        return np.concatenate((indices, firing + FIRST_UNIT)), np.concatenate((values, units[firing]))
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then train the linear model, then the network."""
-        probability = self._linear.learn_features(self._features(row), label, weight, row.offset)
+        probability = self._linear.learn_features(*self._features(row), label, weight, row.offset)
         self._network.learn_one(row, label, weight)
         return probability
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""
-        return np.array([sigmoid(self._linear.logit(self._features(row))) for row in each_row(rows)], np.float64)
+        return np.array([sigmoid(self._linear.logit(*self._features(row))) for row in each_row(rows)], np.float64)
 
     def quicken(self, factor: float) -> None:
         """Let both take larger steps."""
@@ -66,9 +68,9 @@ class DeepLinear:
         )
         check_names(state, {f"linear.{name}" for name in linear} | {f"network.{name}" for name in network})
         before = self._linear.state()
-        self._linear.restore(linear, LAST_UNIT)
+        self._linear.restore(linear)
         try:
             self._network.restore(network)
         except SnapshotMismatch:
-            self._linear.restore(before, LAST_UNIT)
+            self._linear.restore(before)
             raise

@@ -63,6 +63,8 @@ AT_ANY_TIME = 0.1
 FADING = 0.999
 """Of what is known of F from windows that have closed, with every answer in another one."""
 NEWTON_STEPS = 15
+PRECISION = 1e-9
+"""A step of Newton's method that is no larger is the last one."""
 MOST_SHIFT = 20.0
 """What is larger is forged: it would make anything certain."""
 MOST_STEP = 1.0
@@ -114,6 +116,8 @@ class EarlyAnswers:
         self.starts: dict[str, float] = dict.fromkeys(heads, 0.0)
         self._half_life = half_life
         self._open: dict[int, _Open] = {}
+        self._unpacked: dict[int, FeatureRows] = {}
+        self._together: FeatureRows | None = None
         self._closed: dict[str, Floats] = {head: np.zeros(len(EDGES) - 1) for head in heads}
         self._information: dict[str, float] = dict.fromkeys(heads, 0.0)
         self._shortest_s = math.inf
@@ -142,9 +146,11 @@ class EarlyAnswers:
             for is_answered, then in zip(answers, known.answered, strict=True)
         )
         self._open[identity] = known._replace(answered=answered)
+        if is_new:
+            self._together = None
         self._shortest_s = min(self._shortest_s, known.until - known.decided_at)
         if len(self._open) > SAMPLE:
-            del self._open[max(self._open)]
+            self._drop(max(self._open))
         return is_new or answered != known.answered
 
     def learn(self, head: str, predicted: float) -> None:
@@ -170,7 +176,7 @@ class EarlyAnswers:
         if not self._open:
             return
         each = list(self._open.values())
-        z, elapsed = log_odds(_rows(each)), np.array([one.share(at) for one in each])
+        z, elapsed = log_odds(self._rows()), np.array([one.share(at) for one in each])
         for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
             log_odds_of_head = z[:, HEADS.index(head)] + self.shifts[head]
             more = _fit(log_odds_of_head, answered, elapsed, _LAWS[head], self._closed[head], variances[head])
@@ -182,11 +188,26 @@ class EarlyAnswers:
 
     def forget_open(self) -> None:
         """Forget all that is open, answered or not: what is left alone would be a sample that hangs on its answers."""
-        self._open = {}
+        self._open, self._unpacked, self._together = {}, {}, None
+
+    def _drop(self, identity: int) -> _Open:
+        """Take a decision out of the sample."""
+        self._unpacked.pop(identity, None)
+        self._together = None
+        return self._open.pop(identity)
+
+    def _rows(self) -> FeatureRows:
+        """Features of the sample: each is unpacked once, and all are put together when it has changed."""
+        if self._together is None:
+            for identity, one in self._open.items():
+                if identity not in self._unpacked:
+                    self._unpacked[identity] = unpack(one.numeric, one.hashed)
+            self._together = _together([self._unpacked[identity] for identity in self._open])
+        return self._together
 
     def _forget(self, identity: int) -> None:
         """Forget what is over; when its answers came stays."""
-        for head, then in zip(self._closed, self._open.pop(identity).answered, strict=True):
+        for head, then in zip(self._closed, self._drop(identity).answered, strict=True):
             if then != UNANSWERED:
                 self._closed[head] = self._closed[head] * FADING + _count(np.array([then]))
 
@@ -194,7 +215,7 @@ class EarlyAnswers:
         """All of it."""
         each = list(self._open.values())
         n = len(each)
-        rows = _rows(each)
+        rows = self._rows()
         return {
             "shifts": np.array(list(self.shifts.values())),
             "starts": np.array(list(self.starts.values())),
@@ -240,6 +261,7 @@ class EarlyAnswers:
             for (decided_at, until, label_at), numeric, hashed, answered in rows
         ]
         self._open = dict(zip(identities.view(np.uint64).tolist(), each, strict=True))
+        self._unpacked, self._together = {}, None
         self._closed = dict(zip(shifts, state["closed"].copy(), strict=True))
         self._information = dict(zip(shifts, state["information"].tolist(), strict=True))
         self.shifts = shifts
@@ -267,8 +289,7 @@ def _shortest_of(decisions: Iterable[_Open]) -> float:
     return min((one.until - one.decided_at for one in decisions), default=math.inf)
 
 
-def _rows(each: Sequence[_Open]) -> FeatureRows:
-    rows = [unpack(one.numeric, one.hashed) for one in each]
+def _together(rows: Sequence[FeatureRows]) -> FeatureRows:
     hashed = np.zeros((len(rows), max((row.hashed.shape[1] for row in rows), default=0)), np.uint32)
     for index, row in enumerate(rows):
         hashed[index, : row.hashed.shape[1]] = row.hashed[0]
@@ -321,7 +342,10 @@ def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Flo
         said, silent, pull = _at(z, is_answered, by_now, shifts)
         slopes = (1.0 - said).sum(axis=1) - pull.sum(axis=1) - shifts / variance
         curvatures = (said * (1.0 - said)).sum(axis=1) + (pull * (1.0 - silent)).sum(axis=1) + 1.0 / variance
-        shifts += np.clip(slopes / curvatures, -MOST_STEP, MOST_STEP)
+        steps = np.clip(slopes / curvatures, -MOST_STEP, MOST_STEP)
+        shifts += steps
+        if np.abs(steps).max() <= PRECISION:
+            break
     said, silent, _ = _at(z, is_answered, by_now, shifts)
     evidence = (
         np.log(np.maximum(said, LEAST)).sum(axis=1)

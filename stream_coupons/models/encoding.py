@@ -13,6 +13,8 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS
 from stream_coupons.core.numeric import NUMERIC, TERMS
 
+Indices = NDArray[np.int64]
+
 BINS = 5
 BINS_PER_UNIT = 1.0
 LOWEST = -1.0
@@ -35,6 +37,10 @@ _TERM_INDICES = frozenset(
     + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
 )
 
+OF_TERMS: NDArray[np.bool_] = np.zeros(BIAS + 1, np.bool_)
+"""By index of a weight, whether it belongs to the terms of a coupon: what it takes off, or which coupon it is."""
+OF_TERMS[[*_TERM_INDICES]] = OF_TERMS[FIRST_OF_TERMS:DIMENSIONS] = True
+
 
 def bins_of(numeric: Floats) -> NDArray[np.intp]:
     """The bin of every number, counted from 1 through those of all numbers; 0 where the number is 0.
@@ -49,21 +55,21 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     return bins
 
 
-def encode(numeric: list[float], places: list[int], offset: float = 0.0) -> dict[int, float]:
-    """One row of features as River's mapping from index to value; a place hit twice counts twice.
+def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indices, Floats]:
+    """Return one row of features as (indices, values) of all that is not zero.
 
-    An offset of 0 is none.
+    Places come first, ascending; one that is hit twice counts twice. An offset of 0 is none.
     """
-    features: dict[int, float] = {}
-    for place in places:
-        if place:
-            features[place] = features.get(place, 0.0) + 1.0
-    features.update((index, value) for index, value in enumerate(numeric, DIMENSIONS) if value)
-    features.update((FIRST_BIN - 1 + place, 1.0) for place in bins_of(np.array([numeric]))[0].tolist() if place)
-    features[BIAS] = CONSTANT
-    if offset:
-        features[KNOWN] = offset - USUAL_OFFSET
-    return features
+    hit = np.sort(places[places > 0])
+    if hit.size > 1 and (hit[1:] == hit[:-1]).any():
+        hit, counts = np.unique(hit, return_counts=True)
+    else:
+        counts = np.ones(hit.size, np.int64)
+    numbers = np.flatnonzero(numeric)
+    bins = bins_of(numeric[None, :])[0, numbers]
+    last, of_last = ([BIAS, KNOWN], [CONSTANT, offset - USUAL_OFFSET]) if offset else ([BIAS], [CONSTANT])
+    indices = np.concatenate((hit, numbers + DIMENSIONS, bins + (FIRST_BIN - 1), last))
+    return indices, np.concatenate((counts, numeric[numbers], np.ones(len(bins)), of_last))
 
 
 def is_of_terms(index: int) -> bool:
@@ -71,11 +77,13 @@ def is_of_terms(index: int) -> bool:
     return index in _TERM_INDICES or FIRST_OF_TERMS <= index < DIMENSIONS
 
 
-def without_terms(numeric: list[float]) -> list[float]:
+def without_terms(numeric: Floats) -> Floats:
     """Numbers that do not tell what the coupon takes off."""
-    return [0.0 if number in _TERMS else value for number, value in enumerate(numeric)]
+    without = numeric.copy()
+    without[_TERMS] = 0.0
+    return without
 
 
-def without_places_of_terms(hashed: list[int]) -> list[int]:
+def without_places_of_terms(hashed: Indices) -> Indices:
     """Of what is hashed, places with their groups, that which does not tell which coupon it is, only what it is for."""
-    return [each for each in hashed if each % DIMENSIONS < FIRST_OF_TERMS]
+    return hashed[hashed % DIMENSIONS < FIRST_OF_TERMS]

@@ -1,14 +1,15 @@
 """One row of features as the models take it: index and value of all that is not zero."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import DIMENSIONS, FeatureRows
-from stream_coupons.models.encoding import encode
+from stream_coupons.models.encoding import Indices, encode
 from stream_coupons.models.sigmoid import sigmoid
 
 
@@ -17,42 +18,41 @@ class Row:
 
     Parameters
     ----------
-    numeric : list of float
+    numeric : array or sequence of float
         In order of `NUMERIC`.
-    hashed : list of int
+    hashed : array or sequence of int
         Places with their groups; 0 is nothing, and a place hit twice counts twice.
     offset : float
         Log-odds that are known of the label without this model; 0 is none. A model that can learns only what they lack,
         and how far they hold.
     """
 
-    def __init__(self, numeric: list[float], hashed: list[int], offset: float = 0.0) -> None:
-        self.numeric = numeric
-        self.places = [each % DIMENSIONS for each in hashed]
-        self.hashed = hashed
+    def __init__(
+        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], offset: float = 0.0
+    ) -> None:
+        self.numeric: Floats = np.asarray(numeric, np.float64)
+        self.hashed: Indices = np.asarray(hashed, np.int64)
         self.offset = offset
 
     @cached_property
-    def features(self) -> dict[int, float]:
-        """River's mapping from index to value."""
-        return encode(self.numeric, self.places, self.offset)
+    def places(self) -> Indices:
+        """What is hashed without the groups."""
+        return self.hashed % DIMENSIONS
 
     @cached_property
-    def arrays(self) -> tuple[NDArray[np.int64], Floats]:
-        """The same as arrays (indices, values), both of shape (m,); no index comes twice."""
-        features = self.features
-        indices = np.fromiter(features, np.int64, len(features))
-        return indices, np.fromiter(features.values(), np.float64, len(features))
+    def arrays(self) -> tuple[Indices, Floats]:
+        """(indices, values) of what is not zero, both of shape (m,): places first, and no index twice."""
+        return encode(self.numeric, self.places, self.offset)
 
     @property
     def groups(self) -> dict[int, int]:
         """The group of each place."""
-        return {each % DIMENSIONS: each // DIMENSIONS for each in self.hashed}
+        return dict(zip(self.places.tolist(), (self.hashed // DIMENSIONS).tolist(), strict=True))
 
 
 def each_row(rows: FeatureRows) -> Iterator[Row]:
     """The rows of a batch, one by one."""
-    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric.tolist(), rows.hashed.tolist(), strict=True))
+    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric, rows.hashed, strict=True))
 
 
 def probabilities(log_odds: Callable[[Row], float], rows: FeatureRows) -> Floats:

@@ -24,7 +24,7 @@ References
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -231,10 +231,10 @@ class KalmanFilter:
         self._relevance.forget_slopes()
         self._lessons = 0
 
-    def weights(self) -> dict[int, float]:
-        """Means by index."""
-        places = np.flatnonzero(self._weights)
-        return dict(zip(places.tolist(), self._weights[places].tolist(), strict=True))
+    @property
+    def dense(self) -> Floats:
+        """Means by index, shape (BIAS + 1,): not a copy, and for reading only."""
+        return self._weights
 
     def state(self) -> State:
         """Means now, at first and at the last review, variances now and at first, counts and groups, by ascending
@@ -291,7 +291,7 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
 
-def _variances(indices: NDArray[np.int64], coupon: Sequence[int], of_place: float) -> Floats:
+def _variances(indices: NDArray[np.int64], coupon: NDArray[np.int64], of_place: float) -> Floats:
     """Variances before learning; that of a hashed place is given."""
     return np.select(
         [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < KNOWN, indices < BIAS],

@@ -8,7 +8,8 @@ What its own models learn is the rest, and how far that holds (`encoding.KNOWN`)
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,16 @@ from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, USUAL_OFFSET, bins_of, is_of_terms
+from stream_coupons.models.encoding import (
+    BIAS,
+    CONSTANT,
+    FIRST_BIN,
+    KNOWN,
+    OF_TERMS,
+    USUAL_OFFSET,
+    bins_of,
+    is_of_terms,
+)
 from stream_coupons.models.sigmoid import sigmoids
 
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
@@ -69,12 +79,60 @@ def prior_of(head: str) -> dict[int, float]:
     return plus(weights, without_terms_of(prior_weights("redeem")), -1.0) if head == "order" else weights
 
 
-def whole_of(order: Mapping[int, float], redeem: Mapping[int, float]) -> dict[int, float]:
-    """Weights of P(order), of those learnt as the difference from P(redeem)."""
-    slope = order.get(KNOWN, 0.0)
-    whole = plus(order, without_terms_of(redeem), 1.0 + slope)
-    whole[BIAS] = whole.get(BIAS, 0.0) - slope * USUAL_OFFSET / CONSTANT
-    return whole
+CLICK, REDEEM, ORDER = (HEADS.index(name) for name in ("click", "redeem", "order"))
+Line = tuple[float, float]
+"""Slope and intercept of a head's calibration."""
+
+
+def served(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
+    """Return the weights that are served, shape (len(HEADS), BIAS + 1).
+
+    Parameters
+    ----------
+    learnt : sequence of arrays, shape (BIAS + 1,)
+        Weights of each head's champion; those of P(order) are the difference from P(redeem).
+    lines : sequence of (slope, intercept)
+        Calibration of each head.
+    """
+    known = float(learnt[ORDER][KNOWN])
+    weights = _served_at(learnt, OF_TERMS, known, lines)
+    weights[:, BIAS] = _biases(learnt, known, lines)
+    return weights
+
+
+def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "LinearScorer":
+    """Return a scorer that reads the weights of hashed features where they are learnt: it costs no copy of them.
+
+    It gives, to the last bit, what `LinearScorer(version, served(learnt, lines))` gives. It is for one version only:
+    what is learnt afterwards shows through in part.
+    """
+    known = float(learnt[ORDER][KNOWN])
+    tail = _served_at([each[DIMENSIONS:] for each in learnt], OF_TERMS[DIMENSIONS:], known, lines)
+    tail[:, -1] = _biases(learnt, known, lines)
+
+    def look_up(places: NDArray[np.uint32]) -> Floats:
+        found = _served_at([each[places] for each in learnt], OF_TERMS[places], known, lines)
+        return np.ascontiguousarray(np.moveaxis(found, 0, -1))
+
+    return LinearScorer(version, tail, look_up)
+
+
+def _served_at(learnt: Sequence[Floats], of_terms: NDArray[np.bool_], known: float, lines: Sequence[Line]) -> Floats:
+    """Weights to serve of some weights learnt, shape (len(HEADS), ...), but for the bias; `known` is the slope on what
+    is known without the model of P(order)."""
+    weights = np.stack(learnt)
+    weights[ORDER] += (1.0 + known) * np.where(of_terms, 0.0, learnt[REDEEM])
+    for head, (slope, _) in zip(weights, lines, strict=True):
+        head *= slope
+    return weights
+
+
+def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> list[float]:
+    """Weights of the constant to serve, by head."""
+    biases = [float(each[BIAS]) for each in learnt]
+    biases[ORDER] += (1.0 + known) * biases[REDEEM]
+    biases[ORDER] -= known * USUAL_OFFSET / CONSTANT
+    return [slope * bias + intercept / CONSTANT for bias, (slope, intercept) in zip(biases, lines, strict=True)]
 
 
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
@@ -98,16 +156,25 @@ class LinearScorer:
     version : int
         Number of the snapshot.
     weights : array, shape (len(HEADS), BIAS + 1)
-        Weights by head and index; what is at `KNOWN` is not served.
+        Weights by head and index; what is at `KNOWN` is not served. Those from index `DIMENSIONS` on are enough if the
+        others are looked up.
+    look_up : callable, optional
+        Returns the weights of hashed places of any shape, with the heads as one more, last, dimension.
     """
 
-    def __init__(self, version: int, weights: Floats) -> None:
+    def __init__(
+        self, version: int, weights: Floats, look_up: Callable[[NDArray[np.uint32]], Floats] | None = None
+    ) -> None:
         self.version = version
-        self._hashed: Floats = np.ascontiguousarray(weights[:, :DIMENSIONS].T)
-        self._numeric: Floats = np.ascontiguousarray(weights[:, DIMENSIONS:FIRST_BIN])
-        self._bins: Floats = np.zeros((KNOWN - FIRST_BIN + 1, len(HEADS)))
-        self._bins[1:] = weights[:, FIRST_BIN:KNOWN].T
-        self._bias: Floats = weights[:, BIAS] * CONSTANT
+        if look_up is None:
+            look_up = partial(np.take, np.ascontiguousarray(weights[:, :DIMENSIONS].T), axis=0)
+        self._look_up = look_up
+        tail = weights[:, DIMENSIONS - BIAS - 1 :]
+        bins, end = FIRST_BIN - DIMENSIONS, KNOWN - DIMENSIONS
+        self._numeric: Floats = np.ascontiguousarray(tail[:, :bins])
+        self._bins: Floats = np.zeros((end - bins + 1, len(HEADS)))
+        self._bins[1:] = tail[:, bins:end].T
+        self._bias: Floats = tail[:, -1] * CONSTANT
 
     def shifted(self, shifts: Sequence[float]) -> "LinearScorer":
         """The same with other base rates: the log-odds of each head moved by so much."""
@@ -141,7 +208,7 @@ class LinearScorer:
             some = slice(start, start + AT_ONCE)
             numbers, places = rows.numeric[some], places_of(rows.hashed[some])
             numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
-            hashed = np.einsum("nfh->nh", np.take(self._hashed, places, axis=0))
+            hashed = np.einsum("nfh->nh", self._look_up(places))
             binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
             log_odds[some] = numeric + binned + hashed + self._bias
         return log_odds
@@ -155,7 +222,7 @@ class LinearScorer:
         """
         numbers, places = rows.numeric[row], places_of(rows.hashed[row])
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
-        of_places = self._hashed[places, head]
+        of_places = self._look_up(places)[:, head]
         said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]
         by_name: dict[str, float] = {}
         columns = names or hashed_names()

@@ -50,5 +50,6 @@ class Servable(Model, Protocol):
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""
 
-    def weights(self) -> dict[int, float]:
-        """Weights by index."""
+    @property
+    def dense(self) -> Floats:
+        """The weights as they are now, shape (BIAS + 1,): not a copy, and for reading only."""

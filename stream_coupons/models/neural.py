@@ -149,12 +149,12 @@ class NeuralNetwork:
 
 def inputs_of(row: Row) -> Floats:
     """What the network sees of a row, shape (INPUTS,)."""
-    places = np.array(row.places, np.uint32)
+    places = row.places.astype(np.uint32)
     places = places[places > 0]
     mixed = places * np.uint32(0x9E3779B1)  # wraps: a multiplicative hash, of which the upper bits are used
     signs = np.where(mixed & np.uint32(1 << 25), 1.0, -1.0)
     folded = np.bincount(mixed >> np.uint32(26), signs, FOLD)
-    return np.concatenate((np.clip(np.array(row.numeric), -MAX_INPUT, MAX_INPUT), folded))
+    return np.concatenate((np.clip(row.numeric, -MAX_INPUT, MAX_INPUT), folded))
 
 
 def _split(flat: Floats) -> list[Floats]:

@@ -1,7 +1,7 @@
 """The models by name."""
 
 from stream_coupons.models.adagrad import AdaGrad
-from stream_coupons.models.deep import DeepLinear
+from stream_coupons.models.deep import LAST_UNIT, DeepLinear
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
@@ -27,7 +27,9 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
         case ModelName.NEURAL:
             return NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
         case ModelName.DEEP:
-            return DeepLinear(AdaGrad(rate, rules.l2, prior), NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED))
+            return DeepLinear(
+                AdaGrad(rate, rules.l2, prior, LAST_UNIT), NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
+            )
 
 
 def make_models(head: str, rules: LearningRules) -> dict[ModelName, Model]:

@@ -23,8 +23,8 @@ from stream_coupons.core.features import SCHEMA
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
-from stream_coupons.models.encoding import BIAS, CONSTANT
-from stream_coupons.models.linear import LinearScorer, dense, whole_of
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.linear import Line, LinearScorer, served
 from stream_coupons.models.states import State, check_linear
 
 FORMAT_VERSION = 6
@@ -261,10 +261,12 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    weights, lines = {}, {}
-    for head, state in snapshot.heads.items():
+    weights, lines = [], []
+    for head in HEADS:
         with named(f"{label(snapshot)}, {head}"):
-            weights[head], lines[head] = _champion(state)
+            learnt, line = _champion(snapshot.heads[head])
+        weights.append(learnt)
+        lines.append(line)
     shifts: dict[str, float] = {}
     for kind, heads in EARLY.items():
         if kind in snapshot.early:  # a snapshot of before has none
@@ -274,24 +276,12 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     return scorer.restrained(snapshot.examples)
 
 
-def served(weights: Mapping[str, dict[int, float]], lines: Mapping[str, tuple[float, float]]) -> Floats:
-    """What a scorer holds of the champions' weights and the (slope, intercept) of their calibrations, by head."""
-    whole = {**weights, "order": whole_of(weights["order"], weights["redeem"])}
-    return dense({head: calibrated(whole[head], lines[head]) for head in HEADS})
-
-
-def _champion(head: HeadState) -> tuple[dict[int, float], tuple[float, float]]:
-    """Weights of the champion by index, and its calibration's slope and intercept."""
+def _champion(head: HeadState) -> tuple[Floats, Line]:
+    """Weights of the champion, shape (BIAS + 1,), and its calibration's slope and intercept."""
     state, calibration = unpack_part(head, head.champion), unpack_part(head, CALIBRATION)
     if state is None or calibration is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
-    return dict(zip(state["places"].tolist(), state["weights"].tolist(), strict=True)), served_line(calibration)
-
-
-def calibrated(weights: dict[int, float], line: tuple[float, float]) -> dict[int, float]:
-    """Weights whose log-odds are those of the given ones on a line (slope, intercept)."""
-    slope, intercept = line
-    scaled = {index: slope * weight for index, weight in weights.items()}
-    scaled[BIAS] = scaled.get(BIAS, 0.0) + intercept / CONSTANT
-    return scaled
+    weights = np.zeros(BIAS + 1)
+    weights[state["places"]] = state["weights"]
+    return weights, served_line(calibration)

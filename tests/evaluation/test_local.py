@@ -182,7 +182,7 @@ class Simulated(Recorded):
             for n, each in enumerate(self.world.catalogue())
         ]
         self.terms = {each.coupon_id: each for each in scarce}
-        super().__init__(SIMULATED, scarce, learn_every=10)
+        super().__init__(SIMULATED, scarce)
         heard = 0
         while self.world.now < self.world.ends_at:
             for topic, event in self.world.advance(self.world.now + 3600.0):
@@ -243,7 +243,7 @@ def test_every_trigger_has_at_most_one_issue_and_every_issue_one_content(simulat
 
 
 def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated: Simulated) -> None:
-    again = Recorded(SIMULATED, list(simulated.terms.values()), learn_every=10)
+    again = Recorded(SIMULATED, list(simulated.terms.values()))
     ours = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
     for output in simulated.outputs:
         if output.topic in ours:
@@ -265,7 +265,7 @@ def test_the_longest_ids_and_texts_lead_to_outputs_that_their_readers_take(holdo
         for name in "ABCDEF"
     ]
     policy = PolicyRules(holdout_ratio=holdout_ratio, exploration_ratio=1.0, min_value_minor=-1000.0, explain_top=100)
-    case = Recorded(Settings(policy=policy), coupons, learn_every=1)
+    case = Recorded(Settings(policy=policy), coupons)
     pipeline, item = case.pipeline, Item(item_id=long("i"), category=long("c"), brand=long("b"))
     for n in range(4):
         at = AT + n * 60 * DAY_S

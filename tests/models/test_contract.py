@@ -193,9 +193,3 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(name: ModelNam
         with pytest.raises(SnapshotMismatch):
             model.restore(state)
         assert model.predict(rows).tolist() == before
-
-
-def test_the_arrays_of_a_row_are_its_features() -> None:
-    row = noise(19, 1)[0][0]
-    indices, values = row.arrays
-    assert dict(zip(indices.tolist(), values.tolist(), strict=True)) == row.features

@@ -80,7 +80,7 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
         return float(np.logaddexp(0.0, np.where(y, -z, z)).sum() + (w * w / variance / 2).sum())
 
     exact = minimize(negative_log_posterior, np.zeros(3)).x
-    known = model.weights()
+    known = model.dense
     one, other = (known[DIMENSIONS] + known[FIRST_BIN + 2], known[DIMENSIONS + 1] + known[FIRST_BIN + BINS + 2])
     assert [one, other, known[BIAS]] == pytest.approx(exact.tolist(), rel=0.1)
 
@@ -225,7 +225,7 @@ def test_no_more_is_ever_forgotten_than_was_learnt(factor: float) -> None:
             learnt = np.linalg.eigvalsh(np.eye(len(first)) - scaled)
             assert learnt.min() > -1e-6
             assert np.linalg.eigvalsh(scaled).min() > 0.0
-    assert abs(np.array(list(model.weights().values()))).max() < 20.0
+    assert abs(model.dense).max() < 20.0
     state = model.state()
     assert state["relevance"].min() >= LEAST_RELEVANCE
     assert state["relevance"].max() <= MOST_RELEVANCE

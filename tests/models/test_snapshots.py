@@ -1,6 +1,7 @@
 """Snapshots: what is saved is what goes on, and what does not fit is refused."""
 
 import contextlib
+import itertools
 import math
 import zlib
 from typing import Any
@@ -61,12 +62,12 @@ def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
     heads = trainer.models["ecommerce"].heads
     if head != "order":
         return np.array([heads[head].champion.log_odds(row) for row in each_row(rows)])
-    numeric = np.array([without_terms(numeric) for numeric in rows.numeric.tolist()])
+    numeric = np.array([without_terms(numeric) for numeric in rows.numeric])
     plain = FeatureRows(numeric, rows.hashed * (rows.hashed < FIRST_OF_TERMS))
     known = log_odds(trainer, "redeem", plain)
     order = heads["order"].champion
     rest = [order.log_odds(Row(row.numeric, row.hashed, z)) for row, z in zip(each_row(rows), known, strict=True)]
-    assert order.weights()[KNOWN] != 0.0
+    assert order.dense[KNOWN] != 0.0
     return known + np.array(rest)
 
 
@@ -308,3 +309,35 @@ def test_a_refused_snapshot_leaves_the_learner_as_it_was(snapshot: ModelSnapshot
         trainer.restore({"ecommerce": lacking(snapshot)})
     assert {name: head.state() for name, head in trainer.models["ecommerce"].heads.items()} == before
     assert trainer.models["ecommerce"].offset == 149
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+@pytest.mark.parametrize("pinned", sorted(SERVABLE))
+def test_what_is_served_at_once_is_what_a_snapshot_serves_to_the_last_bit(pinned: ModelName, calibrate: bool) -> None:
+    rules, rows = LearningRules(pinned=pinned, calibrate=calibrate), random_rows(41, 30)
+    trainer = Trainer(rules)
+    for offset, each in enumerate(examples(42, 200)):
+        trainer.learn(each, offset, None)
+        served = trainer.live()["ecommerce"].predict(rows)
+    [snapshot] = trainer_of(rules, 42, 200).snapshots()
+    assert served.tolist() == compile_snapshot(snapshot).predict(rows).tolist()
+
+
+def trainer_of(rules: LearningRules, seed: int, size: int) -> Trainer:
+    trainer = Trainer(rules)
+    for offset, each in enumerate(examples(seed, size)):
+        trainer.learn(each, offset, None)
+    return trainer
+
+
+def test_what_is_served_at_once_follows_every_example() -> None:
+    trainer, rows = Trainer(LearningRules()), random_rows(43, 5)
+    served, versions = [], []
+    for offset, each in enumerate(examples(44, 30)):
+        trainer.learn(each, offset, None)
+        scorer = trainer.live()["ecommerce"]
+        served.append(scorer.predict(rows).tolist())
+        versions.append(scorer.version)
+    assert versions == list(range(1, 31))
+    assert all(before != after for before, after in itertools.pairwise(served))
+    assert trainer.live() == {}, "nothing was learnt since"
