@@ -141,7 +141,7 @@ def hashed_names(
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom and what rows of features are about. Models do not look at it; oracles of a simulation do."""
+    """Whom and what rows of features are about. Models do not read it; rankings and a simulation's ground truth do."""
 
     user_id: str
     coupons: CouponSet
@@ -208,11 +208,23 @@ def extract(
     owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
     position = np.concatenate(chosen)
     numeric = numbers_of(moments, views, coupons, owner, position, rules)
-    subjects = (
+    return FeatureRows(
+        np.round(numeric, 4), _hashes(moments, coupons, owner, position), _subjects(moments, coupons, chosen)
+    )
+
+
+def blank(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> FeatureRows:
+    """Return rows of zeros that say whom and what they are about: for scorers that read no features."""
+    count = sum(map(len, chosen))
+    numeric, hashed = np.zeros((count, len(NUMERIC))), np.zeros((count, len(HASHED)), np.uint32)
+    return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
+
+
+def _subjects(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> tuple[Subject, ...]:
+    return tuple(
         Subject(moment.user_id, coupons, positions, moment.at)
         for moment, positions in zip(moments, chosen, strict=True)
     )
-    return FeatureRows(np.round(numeric, 4), _hashes(moments, coupons, owner, position), tuple(subjects))
 
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:

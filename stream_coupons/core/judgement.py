@@ -8,9 +8,9 @@ import numpy as np
 from stream_coupons.core import policy
 from stream_coupons.core.candidates import shortlist
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
-from stream_coupons.core.features import FeatureRows, extract
+from stream_coupons.core.features import FeatureRows, blank, extract
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.scoring import Scorer
+from stream_coupons.core.scoring import Scorer, ValueScorer
 from stream_coupons.core.views import Moment, Views, look
 
 
@@ -20,8 +20,8 @@ class Judgement:
 
     Attributes
     ----------
-    views : Views
-        How near every coupon of the set is, candidate or not.
+    views : Views or None
+        How near every coupon of the set is, candidate or not; None for a scorer that reads no features.
     chosen : list of arrays of int
         For each moment, the positions that were scored: the shortlist.
     rows : FeatureRows
@@ -32,7 +32,7 @@ class Judgement:
         Minor units, against giving none.
     """
 
-    views: Views
+    views: Views | None
     chosen: list[Positions]
     rows: FeatureRows
     predicted: Floats
@@ -51,6 +51,9 @@ def judge(
     candidates : sequence of arrays of int
         For each moment, the positions in `coupons` that are eligible.
     """
+    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
+        rows = blank(moments, coupons, candidates)
+        return Judgement(None, list(candidates), rows, scorer.predict(rows), scorer.values(rows))
     views = look(moments, coupons, rules.profile)
     chosen = [
         shortlist(positions, promise, rules.policy.max_candidates)
@@ -58,5 +61,8 @@ def judge(
     ]
     rows = extract(moments, views, coupons, chosen, rules.profile)
     predicted = scorer.predict(rows)
-    worth = policy.values(coupons, np.concatenate(chosen), predicted, rules.policy)
+    if isinstance(scorer, ValueScorer):
+        worth = scorer.values(rows)
+    else:
+        worth = policy.values(coupons, np.concatenate(chosen), predicted, rules.policy)
     return Judgement(views, chosen, rows, predicted, worth)

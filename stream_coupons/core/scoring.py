@@ -4,8 +4,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from stream_coupons.core.coupons import Catalogue, Floats
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.features import FeatureRows, Subject
 from stream_coupons.core.rules import Rules
 
 HEADS = ("click", "redeem", "order")
@@ -29,6 +31,41 @@ class Scorer(Protocol):
 
         `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
         """
+
+
+class ValueScorer:
+    """Base of scorers that state the value of each coupon themselves: rankings, and what knows a simulation's truth.
+
+    Attributes
+    ----------
+    reads_features : bool
+        Whether `values` reads the features. If not, they are not extracted, and all eligible coupons are valued.
+    """
+
+    version = 0
+    reads_features = False
+
+    def values(self, rows: FeatureRows) -> Floats:
+        """Return the value of giving each row's coupon against giving none, minor units, shape (n,)."""
+        return np.concatenate([self.values_of(subject) for subject in rows.subjects])
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return the values of one moment's coupons, minor units, in order of `subject.positions`."""
+        raise NotImplementedError
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Return zeros of shape (n, 3): there are no probabilities."""
+        return np.zeros((len(rows), len(HEADS)))
+
+    def contributions(
+        self,
+        rows: FeatureRows,  # noqa: ARG002
+        row: int,  # noqa: ARG002
+        head: int,  # noqa: ARG002
+        names: Sequence[str] = (),  # noqa: ARG002
+    ) -> list[tuple[str, float, float]]:
+        """Return nothing: there are no weights."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from stream_coupons.simulation.shoppers import WorldSettings
 
 Progress = tuple[Policy, int]
 """A policy, and how many days it has played."""
-CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "redemption"), ("optimum", "average"))
-"""What each process plays, one after another: `average` ranks by what `optimum` has seen."""
+CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "highest_p_redeem"), ("true_value", "best_on_average"))
+"""What each process plays, one after another: `best_on_average` ranks by what `true_value` has seen."""
 NICENESS = 5
 """Less than the live system's priority, but not so low that a busy machine leaves them nothing."""
 
@@ -41,7 +41,7 @@ class Baselines:
 
     def __init__(self, world: WorldSettings, settings: Settings, chains: Sequence[Sequence[Policy]] = CHAINS) -> None:
         self.days: dict[Policy, int] = {policy: 0 for chain in chains for policy in chain}
-        self.played: dict[Policy, Played] = {}
+        self.played: dict[str, Played] = {}
         self._world_days = world.days
         self._arguments = (world, settings)
         self._chains = chains

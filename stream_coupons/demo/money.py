@@ -6,23 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.demo.play import Played, Policy
+from stream_coupons.demo.play import Played
 from stream_coupons.models.progressive import Interval
 
-NAMES: Mapping[Policy, str] = {
+NAMES: Mapping[str, str] = {
     "random": "random",
-    "redemption": "highest P(redeem)",
-    "average": "best on average",
+    "highest_p_redeem": "highest P(redeem)",
+    "best_on_average": "best on average",
     "learned": "ours (live)",
-    "optimum": "true optimum",
-    "oracle": "true probabilities",
+    "true_value": "true value",
 }
-ABOUT: Mapping[Policy, str] = {
+ABOUT: Mapping[str, str] = {
     "random": "each draws among the coupons that the shopper may get",
-    "redemption": "the coupon most likely to be redeemed, as it learns: what most shops do",
-    "average": "one ranking for all shoppers by the ground truth, in hindsight: no shop can know it",
+    "highest_p_redeem": "the coupon most likely to be redeemed, as it learns: what most shops do",
+    "best_on_average": "one ranking for all shoppers by the ground truth, in hindsight: no shop can know it",
     "learned": "knew nothing at the start and learnt from what its own coupons led to",
-    "optimum": "the coupon that is truly worth most for this shopper now: what perfect knowledge of the moment earns",
+    "true_value": "the coupon truly worth most for this shopper now: what perfect knowledge of the moment earns",
 }
 NOTHING = "no coupons"
 RESAMPLES = 2000
@@ -45,7 +44,7 @@ class Earned:
         Orders that would not have been placed without the coupon.
     """
 
-    policy: Policy
+    policy: str
     issues: int
     redemptions: int
     expected: Interval
@@ -154,12 +153,14 @@ def verdict(rows: Sequence[Earned]) -> str:
         sentences = [f"{made}: it loses money."]
     else:
         sentences = [f"{made}: this run does not show that it earns anything."]
-    sentences += [_compared(by_policy[policy]) for policy in ("random", "redemption", "average") if policy in by_policy]
-    if "optimum" in by_policy and by_policy["optimum"].expected.value > 0:
-        share = ours.expected.value / by_policy["optimum"].expected.value
-        sentences.append(
-            f"The true optimum earns {money(by_policy['optimum'].expected.value)}: ours reaches {share:.0%}."
-        )
+    sentences += [
+        _compared(by_policy[policy])
+        for policy in ("random", "highest_p_redeem", "best_on_average")
+        if policy in by_policy
+    ]
+    if "true_value" in by_policy and by_policy["true_value"].expected.value > 0:
+        share = ours.expected.value / by_policy["true_value"].expected.value
+        sentences.append(f"True value earns {money(by_policy['true_value'].expected.value)}: ours reaches {share:.0%}.")
     return " ".join(sentences)
 
 

@@ -6,35 +6,62 @@ system is, and a system of processes decides what one in this process decides.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.core.scoring import Scorer
-from stream_coupons.demo.phases import Phase, phases
-from stream_coupons.demo.rankings import WORTH_MINOR, FixedRanking, TrueWorth
+from stream_coupons.core.scoring import Scorer, ValueScorer
+from stream_coupons.demo.phases import Phase, one_by_one, phases
+from stream_coupons.demo.rankings import AllEqual, FixedRanking, TrueValue
 from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.oracle import OracleScorer
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-Policy = Literal["random", "average", "redemption", "learned", "optimum", "oracle"]
-"""Which coupon is given: any; the one that is best on average; the one most likely to be redeemed; what the product
-decides; what the ground truth says; what the product would decide if its probabilities were true."""
+Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "true_value"]
+"""Which coupon is given: any; the one most likely to be redeemed; the one that is best on average; what the product
+decides; the one that is truly worth most for this shopper now."""
+P_REDEEM_WORTH_MINOR = 1e6
+"""A worth of a redemption beside which nothing else counts: the coupon most likely to be redeemed is given."""
+NEVER_S = 1e12
 Daily = tuple[int, int, int, int, float]
 """Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
 DAY_S = 86400.0
 SLICE_S = 4 * 3600.0
 LEARN_EVERY_S = 8 * 3600.0
 """Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How simulated time is cut.
+
+    Attributes
+    ----------
+    slice_s : float
+        Coupons reach their shoppers at the end of the slice in which they were decided.
+    learn_every_s : float
+        Between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
+    split : callable
+        Splits the (topic, message) pairs of a slice, in order of time, into phases for a number of partitions.
+    """
+
+    slice_s: float = SLICE_S
+    learn_every_s: float = LEARN_EVERY_S
+    split: Callable[[Iterable[tuple[str, Struct]], int], Iterator[Phase]] = phases
+
+
+LOCKSTEP = Pacing()
+"""For a system of processes, and what is compared with it."""
+HOURLY = Pacing(3600.0, 3600.0, one_by_one)
+"""For one process: events one by one, as live, and coupons, ticks and models every hour."""
 
 
 @dataclass(slots=True)
@@ -100,7 +127,7 @@ class Outcomes:
 class Played:
     """How a policy did on a world; money in minor units."""
 
-    policy: Policy
+    policy: str
     outcomes: Outcomes
     incremental_margin_minor: float
     discount_minor: int
@@ -114,7 +141,7 @@ class Played:
     decisions: Counter[str] = field(default_factory=Counter)
     """Decisions on triggers, by outcome."""
     average_minor: dict[str, float] = field(default_factory=dict)
-    """By coupon, the mean of what it was truly worth, over all decisions for which it was eligible; of the optimum."""
+    """By coupon, the mean of what it was truly worth, over all decisions for which it was eligible; of `true_value`."""
 
 
 class Target(Protocol):
@@ -135,7 +162,23 @@ class Target(Protocol):
         """The issues since the last call."""
 
 
-def play(policy: Policy, world: World, target: Target, on_slice: Callable[[Outcomes, int], None]) -> Played:
+class Listener(Protocol):
+    """A policy that learns by itself, from what a shop can see."""
+
+    def hear(self, message: Struct) -> None:
+        """Take note of an event of the shop, of feedback or of an issue."""
+
+    def learn(self) -> None:
+        """Decide by all that was heard from now on."""
+
+
+def play(
+    policy: str,
+    world: World,
+    target: Target,
+    on_slice: Callable[[Outcomes, int], None],
+    pacing: Pacing = LOCKSTEP,
+) -> Played:
     """Play a world to its end.
 
     Parameters
@@ -148,14 +191,14 @@ def play(policy: Policy, world: World, target: Target, on_slice: Callable[[Outco
     by_day: list[tuple[float, float]] = []
     events, expected, learnt_at = 0, 0.0, world.now
     while world.now < world.ends_at:
-        slice_of_events = world.advance(min(world.now + SLICE_S, world.ends_at))
+        slice_of_events = world.advance(min(world.now + pacing.slice_s, world.ends_at))
         events += len(slice_of_events)
         for _, message in slice_of_events:
             if isinstance(message, FeedbackEvent):
                 outcomes.add_feedback(message)
-        for phase in phases(slice_of_events, target.partitions):
+        for phase in pacing.split(slice_of_events, target.partitions):
             target.apply(phase)
-        if world.now >= min(learnt_at + LEARN_EVERY_S, world.ends_at):
+        if world.now >= min(learnt_at + pacing.learn_every_s, world.ends_at):
             for partition in range(target.partitions):
                 target.tick(world.now, partition)
             target.learn()
@@ -185,9 +228,10 @@ def play(policy: Policy, world: World, target: Target, on_slice: Callable[[Outco
 class LocalTarget:
     """The whole system in this process, without a broker."""
 
-    def __init__(self, pipeline: LocalPipeline, partitions: int) -> None:
+    def __init__(self, pipeline: LocalPipeline, partitions: int, listener: Listener | None = None) -> None:
         self.partitions = partitions
         self._pipeline = pipeline
+        self._listener = listener
         self._issues: list[CouponIssue] = []
         self._decode = Decoder(topics.ISSUES)
 
@@ -195,10 +239,15 @@ class LocalTarget:
         """Keep an issue among the pipeline's outputs."""
         if output.topic == topics.ISSUES.name:
             self._issues.append(self._decode(output.value))
+            if self._listener is not None:
+                self._listener.hear(self._issues[-1])
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
         self._pipeline.send_together(phase.topic, phase.messages)
+        if self._listener is not None:
+            for message in phase.messages:
+                self._listener.hear(message)
 
     def tick(self, at: float, partition: int) -> None:
         """Let time pass in a partition."""
@@ -207,6 +256,8 @@ class LocalTarget:
     def learn(self) -> None:
         """Take into use what was learnt."""
         self._pipeline.publish()
+        if self._listener is not None:
+            self._listener.learn()
 
     def issues(self) -> list[CouponIssue]:
         """The issues since the last call."""
@@ -214,38 +265,62 @@ class LocalTarget:
         return found
 
 
-def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears of it
+def play_locally(
     policy: Policy,
     world_settings: WorldSettings,
     settings: Settings,
     on_day: Callable[[int], None],
     *,
-    scorer: Scorer | None = None,
-    on_output: Callable[[Output], None] | None = None,
     average_minor: dict[str, float] | None = None,
+    on_output: Callable[[Output], None] | None = None,
 ) -> Played:
     """Play a world to its end against a policy in this process; shoppers behave as they do under every other policy.
 
     Parameters
     ----------
-    scorer : Scorer, optional
-        Serves the policy `learned` in place of the models that learn.
+    on_day : callable
+        Called with the number of each day when it begins.
+    average_minor : dict, optional
+        By coupon, what it is worth on average: for the policy `best_on_average`, which ranks by it.
     on_output : callable, optional
         Called with every record sent, in order.
-    average_minor : dict, optional
-        By coupon, what it is worth on average: for the policy `average`, which ranks by it.
     """
-    world = World(world_settings)
-    rules = rules_of(policy, settings)
-    truth = TrueWorth(world, settings.policy.cost_minor)
-    if policy == "random":
-        scorer = prior()  # whatever it learnt, it would not use
-    elif policy == "oracle":
-        scorer = OracleScorer(world)
-    elif policy == "optimum":
-        scorer = truth
-    elif policy == "average":
-        scorer = FixedRanking(average_minor or {}, settings.policy.cost_minor)
+    world, cost_minor = World(world_settings), settings.policy.cost_minor
+    scorers: dict[str, ValueScorer] = {
+        "random": AllEqual(),
+        "best_on_average": FixedRanking(average_minor or {}, cost_minor),
+        "true_value": TrueValue(world, cost_minor),
+    }
+    scorer = scorers.get(policy)
+    played = play_scorer(policy, world, rules_of(policy, settings), scorer, on_day, on_output=on_output)
+    return replace(played, average_minor=scorer.average_minor()) if isinstance(scorer, TrueValue) else played
+
+
+def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of it
+    policy: str,
+    world: World,
+    settings: Settings,
+    scorer: Scorer | None,
+    on_day: Callable[[int], None] = lambda _: None,
+    *,
+    listener: Listener | None = None,
+    on_output: Callable[[Output], None] | None = None,
+    pacing: Pacing = LOCKSTEP,
+) -> Played:
+    """Play a world to its end under a scorer; None is the product, which learns.
+
+    Parameters
+    ----------
+    policy : str
+        Name in the result.
+    settings : Settings
+        Taken as they are, see `rules_of`.
+    listener : Listener, optional
+        Hears what the shop sees: the scorer itself, if it learns by that.
+    """
+    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
+        neighbourhood = msgspec.structs.replace(settings.neighbourhood, publish_every_s=NEVER_S)
+        settings = msgspec.structs.replace(settings, neighbourhood=neighbourhood)
     interests, decisions = [Counter[str]()], Counter[str]()
 
     def count(result: Result) -> None:
@@ -261,7 +336,7 @@ def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears o
             on_output(output)
 
     pipeline = LocalPipeline(
-        rules,
+        settings,
         world.catalogue(),
         scorer=scorer,
         serves_at_once=False,
@@ -269,7 +344,7 @@ def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears o
         on_output=take,
         on_result=count,
     )
-    target = LocalTarget(pipeline, settings.kafka.partitions)
+    target = LocalTarget(pipeline, settings.kafka.partitions, listener)
 
     def on_slice(outcomes: Outcomes, _events: int) -> None:
         day = int((world.now - outcomes.starts_at) // DAY_S)
@@ -277,21 +352,22 @@ def play_locally(  # noqa: PLR0913 - what a policy is played on, and who hears o
             interests.append(Counter())
             on_day(day)
 
-    played = play(policy, world, target, on_slice)
+    played = play(policy, world, target, on_slice, pacing)
     of_interest = [(each["strange"], each.total()) for each in interests]
-    return replace(played, interests=of_interest, decisions=decisions, average_minor=truth.average_minor())
+    return replace(played, interests=of_interest, decisions=decisions)
 
 
-def rules_of(policy: Policy, settings: Settings) -> Settings:
-    """Return the settings under which the product plays a policy: the same caps, stocks, budgets and holdout."""
+def rules_of(policy: str, settings: Settings) -> Settings:
+    """Return the settings under which the product plays a policy: the same caps, stocks, budgets and holdout.
+
+    Policies that are not the product's own do not explore by its rules.
+    """
     change = msgspec.structs.replace
     rules = settings.policy
     if policy == "random":
         rules = change(rules, strategy="random")
-    elif policy == "redemption":
-        rules = change(rules, redemption_worth_minor=WORTH_MINOR)
-    elif policy == "oracle":
+    elif policy == "highest_p_redeem":
+        rules = change(rules, redemption_worth_minor=P_REDEEM_WORTH_MINOR)
+    elif policy != "learned":
         rules = change(rules, exploration_ratio=0.0)
-    elif policy in ("average", "optimum"):
-        rules = change(rules, exploration_ratio=0.0, cost_weight=0.0, redemption_worth_minor=WORTH_MINOR)
     return change(settings, policy=rules)

@@ -31,7 +31,7 @@ from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-POLICIES: tuple[Policy, ...] = ("random", "redemption", "average", "learned", "optimum")
+POLICIES: tuple[Policy, ...] = ("random", "highest_p_redeem", "best_on_average", "learned", "true_value")
 """In the order in which they are shown."""
 LIVE_SHARE = 0.8
 """Of the progress bar that is the live system's; the rest is for baselines that are not done by then."""

@@ -69,7 +69,7 @@ class LocalPipeline:
     coupons : iterable of Coupon
         The catalogue.
     scorer : Scorer, optional
-        Scores in place of the model that learns: a baseline or an oracle. Nothing is learnt then.
+        Scores in place of the model that learns: a baseline or the ground truth. Nothing is learnt then.
     serves_at_once : bool
         Whether what was learnt comes into use at once; else by `publish` only.
     partitions : int

@@ -130,6 +130,7 @@ class Judged:
     def verdict(self, position: int, reason: Code | None, lacks: Shortage | None = None) -> Verdict:
         """All that is to be said of a coupon, and why it is not given."""
         coupon, views = self.coupons.coupons[position], self._judged.views
+        assert views is not None, "what is explained is decided by a model, which reads features"
         content = views.category[0, position] + views.brand[0, position] + views.item[0, position]
         return Verdict(
             coupon_id=coupon.coupon_id,

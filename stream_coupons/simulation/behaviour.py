@@ -29,6 +29,7 @@ BROWSE_AGAIN = 0.68
 MOST_BROWSES = 12
 ABANDON_RATIO = 0.18
 SECOND_LINE_RATIO = 0.3
+USES_IF_ORDERING = 0.85
 DRAWS_PER_SESSION = 8 + 3 * MOST_BROWSES
 LACKS_BRAND, LACKS_CATEGORY, LACKS_PRICE, LACKS_ITEM = 0.04, 0.07, 0.12, 0.13
 LACKS_TOTAL = 0.03
@@ -87,10 +88,21 @@ class Shop:
     calendar: Calendar
     domain: str
     seed: int
+    """Of what shoppers do, and part of their events' ids."""
+    uses_if_ordering: float
+    """P(a coupon is used | seen, an order of the shopper's own takes it)."""
     faulty: tuple[tuple[Item, Item, Item], ...]
 
     @classmethod
-    def open(cls, assortment: Assortment, population: Population, calendar: Calendar, domain: str, seed: int) -> "Shop":
+    def open(
+        cls,
+        assortment: Assortment,
+        population: Population,
+        calendar: Calendar,
+        domain: str,
+        seed: int,
+        uses_if_ordering: float = USES_IF_ORDERING,
+    ) -> "Shop":
         """Prepare the products as upstream sometimes sends them: without brand, category or price."""
         faulty = tuple(
             (
@@ -100,7 +112,7 @@ class Shop:
             )
             for i in assortment.items
         )
-        return cls(assortment, population, calendar, domain, seed, faulty)
+        return cls(assortment, population, calendar, domain, seed, uses_if_ordering, faulty)
 
     def item(self, product: int, draw: float) -> Item:
         """A product as a message carries it; a low uniform draw makes it lack something."""

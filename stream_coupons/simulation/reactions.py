@@ -13,12 +13,7 @@ from stream_coupons.simulation.catalogue import discount_of
 from stream_coupons.simulation.history import History
 from stream_coupons.simulation.population import Floats
 from stream_coupons.simulation.terms import CouponTerms, coupon_number
-from stream_coupons.simulation.truth import (
-    CLICKS_IF_ORDERING,
-    CLICKS_IF_PERSUADED,
-    USES_IF_ORDERING,
-    Truth,
-)
+from stream_coupons.simulation.truth import CLICKS_IF_ORDERING, CLICKS_IF_PERSUADED, Truth
 from stream_coupons.topics import FEEDBACK, ORDER
 
 IMPRESSION_S, CLICK_S, PURCHASE_S = 180.0, 1500.0, 5 * 3600.0
@@ -107,7 +102,7 @@ class Reactions:
         draws = _Draws.keyed(self._shop.seed, shopper.index, coupon_number(coupon.coupon_id), times)
         if draws.sees >= response.sees[0]:
             return Reaction([])
-        if draws.uses < USES_IF_ORDERING:
+        if draws.uses < self._shop.uses_if_ordering:
             history.keep(row, at, until)
         offer = _Offer(shopper, history, coupon, self._terms.scope[row], at, until)
         redemption = self._redeem(offer, float(response.persuaded[0]), draws)
@@ -125,7 +120,7 @@ class Reactions:
         own = [purchase for purchase in shopper.purchases if offer.covers(purchase)]
         if own:
             free = [purchase for purchase in own if purchase.at not in history.claimed]
-            if not free or draws.uses >= USES_IF_ORDERING:
+            if not free or draws.uses >= self._shop.uses_if_ordering:
                 return None
             history.claimed.add(free[0].at)
             return self._redemption(offer, free[0], persuaded=False)

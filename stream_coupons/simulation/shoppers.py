@@ -12,10 +12,10 @@ from msgspec import Struct
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent
 from stream_coupons.simulation.assortment import make_assortment
-from stream_coupons.simulation.behaviour import DAY_S, Calendar, Dated, Shop, Shopper
+from stream_coupons.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, Shopper
 from stream_coupons.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
 from stream_coupons.simulation.history import History
-from stream_coupons.simulation.population import Floats, make_population
+from stream_coupons.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
 from stream_coupons.simulation.reactions import Reactions, Redemption
 from stream_coupons.simulation.terms import CouponTerms
 from stream_coupons.simulation.truth import Response, Truth
@@ -23,6 +23,8 @@ from stream_coupons.simulation.worth import Worth, WorthOfCoupons
 
 MONDAY = 1_736_121_600.0
 """2025-01-06 00:00 UTC."""
+OTHER_SEEDS = 1_000_003
+"""Between the seeds of two draws of shoppers of the same world: more than there are seeds of worlds."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class WorldSettings:
         Of all events and coupons.
     coupon_ids : tuple of str
         Ids of the coupons, as many as there are; if none is named, coupon-00, coupon-01 and so on.
+    median_order_ratio : float
+        Median over shoppers of P(order | session, nothing bought lately), above 0 to 0.6.
+    uses_if_ordering : float
+        P(a coupon that was seen is used | an order of the shopper's own is in its scope), 0 to 1.
+    other_shoppers : int
+        0, or the number of another draw of shoppers of the same world: with the same products, coupons and segments.
 
     Raises
     ------
@@ -61,10 +69,18 @@ class WorldSettings:
     taste_drift_day: float | None = None
     domain: str = "ecommerce"
     coupon_ids: tuple[str, ...] = ()
+    median_order_ratio: float = MEDIAN_ORDER_RATIO
+    uses_if_ordering: float = USES_IF_ORDERING
+    other_shoppers: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise BadConfig(f"seed: {self.seed!r}, expected 0 or more")
+        for name in ("seed", "other_shoppers"):
+            if getattr(self, name) < 0:
+                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected 0 or more")
+        if not 0 < self.median_order_ratio <= MAX_ORDER_RATIO:
+            raise BadConfig(f"median_order_ratio: {self.median_order_ratio!r}, expected above 0 to {MAX_ORDER_RATIO}")
+        if not 0 <= self.uses_if_ordering <= 1:
+            raise BadConfig(f"uses_if_ordering: {self.uses_if_ordering!r}, expected 0 to 1")
         for name in ("shoppers", "coupons", "days", "sessions_per_day"):
             if not getattr(self, name) > 0:
                 raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
@@ -134,8 +150,22 @@ class World:
             settings.shoppers,
             settings.sessions_per_day,
             drifts=drift is not None,
+            median_order_ratio=settings.median_order_ratio,
         )
-        self._shop = Shop.open(assortment, population, calendar, settings.domain, settings.seed)
+        seed_of_shoppers = settings.seed + settings.other_shoppers * OTHER_SEEDS
+        if settings.other_shoppers:
+            population = make_population(
+                seed_of_shoppers,
+                assortment,
+                settings.shoppers,
+                settings.sessions_per_day,
+                drifts=drift is not None,
+                median_order_ratio=settings.median_order_ratio,
+                like=population,
+            )
+        self._shop = Shop.open(
+            assortment, population, calendar, settings.domain, seed_of_shoppers, settings.uses_if_ordering
+        )
         issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
         ids = settings.coupon_ids or tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
         self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
@@ -210,7 +240,7 @@ class World:
             self._redemptions[issue.issue_id] = (coupon, reaction.redemption)
 
     def truth(self, user_id: str, coupon: Coupon, at: float) -> tuple[float, float, float]:
-        """The probabilities that an oracle would decide by; see `truths`."""
+        """The true probabilities of one coupon; see `truths`."""
         click, redeem, order = self.truths(user_id, (coupon,), at)[0].tolist()
         return click, redeem, order
 

@@ -29,7 +29,6 @@ from stream_coupons.simulation.history import History
 from stream_coupons.simulation.population import Floats
 from stream_coupons.simulation.terms import CouponTerms
 
-USES_IF_ORDERING = 0.85
 CLICKS_IF_ORDERING = 0.75
 CLICKS_IF_PERSUADED = 0.95
 SEES = 0.95
@@ -58,6 +57,8 @@ class Response:
         P(order in scope within the window, had there been no coupon).
     free : Floats
         P(the order takes this coupon, and no earlier one kept for it | orders).
+    uses : float
+        P(the coupon is used | seen, an order takes it).
     persuaded : Floats
         P(order because of the coupon | seen, would not order).
     curious : Floats
@@ -67,18 +68,19 @@ class Response:
     sees: Floats
     orders: Floats
     free: Floats
+    uses: float
     persuaded: Floats
     curious: Floats
 
     @property
     def redeems(self) -> Floats:
         """P(redeem)."""
-        return self.sees * (self.orders * self.free * USES_IF_ORDERING + (1 - self.orders) * self.persuaded)
+        return self.sees * (self.orders * self.free * self.uses + (1 - self.orders) * self.persuaded)
 
     @property
     def clicks(self) -> Floats:
         """P(click)."""
-        uses = self.orders * self.free * USES_IF_ORDERING
+        uses = self.orders * self.free * self.uses
         persuaded = (1 - self.orders) * self.persuaded
         return self.sees * (
             uses * CLICKS_IF_ORDERING + persuaded * CLICKS_IF_PERSUADED + (1 - uses - persuaded) * self.curious
@@ -132,6 +134,7 @@ class Truth:
             sees=np.full(len(coupons), sees),
             orders=self._orders(shopper, rows, day, at, until, live),
             free=self._free(shopper, history.kept_at(at), rows, at, until, live),
+            uses=self._shop.uses_if_ordering,
             persuaded=PERSUADED_AT_MOST * (1.0 - np.exp(-PERSUASION * appeal * pull * fresh)),
             curious=1.0 - np.exp(-curious),
         )

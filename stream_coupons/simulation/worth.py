@@ -10,7 +10,7 @@ from stream_coupons.simulation.behaviour import Shop
 from stream_coupons.simulation.catalogue import discount_of
 from stream_coupons.simulation.population import Floats
 from stream_coupons.simulation.terms import CouponTerms
-from stream_coupons.simulation.truth import USES_IF_ORDERING, Response
+from stream_coupons.simulation.truth import Response
 
 OWN_QUANTITIES = ((1, 0.75), (2, 0.20), (3, 0.05))
 """Pieces of a product in an order of the shopper's own, with their probabilities; see `behaviour`."""
@@ -54,7 +54,7 @@ class WorthOfCoupons:
 
     def of(self, response: Response, shopper: int, day: int, coupons: Sequence[Coupon]) -> Worth:
         """Return the worth of K coupons for the shopper of this index, who would respond so on this day."""
-        own = response.sees * response.orders * response.free * USES_IF_ORDERING
+        own = response.sees * response.orders * response.free * response.uses
         persuaded = response.sees * (1 - response.orders) * response.persuaded
         gain, extra_discount, own_discount = self._if_used(shopper, day, coupons)
         return Worth(

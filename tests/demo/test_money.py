@@ -6,7 +6,7 @@ import pytest
 
 from stream_coupons.core.events import CouponIssue
 from stream_coupons.demo.money import Earned, earned, verdict
-from stream_coupons.demo.play import Outcomes, Played, Policy
+from stream_coupons.demo.play import Outcomes, Played
 from stream_coupons.models.progressive import Interval
 
 USERS = [f"u{number}" for number in range(200)]
@@ -31,7 +31,7 @@ def issue(user_id: str) -> CouponIssue:
     )
 
 
-def played(policy: Policy, margins: Mapping[str, float]) -> Played:
+def played(policy: str, margins: Mapping[str, float]) -> Played:
     outcomes = Outcomes(0.0)
     for user_id, margin in margins.items():
         outcomes.add_issue(issue(user_id), 0.1, margin)
@@ -56,7 +56,7 @@ def test_what_both_policies_earn_on_a_shopper_is_not_in_the_interval_of_their_di
     assert random.expected.high - random.expected.low > 10_000
 
 
-def row(policy: Policy, value: float, behind: Interval) -> Earned:
+def row(policy: str, value: float, behind: Interval) -> Earned:
     return Earned(policy, 1, 1, Interval(value, value - 500, value + 500), behind, value, 10, 1)
 
 
@@ -82,8 +82,8 @@ def test_the_verdict_says_who_is_ahead_and_whether_that_is_sure(
     rows = [
         row("learned", 1e4, none),
         row("random", -1e4, random),
-        row("average", 0.0, average),
-        row("optimum", 4e4, none),
+        row("best_on_average", 0.0, average),
+        row("true_value", 4e4, none),
     ]
     text = verdict(rows)
     for part in (*said, "reaches 25%"):
@@ -101,4 +101,4 @@ def test_the_verdict_says_who_is_ahead_and_whether_that_is_sure(
 )
 def test_a_policy_that_earns_nothing_is_called_that(value: float, said: str) -> None:
     none = Interval(0.0, 0.0, 0.0)
-    assert said in verdict([row("learned", value, none), row("random", 0.0, none), row("average", 0.0, none)])
+    assert said in verdict([row("learned", value, none), row("random", 0.0, none), row("best_on_average", 0.0, none)])

@@ -26,12 +26,12 @@ def whole() -> ShopperResult:
     """A small run of every policy, in this process."""
     average: dict[str, float] = {}
     found = {}
-    order: tuple[Policy, ...] = ("optimum", "average", "random", "redemption", "learned")
+    order: tuple[Policy, ...] = ("true_value", "best_on_average", "random", "highest_p_redeem", "learned")
     for policy in order:
         found[policy] = play_locally(
             policy, WORLD, settings_for_shoppers(Settings()), lambda _day: None, average_minor=average
         )
-        average = found["optimum"].average_minor
+        average = found["true_value"].average_minor
     played = [found[policy] for policy in POLICIES]
     live = found["learned"]
     rows = earned(played, World(WORLD).user_ids)
@@ -48,7 +48,7 @@ def text_of(result: ShopperResult, folder: Path, width: int = 80) -> tuple[str, 
 
 def test_every_policy_is_shown_with_what_it_earned(whole: ShopperResult, tmp_path: Path) -> None:
     said, page = text_of(whole, tmp_path)
-    starts = ["no coupons", "random", "highest P(redeem)", "best on average", "ours (live)", "true optimum"]
+    starts = ["no coupons", "random", "highest P(redeem)", "best on average", "ours (live)", "true value"]
     rows = [line.strip() for line in said.splitlines()]
     assert [start for start in starts if not any(row.startswith(f"{start} ") for row in rows)] == []
     for text in (said, page):
@@ -58,14 +58,14 @@ def test_every_policy_is_shown_with_what_it_earned(whole: ShopperResult, tmp_pat
     assert max(len(line) for line in said.splitlines()) <= 80
 
 
-def test_the_optimum_is_expected_to_earn_more_than_any_other(whole: ShopperResult) -> None:
+def test_true_value_is_expected_to_earn_more_than_any_other(whole: ShopperResult) -> None:
     best = {row.policy: row.expected.value for row in whole.rows}
-    assert max(best, key=lambda policy: best[policy]) == "optimum"
+    assert max(best, key=lambda policy: best[policy]) == "true_value"
 
 
 def test_what_was_cut_short_compares_nothing_and_says_so(whole: ShopperResult, tmp_path: Path) -> None:
     cut = ShopperResult(WORLD, whole.live, [whole.live], [], whole.watch, {}, 3, [], is_whole=False)
     said, page = text_of(cut, tmp_path)
     assert "ended before its time" in page
-    assert "true optimum" not in said
+    assert "true value" not in said
     assert "audit" not in said

@@ -1,0 +1,96 @@
+"""What a model could learn at most: boosted trees fitted on the true value of coupons for other shoppers.
+
+The trees read the product's numeric features and which coupon it is, and are fitted on every decision of other shoppers
+of the same world: with the same products, coupons and segments. No shop can know true values.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from stream_coupons.core.coupons import Floats
+from stream_coupons.core.features import FeatureRows, Subject
+from stream_coupons.core.scoring import ValueScorer
+from stream_coupons.demo.play import HOURLY, play_scorer
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.behaviour import DAY_S
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+AT_RANDOM_RATIO = 0.3
+"""Share of the recorded decisions that give any coupon, so that not only shoppers who were served well are seen."""
+TREES = {
+    "learning_rate": 0.12,
+    "max_iter": 120,
+    "max_leaf_nodes": 47,
+    "min_samples_leaf": 100,
+    "max_features": 0.4,
+    "max_bins": 63,
+    "early_stopping": False,
+}
+
+Table = NDArray[np.float32]
+
+
+def table_of(rows: FeatureRows, world: WorldSettings) -> Table:
+    """Return what the trees read: the numeric features, whether tastes have changed, and last the coupon's position."""
+    drift = math.inf if world.taste_drift_day is None else world.start_at + math.ceil(world.taste_drift_day) * DAY_S
+    counts = [len(subject.positions) for subject in rows.subjects]
+    changed = np.repeat([subject.at >= drift for subject in rows.subjects], counts)
+    positions = np.concatenate([subject.positions for subject in rows.subjects])
+    return np.column_stack((rows.numeric, changed, positions)).astype(np.float32)
+
+
+@dataclass
+class Recorder(ValueScorer):
+    """Decides by the ground truth, at times at random, and keeps what every coupon was worth."""
+
+    world: World
+    tables: list[Table] = field(default_factory=list)
+    margins_minor: list[Floats] = field(default_factory=list)
+    reads_features = True
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng([self.world.settings.seed, 25])
+
+    def values(self, rows: FeatureRows) -> Floats:
+        """Return true values, or draws."""
+        self.tables.append(table_of(rows, self.world.settings))
+        return super().values(rows)
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return the true values of one moment, or draws."""
+        coupons = [subject.coupons.coupons[n] for n in subject.positions]
+        margins = self.world.worth(subject.user_id, coupons, subject.at).margin_minor
+        self.margins_minor.append(margins)
+        if self._rng.random() < AT_RANDOM_RATIO:
+            return np.asarray(100.0 * (1.0 + self._rng.random(len(margins))))
+        return margins
+
+
+class Learnable(ValueScorer):
+    """Gives the coupon that the trees value most."""
+
+    reads_features = True
+
+    def __init__(self, trees: HistGradientBoostingRegressor, world: WorldSettings, cost_minor: float) -> None:
+        self._trees = trees
+        self._world = world
+        self._cost_minor = cost_minor
+
+    def values(self, rows: FeatureRows) -> Floats:
+        """Return predicted values, less the cost of sending."""
+        return np.asarray(self._trees.predict(table_of(rows, self._world)) - self._cost_minor)
+
+
+def fit(world_settings: WorldSettings, settings: Settings) -> HistGradientBoostingRegressor:
+    """Play another draw of shoppers of the world, and fit trees on what coupons were truly worth for them."""
+    recorder = Recorder(World(replace(world_settings, other_shoppers=1)))
+    play_scorer("recorded", recorder.world, settings, recorder, pacing=HOURLY)
+    table = np.concatenate(recorder.tables)
+    trees = HistGradientBoostingRegressor(
+        **TREES, categorical_features=[table.shape[1] - 1], random_state=world_settings.seed
+    )
+    return trees.fit(table, np.concatenate(recorder.margins_minor))

@@ -1,0 +1,353 @@
+"""What coupons earn: the product beside other policies on simulated shoppers, by expected incremental margin.
+
+    python -m benchmarks.money
+    python -m benchmarks.money --seeds 1 2 3 --runs money.jsonl
+    python -m benchmarks.money --seeds 1 2 3 --runs money.jsonl --again learned
+    python -m benchmarks.money --scale 1 3 10 --policies learned best_on_average true_value
+    python -m benchmarks.money --world few_coupons deadweight --json
+    python -m benchmarks.money --drift 10 --policies learned daily week true_value
+    python -m benchmarks.money --html money.html
+
+The expected incremental margin of a coupon is known, since shoppers are simulated: at the moment it is handed over, the
+margin of an order that it brings about, less its discount, less the discount on an order that would have been placed
+anyway. Figures are sums over all coupons given, in whole currency units: means over seeds with 95 % intervals by
+Student's t. All policies play the same worlds under the same caps, stocks, budgets and holdout, and shoppers do the
+same of their own accord under every policy.
+
+The settings are the product's defaults, or those of --config and of the environment, with one partition. Coupons reach
+their shoppers, time passes and models come into use every simulated hour.
+
+--runs FILE keeps every finished run. A run is made again when what it depends on has changed: of the product's own
+policies all settings and all source code, of the others caps, costs and the simulation. Ctrl-C shows what is finished.
+"""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.table import Table
+from scipy import stats
+
+from stream_coupons.cli.terminal import fraction_progress, stderr, stdout
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import Settings, load
+
+from .money_runs import (
+    ABOUT,
+    AFTER_TRUE_VALUE,
+    DAYS_KEPT,
+    NONE,
+    POLICIES,
+    TRUE_VALUE,
+    WORLDS,
+    Configuration,
+    Kept,
+    Run,
+    Task,
+    commit,
+    in_order_of_length,
+    key_of,
+    runs_of,
+    settings_of,
+)
+
+SEEDS = tuple(range(1, 11))
+OURS = "learned"
+BOUND = "learnable_bound"
+COMPARED = tuple(policy for policy in POLICIES if policy not in DAYS_KEPT)
+"""Policies that are played unless others are named."""
+CONFIDENCE = 0.95
+THIRDS = ("first third", "second", "last")
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A mean over seeds, with the ends of its interval: none for a single seed."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Earned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy earned on the worlds of one configuration; margins in whole currency units.
+
+    Attributes
+    ----------
+    margin : float
+        Mean over seeds, of the whole run.
+    thirds : list of float
+        The same of each third of the run.
+    margin_interval, third_intervals
+        With their intervals.
+    by_seed, thirds_by_seed : dict
+        By seed.
+    worst_seed : int
+        The seed with the lowest margin.
+    issues : float
+        Coupons given, mean over seeds.
+    cpu_s : float
+        Processor time a run, mean over seeds.
+    ahead : Estimate or None
+        By how much the product earned more, paired by seed; None of the product itself, or if it was not played.
+    ahead_by_third : list of Estimate
+        The same of each third.
+    of_true_value, of_bound : float or None
+        Ratio of the means.
+    of_true_value_by_third, of_bound_by_third : list of float
+        The same of each third.
+    """
+
+    margin: float
+    thirds: list[float]
+    margin_interval: Estimate
+    third_intervals: list[Estimate]
+    by_seed: dict[int, float]
+    thirds_by_seed: dict[int, list[float]]
+    worst_seed: int
+    issues: float
+    cpu_s: float
+    ahead: Estimate | None = None
+    ahead_by_third: list[Estimate] = []
+    of_true_value: float | None = None
+    of_bound: float | None = None
+    of_true_value_by_third: list[float] = []
+    of_bound_by_third: list[float] = []
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """All policies on the worlds of one configuration."""
+
+    configuration: Configuration
+    seeds: list[int]
+    policies: dict[str, Earned]
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Return the mean of values with its interval by Student's t.
+
+    >>> estimate([1.0]), estimate([1.0, 2.0, 3.0])
+    (Estimate(mean=1.0, low=None, high=None), Estimate(mean=2.0, low=-0.48, high=4.48))
+    """
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Estimate(round(mean, 2))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    return Estimate(round(mean, 2), round(mean - half, 2), round(mean + half, 2))
+
+
+def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
+    """Return what each policy earned, on the seeds that all of them have played."""
+    mine = [run for run in runs if run.configuration == configuration]
+    played = {run.policy: {} for run in mine} | {}  # type: dict[str, dict[int, Run]]
+    for run in mine:
+        played[run.policy][run.seed] = run
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in played.values()))) if played else []
+    if not seeds:
+        return Comparison(configuration=configuration, seeds=[], policies={})
+    parts = {
+        policy: {seed: [by_seed[seed].margin, *by_seed[seed].thirds()] for seed in seeds}
+        for policy, by_seed in played.items()
+    }
+    parts[NONE] = {seed: [0.0] * (1 + len(THIRDS)) for seed in seeds}
+    policies = {}
+    for policy in [policy for policy in POLICIES if policy in parts]:
+        columns = np.array(list(parts[policy].values())).T
+        estimates = [estimate(column.tolist()) for column in columns]
+        ahead = []
+        if OURS in parts and policy != OURS:
+            ahead = [estimate(column.tolist()) for column in np.array(list(parts[OURS].values())).T - columns]
+        of_true, of_bound = (_ratios(columns, parts.get(other)) for other in (TRUE_VALUE, BOUND))
+        by_seed = {seed: round(values[0], 2) for seed, values in parts[policy].items()}
+        of_policy = [played[policy][seed] for seed in seeds] if policy != NONE else []
+        policies[policy] = Earned(
+            margin=estimates[0].mean,
+            thirds=[each.mean for each in estimates[1:]],
+            margin_interval=estimates[0],
+            third_intervals=estimates[1:],
+            by_seed=by_seed,
+            thirds_by_seed={seed: [round(value, 2) for value in values[1:]] for seed, values in parts[policy].items()},
+            worst_seed=min(by_seed, key=lambda seed: by_seed[seed]),
+            issues=round(float(np.mean([run.issues for run in of_policy] or [0])), 1),
+            cpu_s=round(float(np.mean([run.cpu_s for run in of_policy] or [0.0])), 2),
+            ahead=ahead[0] if ahead else None,
+            ahead_by_third=ahead[1:],
+            of_true_value=of_true[0] if of_true else None,
+            of_bound=of_bound[0] if of_bound else None,
+            of_true_value_by_third=of_true[1:],
+            of_bound_by_third=of_bound[1:],
+        )
+    return Comparison(configuration=configuration, seeds=seeds, policies=policies)
+
+
+def _ratios(columns: Any, other: dict[int, list[float]] | None) -> list[float]:
+    if other is None:
+        return []
+    totals = np.array(list(other.values())).sum(axis=0)
+    return [round(float(ratio), 3) for ratio in columns.sum(axis=1) / np.where(totals == 0, np.nan, totals)]
+
+
+def show(comparison: Comparison) -> None:
+    """Print a table of the policies, and a table of the product against each of the others."""
+    if not comparison.seeds:
+        stdout().print(f"{comparison.configuration.name}: no seed was played by all policies.")
+        return
+    seeds = ", ".join(map(str, comparison.seeds))
+    title = f"Expected incremental margin: {comparison.configuration.name}, seeds {seeds}"
+    tables = {title: rows_of(comparison), "By how much the product earns more, paired by seed": rows_ahead(comparison)}
+    for heading, (headers, rows) in tables.items():
+        if rows:
+            table = Table(title=heading, title_justify="left")
+            for number, header in enumerate(headers):
+                table.add_column(header, justify="right" if number else "left")
+            for row in rows:
+                table.add_row(*row, style="bold" if row[0] == OURS else "")
+            stdout().print(table)
+
+
+Rows = tuple[tuple[str, ...], list[list[str]]]
+
+
+def rows_of(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy."""
+    headers = ("policy", "margin (95 %)", *THIRDS, "worst seed", "of true value", "of the bound", "coupons", "CPU s")
+    rows = []
+    for policy, earned in comparison.policies.items():
+        worst = earned.by_seed[earned.worst_seed]
+        cells = [policy, written(earned.margin_interval), *(f"{third:,.0f}" for third in earned.thirds)]
+        cells.append(f"{worst:,.0f} ({earned.worst_seed})" if policy != NONE else "0")
+        for whole, thirds in (
+            (earned.of_true_value, earned.of_true_value_by_third),
+            (earned.of_bound, earned.of_bound_by_third),
+        ):
+            cells.append(f"{whole:.0%}: {', '.join(f'{third:.0%}' for third in thirds)}" if whole is not None else "")
+        rows.append([*cells, f"{earned.issues:,.0f}", f"{earned.cpu_s:,.0f}"])
+    return headers, rows
+
+
+def rows_ahead(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy that the product is compared with."""
+    rows = [
+        [policy, written(earned.ahead), *map(written, earned.ahead_by_third)]
+        for policy, earned in comparison.policies.items()
+        if earned.ahead is not None
+    ]
+    return ("than", "whole run", *THIRDS), rows
+
+
+def written(value: Estimate) -> str:
+    """Return an estimate as a person writes it.
+
+    >>> written(Estimate(1234.4, -20.0, 2500.0)), written(Estimate(3.0))
+    ('1,234 (-20 to 2,500)', '3')
+    """
+    mean = f"{value.mean:,.0f}"
+    return mean if value.low is None or value.high is None else f"{mean} ({value.low:,.0f} to {value.high:,.0f})"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    policies = "\n".join(f"  {name:<24}{about}" for name, about in ABOUT.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.money",
+        description=__doc__,
+        epilog=f"policies:\n{policies}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    positive = _number(int, 1)
+    parser.add_argument("--seeds", type=_number(int, 0), nargs="+", default=list(SEEDS), help="of the worlds: 1 to 10")
+    parser.add_argument("--policies", choices=POLICIES, nargs="+", default=list(COMPARED), metavar="POLICY")
+    parser.add_argument("--shoppers", type=positive, default=600, help="at scale 1: 600")
+    parser.add_argument("--days", type=_number(int, 3), default=21, help="of simulated time: 21")
+    parser.add_argument("--scale", type=positive, nargs="+", default=[1], help="multiples of --shoppers")
+    parser.add_argument("--world", choices=WORLDS, nargs="+", default=["standard"], help=", ".join(WORLDS))
+    parser.add_argument("--drift", type=_number(float, 0), help="all tastes change after this many days")
+    parser.add_argument("--config", type=Path, help="settings, as of `stream-coupons worker`; default: the product's")
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes: as many as cores")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="keeps finished runs, a JSON object a line")
+    parser.add_argument(
+        "--again", choices=POLICIES, nargs="+", default=[], metavar="POLICY", help="play kept ones anew"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    options = parser.parse_args(arguments)
+    if AFTER_TRUE_VALUE & set(options.policies) and TRUE_VALUE not in options.policies:
+        options.policies.append(TRUE_VALUE)
+    return options
+
+
+def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not (value >= least and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"{text}: expected {least:g} or more")
+        return value
+
+    read.__name__ = "whole number" if kind is int else "number"
+    return read
+
+
+def tasks_of(options: argparse.Namespace, settings: Settings) -> list[Task]:
+    """Return all runs that are asked for, the longest first."""
+    settings, checked_out = settings_of(settings), commit()
+    policies = [policy for policy in in_order_of_length(options.policies) if policy != NONE]
+    keys = {policy: key_of(policy, settings) for policy in policies}
+    return [
+        Task(policy, seed, configuration, settings, keys[policy], checked_out)
+        for configuration in configurations_of(options)
+        for policy in policies
+        for seed in options.seeds
+    ]
+
+
+def configurations_of(options: argparse.Namespace) -> list[Configuration]:
+    """Return the worlds that are asked for, but for their seeds."""
+    return [
+        Configuration(world=world, shoppers=options.shoppers * scale, days=options.days, drift=options.drift)
+        for world in options.world
+        for scale in options.scale
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play, and print what was earned. Return the exit code: 130 after Ctrl-C."""
+    options = parse(arguments)
+    try:
+        kept, settings = Kept(options.runs), load(options.config)
+    except BadConfig as error:
+        stderr().print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+    tasks = tasks_of(options, settings)
+    runs: list[Run] = []
+    is_whole = False
+    with suppress(KeyboardInterrupt), fraction_progress("runs", len(tasks)) as progress:
+        for run in runs_of(tasks, kept, options.jobs, frozenset(options.again)):
+            runs.append(run)
+            progress.update(progress.task_ids[0], advance=1, note=f"{run.policy}, seed {run.seed}: {run.margin:,.0f}")
+        is_whole = True
+    comparisons = [compare(configuration, runs) for configuration in configurations_of(options)]
+    if options.json:
+        print(as_json(comparisons))
+    else:
+        for comparison in comparisons:
+            show(comparison)
+    if not is_whole:
+        stderr().print(f"interrupted: {len(runs)} of {len(tasks)} runs are finished")
+        return 130
+    return 0
+
+
+def as_json(comparisons: Sequence[Comparison]) -> str:
+    """Return the first comparison's fields, and `worlds`: all of them."""
+    first: dict[str, Any] = msgspec.to_builtins(comparisons[0], str_keys=True)
+    document = {**first, "worlds": [msgspec.to_builtins(each, str_keys=True) for each in comparisons]}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""Runs of the money benchmark: one policy on one world each, played in processes, and kept in a file."""
+
+import hashlib
+import itertools
+import multiprocessing
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import threadpoolctl
+
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.policy import is_holdout
+from stream_coupons.core.scoring import Scorer
+from stream_coupons.demo.play import HOURLY, Listener, Played, play_scorer, rules_of
+from stream_coupons.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons.secret import rules_of as all_rules
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+from .average_learnt import AverageLearnt
+from .learnable import Learnable, fit
+from .prices import Prices, Recorded, prices_of
+from .retrained import RetrainedDaily
+
+ROOT = Path(__file__).parents[1]
+NONE = "none"
+TRUE_VALUE = "true_value"
+ABOUT: Mapping[str, str] = {
+    NONE: "no coupons",
+    "random": "any coupon that the shopper may get",
+    "highest_p_redeem": "the coupon most likely to be redeemed, as the product learns it: what most shops do",
+    "best_on_average": "one ranking of coupons for all shoppers, by mean true value over all decisions: hindsight",
+    "best_on_average_learnt": "one ranking of coupons for all shoppers, learnt online by what a shop can see",
+    "learned": "the product",
+    "daily": "the product, served by a model that is fitted every night on all labels",
+    "week": "the same, fitted on the labels of the last seven days",
+    "learnable_bound": "boosted trees on the product's features, fitted on the true value for other shoppers",
+    TRUE_VALUE: "the coupon that is truly worth most for this shopper at this moment",
+    "true_value_priced": "the same less the prices of scarce stocks and budgets, by a linear programme in hindsight",
+}
+POLICIES = tuple(ABOUT)
+DAYS_KEPT = {"daily": None, "week": 7}
+AFTER_TRUE_VALUE = frozenset({"best_on_average", "true_value_priced"})
+"""They need what a run of `true_value` has seen."""
+WORLDS: Mapping[str, Mapping[str, Any]] = {
+    "standard": {},
+    "few_coupons": {"coupons": 6},
+    "deadweight": {"median_order_ratio": 0.3, "uses_if_ordering": 0.98},
+}
+"""Settings of the simulated shoppers, by world."""
+
+SIMULATION = ("stream_coupons/simulation/*.py", "stream_coupons/demo/play.py", "stream_coupons/demo/rankings.py")
+FEATURES = tuple(f"stream_coupons/core/{name}.py" for name in ("features", "views", "profile", "in_category", "habits"))
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "best_on_average_learnt": (*SIMULATION, "benchmarks/average_learnt.py"),
+    "learnable_bound": (*SIMULATION, *FEATURES, "benchmarks/learnable.py"),
+    "true_value_priced": (*SIMULATION, "benchmarks/prices.py"),
+    TRUE_VALUE: (*SIMULATION, "benchmarks/prices.py"),
+} | dict.fromkeys(("random", "best_on_average"), SIMULATION)
+"""Files that a policy depends on; the others depend on all of the product."""
+CAPS = (
+    "triggers",
+    "cooldown_s",
+    "max_issues_per_window",
+    "issue_window_s",
+    "quiet_from_hour",
+    "quiet_until_hour",
+    "reorder_suppress_s",
+    "holdout_ratio",
+    "alternatives",
+    "cost_minor",
+    "min_value_minor",
+)
+"""Settings of `policy` that the policies of `SOURCES` depend on."""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """A world but for its seed.
+
+    Attributes
+    ----------
+    world : str
+        One of `WORLDS`.
+    shoppers, days : int
+        How many.
+    drift : float or None
+        All tastes change after this many days.
+    """
+
+    world: str = "standard"
+    shoppers: int = 600
+    days: int = 21
+    drift: float | None = None
+
+    def settings(self, seed: int) -> WorldSettings:
+        """Return the settings of the world with this seed."""
+        size = {"shoppers": self.shoppers, "days": self.days, "taste_drift_day": self.drift}
+        return WorldSettings(seed=seed, **size, **WORLDS[self.world])
+
+    @property
+    def name(self) -> str:
+        """Name in tables and charts."""
+        drift = "" if self.drift is None else f", tastes change after {self.drift:g} days"
+        return f"{self.world.replace('_', ' ')}, {self.shoppers:,} shoppers, {self.days} days{drift}"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one policy on one world; money in whole currency units.
+
+    Attributes
+    ----------
+    key : str
+        Digest of what the result depends on: settings, and the source code.
+    commit : str
+        The commit that was checked out, for the record.
+    margin_by_day : list of float
+        Expected incremental margin of all coupons given until the end of each day.
+    booked : float
+        Incremental margin as it happened.
+    issues, redemptions : int
+        Coupons given, and used.
+    redeem_by_day : list of (int, int, float)
+        Day, coupons given, and how many were to be expected to be redeemed.
+    interests : list of (int, int)
+        By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so.
+    cpu_s : float
+        Processor time of the whole run.
+    average_minor : dict
+        By coupon, its mean true value: of `true_value`.
+    prices : Prices, optional
+        Of what is scarce: of `true_value`.
+    """
+
+    policy: str
+    seed: int
+    configuration: Configuration
+    key: str
+    commit: str
+    margin_by_day: list[float]
+    booked: float
+    issues: int
+    redemptions: int
+    redeem_by_day: list[tuple[int, int, float]]
+    interests: list[tuple[int, int]]
+    cpu_s: float
+    average_minor: dict[str, float] = {}
+    prices: Prices | None = None
+
+    @property
+    def margin(self) -> float:
+        """Expected incremental margin of the whole run."""
+        return self.margin_by_day[-1] if self.margin_by_day else 0.0
+
+    def thirds(self) -> list[float]:
+        """Return the margin of each third of the run's days."""
+        days = len(self.margin_by_day)
+        ends = [0.0, *(self.margin_by_day[third * days // 3 - 1] for third in (1, 2, 3))]
+        return [after - before for before, after in itertools.pairwise(ends)]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A run to be made."""
+
+    policy: str
+    seed: int
+    configuration: Configuration
+    settings: Settings
+    key: str
+    commit: str
+    average_minor: Mapping[str, float] = field(default_factory=dict)
+    prices: Prices | None = None
+
+    @property
+    def name(self) -> tuple[str, int, Configuration]:
+        """What is played."""
+        return self.policy, self.seed, self.configuration
+
+
+def settings_of(base: Settings) -> Settings:
+    """Return the settings that runs are made with: `base`, with one partition, as all runs in one process."""
+    return msgspec.structs.replace(base, kafka=msgspec.structs.replace(base.kafka, partitions=1))
+
+
+def key_of(policy: str, settings: Settings) -> str:
+    """Return a digest of what a policy's results depend on beside the configuration and the seed."""
+    sources = SOURCES.get(policy)
+    rules = settings.policy
+    told: Any = [getattr(rules, name) for name in CAPS] if sources else msgspec.structs.replace(settings)
+    digest = hashlib.blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=8)
+    patterns = sources or ("stream_coupons/**/*.py", "benchmarks/retrained.py")
+    for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern)}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def commit() -> str:
+    """Return the commit that is checked out, with a plus sign if files were changed; empty where there is none."""
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return said.stdout.strip()
+
+
+def play(task: Task) -> Run:
+    """Play one world to its end."""
+    began, world_settings = time.process_time(), task.configuration.settings(task.seed)
+    settings, cost_minor = rules_of(task.policy, task.settings), task.settings.policy.cost_minor
+    world = World(world_settings)
+    scorer: Scorer | None = None
+    listener: Listener | None = None
+    on_day: Callable[[int], None] = lambda _: None  # noqa: E731
+    on_output = None
+    if task.policy == "random":
+        scorer = AllEqual()
+    elif task.policy == "best_on_average":
+        scorer = FixedRanking(task.average_minor, cost_minor)
+    elif task.policy == "best_on_average_learnt":
+        key, rules = all_rules(settings).key, settings.policy
+        scorer = listener = AverageLearnt(
+            world.catalogue(), rules, lambda user_id: is_holdout(user_id, rules, key), task.seed
+        )
+    elif task.policy == "learnable_bound":
+        scorer = Learnable(fit(world_settings, settings), world_settings, cost_minor)
+    elif task.policy == TRUE_VALUE:
+        scorer = Recorded(world, cost_minor)
+    elif task.policy == "true_value_priced":
+        prices = task.prices or Prices({}, {})
+        scorer = TrueValue(world, cost_minor, prices.issues_minor, prices.discounts)
+    elif task.policy in DAYS_KEPT:
+        scorer = retrained = RetrainedDaily(DAYS_KEPT[task.policy])
+        on_day, on_output = retrained.retrain, retrained.take
+    played = play_scorer(
+        task.policy, world, settings, scorer, on_day, listener=listener, on_output=on_output, pacing=HOURLY
+    )
+    run = _run(task, played)
+    if isinstance(scorer, Recorded):
+        key, rules = all_rules(settings).key, settings.policy
+        choices = [choice for user_id, *choice in scorer.choices if not is_holdout(user_id, rules, key)]
+        coupons = CouponSet(world.catalogue(), rules.typical_price_minor).coupons
+        prices = prices_of([(a, b, c) for a, b, c in choices], coupons)
+        run = msgspec.structs.replace(run, average_minor=scorer.average_minor(), prices=prices)
+    return msgspec.structs.replace(run, cpu_s=round(time.process_time() - began, 2))
+
+
+def _run(task: Task, played: Played) -> Run:
+    return Run(
+        policy=task.policy,
+        seed=task.seed,
+        configuration=task.configuration,
+        key=task.key,
+        commit=task.commit,
+        margin_by_day=[round(margin / 100, 4) for _, margin in played.margin_by_day],
+        booked=round(played.incremental_margin_minor / 100, 4),
+        issues=len(played.outcomes.issues),
+        redemptions=len(played.outcomes.redeemed),
+        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, _, expected in played.outcomes.daily()],
+        interests=list(played.interests),
+        cpu_s=0.0,
+    )
+
+
+class Kept:
+    """Finished runs, in a file of a JSON object a line if there is one.
+
+    Raises
+    ------
+    BadConfig
+        If the file cannot be read, or a line of it is no run.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._runs: dict[tuple[str, int, Configuration, str], Run] = {}
+        if path is None or not path.exists():
+            return
+        decoder = msgspec.json.Decoder(Run)
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            raise BadConfig(f"cannot read {path}: {error.strerror}") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                self._add(decoder.decode(line))
+            except msgspec.DecodeError as error:
+                raise BadConfig(
+                    f"{path}, line {number}: not a run: {error}; delete the line or name another file"
+                ) from (None)
+
+    def find(self, policy: str, seed: int, configuration: Configuration, key: str) -> Run | None:
+        """Return a finished run, if there is one."""
+        return self._runs.get((policy, seed, configuration, key))
+
+    def add(self, run: Run) -> None:
+        """Keep a finished run, and write it at once."""
+        self._add(run)
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(run) + b"\n")
+
+    def _add(self, run: Run) -> None:
+        self._runs[run.policy, run.seed, run.configuration, run.key] = run
+
+
+def runs_of(tasks: Iterable[Task], kept: Kept, jobs: int, again: frozenset[str] = frozenset()) -> Iterator[Run]:
+    """Yield the run of each task, those that are kept first; play the others in processes.
+
+    Parameters
+    ----------
+    kept : Kept
+        Finished runs, to which new ones are added.
+    jobs : int
+        Processes.
+    again : frozenset of str
+        Policies that are played even if they are kept.
+    """
+    waiting: list[Task] = []
+    known: Known = {}
+    for task in tasks:
+        run = None if task.policy in again else kept.find(task.policy, task.seed, task.configuration, task.key)
+        if run is None:
+            waiting.append(task)
+            continue
+        if run.policy == TRUE_VALUE:
+            known[run.seed, run.configuration] = run
+        yield run
+    for run in _played(waiting, known, jobs):
+        kept.add(run)
+        yield run
+
+
+Known = dict[tuple[int, Configuration], Run]
+"""Runs of `true_value`."""
+
+
+def _played(waiting: list[Task], known: Known, jobs: int) -> Iterator[Run]:
+    """Yield runs as they are finished; those that need what a run of `true_value` has seen come after it."""
+    if jobs == 1:
+        while waiting:
+            run = play(_ready(waiting, known)[0])
+            _note(run, waiting, known)
+            yield run
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _start)
+    try:
+        open_runs: set[Future[Run]] = set()
+        started: set[tuple[str, int, Configuration]] = set()
+        while waiting:
+            new = [task for task in _ready(waiting, known) if task.name not in started]
+            started |= {task.name for task in new}
+            open_runs |= {pool.submit(play, task) for task in new}
+            done, open_runs = wait(open_runs, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = future.result()
+                _note(run, waiting, known)
+                yield run
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+
+def _ready(waiting: Sequence[Task], known: Known) -> list[Task]:
+    """Return the tasks that can be started, with what they need."""
+    ready = []
+    for task in waiting:
+        truth = known.get((task.seed, task.configuration))
+        if task.policy not in AFTER_TRUE_VALUE:
+            ready.append(task)
+        elif truth is not None:
+            ready.append(replace(task, average_minor=truth.average_minor, prices=truth.prices))
+    return ready
+
+
+def _note(run: Run, waiting: list[Task], known: Known) -> None:
+    """Strike a finished run off the list."""
+    waiting[:] = [task for task in waiting if task.name != (run.policy, run.seed, run.configuration)]
+    if run.policy == TRUE_VALUE:
+        known[run.seed, run.configuration] = run
+
+
+def _start() -> None:
+    """Leave Ctrl-C to the parent, and take one core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpoolctl.threadpool_limits(1)
+
+
+def in_order_of_length(policies: Sequence[str]) -> list[str]:
+    """Return policies with those that take longest first, so that processes end together."""
+    slow = ("learnable_bound", TRUE_VALUE, "learned", "highest_p_redeem", *DAYS_KEPT)
+    return sorted(policies, key=lambda policy: slow.index(policy) if policy in slow else len(slow))

@@ -1,0 +1,190 @@
+"""The money benchmark compares policies on the same worlds, and keeps what it has played."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmarks import money_runs
+from benchmarks.average_learnt import AverageLearnt
+from benchmarks.money import Comparison, compare, main
+from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
+from benchmarks.prices import prices_of
+from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import CouponIssue, Item, OrderEvent
+from stream_coupons.core.features import Subject
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.settings import Settings
+from tests.core.builders import coupon
+
+SMALL = Configuration(shoppers=40, days=6)
+ONE_OF_EACH = ("random", "best_on_average", "best_on_average_learnt", "learned", "true_value", "true_value_priced")
+
+
+def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["--shoppers", "40", "--days", "6", "--jobs", "1", "--json", *arguments]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_policies_are_compared_and_finished_runs_are_not_played_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--seeds", "1", "2", "--policies", *ONE_OF_EACH, "--runs", str(tmp_path / "runs.jsonl"))
+    whole = measured(capsys, *arguments)
+    policies = whole["policies"]
+    assert set(policies) == {NONE, *ONE_OF_EACH}
+    assert policies[NONE]["margin"] == 0 < policies["true_value"]["margin"]
+    assert policies["best_on_average"]["margin"] < policies["true_value"]["margin"]
+    for earned in policies.values():
+        assert sum(earned["thirds"]) == pytest.approx(earned["margin"], abs=0.05)
+        assert set(earned["by_seed"]) == {"1", "2"}
+
+    played = []
+    monkeypatch.setattr(money_runs, "play", lambda task: played.append(task.policy) or play(task))
+    assert measured(capsys, *arguments) == whole
+    assert played == []
+    assert measured(capsys, *arguments, "--again", "random")["policies"].keys() == policies.keys()
+    assert played == ["random"] * 2
+
+
+def test_the_same_seed_plays_the_same_run() -> None:
+    settings = settings_of(Settings())
+    runs = [play(Task("best_on_average_learnt", 3, SMALL, settings, "", "")) for _ in range(2)]
+    assert runs[0].margin_by_day == runs[1].margin_by_day
+    assert runs[0].issues == runs[1].issues > 20
+
+
+@pytest.mark.slow
+def test_trees_that_know_the_value_for_other_shoppers_do_better_than_chance() -> None:
+    bound, at_random = (
+        play(Task(policy, 1, Configuration(shoppers=100, days=6), settings_of(Settings()), "", ""))
+        for policy in ("learnable_bound", "random")
+    )
+    assert bound.margin > at_random.margin + 20
+
+
+def run_of(policy: str, seed: int, *margins: float) -> Run:
+    return Run(
+        policy=policy,
+        seed=seed,
+        configuration=SMALL,
+        key="",
+        commit="",
+        margin_by_day=np.cumsum(margins).tolist(),
+        booked=0.0,
+        issues=1,
+        redemptions=0,
+        redeem_by_day=[],
+        interests=[],
+        cpu_s=1.0,
+    )
+
+
+def compared() -> Comparison:
+    return compare(
+        SMALL,
+        [
+            run_of("learned", 1, 2.0, 4.0, 6.0),
+            run_of("learned", 2, 4.0, 6.0, 8.0),
+            run_of("true_value", 1, 4.0, 8.0, 8.0),
+            run_of("true_value", 2, 8.0, 8.0, 8.0),
+            run_of("true_value", 3, 1e6, 1e6, 1e6),
+        ],
+    )
+
+
+def test_the_product_is_compared_seed_by_seed_on_the_seeds_that_all_have_played() -> None:
+    found = compared()
+    assert found.seeds == [1, 2]
+    ours, best = found.policies["learned"], found.policies["true_value"]
+    assert (ours.margin, ours.thirds, ours.worst_seed) == (15.0, [3.0, 5.0, 7.0], 1)
+    assert ours.of_true_value == pytest.approx(30 / 44, abs=1e-3)
+    assert ours.of_true_value_by_third == pytest.approx([6 / 12, 10 / 16, 14 / 16], abs=1e-3)
+    assert best.ahead is not None
+    assert best.ahead.mean == -7.0
+    assert best.ahead.low == pytest.approx(-7 - 12.706, abs=0.01)
+
+
+def test_a_file_with_a_line_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    kept = Kept(path)
+    kept.add(run_of("random", 1, 1.0))
+    assert Kept(path).find("random", 1, SMALL, "") == run_of("random", 1, 1.0)
+    with path.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(BadConfig, match="line 2"):
+        Kept(path)
+
+
+def test_what_the_product_learns_by_changes_its_own_runs_alone() -> None:
+    base = Settings()
+    changed = msgspec.structs.replace(base, policy=msgspec.structs.replace(base.policy, exploration_ratio=0.3))
+    assert key_of("learned", base) != key_of("learned", changed)
+    assert key_of("true_value", base) == key_of("true_value", changed)
+    capped = msgspec.structs.replace(base, policy=msgspec.structs.replace(base.policy, max_issues_per_window=9))
+    assert key_of("true_value", base) != key_of("true_value", capped)
+
+
+def test_a_price_is_what_one_more_would_bring() -> None:
+    coupons = [coupon("a", stock=1), coupon("b")]
+    both = np.array([0, 1])
+    choices = [(both, np.array([10.0, 4.0]), np.ones(2)), (both, np.array([9.0, 2.0]), np.ones(2))]
+    prices = prices_of(choices, coupons)
+    assert 6.0 <= prices.issues_minor["a"] <= 7.0
+    assert prices.discounts == {}
+
+
+def test_the_learnt_ranking_tells_what_brings_orders_from_what_is_ordered_anyway() -> None:
+    terms = {"discount_percent": 10.0, "max_discount_minor": 500, "typical_price_minor": 1000, "margin_ratio": 0.4}
+    coupons = [
+        coupon("brings", categories=["tea"], redeem_within_s=3600.0, **terms),
+        coupon("anyway", categories=["soap"], redeem_within_s=3600.0, **terms),
+    ]
+    ranking = AverageLearnt(coupons, PolicyRules(), lambda user_id: user_id.startswith("holdout"), seed=0)
+
+    def order(user_id: str, category: str, at: float) -> OrderEvent:
+        item = Item(item_id=category, category=category, price_minor=1000)
+        name = f"{user_id}-{category}-{at}"
+        return OrderEvent(event_id=name, order_id=name, user_id=user_id, domain="d", occurred_at=at, items=[item])
+
+    for number in range(800):
+        at, user_id, given = number * 10.0, f"shopper-{number}", coupons[number % 2]
+        ranking.hear(issue_of(given.coupon_id, user_id, at))
+        # One in four orders soap, coupon or not; of those who are given tea one in two orders it.
+        if number % 8 < 2:
+            ranking.hear(order(user_id, "soap", at + 5.0))
+        if given is coupons[0] and number % 4 == 0:
+            ranking.hear(order(user_id, "tea", at + 5.0))
+    ranking.hear(order("last", "tea", 1e6))
+    ranking.learn()
+    subject = Subject("shopper-0", CouponSet(coupons, 1000.0), np.array([0, 1]), 1e6)
+    drawn = np.array([ranking.values_of(subject) for _ in range(200)])
+    anyway, brings = drawn.mean(axis=0)  # by name
+    assert brings == pytest.approx(200.0, abs=30.0)
+    assert anyway < 25.0
+
+
+def issue_of(coupon_id: str, user_id: str, at: float) -> CouponIssue:
+    return CouponIssue(
+        issue_id=f"i-{user_id}",
+        user_id=user_id,
+        coupon_id=coupon_id,
+        domain="d",
+        issued_at=at,
+        expires_at=at + 3600.0,
+        trigger_id="t",
+        max_discount_minor=500,
+        p_click=0.0,
+        p_redeem=0.0,
+        p_order=0.0,
+        value_minor=0.0,
+        propensity=1.0,
+        model_version=0,
+    )
