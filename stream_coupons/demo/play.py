@@ -51,17 +51,20 @@ class Pacing:
         Between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
     split : callable
         Splits the (topic, message) pairs of a slice, in order of time, into phases for a number of partitions.
+    serves_at_once : bool
+        Whether a system in this process also decides at once by what it learns.
     """
 
     slice_s: float = SLICE_S
     learn_every_s: float = LEARN_EVERY_S
     split: Callable[[Iterable[tuple[str, Struct]], int], Iterator[Phase]] = phases
+    serves_at_once: bool = False
 
 
 LOCKSTEP = Pacing()
 """For a system of processes, and what is compared with it."""
-HOURLY = Pacing(3600.0, 3600.0, one_by_one)
-"""For one process: events one by one, as live, and coupons, ticks and models every hour."""
+HOURLY = Pacing(3600.0, 3600.0, one_by_one, serves_at_once=True)
+"""For one process: events one by one and what is learnt at once, as live; coupons and ticks every hour."""
 
 
 @dataclass(slots=True)
@@ -339,7 +342,7 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
         settings,
         world.catalogue(),
         scorer=scorer,
-        serves_at_once=False,
+        serves_at_once=pacing.serves_at_once,
         partitions=settings.kafka.partitions,
         on_output=take,
         on_result=count,
