@@ -172,6 +172,15 @@ OPEN = Topic(
     written_by=("users",),
     read_by=("learner",),
 )
+DECISIONS = Topic(
+    "decisions",
+    events.LoggedDecision,
+    "user_id",
+    "every decision on record: its arms, how likely each was, what was given",
+    retention_ms=30 * DAY_MS,
+    written_by=("users",),
+    read_by=("`stream-coupons ope`",),
+)
 CATALOG = Topic(
     "coupon-catalog",
     events.Coupon,
@@ -262,6 +271,7 @@ ALL: tuple[Topic, ...] = (
     SETTLEMENTS,
     EXAMPLES,
     OPEN,
+    DECISIONS,
     CATALOG,
     SNAPSHOTS,
     DEAD_LETTERS,

@@ -446,6 +446,67 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The features with the largest effect, strongest first: `policy.explain_top` of them."""
 
 
+DecisionResult = Literal[
+    "given",
+    "not_worth_it",
+    "holdout",
+    "sold_out",
+    "timed_out",
+    "frequency_cap",
+    "quiet_hours",
+    "no_candidate",
+    "repeated",
+]
+
+
+class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision on a trigger, whatever it led to: the arms that it chose among and how likely each was.
+
+    Not exploring, the arms of `ranking` are asked for in turn until one is not sold out; exploring draws one of
+    `tried`, all alike, which has no fallback. With nothing sold out arm i is given with probability
+    `exploration_ratio / len(tried)`, if it is among the tried, and `1 - exploration_ratio` more if it leads the
+    ranking; none with `1 - exploration_ratio` if the ranking is empty. Deduplicate on `decision_id`.
+    """
+
+    decision_id: Id
+    """Identifies the decision; its coupon-issue, if there is one, has the same id."""
+    user_id: Id
+    """The shopper: the record's key."""
+    domain: Domain
+    """Domain of the arms."""
+    at: EpochSeconds
+    """Time of the trigger."""
+    trigger_id: Id
+    """The `event_id` that led to it."""
+    result: DecisionResult
+    """What it led to: a coupon (`given`), or why not."""
+    model_version: Count
+    """Version of the model that scored the arms."""
+    coupon_id: Id = NO_COUPON
+    """The coupon given, or `none`."""
+    propensity: Ratio | None = None
+    """Probability of what it led to, if it is known: of the coupon given, or of giving none because nothing was worth
+    it. If something was sold out it depends on all that was."""
+    arms: list[Id]
+    """The coupons that could be given."""
+    values_minor: list[float]
+    """What each was expected to bring over giving none, in minor units of money."""
+    ranking: list[Count] = []
+    """Indices of the arms that are asked for in turn when not exploring; empty: nothing was worth it."""
+    tried: list[Count] = []
+    """Indices of the arms that exploring draws from; empty: all of them."""
+    exploration_ratio: Ratio = 0.0
+    """Probability of exploring."""
+    drawn: Count | None = None
+    """Index of the arm that exploring drew, if it did."""
+    refused: list[Count] = []
+    """Indices of the arms that were asked for and sold out."""
+    is_holdout: bool = False
+    """The shopper belongs to the permanent control group."""
+    logged_ratio: Ratio = 1.0
+    """Share of all decisions that are on record: `policy.decisions_logged_ratio`."""
+
+
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was known when a decision was made, and what had come of it when its window closed.
 

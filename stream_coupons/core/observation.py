@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stream_coupons.core import attribution, erasure
+from stream_coupons.core import attribution, decision_log, erasure
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
@@ -167,6 +167,8 @@ def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Ef
         # The answer may still come: confirm finds no proposal then and gives the reservation back.
         del shopper.proposals[proposal.proposal_id]
         effects.count("decision", NoCoupon.TIMED_OUT)
+        ratio = known.rules.policy.decisions_logged_ratio
+        effects.emit_if(decision_log.of_proposal(user_id, proposal, "timed_out", ratio))
     erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
     effects.is_over = erasure.is_over(shopper, at)
     return effects

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from stream_coupons.core import attribution, erasure, policy
+from stream_coupons.core import attribution, decision_log, erasure, policy
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
 from stream_coupons.core.coupons import CouponSet, Floats, Positions, most_off
@@ -27,6 +27,7 @@ from stream_coupons.core.events import (
     CartEvent,
     Coupon,
     CouponIssue,
+    DecisionResult,
     OrderEvent,
     Proposal,
     Reason,
@@ -41,8 +42,10 @@ from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import (
+    Considered,
     OpenControl,
     OpenIssue,
     OpenProposal,
@@ -56,6 +59,14 @@ from stream_coupons.core.views import Moment
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 REDEEM = HEADS.index("redeem")
+RESULTS: Mapping[NoCoupon, DecisionResult] = {
+    NoCoupon.TIMED_OUT: "timed_out",
+    NoCoupon.FREQUENCY_CAP: "frequency_cap",
+    NoCoupon.QUIET_HOURS: "quiet_hours",
+    NoCoupon.NO_CANDIDATE: "no_candidate",
+    NoCoupon.REPEATED: "repeated",
+}
+"""Why a coupon that the budgets held was not given, as the record of the decision says it."""
 MAX_TOGETHER = 2**17
 """Numbers that an array may have of all that are decided together: there are some dozens of such arrays at a time, and
 those that leave a processor's cache cost more than deciding together saves."""
@@ -165,14 +176,50 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
     worth = decision.worth[decision.first :][: len(decision.positions)]
     choice = policy.choose(worth, undecided.identity, rules, known.rules.key)
+    chosen_among = None
+    if decision_log.is_logged(undecided.identity, rules, known.rules.key):
+        chosen_among = decision_log.considered(decision.coupon_ids(), worth, choice)
+    is_holdout = policy.is_holdout(user_id, rules, known.rules.key)
     if not choice.order:
         _open_control(shopper, decision, choice.best, known)
+        _log(decision, chosen_among, "not_worth_it", rules, choice.propensity(None), is_holdout=is_holdout)
         return NoCoupon.NOT_WORTH_IT
-    if policy.is_holdout(user_id, rules, known.rules.key):
+    if is_holdout:
         _withhold(shopper, decision, choice, known)
+        _log(decision, chosen_among, "holdout", rules, None, is_holdout=True)
         return NoCoupon.HOLDOUT
-    undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known))
+    undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known, chosen_among))
     return "proposed"
+
+
+def _log(
+    decision: "_Decision",
+    chosen_among: Considered | None,
+    result: DecisionResult,
+    rules: PolicyRules,
+    propensity: float | None,
+    *,
+    is_holdout: bool,
+) -> None:
+    """Put a decision that gives nothing on record."""
+    if chosen_among is None:
+        return
+    undecided = decision.undecided
+    undecided.effects.emit(
+        decision_log.entry(
+            chosen_among,
+            decision_id=undecided.identity,
+            user_id=undecided.moment.user_id,
+            domain=undecided.event.domain,
+            at=undecided.moment.at,
+            trigger_id=undecided.event.event_id,
+            result=result,
+            model_version=decision.model_version,
+            ratio=rules.decisions_logged_ratio,
+            propensity=propensity,
+            is_holdout=is_holdout,
+        )
+    )
 
 
 def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
@@ -199,6 +246,11 @@ class _Decision:
 
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
+
+    def coupon_ids(self) -> list[str]:
+        """Ids of all candidates, row by row."""
+        coupons = self.undecided.coupons.coupons
+        return [coupons[position].coupon_id for position in self.positions.tolist()]
 
     def features(self, row: int) -> tuple[bytes, bytes]:
         return self.packed.row(self.first + row)
@@ -270,7 +322,14 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
         _open_control(shopper, decision, row, known, is_beside=True)
 
 
-def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: Choice, known: Knowledge) -> Proposal:
+def _open_proposal(
+    user_id: str,
+    shopper: Shopper,
+    decision: _Decision,
+    choice: Choice,
+    known: Knowledge,
+    chosen_among: Considered | None,
+) -> Proposal:
     event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
     at = decision.undecided.moment.at
     expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
@@ -292,6 +351,7 @@ def _open_proposal(user_id: str, shopper: Shopper, decision: _Decision, choice: 
             is_drawn=choice.is_drawn,
             probes=choice.probes,
             drawn_propensity=round(choice.propensity(choice.order[-1], len(choice.greedy)), 9),
+            considered=chosen_among,
         )
     )
     return Proposal(
@@ -333,14 +393,22 @@ def confirm(
     if is_decided and not is_awaited:
         effects.count("duplicate", "reservation")
         return effects
+    ratio = known.rules.policy.decisions_logged_ratio
     if not reservation.granted:
         effects.count("decision", NoCoupon.SOLD_OUT)
+        # One that timed out before is on record as that.
+        if proposal is not None:
+            effects.emit_if(decision_log.of_proposal(user_id, proposal, "sold_out", ratio, answer=reservation))
         return effects
     refusal = NoCoupon.REPEATED if is_decided else _refusal(shopper, proposal, reservation, known, answered_at)
     option = _option(proposal, reservation.coupon_id)
     coupon = known.catalogue.by_id.get(reservation.coupon_id)
     if refusal is not None or proposal is None or option is None or coupon is None:
-        effects.count("decision", refusal or NoCoupon.TIMED_OUT)
+        refusal = refusal or NoCoupon.TIMED_OUT
+        effects.count("decision", refusal)
+        if proposal is not None:
+            result = RESULTS[refusal]
+            effects.emit_if(decision_log.of_proposal(user_id, proposal, result, ratio, answer=reservation))
         # A second copy of this answer must not be given back a second time.
         if not is_decided:
             attribution.remember_closed(shopper, identity)
@@ -372,6 +440,9 @@ def confirm(
     told = attribution.open_issue(shopper, opened, known.catalogue, known.rules.attribution)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
     effects.emit(issue)
+    effects.emit_if(
+        decision_log.of_proposal(user_id, proposal, "given", ratio, answer=reservation, propensity=propensity)
+    )
     effects.add(told)
     _settle(reservation, "confirmed", effects)
     effects.count("issue", proposal.domain)

@@ -85,6 +85,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
     the `explored_candidates` that are worth most.
+    `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
     `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
 
@@ -107,6 +108,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     min_value_minor: Finite = 2.0
     redemption_worth_minor: NonNegative = 0.0
     proposal_timeout_s: Positive = 3600.0
+    decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
     explain_top: Size = 5
 

@@ -81,6 +81,17 @@ class Option(Struct, array_like=True):
     """Exact if those ranked above it are sold out."""
 
 
+class Considered(Struct, array_like=True):
+    """What a decision chose among, as `LoggedDecision` has it."""
+
+    arms: list[str]
+    values_minor: list[float]
+    ranking: list[int]
+    tried: list[int]
+    exploration_ratio: float
+    drawn: int | None
+
+
 class OpenProposal(Struct, array_like=True):
     """A proposal on its way to the budgets and back."""
 
@@ -103,6 +114,8 @@ class OpenProposal(Struct, array_like=True):
     """Of a drawn option, if one of the probes could be had; `Option.propensity` is if none could."""
     orders: list[OrderEvent] = field(default_factory=list)
     """Since it was made, the last `MAX_ORDERS`: they are outcomes of what will be given, as of a control."""
+    considered: Considered | None = None
+    """For the record of the decision; None if it is not to be on record."""
 
 
 class OpenIssue(Struct, array_like=True):

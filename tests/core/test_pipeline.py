@@ -21,6 +21,7 @@ from stream_coupons.core.events import (
     Coupon,
     CouponIssue,
     FeedbackEvent,
+    LoggedDecision,
     Proposal,
     Reservation,
     Settlement,
@@ -324,6 +325,58 @@ def test_an_order_before_the_answer_is_an_outcome_of_what_was_given() -> None:
     case.hear(granted(proposal))
     kept = case.shopper.issue(case.issues()[0].issue_id)
     assert (kept.ordered, kept.order_value_minor) == (True, 700)
+
+
+def records(case: Case) -> list[LoggedDecision]:
+    return of_type(case.said, LoggedDecision)
+
+
+def test_a_decision_is_on_record_once_with_its_arms_whatever_it_led_to() -> None:
+    terms = (coupon("a"), coupon("b", discount_minor=90), coupon("c", discount_minor=5000, max_discount_minor=5000))
+    known = knowledge(*terms, rules=rules(min_value_minor=0.0))
+    given, refused, late = (Case(known) for _ in range(3))
+    for case in (given, refused, late):
+        case.see(browse("t1"))
+        assert records(case) == []
+    given.hear(granted(given.proposal(), coupon_id="a", refused=1))
+    refused.hear(msgspec.structs.replace(granted(refused.proposal(), refused=2), granted=False))
+    late.wait(AT + HOUR_S)
+    late.hear(granted(late.proposal()))
+    [record] = records(given)
+    assert (record.decision_id, record.user_id, record.trigger_id) == (given.issues()[0].issue_id, "u", "t1")
+    assert (record.result, record.coupon_id, record.propensity) == ("given", "a", 1.0)
+    assert (record.arms, record.ranking, record.refused) == (["a", "b", "c"], [1, 0], [1])
+    assert record.values_minor[0] == pytest.approx(given.issues()[0].value_minor, abs=0.01)
+    [record] = records(refused)
+    assert (record.result, record.coupon_id, record.propensity, record.refused) == ("sold_out", "none", None, [1, 0])
+    [record] = records(late)
+    assert (record.result, record.propensity, record.refused) == ("timed_out", None, [])
+    assert record.arms == ["a", "b", "c"]
+
+
+def test_decisions_that_give_nothing_are_on_record_with_the_probability_of_that() -> None:
+    poor = Case(knowledge(coupon("a"), rules=rules(min_value_minor=1e6, exploration_ratio=0.25, key=DrawKey(b"one"))))
+    poor.see(browse("t1"))
+    [record] = records(poor)
+    assert (record.result, record.propensity, record.is_holdout) == ("not_worth_it", 0.75, False)
+    assert (record.ranking, record.exploration_ratio) == ([], 0.25)
+    held = Case(knowledge(coupon("a"), rules=rules(holdout_ratio=1.0)))
+    held.see(browse("t1"))
+    [record] = records(held)
+    assert (record.result, record.propensity, record.ranking, record.is_holdout) == ("holdout", None, [0], True)
+
+
+def test_a_share_of_the_decisions_is_on_record() -> None:
+    counts = []
+    for ratio in (0.0, 0.3, 1.0):
+        case = Case(knowledge(coupon("a"), rules=rules(holdout_ratio=1.0, decisions_logged_ratio=ratio)))
+        for n in range(300):
+            case.see(browse(f"t{n}", AT + n * DAY_S))
+        assert {record.logged_ratio for record in records(case)} <= {ratio}
+        counts.append(len(records(case)))
+    assert counts[0] == 0
+    assert counts[2] == 300
+    assert 60 < counts[1] < 120
 
 
 def test_a_frequency_cap_reached_between_proposal_and_answer_is_kept() -> None:
