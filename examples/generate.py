@@ -4,15 +4,19 @@ For each domain of `examples.domains` a folder with
 
 - `catalog.json`: the coupons, for `catalog push` and `replay --catalog`;
 - `log.jsonl`: decisions of another system and what came of them, for `evaluate`, `ope` and `tune`;
+- `decisions.csv`, `decisions.toml`: the same decisions as a table, and the mapping that names its columns;
 - `events.jsonl`: the first days of the same, as services would have sent it to the topics, for `replay` and `publish`;
 - `README.md`: what is in them, with the ground truth.
 
 The output depends on nothing but this folder's code, so writing it again changes no byte.
 """
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +122,61 @@ def recording_lines(domain: Domain, history: History) -> Iterator[dict[str, Any]
             yield {"topic": "coupon-feedback", "message": message | {"issue_id": record.issue_id, "kind": kind} | worth}
 
 
+def table(history: History) -> str:
+    """Return the decisions as CSV: money in whole units, outcomes for every arm, those without a coupon too."""
+    text = StringIO()
+    context = list(history.decisions[0].look.context)
+    names = ["decision", "customer", "sent_at", "looked_at", *context, "offer", "offers", "probability"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "clicked", "ordered", "order_value"])
+    for each in history.decisions:
+        look = each.look
+        is_ordered = each.ordered is not None
+        writer.writerow(
+            [
+                each.issue_id,
+                look.customer,
+                f"{datetime.fromtimestamp(look.at, UTC):%Y-%m-%d %H:%M:%S}",
+                look.category,
+                *look.context.values(),
+                each.arm,
+                "|".join(each.propensity),
+                each.propensity[each.arm],
+                int(each.clicked_at is not None),
+                int(is_ordered),
+                f"{each.value_minor / 100:.2f}" if is_ordered else "",
+            ]
+        )
+    return text.getvalue()
+
+
+def mapping(domain: Domain, history: History) -> str:
+    """Return the mapping of that table."""
+    context = json.dumps(list(history.decisions[0].look.context))
+    lines = [
+        f"# Names the columns of decisions.csv: decisions of the {domain.name} sample, one row each.",
+        'issue = "decision"',
+        'shopper = "customer"',
+        'time = "sent_at"            # no zone in the cells: UTC, unless time_zone names another',
+        'arm = "offer"               # "none" where nothing was given',
+        'arms = "offers"             # all that could be given, parted by |',
+        'propensity = "probability"',
+        'click = "clicked"',
+        'purchase = "ordered"        # also of those who were given nothing',
+        'order_value = "order_value"',
+        "minor_units = 100           # cents in one unit of order_value",
+        f"window_s = {round(domain.window_days * DAY_S)}           # an order counts for so long",
+        f"context = {context}",
+        "",
+        "# What each offer is: as in catalog.json, as far as it matters here.",
+    ]
+    for coupon in catalogue(domain):
+        lines.append(f"[coupons.{coupon['coupon_id']}]")
+        fields = ("categories", "discount_percent", "discount_minor", "typical_price_minor", "margin_ratio")
+        lines += [f"{name} = {json.dumps(coupon[name])}" for name in fields if name in coupon]
+    return "\n".join(lines) + "\n"
+
+
 def _in_order(history: History) -> list[tuple[int, str, Any]]:
     """Return everything that happened as (time, kind, record); of one moment the look first."""
     happened: list[tuple[int, str, Any]] = [(look.at, "look", look) for look in history.looks]
@@ -203,6 +262,7 @@ people. The rules are in [domains.py](../domains.py) and [world.py](../world.py)
 |---|---|---|
 | `catalog.json` | {len(catalogue(domain))} coupons | `catalog push`, `replay --catalog` |
 | `log.jsonl` | {domain.days} days of another system: {logged} | `evaluate`, `ope`, `tune` |
+| `decisions.csv` | The same decisions as a table; `decisions.toml` names its columns | `evaluate`, `ope` |
 | `events.jsonl` | the first {domain.recorded_days} days as messages to the topics | `replay`, `publish` |
 
 From the top folder of the clone:
@@ -244,6 +304,8 @@ def files(domain: Domain) -> dict[str, str]:
     return {
         "catalog.json": f"[\n{coupons}\n]\n",
         "log.jsonl": _json_lines(log_lines(domain, history)),
+        "decisions.csv": table(history),
+        "decisions.toml": mapping(domain, history),
         "events.jsonl": _json_lines(recording_lines(domain, history)),
         "README.md": readme(domain, history),
     }

@@ -13,18 +13,31 @@ from rich import box
 from rich.table import Table
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
+from stream_coupons.cli.foreign_logs import (
+    DecisionsOption,
+    LogArgument,
+    MappingOption,
+    WindowOption,
+    doubts,
+    feed_all,
+    read_log,
+    report_refused,
+    require_writable,
+    write_decisions,
+)
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.datasets.foreign import WINDOW_S
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.baselines import Beside
+    from stream_coupons.evaluation.evaluated import Evaluated
+    from stream_coupons.evaluation.inspection import Change, ServedModel
     from stream_coupons.evaluation.order_anyway import OrderAnyway
-    from stream_coupons.evaluation.progressive_run import ProgressiveRun
-    from stream_coupons.evaluation.quality import Judged, Quality, Slice
+    from stream_coupons.evaluation.quality import Quality, Slice
     from stream_coupons.evaluation.scored import Scored
     from stream_coupons.models.progressive import Interval
 
@@ -68,15 +81,27 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     heads: Sequence[Quality]
     order_anyway: OrderAnyway | None
     slices: Sequence[Slice]
+    models: Sequence[ServedModel]
+    changes: Sequence[Change]
+    baselines: Sequence[Beside]
     interrupted: bool
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of a command
     log: LogArgument,
+    mapping: MappingOption = None,
+    mapping_template: Annotated[
+        bool, typer.Option("--mapping-template", help="Print a mapping for the table LOG, to be completed, and stop.")
+    ] = False,
     predictions: Annotated[
         Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
     ] = None,
+    decisions: DecisionsOption = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines", help="Learn a River logistic regression and boosted trees beside ours, too."),
+    ] = False,
     window: WindowOption = WINDOW_S,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -90,51 +115,79 @@ def evaluate(
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
+    A .csv or .parquet has one row per decision; --mapping names its columns.
+    With --report and --decisions every arm of an issue is scored, which
+    takes longer; the page then has the effect of each coupon, too.
+
     Examples: stream-coupons evaluate examples/ecommerce/log.jsonl
               stream-coupons evaluate examples/travel/log.jsonl --json
               stream-coupons evaluate log.jsonl --predictions scored.jsonl
               stream-coupons evaluate log.jsonl --report log.html --window 86400
+              stream-coupons evaluate sent.csv --mapping-template > sent.toml
+              stream-coupons evaluate sent.csv --mapping sent.toml \\
+                --report sent.html --decisions decisions.parquet --baselines
     """
+    from stream_coupons.evaluation import evaluation_report
+    from stream_coupons.evaluation.evaluated import evaluated
     from stream_coupons.evaluation.progressive_run import ProgressiveRun
-    from stream_coupons.evaluation.quality import judged
-    from stream_coupons.evaluation.quality_report import page
 
-    _require_other(log, predictions, report)
+    if mapping_template:
+        _print_template(log)
+        return
+    _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
+    require_writable(decisions)
     settings = settings_from(config, None)
+    in_depth = report is not None or decisions is not None
     with terminal.replaced(report) as page_sink:
         with terminal.replaced(predictions) as sink:
-            foreign = read_log(log, window)
-            running = ProgressiveRun(foreign, settings)
+            foreign = read_log(log, window, mapping)
+            running = ProgressiveRun(foreign, settings, score_arms=in_depth)
             interrupted = feed_all(running, foreign, "learning")
-            scored = running.finish()
+            with terminal.fraction_progress("comparing", 1) as progress:
+                found = evaluated(
+                    running,
+                    settings.policy,
+                    in_depth=in_depth,
+                    with_baselines=baselines and not interrupted,
+                    on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
+                )
             if sink is not None:
-                in_order = sorted(scored, key=lambda issue: issue.line)
+                in_order = sorted(found.scored, key=lambda issue: issue.line)
                 sink.writelines(encode(_prediction(issue)) + b"\n" for issue in in_order)
-        series = judged(scored)
-        evaluation = _judge(running, foreign, series, interrupted=interrupted)
+        write_decisions(found.scored, decisions)
+        evaluation = _judge(found, interrupted=interrupted)
         if page_sink is not None:
-            title = f"{log.name}, interrupted after {len(scored)} issues" if interrupted else log.name
-            html = page(title, series, evaluation.heads, evaluation.slices, evaluation.order_anyway).html()
-            page_sink.write(html.encode())
-    terminal.report_refusals(foreign.refusals)
+            title = f"{log.name}, interrupted after {len(found.scored)} issues" if interrupted else log.name
+            page_sink.write(evaluation_report.page(title, found).html().encode())
+    report_refused(foreign, log)
     with terminal.results():
         if json:
             typer.echo(encode(evaluation).decode())
         else:
             _print(evaluation, [*_warnings(evaluation), *doubts(foreign)])
     if interrupted:
-        terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
+        terminal.stderr().print(f"interrupted after {len(found.scored)} issues: all results are of these", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)
     raise typer.Exit(1 if foreign.refusals.count else 0)
 
 
-def _require_other(log: Path, *outputs: Path | None) -> None:
-    written = [path for path in outputs if path is not None and path.exists()]
-    if any(log.exists() and path.samefile(log) for path in written):
+def _print_template(log: Path) -> None:
+    from stream_coupons.datasets import tables
+
+    if not tables.is_table(log):
+        raise BadConfig(f"--mapping-template {log}: expected a table whose name ends in .csv, .tsv or .parquet")
+    typer.echo(tables.template(tables.read_table(log), log.name), nl=False)
+
+
+def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
+    named = {option: path for option, path in outputs.items() if path is not None}
+    if any(log.exists() and path.exists() and path.samefile(log) for path in named.values()):
         raise BadConfig(f"{log}: is the log, expected another file to write to")
-    named = [path.absolute() for path in outputs if path is not None]
-    if len(set(named)) < len(named):
-        raise BadConfig(f"--predictions and --report: both are {named[0]}, expected two files")
+    seen: dict[Path, str] = {}
+    for option, path in named.items():
+        first = seen.setdefault(path.absolute(), option)
+        if first != option:
+            raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
 
 
 def _prediction(issue: Scored) -> Prediction:
@@ -144,16 +197,8 @@ def _prediction(issue: Scored) -> Prediction:
     return Prediction(**fields)
 
 
-def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged], *, interrupted: bool) -> Evaluation:
-    from stream_coupons.evaluation.order_anyway import order_anyway
-    from stream_coupons.evaluation.quality import quality
-    from stream_coupons.evaluation.segments import by_coupon, by_segment
-
-    catalogue = {coupon.coupon_id: coupon for coupon in foreign.coupons}
-    slices = []
-    for one in series:
-        # Without a coupon there is nothing to tell coupons apart by.
-        slices += [*by_coupon(one), *by_segment(one, catalogue)] if one.head != "order" else by_segment(one, {})
+def _judge(found: Evaluated, *, interrupted: bool) -> Evaluation:
+    foreign, running = found.log, found.running
     return Evaluation(
         records=foreign.counts,
         refused_lines=foreign.refusals.by_reason,
@@ -166,9 +211,12 @@ def _judge(running: ProgressiveRun, foreign: ForeignLog, series: Sequence[Judged
         issues=running.issues,
         labelled=running.labelled,
         doubtful_impressions=running.doubtful_impressions,
-        heads=[quality(one) for one in series],
-        order_anyway=order_anyway(series),
-        slices=slices,
+        heads=found.qualities,
+        order_anyway=found.anyway,
+        slices=found.slices,
+        models=found.models,
+        changes=found.changes,
+        baselines=found.baselines,
         interrupted=interrupted,
     )
 
@@ -185,6 +233,10 @@ def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
     if evaluation.order_anyway is not None:
         console.print()
         console.print(terminal.summary_table(_anyway(evaluation.order_anyway)))
+    for text in _what_served(evaluation.models, evaluation.changes):
+        console.print(text, markup=False, soft_wrap=True)
+    if evaluation.baselines:
+        console.print(_baselines_table(evaluation.baselines))
     for head in ("click", "redeem", "order"):
         slices = [each for each in evaluation.slices if each.head == head]
         coupons = [each for each in slices if each.by == COUPON]
@@ -212,6 +264,34 @@ def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
         loss, base = head.log_loss.value, head.base_log_loss
         if 0 < head.positives < head.examples and loss > base:
             yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
+
+
+def _what_served(models: Sequence[ServedModel], changes: Sequence[Change]) -> Iterator[str]:
+    for each in models:
+        if each.is_served:
+            drifts = [one for one in changes if (one.domain, one.head) == (each.domain, each.head)]
+            text = "; ".join(f"{one.kind} on {terminal.utc(one.at)}" for one in drifts)
+            yield f"{each.domain} P({each.head}): {each.model} serves{f'; {text}' if text else ', no drift'}"
+
+
+def _baselines_table(baselines: Sequence[Beside]) -> Table:
+    table = Table(title="\nbeside plain models", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("", "model"):
+        table.add_column(name)
+    for name in ("log loss", "above ours", "95%", "AUC"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for each in baselines:
+        lead = each.lead
+        is_other = each.model != baselines[0].model
+        table.add_row(
+            each.head,
+            each.model,
+            _number(each.log_loss),
+            f"{lead.value:+.4f}" if is_other else "",
+            f"{lead.low:+.4f} to {lead.high:+.4f}" if is_other else "",
+            _number(each.roc_auc, 3),
+        )
+    return table
 
 
 def _anyway(found: OrderAnyway) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +11,30 @@ import typer
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import overlooked
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import MAX_WINDOW_S
 from stream_coupons.datasets.foreign import ForeignLog, take_all
+from stream_coupons.datasets.tables import first_row, is_table, require_extra
 from stream_coupons.recordings import Line, lines
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.evaluation.progressive_run import ProgressiveRun
+    from stream_coupons.evaluation.scored import Scored
 
 KEYS_SHOWN = 5
-LogArgument = Annotated[Path, typer.Argument(help="The log, JSON lines; - for standard input.", allow_dash=True)]
+LogArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="The log: JSON lines, or - for them on standard input; a .csv or .parquet with --mapping.", allow_dash=True
+    ),
+]
+MappingOption = Annotated[
+    Path | None, typer.Option(help="TOML that names the columns of a table; see evaluate --mapping-template.")
+]
+DecisionsOption = Annotated[
+    Path | None,
+    typer.Option(help="Write the predictions for every arm of every decision here, as .csv or .parquet."),
+]
 WindowOption = Annotated[
     float,
     typer.Option(
@@ -28,13 +43,15 @@ WindowOption = Annotated[
 ]
 
 
-def read_log(path: Path, window_s: float) -> ForeignLog:
-    """Read a log.
+def read_log(path: Path, window_s: float, mapping: Path | None = None) -> ForeignLog:
+    """Read a log; a table with its mapping.
 
     Raises
     ------
     BadConfig
     """
+    if mapping is not None or is_table(path):
+        return read_table(path, window_s, mapping)
     with terminal.opened(path) as source, terminal.byte_progress("reading", terminal.size_of(path)) as progress:
 
         def counted() -> Iterator[Line]:
@@ -43,6 +60,62 @@ def read_log(path: Path, window_s: float) -> ForeignLog:
                 yield line
 
         return take_all(counted(), str(path), window_s)
+
+
+def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
+    """Read a table.
+
+    Raises
+    ------
+    BadConfig
+    """
+    from stream_coupons.datasets import tables
+    from stream_coupons.datasets.mapping import mapping_of
+
+    if mapping is None:
+        raise BadConfig(
+            f"{path}: a table needs --mapping, which names its columns; "
+            f"`stream-coupons evaluate {path} --mapping-template` prints one to be completed"
+        )
+    columns = mapping_of(mapping)
+    return tables.log_of(tables.read_table(path), columns, str(path), window_s, tables.first_row(path))
+
+
+def report_refused(log: ForeignLog, path: Path) -> None:
+    """Print the lines, or the rows of a table, that were not used."""
+    is_parquet = is_table(path) and first_row(path) == 1
+    terminal.report_refusals(log.refusals, "row" if is_parquet else "line")
+
+
+def write_decisions(scored: Sequence[Scored], path: Path | None) -> None:
+    """Write the predictions for every arm of every decision, if a file is asked for.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if path is not None:
+        from stream_coupons import frames
+
+        with terminal.replaced(path) as sink:
+            assert sink is not None
+            frames.write_frame(frames.decisions_frame(scored), sink, path)
+
+
+def require_writable(path: Path | None) -> None:
+    """See that decisions can be written to a file before hours are spent on them.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if path is None:
+        return
+    require_extra(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise BadConfig(f"--decisions {path}: expected a name that ends in .csv or .parquet")
+    if not path.parent.is_dir():
+        raise BadConfig(f"--decisions {path}: there is no folder {path.parent}")
 
 
 def doubts(log: ForeignLog) -> Iterator[str]:

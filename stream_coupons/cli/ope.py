@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -12,7 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.foreign_logs import LogArgument, WindowOption, doubts, feed_all, read_log
+from stream_coupons.cli.foreign_logs import (
+    DecisionsOption,
+    LogArgument,
+    MappingOption,
+    WindowOption,
+    doubts,
+    feed_all,
+    read_log,
+    report_refused,
+    require_writable,
+    write_decisions,
+)
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.datasets.foreign import WINDOW_S
 from stream_coupons.evaluation.ope import Estimator
@@ -32,6 +44,7 @@ LEGEND = (
 
 def ope(  # noqa: PLR0913 - the options of a command
     log: LogArgument,
+    mapping: MappingOption = None,
     reward: Annotated[Reward, typer.Option(help="What a decision brings.")] = Reward.CLICK,
     policy: Annotated[
         list[str] | None,
@@ -47,6 +60,8 @@ def ope(  # noqa: PLR0913 - the options of a command
     estimate_propensities: Annotated[
         bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
     ] = False,
+    decisions: DecisionsOption = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
     window: WindowOption = WINDOW_S,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -77,8 +92,10 @@ def ope(  # noqa: PLR0913 - the options of a command
                 --policy greedy --policy always:tea-25-off
               stream-coupons ope log.jsonl --reward purchase --skip 0.5
               stream-coupons ope log.jsonl --reward margin --clip 20 --json
+              stream-coupons ope sent.csv --mapping sent.toml \\
+                --reward purchase --report sent.html
     """
-    from stream_coupons.evaluation import valuation
+    from stream_coupons.evaluation import ope_report, valuation
     from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
     from stream_coupons.evaluation.policies import parse
     from stream_coupons.evaluation.progressive_run import ProgressiveRun
@@ -89,19 +106,25 @@ def ope(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
-    read = read_log(log, window)
-    asked = tuple(parse(text, read.coupon_of) for text in policy or ())
-    question = Question(reward, asked, clip, skip, estimate_propensities)
-    warnings = [*missing_arms(read), *doubts(read)]
-    running = ProgressiveRun(read, settings, score_arms=True)
-    interrupted = feed_all(running, read, "scoring every arm")
-    scored = running.finish()
-    decisions = decisions_of(scored, read, settings.policy.typical_price_minor)
-    found = valuation.report(decisions, question, settings.policy)
-    found.warnings[:0] = warnings
-    if open_ones := len(scored) - len(decisions):
-        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
-    terminal.report_refusals(read.refusals)
+    require_writable(decisions)
+    with terminal.replaced(report) as page_sink:
+        read = read_log(log, window, mapping)
+        asked = tuple(parse(text, read.coupon_of) for text in policy or ())
+        question = Question(reward, asked, clip, skip, estimate_propensities)
+        warnings = [*missing_arms(read), *doubts(read)]
+        running = ProgressiveRun(read, settings, score_arms=True)
+        interrupted = feed_all(running, read, "scoring every arm")
+        scored = running.finish()
+        write_decisions(scored, decisions)
+        known = decisions_of(scored, read, settings.policy.typical_price_minor)
+        found = valuation.report(known, question, settings.policy)
+        found.warnings[:0] = warnings
+        if open_ones := len(scored) - len(known):
+            found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
+        if page_sink is not None:
+            title = f"{log.name}, interrupted after {len(scored)} issues" if interrupted else log.name
+            page_sink.write(ope_report.page(title, found).html().encode())
+    report_refused(read, log)
     with terminal.results():
         if json:
             typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())

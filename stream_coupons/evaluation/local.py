@@ -22,12 +22,13 @@ from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, OpenDecision, Tick
+from stream_coupons.core.features import hashed_names
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.scoring import Knowledge, Scorer
+from stream_coupons.core.scoring import HEADS, Knowledge, Scorer
 from stream_coupons.core.shopper import Predicted, Shopper
 from stream_coupons.core.views import Moment
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import prior
+from stream_coupons.models.linear import LinearScorer, prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
@@ -239,6 +240,30 @@ class LocalPipeline:
             _, scored = observation.predict(moment, coupons, positions, name, alternatives, self._get_known())
             predicted.update(zip(members, scored.tolist(), strict=True))
         return [attribution.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
+
+    def contributions(self, moment: Moment, coupon_id: str, domain: str, head: str) -> list[tuple[str, float, float]]:
+        """Return (feature, value, its part of the head's log-odds) of a coupon at a moment, the largest first.
+
+        `NO_COUPON` is the moment in which none is given. Zeros are left out.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such coupon.
+        """
+        known, names = self._get_known(), hashed_names({}, moment.context)
+        if coupon_id == NO_COUPON:
+            rows = observation.rows_without(moment, domain, (), known)
+        else:
+            coupons = self._catalogue.domains[domain]
+            rows = observation.rows_with(moment, coupons, np.array([coupons.position[coupon_id]]), known)
+            given = self._catalogue.by_id[coupon_id].attributes
+            named = {name: given.get(name) for name in coupons.attributes}
+            names = hashed_names(named, moment.context, has_vectors=coupons.has_vectors)
+        names += ("unknown",) * (rows.hashed.shape[1] - len(names))
+        scorer = known.scorer(domain)
+        assert isinstance(scorer, LinearScorer)
+        return scorer.contributions(rows, 0, HEADS.index(head), names)
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""

@@ -9,7 +9,7 @@ as a rule, used ones end when they would have; see `Expiries`. A coupon that was
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -34,6 +34,7 @@ from stream_coupons.evaluation.expiries import Expiries
 from stream_coupons.evaluation.impressions import Impressions
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.evaluation.scored import Scored
+from stream_coupons.models.learner import DomainModel, News
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 
@@ -116,6 +117,8 @@ class ProgressiveRun:
     impressions : Impressions
         Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
         and the log is not asked.
+    news : list of (float, News)
+        When models took over and when drift was found, in order.
 
     Raises
     ------
@@ -127,6 +130,7 @@ class ProgressiveRun:
         transfer = settings.learning.transfer
         log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.refused: Counter[str] = Counter()
+        self.news: list[tuple[float, News]] = []
         self.log = log
         self.impressions = Impressions()
         self._expiries = Expiries()
@@ -174,10 +178,12 @@ class ProgressiveRun:
             self._feedback(record)
         else:
             self._pipeline.send(TOPIC_OF[type(record)], record)
+        self._note_news()
 
     def finish(self) -> list[Scored]:
         """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
         self._pipeline.tick(self._now)
+        self._note_news()
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
@@ -188,6 +194,26 @@ class ProgressiveRun:
     def scored(self) -> list[Scored]:
         """All issues that were fed, with the labels that are known by now."""
         return list(self._scored.values())
+
+    @property
+    def models(self) -> Mapping[str, DomainModel]:
+        """The models as they have learnt so far, by domain."""
+        return self._pipeline.trainer.models
+
+    def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
+        """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
+
+        What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
+        """
+        shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
+        context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
+        moment = Moment(issue.user_id, shopper, at, context)
+        coupon = self._coupons.get(issue.coupon_id)
+        domain = coupon.domain if coupon is not None else self._usual_domain()
+        return self._pipeline.contributions(moment, issue.coupon_id, domain, head)
+
+    def _note_news(self) -> None:
+        self.news += ((self._now, news) for news in self._pipeline.trainer.news())
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
@@ -293,7 +319,7 @@ class ProgressiveRun:
                 self._note_impression(issue, feedback.occurred_at)
         message = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
-            event_id=f"feedback on line {feedback.line}",
+            event_id=f"{feedback.kind} on line {feedback.line}",
             user_id=feedback.user_id,
             occurred_at=feedback.occurred_at,
             issue_id=feedback.issue_id,

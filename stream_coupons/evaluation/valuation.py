@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.evaluation import ope, policies, targeting
+from stream_coupons.evaluation import arm_effects, ope, policies, targeting
+from stream_coupons.evaluation.arm_effects import ArmEffect
 from stream_coupons.evaluation.logged_decisions import Decisions
 from stream_coupons.evaluation.ope import Logged, Valuation
 from stream_coupons.evaluation.policies import Policy
@@ -20,6 +21,8 @@ Floats = NDArray[np.float64]
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
 FEW_REWARDED = 10
+WEIGHT_LEVELS = (*(level / 50 for level in range(50)), 0.99, 0.995, 0.999, 1.0)
+"""Shares of the decisions at which the distribution of a policy's weights is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,14 @@ class Valued:
     ----------
     unsupported : float
         Share of its choices that are arms which the log never chose: nothing is known of them.
+    weights : list of float
+        Quantiles of the weights at `WEIGHT_LEVELS`.
     """
 
     policy: str
     valuation: Valuation
     unsupported: float
+    weights: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Report:
     propensities: str
     valued: list[Valued]
     targeting: list[Targeting]
+    effects: list[ArmEffect]
     warnings: list[str]
     notes: list[str]
 
@@ -74,7 +81,7 @@ def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Repo
     """
     found = rewards(decisions, question.reward, rules)
     notes, warnings = list(found.notes), list[str]()
-    propensity, source = _propensities(decisions, question, warnings)
+    propensity, source = propensities_of(decisions, warnings, estimate=question.estimate_propensities)
     # Skipped decisions count in what is estimated from the log, never in the values.
     kept = ~np.isnan(propensity)
     kept[: int(question.skip_ratio * len(decisions))] = False
@@ -97,15 +104,16 @@ def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Repo
         propensities=source,
         valued=valued,
         targeting=targeting.measure(decisions, found, propensity, question.seed),
+        effects=arm_effects.measure(decisions, found, propensity, question.seed),
         warnings=warnings,
         notes=notes,
     )
 
 
-def _propensities(decisions: Decisions, question: Question, warnings: list[str]) -> tuple[Floats, str]:
-    """Propensities of what was chosen, NaN where unknown, and where they are from."""
+def propensities_of(decisions: Decisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
+    """Return the propensities of what was chosen, NaN where unknown, and where they are from; add what is doubtful."""
     unknown = np.isnan(decisions.propensity)
-    if not unknown.all() and not question.estimate_propensities:
+    if not unknown.all() and not estimate:
         if unknown.any():
             warnings.append(
                 f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
@@ -114,7 +122,7 @@ def _propensities(decisions: Decisions, question: Question, warnings: list[str])
         return decisions.propensity, "logged"
     warnings.append(
         "PROPENSITIES ARE ESTIMATED from how often each arm was chosen, by time"
-        + ("" if question.estimate_propensities else ", for the log has none")
+        + ("" if estimate else ", for the log has none")
         + ". That is right only if the logging policy drew at random and looked at no shopper; if it targeted, every "
         "value below is biased, whatever its interval says"
     )
@@ -141,11 +149,14 @@ def _value(
     policy: Policy, decisions: Decisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
 ) -> Valued:
     if policy.kind == "logged":
-        return Valued(str(policy), ope.value_logged(logged), 0.0)
+        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
     rows, target = policies.target(policy, decisions, worth, rules)
     never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
     unsupported = float((target * never)[rows].sum() / rows.sum())
-    return Valued(str(policy), ope.value(logged.at(rows), target[rows], clip), unsupported)
+    part = logged.at(rows)
+    weight = target[rows][np.arange(len(part)), part.chosen] / part.propensity
+    quantiles = np.quantile(np.minimum(weight, clip or np.inf), WEIGHT_LEVELS).tolist()
+    return Valued(str(policy), ope.value(part, target[rows], clip), unsupported, quantiles)
 
 
 def _doubts(each: Valued) -> list[str]:

@@ -372,3 +372,58 @@ def test_it_warns_of_clicks_without_impressions(run: Run, tmp_path: Path) -> Non
     named = tmp_path / "settings.toml"
     named.write_text('[attribution]\nimpression_domains = ["ecommerce"]\n', encoding="utf-8")
     assert "without an impression" not in run("evaluate", log, "--config", named).stderr
+
+
+TABLE = "offer,bought\ntea-10,1\nnone,0\ntea-10,perhaps\n"
+MAPPING = 'arm = "offer"\npurchase = "bought"\n'
+
+
+def test_a_table_is_evaluated_by_its_mapping_and_bad_rows_are_named_by_their_line(run: Run, tmp_path: Path) -> None:
+    table, mapping = tmp_path / "sent.csv", tmp_path / "sent.toml"
+    table.write_text(TABLE, encoding="utf-8")
+    mapping.write_text(MAPPING, encoding="utf-8")
+    result = run("evaluate", table, "--mapping", mapping, "--json", "--decisions", tmp_path / "decisions.parquet")
+    assert result.exit_code == 1
+    assert "line 4: invalid  column 'bought' is 'perhaps', expected 1 or 0" in result.stderr
+    found = json.loads(result.stdout)
+    assert (found["issues"], found["records"]) == (2, {"feedback": 1, "issue": 2})
+    assert (tmp_path / "decisions.parquet").stat().st_size
+
+
+def test_a_template_is_printed_and_nothing_is_evaluated(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "sent.csv"
+    table.write_text(TABLE, encoding="utf-8")
+    result = run("evaluate", table, "--mapping-template")
+    assert result.exit_code == 0
+    assert "#   offer: 2 values, such as tea-10, none" in result.stdout
+    assert "issues" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "sent.csv: a table needs --mapping, which names its columns; `stream-coupons evaluate"),
+        (("--mapping", "sent.csv"), "sent.csv is not TOML"),
+        (("--mapping", "sent.toml", "--decisions", "decisions.xlsx"), "expected a name that ends in .csv or .parquet"),
+        (("--mapping", "sent.toml", "--decisions", "nowhere/d.csv"), "there is no folder"),
+        (("--mapping", "sent.toml", "--decisions", "d.csv", "--report", "d.csv"), "--report and --decisions: both are"),
+        (("--mapping", "sent.toml", "--decisions", "sent.csv"), "sent.csv: is the log, expected another file"),
+    ],
+)
+def test_options_that_do_not_fit_a_table_are_refused(
+    run: Run, tmp_path: Path, options: tuple[str, ...], why: str
+) -> None:
+    (tmp_path / "sent.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "sent.toml").write_text(MAPPING, encoding="utf-8")
+    named = [option if option.startswith("--") else tmp_path / option for option in options]
+    result = run("evaluate", tmp_path / "sent.csv", *named)
+    assert result.exit_code == 2
+    assert why in result.stderr
+
+
+@pytest.mark.long
+def test_baselines_are_set_beside_ours(run: Run, log: Path) -> None:
+    result = run("evaluate", log, *WINDOW, "--baselines")
+    assert "beside plain models" in result.stdout
+    assert "River logistic regression" in result.stdout
+    assert "boosted trees, refitted" in result.stdout
