@@ -25,7 +25,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from scipy import stats
 
 from stream_coupons.cli.terminal import fraction_progress, stderr, stdout
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.evaluation.report import Axis, Report
 from stream_coupons.settings import Settings, load
 
 from .money_runs import (
@@ -45,6 +46,7 @@ from .money_runs import (
     DAYS_KEPT,
     NONE,
     POLICIES,
+    ROOT,
     TRUE_VALUE,
     WORLDS,
     Configuration,
@@ -65,6 +67,17 @@ COMPARED = tuple(policy for policy in POLICIES if policy not in DAYS_KEPT)
 """Policies that are played unless others are named."""
 CONFIDENCE = 0.95
 THIRDS = ("first third", "second", "last")
+SPAN_DAYS = 3
+"""Of the table of days since all tastes changed."""
+PAGE = ROOT / "docs" / "explanation" / "what-it-earns.md"
+BEGIN, END = "<!-- figures: python -m benchmarks.money --write -->", "<!-- end of figures -->"
+
+
+HOW = (
+    "Shoppers are simulated, so it is known what each coupon is worth when it is handed over: the margin of an order "
+    "that it brings about, less its discount, less the discount on an order that would have been placed anyway. All "
+    "policies play the same worlds under the same caps, stocks, budgets and holdout."
+)
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -102,6 +115,10 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
         Ratio of the means.
     of_true_value_by_third, of_bound_by_third : list of float
         The same of each third.
+    redeem_rate : float or None
+        Expected redemptions a coupon, of all seeds together; None if no coupon was given.
+    margin_by_day : list of Estimate
+        Margin of all coupons given until the end of each day.
     """
 
     margin: float
@@ -119,6 +136,27 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
     of_bound: float | None = None
     of_true_value_by_third: list[float] = []
     of_bound_by_third: list[float] = []
+    redeem_rate: float | None = None
+    margin_by_day: list[Estimate] = []
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Some days before or after all tastes changed.
+
+    Attributes
+    ----------
+    first, last : int
+        Days since the change, both included; negative before it.
+    of_true_value : dict
+        By policy, its margin of these days over that of true value, of all seeds together.
+    strange_interests : float or None
+        Share of shoppers who turned to what was strange to them; None if no shopper was known.
+    """
+
+    first: int
+    last: int
+    of_true_value: dict[str, float]
+    strange_interests: float | None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +165,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     seeds: list[int]
     policies: dict[str, Earned]
+    since_drift: list[Span] = []
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -182,8 +221,49 @@ def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
             of_bound=of_bound[0] if of_bound else None,
             of_true_value_by_third=of_true[1:],
             of_bound_by_third=of_bound[1:],
+            redeem_rate=_redeem_rate(of_policy),
+            margin_by_day=[
+                estimate(list(margins)) for margins in zip(*(run.margin_by_day for run in of_policy), strict=True)
+            ],
         )
-    return Comparison(configuration=configuration, seeds=seeds, policies=policies)
+    spans = _since_drift(configuration, {policy: [by_seed[n] for n in seeds] for policy, by_seed in played.items()})
+    return Comparison(configuration=configuration, seeds=seeds, policies=policies, since_drift=spans)
+
+
+def _since_drift(configuration: Configuration, played: Mapping[str, Sequence[Run]]) -> list[Span]:
+    """Return how near policies came to true value before and after all tastes changed."""
+    if configuration.drift is None or TRUE_VALUE not in played:
+        return []
+    changed, days = math.ceil(configuration.drift), configuration.days
+    firsts = [max(changed - SPAN_DAYS, 0), *range(changed, days, SPAN_DAYS)]
+    spans = []
+    for first in firsts:
+        last = min(first + SPAN_DAYS, changed if first < changed else days)
+        earned = {
+            policy: sum(run.margin_by_day[last - 1] - (run.margin_by_day[first - 1] if first else 0.0) for run in runs)
+            for policy, runs in played.items()
+        }
+        interests = [pair for run in played[TRUE_VALUE] for pair in run.interests[first:last]]
+        strange, known = (sum(pair[n] for pair in interests) for n in range(2))
+        spans.append(
+            Span(
+                first=first - changed,
+                last=last - 1 - changed,
+                of_true_value={
+                    policy: round(margin / earned[TRUE_VALUE], 3) if earned[TRUE_VALUE] else 0.0
+                    for policy, margin in earned.items()
+                    if policy != TRUE_VALUE
+                },
+                strange_interests=round(strange / known, 4) if known else None,
+            )
+        )
+    return spans
+
+
+def _redeem_rate(runs: Sequence[Run]) -> float | None:
+    rows = [row for run in runs for row in run.redeem_by_day]
+    issues = sum(issues for _, issues, _ in rows)
+    return round(sum(expected for _, _, expected in rows) / issues, 4) if issues else None
 
 
 def _ratios(columns: Any, other: dict[int, list[float]] | None) -> list[float]:
@@ -201,6 +281,8 @@ def show(comparison: Comparison) -> None:
     seeds = ", ".join(map(str, comparison.seeds))
     title = f"Expected incremental margin: {comparison.configuration.name}, seeds {seeds}"
     tables = {title: rows_of(comparison), "By how much the product earns more, paired by seed": rows_ahead(comparison)}
+    if comparison.since_drift:
+        tables["Margin over that of true value, by days since all tastes changed"] = rows_since_drift(comparison)
     for heading, (headers, rows) in tables.items():
         if rows:
             table = Table(title=heading, title_justify="left")
@@ -216,7 +298,17 @@ Rows = tuple[tuple[str, ...], list[list[str]]]
 
 def rows_of(comparison: Comparison) -> Rows:
     """Return headers and cells: a row for each policy."""
-    headers = ("policy", "margin (95 %)", *THIRDS, "worst seed", "of true value", "of the bound", "coupons", "CPU s")
+    headers = (
+        "policy",
+        "margin (95 %)",
+        *THIRDS,
+        "worst seed",
+        "of true value",
+        "of the bound",
+        "coupons",
+        "redeemed",
+        "CPU s",
+    )
     rows = []
     for policy, earned in comparison.policies.items():
         worst = earned.by_seed[earned.worst_seed]
@@ -227,7 +319,8 @@ def rows_of(comparison: Comparison) -> Rows:
             (earned.of_bound, earned.of_bound_by_third),
         ):
             cells.append(f"{whole:.0%}: {', '.join(f'{third:.0%}' for third in thirds)}" if whole is not None else "")
-        rows.append([*cells, f"{earned.issues:,.0f}", f"{earned.cpu_s:,.0f}"])
+        redeemed = "" if earned.redeem_rate is None else f"{earned.redeem_rate:.1%}"
+        rows.append([*cells, f"{earned.issues:,.0f}", redeemed, f"{earned.cpu_s:,.0f}"])
     return headers, rows
 
 
@@ -241,6 +334,17 @@ def rows_ahead(comparison: Comparison) -> Rows:
     return ("than", "whole run", *THIRDS), rows
 
 
+def rows_since_drift(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for some days each."""
+    others = list(comparison.since_drift[0].of_true_value)
+    rows = []
+    for span in comparison.since_drift:
+        strange = "" if span.strange_interests is None else f"{span.strange_interests:.1%}"
+        cells = [f"{span.of_true_value[policy]:.0%}" for policy in others]
+        rows.append([f"{span.first} to {span.last}", *cells, strange])
+    return ("days", *others, "strange interests"), rows
+
+
 def written(value: Estimate) -> str:
     """Return an estimate as a person writes it.
 
@@ -249,6 +353,74 @@ def written(value: Estimate) -> str:
     """
     mean = f"{value.mean:,.0f}"
     return mean if value.low is None or value.high is None else f"{mean} ({value.low:,.0f} to {value.high:,.0f})"
+
+
+def report_of(comparisons: Sequence[Comparison]) -> Report:
+    """Return a page with charts of every comparison that has seeds."""
+    page = Report("What coupons earn", "Expected incremental margin on simulated shoppers")
+    for comparison in comparisons:
+        if comparison.seeds:
+            _add(page, comparison)
+    return page
+
+
+def _add(page: Report, comparison: Comparison) -> None:
+    policies = comparison.policies
+    count = len(comparison.seeds)
+    note = f"Mean of {count} seed{'s' if count > 1 else ''}, with 95 % intervals over seeds by Student's t."
+    page.section(comparison.configuration.name.capitalize(), HOW)
+    ends = {name: _minor(earned.margin_interval) for name, earned in policies.items()}
+    money = Axis("", "money", from_zero=True)
+    page.point_chart("Expected incremental margin", [(n, *end) for n, end in ends.items()], money, note, OURS)
+    by_day = {name: [_minor(day) for day in earned.margin_by_day] for name, earned in policies.items() if name != NONE}
+    page.line_chart(
+        "Expected incremental margin so far",
+        {name: [(0.0, 0.0), *((n, day[0]) for n, day in enumerate(days, 1))] for name, days in by_day.items()},
+        Axis("simulated day", from_zero=True),
+        money,
+        {name: [(n, *day[1:]) for n, day in enumerate(days, 1)] for name, days in by_day.items() if count > 1},
+        note,
+    )
+    for number, third in enumerate(THIRDS):
+        of_third = {name: _minor(earned.third_intervals[number]) for name, earned in policies.items() if name != NONE}
+        title = f"Margin of the {third if number == 0 else f'{third} third'}"
+        bars, intervals = ({n: end[0] for n, end in of_third.items()}, {n: end[1:] for n, end in of_third.items()})
+        page.bar_chart(title, bars, money, intervals, OURS, note)
+    for headers, rows in (rows_of(comparison), rows_ahead(comparison)):
+        page.table(headers, rows)
+    if comparison.since_drift:
+        page.table(*rows_since_drift(comparison))
+    page.table(("policy", "gives"), [[name, ABOUT[name]] for name in policies])
+
+
+def _minor(value: Estimate) -> tuple[float, float, float]:
+    """Return mean, low and high in minor units; NaN for ends that are not known."""
+    ends = (math.nan if end is None else end * 100 for end in (value.low, value.high))
+    low, high = ends
+    return value.mean * 100, low, high
+
+
+def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the page in Markdown with the tables of these comparisons between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = []
+    for comparison in comparisons:
+        seeds = ", ".join(map(str, comparison.seeds))
+        parts.append(f"### {comparison.configuration.name.capitalize()}\n\nSeeds {seeds}.")
+        parts.append(_markdown(*rows_of(comparison)))
+        if (ahead := rows_ahead(comparison))[1]:
+            parts += ["By how much the product earns more, paired by seed:", _markdown(*ahead)]
+        if comparison.since_drift:
+            told = "Margin over that of true value, by days since all tastes changed:"
+            parts += [told, _markdown(*rows_since_drift(comparison))]
+    tables = "\n\n".join(parts)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -275,6 +447,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--again", choices=POLICIES, nargs="+", default=[], metavar="POLICY", help="play kept ones anew"
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     if AFTER_TRUE_VALUE & set(options.policies) and TRUE_VALUE not in options.policies:
         options.policies.append(TRUE_VALUE)
@@ -336,6 +510,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for comparison in comparisons:
             show(comparison)
+    if options.html is not None:
+        report_of(comparisons).write(options.html)
+    if options.write and is_whole:
+        PAGE.write_text(page_with(PAGE.read_text(), comparisons))
     if not is_whole:
         stderr().print(f"interrupted: {len(runs)} of {len(tasks)} runs are finished")
         return 130

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -14,12 +13,9 @@ from rich.text import Text
 
 from stream_coupons.demo.money import money
 from stream_coupons.demo.ticker import Ticker
-from stream_coupons.demo.watch import Watch, by_label, total
+from stream_coupons.demo.watch import LiveDisplay, Watch, by_label, total
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-REFRESH_EVERY_S = 0.25
-LINE_EVERY_S = 4.0
-"""Between two lines where there is no terminal."""
 RATE_OVER_S = 4.0
 ROWS_BESIDE_TICKER = 13
 MIN_WIDTH, MAX_WIDTH = 60, 120
@@ -59,8 +55,8 @@ class Flow:
         return [max(after - before, 0.0) / max(ended - began, 1e-3) for before, after in zip(first, last, strict=True)]
 
 
-class ShopperPanel:
-    """A panel on a terminal; elsewhere a line every few seconds. Use it as a context manager.
+class ShopperPanel(LiveDisplay):
+    """What the shoppers do and what the coupons earn.
 
     Attributes
     ----------
@@ -73,39 +69,23 @@ class ShopperPanel:
     """
 
     def __init__(self, console: Console, watch: Watch, ticker: Ticker) -> None:
+        super().__init__(console, transient=True)
         self.margins: list[float] = []
         self.discount_minor = 0
         self.status = "starting"
         self.share = 0.0
         self.budget_minor = 0.0
-        self._console = console
         self._watch = watch
         self._ticker = ticker
         self._flow = Flow()
         self._began = time.monotonic()
-        self._shown_at = 0.0
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> "ShopperPanel":
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def show(self) -> None:
-        """Bring the display up to date, if the last time was a moment ago."""
-        now = time.monotonic()
-        if now < self._shown_at + (LINE_EVERY_S if self._live is None else REFRESH_EVERY_S):
-            return
-        self._shown_at = now
+        """Bring the display up to date."""
+        self._refresh()
+
+    def _note(self, now: float) -> None:
         self._flow.note(now, self._counts())
-        if self._live is not None:
-            self._live.update(self.render(), refresh=True)
-        else:
-            self._console.print(self.line(), soft_wrap=True, highlight=False)
 
     def _counts(self) -> tuple[float, ...]:
         counts, metrics = self._watch.counts, self._watch.latest

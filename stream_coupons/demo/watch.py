@@ -1,18 +1,22 @@
 """What the demonstration shows while it runs: metrics of the workers, sampled about once a second."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from stream_coupons.demo.system import LocalSystem, Sample
+from stream_coupons.demo.waiting import LINE_EVERY_S
 
 SAMPLE_EVERY_S = 1.0
+REFRESH_EVERY_S = 0.25
 PREFIX = "stream_coupons_"
 SHOWN_OF_SHOPPERS = tuple(
     PREFIX + name
@@ -137,15 +141,53 @@ class Watch:
         return table
 
 
-LINE_EVERY_S = 4.0
-"""Between two lines where there is no terminal."""
+class LiveDisplay:
+    """A live picture on a terminal; elsewhere a line every few seconds. Use it as a context manager."""
+
+    def __init__(self, console: Console, *, transient: bool = False) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=transient) if console.is_terminal else None
+        self._shown_at = -math.inf
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._live is not None:
+            self._live.update(self.render(), refresh=True)
+            self._live.stop()
+
+    def _refresh(self) -> None:
+        """Show the state as it is now, if the last time was a moment ago."""
+        now = time.monotonic()
+        if now < self._shown_at + (LINE_EVERY_S if self._live is None else REFRESH_EVERY_S):
+            return
+        self._shown_at = now
+        self._note(now)
+        if self._live is not None:
+            self._live.update(self.render(), refresh=True)
+        else:
+            self._console.print(self.line(), soft_wrap=True, highlight=False)
+
+    def _note(self, now: float) -> None:
+        """Take note of the state at a time in seconds, before it is shown."""
+
+    def render(self) -> RenderableType:
+        """Return the picture."""
+        raise NotImplementedError
+
+    def line(self) -> str:
+        """Return the state in one line."""
+        raise NotImplementedError
 
 
-class Display:
-    """A live panel on a terminal; elsewhere a line now and then."""
+class Display(LiveDisplay):
+    """Counters and a progress bar."""
 
     def __init__(self, console: Console, title: str, watch: Watch) -> None:
-        self._console = console
+        super().__init__(console)
         self._title = title
         self._watch = watch
         self._progress = Progress(
@@ -153,30 +195,22 @@ class Display:
             TimeElapsedColumn(), console=console,
         )  # fmt: skip
         self._task = self._progress.add_task("playing", total=1.0)
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self._said_at = 0.0
-
-    def __enter__(self) -> "Display":
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def show(self, share: float, description: str) -> None:
         """Bring the display up to date; `share` of the whole is done."""
         self._progress.update(self._task, completed=share, description=description)
-        if self._live is not None:
-            self._live.update(Panel(Group(self._watch.table(), self._progress), title=self._title))
-        elif time.monotonic() > self._said_at + LINE_EVERY_S:
-            self._said_at = time.monotonic()
-            counts = self._watch.counts
-            self._console.print(
-                f"{description}: {share:4.0%}  events {counts.published:,}  issues {counts.issues:,}  "
-                f"redeemed {counts.redeemed:,}  observed {counts.observed:,}  "
-                f"learnt {total(self._watch.latest, 'training_examples_total'):,.0f}  "
-                f"lag {total(self._watch.latest, 'lag_records'):,.0f}",
-                soft_wrap=True,
-            )
+        self._refresh()
+
+    def render(self) -> RenderableType:
+        """Return the panel."""
+        return Panel(Group(self._watch.table(), self._progress), title=self._title)
+
+    def line(self) -> str:
+        """Return the state in one line."""
+        counts, task = self._watch.counts, self._progress.tasks[self._task]
+        return (
+            f"{task.description}: {task.completed:4.0%}  events {counts.published:,}  issues {counts.issues:,}  "
+            f"redeemed {counts.redeemed:,}  observed {counts.observed:,}  "
+            f"learnt {total(self._watch.latest, 'training_examples_total'):,.0f}  "
+            f"lag {total(self._watch.latest, 'lag_records'):,.0f}"
+        )

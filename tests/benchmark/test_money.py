@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import money_runs
 from benchmarks.average_learnt import AverageLearnt
-from benchmarks.money import Comparison, compare, main
+from benchmarks.money import BEGIN, END, Comparison, compare, main, page_with, report_of
 from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
 from benchmarks.prices import prices_of
 from stream_coupons.core.coupons import CouponSet
@@ -26,7 +26,7 @@ ONE_OF_EACH = ("random", "best_on_average", "best_on_average_learnt", "learned",
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    assert main(["--shoppers", "40", "--days", "6", "--jobs", "1", "--json", *arguments]) == 0
+    assert main(["--shoppers", "30", "--days", "4", "--jobs", "1", "--json", *arguments]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -110,6 +110,34 @@ def test_the_product_is_compared_seed_by_seed_on_the_seeds_that_all_have_played(
     assert best.ahead is not None
     assert best.ahead.mean == -7.0
     assert best.ahead.low == pytest.approx(-7 - 12.706, abs=0.01)
+
+
+def test_the_table_and_the_charts_hold_what_was_earned() -> None:
+    page = page_with(f"before {BEGIN}\nold\n{END} after", [compared()])
+    assert page.startswith(f"before {BEGIN}\n")
+    assert page.endswith(f"{END} after")
+    assert "| learned | 15 (-23 to 53) | 3 | 5 | 7 | 12 (1) | 68%: 50%, 62%, 88% |" in page
+    assert "| true_value | -7 (-20 to 6) |" in page
+    assert "old" not in page
+    html = report_of([compared()]).html()
+    assert html.count("<figure") == 5
+    assert "Margin of the last third" in html
+
+
+def test_the_days_since_a_drift_are_told_apart() -> None:
+    drifting = msgspec.structs.replace(SMALL, drift=3.5)
+    runs = [
+        msgspec.structs.replace(
+            run_of(policy, 1, *margins),
+            configuration=drifting,
+            interests=[(0, 0), (1, 4), (0, 4), (1, 8), (3, 4), (3, 4)],
+        )
+        for policy, margins in {"learned": [1, 1, 1, 1, 0, 2], "true_value": [2, 2, 2, 2, 4, 4]}.items()
+    ]
+    before, after = compare(drifting, runs).since_drift
+    assert (before.first, before.last, before.of_true_value) == (-3, -1, {"learned": 0.5})
+    assert (after.first, after.last, after.of_true_value) == (0, 1, {"learned": 0.25})
+    assert (before.strange_interests, after.strange_interests) == (0.125, 0.75)
 
 
 def test_a_file_with_a_line_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import FeedbackEvent, OrderEvent
+from stream_coupons.simulation.population import Floats
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from stream_coupons.topics import BY_NAME
 
@@ -160,7 +162,40 @@ def test_upstream_leaves_out_a_brand_a_category_or_a_price_sometimes() -> None:
         assert 0.01 < sum(getattr(item, name) is None for item in items) / len(items) < 0.08
 
 
-@pytest.mark.parametrize(("field", "value"), [("seed", -1), ("shoppers", 0), ("days", 0), ("sessions_per_day", 0.0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", -1),
+        ("shoppers", 0),
+        ("days", 0),
+        ("sessions_per_day", 0.0),
+        ("median_order_ratio", 0.0),
+        ("uses_if_ordering", 1.1),
+        ("other_shoppers", -1),
+    ],
+)
 def test_settings_that_make_no_world_are_refused(field: str, value: float) -> None:
     with pytest.raises(BadConfig, match=field):
         WorldSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_other_shoppers_of_a_world_have_its_coupons_and_segments_and_do_something_else() -> None:
+    settings = WorldSettings(seed=4, shoppers=200, days=1)
+    one, other = World(settings), World(replace(settings, other_shoppers=1))
+    assert one.catalogue() == other.catalogue()
+    assert [event for _, event in one.advance(one.ends_at)] != [event for _, event in other.advance(other.ends_at)]
+    # What coupons are worth on average is common to all shoppers of a world.
+    means = [mean_margins(world) for world in (one, other, World(replace(settings, seed=5)))]
+    assert np.corrcoef(means[0], means[1])[0, 1] > 0.9
+    assert np.corrcoef(means[0], means[2])[0, 1] < 0.6
+
+
+def mean_margins(world: World) -> Floats:
+    at = world.settings.start_at + 12 * 3600.0
+    return np.mean([world.worth(user_id, world.catalogue(), at).margin_minor for user_id in world.user_ids], axis=0)
+
+
+def test_more_own_orders_that_use_coupons_make_coupons_worth_less() -> None:
+    plain = WorldSettings(seed=4, shoppers=200, days=1)
+    deadweight = replace(plain, median_order_ratio=0.3, uses_if_ordering=0.98)
+    assert mean_margins(World(deadweight)).mean() < mean_margins(World(plain)).mean() - 5
