@@ -135,6 +135,9 @@ def doubts(log: ForeignLog) -> Iterator[str]:
             f"contexts have more than {MAX_CONTEXT} keys, of which the first by name are looked at; not "
             f"{keys}{f' and {more} more' if more > 0 else ''}"
         )
+    for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
+        if kind not in log.responses:
+            yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
     if early := +log.before_issue:
         yield (
             f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "

@@ -162,8 +162,13 @@ def _depth_hash(coupon: Coupon) -> int:
 class CouponSet:
     """The coupons of one domain in order of their ids, and what scoring needs of them as arrays.
 
-    Attributes are read-only arrays of shape (coupons,), unless they say otherwise. If it `gives_nothing`, what is
-    hashed of its coupons is only what they are for.
+    Attributes are read-only arrays of shape (coupons,), unless they say otherwise.
+
+    Parameters
+    ----------
+    nothing : iterable of Coupon
+        Pseudo-coupons, behind the others, that represent giving none: what is hashed of each is only what it is for.
+        Each may have the id of one of the others, whose history is then its own.
     """
 
     def __init__(
@@ -172,11 +177,16 @@ class CouponSet:
         default_price_minor: float,
         attributes: tuple[str, ...] | None = None,
         *,
-        gives_nothing: bool = False,
+        nothing: Iterable[Coupon] = (),
     ) -> None:
         self._default_price_minor = default_price_minor
-        self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
-        self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
+        given = sorted(coupons, key=lambda coupon: coupon.coupon_id)
+        self.coupons: tuple[Coupon, ...] = (*given, *nothing)
+        self.position = {coupon.coupon_id: i for i, coupon in enumerate(given)}
+        self.positions_of: defaultdict[str, list[int]] = defaultdict(list)
+        """By id, the positions of the coupon and of the pseudo-coupons that have its history."""
+        for i, coupon in enumerate(self.coupons):
+            self.positions_of[coupon.coupon_id].append(i)
         self.vocabulary: dict[int, int] = {}
         each = self.coupons
         self.valid_from = np.array([c.valid_from for c in each])
@@ -219,13 +229,14 @@ class CouponSet:
         self.attributes = tuple(named)[:MAX_ATTRIBUTES]
         """Names of the attributes that are looked at; every coupon that lacks one is known by that."""
         self.static_hashes: Hashes = np.array(
-            [_static_hashes(c, gives_nothing=gives_nothing) for c in each], dtype=np.uint32
+            [_static_hashes(c, gives_nothing=i >= len(given)) for i, c in enumerate(each)], dtype=np.uint32
         ).reshape(len(each), 5)
         """Of what every coupon has."""
         self.attribute_hashes: Hashes = np.array(
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
         ).reshape(len(each), len(self.attributes), LEVELS)
         """Of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
+        self.attribute_hashes[len(given) :] = ABSENT
         self.has_vectors = any(c.vector is not None for c in each)
         """Whether any coupon has a vector."""
         codes = CODES if self.has_vectors else 0
@@ -341,7 +352,9 @@ class Catalogue:
         }
         self.names = frozenset({*self.domains, *others})
         """The domains known."""
+        self._bare: dict[str, Coupon] = {}
         self._nothing: dict[str, CouponSet] = {}
+        self._beside: dict[tuple[str, str, int | None], CouponSet] = {}
         self._scope_marks: dict[str, int] = {}
 
     def of_domain(self, domain: str) -> CouponSet | None:
@@ -363,7 +376,24 @@ class Catalogue:
         return self._scope_marks.get(coupon_id)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
-        """What stands for giving none of these coupons: a set of one that takes nothing off.
+        """Return the set of the one pseudo-coupon that represents giving none of these coupons; see `bare_of`."""
+        bare = self.bare_of(domain, arms)
+        if bare.coupon_id not in self._nothing:
+            self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])
+        return self._nothing[bare.coupon_id]
+
+    def beside_nothing(self, domain: str, bare: Coupon, position: int | None = None) -> CouponSet:
+        """Return the coupons of a domain, or the one at a position, with a pseudo-coupon of `bare_of` behind them."""
+        key = domain, bare.coupon_id, position
+        if key not in self._beside:
+            coupons = self.domains.get(domain)
+            members = () if coupons is None else coupons.coupons if position is None else [coupons.coupons[position]]
+            attributes = () if coupons is None else coupons.attributes
+            self._beside[key] = CouponSet(members, self._default_price_minor, attributes, nothing=[bare])
+        return self._beside[key]
+
+    def bare_of(self, domain: str, arms: Iterable[str]) -> Coupon:
+        """Return the pseudo-coupon that represents giving none of these coupons: it takes nothing off.
 
         It is for what all of them are for; for everything, if they differ in that or are not known.
         """
@@ -372,8 +402,8 @@ class Catalogue:
         # By what the narrowest names, not by pairs of these: there may be 10,000 of each coupon.
         scopes = {frozenset(c.items) if c.items else (frozenset(c.categories), frozenset(c.brands)) for c in coupons}
         one = coupons[0] if len(scopes) == 1 else NOTHING
-        if one.coupon_id not in self._nothing:
-            bare = Coupon(
+        if one.coupon_id not in self._bare:
+            self._bare[one.coupon_id] = Coupon(
                 coupon_id=one.coupon_id,
                 categories=one.categories,
                 brands=one.brands,
@@ -383,5 +413,4 @@ class Catalogue:
                 typical_price_minor=one.typical_price_minor,
                 redeem_within_s=one.redeem_within_s,
             )
-            self._nothing[one.coupon_id] = CouponSet([bare], self._default_price_minor, gives_nothing=True)
-        return self._nothing[one.coupon_id]
+        return self._bare[one.coupon_id]

@@ -273,7 +273,7 @@ def _history_numbers(
         )
         rates[:, row] = [[own[0]], [4.0 * own[1]]] * 2
         for coupon_id, tally in history.by_coupon.items():
-            if (at_position := coupons.position.get(coupon_id)) is not None:
+            for at_position in coupons.positions_of.get(coupon_id, ()):
                 by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
                 rates[:2, row, at_position] = _rates(tally, own)
         for kind, tally in history.by_kind.items():

@@ -15,7 +15,7 @@ from stream_coupons.core.profile import is_duplicate
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import HEADS, Knowledge
-from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Shopper
+from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
 from stream_coupons.core.similarity import pack_vector
 from stream_coupons.core.views import Moment, look
 
@@ -61,26 +61,51 @@ def observe(
     `latest` is the latest that it can be now, if that is known; the same below.
     """
     effects = Effects()
+    moment = sight(user_id, shopper, event, known, effects)
+    if moment is None:
+        return effects
+    rows, predicted = _score(moment, event, known)
+    numeric, hashed = attribution.pack(rows).row(0)
+    version = known.scorer(event.domain).version
+    issue = note(event, known, numeric, hashed, attribution.stored(predicted[0].tolist()), version)
+    keep(shopper, issue, known, effects, latest)
+    return effects
+
+
+def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, effects: Effects) -> Moment | None:
+    """Return the moment of what another system gave, or chose not to give; None if it is of no use, see `effects`.
+
+    The context is remembered for what is missing later.
+    """
     fault = window_fault(event.occurred_at, event.expires_at)
     if fault is not None:
         effects.refuse(Rejection.INVALID, fault)
-        return effects
+        return None
     identity = event.issue_id
     # A proposal of ours may become an issue of this id yet, which its stock and money are held for.
     if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
         effects.count("duplicate", "observed")
-        return effects
+        return None
     if erasure.is_of_before(shopper, event.occurred_at):
         effects.count(erasure.ERASURE, "ignored")
-        return effects
-    scored = _score(user_id, shopper, event, known)
-    if scored is None:
+        return None
+    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
+    remember_context(remembered, event.context, at, policies)
+    coupon = known.catalogue.by_id.get(event.coupon_id)
+    # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
+    is_nothing = event.coupon_id == NO_COUPON
+    if event.domain not in known.catalogue.names if is_nothing else coupon is None or coupon.domain != event.domain:
         effects.count("observed", "unknown_coupon")
-        return effects
+        return None
     shopper.leaves_at = None
-    rows, predicted = scored
-    numeric, hashed = attribution.pack(rows).row(0)
-    issue = OpenIssue(
+    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
+
+
+def note(
+    event: ObservedIssue, known: Knowledge, numeric: bytes, hashed: bytes, predicted: Predicted, version: int
+) -> OpenIssue:
+    """Return an observed issue as it is kept while it is open."""
+    return OpenIssue(
         issue_id=event.issue_id,
         coupon_id=event.coupon_id,
         domain=event.domain,
@@ -89,20 +114,24 @@ def observe(
         held_minor=0,
         numeric=numeric,
         hashed=hashed,
-        predicted=attribution.stored(predicted[0].tolist()),
+        predicted=predicted,
         propensity=event.propensity,
-        model_version=known.scorer(event.domain).version,
+        model_version=version,
         observed=True,
         feature_schema=SCHEMA,
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
         scope_mark=known.catalogue.scope_mark(event.coupon_id) or 0,
     )
-    effects.add(attribution.open_issue(shopper, issue, known.catalogue, known.rules.attribution, latest))
+
+
+def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects, latest: float = math.inf) -> None:
+    """Wait for what follows on an observed issue; feedback that came before it is joined."""
+    rules = known.rules.attribution
+    effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
     effects.count("observed", "scored")
-    _make_room(shopper, known.rules.attribution, min(event.occurred_at, latest), effects)
-    effects.add(attribution.join_early(shopper, event.issue_id, known.catalogue, known.rules.attribution, latest))
-    return effects
+    _make_room(shopper, rules, min(issue.at, latest), effects)
+    effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, latest))
 
 
 def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
@@ -125,22 +154,14 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         effects.count("observed", "crowded_out")
 
 
-def _score(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats] | None:
-    """The row of what was given, and its probabilities; None if the coupon, or the domain, is not known."""
-    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
-    remember_context(remembered, event.context, at, policies)
-    moment = Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
+def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:
+    """The row of what was given, and its probabilities."""
     if event.coupon_id == NO_COUPON:
-        # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
-        if event.domain not in known.catalogue.names:
-            return None
         rows = rows_without(moment, event.domain, event.arms, known)
         return rows, known.scorer(event.domain).predict(rows)
-    coupons = known.catalogue.of_domain(event.domain)
-    position = coupons.position.get(event.coupon_id) if coupons is not None else None
-    if coupons is None or position is None:
-        return None
-    return predict(moment, coupons.alone(position), np.array([0]), event.domain, event.arms, known)
+    coupons = known.catalogue.domains[event.domain]
+    alone = coupons.alone(coupons.position[event.coupon_id])
+    return predict(moment, alone, np.array([0]), event.domain, event.arms, known)
 
 
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:

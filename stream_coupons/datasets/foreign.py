@@ -72,6 +72,8 @@ class ForeignLog:
         Issues of the arm none.
     without_coupon : Counter
         By kind, the feedback on issues that gave nothing.
+    responses : set of str
+        Kinds of the feedback that there is.
     scopes : dict
         By attribute, what of their scope it says for coupons that name none; see `infer_scopes`.
     coupon_of : dict
@@ -86,6 +88,7 @@ class ForeignLog:
         self.before_issue: Counter[str] = Counter()
         self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
+        self.responses: set[str] = set()
         self.scopes: dict[str, Scope] = {}
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
@@ -109,6 +112,13 @@ class ForeignLog:
         named = {coupon.domain for coupon in self.coupons}
         named.update(issue.domain for issue in self._issues.values() if issue.domain is not None)
         return sorted(named)
+
+    @property
+    def labelled_heads(self) -> frozenset[str]:
+        """The heads of which the log has a positive label: of others there is nothing to learn."""
+        kinds = {"click": "click", "purchase": "redeem"}
+        heads = {kinds[kind] for kind in self.responses & kinds.keys()}
+        return frozenset({*heads, "order"} if "redeem" in heads else heads)
 
     def require_domains(self, names: Iterable[str], where: str) -> None:
         """Refuse names that are no domains of this log; `where` says in the message where they were given.
@@ -244,6 +254,7 @@ class ForeignLog:
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
         self.before_issue[line.kind] += at < issue.occurred_at
         self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
+        self.responses.add(line.kind)
         feedback = LoggedFeedback(
             line=number,
             issue_id=line.issue_id,

@@ -102,7 +102,7 @@ def evaluated(
         Called with the baselines that are done and their number.
     """
     log, scored = running.log, running.finish()
-    series = judged(scored)
+    series = judged(scored, running.heads)
     catalogue = {coupon.coupon_id: coupon for coupon in log.coupons}
     effects, effects_of, doubts = _effects(scored, log, rules) if in_depth else ([], "", [])
     return Evaluated(

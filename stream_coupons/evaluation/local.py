@@ -4,11 +4,9 @@ One thread, one order: the same records always give the same bytes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
-import msgspec
-import numpy as np
 from msgspec import Struct
 
 from stream_coupons import topics
@@ -18,17 +16,12 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import dead_letter, sender_of
 from stream_coupons.codec import Decoder, encode
-from stream_coupons.core import attribution, observation
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, Coupon, OpenDecision, Tick
-from stream_coupons.core.features import hashed_names
-from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.scoring import HEADS, Knowledge, Scorer
-from stream_coupons.core.shopper import Predicted, Shopper
-from stream_coupons.core.views import Moment
+from stream_coupons.core.events import END_OF_TIME, Coupon, OpenDecision, Tick
+from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import LinearScorer, prior
+from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
@@ -38,13 +31,6 @@ from stream_coupons.settings import Settings
 
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: there is no clock here, so nothing is from the future."""
-
-
-class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
-    """A log shows only later whether its channels report: that is asked when a window closes, whenever it began."""
-
-    def awaits_impressions(self, domain: str) -> bool:  # noqa: ARG002
-        return True
 
 
 class _Owner:
@@ -188,82 +174,6 @@ class LocalPipeline:
     def _serve(self, news: Mapping[str, Scorer]) -> None:
         self._has_learnt = False
         self._known = Knowledge(self._rules, self._catalogue, {**self._known.scorers, **news}, self._known.prior)
-
-    def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str] = ()) -> None:
-        """Look at these attributes of coupons, by domain, from now on, and at no others.
-
-        `domains` are known beside those that have coupons.
-        """
-        coupons, price_minor = self._catalogue.by_id.values(), self._rules.policy.typical_price_minor
-        self._catalogue = Catalogue(coupons, price_minor, attributes, domains)
-        self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
-
-    def believe_impressions(self, domains: frozenset[str]) -> None:
-        """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        for domain in domains - self._rules.attribution.impression_domains:
-            self.trainer.doubt_silence(domain)
-        given = msgspec.structs.asdict(self._rules.attribution)
-        reported = _RulesOfLog(**(given | {"impression_domains": domains}))
-        self._rules = msgspec.structs.replace(self._rules, attribution=reported)
-        self._known = Knowledge(self._rules, self._catalogue, self._known.scorers, self._known.prior)
-
-    def shopper(self, user_id: str) -> Shopper:
-        """A shopper's state as it is now, to be looked at."""
-        partition = topics.partition_for(user_id.encode(), self._partitions)
-        state = self.owners["users"].batches.state(partition, user_id)
-        assert isinstance(state, Shopper)
-        return state
-
-    def score(
-        self, moment: Moment, coupon_ids: Sequence[str], domain: str, alternatives: Sequence[str]
-    ) -> list[Predicted]:
-        """Probabilities of some coupons at a moment; what `NO_COUPON` among them would bring, by the model of a domain.
-
-        `alternatives` are the coupons that could be given in place of nothing, if that is known.
-
-        Raises
-        ------
-        KeyError
-            If the catalogue has no such coupon.
-        """
-        by_domain: dict[str, list[str]] = {}
-        predicted: dict[str, list[float]] = {}
-        for coupon_id in coupon_ids:
-            if coupon_id == NO_COUPON:
-                rows = observation.rows_without(moment, domain, alternatives, self._get_known())
-                predicted[coupon_id] = self._get_known().scorer(domain).predict(rows)[0].tolist()
-            else:
-                by_domain.setdefault(self._catalogue.by_id[coupon_id].domain, []).append(coupon_id)
-        for name, members in by_domain.items():
-            coupons = self._catalogue.domains[name]
-            positions = np.array([coupons.position[coupon_id] for coupon_id in members])
-            _, scored = observation.predict(moment, coupons, positions, name, alternatives, self._get_known())
-            predicted.update(zip(members, scored.tolist(), strict=True))
-        return [attribution.stored(predicted[coupon_id]) for coupon_id in coupon_ids]
-
-    def contributions(self, moment: Moment, coupon_id: str, domain: str, head: str) -> list[tuple[str, float, float]]:
-        """Return (feature, value, its part of the head's log-odds) of a coupon at a moment, the largest first.
-
-        `NO_COUPON` is the moment in which none is given. Zeros are left out.
-
-        Raises
-        ------
-        KeyError
-            If the catalogue has no such coupon.
-        """
-        known, names = self._get_known(), hashed_names({}, moment.context)
-        if coupon_id == NO_COUPON:
-            rows = observation.rows_without(moment, domain, (), known)
-        else:
-            coupons = self._catalogue.domains[domain]
-            rows = observation.rows_with(moment, coupons, np.array([coupons.position[coupon_id]]), known)
-            given = self._catalogue.by_id[coupon_id].attributes
-            named = {name: given.get(name) for name in coupons.attributes}
-            names = hashed_names(named, moment.context, has_vectors=coupons.has_vectors)
-        names += ("unknown",) * (rows.hashed.shape[1] - len(names))
-        scorer = known.scorer(domain)
-        assert isinstance(scorer, LinearScorer)
-        return scorer.contributions(rows, 0, HEADS.index(head), names)
 
     def states(self) -> Iterator[tuple[str, str, bytes]]:
         """(agent, key, cell) of all states."""

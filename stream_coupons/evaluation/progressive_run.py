@@ -12,49 +12,33 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
-from msgspec import Struct
 
-from stream_coupons import topics
 from stream_coupons.core.events import (
     MAX_ARMS,
     NO_COUPON,
-    BrowseEvent,
-    CartEvent,
     FeedbackEvent,
     ObservedIssue,
-    OrderEvent,
+    OpenDecision,
+    TrainingExample,
 )
-from stream_coupons.core.missing import fill_context
 from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.scoring import HEADS
 from stream_coupons.core.shopper import Predicted
 from stream_coupons.core.views import Moment
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
 from stream_coupons.evaluation.expiries import Expiries
 from stream_coupons.evaluation.impressions import Impressions
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.evaluation.learning_queue import Arms, Issue, LearningQueue
+from stream_coupons.evaluation.logged_shop import LoggedShop
 from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.learner import DomainModel, News
-from stream_coupons.runtime.records import Output
+from stream_coupons.models.linear import LinearScorer
+from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
-TOPIC_OF = {
-    BrowseEvent: topics.BROWSE.name,
-    CartEvent: topics.CART.name,
-    OrderEvent: topics.ORDER.name,
-}
-
-
-class _Label(Struct):
-    issue_id: str
-    head: str
-    label: bool
-    at: float
-    domain: str
-    seen: bool | None = None
-
-
-_decode_label = msgspec.json.Decoder(_Label).decode
+FEW_COUPONS = 64
+"""A domain of so many is looked at as a whole for each issue of it, so that many issues are looked at together."""
 
 
 def run(
@@ -112,8 +96,6 @@ class ProgressiveRun:
 
     Attributes
     ----------
-    refused : Counter
-        Feedback that came too late, or else could not be joined, by reason.
     impressions : Impressions
         Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
         and the log is not asked.
@@ -129,21 +111,20 @@ class ProgressiveRun:
     def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
         transfer = settings.learning.transfer
         log.require_domains([*transfer, *transfer.values()], "learning.transfer")
-        self.refused: Counter[str] = Counter()
-        self.news: list[tuple[float, News]] = []
         self.log = log
         self.impressions = Impressions()
         self._expiries = Expiries()
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
-        self._context_policies = settings.profile.context_policies
-        self._pipeline = LocalPipeline(for_logs(settings), log.coupons, on_output=self._take)
+        rules = rules_of(for_logs(settings))
+        self._shop = LoggedShop(rules, log.coupons, self._take)
+        self._queue = LearningQueue(settings.learning, rules.profile, log.labelled_heads)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
         self._attributes: dict[str, tuple[str, ...]] = {}
         self._domains: set[str] = set()
-        self._pipeline.look_at(self._attributes, self._named_domains)
+        self._shop.look_at(self._attributes, self._named_domains)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._issued: dict[str, None] = {}
@@ -151,7 +132,17 @@ class ProgressiveRun:
         self._values: dict[str, int] = {}
         self._reported: frozenset[str] = frozenset()
         if self._asks_log:
-            self._pipeline.believe_impressions(self._reported)
+            self._shop.believe_impressions(self._reported)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Feedback that came too late, or else could not be joined, by reason."""
+        return self._shop.refused
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """The heads that learn: those of which the log has a positive label."""
+        return self._queue.heads
 
     @property
     def issues(self) -> int:
@@ -177,13 +168,11 @@ class ProgressiveRun:
         elif isinstance(record, LoggedFeedback):
             self._feedback(record)
         else:
-            self._pipeline.send(TOPIC_OF[type(record)], record)
-        self._note_news()
+            self._shop.act(record)
 
     def finish(self) -> list[Scored]:
         """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
-        self._pipeline.tick(self._now)
-        self._note_news()
+        self._shop.pass_time(self._now)
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
@@ -193,27 +182,33 @@ class ProgressiveRun:
 
     def scored(self) -> list[Scored]:
         """All issues that were fed, with the labels that are known by now."""
+        self._queue.flush()
         return list(self._scored.values())
+
+    @property
+    def news(self) -> list[tuple[float, News]]:
+        """Promotions and drifts so far, each with the time of the label that led to it."""
+        self._queue.flush()
+        return self._queue.news
 
     @property
     def models(self) -> Mapping[str, DomainModel]:
         """The models as they have learnt so far, by domain."""
-        return self._pipeline.trainer.models
+        self._queue.flush()
+        return self._queue.trainer.models
 
     def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
         """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
 
         What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
         """
-        shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
-        context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
-        moment = Moment(issue.user_id, shopper, at, context)
+        self._queue.flush()
         coupon = self._coupons.get(issue.coupon_id)
         domain = coupon.domain if coupon is not None else self._usual_domain()
-        return self._pipeline.contributions(moment, issue.coupon_id, domain, head)
-
-    def _note_news(self) -> None:
-        self.news += ((self._now, news) for news in self._pipeline.trainer.news())
+        rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
+        scorer = self._queue.scorer(domain)
+        assert isinstance(scorer, LinearScorer)
+        return scorer.contributions(rows, 0, HEADS.index(head), names)
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
@@ -222,7 +217,7 @@ class ProgressiveRun:
                 if self._scored[issue_id].labelled_at is None:
                     self._end(self._scored[issue_id], max(ended_at, self._now))
             self._now = at
-            self._pipeline.tick(math.nextafter(at, 0.0))
+            self._shop.pass_time(math.nextafter(at, 0.0))
 
     def _end(self, issue: Scored, at: float) -> None:
         ended = FeedbackEvent(
@@ -232,15 +227,14 @@ class ProgressiveRun:
             issue_id=issue.issue_id,
             kind="expiry",
         )
-        self._pipeline.send(topics.FEEDBACK.name, ended)
+        self._shop.respond(ended)
 
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
-        arms = issue.arms or tuple(self._issued)
-        by_arm = self._score(issue, domain, arms) if self._score_arms else {}
+        alternatives = self._alternatives(issue)
         observed = ObservedIssue(
             event_id=issue.issue_id,
             user_id=issue.user_id,
@@ -250,13 +244,10 @@ class ProgressiveRun:
             coupon_id=issue.coupon_id,
             expires_at=issue.expires_at,
             propensity=issue.propensity,
-            arms=self._alternatives(issue),
+            arms=alternatives,
             context=issue.context,
         )
-        self._pipeline.send(topics.OBSERVED.name, observed)
-        opened = self._pipeline.shopper(issue.user_id).issue(issue.issue_id)
-        click, redeem, order = opened.predicted
-        self._scored[issue.issue_id] = Scored(
+        scored = self._scored[issue.issue_id] = Scored(
             line=issue.line,
             issue_id=issue.issue_id,
             user_id=issue.user_id,
@@ -264,16 +255,57 @@ class ProgressiveRun:
             coupon_id=issue.coupon_id,
             occurred_at=issue.occurred_at,
             propensity=issue.propensity,
-            p_click=click,
-            p_redeem=redeem,
-            p_order=order,
-            model_version=opened.model_version,
+            p_click=math.nan,
+            p_redeem=math.nan,
+            p_order=math.nan,
+            model_version=0,
             arms=issue.arms,
-            by_arm=by_arm,
             context=issue.context,
         )
-        if opened.seen:
-            self._note_impression(self._scored[issue.issue_id], issue.occurred_at)
+
+        def score(moment: Moment) -> None:
+            self._queue.score(self._to_score(scored, moment, domain, alternatives))
+
+        self._shop.observe(observed, score)
+        if self._shop.was_seen(issue.user_id, issue.issue_id):
+            self._note_impression(scored, issue.occurred_at)
+
+    def _to_score(self, scored: Scored, moment: Moment, domain: str, alternatives: list[str]) -> Issue:
+        """What is to be scored of an issue: what was given and giving none, and all arms if these were asked for."""
+        names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
+        by_domain: dict[str, list[str]] = {domain: []}
+        for name in names:
+            if (coupon_id := self.log.coupon_of[name]) != NO_COUPON:
+                by_domain.setdefault(self._coupons[coupon_id].domain, []).append(name)
+        arms = [self._arms(each, members, alternatives, scored) for each, members in by_domain.items()]
+        own = arms[0]
+        row = len(own.positions) - 1
+        if scored.coupon_id != NO_COUPON:
+            row = own.positions.index(own.coupons.position[scored.coupon_id])
+        nothing = [name for name in names if self.log.coupon_of[name] == NO_COUPON]
+
+        def take(given: Predicted, by_arm: dict[str, Predicted], none: Predicted, version: int) -> None:
+            scored.p_click, scored.p_redeem, scored.p_order = given
+            scored.model_version = version
+            by_arm |= dict.fromkeys(nothing, none)
+            scored.by_arm = {name: by_arm[name] for name in names}
+
+        heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
+        return Issue(scored.issue_id, moment, arms, row, bool(heads & self._queue.heads), take)
+
+    def _arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> Arms:
+        """The arms of a domain; what was given is among them, named or not."""
+        catalogue, given = self._shop.catalogue, scored.coupon_id
+        bare = catalogue.bare_of(domain, alternatives)
+        whole = catalogue.of_domain(domain)
+        alone = None
+        if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
+            alone = whole.position[given]
+        coupons = catalogue.beside_nothing(domain, bare, alone)
+        positions = [coupons.position[self.log.coupon_of[name]] for name in names]
+        if given in coupons.position and coupons.position[given] not in positions:
+            positions.append(coupons.position[given])
+        return Arms(domain, coupons, names, [*positions, len(coupons) - 1])
 
     def _alternatives(self, issue: LoggedIssue) -> list[str]:
         """The coupons that could be given in place of nothing, if the log says them and they are not too many."""
@@ -292,15 +324,7 @@ class ProgressiveRun:
         self._domains.add(domain)
         if not coupon.attributes.keys() <= set(known):
             self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
-            self._pipeline.look_at(self._attributes, self._named_domains)
-
-    def _score(self, issue: LoggedIssue, domain: str, arms: tuple[str, ...]) -> dict[str, Predicted]:
-        shopper, at = self._pipeline.shopper(issue.user_id), issue.occurred_at
-        context = fill_context(shopper.profile.contexts, issue.context, at, self._context_policies)
-        moment = Moment(issue.user_id, shopper, at, context)
-        coupons = [self.log.coupon_of[arm] for arm in arms]
-        predicted = self._pipeline.score(moment, coupons, domain, self._alternatives(issue))
-        return dict(zip(arms, predicted, strict=True))
+            self._shop.look_at(self._attributes, self._named_domains)
 
     def _feedback(self, feedback: LoggedFeedback) -> None:
         issue = self._scored.get(feedback.issue_id)
@@ -327,15 +351,14 @@ class ProgressiveRun:
             discount_minor=feedback.discount_minor,
             order_value_minor=feedback.order_value_minor,
         )
-        self._pipeline.send(topics.FEEDBACK.name, message)
+        self._shop.respond(message)
 
-    def _take(self, output: Output) -> None:
-        if output.topic == topics.EXAMPLES.name:
-            self._label(_decode_label(output.value or b""))
-        elif output.topic == topics.DEAD_LETTERS.name:
-            self.refused[dict(output.headers)["reason"].decode()] += 1
+    def _take(self, message: OpenDecision | TrainingExample) -> None:
+        if isinstance(message, TrainingExample):
+            self._label(message)
+        self._queue.take(message)
 
-    def _label(self, label: _Label) -> None:
+    def _label(self, label: TrainingExample) -> None:
         scored = self._scored[label.issue_id]
         scored.labelled_at = label.at
         if label.head == "click":
@@ -366,5 +389,7 @@ class ProgressiveRun:
 
     def _believe_impressions(self) -> None:
         if self._asks_log and self.impressions.reported != self._reported:
+            for domain in self.impressions.reported - self._reported:
+                self._queue.doubt_silence(domain)
             self._reported = self.impressions.reported
-            self._pipeline.believe_impressions(self._reported)
+            self._shop.believe_impressions(self._reported)

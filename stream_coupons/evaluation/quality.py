@@ -8,7 +8,7 @@ References
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -109,10 +109,11 @@ class Quality(Struct, frozen=True, kw_only=True):
     recent: Recent
 
 
-def judged(scored: Sequence[Scored]) -> list[Judged]:
+def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[Judged]:
     """The issues with labels, head by head: `order` learns from those that gave nothing, the others from coupons.
 
-    Coupons that were never seen are left out, as they are in learning.
+    Coupons that were never seen are left out, as they are in learning. So are the issues of a head that is not among
+    `heads`: it has learnt nothing.
     """
     known = sorted(
         (issue for issue in scored if issue.labelled_at is not None), key=lambda issue: issue.labelled_at or 0.0
@@ -128,6 +129,8 @@ def judged(scored: Sequence[Scored]) -> list[Judged]:
     )
     return [
         Judged(head, issues, np.array(probabilities, np.float64), np.array(labels, np.bool_), unseen)
+        if head in heads
+        else Judged(head, [], np.empty(0), np.empty(0, np.bool_))
         for head, (issues, probabilities, labels, unseen) in zip(HEADS, columns, strict=True)
     ]
 

@@ -68,9 +68,10 @@ class DomainModel:
         self.early[NONE_GIVEN].starts = {"order": shifts["order"] - shifts["redeem"]}
         self._note_news()
 
-    def learn(self, example: TrainingExample) -> list[Happening]:
-        """Score the stored prediction against the label, then take a step."""
-        happenings = self.heads[example.head].learn(example, self._row(example))
+    def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
+        """Score the stored prediction against the label, then take a step; `row` has the features, if it is made."""
+        row = row or Row(example.numeric, example.hashed)
+        happenings = self.heads[example.head].learn(example, self._row(example.head, row))
         self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
@@ -103,10 +104,9 @@ class DomainModel:
         self.early[GIVEN].forget_open()
         self._note_news()
 
-    def _row(self, example: TrainingExample) -> Row:
+    def _row(self, head: str, row: Row) -> Row:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
-        row = Row(example.numeric, example.hashed)
-        if example.head != "order":
+        if head != "order":
             return row
         numbers = without_terms(row.numeric)
         known = Row(numbers, without_places_of_terms(row.hashed))
@@ -252,29 +252,42 @@ class Trainer:
             self.models[domain] = DomainModel(domain, self._rules)
         return self.models[domain]
 
-    def learn(self, example: TrainingExample, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
+    def learn(
+        self,
+        example: TrainingExample,
+        offset: int,
+        origin: tuple[str, tuple[int, int]] | None,
+        row: Row | None = None,
+    ) -> bool:
         """Learn one example of the log; False if this record, or another copy of it, was learnt already.
+
+        Parameters
+        ----------
+        row : Row, optional
+            The example's features, where they are at hand in this process: those in the example are not read then.
 
         Raises
         ------
         BadMessage
             If its features are not of this program's feature space.
         """
-        check_features(example.feature_schema, example.numeric, example.hashed)
+        if row is None:
+            check_features(example.feature_schema, example.numeric, example.hashed)
         model = self._model(example.domain)
         if model.is_known(offset, origin):
             return False
-        self._news += (News(example.domain, example.head, each) for each in model.learn(example))
+        self._news += (News(example.domain, example.head, each) for each in model.learn(example, row))
         model.offset = offset
         if origin is not None:
             model.origins[origin[0]] = origin[1]
         self._changed.add(example.domain)
         return True
 
-    def watch(self, decision: OpenDecision, offset: int) -> bool:
+    def watch(self, decision: OpenDecision, offset: int, *, is_own: bool = False) -> bool:
         """Take notice of what has come by now of an open decision; False if that says nothing new.
 
-        A record that is known already, from before a restart, is not believed twice.
+        A record that is known already, from before a restart, is not believed twice. What `is_own` was made in this
+        process, and is not checked.
 
         Raises
         ------
@@ -283,7 +296,7 @@ class Trainer:
         """
         if decision.until <= decision.decided_at:
             raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
-        if decision.is_first:
+        if decision.is_first and not is_own:
             try:
                 rows = unpack(decision.numeric, decision.hashed)
             except ValueError as error:

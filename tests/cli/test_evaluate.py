@@ -83,11 +83,12 @@ def test_predictions_are_in_the_order_of_the_log_whatever_their_times(run: Run, 
 
 
 def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path: Path) -> None:
-    log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S))
+    used = [feedback(kind, "i2", AT + 3 * DAY_S + 1) for kind in ("click", "purchase")]
+    log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S), *used)
     result = run("evaluate", log, "--json", "--window", DAY_S)
     found = json.loads(result.stdout)
     assert (found["issues"], found["labelled"], found["interrupted"]) == (2, 1, False)
-    assert found["records"] == {"issue": 2}
+    assert found["records"] == {"issue": 2, "feedback": 2}
     redeem = next(head for head in found["heads"] if head["head"] == "redeem")
     assert (redeem["examples"], redeem["positives"], redeem["roc_auc"]["value"]) == (1, 0, None)
     assert redeem["log_loss"]["value"] > 0
@@ -336,6 +337,7 @@ def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Pat
         feedback("click", "clicked", AT + 2 * HOUR_S),
         issue("nothing", coupon=None),
         issue("later", AT + 9 * DAY_S),
+        feedback("purchase", "later", AT + 9 * DAY_S + 1),
     ]
     log, out, page = write_lines(tmp_path / "log.jsonl", *records), tmp_path / "scored.jsonl", tmp_path / "page.html"
     result = run("evaluate", log, "--json", "--window", DAY_S, "--predictions", out, "--report", page)
@@ -356,6 +358,15 @@ def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Pat
     printed = run("evaluate", log, "--window", DAY_S).stdout
     assert re.search(r"issues\s+seen\s+seen\s+all", printed)
     assert re.search(r"never seen\s+1\s+1\s+0", printed)
+
+
+def test_a_head_that_the_log_says_nothing_of_is_not_judged_and_that_is_said(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("i1"), feedback("purchase", "i1"), issue("i2", AT + 9 * DAY_S))
+    result = run("evaluate", log, "--json", "--window", DAY_S)
+    heads = {head["head"]: head["examples"] for head in json.loads(result.stdout)["heads"]}
+    assert heads == {"click": 0, "redeem": 1, "order": 0}
+    printed = run("evaluate", log, "--window", DAY_S)
+    assert "no feedback of the log is a click: P(click) is neither learnt nor judged" in printed.stderr
 
 
 def test_it_warns_of_clicks_without_impressions(run: Run, tmp_path: Path) -> None:

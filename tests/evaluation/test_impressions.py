@@ -124,9 +124,10 @@ def test_impressions_of_one_channel_say_nothing_of_another_that_reports_none() -
 def test_coupons_of_one_mailing_that_were_never_seen_teach_nothing_though_all_were_given_before_an_impression() -> None:
     mailing = [issue(f"i{n}", user_id=f"u{n}") for n in range(10)]
     seen_by = [feedback("impression", f"i{n}", AT + 60, user_id=f"u{n}") for n in range(4)]
-    running = ran([*mailing, *seen_by, END])
-    heads = running._pipeline.trainer.models["ecommerce"].quality()
-    assert {name: head.examples for name, head in heads.items()} == {"click": 4, "redeem": 4}
+    used = [feedback(kind, "i4", AT + 60, user_id="u4") for kind in ("impression", "click", "purchase")]
+    running = ran([*mailing, *seen_by, *used, END])
+    heads = running.models["ecommerce"].quality()
+    assert {name: head.examples for name, head in heads.items()} == {"click": 5, "redeem": 5}
 
 
 def test_few_lost_impressions_are_borne() -> None:

@@ -12,6 +12,7 @@ import pytest
 from stream_coupons.codec import encode
 from stream_coupons.core.rules import AttributionRules, PolicyRules
 from stream_coupons.evaluation.progressive_run import ProgressiveRun, for_logs, run
+from stream_coupons.evaluation.quality import judged
 from stream_coupons.evaluation.scored import Scored
 from stream_coupons.models.progressive import roc_auc
 from stream_coupons.settings import Settings
@@ -39,8 +40,7 @@ def lessons(*records: Record) -> list[int]:
     running, learnt = ProgressiveRun(log, Settings()), []
     for record in log.records():
         running.feed(record)
-        models = running._pipeline.trainer.models.values()
-        learnt.append(sum(model.examples for model in models))
+        learnt.append(sum(model.examples for model in running.models.values()))
     return learnt
 
 
@@ -120,7 +120,21 @@ def test_the_base_rate_follows_what_has_come_before_any_window_has_closed() -> N
 def test_an_expiry_lets_a_label_be_learnt_at_once() -> None:
     found = scored(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61), window_s=WINDOW_S)
     assert [(one.redeemed, one.labelled_at) for one in found] == [(False, AT + 60), (None, None)]
-    assert lessons(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61)) == [0, 2, 2]
+    used = [feedback(kind, "i2", AT + 62) for kind in ("click", "purchase")]
+    assert lessons(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61), *used) == [0, 2, 2, 2, 2]
+
+
+def test_a_head_of_which_the_log_has_no_positive_label_learns_nothing() -> None:
+    """What the log does not report says nothing: that nobody clicked is not learnt from its silence."""
+    log = [issue("i1", AT), issue("i2", AT + 1), feedback("purchase", "i2"), issue("i3", AT + DAY_S)]
+    running = ProgressiveRun(read(log, WINDOW_S), Settings())
+    for record in running.log.records():
+        running.feed(record)
+    first, _, last = running.finish()
+    assert running.heads == {"redeem", "order"}
+    assert {name: head.examples for name, head in running.models["ecommerce"].quality().items()} == {"redeem": 2}
+    assert last.p_click == pytest.approx(first.p_click, rel=0.5)
+    assert [len(one) for one in judged(running.scored(), running.heads)] == [0, 2, 0]
 
 
 @pytest.mark.long
@@ -242,9 +256,11 @@ def test_where_nothing_was_given_the_model_is_that_of_the_coupons_until_then() -
     travel = {"coupon_id": "c1", "domain": "travel"}
     nothing = issue("i2", AT + 1, coupon=None)
     expiry = feedback("expiry", "i2", AT + 2)
-    found = scored(issue("i1", coupon=travel), nothing, expiry, issue("i3", AT + 3, coupon=travel))
+    bought = feedback("purchase", "i3", AT + 4)
+    found = scored(issue("i1", coupon=travel), nothing, expiry, issue("i3", AT + 3, coupon=travel), bought)
     assert found[2].model_version > found[1].model_version > found[0].model_version == 0
-    other = scored(issue("i1", coupon={"coupon_id": "c0"}), nothing, expiry, issue("i3", AT + 3, coupon=travel))
+    stays = issue("i1", coupon={"coupon_id": "c0"})
+    other = scored(stays, nothing, expiry, issue("i3", AT + 3, coupon=travel), bought)
     assert other[2].model_version == 0
 
 
