@@ -1,4 +1,4 @@
-"""neighbours: owns which shoppers lie near each other (key cell)."""
+"""neighbours: owns which shoppers lie near each other, and which categories go together (key cell)."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -9,12 +9,16 @@ from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import UserVector
 from stream_coupons.core.neighbourhood import Cells, Member, cell_key, split_cell_key, update
+from stream_coupons.core.relations import CategoryBuckets, is_category_bucket, relate, slot_of
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Record
 
 
 class Neighbours(KeyedAgent[Member]):
-    """Vectors in; who is near out. State is kept a shopper at a time, the cell's arrays are derived from it."""
+    """Vectors in; who is near, or what is related, out.
+
+    State is kept a shopper at a time. The arrays of a cell and the model of a bucket of categories are derived from it.
+    """
 
     name = "neighbours"
     reads = (topics.VECTORS,)
@@ -24,24 +28,35 @@ class Neighbours(KeyedAgent[Member]):
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)
         rules = known().rules.neighbourhood
+        self._slots = rules.related_members
         self._cells: defaultdict[int, Cells] = defaultdict(lambda: Cells(rules))
+        self._categories: defaultdict[int, CategoryBuckets] = defaultdict(CategoryBuckets)
 
     def state_key(self, message: UserVector, record_key: str) -> str:
-        """One state for a shopper in a cell."""
-        return cell_key(record_key, message.user_id)
+        """One state for a shopper in a cell; one for a slot of a bucket of categories."""
+        is_slot = is_category_bucket(record_key)
+        return cell_key(record_key, slot_of(message.user_id, self._slots) if is_slot else message.user_id)
 
     def partition_key(self, state_key: str) -> bytes:
         """The cell."""
         return split_cell_key(state_key)[0].encode()
 
-    def step(self, state_key: str, state: Member, message: Any, record: Record) -> Effects:  # noqa: ARG002
+    def step(self, state_key: str, state: Member, message: Any, record: Record) -> Effects:
         """Take in a vector."""
+        cell, slot = split_cell_key(state_key)
+        if is_category_bucket(cell):
+            return relate(state, slot, message, self._categories[record.partition].bucket(cell))
         return update(state, message, self._cells[record.partition])
 
     def place(self, partition: int, state_key: str, state: Member) -> None:
-        """Bring the cell's arrays in line with one member."""
+        """Bring the arrays of a cell, or the sample of a bucket, in line with one member."""
+        cell, slot = split_cell_key(state_key)
+        if is_category_bucket(cell):
+            self._categories[partition].bucket(cell).put(slot, state)
+            return
         self._cells[partition].put(state_key, state)
 
     def forget(self, partition: int) -> None:
-        """Drop the arrays of a partition's cells."""
+        """Drop the arrays of a partition's cells, and the models of its buckets."""
+        self._categories.pop(partition, None)
         self._cells.pop(partition, None)

@@ -55,7 +55,7 @@ def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
     Parameters
     ----------
     promise : array, shape (coupons,)
-        Both scores R(u, i), added.
+        All scores R(u, i), added.
     """
     if len(positions) <= size:
         return positions

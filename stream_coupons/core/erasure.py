@@ -18,7 +18,7 @@ from stream_coupons.core.events import ErasureRequest
 from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.profile import DAY_S, Profile
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import History, Neighbourhood, Shopper
+from stream_coupons.core.shopper import History, Neighbourhood, Related, Shopper
 
 ERASURE = "erasure"
 STAYS_S = 15 * DAY_S
@@ -42,7 +42,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     effects.count(ERASURE, "requested")
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
-    shopper.neighbourhood = Neighbourhood()
+    shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
     shopper.history = _caps_of(shopper.history)
     shopper.considered_at = None
     # Their answers come, and give back what they hold.
@@ -60,6 +60,10 @@ def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> 
     if shopper.cell:
         effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
+    related = shopper.related
+    if related.bucket:
+        effects.emit(departure(user_id, related.bucket, max(at, related.asked_at)))
+    related.bucket, related.asked_at = "", 0.0
 
 
 def _caps_of(history: History) -> History:

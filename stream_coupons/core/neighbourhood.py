@@ -25,10 +25,20 @@ SIMILARITY_DIGITS = 12
 
 
 class Member(Struct, array_like=True):
-    """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable."""
+    """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable.
+
+    The fields after `packed` are those of a bucket of categories, see `relations`.
+    """
 
     at: float = -1.0
     packed: PackedVector = (b"", b"")
+    user_id: str = ""
+    """Whose the slot is."""
+    period: int = 0
+    """In which the vector was applied."""
+    settled: PackedVector = (b"", b"")
+    """The last vector that was applied before that period began; empty if there was none."""
+    settled_at: float = -1.0
 
 
 class Cell:

@@ -40,8 +40,9 @@ from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
-from stream_coupons.core.profile import fold, is_duplicate, is_familiar, portrait
+from stream_coupons.core.profile import category_portrait, fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import (
@@ -53,7 +54,7 @@ from stream_coupons.core.shopper import (
     Predicted,
     Shopper,
 )
-from stream_coupons.core.similarity import damp, simhash, stable_hash
+from stream_coupons.core.similarity import SparseVector, damp, simhash, stable_hash
 from stream_coupons.core.views import Moment
 
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
@@ -108,6 +109,7 @@ def propose(
     if isinstance(event, OrderEvent):
         attribution.observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
+    effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
         return effects
     at = event.occurred_at if appended_at is None else min(event.occurred_at, appended_at)
@@ -564,11 +566,11 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     last = shopper.vector_sent_at
     if last is not None and at < last + rules.publish_every_s:
         return []
-    if known.catalogue.names and event.domain not in known.catalogue.names:
+    if not _may_recommend(event.domain, known):
         return []
     shopper.vector_sent_at = at
     known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
-    weights = np.round(damp(np.fromiter(known_by.values(), np.float64, len(known_by))), 6).tolist()
+    weights = _damped(known_by)
     cell = f"{event.domain}/{simhash(dict(zip(known_by, weights, strict=True)), rules.cells)}"
     vectors = []
     if shopper.cell and shopper.cell != cell:
@@ -576,3 +578,35 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     shopper.cell = cell
     vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(known_by), weights=weights))
     return vectors
+
+
+def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """The shopper's categories for the bucket that relates categories, if it is time; none if nothing is known of them.
+
+    A shopper who turns to another domain leaves the bucket of the one before.
+    """
+    rules, at, related = known.rules.neighbourhood, event.occurred_at, shopper.related
+    is_of_domain = related.bucket.rpartition("/")[0] == event.domain
+    if is_of_domain and at < related.asked_at + rules.related_every_s:
+        return []
+    if not _may_recommend(event.domain, known):
+        return []
+    known_by = category_portrait(shopper.profile, at, known.rules.profile, MAX_VECTOR)
+    if not known_by:
+        return []
+    vectors, bucket = [], bucket_of(user_id, event.domain, rules.related_buckets)
+    if related.bucket and related.bucket != bucket:
+        vectors.append(departure(user_id, related.bucket, max(at, related.asked_at)))
+    related.bucket, related.asked_at = bucket, at
+    weights = _damped(known_by)
+    vectors.append(UserVector(user_id=user_id, cell=bucket, at=at, indices=list(known_by), weights=weights))
+    return vectors
+
+
+def _may_recommend(domain: str, known: Knowledge) -> bool:
+    return not known.catalogue.names or domain in known.catalogue.names
+
+
+def _damped(vector: SparseVector) -> list[float]:
+    weights: list[float] = np.round(damp(np.fromiter(vector.values(), np.float64, len(vector))), 6).tolist()
+    return weights

@@ -10,7 +10,7 @@ on. Commuting ends where a bound makes the profile forget: the weakest interests
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -224,6 +224,19 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
     An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
     within weeks, what was bought does not.
     """
+    weighed = _weighed(profile, at, rules)
+    leading = top(weighed(profile.category_interests), size)
+    return leading | top(weighed(profile.finer_interests), size - len(leading))
+
+
+def category_portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
+    """The categories of a shopper's portrait: at most `size`, the strongest; none that is not above 0."""
+    weighed = _weighed(profile, at, rules)(profile.category_interests)
+    return {index: weight for index, weight in top(weighed, size).items() if weight > 0.0}
+
+
+def _weighed(profile: Profile, at: float, rules: ProfileRules) -> Callable[[SparseVector], SparseVector]:
+    """The function from interests to their weights in a portrait at time `at`."""
     scale = decay(profile, at, rules)
     habit_scale = rules.order_weight * habit_fading(at - profile.habits_at, rules)[0]
     indices, counts, _ = unpack_habits(profile.habits)
@@ -232,8 +245,7 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
     def weighed(interests: SparseVector) -> SparseVector:
         return {index: max(weight * scale, habits.get(index, -math.inf)) for index, weight in interests.items()}
 
-    leading = top(weighed(profile.category_interests), size)
-    return leading | top(weighed(profile.finer_interests), size - len(leading))
+    return weighed
 
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:

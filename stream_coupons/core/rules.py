@@ -69,6 +69,8 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How near shoppers are found: within cells of bounded size, `neighbours` of them, by cosine.
 
     `max_vector` bounds the vector that is sent of a shopper, `max_sum` the sum of the neighbours' that comes back.
+    Which categories go together is learnt from up to `related_members` shoppers in each of `related_buckets` samples of
+    a domain; a shopper asks for what is related to theirs every `related_every_s` at most.
     """
 
     cells: Size = 16
@@ -78,6 +80,9 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
     publish_every_s: NonNegative = 3600.0
     max_vector: Size = 64
     max_sum: Size = 256
+    related_buckets: Size = 1
+    related_members: Size = 4096
+    related_every_s: NonNegative = 86400.0
 
 
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,11 @@ Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 
 
+def _unpacked(packed: PackedVector) -> SparseVector:
+    indices, weights = unpack_vector(packed)
+    return dict(zip(indices.tolist(), weights.tolist(), strict=True))
+
+
 class Neighbourhood(Struct, array_like=True):
     """The sum of the nearest shoppers' vectors, each times its similarity."""
 
@@ -21,8 +26,22 @@ class Neighbourhood(Struct, array_like=True):
     @property
     def interests(self) -> SparseVector:
         """The sum of the vectors."""
-        indices, weights = unpack_vector(self.packed)
-        return dict(zip(indices.tolist(), weights.tolist(), strict=True))
+        return _unpacked(self.packed)
+
+
+class Related(Struct, array_like=True):
+    """What is related to the shopper's categories: scores of categories that are new to them, see `relations`."""
+
+    bucket: str = ""
+    """The one that was asked last; empty if none was."""
+    asked_at: float = 0.0
+    at: float = 0.0
+    packed: PackedVector = (b"", b"")
+
+    @property
+    def scores(self) -> SparseVector:
+        """The scores by category."""
+        return _unpacked(self.packed)
 
 
 class Tally(Struct, array_like=True):
@@ -262,6 +281,7 @@ class Shopper(Struct, array_like=True):
     """Up to when nothing that the shopper did may be known any more."""
     leaves_at: float | None = None
     """When this state ends, unless the shopper comes back until then; None: never."""
+    related: Related = field(default_factory=Related)
 
     @property
     def has_nothing_open(self) -> bool:

@@ -38,7 +38,8 @@ class Moment:
 class Views:
     """How near each coupon of a set is to the shoppers of some moments: arrays of shape (moments, coupons).
 
-    The scores R(u, i) by the shopper's own interests, split by what they are in, and by the neighbours'; the logarithm
+    The scores R(u, i) by the shopper's own interests, split by what they are in, by the neighbours', and by what is
+    related to the shopper's categories, of categories that are new to them; the logarithm
     of the share that the coupon's scope has in the shopper's demand, see `_demand_share`, and in the neighbours'
     interests; how lately the shopper cared for its categories; how near the coupon is to what the shopper
     looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, ever and of
@@ -49,6 +50,7 @@ class Views:
     brand: Floats
     item: Floats
     collaborative: Floats
+    related: Floats
     demand_share: Floats
     recency: Floats
     near_scope_share: Floats
@@ -61,8 +63,8 @@ class Views:
 
     @property
     def promise(self) -> Floats:
-        """Both scores R(u, i), added."""
-        return self.category + self.brand + self.item + self.collaborative
+        """All scores R(u, i), added."""
+        return self.category + self.brand + self.item + self.collaborative + self.related
 
 
 def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> Views:
@@ -74,6 +76,7 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
     category, scope = coupons.categories.score(own), coupons.scopes.score(own)
     share_of_days, recency = _days(moments, coupons, rules)
     near, near_mass = coupons.dense_packed([moment.shopper.neighbourhood.packed for moment in moments])
+    related, _ = coupons.dense_packed([moment.shopper.related.packed for moment in moments])
     habits, fresh_habits, habit_mass = _habits(moments, coupons, rules)
     habit = coupons.scopes.score(habits)
     now = coupons.content_scores(coupons.dense([_looked_at(moment.trigger) for moment in moments]))
@@ -83,6 +86,7 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         brand=coupons.brands.score(own),
         item=coupons.items.score(own),
         collaborative=coupons.content_scores(near),
+        related=coupons.categories.score(related),
         demand_share=_demand_share(
             share_of_days, scope, np.where(coupons.names_category, category, mass[:, None]), coupons
         ),

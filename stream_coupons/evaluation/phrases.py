@@ -193,6 +193,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "brand_interest": _said("is for a brand of interest to this shopper (score {})", score_of),
     "item_interest": _said("is for items of interest to this shopper (score {})", score_of),
     "collaborative": _said("fits what similar shoppers look at, put into the cart and order (score {})", score_of),
+    "related": _said("is for a category that goes with those of this shopper, who is new to it (score {})", score_of),
     "demand_share": _own_share,
     "near_scope_share": _near_share,
     "browsed_now": _words("fits what this shopper was looking at just then"),

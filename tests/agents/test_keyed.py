@@ -37,7 +37,9 @@ from stream_coupons.core.events import (
 )
 from stream_coupons.core.ledger import Ledger
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.similarity import feature_index
 from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.steps import Deferred, Outcome
 
@@ -342,6 +344,24 @@ def test_a_cell_lives_where_its_vectors_are_sent() -> None:
     one = record(topics.VECTORS, vector, partitions=4)
     key, _ = agent.parse(one)
     assert topics.partition_for(agent.partition_key(key), 4) == one.partition
+
+
+def test_a_worker_that_takes_over_relates_categories_as_the_one_before() -> None:
+    made = shop()
+    for n in range(12):
+        what = item("A", category="bread" if n % 2 else "nails"), item("B", category="butter" if n % 2 else "hammer")
+        made.publish(topics.ORDER, order(f"o{n}", AT + n, *what, user=f"u{n}"))
+    made.settle()
+    answers = []
+    for user in ("u20", "u21"):
+        made.publish(topics.ORDER, order(f"o-{user}", AT + DAY_S, item("A", category="bread"), user=user))
+        made.settle()
+        answers.append(next(one for one in reversed(made.messages(topics.NEIGHBOURS)) if is_category_bucket(one.cell)))
+        for owner in made.owners.values():
+            owner.start()
+    assert [one.user_id for one in answers] == ["u20", "u21"]
+    assert answers[0].indices == answers[1].indices == [feature_index("category:butter")]
+    assert answers[0].weights == answers[1].weights
 
 
 def test_two_shoppers_whose_windows_close_in_one_tick_give_both_coupons_back_even_after_a_crash() -> None:

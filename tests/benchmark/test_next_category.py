@@ -87,7 +87,7 @@ def test_households_never_seen_or_that_buy_nothing_do_not_count() -> None:
 
 
 def test_the_agents_hold_what_was_ordered_before_each_cut_and_the_golden_case() -> None:
-    [nothing, (own, habits, near)] = states(ORDERS, (5 * DAY_S, CUT), PURCHASES, SETTINGS)
+    [nothing, (own, habits, near, related)] = states(ORDERS, (5 * DAY_S, CUT), PURCHASES, SETTINGS)
     assert not np.any(nothing)
     assert own == pytest.approx(Judge.at(CUT, PURCHASES).known, rel=1e-2)
     assert habits == pytest.approx(Judge.at(CUT, PURCHASES).known, rel=1e-2)
@@ -95,6 +95,8 @@ def test_the_agents_hold_what_was_ordered_before_each_cut_and_the_golden_case() 
     assert exact[0] == pytest.approx([2 / 3, 2 / 3, 4 / 3, 4 / 3, 0])
     # Here vectors hold items, too, each of one shopper only: the cosine is 2 / sqrt(7 * 6), not 2 / 3.
     assert near[0] == pytest.approx(exact[0] * 3 / math.sqrt(42), rel=1e-2)
+    assert related[0].argmax() == 3, "u1 has all that others have but D"
+    assert np.count_nonzero(related[0]) == 1
 
 
 def test_feeding_stops_at_the_last_cut() -> None:
@@ -108,16 +110,16 @@ def test_rows_become_shares_of_what_is_positive() -> None:
 
 
 def test_the_weights_are_those_of_the_earlier_cut() -> None:
-    a, b, e = (np.tile(row, (5, 1)) for row in np.eye(5)[[0, 1, 4]])
+    a, b, d, e = (np.tile(row, (5, 1)) for row in np.eye(5)[[0, 1, 3, 4]])
     # At the earlier cut u5 buys E, as the neighbours say; at the judged one u1 buys A above all, as the interests say.
-    found = compare(PURCHASES, (15 * DAY_S, CUT), [[a, b, e], [a, b, e]], size=1)
-    assert found["weights"] == (0.0, 0.0, 1.0)
+    found = compare(PURCHASES, (15 * DAY_S, CUT), [[a, b, e, d]] * 2, size=1)
+    assert found["weights"] == (0.0, 0.0, 0.6, 0.4)
     assert (found["households"], found["categories"]) == (1, 5)
     by_lines = {name: row["by lines"][0] for name, row in found["rows"].items()}
     assert by_lines["popularity"] == 0.0  # C, which all know, goes first
     assert by_lines["ours: interests"] == 3 / 6
     assert by_lines["ours: habits"] == 0.0
-    assert by_lines["ours: 0.0 interests + 0.0 habits + 1.0 neighbours"] == pytest.approx(1 / 6)
+    assert by_lines["ours: 0.0 interests + 0.0 habits + 0.6 neighbours + 0.4 related"] == pytest.approx(1 / 6)
     assert by_lines["difference, ours - exact"] == pytest.approx(1 / 6)
     assert set(found["rows"]["popularity"]) == set(COLUMNS)
 

@@ -14,7 +14,7 @@ from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import confirm, propose
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
-from stream_coupons.core.shopper import Neighbourhood, Shopper, next_due
+from stream_coupons.core.shopper import Neighbourhood, Related, Shopper, next_due
 
 from .builders import (
     AT,
@@ -81,8 +81,12 @@ def test_nothing_stays_of_what_a_shopper_is_like(regular: Shopper) -> None:
 
 def test_neighbours_hear_that_the_shopper_is_gone(regular: Shopper) -> None:
     cell = regular.cell
-    [gone] = of_type(erase("u", regular, erasure(at=AT - DAY_S), AT).messages, UserVector)
+    asked, asked_at = regular.related.bucket, regular.related.asked_at
+    gone, also_gone = of_type(erase("u", regular, erasure(at=AT - DAY_S), AT).messages, UserVector)
     assert (gone.user_id, gone.cell, gone.indices) == ("u", cell, [])
+    assert (also_gone.user_id, also_gone.cell, also_gone.indices) == ("u", asked, [])
+    assert regular.related == Related()
+    assert also_gone.at == max(AT - DAY_S, asked_at)
     assert gone.at == AT, "it is older than what they know, so they ignore it"
     cells, member = Cells(NeighbourhoodRules()), Member()
     cells.put(cell_key(cell, "u"), Member(AT))
@@ -220,13 +224,13 @@ def due(shopper: Shopper) -> float | None:
 def test_who_was_idle_for_long_leaves_as_who_was_erased_does() -> None:
     shopper = Shopper()
     see(shopper, order("o1", AT, item("A")), FORGETFUL)
-    cell = shopper.cell
+    cells = [shopper.cell, shopper.related.bucket]
     assert due(shopper) == AT + IDLE_S
     assert pass_time("u", shopper, AT + IDLE_S - 1, FORGETFUL).messages == []
     left = pass_time("u", shopper, AT + IDLE_S, FORGETFUL)
-    [gone] = left.messages
-    assert isinstance(gone, UserVector)
-    assert (gone.cell, gone.indices, left.facts, left.is_over) == (cell, [], [("erasure", "idle")], False)
+    gone = of_type(left.messages, UserVector)
+    assert [(each.cell, each.indices) for each in gone] == [(cell, []) for cell in cells if cell]
+    assert (len(gone), left.facts, left.is_over) == (len(left.messages), [("erasure", "idle")], False)
     assert due(shopper) == AT + IDLE_S + STAYS_S
     assert pass_time("u", shopper, AT + IDLE_S + STAYS_S, FORGETFUL).is_over
 

@@ -22,7 +22,7 @@ from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.shopper import Related, Shopper
 from stream_coupons.core.views import Moment, look
 
 from .builders import AT, DAY_S, HOUR_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
@@ -317,6 +317,16 @@ def test_news_of_neighbours_is_taken_from_the_own_cell_and_never_backwards() -> 
     assert shopper.neighbourhood.interests == {1: 0.5}
     learn_neighbours(shopper, near("ecommerce/1", AT + 1, 3))
     assert shopper.neighbourhood.interests == {3: 0.5}
+
+
+def test_what_is_related_is_taken_from_the_bucket_asked_and_never_backwards() -> None:
+    shopper = Shopper(cell="ecommerce/1", related=Related(bucket="ecommerce/categories-0"))
+    learn_neighbours(shopper, near("ecommerce/categories-1", AT))
+    learn_neighbours(shopper, near("ecommerce/categories-0", AT + 1, 1))
+    learn_neighbours(shopper, near("ecommerce/categories-0", AT, 2))
+    assert shopper.related.scores == {1: 0.5}
+    learn_neighbours(shopper, near("ecommerce/1", AT, 3))
+    assert (shopper.related.scores, shopper.neighbourhood.interests) == ({1: 0.5}, {3: 0.5})
 
 
 def test_time_ends_a_proposal_without_an_answer_once() -> None:

@@ -33,10 +33,11 @@ from stream_coupons.core.ledger import Ledger, reserve, settle
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import KINDS, Undecided, confirm, decide, issue_id, propose
 from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import MAX_ASKED, MAX_CLOSED, Shopper
-from stream_coupons.core.similarity import stable_hash
+from stream_coupons.core.similarity import feature_index, stable_hash
 from stream_coupons.core.vectors import CODES
 from stream_coupons.core.views import Moment, look
 
@@ -1061,6 +1062,32 @@ def test_while_there_is_no_coupon_vectors_of_any_domain_are_published() -> None:
     case = Case(knowledge(rules=with_cells(cells=1)))
     case.see(browse("t1", AT, item("A"), domain="travel"))
     assert [vector.cell for vector in of_type(case.said, UserVector)] == ["travel/0"]
+
+
+def asked(case: Case) -> list[UserVector]:
+    return [vector for vector in of_type(case.said, UserVector) if is_category_bucket(vector.cell)]
+
+
+def test_what_is_related_is_asked_no_more_often_than_it_may_be_and_by_categories_alone() -> None:
+    case = Case(knowledge(rules=with_cells(related_every_s=100.0)))
+    case.see(browse("t", AT - 1, item("A")))
+    assert asked(case) == [], "no category is known"
+    for n in range(0, 300, 30):
+        case.see(browse(f"t{n}", AT + n, item(f"i{n}", category="tea", brand="x", price_minor=100)))
+    assert [vector.at for vector in asked(case)] == [AT, AT + 120, AT + 240]
+    assert {tuple(vector.indices) for vector in asked(case)} == {(feature_index("category:tea"),)}
+    assert asked(case)[-1].weights == pytest.approx([math.log2(1 + 9)], abs=1e-3)
+
+
+def test_who_turns_to_another_domain_leaves_the_bucket_of_the_one_before_unless_it_is_not_known() -> None:
+    case = Case(knowledge(coupon("c1"), coupon("c2", domain="travel"), rules=with_cells(related_every_s=100.0)))
+    for n, domain in enumerate(("ecommerce", "made-up", "travel", "travel")):
+        case.see(browse(f"t{n}", AT + n, item("A", category="tea"), domain=domain))
+    assert [(vector.cell, vector.has_left) for vector in asked(case)] == [
+        ("ecommerce/categories-0", False),
+        ("ecommerce/categories-0", True),
+        ("travel/categories-0", False),
+    ]
 
 
 def test_an_unknown_catalogue_gives_nobody_anything() -> None:
