@@ -32,10 +32,12 @@ TREES = {
 }
 
 Table = NDArray[np.float32]
+POSITION = -1
+"""Column of the coupon's position in what `table_of` returns."""
 
 
 def table_of(rows: FeatureRows, world: WorldSettings) -> Table:
-    """Return what the trees read: the numeric features, whether tastes have changed, and last the coupon's position."""
+    """Return the numeric features, whether tastes have changed, and the coupon's position."""
     drift = math.inf if world.taste_drift_day is None else world.start_at + math.ceil(world.taste_drift_day) * DAY_S
     counts = [len(subject.positions) for subject in rows.subjects]
     changed = np.repeat([subject.at >= drift for subject in rows.subjects], counts)
@@ -75,22 +77,38 @@ class Learnable(ValueScorer):
 
     reads_features = True
 
-    def __init__(self, trees: HistGradientBoostingRegressor, world: WorldSettings, cost_minor: float) -> None:
+    def __init__(self, trees: "CouponTrees", world: WorldSettings, cost_minor: float) -> None:
         self._trees = trees
         self._world = world
         self._cost_minor = cost_minor
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return predicted values, less the cost of sending."""
-        return np.asarray(self._trees.predict(table_of(rows, self._world)) - self._cost_minor)
+        return self._trees.predict(table_of(rows, self._world)) - self._cost_minor
 
 
-def fit(world_settings: WorldSettings, settings: Settings) -> HistGradientBoostingRegressor:
+class CouponTrees:
+    """Boosted trees that know a coupon by its mean value, and by its position."""
+
+    def __init__(self, table: Table, margins_minor: Floats, coupons: int, seed: int) -> None:
+        positions = table[:, POSITION].astype(np.intp)
+        counts = np.maximum(np.bincount(positions, minlength=coupons), 1)
+        self._means = np.bincount(positions, margins_minor, coupons) / counts
+        # Trees that split a coupon's mean value find what a categorical feature would, in half the time.
+        self._trees = HistGradientBoostingRegressor(**TREES, random_state=seed)
+        self._trees.fit(self._with_means(table), margins_minor)
+
+    def _with_means(self, table: Table) -> Table:
+        return np.column_stack((table, self._means[table[:, POSITION].astype(np.intp)])).astype(np.float32)
+
+    def predict(self, table: Table) -> Floats:
+        """Return the value of each row, minor units."""
+        return np.asarray(self._trees.predict(self._with_means(table)))
+
+
+def fit(world_settings: WorldSettings, settings: Settings) -> CouponTrees:
     """Play another draw of shoppers of the world, and fit trees on what coupons were truly worth for them."""
     recorder = Recorder(World(replace(world_settings, other_shoppers=1)))
     play_scorer("recorded", recorder.world, settings, recorder, pacing=HOURLY)
-    table = np.concatenate(recorder.tables)
-    trees = HistGradientBoostingRegressor(
-        **TREES, categorical_features=[table.shape[1] - 1], random_state=world_settings.seed
-    )
-    return trees.fit(table, np.concatenate(recorder.margins_minor))
+    table, margins_minor = np.concatenate(recorder.tables), np.concatenate(recorder.margins_minor)
+    return CouponTrees(table, margins_minor, world_settings.coupons, world_settings.seed)

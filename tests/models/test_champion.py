@@ -14,7 +14,7 @@ ADAGRAD, KALMAN = ModelName.ADAGRAD, ModelName.KALMAN
 ROW = Row([], [])
 
 
-class Oracle:
+class Noisy:
     """Knows the truth up to a noise of its own."""
 
     def __init__(self, noise: float, seed: int) -> None:
@@ -42,7 +42,7 @@ class Oracle:
 
 def contest(adagrad: float, kalman: float, **rules: Any) -> Contest:
     return Contest(
-        {ADAGRAD: Oracle(adagrad, 1), KALMAN: Oracle(kalman, 2)},
+        {ADAGRAD: Noisy(adagrad, 1), KALMAN: Noisy(kalman, 2)},
         LearningRules(**({"models": [ADAGRAD, KALMAN]} | rules)),
     )
 
@@ -135,6 +135,6 @@ def test_a_model_that_joins_is_compared_from_then_on() -> None:
 
 
 def test_one_model_alone_is_champion() -> None:
-    one = Contest({ADAGRAD: Oracle(0.5, 1)}, LearningRules(models=[ADAGRAD]))
+    one = Contest({ADAGRAD: Noisy(0.5, 1)}, LearningRules(models=[ADAGRAD]))
     assert run(one, 100) == []
     assert one.duels[ADAGRAD].log_loss > 0

@@ -1,4 +1,4 @@
-"""One run by chance and one by an oracle, shared by all tests: they only read."""
+"""One run by chance and one by the ground truth, shared by all tests: they only read."""
 
 import pytest
 
@@ -13,5 +13,5 @@ def random_run() -> Run:
 
 
 @pytest.fixture(scope="session")
-def oracle_run() -> Run:
+def truth_run() -> Run:
     return run(WorldSettings(seed=11, shoppers=600, days=14), by_redemption)

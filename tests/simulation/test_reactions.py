@@ -19,9 +19,9 @@ def by_issue(given: Run) -> dict[str, dict[str, FeedbackEvent]]:
     return answers
 
 
-def test_feedback_follows_its_issue_and_keeps_its_order(oracle_run: Run) -> None:
-    for issue_id, answers in by_issue(oracle_run).items():
-        issue = oracle_run.issues[issue_id]
+def test_feedback_follows_its_issue_and_keeps_its_order(truth_run: Run) -> None:
+    for issue_id, answers in by_issue(truth_run).items():
+        issue = truth_run.issues[issue_id]
         assert "impression" in answers
         times = [answers[kind].occurred_at for kind in ("impression", "click", "purchase") if kind in answers]
         assert times == sorted(times)
@@ -39,26 +39,26 @@ def test_some_click_and_do_not_buy_most_who_buy_have_clicked(random_run: Run) ->
     assert sum("click" in kinds for kinds in bought) > 0.6 * len(bought)
 
 
-def test_an_order_goes_with_every_purchase_and_no_order_takes_two_coupons(oracle_run: Run) -> None:
-    orders = {(event.user_id, event.occurred_at) for _, event in oracle_run.events if isinstance(event, OrderEvent)}
-    purchases = [(event.user_id, event.occurred_at) for event in oracle_run.feedback() if event.kind == "purchase"]
+def test_an_order_goes_with_every_purchase_and_no_order_takes_two_coupons(truth_run: Run) -> None:
+    orders = {(event.user_id, event.occurred_at) for _, event in truth_run.events if isinstance(event, OrderEvent)}
+    purchases = [(event.user_id, event.occurred_at) for event in truth_run.feedback() if event.kind == "purchase"]
     assert len(purchases) > 100
     assert set(purchases) <= orders
     assert len(set(purchases)) == len(purchases)
 
 
-def test_discounts_keep_to_the_coupon_and_statistics_add_up(oracle_run: Run) -> None:
-    coupons = {coupon.coupon_id: coupon for coupon in oracle_run.world.catalogue()}
-    purchases = [event for event in oracle_run.feedback() if event.kind == "purchase"]
+def test_discounts_keep_to_the_coupon_and_statistics_add_up(truth_run: Run) -> None:
+    coupons = {coupon.coupon_id: coupon for coupon in truth_run.world.catalogue()}
+    purchases = [event for event in truth_run.feedback() if event.kind == "purchase"]
     for event in purchases:
         assert event.discount_minor is not None
         assert event.order_value_minor is not None
         most = coupons[event.coupon_id or ""].max_discount_minor
         assert 0 < event.discount_minor <= min(most, event.order_value_minor)
-    statistics = oracle_run.world.statistics
+    statistics = truth_run.world.statistics
     assert statistics.redemptions == len(purchases)
-    assert statistics.clicks == oracle_run.count("click")
-    assert statistics.impressions == oracle_run.count("impression")
+    assert statistics.clicks == truth_run.count("click")
+    assert statistics.impressions == truth_run.count("impression")
     assert statistics.discount_minor == sum(event.discount_minor or 0 for event in purchases)
 
 

@@ -55,28 +55,28 @@ def test_advance_takes_each_event_once_and_none_before_its_time() -> None:
     assert world.advance(world.now - 100.0) == []
 
 
-def test_events_are_in_order_of_time_with_unique_ids(oracle_run: Run) -> None:
-    times = [event.occurred_at for _, event in oracle_run.events]  # type: ignore[attr-defined]
+def test_events_are_in_order_of_time_with_unique_ids(truth_run: Run) -> None:
+    times = [event.occurred_at for _, event in truth_run.events]  # type: ignore[attr-defined]
     assert times == sorted(times)
-    ids = [event.event_id for _, event in oracle_run.events]  # type: ignore[attr-defined]
+    ids = [event.event_id for _, event in truth_run.events]  # type: ignore[attr-defined]
     assert len(ids) == len(set(ids))
-    orders = [event.order_id for _, event in oracle_run.events if isinstance(event, OrderEvent)]
+    orders = [event.order_id for _, event in truth_run.events if isinstance(event, OrderEvent)]
     assert len(orders) == len(set(orders))
 
 
-def test_every_message_passes_the_codec(oracle_run: Run) -> None:
+def test_every_message_passes_the_codec(truth_run: Run) -> None:
     decoders = {name: Decoder(topic) for name, topic in BY_NAME.items() if topic.message is not None}
-    for topic, event in oracle_run.events:
+    for topic, event in truth_run.events:
         assert decoders[topic](encode(event)) == event
-    for coupon in oracle_run.world.catalogue():
+    for coupon in truth_run.world.catalogue():
         assert decoders["coupon-catalog"](encode(coupon)) == coupon
 
 
 @pytest.mark.long
-def test_coupons_add_reactions_and_alter_nothing_else(random_run: Run, oracle_run: Run) -> None:
+def test_coupons_add_reactions_and_alter_nothing_else(random_run: Run, truth_run: Run) -> None:
     alone = World(random_run.world.settings)
     undisturbed = wire(alone.advance(random_run.world.now))
-    for given in (random_run, oracle_run):
+    for given in (random_run, truth_run):
         own = set(undisturbed)
         told = wire(given.events)
         assert [event for event in told if event in own] == undisturbed

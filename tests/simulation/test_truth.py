@@ -35,7 +35,7 @@ def would_order(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("policy", ["random_run", "oracle_run"])
+@pytest.mark.parametrize("policy", ["random_run", "truth_run"])
 def test_truth_is_calibrated(policy: str, request: pytest.FixtureRequest) -> None:
     given: Run = request.getfixturevalue(policy)
     probabilities = np.array(given.probabilities)
@@ -79,16 +79,16 @@ def test_a_single_coupon_is_answered_as_often_as_the_truth_says() -> None:
     assert (np.abs(np.array([clicks, redemptions]) - expected) < WITHIN * np.sqrt(variance)).all()
 
 
-def test_an_oracle_redeems_much_more_than_chance(random_run: Run, oracle_run: Run) -> None:
+def test_whoever_knows_the_truth_redeems_much_more_than_chance(random_run: Run, truth_run: Run) -> None:
     by_chance = np.array(random_run.probabilities)[:, 1].mean()
-    by_oracle = np.array(oracle_run.probabilities)[:, 1].mean()
+    by_truth = np.array(truth_run.probabilities)[:, 1].mean()
     assert 0.04 < by_chance < 0.08
-    assert 2 * by_chance < by_oracle < 6 * by_chance
+    assert 2 * by_chance < by_truth < 6 * by_chance
 
 
-def test_most_redeemed_is_not_most_profitable(oracle_run: Run) -> None:
+def test_most_redeemed_is_not_most_profitable(truth_run: Run) -> None:
     """Who would buy anyway redeems gladly: chasing redemptions gives money away."""
-    statistics = oracle_run.world.statistics
+    statistics = truth_run.world.statistics
     assert statistics.persuaded < statistics.redemptions
     assert statistics.incremental_margin_minor < statistics.redemptions * 100
 
