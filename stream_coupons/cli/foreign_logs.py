@@ -16,6 +16,7 @@ from stream_coupons.core.events import MAX_WINDOW_S
 from stream_coupons.datasets.foreign import ForeignLog, take_all
 from stream_coupons.datasets.tables import first_row, is_table, require_extra
 from stream_coupons.recordings import Line, lines
+from stream_coupons.runtime.garbage import collect_rarely
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.evaluation.progressive_run import ProgressiveRun
@@ -159,6 +160,7 @@ def _listed(counts: Counter[str]) -> str:
 
 def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:
     """Feed all records; say whether it was interrupted."""
+    collect_rarely()
     with terminal.fraction_progress(what, len(log)) as progress, terminal.Interruptions() as interruptions:
         for record in interruptions.each(log.records()):
             running.feed(record)

@@ -98,8 +98,8 @@ class LearningQueue:
     """
 
     def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
-        self.trainer = Trainer(learning)
         self.heads = frozenset(heads)
+        self.trainer = Trainer(learning, self.heads)
         self.news: list[tuple[float, News]] = []
         self._transfer = learning.transfer
         self._profile = profile

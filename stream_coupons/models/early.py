@@ -23,7 +23,7 @@ References
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,7 +158,13 @@ class EarlyAnswers:
         before = self._information[head] * 0.5 ** (1 / self._half_life)
         self._information[head] = before + predicted * (1.0 - predicted)
 
-    def fit(self, log_odds: Callable[[FeatureRows], Floats], at: float, start: float = 0.0) -> None:
+    def fit(
+        self,
+        log_odds: Callable[[FeatureRows], Floats],
+        at: float,
+        start: float = 0.0,
+        heads: Collection[str] = HEADS,
+    ) -> None:
         """Set the shifts to what has come by now.
 
         Parameters
@@ -167,17 +173,21 @@ class EarlyAnswers:
             Those of all heads, shape (n, 3), without shifts.
         start : float
             To be added to `starts`.
+        heads : collection of str
+            Those whose answers are reported: that none has come says nothing of the others.
         """
         for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
             self._forget(identity)
         variances = {head: 1.0 / (1.0 + information) for head, information in self._information.items()}
         self.shifts = {head: variances[head] * (own + start) for head, own in self.starts.items()}
         self._shortest_s = _shortest_of(self._open.values())
-        if not self._open:
+        if not self._open or not set(heads) & self.shifts.keys():
             return
         each = list(self._open.values())
         z, elapsed = log_odds(self._rows()), np.array([one.share(at) for one in each])
         for head, answered in zip(self.shifts, np.array([one.answered for one in each]).T, strict=True):
+            if head not in heads:
+                continue
             log_odds_of_head = z[:, HEADS.index(head)] + self.shifts[head]
             more = _fit(log_odds_of_head, answered, elapsed, _LAWS[head], self._closed[head], variances[head])
             self.shifts[head] = min(max(self.shifts[head] + more, -MOST_SHIFT), MOST_SHIFT)
@@ -290,6 +300,8 @@ def _shortest_of(decisions: Iterable[_Open]) -> float:
 
 
 def _together(rows: Sequence[FeatureRows]) -> FeatureRows:
+    if len({row.hashed.shape[1] for row in rows}) == 1:
+        return FeatureRows(np.concatenate([row.numeric for row in rows]), np.concatenate([row.hashed for row in rows]))
     hashed = np.zeros((len(rows), max((row.hashed.shape[1] for row in rows), default=0)), np.uint32)
     for index, row in enumerate(rows):
         hashed[index, : row.hashed.shape[1]] = row.hashed[0]

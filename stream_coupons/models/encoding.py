@@ -50,7 +50,7 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     numeric : array, shape (n, len(NUMERIC))
     """
     # Of narrow integers until the end, and none is below 0 where it is cut to one: a third of the time.
-    within = np.clip((numeric - LOWEST) * BINS_PER_UNIT, 0.0, BINS - 1.0).astype(np.int16)
+    within = np.minimum(np.maximum((numeric - LOWEST) * BINS_PER_UNIT, 0.0), BINS - 1.0).astype(np.int16)
     bins: NDArray[np.intp] = ((within + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
     return bins
 

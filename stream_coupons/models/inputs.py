@@ -45,9 +45,9 @@ class Row:
         return encode(self.numeric, self.places, self.offset)
 
     @property
-    def groups(self) -> dict[int, int]:
-        """The group of each place."""
-        return dict(zip(self.places.tolist(), (self.hashed // DIMENSIONS).tolist(), strict=True))
+    def groups(self) -> Indices:
+        """The group of each of `places`."""
+        return self.hashed // DIMENSIONS
 
 
 def each_row(rows: FeatureRows) -> Iterator[Row]:

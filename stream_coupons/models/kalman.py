@@ -50,7 +50,14 @@ VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
 VARIANCE_OF_KNOWN = 0.8
 """Of the slope on what is known without the model, from 1 on: of P(order) a fifth of it, by `registry.CAUTION`."""
+FIRST_VARIANCES: Floats = np.full(BIAS + 1, VARIANCE_OF_CONSTANT)
+"""Variances before learning by index, of all but hashed places."""
+FIRST_VARIANCES[DIMENSIONS:FIRST_BIN] = VARIANCE_OF_NUMBER
+FIRST_VARIANCES[FIRST_BIN:KNOWN] = VARIANCE_OF_BIN
+FIRST_VARIANCES[KNOWN] = VARIANCE_OF_KNOWN
 MOST_JOINT = 256
+FIRST_JOINT = 64
+"""Indices that there is room for at first: twice as many whenever these are too few."""
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
 MOST_STEPS = 50
@@ -80,13 +87,22 @@ class KalmanFilter:
         self._first_variances = np.zeros(size)
         self._seen = np.zeros(size, np.int64)
         self._slots = np.full(size, -1, np.int64)
-        self._joint: list[int] = []
-        self._covariance = np.zeros((MOST_JOINT, MOST_JOINT))
+        self._joint = np.zeros(0, np.int64)
+        self._make_room(np.zeros((0, 0)))
         self._centres = self._weights.copy()
         self._groups = np.zeros(size, np.int64)
         self._relevance = Relevance()
         self._reviewed = self._weights.copy()
         self._lessons = 0
+
+    def _make_room(self, covariance: Floats) -> None:
+        """Keep this covariance of the joint indices with room for more, and for what is computed of it."""
+        size = FIRST_JOINT
+        while size < len(self._joint):
+            size *= 2
+        self._covariance = np.zeros((size, size))
+        self._covariance[: len(covariance), : len(covariance)] = covariance
+        self._scratch = np.empty((size, size))
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then move to the mode."""
@@ -98,20 +114,21 @@ class KalmanFilter:
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]
         apart, u = indices[~is_joint], values[~is_joint]
-        size = len(self._joint)
-        covariance = self._covariance[:size, :size]
+        # Into memory that is at hand: to get as much anew takes longer than to compute what comes there.
+        scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
+        scaled *= x[:, None]
         # Sums of numpy, not of BLAS: the same to the last bit on every machine.
-        moves = (covariance[at] * x[:, None]).sum(axis=0)
+        moves = scaled.sum(axis=0)
         moves_apart = self._variances[apart] * u
         variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
         probability = sigmoid(mode(logit, variance * weight, label))
         error = weight * (label - probability)
-        self._weights[self._joint] += moves * error
+        self._weights[self._joint] += moves[: len(self._joint)] * error
         self._weights[apart] += moves_apart * error
         curvature = weight * probability * (1.0 - probability)
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
         moves *= shrink
-        covariance -= moves[:, None] * moves
+        self._covariance -= np.multiply(moves[:, None], moves, out=self._scratch)
         self._variances[apart] -= (moves_apart * shrink) ** 2
         self._lessons += 1
         if self._lessons in REVIEWS:
@@ -124,11 +141,12 @@ class KalmanFilter:
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
         if new.size:
-            hashed = int((indices < DIMENSIONS).sum())
-            of_place = VARIANCE_OF_PLACES / max(hashed, 1)
-            groups = row.groups
-            self._groups[new] = [groups.get(index, 0) for index in new.tolist()]
-            first = self._spread * _variances(new, row.places[:1], of_place)
+            of_place = VARIANCE_OF_PLACES / max(int(np.count_nonzero(indices < DIMENSIONS)), 1)
+            is_new = self._seen[row.places] == 1
+            self._groups[row.places[is_new]] = row.groups[is_new]
+            first = self._spread * np.where(new < DIMENSIONS, of_place, FIRST_VARIANCES[new])
+            if row.places.size:
+                first[new == row.places[0]] = self._spread * VARIANCE_OF_COUPON
             first *= np.where(new < DIMENSIONS, self._relevance.of_group[self._groups[new]], 1.0)
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
@@ -141,9 +159,11 @@ class KalmanFilter:
     def _slot_for(self, index: int) -> int | None:
         """A new slot of the covariance; if there is none, a number or bin gets that of the hashed place seen least."""
         if len(self._joint) < MOST_JOINT:
-            self._joint.append(index)
-            return len(self._joint) - 1
-        joint = np.array(self._joint)
+            before, self._joint = len(self._joint), np.append(self._joint, index)
+            if before == len(self._covariance):
+                self._make_room(self._covariance)
+            return before
+        joint = self._joint
         places = np.flatnonzero(joint < DIMENSIONS)
         if index < DIMENSIONS or not places.size:
             return None
@@ -151,13 +171,14 @@ class KalmanFilter:
         self._slots[joint[slot]] = -1
         self._variances[joint[slot]] = self._covariance[slot, slot]
         self._covariance[slot, :] = self._covariance[:, slot] = 0.0
-        self._joint[slot] = index
+        joint[slot] = index
         return slot
 
     def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
         """Compare what the weights said at the last review with the label, group by group."""
-        probability = sigmoid(offset + float((values * self._reviewed[indices]).sum()))
-        said = (self._reviewed[indices] - self._centres[indices]) * values * (indices < DIMENSIONS)
+        reviewed = self._reviewed[indices]
+        probability = sigmoid(offset + float((values * reviewed).sum()))
+        said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
         self._relevance.test(self._groups[indices], said, probability, label, weight)
 
     def _review(self) -> None:
@@ -192,9 +213,9 @@ class KalmanFilter:
         shrink = np.maximum(1.0 + more * before, before / most[~is_joint])
         self._variances[apart] = before / shrink
         self._weights[apart] = self._centres[apart] + (self._weights[apart] - self._centres[apart]) / shrink
-        size = len(self._joint)
-        covariance = self._covariance[:size, :size]
-        moved = (self._weights - self._centres)[self._joint]
+        covariance = self._covariance
+        moved = np.zeros(len(covariance))
+        moved[: len(self._joint)] = (self._weights - self._centres)[self._joint]
         rows = zip(slots[is_joint].tolist(), information[is_joint].tolist(), most[is_joint].tolist(), strict=True)
         for slot, more_of_it, most_of_it in rows:
             column = covariance[:, slot].copy()
@@ -202,8 +223,9 @@ class KalmanFilter:
             moved -= column * (gain * moved[slot])
             column *= math.sqrt(abs(gain))
             # The square of one column stays symmetric to the last bit, as what goes on from a state is.
-            covariance -= math.copysign(1.0, gain) * (column[:, None] * column)
-        self._weights[self._joint] = self._centres[self._joint] + moved
+            product = np.multiply(column[:, None], column, out=self._scratch)
+            (np.subtract if gain >= 0.0 else np.add)(covariance, product, out=covariance)
+        self._weights[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""
@@ -250,7 +272,7 @@ class KalmanFilter:
             "first_variances": self._first_variances[places],
             "seen": self._seen[places].astype(np.float64),
             "groups": self._groups[places].astype(np.float64),
-            "joint": np.array(self._joint, np.uint32),
+            "joint": self._joint.astype(np.uint32),
             "covariance": self._covariance[np.triu_indices(size)],
             "lessons": np.array([self._lessons], np.int64),
             **self._relevance.state(),
@@ -285,19 +307,11 @@ class KalmanFilter:
         self._lessons = int(state["lessons"][0])
         self._first_variances[places] = state["first_variances"]
         self._seen[places] = state["seen"].astype(np.int64)
-        self._joint = joint.tolist()
+        self._joint = joint.astype(np.int64)
+        self._make_room(np.zeros((0, 0)))
         self._slots[self._joint] = np.arange(len(joint))
         rows, columns = np.triu_indices(len(joint))
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
-
-
-def _variances(indices: NDArray[np.int64], coupon: NDArray[np.int64], of_place: float) -> Floats:
-    """Variances before learning; that of a hashed place is given."""
-    return np.select(
-        [np.isin(indices, coupon), indices < DIMENSIONS, indices < FIRST_BIN, indices < KNOWN, indices < BIAS],
-        [VARIANCE_OF_COUPON, of_place, VARIANCE_OF_NUMBER, VARIANCE_OF_BIN, VARIANCE_OF_KNOWN],
-        VARIANCE_OF_CONSTANT,
-    )
 
 
 def mode(logit: float, variance: float, label: bool) -> float:

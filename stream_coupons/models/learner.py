@@ -1,5 +1,6 @@
 """The models of one domain, learning: test, then train, then snapshot."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stream_coupons.core.attribution import unpack
@@ -27,7 +28,7 @@ from stream_coupons.models.snapshots import (
 
 MAX_NUMBER = 1000.0
 """Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
-LEARNT_PER_FIT = 100
+LEARNT_PER_FIT = 20
 """Where every example is served at once: the base rates of what is open are fitted anew when this part of all that was
 learnt has come since."""
 
@@ -44,7 +45,8 @@ class News:
 class DomainModel:
     """Three heads, each with its models, and how far they have learnt."""
 
-    def __init__(self, domain: str, rules: LearningRules) -> None:
+    def __init__(self, domain: str, rules: LearningRules, reported: Collection[str] = HEADS) -> None:
+        self._reported = reported
         self.domain = domain
         self.version = 0
         self.examples = 0
@@ -175,9 +177,10 @@ class DomainModel:
     def _fit(self, of_labels: LinearScorer) -> None:
         """Fit the base rates to what is open."""
         self._fitted_at, self._fitted_news = self.at, self._news
-        self.early[GIVEN].fit(of_labels.log_odds, self.at)
+        self.early[GIVEN].fit(of_labels.log_odds, self.at, heads=self._reported)
         # P(order) is learnt as the difference from P(redeem).
-        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=self.shifts["redeem"])
+        start = self.shifts["redeem"]
+        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Go on from a snapshot.
@@ -213,10 +216,17 @@ def _early(rules: LearningRules) -> dict[str, EarlyAnswers]:
 
 
 class Trainer:
-    """The models of all domains, fed from one ordered log of examples."""
+    """The models of all domains, fed from one ordered log of examples.
 
-    def __init__(self, rules: LearningRules) -> None:
+    Parameters
+    ----------
+    reported : collection of str
+        The heads whose answers are reported: silence says nothing of others.
+    """
+
+    def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS) -> None:
         self._rules = rules
+        self._reported = reported
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()
@@ -229,7 +239,7 @@ class Trainer:
         SnapshotMismatch
         """
         for domain, snapshot in snapshots.items():
-            model = self.models.get(domain) or DomainModel(domain, self._rules)
+            model = self.models.get(domain) or DomainModel(domain, self._rules, self._reported)
             model.restore(snapshot)
             self.models[domain] = model
 
@@ -249,7 +259,7 @@ class Trainer:
 
     def _model_as_it_is(self, domain: str) -> DomainModel:
         if domain not in self.models:
-            self.models[domain] = DomainModel(domain, self._rules)
+            self.models[domain] = DomainModel(domain, self._rules, self._reported)
         return self.models[domain]
 
     def learn(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
-from stream_coupons.core.features import DIMENSIONS, FeatureRows, hashed_names, places_of
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import (
@@ -95,7 +95,7 @@ def served(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
         Calibration of each head.
     """
     known = float(learnt[ORDER][KNOWN])
-    weights = _served_at(learnt, OF_TERMS, known, lines)
+    weights = _served_at(learnt, OF_TERMS, known, lines).T
     weights[:, BIAS] = _biases(learnt, known, lines)
     return weights
 
@@ -107,23 +107,27 @@ def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "Line
     what is learnt afterwards shows through in part.
     """
     known = float(learnt[ORDER][KNOWN])
-    tail = _served_at([each[DIMENSIONS:] for each in learnt], OF_TERMS[DIMENSIONS:], known, lines)
+    tail = _served_at([each[DIMENSIONS:] for each in learnt], OF_TERMS[DIMENSIONS:], known, lines).T
     tail[:, -1] = _biases(learnt, known, lines)
 
     def look_up(places: NDArray[np.uint32]) -> Floats:
-        found = _served_at([each[places] for each in learnt], OF_TERMS[places], known, lines)
-        return np.ascontiguousarray(np.moveaxis(found, 0, -1))
+        at = places.astype(np.intp)
+        return _served_at([each.take(at) for each in learnt], at >= FIRST_OF_TERMS, known, lines)
 
     return LinearScorer(version, tail, look_up)
 
 
 def _served_at(learnt: Sequence[Floats], of_terms: NDArray[np.bool_], known: float, lines: Sequence[Line]) -> Floats:
-    """Weights to serve of some weights learnt, shape (len(HEADS), ...), but for the bias; `known` is the slope on what
+    """Weights to serve of some weights learnt, shape (..., len(HEADS)), but for the bias; `known` is the slope on what
     is known without the model of P(order)."""
-    weights = np.stack(learnt)
-    weights[ORDER] += (1.0 + known) * np.where(of_terms, 0.0, learnt[REDEEM])
-    for head, (slope, _) in zip(weights, lines, strict=True):
-        head *= slope
+    redeem = learnt[REDEEM]
+    weights: Floats = np.empty((*redeem.shape, len(HEADS)))
+    for head, each in enumerate(learnt):
+        weights[..., head] = each
+    weights[..., ORDER] += (1.0 + known) * np.where(of_terms, 0.0, redeem)
+    for head, (slope, _) in enumerate(lines):
+        if slope != 1.0:
+            weights[..., head] *= slope
     return weights
 
 

@@ -17,5 +17,5 @@ def sigmoid(logit: float) -> float:
 
 def sigmoids(logits: Floats) -> Floats:
     """P of an array of log-odds."""
-    probabilities: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -MAX_LOGIT, MAX_LOGIT)))
+    probabilities: Floats = 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits, -MAX_LOGIT), MAX_LOGIT)))
     return probabilities
