@@ -25,7 +25,9 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from stream_coupons.cli.terminal import fraction_progress, stderr, stdout
+from stream_coupons.cli.terminal import INTERRUPTED, fraction_progress, stderr, stdout
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.evaluation.report import Axis, Report
 from stream_coupons.settings import Settings, load
@@ -63,6 +65,7 @@ from .money_runs import (
 SEEDS = tuple(range(1, 11))
 OURS = "learned"
 BOUND = "learnable_bound"
+RANDOM = "random"
 COMPARED = tuple(policy for policy in POLICIES if policy not in DAYS_KEPT)
 """Policies that are played unless others are named."""
 CONFIDENCE = 0.95
@@ -115,6 +118,10 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
         Ratio of the means.
     of_true_value_by_third, of_bound_by_third : list of float
         The same of each third.
+    of_true_value_by_seed : dict
+        Ratio by seed.
+    thirds_below_random : int or None
+        In how many thirds of all seeds it earned less than random coupons; None if these were not played.
     redeem_rate : float or None
         Expected redemptions a coupon, of all seeds together; None if no coupon was given.
     margin_by_day : list of Estimate
@@ -136,6 +143,8 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
     of_bound: float | None = None
     of_true_value_by_third: list[float] = []
     of_bound_by_third: list[float] = []
+    of_true_value_by_seed: dict[int, float] = {}
+    thirds_below_random: int | None = None
     redeem_rate: float | None = None
     margin_by_day: list[Estimate] = []
 
@@ -184,7 +193,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
     """Return what each policy earned, on the seeds that all of them have played."""
     mine = [run for run in runs if run.configuration == configuration]
-    played = {run.policy: {} for run in mine} | {}  # type: dict[str, dict[int, Run]]
+    played: defaultdict[str, dict[int, Run]] = defaultdict(dict)
     for run in mine:
         played[run.policy][run.seed] = run
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in played.values()))) if played else []
@@ -221,6 +230,12 @@ def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
             of_bound=of_bound[0] if of_bound else None,
             of_true_value_by_third=of_true[1:],
             of_bound_by_third=of_bound[1:],
+            of_true_value_by_seed={
+                seed: round(parts[policy][seed][0] / values[0], 3)
+                for seed, values in parts.get(TRUE_VALUE, {}).items()
+                if values[0]
+            },
+            thirds_below_random=_thirds_below(columns, parts.get(RANDOM)),
             redeem_rate=_redeem_rate(of_policy),
             margin_by_day=[
                 estimate(list(margins)) for margins in zip(*(run.margin_by_day for run in of_policy), strict=True)
@@ -273,6 +288,10 @@ def _ratios(columns: Any, other: dict[int, list[float]] | None) -> list[float]:
     return [round(float(ratio), 3) for ratio in columns.sum(axis=1) / np.where(totals == 0, np.nan, totals)]
 
 
+def _thirds_below(columns: Any, other: dict[int, list[float]] | None) -> int | None:
+    return None if other is None else int((columns < np.array(list(other.values())).T)[1:].sum())
+
+
 def show(comparison: Comparison) -> None:
     """Print a table of the policies, and a table of the product against each of the others."""
     if not comparison.seeds:
@@ -303,7 +322,9 @@ def rows_of(comparison: Comparison) -> Rows:
         "margin (95 %)",
         *THIRDS,
         "worst seed",
+        "thirds below random",
         "of true value",
+        "worst seed",
         "of the bound",
         "coupons",
         "redeemed",
@@ -311,17 +332,21 @@ def rows_of(comparison: Comparison) -> Rows:
     )
     rows = []
     for policy, earned in comparison.policies.items():
-        worst = earned.by_seed[earned.worst_seed]
         cells = [policy, written(earned.margin_interval), *(f"{third:,.0f}" for third in earned.thirds)]
-        cells.append(f"{worst:,.0f} ({earned.worst_seed})" if policy != NONE else "0")
-        for whole, thirds in (
-            (earned.of_true_value, earned.of_true_value_by_third),
-            (earned.of_bound, earned.of_bound_by_third),
-        ):
-            cells.append(f"{whole:.0%}: {', '.join(f'{third:.0%}' for third in thirds)}" if whole is not None else "")
+        cells.append(f"{earned.by_seed[earned.worst_seed]:,.0f} ({earned.worst_seed})" if policy != NONE else "0")
+        below = earned.thirds_below_random
+        cells.append("" if below is None else f"{below} of {len(THIRDS) * len(comparison.seeds)}")
+        cells.append(_by_third(earned.of_true_value, earned.of_true_value_by_third))
+        least = min(earned.of_true_value_by_seed.items(), key=lambda pair: pair[1], default=None)
+        cells.append("" if least is None else f"{least[1]:.0%} ({least[0]})")
+        cells.append(_by_third(earned.of_bound, earned.of_bound_by_third))
         redeemed = "" if earned.redeem_rate is None else f"{earned.redeem_rate:.1%}"
         rows.append([*cells, f"{earned.issues:,.0f}", redeemed, f"{earned.cpu_s:,.0f}"])
     return headers, rows
+
+
+def _by_third(whole: float | None, thirds: Sequence[float]) -> str:
+    return "" if whole is None else f"{whole:.0%}: {', '.join(f'{third:.0%}' for third in thirds)}"
 
 
 def rows_ahead(comparison: Comparison) -> Rows:
@@ -489,7 +514,7 @@ def configurations_of(options: argparse.Namespace) -> list[Configuration]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play, and print what was earned. Return the exit code: 130 after Ctrl-C."""
+    """Play, and print what was earned. Return the exit code: 130 after Ctrl-C, 1 if a process failed."""
     options = parse(arguments)
     try:
         kept, settings = Kept(options.runs), load(options.config)
@@ -498,12 +523,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     tasks = tasks_of(options, settings)
     runs: list[Run] = []
-    is_whole = False
-    with suppress(KeyboardInterrupt), fraction_progress("runs", len(tasks)) as progress:
-        for run in runs_of(tasks, kept, options.jobs, frozenset(options.again)):
-            runs.append(run)
-            progress.update(progress.task_ids[0], advance=1, note=f"{run.policy}, seed {run.seed}: {run.margin:,.0f}")
-        is_whole = True
+    is_whole, exit_code = False, INTERRUPTED
+    try:
+        played = runs_of(tasks, kept, options.jobs, frozenset(options.again))
+        is_whole = _collect(played, len(tasks), runs)
+    except BrokenProcessPool:
+        stderr().print("[red]error:[/] a process ended before its time, for lack of memory perhaps: try fewer --jobs")
+        exit_code = 1
     comparisons = [compare(configuration, runs) for configuration in configurations_of(options)]
     if options.json:
         print(as_json(comparisons))
@@ -515,9 +541,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write and is_whole:
         PAGE.write_text(page_with(PAGE.read_text(), comparisons))
     if not is_whole:
-        stderr().print(f"interrupted: {len(runs)} of {len(tasks)} runs are finished")
-        return 130
-    return 0
+        stderr().print(f"{len(runs)} of {len(tasks)} runs are finished")
+    return 0 if is_whole else exit_code
+
+
+def _collect(played: Iterable[Run], total: int, runs: list[Run]) -> bool:
+    """Add what is played to `runs` until it is over or Ctrl-C comes; return whether it is over."""
+    with suppress(KeyboardInterrupt), fraction_progress("runs", total) as progress:
+        for run in played:
+            runs.append(run)
+            progress.update(progress.task_ids[0], advance=1, note=f"{run.policy}, seed {run.seed}: {run.margin:,.0f}")
+        return True
+    return False
 
 
 def as_json(comparisons: Sequence[Comparison]) -> str:

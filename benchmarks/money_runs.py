@@ -102,8 +102,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     def settings(self, seed: int) -> WorldSettings:
         """Return the settings of the world with this seed."""
-        size = {"shoppers": self.shoppers, "days": self.days, "taste_drift_day": self.drift}
-        return WorldSettings(seed=seed, **size, **WORLDS[self.world])
+        return WorldSettings(
+            seed=seed, shoppers=self.shoppers, days=self.days, taste_drift_day=self.drift, **WORLDS[self.world]
+        )
 
     @property
     def name(self) -> str:
@@ -250,9 +251,9 @@ def play(task: Task) -> Run:
     run = _run(task, played)
     if isinstance(scorer, Recorded):
         key, rules = all_rules(settings).key, settings.policy
-        choices = [choice for user_id, *choice in scorer.choices if not is_holdout(user_id, rules, key)]
+        choices = [(a, b, c) for user_id, a, b, c in scorer.choices if not is_holdout(user_id, rules, key)]
         coupons = CouponSet(world.catalogue(), rules.typical_price_minor).coupons
-        prices = prices_of([(a, b, c) for a, b, c in choices], coupons)
+        prices = prices_of(choices, coupons)
         run = msgspec.structs.replace(run, average_minor=scorer.average_minor(), prices=prices)
     return msgspec.structs.replace(run, cpu_s=round(time.process_time() - began, 2))
 
