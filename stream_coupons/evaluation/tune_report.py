@@ -21,7 +21,7 @@ def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float],
     tried : sequence of Tried
         All trials that are done, in order.
     importances : mapping of str to float
-        Share of the variance of the quality by setting; empty if it is unknown.
+        Share of what explains the quality, by setting; empty if it is unknown.
     """
     metric = NAMES[tuned.metric]
     report = Report(f"Tuning on {tuned.log.name}", f"Settings that predict P({tuned.head}) better, by {metric}.")
@@ -29,14 +29,14 @@ def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float],
     _search(report, tuned, tried, metric)
     report.section(
         "What each setting matters",
-        "Share of the variance of the quality over the whole search space that a setting explains alone, by a random "
-        "forest on the trials that went to their end. A setting with a small share can stay as it is.",
+        "A random forest predicts the quality of the trials that went to their end: the share of its explanation that "
+        "is by each setting. A setting with a small share can stay as it is. With few trials chance has its share.",
     )
     if importances:
         report.bar_chart(
             "Importance",
             {name: round(share, 3) for name, share in importances.items()},
-            Axis("share of the variance", "percent", from_zero=True),
+            Axis("share of what is explained", "percent", from_zero=True),
         )
     else:
         report.table(["importance"], [["Unknown: it takes five trials with different results that went to their end."]])
