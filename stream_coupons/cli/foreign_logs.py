@@ -78,7 +78,8 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
             f"{path}: a table needs --mapping, which names its columns; "
             f"`stream-coupons evaluate {path} --mapping-template` prints one to be completed"
         )
-    return tables.read_log(path, mapping_of(mapping), window_s)
+    columns = mapping_of(mapping)
+    return tables.log_of(tables.read_table(path), columns, str(path), window_s, tables.first_row(path))
 
 
 def report_refused(log: ForeignLog, path: Path) -> None:

@@ -1,8 +1,7 @@
-"""`ope`: what our policy would have earned on decisions that another system made and logged."""
+"""`ope`: what a policy would have earned on decisions that another one made and logged."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.table import Table
-from rich.text import Text
 
+from stream_coupons.cli import ope_tables as tables
 from stream_coupons.cli import terminal
 from stream_coupons.cli.foreign_logs import (
     DecisionsOption,
-    LogArgument,
     MappingOption,
-    WindowOption,
     doubts,
     feed_all,
     read_log,
@@ -25,17 +22,25 @@ from stream_coupons.cli.foreign_logs import (
     require_writable,
     write_decisions,
 )
-from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import MAX_WINDOW_S
 from stream_coupons.datasets.foreign import WINDOW_S
 from stream_coupons.evaluation.ope import Estimator
 from stream_coupons.evaluation.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.evaluation.targeting import Targeting
-    from stream_coupons.evaluation.valuation import Report, Valued
-    from stream_coupons.models.progressive import Interval
+    from stream_coupons.evaluation.valuation import Report
 
-TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
+OptionalLog = Annotated[
+    Path | None,
+    typer.Argument(
+        help="The log: JSON lines, or - for them on standard input; a .csv or .parquet with --mapping. Without one, "
+        "our own decisions at the broker.",
+        allow_dash=True,
+    ),
+]
 LEGEND = (
     "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
     "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of arms never logged"
@@ -43,7 +48,7 @@ LEGEND = (
 
 
 def ope(  # noqa: PLR0913 - the options of a command
-    log: LogArgument,
+    log: OptionalLog = None,
     mapping: MappingOption = None,
     reward: Annotated[Reward, typer.Option(help="What a decision brings.")] = Reward.CLICK,
     policy: Annotated[
@@ -62,11 +67,22 @@ def ope(  # noqa: PLR0913 - the options of a command
     ] = False,
     decisions: DecisionsOption = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
-    window: WindowOption = WINDOW_S,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after an issue in which a purchase counts, where the log does not say; 7 days. Of our own "
+            "decisions: in which orders count; as long as a coupon can be used.",
+            min=1,
+            max=MAX_WINDOW_S,
+        ),
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Of our own decisions; the one that has most of them.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
 ) -> None:
     """Value our policy on a log of another one: what would it have earned?
+    Or, without LOG, value other policies on our own decisions.
 
     The log is learnt from in order of time. Before each issue every arm it
     names is scored by the model as it stood then, and our policy is valued on
@@ -87,6 +103,15 @@ def ope(  # noqa: PLR0913 - the options of a command
     without a look at the shopper. Issues whose window is still open at the
     end of the log are left out.
 
+    Without LOG the decisions, orders, feedback and coupons are read from the
+    broker; a LOG of these topics, as `tail --recording` and `replay --all`
+    write them, does as well. Every decision is there, given or not, with its
+    coupons and what was sold out. Valued is the margin of all that the
+    shopper orders within --window, less discounts. The policies are logged,
+    greedy[:MIN_VALUE], epsilon[:RATIO], average (one ranking for all), random,
+    none and always:COUPON. Beside them stands what the shoppers who may get
+    coupons bring more than the permanent control group.
+
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\
                 --policy greedy --policy always:tea-25-off
@@ -94,21 +119,38 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope log.jsonl --reward margin --clip 20 --json
               stream-coupons ope sent.csv --mapping sent.toml \\
                 --reward purchase --report sent.html
+              stream-coupons ope --bootstrap localhost:9092
+              stream-coupons ope own.jsonl --policy greedy:25 --policy random
     """
+    from stream_coupons.cli import ope_own
     from stream_coupons.evaluation import ope_report, valuation
     from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
     from stream_coupons.evaluation.policies import parse
     from stream_coupons.evaluation.progressive_run import ProgressiveRun
     from stream_coupons.evaluation.valuation import Question
 
-    settings = settings_from(config, None)
+    settings = settings_from(config, bootstrap)
     if not 0 <= skip < 1:
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
+    if log is None or ope_own.is_own(log):
+        others = {
+            "--mapping": mapping,
+            "--skip": skip,
+            "--estimate-propensities": estimate_propensities,
+            "--decisions": decisions,
+            "--report": report,
+        }
+        if given := [name for name, value in others.items() if value]:
+            raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
+        ope_own.ope_own(log, settings, policy or (), clip=clip, window_s=window, domain=domain, json=json)
+        return
+    if domain is not None:
+        raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
     require_writable(decisions)
     with terminal.replaced(report) as page_sink:
-        read = read_log(log, window, mapping)
+        read = read_log(log, window or WINDOW_S, mapping)
         asked = tuple(parse(text, read.coupon_of) for text in policy or ())
         question = Question(reward, asked, clip, skip, estimate_propensities)
         warnings = [*missing_arms(read), *doubts(read)]
@@ -153,11 +195,11 @@ def _print(found: Report) -> None:
         markup=False,
         soft_wrap=True,
     )
-    decimals = _decimals([each.valuation.values[Estimator.DR].value for each in found.valued])
-    console.print(_values(found.valued, "value for each decision", decimals, is_gain=False))
+    decimals = tables.decimals_of([each.valuation.values[Estimator.DR].value for each in found.valued])
+    console.print(tables.values_table(found.valued, "value for each decision", decimals, is_gain=False))
     if any(each.policy != "logged" for each in found.valued):
-        console.print(_values(found.valued, "above the logging policy", decimals, is_gain=True))
-    console.print(_diagnostics(found.valued))
+        console.print(tables.values_table(found.valued, "above the logging policy", decimals, is_gain=True))
+    console.print(tables.diagnostics_table(found.valued))
     if found.targeting:
         console.print(_targets(found.targeting, decimals))
     for note in (LEGEND, *found.notes):
@@ -166,61 +208,13 @@ def _print(found: Report) -> None:
         terminal.warn(warning)
 
 
-def _decimals(values: Iterable[float]) -> int:
-    """So many that the largest value has four digits."""
-    largest = max(map(abs, values))
-    return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 1
-
-
-def _values(valued: Iterable[Valued], title: str, decimals: int, *, is_gain: bool) -> Table:
-    table = _table(title, "policy", *TITLES.values())
-    for each in valued:
-        intervals = each.valuation.gains if is_gain else each.valuation.values
-        if not is_gain or each.policy != "logged":
-            cells = (_interval(intervals[estimator], decimals, is_signed=is_gain) for estimator in TITLES)
-            table.add_row(terminal.printable(each.policy), *cells)
-    return table
-
-
-def _diagnostics(valued: Iterable[Valued]) -> Table:
-    table = _table("how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged")
-    table.columns[0].no_wrap = True
-    for each in valued:
-        found = each.valuation.diagnostics
-        table.add_row(
-            terminal.printable(each.policy),
-            f"{found.decisions:,}",
-            f"{found.effective:,.0f}",
-            f"{found.rewarded:,}",
-            f"{found.agreement:.1%}",
-            f"{found.largest_weight:.1f}",
-            Text(f"{found.mean_weight.value:.3f}", style="bold yellow" if found.is_off else ""),
-            f"{each.unsupported:.1%}",
-        )
-    return table
-
-
 def _targets(targeting: Iterable[Targeting], decimals: int) -> Table:
-    table = _table("uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient")
+    table = tables.new_table(
+        "uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient"
+    )
     for each in targeting:
         found = each.uplift
         areas = (found.mean, found.auuc, found.qini)
-        intervals = (_interval(interval, decimals, is_signed=True) for interval in areas)
+        intervals = (tables.interval_text(interval, decimals, is_signed=True) for interval in areas)
         table.add_row(each.coupon, f"{each.treated:,}", f"{each.controls:,}", *intervals)
     return table
-
-
-def _table(title: str, *names: str) -> Table:
-    table = Table(*names, title=title, title_justify="left")
-    table.columns[0].overflow = "fold"
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def _interval(found: Interval, decimals: int, *, is_signed: bool) -> Text:
-    """A value above its interval; bold where a difference is one."""
-    form = f"{'+' if is_signed else ''}.{decimals}f"
-    is_clear = is_signed and (found.low > 0 or found.high < 0)
-    interval = "unknown" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
-    return Text.assemble((f"{found.value:{form}}", "bold" if is_clear else ""), "\n", (interval, "dim"))

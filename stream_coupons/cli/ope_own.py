@@ -1,0 +1,161 @@
+"""`ope` on the engine's own decisions: from the broker, or from a recording of its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+from msgspec import Raw, Struct
+
+from stream_coupons.cli import ope_tables, terminal
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.evaluation.ope import Estimator
+from stream_coupons.recordings import lines
+from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.own_log import OwnLog
+    from stream_coupons.evaluation.own_valuation import Lift, OwnReport
+
+LEGEND = (
+    "Minor units of money a decision. ESS: effective sample size. rewarded: decisions with a reward that the policy "
+    "might have made. agrees: how likely it would have chosen what was given. w: weight, its mean should be 1. "
+    "unlogged: share of its choices that the live policy would never have made there"
+)
+DAY_S = 86400.0
+
+
+class _Line(Struct):
+    """A record in a recording of topics: `tail --recording` calls its value message, `replay --all` value."""
+
+    topic: str
+    message: Raw = Raw()
+    value: Raw = Raw()
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def is_own(path: Path) -> bool:
+    """Return whether the first line of a file is a record of a topic, and not of another system's log."""
+    if path.suffix in (".csv", ".parquet"):
+        return False
+    with terminal.opened(path) as source:
+        head = source.peek(1 << 16) if hasattr(source, "peek") else b""
+    first = next(iter(lines(head.splitlines()[:1])), None)
+    if first is None:
+        return False
+    try:
+        _decode_line(first.text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The start of a long line says enough.
+        return first.text.startswith(b'{"topic":')
+    return True
+
+
+def ope_own(  # noqa: PLR0913 - the options of a command
+    path: Path | None,
+    settings: Settings,
+    policies: Sequence[str],
+    *,
+    clip: float | None,
+    window_s: float | None,
+    domain: str | None,
+    json: bool,
+) -> None:
+    """Read, value and print."""
+    from stream_coupons.evaluation import own_policies, own_valuation
+    from stream_coupons.evaluation.own_log import OwnLog
+
+    log = OwnLog(settings.policy.typical_price_minor)
+    bad_lines = _read_topics(log, settings) if path is None else _read_file(log, path)
+    asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
+    found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
+    if bad_lines:
+        found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+    with terminal.results():
+        if json:
+            typer.echo(msgspec.json.encode(found).decode())
+        else:
+            _print(found)
+    raise typer.Exit(1 if bad_lines or log.unreadable else 0)
+
+
+def _read_topics(log: OwnLog, settings: Settings) -> int:
+    from stream_coupons import admin
+    from stream_coupons.clients import Reader
+    from stream_coupons.evaluation.own_log import READ
+
+    # It says within seconds that no broker answers; a consumer would try for ever.
+    with admin.admin_client(settings.kafka):
+        pass
+    names = [topic.name for topic in READ]
+    with Reader(settings.kafka, names, from_beginning=True) as reader, terminal.Interruptions() as interruptions:
+        for record in interruptions.each(reader.read_to_end()):
+            log.take(record.topic, record.value)
+    if interruptions.happened:
+        raise typer.Exit(terminal.INTERRUPTED)
+    return 0
+
+
+def _read_file(log: OwnLog, path: Path) -> int:
+    """Take all records of a recording; how many lines are none."""
+    bad = 0
+    with (
+        terminal.opened(path) as source,
+        terminal.byte_progress("reading", terminal.size_of(path)) as progress,
+        terminal.Interruptions() as interruptions,
+    ):
+        for line in interruptions.each(lines(source)):
+            progress.update(progress.task_ids[0], advance=line.size)
+            try:
+                record = _decode_line(line.text)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                bad += b'"tick"' not in line.text
+                continue
+            log.take(record.topic, bytes(record.message) or bytes(record.value))
+    if interruptions.happened:
+        raise typer.Exit(terminal.INTERRUPTED)
+    if not log.decisions:
+        raise BadConfig(
+            f"{path}: no record of the topic decisions; write them with `stream-coupons tail decisions --recording "
+            "--from-beginning --timeout 5`, and so order-events, coupon-feedback and coupon-catalog"
+        )
+    return bad
+
+
+def _print(found: OwnReport) -> None:
+    console = terminal.stdout()
+    console.print(
+        f"margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
+        f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out",
+        markup=False,
+        soft_wrap=True,
+    )
+    decimals = ope_tables.decimals_of([each.valuation.values[Estimator.DR].value for each in found.valued])
+    console.print(ope_tables.values_table(found.valued, "value of each decision", decimals, is_gain=False))
+    console.print(ope_tables.values_table(found.valued, "above the policy that decided", decimals, is_gain=True))
+    console.print(ope_tables.diagnostics_table(found.valued))
+    _print_lift(found.lift)
+    for note in (LEGEND, *found.notes):
+        console.print(note, markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        terminal.warn(warning)
+
+
+def _print_lift(lift: Lift | None) -> None:
+    console = terminal.stdout()
+    if lift is None:
+        console.print("lift: not known, for the control group has no two shoppers with a decision", soft_wrap=True)
+        return
+    table = ope_tables.new_table("lift over the control group", "", "shoppers", "a shopper", "lift", "all together")
+    earned = (
+        ope_tables.interval_text(lift.lift, 1, is_signed=True),
+        ope_tables.interval_text(lift.total_minor, 0, is_signed=True),
+    )
+    table.add_row("may get coupons", f"{lift.treated:,}", f"{lift.treated_mean:.1f}", *earned)
+    table.add_row("control group", f"{lift.holdout:,}", f"{lift.holdout_mean:.1f}")
+    console.print(table)

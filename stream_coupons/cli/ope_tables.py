@@ -1,0 +1,90 @@
+"""Tables of `ope`: values of policies with their intervals, and how far to believe them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.cli import terminal
+from stream_coupons.evaluation.ope import Estimator
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.evaluation.ope import Valuation
+    from stream_coupons.models.progressive import Interval
+
+TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
+
+
+class PolicyValue(Protocol):
+    """A policy by name, and what it is worth."""
+
+    @property
+    def policy(self) -> str:
+        """Its name."""
+
+    @property
+    def valuation(self) -> Valuation:
+        """Its value by every estimator."""
+
+    @property
+    def unsupported(self) -> float:
+        """Share of its choices of which nothing is known."""
+
+
+def decimals_of(values: Iterable[float]) -> int:
+    """So many that the largest value has four digits."""
+    largest = max(map(abs, values))
+    return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 1
+
+
+def values_table(valued: Iterable[PolicyValue], title: str, decimals: int, *, is_gain: bool) -> Table:
+    """Values of policies, or how much they are above that of the policy that decided."""
+    table = new_table(title, "policy", *TITLES.values())
+    for each in valued:
+        intervals = each.valuation.gains if is_gain else each.valuation.values
+        if not is_gain or each.policy != "logged":
+            cells = (interval_text(intervals[estimator], decimals, is_signed=is_gain) for estimator in TITLES)
+            table.add_row(terminal.printable(each.policy), *cells)
+    return table
+
+
+def diagnostics_table(valued: Iterable[PolicyValue]) -> Table:
+    """What says how far to believe the values."""
+    table = new_table(
+        "how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged"
+    )
+    table.columns[0].no_wrap = True
+    for each in valued:
+        found = each.valuation.diagnostics
+        table.add_row(
+            terminal.printable(each.policy),
+            f"{found.decisions:,}",
+            f"{found.effective:,.0f}",
+            f"{found.rewarded:,}",
+            f"{found.agreement:.1%}",
+            f"{found.largest_weight:.1f}",
+            Text(f"{found.mean_weight.value:.3f}", style="bold yellow" if found.is_off else ""),
+            f"{each.unsupported:.1%}",
+        )
+    return table
+
+
+def new_table(title: str, *names: str) -> Table:
+    """An empty table of names and numbers."""
+    table = Table(*names, title=title, title_justify="left")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def interval_text(found: Interval, decimals: int, *, is_signed: bool) -> Text:
+    """A value above its interval; bold where a difference is one."""
+    form = f"{'+' if is_signed else ''}.{decimals}f"
+    is_clear = is_signed and (found.low > 0 or found.high < 0)
+    interval = "unknown" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
+    return Text.assemble((f"{found.value:{form}}", "bold" if is_clear else ""), "\n", (interval, "dim"))

@@ -1,0 +1,195 @@
+"""Policies valued on the engine's own log: sold out or not, the estimate is that of the true effects."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_coupons import topics
+from stream_coupons.codec import encode
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import Coupon, FeedbackEvent, Item, OrderEvent
+from stream_coupons.evaluation import own_policies, own_valuation
+from stream_coupons.evaluation.ope import Estimator
+from stream_coupons.evaluation.own_decisions import OwnDecisions, arrays
+from stream_coupons.evaluation.own_log import OwnLog
+from stream_coupons.evaluation.policies import Policy
+
+from .own_logs import (
+    AT,
+    BASE_RATE,
+    DAY_S,
+    GAINS,
+    MARGIN_RATIO,
+    NAMES,
+    PRICE,
+    RULES,
+    WINDOW_S,
+    Shop,
+    recording,
+)
+
+SHOPPERS = 3000
+
+
+@pytest.fixture(scope="module", params=[None, 150], ids=["plenty", "sold out"])
+def shop(request: pytest.FixtureRequest) -> Shop:
+    shop = Shop(seed=3, stock=request.param)
+    shop.see(SHOPPERS)
+    return shop
+
+
+def decided(shop: Shop) -> OwnDecisions:
+    log = shop.log()
+    return arrays(list(log.decisions.values()), "ecommerce", log.ends_at - WINDOW_S)
+
+
+def test_what_was_sold_out_is_known_from_the_decisions_that_asked_for_it(shop: Shop) -> None:
+    decisions = decided(shop)
+    left = np.array(shop.left)
+    assert len(decisions) == SHOPPERS
+    assert (decisions.available[:, 1:] == left).mean() > 0.999
+    assert left.all() == (shop.stock is None)
+
+
+def test_the_probabilities_of_a_row_sum_to_one_and_what_was_given_was_possible(shop: Shop) -> None:
+    decisions = decided(shop)
+    for kind in own_policies.DEFAULT:
+        target = own_policies.target(Policy(kind), decisions, RULES)
+        assert target.sum(axis=1) == pytest.approx(np.ones(SHOPPERS))
+        assert (target >= 0).all()
+        assert not target[~decisions.available].any()
+    assert (decisions.propensity > 0).all()
+    logged = {one.user_id: one for one in shop.log().decisions.values()}
+    for row, shopper in enumerate(decisions.shopper[:500].tolist()):
+        one = logged[decisions.user_ids[shopper]]
+        if one.result == "given":
+            assert one.propensity == pytest.approx(decisions.propensity[row])
+
+
+@pytest.mark.parametrize("name", ["greedy", "average", "random", "always:c", "epsilon:0.1"])
+def test_the_value_of_another_policy_is_that_of_its_true_effects(shop: Shop, name: str) -> None:
+    decisions, log = decided(shop), shop.log()
+    policy = own_policies.parse(name, NAMES)
+    [valued] = own_valuation.report(log, (policy,), RULES).valued
+    target = own_policies.target(policy, decisions, RULES)[:, 1:]
+    truth = BASE_RATE * MARGIN_RATIO * PRICE + float((target * GAINS[shop.kinds]).sum(axis=1).mean())
+    assert valued.unsupported == pytest.approx(0.0, abs=1e-6)
+    assert not valued.valuation.diagnostics.is_off
+    for estimator in Estimator:
+        found = valued.valuation.values[estimator]
+        wider = found.high - found.low  # four standard errors
+        assert abs(found.value - truth) < wider, estimator
+    assert valued.valuation.values[Estimator.DR].high - valued.valuation.values[Estimator.DR].low < 60
+
+
+def test_the_model_does_not_know_the_outcome_that_it_predicts() -> None:
+    shop = Shop(seed=5)
+    shop.see(400)
+    decisions, log = decided(shop), shop.log()
+    reward, before = own_valuation.outcomes(log, decisions, "ecommerce", WINDOW_S, RULES)
+    plain = own_valuation.predicted(decisions, reward, before)
+    changed = reward.copy()
+    changed[7] += 1e5
+    again = own_valuation.predicted(decisions, changed, before)
+    same_fold = decisions.shopper % own_valuation.FOLDS == decisions.shopper[7] % own_valuation.FOLDS
+    assert np.array_equal(plain[same_fold], again[same_fold])
+    assert not np.array_equal(plain, again)
+
+
+def test_a_policy_that_gives_nothing_where_something_was_always_given_is_doubted() -> None:
+    shop = Shop(seed=5)
+    shop.see(300)
+    found = own_valuation.report(shop.log(), (Policy("none"), Policy("greedy", "50")), RULES)
+    assert all(each.unsupported > 0.2 for each in found.valued)
+    assert len(found.warnings) == 2
+    assert all("would never have chosen" in warning for warning in found.warnings)
+
+
+def test_lift_is_told_by_the_same_orders_of_those_who_may_get_coupons_and_those_who_may_not() -> None:
+    shop = Shop(seed=2)
+    shop.see(SHOPPERS, holdout_ratio=0.3)
+    found = own_valuation.report(shop.log(), (Policy("logged"),), RULES)
+    assert found.lift is not None
+    decisions = decided(shop)
+    truth = float((decisions.logging[:, 1:] * GAINS[shop.kinds]).sum(axis=1).mean())
+    half = found.lift.lift.high - found.lift.lift.value
+    assert abs(found.lift.lift.value - truth) < 2 * half
+    assert found.lift.holdout_mean == pytest.approx(BASE_RATE * MARGIN_RATIO * PRICE, abs=25)
+    assert found.lift.treated + found.lift.holdout == SHOPPERS
+    assert found.lift.total_minor.value == pytest.approx(found.lift.lift.value * found.lift.treated)
+    assert f"{found.lift.holdout} decisions are left out: holdout" in found.notes
+
+
+def test_without_a_control_group_there_is_no_lift() -> None:
+    shop = Shop(seed=2)
+    shop.see(50)
+    assert own_valuation.report(shop.log(), (), RULES).lift is None
+
+
+def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
+    log = OwnLog(typical_price_minor=700.0)
+    coupons = [
+        Coupon(coupon_id="tea", categories=["tea"], margin_ratio=0.5, max_discount_minor=80),
+        Coupon(coupon_id="any", margin_ratio=0.1, max_discount_minor=30),
+    ]
+    for coupon in coupons:
+        log.take(topics.CATALOG.name, encode(coupon))
+    items = [
+        Item(item_id="x", category="tea", price_minor=100, quantity=2.0),
+        Item(item_id="x", category="tea"),
+        Item(item_id="y", category="salt"),
+    ]
+    order = OrderEvent(event_id="o1", user_id="u", occurred_at=AT, order_id="o1", items=items)
+    bare = OrderEvent(event_id="o2", user_id="u", occurred_at=AT + 9, order_id="o2", total_minor=1000)
+    used = FeedbackEvent(
+        event_id="f1", user_id="u", occurred_at=AT + 5, issue_id="i1", kind="purchase", coupon_id="tea"
+    )
+    for _ in range(2):
+        for topic, message in ((topics.ORDER, order), (topics.ORDER, bare), (topics.FEEDBACK, used)):
+            log.take(topic.name, encode(message))
+    money = log.money()["u", "ecommerce"]
+    # Tea has the mean ratio of both coupons, salt that of one; an item without a price that of the same item.
+    of_order = 0.3 * (200 + 100) + 0.1 * 700
+    assert money.between(-math.inf, AT) == pytest.approx(of_order)
+    assert money.between(AT, AT + 5) == pytest.approx(-80)
+    assert money.between(AT + 5, math.inf) == pytest.approx(0.3 * 1000)
+    assert sum(money.between(*each) for each in pairwise([AT - 1, AT, AT + 7, AT + 9])) == pytest.approx(
+        of_order - 80 + 300
+    )
+
+
+def test_decisions_whose_window_is_open_are_left_out() -> None:
+    shop = Shop()
+    shop.see(20)
+    log = shop.log()
+    log.ends_at = AT + WINDOW_S + 60 * 4.5
+    found = own_valuation.report(log, (), RULES)
+    assert found.decisions == 5
+    assert "15 decisions are left out: window still open" in found.notes
+    log.ends_at = AT + DAY_S
+    with pytest.raises(BadConfig, match="no decision of domain 'ecommerce' can be valued: 20 window still open"):
+        own_valuation.report(log, (), RULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("best", "there is no policy 'best', expected one of logged, greedy"),
+        ("random:1", "there is no policy 'random:1'"),
+        ("always:x", "the log has no coupon 'x', expected one of a, b, c"),
+        ("epsilon:2", "'2', expected a number from 0 to 1"),
+        ("greedy:x", "'x', expected a number from -inf to inf"),
+    ],
+)
+def test_what_is_no_policy_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(BadConfig, match=fault):
+        own_policies.parse(text, NAMES)
+
+
+def test_an_empty_log_says_what_is_missing(tmp_path: Path) -> None:  # noqa: ARG001
+    with pytest.raises(BadConfig, match="no decisions on record"):
+        own_valuation.report(OwnLog(), (), RULES)
+    assert recording(Shop()).count(b"\n") == len(NAMES)
