@@ -14,9 +14,10 @@ References
 """
 
 import math
+from functools import lru_cache
 
-# Not `feature_index`, which remembers names: these are as many as senders like, and long. A hash costs 0.2 to 0.6 us.
-from stream_coupons.core.similarity import name_index
+# Not `feature_index`, which remembers 200,000 names: these are as many as senders like. A hash costs 0.2 to 0.6 us.
+from stream_coupons.core.similarity import MAX_REMEMBERED, name_index
 
 LEVELS = 6
 """Hashes of a value, from coarse to fine; a category has one, a number that is not large four, and the others are 0."""
@@ -38,12 +39,21 @@ def value_hashes(name: str, value: Value) -> tuple[int, ...]:
     >>> [one == other for one, other in zip(value_hashes("born", 1960), value_hashes("born", 1990))]
     [True, True, True, True, False, False]
     """
+    is_long = isinstance(value, str) and len(name) + len(value) > MAX_REMEMBERED
+    return (_value_hashes if is_long else _remembered)(name, value)
+
+
+def _value_hashes(name: str, value: Value) -> tuple[int, ...]:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         spans = (name_index(f"{name}=2^{width}*{span(value, width, shift)}+{shift}") for width, shift in TILES)
         fine = FINE_DIGITS if abs(value) >= LARGE else ()
         digits = [name_index(f"{name}={value + 0.0:.{size - 1}e}") for size in (2, *fine)]
         return (*spans, *digits, *(0,) * (LEVELS - len(TILES) - len(digits)))
     return (name_index(f"{name}={value}"), *(0,) * (LEVELS - 1))
+
+
+# By type: True is another value than 1.0.
+_remembered = lru_cache(maxsize=2**15, typed=True)(_value_hashes)
 
 
 def span(value: float, width: int, shift: float) -> str:

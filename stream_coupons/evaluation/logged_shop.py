@@ -6,11 +6,14 @@ shopper does not depend on any model: what was predicted of an issue is not in i
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
+from stream_coupons import topics
+from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.core import erasure, observation, pipeline
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
@@ -29,7 +32,7 @@ from stream_coupons.core.events import (
 )
 from stream_coupons.core.features import FeatureRows, hashed_names
 from stream_coupons.core.missing import fill_context
-from stream_coupons.core.neighbourhood import Cells, Member, cell_key, update
+from stream_coupons.core.neighbourhood import Member
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due
@@ -37,7 +40,12 @@ from stream_coupons.core.values import Value
 from stream_coupons.core.views import Moment
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.records import Record
 
+NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
+"""Stands for the record that a message would come in."""
+OF_FEATURES = ("profile", "neighbourhood", "history", "related")
+"""All of a shopper's state that features are made of."""
 NO_FEATURES = bytes(4)
 """What an issue keeps in the place of its numbers, which are kept elsewhere: they are there, so it can teach."""
 
@@ -74,9 +82,9 @@ class LoggedShop:
         self._shoppers: dict[str, Shopper] = {}
         self._deadlines = Deadlines()
         self._members: dict[str, Member] = {}
-        self._cells = Cells(rules.neighbourhood)
         self.refused: Counter[str] = Counter()
         self.look_at({}, ())
+        self._neighbours = Neighbours(lambda: self._known, 1)
 
     def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str]) -> None:
         """Look at these attributes of coupons, by domain, from now on, and at no others.
@@ -182,8 +190,8 @@ class LoggedShop:
         if isinstance(message, OpenDecision | TrainingExample):
             self._on_message(message)
         elif isinstance(message, UserVector):
-            key = cell_key(message.cell, message.user_id)
-            effects = update(self._members.setdefault(key, Member()), message, self._cells)
+            key = self._neighbours.state_key(message, message.cell)
+            effects = self._neighbours.step(key, self._members.setdefault(key, Member()), message, NO_RECORD)
             if effects.is_over:
                 del self._members[key]
             for news in effects.messages:
@@ -197,4 +205,6 @@ _decode = msgspec.msgpack.Decoder(Shopper).decode
 
 def _frozen(shopper: Shopper) -> Shopper:
     """A copy of all of a shopper that features are made of."""
-    return _decode(_encode([shopper.profile, shopper.neighbourhood, shopper.history]))
+    frozen = _decode(_encode([shopper.profile, shopper.neighbourhood, shopper.history]))
+    frozen.related = copy(shopper.related)
+    return frozen
