@@ -12,6 +12,7 @@ accord, which no coupon changes.
 
 import argparse
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -43,8 +44,9 @@ DAY_S = 86400.0
 NEVER_S = 1e12
 SLICE_S = 3600.0
 WINDOW_S = DAY_S
-KNOWN_DAYS, DECIDE_DAYS = 1, 2
-"""For a day the engine only gets to know the shoppers; whom it decided on within two it decides on no more."""
+DECIDE_DAYS = 1
+"""In which the engine decides on each shopper once, at their first trigger."""
+PROGRESS_EVERY = 20
 POLICIES = ("greedy", "epsilon:0.1", "average", "random", "always:coupon-00")
 Floats = NDArray[np.float64]
 
@@ -84,7 +86,6 @@ class _Run:
         # A few units each, so that most of what is wanted is gone by the middle of the run.
         stock = max(2, setup.shoppers // (4 * setup.coupons)) if setup.sells_out else None
         terms = {"stock": stock, "budget_minor": None, "max_per_user": None, "redeem_within_s": WINDOW_S}
-        terms["valid_from"] = self.world.settings.start_at + KNOWN_DAYS * DAY_S
         self.coupons = [msgspec.structs.replace(coupon, **terms) for coupon in self.world.catalogue()]
         self.settings = _settings(setup)
         self.log, self.own_orders = OwnLog(), OwnLog()
@@ -229,6 +230,9 @@ def measure(runs: int, setup: Setup, jobs: int, first_seed: int = 0) -> dict[str
         for of_run in pool.map(run, seeds, [setup] * runs, chunksize=1):
             for held in of_run:
                 of_policy[held.policy].append(held)
+            done = len(of_policy[setup.policies[0]])
+            if done % PROGRESS_EVERY == 0:
+                print(f"{done} of {runs} runs", file=sys.stderr, flush=True)
     return {
         "runs": runs,
         "setup": msgspec.to_builtins(setup),

@@ -25,6 +25,7 @@ def considered(arms: list[str], worth: Floats, choice: Choice) -> Considered:
         tried=[] if len(choice.tried) == len(arms) else choice.tried,
         exploration_ratio=choice.epsilon,
         drawn=choice.order[-1] if choice.is_drawn else None,
+        control_ratio=choice.control_ratio,
     )
 
 
@@ -96,6 +97,7 @@ def entry(  # noqa: PLR0913 - the same
         tried=chosen_among.tried,
         exploration_ratio=chosen_among.exploration_ratio,
         drawn=chosen_among.drawn,
+        control_ratio=chosen_among.control_ratio,
         refused=list(refused),
         is_holdout=is_holdout,
         logged_ratio=ratio,

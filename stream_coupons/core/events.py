@@ -449,6 +449,7 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
 DecisionResult = Literal[
     "given",
     "not_worth_it",
+    "control",
     "holdout",
     "sold_out",
     "timed_out",
@@ -497,6 +498,9 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Indices of the arms that exploring draws from; empty: all of them."""
     exploration_ratio: Ratio = 0.0
     """Probability of exploring."""
+    control_ratio: Ratio = 0.0
+    """Probability that nothing is given by chance, which is drawn before anything else: the probabilities above are
+    those of all other decisions."""
     drawn: Count | None = None
     """Index of the arm that exploring drew, if it did."""
     refused: list[Count] = []

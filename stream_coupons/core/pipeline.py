@@ -182,6 +182,11 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
     if decision_log.is_logged(undecided.identity, rules, known.rules.key):
         chosen_among = decision_log.considered(decision.coupon_ids(), worth, choice)
     is_holdout = policy.is_holdout(user_id, rules, known.rules.key)
+    if choice.is_control:
+        _open_control(shopper, decision, choice.best, known)
+        _open_controls_beside(shopper, decision, choice.best, known)
+        _log(decision, chosen_among, "control", rules, choice.propensity(None), is_holdout=is_holdout)
+        return NoCoupon.CONTROL
     if not choice.order:
         _open_control(shopper, decision, choice.best, known)
         _log(decision, chosen_among, "not_worth_it", rules, choice.propensity(None), is_holdout=is_holdout)
@@ -320,7 +325,13 @@ def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Kn
         coupon_id = decision.coupon(best).coupon_id  # capped or not: the catalogue may set a cap later
         history.withheld[coupon_id] = history.withheld.get(coupon_id, 0) + 1
     _open_control(shopper, decision, best, known, withheld=is_due)
-    for row in policy.watched(len(decision.positions), best, decision.undecided.identity, rules, known.rules.key):
+    _open_controls_beside(shopper, decision, best, known)
+
+
+def _open_controls_beside(shopper: Shopper, decision: "_Decision", best: int, known: Knowledge) -> None:
+    """Watch some more coupons that the shopper does not get, evenly among all."""
+    identity, rules = decision.undecided.identity, known.rules
+    for row in policy.watched(len(decision.positions), best, identity, rules.policy, rules.key):
         _open_control(shopper, decision, row, known, is_beside=True)
 
 

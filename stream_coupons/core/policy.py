@@ -115,6 +115,10 @@ class Choice:
         Probability of exploring.
     best : int
         The row that is worth most.
+    control_ratio : float
+        Probability that nothing is given by chance, before anything else is drawn.
+    is_control : bool
+        Whether that was drawn.
     """
 
     order: list[int]
@@ -124,6 +128,8 @@ class Choice:
     tried: list[int]
     epsilon: float
     best: int
+    control_ratio: float = 0.0
+    is_control: bool = False
 
     @property
     def wanted(self) -> list[int]:
@@ -132,7 +138,7 @@ class Choice:
 
     def propensity(self, row: int | None, refused: int = 0) -> float:
         """Probability that this row was to be given; see `propensity_of`."""
-        return propensity_of(row, refused, self.greedy, self.tried, self.epsilon)
+        return propensity_of(row, refused, self.greedy, self.tried, self.epsilon, self.control_ratio)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
@@ -143,7 +149,8 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     the ranking, the rows above it are asked whether they could be had: that alone says whether the ranking would have
     reached it. The draw depends on key and trigger, so a replay with the same key draws alike; `trigger` is the
     identity that the shopper is part of, for event ids may be counters, and all shoppers would explore at the same
-    ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline.
+    ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline. With probability
+    `PolicyRules.control_ratio` nothing is given, whatever it is worth: that says what shoppers do without a coupon.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
@@ -151,12 +158,14 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     """
     tried, epsilon = explored(worth, rules), exploration_ratio(rules)
     greedy = greedy_ranking(worth, rules)
-    best = int(np.argmax(worth))
+    best, control = int(np.argmax(worth)), rules.control_ratio
+    if control > 0.0 and key.uniform("control", trigger) < control:
+        return Choice([], 0, False, greedy, tried, epsilon, best, control, is_control=True)
     if not is_exploring(trigger, rules, key):
-        return Choice(greedy, 0, False, greedy, tried, epsilon, best)
+        return Choice(greedy, 0, False, greedy, tried, epsilon, best, control)
     drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
     probes = greedy.index(drawn) if drawn in greedy else 0
-    return Choice([*greedy[:probes], drawn], probes, True, greedy, tried, epsilon, best)
+    return Choice([*greedy[:probes], drawn], probes, True, greedy, tried, epsilon, best, control)
 
 
 def ranking(worth: Floats) -> Positions:
@@ -197,7 +206,9 @@ def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("explore", trigger) < exploration_ratio(rules)
 
 
-def propensity_of(row: int | None, refused: int, greedy: list[int], tried: list[int], epsilon: float) -> float:
+def propensity_of(
+    row: int | None, refused: int, greedy: list[int], tried: list[int], epsilon: float, control_ratio: float = 0.0
+) -> float:
     """Return the probability, over all triggers, that `choose` leads to this row being given.
 
     It is exact given that the row can be had, and that of the ranking the first `refused` rows cannot and the next one
@@ -215,4 +226,5 @@ def propensity_of(row: int | None, refused: int, greedy: list[int], tried: list[
     """
     reached = greedy[refused] if refused < len(greedy) else None
     drawn = epsilon / len(tried) if row in tried else 0.0
-    return drawn + (1.0 - epsilon) * (row == reached)
+    given = drawn + (1.0 - epsilon) * (row == reached)
+    return (1.0 - control_ratio) * given + control_ratio * (row is None)

@@ -69,6 +69,8 @@ class NoCoupon(StrEnum):
     """A feature or a prediction is not a finite number: a bug, or a forged message between agents."""
     HOLDOUT = "holdout"
     """A coupon was worth giving, but the shopper belongs to the permanent control group."""
+    CONTROL = "control"
+    """Nothing was to be given, by chance, to see what shoppers do without a coupon (`policy.control_ratio`)."""
     NOT_WORTH_IT = "not_worth_it"
     """No coupon was worth more than giving none."""
     SOLD_OUT = "sold_out"

@@ -90,6 +90,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
     the `explored_candidates` that are worth most.
+    `control_ratio` of all decisions give nothing, whatever it is worth.
     `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
     `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
@@ -106,6 +107,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     holdout_controls: Size = 5
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 5
+    control_ratio: Ratio = 0.0
     alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 3
     max_candidates: Size = 64
     cost_minor: NonNegative = 2.0

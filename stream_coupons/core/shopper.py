@@ -109,6 +109,7 @@ class Considered(Struct, array_like=True):
     tried: list[int]
     exploration_ratio: float
     drawn: int | None
+    control_ratio: float = 0.0
 
 
 class OpenProposal(Struct, array_like=True):

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-CONCLUDED = ("given", "not_worth_it", "sold_out")
+CONCLUDED = ("given", "not_worth_it", "control", "sold_out")
 """Results that say what the policy led to; the others say that something else came between."""
 
 
@@ -171,7 +171,11 @@ def _logging(kept: Sequence[LoggedDecision], arm: Rows, available: Mask) -> Floa
     for row, one in enumerate(kept):
         tried[row, [1 + place for place in one.tried or range(len(one.arms))]] = True
         reached[row] = next((1 + place for place in one.ranking if available[row, 1 + place]), 0)
-    return probabilities(reached, tried, np.array([one.exploration_ratio for one in kept]), available)
+    chosen = probabilities(reached, tried, np.array([one.exploration_ratio for one in kept]), available)
+    control = np.array([one.control_ratio for one in kept])
+    logging: Floats = (1.0 - control[:, None]) * chosen
+    logging[:, 0] += control
+    return logging
 
 
 def probabilities(reached: Rows, tried: Mask, epsilon: Floats, available: Mask) -> Floats:

@@ -158,7 +158,15 @@ class Judged:
             value_minor=self.value_minor(position),
             rank=self._rank[row],
             propensity=round(
-                policy.propensity_of(row, 0, self._greedy, self._tried, policy.exploration_ratio(self.rules)), 6
+                policy.propensity_of(
+                    row,
+                    0,
+                    self._greedy,
+                    self._tried,
+                    policy.exploration_ratio(self.rules),
+                    self.rules.control_ratio,
+                ),
+                6,
             ),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
         )

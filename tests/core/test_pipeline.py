@@ -367,6 +367,26 @@ def test_decisions_that_give_nothing_are_on_record_with_the_probability_of_that(
     assert (record.result, record.propensity, record.ranking, record.is_holdout) == ("holdout", None, [0], True)
 
 
+def test_a_share_of_the_decisions_gives_nothing_and_watches_coupons_of_all_kinds() -> None:
+    names = "abcdefgh"
+    terms = [coupon(name, discount_minor=90 + n) for n, name in enumerate(names)]
+    known = knowledge(*terms, rules=rules(control_ratio=0.5, holdout_controls=3))
+    results, controls = Counter[str](), Counter[str]()
+    for n in range(200):
+        case = Case(known, f"u{n}")
+        case.see(browse("t1", user=case.user))
+        results.update(record.result for record in records(case))
+        if of_type(case.said, Proposal):
+            continue
+        [record] = records(case)
+        assert (record.result, record.propensity, record.control_ratio) == ("control", 0.5, 0.5)
+        assert record.ranking == [0, 1, 2], "what would have been asked for"
+        controls.update(each.coupon_id for each in case.shopper.controls.values())
+    assert 70 < results["control"] < 130
+    assert set(controls) == set(names)
+    assert not [each for each in case.shopper.controls.values() if each.withheld]
+
+
 def test_a_share_of_the_decisions_is_on_record() -> None:
     counts = []
     for ratio in (0.0, 0.3, 1.0):

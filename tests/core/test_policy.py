@@ -80,6 +80,7 @@ CASES = [
     (PolicyRules(exploration_ratio=0.3, explored_candidates=2), [5.0, 1.0, -2.0, 3.0]),
     (PolicyRules(exploration_ratio=0.3, explored_candidates=2), [-5.0, -1.0, -2.0]),
     (PolicyRules(strategy="random"), [5.0, 1.0, -2.0, 3.0]),
+    (PolicyRules(exploration_ratio=0.3, control_ratio=0.2), [5.0, 1.0, -2.0, 3.0]),
 ]
 
 
@@ -121,8 +122,8 @@ def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: Polic
         for refused in range(len(choice.greedy) + 1):
             total = sum(choice.propensity(row, refused) for row in (None, *range(len(worth))))
             assert total == pytest.approx(1.0)
-        assert choice.is_drawn == is_exploring(trigger, rules, OTHER_KEY)
-        assert choice.is_drawn or choice.order == choice.greedy
+        assert choice.is_drawn == (is_exploring(trigger, rules, OTHER_KEY) and not choice.is_control)
+        assert choice.is_drawn or choice.order == ([] if choice.is_control else choice.greedy)
         assert choice.greedy == greedy_ranking(np.array(worth), rules)
 
 

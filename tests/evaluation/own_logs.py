@@ -28,7 +28,14 @@ AT = 1_767_348_000.0
 DAY_S = 86400.0
 WINDOW_S = 2 * DAY_S
 KEY = DrawKey(b"own logs")
-RULES = PolicyRules(exploration_ratio=0.4, explored_candidates=10, min_value_minor=0.0, cost_minor=0.0, alternatives=2)
+RULES = PolicyRules(
+    exploration_ratio=0.4,
+    explored_candidates=10,
+    control_ratio=0.1,
+    min_value_minor=0.0,
+    cost_minor=0.0,
+    alternatives=2,
+)
 MARGIN_RATIO, PRICE, DISCOUNT = 0.4, 1000, 100
 BASE_RATE = 0.3
 VALUES = np.array([[40.0, 10.0, -5.0], [5.0, 60.0, 20.0], [-9.0, -3.0, -1.0]])
@@ -53,6 +60,7 @@ class Shop:
 
     seed: int = 0
     stock: int | None = None
+    rules: PolicyRules = RULES
     records: list[tuple[str, bytes]] = field(default_factory=list)
     left: list[tuple[bool, ...]] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
@@ -89,7 +97,7 @@ class Shop:
     def _decide(self, user_id: str, at: float, *, is_holdout: bool) -> None:
         kind = int(self._rng.integers(3))
         worth = VALUES[kind]
-        choice = policy.choose(worth, user_id, RULES, KEY)
+        choice = policy.choose(worth, user_id, self.rules, KEY)
         chosen_among = decision_log.considered(list(NAMES), worth, choice)
         left = [self.stock is None or self._ledgers[name].reserved < self.stock for name in NAMES]
         about: dict[str, Any] = {
@@ -98,7 +106,7 @@ class Shop:
         }  # fmt: skip
         given = None
         if is_holdout or not choice.order:
-            result: Any = "holdout" if choice.order else "not_worth_it"
+            result: Any = "holdout" if is_holdout else "control" if choice.is_control else "not_worth_it"
             record = decision_log.entry(chosen_among, result=result, **about)
         else:
             answer = self._ask(choice, user_id, at)

@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -69,7 +70,7 @@ def test_the_probabilities_of_a_row_sum_to_one_and_what_was_given_was_possible(s
             assert one.propensity == pytest.approx(decisions.propensity[row])
 
 
-@pytest.mark.parametrize("name", ["greedy", "average", "random", "always:c", "epsilon:0.1"])
+@pytest.mark.parametrize("name", ["greedy", "greedy:30", "average", "random", "none", "always:c", "epsilon:0.1"])
 def test_the_value_of_another_policy_is_that_of_its_true_effects(shop: Shop, name: str) -> None:
     decisions, log = decided(shop), shop.log()
     policy = own_policies.parse(name, NAMES)
@@ -100,7 +101,7 @@ def test_the_model_does_not_know_the_outcome_that_it_predicts() -> None:
 
 
 def test_a_policy_that_gives_nothing_where_something_was_always_given_is_doubted() -> None:
-    shop = Shop(seed=5)
+    shop = Shop(seed=5, rules=msgspec.structs.replace(RULES, control_ratio=0.0))
     shop.see(300)
     found = own_valuation.report(shop.log(), (Policy("none"), Policy("greedy", "50")), RULES)
     assert all(each.unsupported > 0.2 for each in found.valued)
