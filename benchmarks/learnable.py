@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows, Subject
 from stream_coupons.core.scoring import ValueScorer
-from stream_coupons.demo.play import HOURLY, play_scorer
+from stream_coupons.demo.play import play_scorer
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.behaviour import DAY_S
 from stream_coupons.simulation.shoppers import World, WorldSettings
@@ -109,6 +109,6 @@ class CouponTrees:
 def fit(world_settings: WorldSettings, settings: Settings) -> CouponTrees:
     """Play another draw of shoppers of the world, and fit trees on what coupons were truly worth for them."""
     recorder = Recorder(World(replace(world_settings, other_shoppers=1)))
-    play_scorer("recorded", recorder.world, settings, recorder, pacing=HOURLY)
+    play_scorer("recorded", recorder.world, settings, recorder, is_direct=True)
     table, margins_minor = np.concatenate(recorder.tables), np.concatenate(recorder.margins_minor)
     return CouponTrees(table, margins_minor, world_settings.coupons, world_settings.seed)

@@ -1,5 +1,6 @@
 """Runs of the money benchmark: one policy on one world each, played in processes, and kept in a file."""
 
+import ast
 import hashlib
 import itertools
 import multiprocessing
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.policy import is_holdout
 from stream_coupons.core.scoring import Scorer
-from stream_coupons.demo.play import HOURLY, Listener, Played, play_scorer, rules_of
+from stream_coupons.demo.play import Listener, Played, play_scorer, rules_of
 from stream_coupons.demo.rankings import AllEqual, FixedRanking, TrueValue
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
@@ -57,7 +59,12 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of the simulated shoppers, by world."""
 
-SIMULATION = ("stream_coupons/simulation/*.py", "stream_coupons/demo/play.py", "stream_coupons/demo/rankings.py")
+SIMULATION = (
+    "stream_coupons/simulation/*.py",
+    "stream_coupons/demo/play.py",
+    "stream_coupons/demo/rankings.py",
+    "stream_coupons/evaluation/direct.py",
+)
 FEATURES = tuple(f"stream_coupons/core/{name}.py" for name in ("features", "views", "profile", "in_category", "habits"))
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "best_on_average_learnt": (*SIMULATION, "benchmarks/average_learnt.py"),
@@ -197,10 +204,29 @@ def key_of(policy: str, settings: Settings) -> str:
     rules = settings.policy
     told: Any = [getattr(rules, name) for name in CAPS] if sources else msgspec.structs.replace(settings)
     digest = hashlib.blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=8)
-    patterns = sources or ("stream_coupons/**/*.py", "benchmarks/retrained.py")
-    for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern)}):
-        digest.update(path.read_bytes())
+    digest.update(_digest_of(ROOT, sources or ("stream_coupons/**/*.py", "benchmarks/retrained.py")))
     return digest.hexdigest()
+
+
+@lru_cache
+def _digest_of(root: Path, patterns: Sequence[str]) -> bytes:
+    digest = hashlib.blake2b()
+    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
+        digest.update(_code_of(path.read_text()).encode())
+    return digest.digest()
+
+
+def _code_of(source: str) -> str:
+    """Return source code without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [each for each in body if not _is_text(each)]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def commit() -> str:
@@ -225,7 +251,6 @@ def play(task: Task) -> Run:
     scorer: Scorer | None = None
     listener: Listener | None = None
     on_day: Callable[[int], None] = lambda _: None  # noqa: E731
-    on_output = None
     if task.policy == "random":
         scorer = AllEqual()
     elif task.policy == "best_on_average":
@@ -243,11 +268,9 @@ def play(task: Task) -> Run:
         prices = task.prices or Prices({}, {})
         scorer = TrueValue(world, cost_minor, prices.issues_minor, prices.discounts)
     elif task.policy in DAYS_KEPT:
-        scorer = retrained = RetrainedDaily(DAYS_KEPT[task.policy])
-        on_day, on_output = retrained.retrain, retrained.take
-    played = play_scorer(
-        task.policy, world, settings, scorer, on_day, listener=listener, on_output=on_output, pacing=HOURLY
-    )
+        scorer = listener = retrained = RetrainedDaily(DAYS_KEPT[task.policy])
+        on_day = retrained.retrain
+    played = play_scorer(task.policy, world, settings, scorer, on_day, listener=listener, is_direct=True)
     run = _run(task, played)
     if isinstance(scorer, Recorded):
         key, rules = all_rules(settings).key, settings.policy

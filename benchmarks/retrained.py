@@ -8,11 +8,10 @@ labels is served by the prior.
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import Struct
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from stream_coupons import topics
-from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features import FeatureRows
@@ -22,7 +21,6 @@ from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights
 from stream_coupons.models.progressive import log_loss
-from stream_coupons.runtime.records import Output
 
 PENALTIES = (0.01, 0.1, 1.0)
 """Inverse strengths that are tried."""
@@ -44,7 +42,6 @@ class RetrainedDaily:
         self._days_kept = days_kept
         self._serving: Scorer = prior()
         self._examples: dict[str, list[TrainingExample]] = {head: [] for head in HEADS}
-        self._decode = Decoder(topics.EXAMPLES)
         self._weights = dense({head: prior_weights(head) for head in HEADS})
 
     @property
@@ -62,12 +59,13 @@ class RetrainedDaily:
         """Of the last night's model."""
         return self._serving.contributions(rows, row, head, names)
 
-    def take(self, output: Output) -> None:
+    def hear(self, message: Struct) -> None:
         """Keep what is a training example."""
-        if output.topic == topics.EXAMPLES.name:
-            example = self._decode(output.value)
-            if example.is_lesson:
-                self._examples[example.head].append(example)
+        if isinstance(message, TrainingExample) and message.is_lesson:
+            self._examples[message.head].append(message)
+
+    def learn(self) -> None:
+        """Wait for the night."""
 
     def retrain(self, day: int) -> None:
         """It is night."""

@@ -5,6 +5,7 @@ sent. Coupons reach their shoppers at the end of the slice they were decided in.
 system is, and a system of processes decides what one in this process decides.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,8 @@ from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.scoring import Scorer, ValueScorer
 from stream_coupons.demo.phases import Phase, one_by_one, phases
 from stream_coupons.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons.evaluation.direct import DirectPipeline
 from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
@@ -52,20 +53,17 @@ class Pacing:
         Between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
     split : callable
         Splits the (topic, message) pairs of a slice, in order of time, into phases for a number of partitions.
-    serves_at_once : bool
-        Whether a system in this process also decides at once by what it learns.
     """
 
     slice_s: float = SLICE_S
     learn_every_s: float = LEARN_EVERY_S
     split: Callable[[Iterable[tuple[str, Struct]], int], Iterator[Phase]] = phases
-    serves_at_once: bool = False
 
 
 LOCKSTEP = Pacing()
 """For a system of processes, and what is compared with it."""
-HOURLY = Pacing(3600.0, 3600.0, one_by_one, serves_at_once=True)
-"""For one process: events one by one and what is learnt at once, as live; coupons and ticks every hour."""
+HOURLY = Pacing(3600.0, 3600.0, one_by_one)
+"""For a system without records: events one by one, as live; coupons and ticks every hour."""
 
 
 @dataclass(slots=True)
@@ -167,10 +165,10 @@ class Target(Protocol):
 
 
 class Listener(Protocol):
-    """A policy that learns by itself, from what a shop can see."""
+    """A policy that learns by itself."""
 
     def hear(self, message: Struct) -> None:
-        """Take note of an event of the shop, of feedback or of an issue."""
+        """Take note of an event of the shop, of feedback, or of a message that the system sent."""
 
     def learn(self) -> None:
         """Decide by all that was heard from now on."""
@@ -230,28 +228,44 @@ def play(
 
 
 class LocalTarget:
-    """The whole system in this process, without a broker."""
+    """The whole system in this process, without a broker.
 
-    def __init__(self, pipeline: LocalPipeline, partitions: int, listener: Listener | None = None) -> None:
-        self.partitions = partitions
-        self._pipeline = pipeline
-        self._listener = listener
+    Attributes
+    ----------
+    facts : Counter
+        What was counted, by (noun, kind).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        world: World,
+        scorer: Scorer | None,
+        on_output: Callable[[Output], None] = lambda _: None,
+    ) -> None:
+        self.partitions = settings.kafka.partitions
+        self.facts: Counter[tuple[str, str]] = Counter()
         self._issues: list[CouponIssue] = []
         self._decode = Decoder(topics.ISSUES)
+        self._on_output = on_output
+        self._pipeline = LocalPipeline(
+            settings,
+            world.catalogue(),
+            scorer=scorer,
+            serves_at_once=False,
+            partitions=self.partitions,
+            on_output=self._take,
+            on_result=lambda result: self.facts.update(result.facts),
+        )
 
-    def take(self, output: Output) -> None:
-        """Keep an issue among the pipeline's outputs."""
+    def _take(self, output: Output) -> None:
         if output.topic == topics.ISSUES.name:
             self._issues.append(self._decode(output.value))
-            if self._listener is not None:
-                self._listener.hear(self._issues[-1])
+        self._on_output(output)
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
         self._pipeline.send_together(phase.topic, phase.messages)
-        if self._listener is not None:
-            for message in phase.messages:
-                self._listener.hear(message)
 
     def tick(self, at: float, partition: int) -> None:
         """Let time pass in a partition."""
@@ -260,6 +274,43 @@ class LocalTarget:
     def learn(self) -> None:
         """Take into use what was learnt."""
         self._pipeline.publish()
+
+    def issues(self) -> list[CouponIssue]:
+        """The issues since the last call."""
+        found, self._issues = self._issues, []
+        return found
+
+
+class DirectTarget:
+    """The whole system in this process, without records: what is learnt is used at once."""
+
+    partitions = 1
+
+    def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
+        self._issues: list[CouponIssue] = []
+        self._listener = listener
+        self._pipeline = DirectPipeline(settings, world.catalogue(), scorer=scorer, on_message=self._take)
+        self.facts = self._pipeline.facts
+
+    def _take(self, message: Struct) -> None:
+        if isinstance(message, CouponIssue):
+            self._issues.append(message)
+        if self._listener is not None:
+            self._listener.hear(message)
+
+    def apply(self, phase: Phase) -> None:
+        """Apply a phase."""
+        for message in phase.messages:
+            self._pipeline.send(message)
+            if self._listener is not None:
+                self._listener.hear(message)
+
+    def tick(self, at: float, partition: int) -> None:  # noqa: ARG002 - there is one
+        """Let time pass."""
+        self._pipeline.tick(at)
+
+    def learn(self) -> None:
+        """Let the listener learn."""
         if self._listener is not None:
             self._listener.learn()
 
@@ -276,7 +327,7 @@ def play_locally(
     on_day: Callable[[int], None],
     *,
     average_minor: dict[str, float] | None = None,
-    on_output: Callable[[Output], None] | None = None,
+    on_output: Callable[[Output], None] = lambda _: None,
 ) -> Played:
     """Play a world to its end against a policy in this process; shoppers behave as they do under every other policy.
 
@@ -308,10 +359,10 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
     on_day: Callable[[int], None] = lambda _: None,
     *,
     listener: Listener | None = None,
-    on_output: Callable[[Output], None] | None = None,
-    pacing: Pacing = LOCKSTEP,
+    on_output: Callable[[Output], None] = lambda _: None,
+    is_direct: bool = False,
 ) -> Played:
-    """Play a world to its end under a scorer; None is the product, which learns.
+    """Play a world to its end in this process under a scorer; None is the product, which learns.
 
     Parameters
     ----------
@@ -320,45 +371,35 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
     settings : Settings
         Taken as they are, see `rules_of`.
     listener : Listener, optional
-        Hears what the shop sees: the scorer itself, if it learns by that.
+        Hears what the shop sees, if the system is direct: the scorer itself, if it learns by that.
+    on_output : callable, optional
+        Called with every record sent, if there are records.
+    is_direct : bool
+        Without records, event by event and hourly, with what is learnt used at once; else in lock step, as a system of
+        processes.
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         neighbourhood = msgspec.structs.replace(settings.neighbourhood, publish_every_s=NEVER_S)
         settings = msgspec.structs.replace(settings, neighbourhood=neighbourhood)
-    interests, decisions = [Counter[str]()], Counter[str]()
-
-    def count(result: Result) -> None:
-        for (noun, kind), times in result.facts.items():
-            if noun == "interest":
-                interests[-1][kind] += times
-            elif noun == "decision":
-                decisions[kind] += times
-
-    def take(output: Output) -> None:
-        target.take(output)
-        if on_output is not None:
-            on_output(output)
-
-    pipeline = LocalPipeline(
-        settings,
-        world.catalogue(),
-        scorer=scorer,
-        serves_at_once=pacing.serves_at_once,
-        partitions=settings.kafka.partitions,
-        on_output=take,
-        on_result=count,
+    target: DirectTarget | LocalTarget
+    target = (
+        DirectTarget(settings, world, scorer, listener)
+        if is_direct
+        else LocalTarget(settings, world, scorer, on_output)
     )
-    target = LocalTarget(pipeline, settings.kafka.partitions, listener)
+    interests = [(0, 0)]
 
     def on_slice(outcomes: Outcomes, _events: int) -> None:
         day = int((world.now - outcomes.starts_at) // DAY_S)
         if day >= len(interests):
-            interests.append(Counter())
+            strange, familiar = (target.facts["interest", kind] for kind in ("strange", "familiar"))
+            interests.append((strange, strange + familiar))
             on_day(day)
 
-    played = play(policy, world, target, on_slice, pacing)
-    of_interest = [(each["strange"], each.total()) for each in interests]
-    return replace(played, interests=of_interest, decisions=decisions)
+    played = play(policy, world, target, on_slice, HOURLY if is_direct else LOCKSTEP)
+    decisions = Counter({kind: times for (noun, kind), times in target.facts.items() if noun == "decision"})
+    by_day = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(interests)]
+    return replace(played, interests=by_day, decisions=decisions)
 
 
 def rules_of(policy: str, settings: Settings) -> Settings:

@@ -160,6 +160,22 @@ def test_what_the_product_learns_by_changes_its_own_runs_alone() -> None:
     assert key_of("true_value", base) != key_of("true_value", capped)
 
 
+def test_what_is_only_written_about_code_changes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "benchmarks" / "prices.py"
+    source.parent.mkdir()
+    monkeypatch.setattr(money_runs, "ROOT", tmp_path)
+    keys = []
+    for text in (
+        "def f(x):\n    return x\n",
+        'def f( x ):\n    """Say."""\n    return x  # so\n',
+        "def f(x):\n    return -x\n",
+    ):
+        source.write_text(text)
+        money_runs._digest_of.cache_clear()
+        keys.append(key_of("true_value", Settings()))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_a_price_is_what_one_more_would_bring() -> None:
     coupons = [coupon("a", stock=1), coupon("b")]
     both = np.array([0, 1])

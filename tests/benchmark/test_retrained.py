@@ -1,12 +1,9 @@
 """The model that is fitted every night learns from the labels of its days and no others."""
 
 from benchmarks.retrained import RetrainedDaily
-from stream_coupons import topics
-from stream_coupons.codec import encode
 from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.linear import prior
 from stream_coupons.models.progressive import roc_auc
-from stream_coupons.runtime.records import Output
 from tests.models.builders import example, random_rows
 
 
@@ -20,7 +17,7 @@ def test_the_model_of_the_night_knows_the_labels_of_its_days_and_no_later_ones()
             about = {"numeric": rows.numeric[n].tolist(), "hashed": rows.hashed[n].tolist(), "label": label}
             one = example(example_id=f"{n}-{head}", head=head, at=n * 86400.0 / 40, **about)
             for scorer in (all_days, last_days):
-                scorer.take(Output(topics.EXAMPLES.name, 0, None, encode(one)))
+                scorer.hear(one)
     before = all_days.predict(rows)
     assert before.tolist() == last_days.predict(rows).tolist() == prior().predict(rows).tolist()
     areas = []

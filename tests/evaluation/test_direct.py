@@ -1,0 +1,72 @@
+"""A system without records decides what the one with records decides."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from stream_coupons import topics
+from stream_coupons.codec import Decoder
+from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.scoring import Scorer
+from stream_coupons.demo.rankings import TrueValue
+from stream_coupons.evaluation.direct import DirectPipeline
+from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.runtime.records import Output
+from stream_coupons.settings import Settings
+from stream_coupons.simulation.shoppers import World, WorldSettings
+
+WORLD = WorldSettings(seed=5, shoppers=40, days=5, coupons=12)
+SETTINGS = msgspec.structs.replace(
+    Settings(),
+    neighbourhood=msgspec.structs.replace(Settings().neighbourhood, cells=2, publish_every_s=600.0),
+    attribution=msgspec.structs.replace(Settings().attribution, grace_s=3600.0),
+)
+
+
+def played(
+    world: World, send: Callable[[str, Struct], None], tick: Callable[[float], None], issues: list[CouponIssue]
+) -> list[CouponIssue]:
+    given = []
+    while world.now < world.ends_at:
+        for topic, message in world.advance(min(world.now + 3600.0, world.ends_at)):
+            send(topic, message)
+        tick(world.now)
+        for issue in issues:
+            world.receive(issue)
+        given += issues
+        issues.clear()
+    return given
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
+    def scorer_of(world: World) -> Scorer | None:
+        return None if learns else TrueValue(world, 2.0)
+
+    world, issues = World(WORLD), list[CouponIssue]()
+    decode = Decoder(topics.ISSUES)
+
+    def take(output: Output) -> None:
+        if output.topic == topics.ISSUES.name:
+            issues.append(decode(output.value))
+
+    facts = []
+    local = LocalPipeline(
+        SETTINGS, world.catalogue(), scorer=scorer_of(world), on_output=take, on_result=lambda r: facts.append(r.facts)
+    )
+    expected = played(world, local.send, local.tick, issues)
+
+    world, issues = World(WORLD), []
+    direct = DirectPipeline(
+        SETTINGS,
+        world.catalogue(),
+        scorer=scorer_of(world),
+        on_message=lambda message: issues.append(message) if isinstance(message, CouponIssue) else None,
+    )
+    found = played(world, lambda _, message: direct.send(message), direct.tick, issues)
+    assert len(found) > 40
+    assert found == expected
+    assert direct.facts == sum(facts[1:], facts[0])
+    assert not direct.refused
