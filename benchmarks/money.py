@@ -34,6 +34,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import stats
 
@@ -299,14 +300,18 @@ def show(comparison: Comparison) -> None:
         return
     seeds = ", ".join(map(str, comparison.seeds))
     title = f"Expected incremental margin: {comparison.configuration.name}, seeds {seeds}"
-    tables = {title: rows_of(comparison), "By how much the product earns more, paired by seed": rows_ahead(comparison)}
+    tables = {
+        title: rows_of(comparison),
+        "Ratios of the means": rows_of_ratios(comparison),
+        "By how much the product earns more, paired by seed": rows_ahead(comparison),
+    }
     if comparison.since_drift:
         tables["Margin over that of true value, by days since all tastes changed"] = rows_since_drift(comparison)
     for heading, (headers, rows) in tables.items():
         if rows:
-            table = Table(title=heading, title_justify="left")
+            table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
             for number, header in enumerate(headers):
-                table.add_column(header, justify="right" if number else "left")
+                table.add_column(header, justify="right" if number else "left", no_wrap=True)
             for row in rows:
                 table.add_row(*row, style="bold" if row[0] == OURS else "")
             stdout().print(table)
@@ -317,31 +322,31 @@ Rows = tuple[tuple[str, ...], list[list[str]]]
 
 def rows_of(comparison: Comparison) -> Rows:
     """Return headers and cells: a row for each policy."""
-    headers = (
-        "policy",
-        "margin (95 %)",
-        *THIRDS,
-        "worst seed",
-        "thirds below random",
-        "of true value",
-        "worst seed",
-        "of the bound",
-        "coupons",
-        "redeemed",
-        "CPU s",
-    )
+    headers = ("policy", "margin (95 %)", *THIRDS, "worst seed", "coupons", "redeemed", "CPU s")
     rows = []
     for policy, earned in comparison.policies.items():
-        cells = [policy, written(earned.margin_interval), *(f"{third:,.0f}" for third in earned.thirds)]
-        cells.append(f"{earned.by_seed[earned.worst_seed]:,.0f} ({earned.worst_seed})" if policy != NONE else "0")
-        below = earned.thirds_below_random
-        cells.append("" if below is None else f"{below} of {len(THIRDS) * len(comparison.seeds)}")
-        cells.append(_by_third(earned.of_true_value, earned.of_true_value_by_third))
-        least = min(earned.of_true_value_by_seed.items(), key=lambda pair: pair[1], default=None)
-        cells.append("" if least is None else f"{least[1]:.0%} ({least[0]})")
-        cells.append(_by_third(earned.of_bound, earned.of_bound_by_third))
+        cells = [policy, written(earned.margin_interval), *map(_whole, earned.thirds)]
+        cells.append(f"{_whole(earned.by_seed[earned.worst_seed])} ({earned.worst_seed})" if policy != NONE else "0")
         redeemed = "" if earned.redeem_rate is None else f"{earned.redeem_rate:.1%}"
-        rows.append([*cells, f"{earned.issues:,.0f}", redeemed, f"{earned.cpu_s:,.0f}"])
+        rows.append([*cells, _whole(earned.issues), redeemed, _whole(earned.cpu_s)])
+    return headers, rows
+
+
+def rows_of_ratios(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy that can be compared with true value, the bound or chance."""
+    headers = ("policy", "of true value: thirds", "worst seed", "of the bound: thirds", "thirds below random")
+    rows = []
+    for policy, earned in comparison.policies.items():
+        least = min(earned.of_true_value_by_seed.items(), key=lambda pair: pair[1], default=None)
+        below = earned.thirds_below_random
+        cells = [
+            _by_third(earned.of_true_value, earned.of_true_value_by_third),
+            "" if least is None else f"{least[1]:.0%} ({least[0]})",
+            _by_third(earned.of_bound, earned.of_bound_by_third),
+            "" if below is None else f"{below} of {len(THIRDS) * len(comparison.seeds)}",
+        ]
+        if policy != NONE and any(cells):
+            rows.append([policy, *cells])
     return headers, rows
 
 
@@ -376,8 +381,12 @@ def written(value: Estimate) -> str:
     >>> written(Estimate(1234.4, -20.0, 2500.0)), written(Estimate(3.0))
     ('1,234 (-20 to 2,500)', '3')
     """
-    mean = f"{value.mean:,.0f}"
-    return mean if value.low is None or value.high is None else f"{mean} ({value.low:,.0f} to {value.high:,.0f})"
+    mean = _whole(value.mean)
+    return mean if value.low is None or value.high is None else f"{mean} ({_whole(value.low)} to {_whole(value.high)})"
+
+
+def _whole(value: float) -> str:
+    return f"{round(value):,}"
 
 
 def report_of(comparisons: Sequence[Comparison]) -> Report:
@@ -411,8 +420,9 @@ def _add(page: Report, comparison: Comparison) -> None:
         title = f"Margin of the {third if number == 0 else f'{third} third'}"
         bars, intervals = ({n: end[0] for n, end in of_third.items()}, {n: end[1:] for n, end in of_third.items()})
         page.bar_chart(title, bars, money, intervals, OURS, note)
-    for headers, rows in (rows_of(comparison), rows_ahead(comparison)):
-        page.table(headers, rows)
+    for headers, rows in (rows_of(comparison), rows_of_ratios(comparison), rows_ahead(comparison)):
+        if rows:
+            page.table(headers, rows)
     if comparison.since_drift:
         page.table(*rows_since_drift(comparison))
     page.table(("policy", "gives"), [[name, ABOUT[name]] for name in policies])
@@ -434,6 +444,8 @@ def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
         seeds = ", ".join(map(str, comparison.seeds))
         parts.append(f"### {comparison.configuration.name.capitalize()}\n\nSeeds {seeds}.")
         parts.append(_markdown(*rows_of(comparison)))
+        if (ratios := rows_of_ratios(comparison))[1]:
+            parts += ["Ratios of the means, of the run and by thirds:", _markdown(*ratios)]
         if (ahead := rows_ahead(comparison))[1]:
             parts += ["By how much the product earns more, paired by seed:", _markdown(*ahead)]
         if comparison.since_drift:

@@ -208,8 +208,7 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
     elif isinstance(source, pd.DataFrame):
         log = tables.log_of(source, mapping_of(mapping), _name(source), window_s)
     else:
-        frame = tables.read_table(Path(source))
-        log = tables.log_of(frame, mapping_of(mapping), _name(source), window_s, tables.first_row(Path(source)))
+        log = tables.read_log(Path(source), mapping_of(mapping), window_s)
     if log.refusals.count:
         first = log.refusals.first[0]
         text = f"{_name(source)}: {log.refusals.count} rows are refused, the first is row {first.line}: {first.detail}"

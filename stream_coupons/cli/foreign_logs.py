@@ -78,8 +78,7 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
             f"{path}: a table needs --mapping, which names its columns; "
             f"`stream-coupons evaluate {path} --mapping-template` prints one to be completed"
         )
-    columns = mapping_of(mapping)
-    return tables.log_of(tables.read_table(path), columns, str(path), window_s, tables.first_row(path))
+    return tables.read_log(path, mapping_of(mapping), window_s)
 
 
 def report_refused(log: ForeignLog, path: Path) -> None:

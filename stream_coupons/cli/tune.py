@@ -17,10 +17,11 @@ from rich.table import Table
 
 from stream_coupons import __version__
 from stream_coupons.cli import terminal
-from stream_coupons.cli.foreign_logs import WindowOption
+from stream_coupons.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.datasets import foreign
+from stream_coupons.datasets.tables import is_table
 from stream_coupons.evaluation.plan import Head, Method, Metric
 from stream_coupons.recordings import not_readable
 from stream_coupons.settings import Settings
@@ -37,7 +38,10 @@ METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
 
 
 def tune(  # noqa: PLR0913 - the options of a command
-    log: Annotated[Path, typer.Argument(help="A log of another system: JSON lines of events, issues and feedback.")],
+    log: Annotated[
+        Path, typer.Argument(help="A log of another system: JSON lines, or a .csv or .parquet with --mapping.")
+    ],
+    mapping: MappingOption = None,
     method: Annotated[
         Method, typer.Option(help="Go through a grid, draw at random, or learn from the trials before (TPE).")
     ] = Method.BAYES,
@@ -57,6 +61,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
     ] = 0.3,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
     window: WindowOption = foreign.WINDOW_S,
     seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
@@ -76,7 +81,8 @@ def tune(  # noqa: PLR0913 - the options of a command
     Needs an optional extra, from the clone: pip install -e '.[tune]'
 
     Examples: stream-coupons tune examples/finance/log.jsonl --trials 5
-              stream-coupons tune log.jsonl --jobs 2 --out found.toml
+              stream-coupons tune log.jsonl --jobs 2 --out found.toml \\
+                --report tuned.html
               stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
@@ -88,17 +94,21 @@ def tune(  # noqa: PLR0913 - the options of a command
     from stream_coupons.evaluation.tuned import Tuned, settings_file
 
     _require_extra()
-    _require_distinct(log, config, space, study, out)
+    _require_distinct(log, config, space, study, out, report)
     base = settings_from(config, None)
     plan = Plan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     plan.grid()  # what does not fit is refused before the log is read
     question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
     question["version"] = __version__
-    reading = foreign.read(log, window)
-    terminal.report_refusals(reading.refusals)
+    if mapping is not None:
+        question["mapping"] = _digest(mapping)
+    is_named = mapping is not None or is_table(log)
+    reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
+    report_refused(reading, log)
     cut = split_at(reading, held_out)
-    objective = Objective(log, window, cut, metric, head)
+    objective = Objective(log, window, cut, metric, head, mapping)
 
+    from stream_coupons.evaluation import tune_report
     from stream_coupons.evaluation.tuning import opened
 
     with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
@@ -108,6 +118,7 @@ def tune(  # noqa: PLR0913 - the options of a command
         best = _search(kept, objective, pool, jobs, interruptions)
         after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
         given_up, failed = kept.given_up(), kept.failed()
+        tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
     later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
     is_better = later.gain.low > 0
     with terminal.replaced(out if is_better or force else None) as sink:
@@ -132,6 +143,9 @@ def tune(  # noqa: PLR0913 - the options of a command
         is_better=is_better,
         written=out if is_better or force else None,
     )
+    with terminal.replaced(report) as page_sink:
+        if page_sink is not None:
+            page_sink.write(tune_report.page(tuned, tried, importances, plan.space).html().encode())
     with terminal.results():
         _print(tuned, json)
     raise typer.Exit(0 if is_better and not reading.refusals.count else 1)
@@ -145,9 +159,11 @@ def _require_extra() -> None:
         )
 
 
-def _require_distinct(log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None) -> None:
+def _require_distinct(
+    log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None, report: Path | None
+) -> None:
     """See that nothing that is read is written, and that both files can be."""
-    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out}
+    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out, "--report": report}
     seen: dict[Path, str] = {}
     for name, path in files.items():
         if path is None:
@@ -155,7 +171,7 @@ def _require_distinct(log: Path, config: Path | None, space: Path | None, study:
         if path.resolve() in seen:
             raise BadConfig(f"{name} {path}: is {seen[path.resolve()]} as well, expected another file")
         seen[path.resolve()] = name
-    for name, path in (("--study", study), ("--out", out)):
+    for name, path in (("--study", study), ("--out", out), ("--report", report)):
         if path is not None and not path.parent.is_dir():
             raise BadConfig(f"{name} {path}: there is no folder {path.parent}")
 

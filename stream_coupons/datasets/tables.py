@@ -102,6 +102,16 @@ def read_table(path: Path) -> pd.DataFrame:
         raise BadConfig(f"{path}: is no table: {' '.join(str(error).split())}") from None
 
 
+def read_log(path: Path, mapping: Mapping, window_s: float = WINDOW_S) -> ForeignLog:
+    """Read a table from a file.
+
+    Raises
+    ------
+    BadConfig
+    """
+    return log_of(read_table(path), mapping, str(path), window_s, first_row(path))
+
+
 def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = WINDOW_S, first: int = 1) -> ForeignLog:
     """Return the foreign log that a table is.
 

@@ -16,6 +16,7 @@ from stream_coupons.evaluation.axes import (
     Axis,
     Bands,
     NamedInterval,
+    NamedPoint,
     Points,
     Unit,
     format_interval,
@@ -136,6 +137,38 @@ def point_spec(title: str, rows: Sequence[NamedInterval], axis: Axis, highlight:
         zero = _chart([{"x": 0}]).mark_rule(color="var(--axis)", strokeDash=[4, 3])
         layers.insert(0, zero.encode(x=alt.X("x:Q")))
     return _finished(layers, title, ROW_HEIGHT * len(rows))
+
+
+def scatter_spec(title: str, points: Sequence[NamedPoint], x: Axis, y: Axis, *, is_log: bool) -> dict[str, Any]:
+    """Return dots, each with its name under the pointer; quiet ones are pale.
+
+    Parameters
+    ----------
+    points : sequence of (str, float, float, bool)
+        Name, x, y, and whether it is quiet; those that are not finite are left out.
+    is_log : bool
+        Whether x has a logarithmic scale; every x is above 0 then.
+    """
+    rows: list[Row] = [
+        {
+            "name": name,
+            "x": _plotted(at, x.unit),
+            "y": _plotted(value, y.unit),
+            "quiet": is_quiet,
+            "at": format_value(at, x.unit),
+            "value": format_value(value, y.unit),
+        }
+        for name, at, value, is_quiet in points
+        if math.isfinite(at) and math.isfinite(value)
+    ]
+    tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("at:N", title=x.label or "x")]
+    dots = _chart(rows).encode(
+        x=alt.X("x:Q", axis=_x_axis(x), scale=alt.Scale(type="log") if is_log else alt.Scale(zero=x.from_zero)),
+        y=alt.Y("y:Q", axis=_y_axis(y), scale=alt.Scale(zero=y.from_zero)),
+        color=alt.condition("datum.quiet", alt.value("var(--quiet)"), alt.value(COLOURS[0])),
+        tooltip=[*tips, alt.Tooltip("value:N", title=y.label or "value")],
+    )
+    return _finished([dots.mark_circle(size=64, opacity=0.85)], title, HEIGHT)
 
 
 def value_at(points: Points, x: float) -> float:

@@ -22,7 +22,7 @@ def add_effects(report: Report, effects: Sequence[ArmEffect], what: str, unit: U
     Parameters
     ----------
     what : str
-        The reward, such as `purchase`.
+        The reward, such as `purchases`.
     unit : {"number", "percent", "money"}
         Of the reward for each decision.
     """
@@ -126,7 +126,10 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
 def _span(interval: Interval, unit: Unit) -> str:
     if math.isnan(interval.low):
         return ""
-    return f"{format_value(interval.low, unit)} to {format_value(interval.high, unit)}"
+    # Not broken into lines: the table scrolls.
+    return f"{format_value(interval.low, unit)} to {format_value(interval.high, unit)}".replace(
+        " ", "\N{NO-BREAK SPACE}"
+    )
 
 
 def _points(x: list[float], y: list[float]) -> list[tuple[float, float]]:

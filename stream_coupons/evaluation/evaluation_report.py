@@ -21,9 +21,9 @@ def page(name: str, found: Evaluated) -> Report:
     if found.baselines:
         _baselines(report, found.baselines)
     if any(one.by_arm for one in found.scored):
-        add_effects(report, found.effects, found.effects_of or "purchase", "percent")
-        for doubt in found.doubts:
-            report.table(["doubt"], [[doubt]])
+        add_effects(report, found.effects, f"{found.effects_of or 'purchase'}s", "percent")
+        if found.doubts:
+            report.table(["what makes it doubtful"], [[doubt] for doubt in found.doubts])
     _models(report, found.models, found.changes)
     _weights(report, found.weights)
     return report
@@ -65,7 +65,8 @@ def _models(report: Report, models: Sequence[ServedModel], changes: Sequence[Cha
     report.section(
         "Models",
         "All models of a head learn side by side. The one that serves is replaced when another is better beyond doubt. "
-        "Log loss here is of the latest examples, before calibration, since the model that serves was last replaced.",
+        "Log loss here is of the latest examples, before calibration, since the model that serves was last replaced."
+        + ("" if changes else "\n\nNo drift was found, and no other model took over."),
     )
     report.table(
         ["domain", "head", "model", "serves", "labels", "log loss"],
@@ -74,12 +75,14 @@ def _models(report: Report, models: Sequence[ServedModel], changes: Sequence[Cha
             for one in models
         ],
     )
-    shown = changes[:MAX_CHANGES]
-    report.table(
-        ["at", "domain", "head", "change", "detail"],
-        [[format_value(one.at, "date"), one.domain, one.head, one.kind, one.detail] for one in shown]
-        or [["", "", "", "none", "No drift was found, and no other model took over."]],
-    )
+    if changes:
+        report.table(
+            ["at", "domain", "head", "change", "detail"],
+            [
+                [format_value(one.at, "date"), one.domain, one.head, one.kind, one.detail]
+                for one in changes[:MAX_CHANGES]
+            ],
+        )
 
 
 def _weights(report: Report, weights: Sequence[FeatureWeight]) -> None:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
-from stream_coupons.datasets import foreign
+from stream_coupons.datasets import foreign, tables
 from stream_coupons.datasets.foreign import ForeignLog
 from stream_coupons.datasets.foreign_records import LoggedIssue
+from stream_coupons.datasets.mapping import mapping_of
 from stream_coupons.evaluation.plan import Head, Metric
 from stream_coupons.evaluation.progressive_run import ProgressiveRun, run
 from stream_coupons.evaluation.scored import Scored
@@ -129,20 +130,21 @@ def split_at(log: ForeignLog, held_out: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _read_once(path: Path, window_s: float) -> ForeignLog:
+def _read_once(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
     """The log, read once by each process."""
-    return foreign.read(path, window_s)
+    return foreign.read(path, window_s) if mapping is None else tables.read_log(path, mapping_of(mapping), window_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a process works on: it reads the log itself."""
+    """What a process works on: it reads the log itself; a table by its mapping."""
 
     log: Path
     window_s: float
     until: float
     metric: Metric
     head: Head
+    mapping: Path | None = None
 
     def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> Quality:
         """The quality of these settings on what was known before `until`.
@@ -152,7 +154,7 @@ class Objective:
         bars : sequence of float
             One for each of the `CHECKPOINTS`, or none: where the metric is worse, the trial is given up.
         """
-        log = _read_once(self.log, self.window_s)
+        log = _read_once(self.log, self.window_s, self.mapping)
         running = ProgressiveRun(log, settings)
         records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
         steps: list[float] = []
@@ -171,7 +173,7 @@ class Objective:
 
     def predictions(self, settings: Settings) -> Sample:
         """The predictions of these settings over the whole log."""
-        return sample(run(_read_once(self.log, self.window_s), settings), self.head)
+        return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
 
 
 @dataclass(frozen=True, slots=True)

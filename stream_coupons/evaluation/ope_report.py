@@ -96,7 +96,7 @@ def _trust(report: Report, found: Values) -> None:
     )
     if found.warnings or found.notes:
         report.table(
-            ["", "text"],
+            ["", "what to know"],
             [*(["warning", text] for text in found.warnings), *(["note", text] for text in found.notes)],
         )
 

@@ -12,13 +12,14 @@ from stream_coupons.evaluation.axes import (
     Axis,
     Bands,
     NamedInterval,
+    NamedPoint,
     Points,
     format_interval,
     format_value,
     with_minus,
 )
 
-__all__ = ["Axis", "Bands", "NamedInterval", "Points", "Report", "format_value"]
+__all__ = ["Axis", "Bands", "NamedInterval", "NamedPoint", "Points", "Report", "format_value"]
 
 PAGE = "page.html.j2"
 FOLDER = "report_page"
@@ -147,6 +148,36 @@ class Report:
         An end that is NaN leaves the interval out.
         """
         self._rows("point", title, rows, axis, highlight, note)
+
+    def scatter_chart(
+        self,
+        title: str,
+        points: Sequence[NamedPoint],
+        x: Axis = NUMBER,
+        y: Axis = NUMBER,
+        note: str = "",
+        *,
+        is_log: bool = False,
+    ) -> None:
+        """Add a dot for each (name, x, y, is quiet); x on a logarithmic scale with `is_log`.
+
+        Points that are not finite are left out.
+        """
+        from stream_coupons.evaluation import charts
+
+        drawn = [point for point in points if math.isfinite(point[1]) and math.isfinite(point[2])]
+        if not drawn:
+            self._chart("scatter", title, note)
+            return
+        rows = [[name, format_value(at, x.unit), format_value(value, y.unit)] for name, at, value, _ in drawn]
+        self._chart(
+            "scatter",
+            title,
+            note,
+            spec=charts.scatter_spec(title, drawn, x, y, is_log=is_log),
+            label=y.label,
+            table=_table(["", x.label or "x", y.label or "value"], rows, numeric=True),
+        )
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""

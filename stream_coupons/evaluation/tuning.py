@@ -14,6 +14,7 @@ References
 .. [3] Bergstra, J., and Bengio, Y. (2012). Random search for hyper-parameter optimization. JMLR 13.
 .. [4] Golovin, D., Solnik, B., Moitra, S., Kochanski, G., Karro, J., and Sculley, D. (2017). Google Vizier: a service
        for black-box optimization. KDD, sec. 3.2.2 (median stopping).
+.. [5] Breiman, L. (2001). Random forests. Machine Learning 45(1), sec. 10 (decrease in impurity).
 """
 
 import errno
@@ -30,6 +31,7 @@ from typing import IO
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -63,6 +65,16 @@ class Best:
     quality: float
     values: dict[str, Value]
     settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A trial that is done. `quality` is what it reached: at its end, or where it was given up; NaN if it has none."""
+
+    number: int
+    quality: float
+    is_given_up: bool
+    values: dict[str, Value]
 
 
 class Study:
@@ -156,6 +168,31 @@ class Study:
             self._study.tell(trial.number, quality.value)
         else:
             self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def tried(self) -> list[Tried]:
+        """Return all trials that are done, in order."""
+        found = []
+        for trial in self._trials():
+            if trial.state.is_finished() and self._is_chosen(trial):
+                is_given_up = trial.state is TrialState.PRUNED
+                value = trial.value
+                if is_given_up:
+                    steps = trial.intermediate_values
+                    value = steps[max(steps)] if steps else None
+                found.append(Tried(trial.number, math.nan if value is None else value, is_given_up, self.values(trial)))
+        return found
+
+    def importances(self) -> dict[str, float]:
+        """Return each setting's share of what a random forest explains of the trials' quality [5]_, the largest first.
+
+        Not functional ANOVA: Optuna's takes ranges that are searched on a logarithmic scale as if they were not. Empty
+        if it is unknown: it takes at least `ENOUGH` trials that went to the end, with different qualities.
+        """
+        whole = self._trials(TrialState.COMPLETE)
+        if len(whole) < ENOUGH or len({trial.value for trial in whole}) < 2:
+            return {}
+        evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=self._plan.seed)
+        return {name: float(share) for name, share in get_param_importances(self._study, evaluator=evaluator).items()}
 
     def best(self) -> Best | None:
         """The best trial that is done, the first of equals; None when none has a quality."""

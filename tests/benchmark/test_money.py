@@ -116,7 +116,8 @@ def test_the_table_and_the_charts_hold_what_was_earned() -> None:
     page = page_with(f"before {BEGIN}\nold\n{END} after", [compared()])
     assert page.startswith(f"before {BEGIN}\n")
     assert page.endswith(f"{END} after")
-    assert "| learned | 15 (-23 to 53) | 3 | 5 | 7 | 12 (1) |  | 68%: 50%, 62%, 88% | 60% (1) |" in page
+    assert "| learned | 15 (-23 to 53) | 3 | 5 | 7 | 12 (1) | 1 |" in page
+    assert "| learned | 68%: 50%, 62%, 88% | 60% (1) |  |  |" in page
     assert "| true_value | -7 (-20 to 6) |" in page
     assert "old" not in page
     html = report_of([compared()]).html()

@@ -132,8 +132,9 @@ def test_what_has_no_values_says_so() -> None:
     report.line_chart("nothing finite", {"a": [(0, math.nan)]})
     report.bar_chart("no bars", {})
     report.point_chart("no rows", [])
+    report.scatter_chart("no points", [("unknown", math.nan, 1.0, False)])
     page = report.html()
-    assert page.count("No data yet.") == 5
+    assert page.count("No data yet.") == 6
     assert specs(report) == []
 
 

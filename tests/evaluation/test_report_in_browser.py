@@ -38,6 +38,9 @@ def a_report() -> Report:
     report.point_chart("Margin by policy", policies, Axis("margin", "money"), highlight="learned (live)")
     long_name = "20 % off everything in the category of household articles and cleaning"
     report.bar_chart("Rate by coupon", {long_name: 0.2, "b": 0.0}, Axis("", "percent"), {long_name: (0.1, 0.3)})
+    report.scatter_chart(
+        "Trials", [("one", 0.001, 0.5, True), ("other", 1.0, 0.4, False)], Axis("rate"), Axis("log loss"), is_log=True
+    )
     report.table(["policy", *(f"column {n}" for n in range(12))], [[name, *range(12)] for name in POLICIES])
     return report
 
@@ -65,7 +68,7 @@ def test_every_chart_is_drawn_within_the_page_without_an_error_or_a_request(
         "Array.from(document.querySelectorAll('figure[data-kind]'), "
         "one => one.querySelectorAll('.chart svg .role-mark path, .chart svg .role-mark line').length)"
     )
-    assert len(marks) == 5
+    assert len(marks) == 6
     assert min(marks) > 0
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     widest = (
@@ -151,5 +154,5 @@ def test_without_its_charts_the_page_has_their_values(browser: Browser, path: Pa
     broken = tmp_path / "broken.html"
     broken.write_text(path.read_text(encoding="utf-8").replace("vegaEmbed(place", "missing(place"), encoding="utf-8")
     browser.open(broken, width=1280, scheme="light", is_drawn=DRAWN)
-    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 5
+    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 6
     assert browser.console
