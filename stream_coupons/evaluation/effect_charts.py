@@ -1,10 +1,9 @@
 """Sections of a report on the effects of coupons: uplift, Qini and cost curves, deciles of predicted effect."""
 
-import math
 from collections.abc import Sequence
 
 from stream_coupons.evaluation.arm_effects import ArmEffect, covered
-from stream_coupons.evaluation.axes import Axis, Unit, format_value
+from stream_coupons.evaluation.axes import Axis, Unit, format_interval, format_value
 from stream_coupons.evaluation.report import Report
 from stream_coupons.models.progressive import Interval
 
@@ -124,12 +123,7 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
 
 
 def _span(interval: Interval, unit: Unit) -> str:
-    if math.isnan(interval.low):
-        return ""
-    # Not broken into lines: the table scrolls.
-    return f"{format_value(interval.low, unit)} to {format_value(interval.high, unit)}".replace(
-        " ", "\N{NO-BREAK SPACE}"
-    )
+    return format_interval(interval.low, interval.high, unit)
 
 
 def _points(x: list[float], y: list[float]) -> list[tuple[float, float]]:

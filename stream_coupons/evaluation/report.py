@@ -30,6 +30,8 @@ MAX_COLUMNS = 4
 
 NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 """Text that reads as a number, or as none."""
+INTERVAL_TEXT = re.compile(r"[-−+]?[\d,.]+ ?%? to [-−+]?[\d,.]+ ?%?")
+"""Text that reads as an interval: it is not broken into lines."""
 
 # Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
 
@@ -262,6 +264,8 @@ def _reads_as_number(cell: str | float) -> bool:
 
 def _text(value: str | float, decimals: int | None = None) -> str:
     if isinstance(value, str):
+        if INTERVAL_TEXT.fullmatch(value):
+            return value.replace(" ", "\N{NO-BREAK SPACE}")
         return with_minus(value) if NUMBER_TEXT.fullmatch(value) else value
     return (
         with_minus(f"{value:,.{decimals}f}") if decimals is not None and math.isfinite(value) else format_value(value)
