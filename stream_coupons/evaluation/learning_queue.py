@@ -27,6 +27,8 @@ from stream_coupons.models.rules import LearningRules
 
 MAX_TOGETHER, MAX_ROWS = 256, 4096
 """Issues, and rows of features, that are waited for at most."""
+MAX_NUMBERS = 2**17
+"""Numbers that an array may have of the issues whose features are made at once: more leave a processor's cache."""
 ORDER = HEADS.index("order")
 
 
@@ -150,14 +152,19 @@ class LearningQueue:
             for arms in issue.arms:
                 together[id(arms.coupons)].append((issue.moment, arms))
         for each in together.values():
-            moments, coupons = [moment for moment, _ in each], each[0][1].coupons
-            chosen = [np.array(arms.positions, np.intp) for _, arms in each]
-            rows = extract(moments, look(moments, coupons, self._profile), coupons, chosen, self._profile)
-            first = 0
-            for _, arms in each:
-                some = slice(first, first + len(arms.positions))
-                arms.rows = FeatureRows(rows.numeric[some], rows.hashed[some])
-                first = some.stop
+            size = max(MAX_NUMBERS // each[0][1].coupons.width, 1)
+            for begin in range(0, len(each), size):
+                self._extract_of_one_set(each[begin : begin + size])
+
+    def _extract_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
+        moments, coupons = [moment for moment, _ in each], each[0][1].coupons
+        chosen = [np.array(arms.positions, np.intp) for _, arms in each]
+        rows = extract(moments, look(moments, coupons, self._profile), coupons, chosen, self._profile)
+        first = 0
+        for _, arms in each:
+            some = slice(first, first + len(arms.positions))
+            arms.rows = FeatureRows(rows.numeric[some], rows.hashed[some])
+            first = some.stop
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain as it is now, or the one that the domain starts from."""

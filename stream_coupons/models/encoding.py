@@ -50,8 +50,7 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     numeric : array, shape (n, len(NUMERIC))
     """
     # Of narrow integers until the end, and none is below 0 where it is cut to one: a third of the time.
-    within = np.minimum(np.maximum((numeric - LOWEST) * BINS_PER_UNIT, 0.0), BINS - 1.0).astype(np.int16)
-    bins: NDArray[np.intp] = ((within + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
+    bins: NDArray[np.intp] = ((_within(numeric) + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
     return bins
 
 
@@ -65,11 +64,20 @@ def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indic
         hit, counts = np.unique(hit, return_counts=True)
     else:
         counts = np.ones(hit.size, np.int64)
-    numbers = np.flatnonzero(numeric)
-    bins = bins_of(numeric[None, :])[0, numbers]
+    numbers = numeric.nonzero()[0]
+    values = numeric[numbers]
+    bins = numbers * BINS + _within(values)
     last, of_last = ([BIAS, KNOWN], [CONSTANT, offset - USUAL_OFFSET]) if offset else ([BIAS], [CONSTANT])
-    indices = np.concatenate((hit, numbers + DIMENSIONS, bins + (FIRST_BIN - 1), last))
-    return indices, np.concatenate((counts, numeric[numbers], np.ones(len(bins)), of_last))
+    indices = np.concatenate((hit, numbers + DIMENSIONS, bins + FIRST_BIN, last))
+    return indices, np.concatenate((counts, values, np.ones(len(bins)), of_last))
+
+
+def _within(numbers: Floats) -> NDArray[np.int16]:
+    """The bin of each number among its own, from 0 on."""
+    within: NDArray[np.int16] = np.minimum(np.maximum((numbers - LOWEST) * BINS_PER_UNIT, 0.0), BINS - 1.0).astype(
+        np.int16
+    )
+    return within
 
 
 def is_of_terms(index: int) -> bool:
