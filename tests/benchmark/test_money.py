@@ -10,8 +10,10 @@ import pytest
 
 from benchmarks import money_runs
 from benchmarks.average_learnt import AverageLearnt
-from benchmarks.money import BEGIN, END, Comparison, compare, main, page_with, report_of
+from benchmarks.money import main
+from benchmarks.money_compared import Comparison, compare
 from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
+from benchmarks.money_tables import BEGIN, END, page_with, report_of
 from benchmarks.prices import prices_of
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.errors import BadConfig

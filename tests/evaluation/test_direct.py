@@ -40,6 +40,7 @@ def played(
     return given
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("learns", [True, False])
 def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
     def scorer_of(world: World) -> Scorer | None:

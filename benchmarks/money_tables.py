@@ -1,0 +1,187 @@
+"""Tables and charts of what policies earned: for the terminal, the documentation and a page."""
+
+import math
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from stream_coupons.cli.terminal import stdout
+from stream_coupons.evaluation.report import Axis, Report
+
+from .money_compared import OURS, THIRDS, Comparison, Estimate
+from .money_runs import ABOUT, NONE
+
+BEGIN, END = "<!-- figures: python -m benchmarks.money --write -->", "<!-- end of figures -->"
+HOW = (
+    "Shoppers are simulated, so it is known what each coupon is worth when it is handed over: the margin of an order "
+    "that it brings about, less its discount, less the discount on an order that would have been placed anyway. All "
+    "policies play the same worlds under the same caps, stocks, budgets and holdout."
+)
+
+
+Rows = tuple[tuple[str, ...], list[list[str]]]
+
+
+def show(comparison: Comparison) -> None:
+    """Print a table of the policies, and a table of the product against each of the others."""
+    if not comparison.seeds:
+        stdout().print(f"{comparison.configuration.name}: no seed was played by all policies.")
+        return
+    seeds = ", ".join(map(str, comparison.seeds))
+    title = f"Expected incremental margin: {comparison.configuration.name}, seeds {seeds}"
+    tables = {
+        title: rows_of(comparison),
+        "Ratios of the means": rows_of_ratios(comparison),
+        "By how much the product earns more, paired by seed": rows_ahead(comparison),
+    }
+    if comparison.since_drift:
+        tables["Margin over that of true value, by days since all tastes changed"] = rows_since_drift(comparison)
+    for heading, (headers, rows) in tables.items():
+        if rows:
+            table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+            for number, header in enumerate(headers):
+                table.add_column(header, justify="right" if number else "left", no_wrap=True)
+            for row in rows:
+                table.add_row(*row, style="bold" if row[0] == OURS else "")
+            stdout().print(table)
+
+
+def rows_of(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy."""
+    headers = ("policy", "margin (95 %)", *THIRDS, "worst seed", "coupons", "redeemed", "CPU s")
+    rows = []
+    for policy, earned in comparison.policies.items():
+        cells = [policy, written(earned.margin_interval), *map(_whole, earned.thirds)]
+        cells.append(f"{_whole(earned.by_seed[earned.worst_seed])} ({earned.worst_seed})" if policy != NONE else "0")
+        redeemed = "" if earned.redeem_rate is None else f"{earned.redeem_rate:.1%}"
+        rows.append([*cells, _whole(earned.issues), redeemed, _whole(earned.cpu_s)])
+    return headers, rows
+
+
+def rows_of_ratios(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy that can be compared with true value, the bound or chance."""
+    headers = ("policy", "of true value: thirds", "worst seed", "of the bound: thirds", "thirds below random")
+    rows = []
+    for policy, earned in comparison.policies.items():
+        least = min(earned.of_true_value_by_seed.items(), key=lambda pair: pair[1], default=None)
+        below = earned.thirds_below_random
+        cells = [
+            _by_third(earned.of_true_value, earned.of_true_value_by_third),
+            "" if least is None else f"{least[1]:.0%} ({least[0]})",
+            _by_third(earned.of_bound, earned.of_bound_by_third),
+            "" if below is None else f"{below} of {len(THIRDS) * len(comparison.seeds)}",
+        ]
+        if policy != NONE and any(cells):
+            rows.append([policy, *cells])
+    return headers, rows
+
+
+def _by_third(whole: float | None, thirds: Sequence[float]) -> str:
+    return "" if whole is None else f"{whole:.0%}: {', '.join(f'{third:.0%}' for third in thirds)}"
+
+
+def rows_ahead(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for each policy that the product is compared with."""
+    rows = [
+        [policy, written(earned.ahead), *map(written, earned.ahead_by_third)]
+        for policy, earned in comparison.policies.items()
+        if earned.ahead is not None
+    ]
+    return ("than", "whole run", *THIRDS), rows
+
+
+def rows_since_drift(comparison: Comparison) -> Rows:
+    """Return headers and cells: a row for some days each."""
+    others = list(comparison.since_drift[0].of_true_value)
+    rows = []
+    for span in comparison.since_drift:
+        strange = "" if span.strange_interests is None else f"{span.strange_interests:.1%}"
+        cells = [f"{span.of_true_value[policy]:.0%}" for policy in others]
+        rows.append([f"{span.first} to {span.last}", *cells, strange])
+    return ("days", *others, "strange interests"), rows
+
+
+def written(value: Estimate) -> str:
+    """Return an estimate as a person writes it.
+
+    >>> written(Estimate(1234.4, -20.0, 2500.0)), written(Estimate(3.0))
+    ('1,234 (-20 to 2,500)', '3')
+    """
+    mean = _whole(value.mean)
+    return mean if value.low is None or value.high is None else f"{mean} ({_whole(value.low)} to {_whole(value.high)})"
+
+
+def _whole(value: float) -> str:
+    return f"{round(value):,}"
+
+
+def report_of(comparisons: Sequence[Comparison]) -> Report:
+    """Return a page with charts of every comparison that has seeds."""
+    page = Report("What coupons earn", "Expected incremental margin on simulated shoppers")
+    for comparison in comparisons:
+        if comparison.seeds:
+            _add(page, comparison)
+    return page
+
+
+def _add(page: Report, comparison: Comparison) -> None:
+    policies = comparison.policies
+    count = len(comparison.seeds)
+    note = f"Mean of {count} seed{'s' if count > 1 else ''}, with 95 % intervals over seeds by Student's t."
+    page.section(comparison.configuration.name.capitalize(), HOW)
+    ends = {name: _minor(earned.margin_interval) for name, earned in policies.items()}
+    money = Axis("", "money", from_zero=True)
+    page.point_chart("Expected incremental margin", [(n, *end) for n, end in ends.items()], money, note, OURS)
+    by_day = {name: [_minor(day) for day in earned.margin_by_day] for name, earned in policies.items() if name != NONE}
+    page.line_chart(
+        "Expected incremental margin so far",
+        {name: [(0.0, 0.0), *((n, day[0]) for n, day in enumerate(days, 1))] for name, days in by_day.items()},
+        Axis("simulated day", from_zero=True),
+        money,
+        {name: [(n, *day[1:]) for n, day in enumerate(days, 1)] for name, days in by_day.items() if count > 1},
+        note,
+    )
+    for number, third in enumerate(THIRDS):
+        of_third = {name: _minor(earned.third_intervals[number]) for name, earned in policies.items() if name != NONE}
+        title = f"Margin of the {third if number == 0 else f'{third} third'}"
+        bars, intervals = ({n: end[0] for n, end in of_third.items()}, {n: end[1:] for n, end in of_third.items()})
+        page.bar_chart(title, bars, money, intervals, OURS, note)
+    for headers, rows in (rows_of(comparison), rows_of_ratios(comparison), rows_ahead(comparison)):
+        if rows:
+            page.table(headers, rows)
+    if comparison.since_drift:
+        page.table(*rows_since_drift(comparison))
+    page.table(("policy", "gives"), [[name, ABOUT[name]] for name in policies])
+
+
+def _minor(value: Estimate) -> tuple[float, float, float]:
+    """Return mean, low and high in minor units; NaN for ends that are not known."""
+    ends = (math.nan if end is None else end * 100 for end in (value.low, value.high))
+    low, high = ends
+    return value.mean * 100, low, high
+
+
+def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
+    """Return the page in Markdown with the tables of these comparisons between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = []
+    for comparison in comparisons:
+        seeds = ", ".join(map(str, comparison.seeds))
+        parts.append(f"### {comparison.configuration.name.capitalize()}\n\nSeeds {seeds}.")
+        parts.append(_markdown(*rows_of(comparison)))
+        if (ratios := rows_of_ratios(comparison))[1]:
+            parts += ["Ratios of the means, of the run and by thirds:", _markdown(*ratios)]
+        if (ahead := rows_ahead(comparison))[1]:
+            parts += ["By how much the product earns more, paired by seed:", _markdown(*ahead)]
+        if comparison.since_drift:
+            told = "Margin over that of true value, by days since all tastes changed:"
+            parts += [told, _markdown(*rows_since_drift(comparison))]
+    tables = "\n\n".join(parts)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
