@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -90,8 +91,11 @@ def read_table(path: Path) -> pd.DataFrame:
             pass
         if _suffix(path) == PARQUET:
             return pd.read_parquet(path)
-        separator = CSV.get(_suffix(path), ",")
         options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
+        separator = CSV.get(_suffix(path), ",")
+        [*names] = pd.read_csv(path, sep=separator, nrows=0, **options)
+        if len(names) == 1:  # spreadsheets of many countries write semicolons
+            separator = next((other for other in (";", "\t") if other in names[0]), separator)
         frame: pd.DataFrame = pd.read_csv(path, sep=separator, low_memory=False, **options)
         return frame
     except OSError as error:
@@ -131,8 +135,10 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
     BadConfig
         If a column is missing, or no row can be used.
     """
-    mapping.check([str(column) for column in frame.columns], name)
     frame = frame.rename(columns=str)
+    if (twice := frame.columns[frame.columns.duplicated()]).size:
+        raise BadConfig(f"{name}: has the column {twice[0]!r} twice, expected each name once")
+    mapping.check(list(frame.columns), name)
     window = UNTIMED_WINDOW_S if mapping.time is None else mapping.window_s or window_s
     log = ForeignLog(window, Refusals())
     rows = _Rows(frame, mapping, name)
@@ -214,7 +220,7 @@ class _Rows:
     def _need(self, column: str, row: int, read: Read, expected: str) -> Any:
         value = self._cells[column][row]
         found = None if value is None else read(value)
-        if found is None or found == "":
+        if found is None or found in ("", []):
             raise _Unusable(column, value, expected)
         return found
 
@@ -226,13 +232,18 @@ class _Rows:
         if not isinstance(column, str):
             arms = self._arms
         else:
-            text = self._need(column, row, _text, "the arms that could be chosen")
-            arms = [self._arm(part.strip()) for part in text.split(self._mapping.separator) if part.strip()]
+            found = self._need(column, row, self._parts, "the arms that could be chosen")
+            arms = [self._arm(part) for part in found]
         if arms is not None and arm not in arms:
             where = column if isinstance(column, str) else self._mapping.arm
             value = self._cells[where][row]
             raise _Unusable(where, value, f"{arm!r} among the arms" if where == column else f"one of {arms}")
         return arms
+
+    def _parts(self, value: Any) -> list[str]:
+        """The values within a cell: a list, or text that is parted by the separator."""
+        parts = value if isinstance(value, list) else _text(value).split(self._mapping.separator)
+        return [text for part in parts if (text := _text(part))]
 
     def _propensity(self, row: int) -> float | None:
         said = self._mapping.propensity
@@ -264,8 +275,8 @@ class _Rows:
             value = self._cells[column][row]
             if value is None:
                 continue
-            if name in LISTS and isinstance(value, str):
-                value = [part.strip() for part in value.split(self._mapping.separator) if part.strip()]
+            if name in LISTS:
+                value = self._parts(value)
             elif name in COUPON_FIELDS and isinstance(value, float) and value.is_integer():
                 value = int(value)
             terms[name] = value
@@ -273,6 +284,8 @@ class _Rows:
 
     def _context_value(self, column: str, row: int) -> str | float | bool | None:
         value = self._cells[column][row]
+        if isinstance(value, Decimal):
+            return float(value)
         return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
     def _feedback(self, issue_id: str, at: float, row: int) -> list[FeedbackLine]:
@@ -318,8 +331,8 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
 
 
 def item(value: Any) -> Any:
-    """Return a value of NumPy's as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+    """Return a value, or an array, of NumPy's as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _times(column: pd.Series[Any], mapping: Mapping, name: str) -> list[float]:

@@ -10,8 +10,8 @@ from stream_coupons.models.progressive import Interval
 MAX_GROUP_CHARTS = 6
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
-    "Curves go from the decisions with the highest predicted effect to those with the lowest; "
-    "a straight line is a random order."
+    "Curves go from the decisions with the highest predicted effect to those with the lowest. "
+    "In a random order the uplift curve is a straight line to its end."
 )
 
 
@@ -60,11 +60,12 @@ def add_effects(report: Report, effects: Sequence[ArmEffect], what: str, unit: U
         note="Gain for each decision if only the best share of them gets the coupon.",
     )
     report.line_chart(
-        "Qini curves",
-        {one.arm: _points(one.uplift.curve.share.tolist(), one.uplift.curve.qini.tolist()) for one in effects},
+        "Qini curves above a random order",
+        {one.arm: _above_random(one) for one in effects},
         x=share,
         y=axis,
-        note="Additional reward for each treated decision.",
+        note="Additional reward for each treated decision, less that of a random order, which is zero everywhere. "
+        "The Qini coefficient is the area.",
     )
     costly = {
         one.arm: _points(one.cost_share.tolist(), one.gain_share.tolist()) for one in effects if len(one.cost_share)
@@ -100,6 +101,11 @@ def _groups(report: Report, effects: Sequence[ArmEffect], unit: Unit) -> None:
             bands={"observed": [(group.predicted, group.observed.low, group.observed.high) for group in groups]},
             note=f"{len(groups)} groups of equal size by predicted effect, with 95% intervals.",
         )
+
+
+def _above_random(one: ArmEffect) -> list[tuple[float, float]]:
+    curve = one.uplift.curve
+    return _points(curve.share.tolist(), (curve.qini - curve.share * curve.qini[-1]).tolist())
 
 
 def _row(one: ArmEffect, unit: Unit) -> list[str | float]:

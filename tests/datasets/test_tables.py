@@ -1,5 +1,6 @@
 """Tables of decisions: what becomes of each cell, and what is said of one that cannot be used."""
 
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,27 @@ def test_a_template_names_the_columns_and_is_a_mapping_once_it_is_completed(tmp_
     mapping = mapping_of(tmp_path / "mapping.toml")
     assert (mapping.arm, mapping.click, mapping.order_value) == ("offer", "clicked", "order_value")
     assert len(issues(log_of(frame, mapping, "decisions.csv"))) == len(frame)
+
+
+def test_cells_of_parquet_may_hold_lists_and_decimals(tmp_path: Path) -> None:
+    lists = {"offers": ["none", "tea-10"], "scope": ["tea", "green tea"]}
+    row = TEA | lists | {"price": Decimal("1.50"), "p": Decimal("0.5")}
+    pd.DataFrame([row]).to_parquet(tmp_path / "sent.parquet")
+    said = {"arm": "offer", "purchase": "bought", "arms": "offers", "coupon": {"categories": "scope"}}
+    mapping = mapping_of(said | {"propensity": "p", "context": ["price"]})
+    log = log_of(read_table(tmp_path / "sent.parquet"), mapping, "sent.parquet")
+    [issue] = issues(log)
+    assert (issue.arms, issue.context, issue.propensity) == ((NO_COUPON, "tea-10"), {"price": 1.5}, 0.5)
+    assert log.coupons[0].categories == ["tea", "green tea"]
+
+
+def test_a_spreadsheets_semicolons_part_cells_too(tmp_path: Path) -> None:
+    path = tmp_path / "sent.csv"
+    path.write_text("\ufeffoffer;bought\ntea-10;1\n", encoding="utf-8")
+    assert read_table(path).to_dict("records") == [TEA]
+
+
+def test_a_name_of_two_columns_is_refused() -> None:
+    frame = pd.DataFrame([["tea-10", 1, 0]], columns=["offer", "bought", "bought"])
+    with pytest.raises(BadConfig, match="t: has the column 'bought' twice"):
+        log_of(frame, mapping_of({"arm": "offer", "purchase": "bought"}), "t")
