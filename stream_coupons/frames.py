@@ -51,24 +51,46 @@ SettingsSource = Settings | str | Path | None
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How good the predictions were, as data frames. Times are UTC, money is in minor units.
+class _Result:
+    """What both results have, as data frames. Times are UTC, money is in minor units."""
+
+    name: str
+    log: ForeignLog
+    scored: Sequence[Scored]
+    arm_effects: Sequence[ArmEffect]
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
+        return decisions_frame(self.scored)
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
+        return effects_frame(self.arm_effects)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """One row for each group of decisions by predicted effect: predicted and observed."""
+        return groups_frame(self.arm_effects)
+
+    @cached_property
+    def refused(self) -> pd.DataFrame:
+        """The first rows that could not be used, and why."""
+        return _frame(self.log.refusals.first, Refusal)
+
+
+@dataclass(frozen=True)
+class Evaluation(_Result):
+    """How good the predictions were, as data frames.
 
     Attributes
     ----------
     found : Evaluated
         The same as objects.
-    name : str
-        Of the log, for the report.
     """
 
     found: Evaluated
-    name: str
-
-    @cached_property
-    def decisions(self) -> pd.DataFrame:
-        """One row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
-        return decisions_frame(self.found.scored)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -79,16 +101,6 @@ class Evaluation:
     def parts(self) -> pd.DataFrame:
         """The metrics by coupon, and by keys of coupons and context with few values."""
         return _frame(self.found.slices, Slice)
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
-        return effects_frame(self.found.effects)
-
-    @cached_property
-    def groups(self) -> pd.DataFrame:
-        """One row for each group of decisions by predicted effect: predicted and observed."""
-        return groups_frame(self.found.effects)
 
     @cached_property
     def models(self) -> pd.DataFrame:
@@ -110,34 +122,22 @@ class Evaluation:
         """Ours and plain models on the same decisions, by head; empty unless they were asked for."""
         return _frame(self.found.baselines, Beside)
 
-    @cached_property
-    def refused(self) -> pd.DataFrame:
-        """The first rows that could not be used, and why."""
-        return _frame(self.found.log.refusals.first, Refusal)
-
     def report(self, path: str | Path) -> None:
         """Write a page with plots."""
         evaluation_report.page(self.name, self.found).write(path)
 
 
 @dataclass(frozen=True)
-class PolicyValues:
+class PolicyValues(_Result):
     """What policies would have earned, as data frames.
 
     Attributes
     ----------
     found : valuation.Report
         The same as objects; its `warnings` and `notes` say what makes the values doubtful.
-    scored : list of Scored
-        The decisions, also those that are not valued.
-    name : str
-        Of the log, for the report.
     """
 
     found: valuation.Report
-    scored: Sequence[Scored]
-    log: ForeignLog
-    name: str
 
     @cached_property
     def values(self) -> pd.DataFrame:
@@ -153,26 +153,6 @@ class PolicyValues:
                 row |= {"rewarded": checks.rewarded, "mean_weight": checks.mean_weight.value}
                 rows.append(row | {"largest_weight": checks.largest_weight, "unsupported": each.unsupported})
         return pd.DataFrame(rows)
-
-    @cached_property
-    def decisions(self) -> pd.DataFrame:
-        """One row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
-        return decisions_frame(self.scored)
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
-        return effects_frame(self.found.effects)
-
-    @cached_property
-    def groups(self) -> pd.DataFrame:
-        """One row for each group of decisions by predicted effect: predicted and observed."""
-        return groups_frame(self.found.effects)
-
-    @cached_property
-    def refused(self) -> pd.DataFrame:
-        """The first rows that could not be used, and why."""
-        return _frame(self.log.refusals.first, Refusal)
 
     def report(self, path: str | Path) -> None:
         """Write a page with plots."""
@@ -246,7 +226,8 @@ def evaluate(
     """
     chosen, log = _settings(settings), read(source, mapping, window_s)
     running = _run(log, chosen, on_progress)
-    return Evaluation(evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines), _name(source))
+    found = evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines)
+    return Evaluation(_name(source), log, found.scored, found.effects, found)
 
 
 def ope(  # noqa: PLR0913 - the options of the command
@@ -294,7 +275,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     question = Question(Reward(reward), asked, clip, skip_ratio, estimate_propensities)
     found = valuation.report(decisions, question, chosen.policy)
     found.warnings[:0] = doubts
-    return PolicyValues(found, scored, log, _name(source))
+    return PolicyValues(_name(source), log, scored, found.effects, found)
 
 
 def decisions_frame(scored: Sequence[Scored]) -> pd.DataFrame:

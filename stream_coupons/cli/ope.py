@@ -140,11 +140,12 @@ def ope(  # noqa: PLR0913 - the options of a command
             "--skip": skip,
             "--estimate-propensities": estimate_propensities,
             "--decisions": decisions,
-            "--report": report,
         }
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
-        ope_own.ope_own(log, settings, policy or (), clip=clip, window_s=window, domain=domain, json=json)
+        ope_own.ope_own(
+            log, settings, policy or (), clip=clip, window_s=window, domain=domain, report=report, json=json
+        )
         return
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")

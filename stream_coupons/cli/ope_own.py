@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from stream_coupons.cli import ope_tables, terminal
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.datasets.tables import is_table
 from stream_coupons.evaluation.ope import Estimator
 from stream_coupons.recordings import lines
 from stream_coupons.settings import Settings
@@ -41,7 +42,7 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 
 def is_own(path: Path) -> bool:
     """Return whether the first line of a file is a record of a topic, and not of another system's log."""
-    if path.suffix in (".csv", ".parquet"):
+    if is_table(path):
         return False
     with terminal.opened(path) as source:
         head = source.peek(1 << 16) if hasattr(source, "peek") else b""
@@ -64,18 +65,23 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     clip: float | None,
     window_s: float | None,
     domain: str | None,
+    report: Path | None,
     json: bool,
 ) -> None:
     """Read, value and print."""
-    from stream_coupons.evaluation import own_policies, own_valuation
+    from stream_coupons.evaluation import ope_report, own_policies, own_valuation
     from stream_coupons.evaluation.own_log import OwnLog
 
-    log = OwnLog(settings.policy.typical_price_minor)
-    bad_lines = _read_topics(log, settings) if path is None else _read_file(log, path)
-    asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
-    found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
-    if bad_lines:
-        found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+    with terminal.replaced(report) as page_sink:
+        log = OwnLog(settings.policy.typical_price_minor)
+        bad_lines = _read_topics(log, settings) if path is None else _read_file(log, path)
+        asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
+        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
+        if bad_lines:
+            found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+        if page_sink is not None:
+            name = path.name if path is not None else settings.kafka.bootstrap
+            page_sink.write(ope_report.own_page(name, found).html().encode())
     with terminal.results():
         if json:
             typer.echo(msgspec.json.encode(found).decode())

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Sequence
 
-from stream_coupons.evaluation.axes import Axis, Unit, format_interval, format_value
+from stream_coupons.evaluation.axes import DAY_S, Axis, Unit, format_interval, format_value
 from stream_coupons.evaluation.effect_charts import add_effects
 from stream_coupons.evaluation.ope import Estimator
+from stream_coupons.evaluation.own_valuation import Lift, OwnReport, OwnValued
 from stream_coupons.evaluation.report import Report
 from stream_coupons.evaluation.rewards import Reward
 from stream_coupons.evaluation.targeting import Targeting
 from stream_coupons.evaluation.valuation import WEIGHT_LEVELS, Valued
 from stream_coupons.evaluation.valuation import Report as Values
+from stream_coupons.models.progressive import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
 UNITS: dict[Reward, Unit] = {
@@ -37,13 +39,49 @@ def page(name: str, found: Values) -> Report:
     )
     report = Report(f"Policies on {name}", subtitle)
     _values(report, found.valued, noun, unit)
-    _trust(report, found)
+    _trust(report, found.valued, found.warnings, found.notes)
     _targets(report, found.targeting, noun, unit)
     add_effects(report, found.effects, noun, unit)
     return report
 
 
-def _values(report: Report, valued: Sequence[Valued], noun: str, unit: Unit) -> None:
+def own_page(name: str, found: OwnReport) -> Report:
+    """Return the report of policies on the engine's own decisions; `name` is the log's, or the broker's address."""
+    subtitle = (
+        f"Margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
+        f"shoppers of {found.domain}, {found.coupons:,} coupons, {found.sold_out:.1%} of them sold out."
+    )
+    report = Report(f"Policies on {name}", subtitle)
+    _values(report, found.valued, "margin", "money")
+    _trust(report, found.valued, found.warnings, found.notes)
+    if found.lift is not None:
+        _lift(report, found.lift)
+    return report
+
+
+def _lift(report: Report, lift: Lift) -> None:
+    report.section(
+        "Lift over the control group",
+        "What shoppers who may get coupons bring more than those of the permanent control group, from their first "
+        "decision on. Both groups are drawn by lot and followed by the same orders.",
+    )
+    total = lift.total_minor
+    report.stats(
+        [
+            ("Lift per shopper", format_value(lift.lift.value, "money"), _span(lift.lift)),
+            ("All together", format_value(total.value, "money"), _span(total)),
+            ("May get coupons", format_value(lift.treated_mean, "money"), f"a shopper, of {lift.treated:,}"),
+            ("Control group", format_value(lift.holdout_mean, "money"), f"a shopper, of {lift.holdout:,}"),
+        ]
+    )
+
+
+def _span(interval: Interval) -> str:
+    ends = format_interval(interval.low, interval.high, "money")
+    return f"95% {ends}" if ends else ""
+
+
+def _values(report: Report, valued: Sequence[Valued | OwnValued], noun: str, unit: Unit) -> None:
     report.section(
         "Value of each policy",
         "The doubly robust estimate comes first: it uses the model where the log has little, and is unbiased whatever "
@@ -68,7 +106,7 @@ def _values(report: Report, valued: Sequence[Valued], noun: str, unit: Unit) -> 
     )
 
 
-def _trust(report: Report, found: Values) -> None:
+def _trust(report: Report, valued: Sequence[Valued | OwnValued], warnings: Sequence[str], notes: Sequence[str]) -> None:
     report.section(
         "How far to believe it",
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
@@ -76,13 +114,12 @@ def _trust(report: Report, found: Values) -> None:
     )
     report.bar_chart(
         "Effective sample size",
-        {one.policy: one.valuation.diagnostics.effective for one in found.valued},
+        {one.policy: one.valuation.diagnostics.effective for one in valued},
         Axis("decisions", from_zero=True),
         note="So many decisions of the policy itself would tell as much.",
     )
-    lines = {
-        one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in found.valued if one.policy != "logged"
-    }
+    own = [one for one in valued if isinstance(one, Valued) and one.policy != "logged"]
+    lines = {one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in own}
     if lines:
         report.line_chart(
             "Distribution of the weights",
@@ -92,12 +129,12 @@ def _trust(report: Report, found: Values) -> None:
         )
     report.table(
         ["policy", "decisions", "effective", "rewarded", "agrees", "largest weight", "mean weight", "never logged"],
-        [_checks(one) for one in found.valued],
+        [_checks(one) for one in valued],
     )
-    if found.warnings or found.notes:
+    if warnings or notes:
         report.table(
             ["", "what to know"],
-            [*(["warning", text] for text in found.warnings), *(["note", text] for text in found.notes)],
+            [*(["warning", text] for text in warnings), *(["note", text] for text in notes)],
         )
 
 
@@ -125,16 +162,16 @@ def _targets(report: Report, targeting: Sequence[Targeting], noun: str, unit: Un
     )
 
 
-def _has(valued: Sequence[Valued], policy: str) -> bool:
+def _has(valued: Sequence[Valued | OwnValued], policy: str) -> bool:
     return any(one.policy == policy for one in valued)
 
 
-def _ends(one: Valued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:
+def _ends(one: Valued | OwnValued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:
     found = (one.valuation.gains if is_gain else one.valuation.values)[estimator]
     return found.value, found.low, found.high
 
 
-def _cells(one: Valued, unit: Unit) -> list[str]:
+def _cells(one: Valued | OwnValued, unit: Unit) -> list[str]:
     cells: list[str] = []
     for estimator in TITLES:
         value, low, high = _ends(one, estimator)
@@ -142,7 +179,7 @@ def _cells(one: Valued, unit: Unit) -> list[str]:
     return cells
 
 
-def _checks(one: Valued) -> list[str | float]:
+def _checks(one: Valued | OwnValued) -> list[str | float]:
     found = one.valuation.diagnostics
     return [
         one.policy,

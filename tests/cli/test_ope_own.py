@@ -51,6 +51,16 @@ def test_the_tables_say_the_same_and_what_the_control_group_tells(run: Run, log:
     assert "none: " in shown.stderr
 
 
+def test_its_page_shows_the_values_and_what_the_control_group_tells(run: Run, log: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    result = run("ope", log, "--report", page, "--json")
+    assert result.exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    for title in ("By doubly robust", "Above the logging policy", "Effective sample size", "Lift over the control"):
+        assert title in text
+    assert f"{json.loads(result.stdout)['lift']['holdout']:,}" in text
+
+
 def test_a_replay_is_read_as_it_is_written_and_lines_that_are_no_records_are_counted(
     run: Run, shop: Shop, tmp_path: Path
 ) -> None:
