@@ -149,8 +149,11 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
         except _Unusable as error:
             log.refusals.add(Line(number, b"", 0, "row"), BadMessage(Rejection.INVALID, str(error)))
             continue
+        refused = log.refusals.count
         for line in lines:
             log.take(Line(number, encode(line), 0, "row"))
+            if log.refusals.count > refused:  # feedback on an issue that is not there would be refused, too
+                break
     log.close()
     if not log.counts["issue"]:
         raise BadConfig(f"{name}: {_nothing_in(log, len(frame))}")
@@ -358,9 +361,12 @@ def _parsed(column: pd.Series[Any], mapping: Mapping) -> pd.Series[Any]:
     import pandas as pd
 
     # Times with different zones become one column only in UTC; those without any are of the mapping's zone.
-    texts = column.astype("string")
-    has_zone = bool(texts.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).any())
-    return pd.to_datetime(texts, format=mapping.time_format or "ISO8601", errors="coerce", utc=has_zone)
+    texts, time_format = column.astype("string"), mapping.time_format
+    if time_format is None:
+        has_zone = bool(texts.str.contains(r":.*(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).any())
+    else:
+        has_zone = "%z" in time_format
+    return pd.to_datetime(texts, format=time_format or "ISO8601", errors="coerce", utc=has_zone)
 
 
 def _expected_time(mapping: Mapping) -> str:

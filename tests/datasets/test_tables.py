@@ -81,6 +81,8 @@ def test_without_times_each_outcome_is_known_before_the_next_row() -> None:
         (["2026-01-02T10:00:00Z", "2026-01-02T11:00:00+01:00"], {}),
         (["2026-01-02 11:00", "2026-01-02 11:00:00"], {"time_zone": "Europe/Berlin"}),
         (["02.01.2026 10:00", "02.01.2026 10:00"], {"time_format": "%d.%m.%Y %H:%M"}),
+        (["11:00 02-01-2026"] * 2, {"time_format": "%H:%M %d-%m-%Y", "time_zone": "Europe/Berlin"}),
+        (["02-01-2026 11:00+0100", "02-01-2026 10:00+0000"], {"time_format": "%d-%m-%Y %H:%M%z"}),
         ([1767348000, 1767348000.0], {}),
         ([pd.Timestamp("2026-01-02 10:00"), pd.Timestamp("2026-01-02 10:00")], {}),
     ],
@@ -213,3 +215,9 @@ def test_a_name_of_two_columns_is_refused() -> None:
     frame = pd.DataFrame([["tea-10", 1, 0]], columns=["offer", "bought", "bought"])
     with pytest.raises(BadConfig, match="t: has the column 'bought' twice"):
         log_of(frame, mapping_of({"arm": "offer", "purchase": "bought"}), "t")
+
+
+def test_an_id_for_the_second_time_is_refused_once() -> None:
+    log = log_from([TEA | {"id": "i1"}, TEA | {"id": "i1"}], issue="id")
+    assert [(one.line, one.detail) for one in log.refusals.first] == [(2, "issue i1 is on line 1 already")]
+    assert log.refusals.count == 1
