@@ -225,19 +225,25 @@ def _truth(playing: _Run, decisions: OwnDecisions) -> tuple[OwnDecisions, Floats
 def measure(runs: int, setup: Setup, jobs: int, first_seed: int = 0) -> dict[str, Any]:
     """Return, by policy, how often each interval held the truth, over all runs."""
     of_policy: defaultdict[str, list[Held]] = defaultdict(list)
-    with ProcessPoolExecutor(jobs) as pool:
-        seeds = range(first_seed, first_seed + runs)
-        for of_run in pool.map(run, seeds, [setup] * runs, chunksize=1):
-            for held in of_run:
-                of_policy[held.policy].append(held)
-            done = len(of_policy[setup.policies[0]])
-            if done % PROGRESS_EVERY == 0:
-                print(f"{done} of {runs} runs", file=sys.stderr, flush=True)
+    for done, of_run in enumerate(_runs(runs, setup, jobs, first_seed), start=1):
+        for held in of_run:
+            of_policy[held.policy].append(held)
+        if done % PROGRESS_EVERY == 0:
+            print(f"{done} of {runs} runs", file=sys.stderr, flush=True)
     return {
         "runs": runs,
         "setup": msgspec.to_builtins(setup),
         "policies": {name: _summary(of_runs) for name, of_runs in of_policy.items()},
     }
+
+
+def _runs(runs: int, setup: Setup, jobs: int, first_seed: int) -> Iterator[list[Held]]:
+    seeds = range(first_seed, first_seed + runs)
+    if jobs == 1:
+        yield from (run(seed, setup) for seed in seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(run, seeds, [setup] * runs, chunksize=1)
 
 
 def _summary(of_runs: list[Held]) -> dict[str, Any]:
