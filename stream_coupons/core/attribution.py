@@ -42,11 +42,11 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.core.shopper import (
     MAX_CLOSED,
     MAX_EARLY,
-    MAX_ORDERS,
     EarlyFeedback,
     History,
     OpenControl,
     OpenIssue,
+    Option,
     Predicted,
     Shopper,
     Tally,
@@ -59,6 +59,8 @@ FEEDBACK = "feedback"
 """The kind of event that feedback is, beside those of the shop."""
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
+MAX_VALUE_MINOR = 2**53
+"""Of all that is ordered in the scope of one coupon: the most that a message can say."""
 CLOCKS_DIFFER_S = 86400.0
 """By how much a sender's clock may be behind: feedback may say that it came before its issue, but not long before."""
 Head = Literal["click", "redeem", "order"]
@@ -415,24 +417,34 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
         if _has_other_scope(control, catalogue):
             del shopper.controls[control.control_id]
         else:
-            note_order(control, event, catalogue)
+            _note_order(control, control.domain, control.at, event, catalogue, control.until)
     for issue_id in shopper.issues:
         issue = shopper.issue(issue_id)
-        if not _has_other_scope(issue, catalogue) and note_order(issue, event, catalogue):
+        is_same = not _has_other_scope(issue, catalogue)
+        if is_same and _note_order(issue, issue.domain, issue.at, event, catalogue, issue.until):
             shopper.keep_issue(issue)
     for proposal in shopper.proposals.values():
-        proposal.orders = [*proposal.orders, event][-MAX_ORDERS:]
+        for option in proposal.options:
+            _note_order(option, proposal.domain, proposal.at, event, catalogue)
 
 
-def note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
+def _note_order(
+    opened: OpenIssue | OpenControl | Option,
+    domain: str,
+    at: float,
+    event: OrderEvent,
+    catalogue: Catalogue,
+    until: float = math.inf,
+) -> bool:
     """Add an order to what was ordered in the coupon's scope; whether there was something."""
     coupon = catalogue.by_id.get(opened.coupon_id)
-    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
+    if coupon is None or event.domain != domain or not at <= event.occurred_at <= until:
         return False
     inside = [item for item in event.items if is_in_scope(coupon, item)]
     if inside:
         opened.ordered = True
-        opened.order_value_minor += sum(catalogue.value_of(item, coupon) for item in inside)
+        value = sum(catalogue.value_of(item, coupon) for item in inside)
+        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
     return bool(inside)
 
 

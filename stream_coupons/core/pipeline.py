@@ -446,10 +446,10 @@ def confirm(
         feature_schema=proposal.feature_schema,
         awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
         until=issue.expires_at,
+        ordered=option.ordered,
+        order_value_minor=option.order_value_minor,
         scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
     )
-    for order in proposal.orders:
-        attribution.note_order(opened, order, known.catalogue)
     told = attribution.open_issue(shopper, opened, known.catalogue, known.rules.attribution)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
     effects.emit(issue)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent, OrderEvent
+from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
@@ -98,6 +98,10 @@ class Option(Struct, array_like=True):
     value_minor: float
     propensity: float
     """Exact if those ranked above it are sold out."""
+    ordered: bool = False
+    """Whether the shopper ordered in its scope since then: an outcome of what will be given, as of a control."""
+    order_value_minor: int = 0
+    """Of all that was ordered in its scope since, before any discount."""
 
 
 class Considered(Struct, array_like=True):
@@ -132,8 +136,6 @@ class OpenProposal(Struct, array_like=True):
     """Coupons above a drawn option that are only asked whether they could be had."""
     drawn_propensity: float = 0.0
     """Of a drawn option, if one of the probes could be had; `Option.propensity` is if none could."""
-    orders: list[OrderEvent] = field(default_factory=list)
-    """Since it was made, the last `MAX_ORDERS`: they are outcomes of what will be given, as of a control."""
     considered: Considered | None = None
     """For the record of the decision; None if it is not to be on record."""
 
@@ -324,7 +326,6 @@ MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
 MAX_ASKED = 256
-MAX_ORDERS = 8
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:

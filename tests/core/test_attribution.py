@@ -147,6 +147,18 @@ def test_those_who_were_given_a_coupon_are_followed_by_the_same_orders_as_those_
     assert price == 2 * KNOWN.catalogue.value_of(item("A", category="tea"), KNOWN.catalogue.by_id[given.coupon_id])
 
 
+def test_no_order_is_worth_more_than_a_message_can_say(case: Case) -> None:
+    given = issue()
+    given.scope_mark = KNOWN.catalogue.scope_mark(given.coupon_id) or 0
+    case.give(given)
+    dear = item("A", category="tea", price_minor=2**53, quantity=1e6)
+    for n in range(2):
+        attribution.observe_order(case.shopper, order(f"o{n}", AT + DAY_S, dear), KNOWN.catalogue)
+    msgspec.msgpack.encode(case.shopper)
+    case.wait(CLOSED)
+    assert {example.order_value_minor for example in case.examples} == {2**53}
+
+
 def test_orders_of_an_issue_are_not_known_when_its_coupon_is_for_something_else_now(case: Case) -> None:
     given = issue()
     given.scope_mark = 1
