@@ -2,10 +2,10 @@
 
 >>> import pandas as pd
 >>> from stream_coupons import frames
->>> table = pd.DataFrame({"customer": ["a", "b"] * 50, "offer": ["tea-10", "none"] * 50, "bought": [1, 0, 0, 1] * 25})
+>>> table = pd.DataFrame({"customer": ["a", "b"] * 20, "offer": ["tea-10", "none"] * 20, "bought": [1, 0, 0, 1] * 10})
 >>> found = frames.evaluate(table, {"arm": "offer", "shopper": "customer", "purchase": "bought"})
 >>> found.metrics[["head", "examples", "positives"]].to_dict("records")[1]
-{'head': 'redeem', 'examples': 50, 'positives': 25}
+{'head': 'redeem', 'examples': 20, 'positives': 10}
 
 Needs the optional extra `frames`: pandas, and pyarrow for Parquet.
 """
@@ -52,7 +52,7 @@ SettingsSource = Settings | str | Path | None
 
 @dataclass(frozen=True)
 class _Result:
-    """What both results have, as data frames. Times are UTC, money is in minor units."""
+    """Data frames that both results have. Times are UTC, money is in minor units."""
 
     name: str
     log: ForeignLog
@@ -82,7 +82,7 @@ class _Result:
 
 @dataclass(frozen=True)
 class Evaluation(_Result):
-    """How good the predictions were, as data frames.
+    """Quality of the predictions, effects of coupons and models, as data frames.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Evaluation(_Result):
 
 @dataclass(frozen=True)
 class PolicyValues(_Result):
-    """What policies would have earned, as data frames.
+    """Values of policies as data frames.
 
     Attributes
     ----------

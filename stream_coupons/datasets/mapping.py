@@ -29,7 +29,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     arm: Column
-    """What was given: the coupon's id, or one of the values of `control`."""
+    """Arm that was chosen: the coupon's id, or one of the values of `control`."""
     control: list[str] | str = NO_COUPON
     """The value, or values, of `arm` that mean that nothing was given."""
     shopper: Column | None = None
@@ -49,13 +49,13 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     separator: Annotated[str, Meta(min_length=1)] = "|"
     """Parts the values within a cell."""
     click: Column | None = None
-    """Whether the coupon was clicked."""
+    """Yes or no: a click on the coupon."""
     purchase: Column | None = None
-    """Whether the shopper purchased, or any other outcome with yes or no, with or without a coupon."""
+    """Yes or no: a purchase, or any other outcome, with or without a coupon."""
     order_value: Column | None = None
     """Value of the order; without `purchase`, a value above 0 is a purchase."""
     discount: Column | None = None
-    """What the coupon took off the order."""
+    """Discount of the order by the coupon."""
     minor_units: Annotated[float, Meta(gt=0)] = 100
     """Minor units of money in one unit of `order_value` and `discount`; 1 if they are in minor units."""
     window_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] | None = None
@@ -65,7 +65,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domain: Column | None = None
     """Domain of the decision; absent, all are of one domain."""
     context: list[Column] | Literal["*"] = []
-    """What else was known when it was decided; "*" takes every column that is named nowhere else."""
+    """Columns that were known when it was decided; "*" takes every column that is named nowhere else."""
     coupon: dict[str, Column] = {}
     """By field of the catalogue, or any other name for an attribute, the column that states it."""
     coupons: dict[str, dict[str, Any]] = {}

@@ -60,7 +60,7 @@ class EffectGroup:
 
     @property
     def is_covered(self) -> bool:
-        """Whether the prediction lies within the interval."""
+        """True if the prediction lies within the interval."""
         return self.observed.low <= self.predicted <= self.observed.high
 
 

@@ -23,7 +23,7 @@ from stream_coupons.evaluation.segments import by_coupon, by_segment
 
 
 class ArmPrediction(Struct, frozen=True, kw_only=True):
-    """One arm of one decision: what was predicted of it, and of the arm that was chosen, what came of it.
+    """One arm of one decision: its predictions, and, if it was chosen, its outcome.
 
     P(click) and P(redeem) are None for `none`. `clicked`, `redeemed` and `order_value_minor` are None for arms that
     were not chosen, and where the window was open when the log ended.
@@ -48,7 +48,7 @@ class ArmPrediction(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a run over a log found.
+    """Findings of a run over a log.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ class ServedModel(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What changed during the log: `drift`, or `promotion` of another model."""
+    """A change during the log: `drift`, or `promotion` of another model."""
 
     at: float
     domain: str
@@ -39,7 +39,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class FeatureWeight(Struct, frozen=True, kw_only=True):
-    """How much a feature moves the log-odds of a head: mean magnitude and mean over the latest issues."""
+    """Part of a head's log-odds that a feature adds: mean magnitude and mean over the latest issues."""
 
     head: str
     feature: str
