@@ -199,8 +199,9 @@ def probabilities(reached: Rows, tried: Mask, epsilon: Floats, available: Mask) 
     >>> probabilities(np.array([1]), np.array([[False, True, True, True]]), np.array([0.3]), can).round(6).tolist()
     [[0.1, 0.8, 0.1, 0.0]]
     """
-    drawn = epsilon[:, None] * tried * available / np.maximum(tried.sum(axis=1, keepdims=True), 1)
-    given: Floats = drawn
-    given[:, 0] = epsilon - drawn[:, 1:].sum(axis=1)
+    count = tried.sum(axis=1)
+    given: Floats = epsilon[:, None] * tried * available / np.maximum(count, 1)[:, None]
+    # By counting, so that it is 0 where nothing is sold out, and not nearly.
+    given[:, 0] = epsilon * np.where(count > 0, (tried & ~available).sum(axis=1) / np.maximum(count, 1), 1.0)
     given[np.arange(len(reached)), reached] += 1.0 - epsilon
     return given

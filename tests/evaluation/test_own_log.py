@@ -14,7 +14,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon, FeedbackEvent, Item, OrderEvent
 from stream_coupons.evaluation import own_policies, own_valuation
 from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.evaluation.own_decisions import OwnDecisions, arrays
+from stream_coupons.evaluation.own_decisions import OwnDecisions, arrays, probabilities
 from stream_coupons.evaluation.own_log import OwnLog
 from stream_coupons.evaluation.policies import Policy
 
@@ -98,6 +98,14 @@ def test_the_model_does_not_know_the_outcome_that_it_predicts() -> None:
     same_fold = decisions.shopper % own_valuation.FOLDS == decisions.shopper[7] % own_valuation.FOLDS
     assert np.array_equal(plain[same_fold], again[same_fold])
     assert not np.array_equal(plain, again)
+
+
+def test_giving_nothing_has_no_probability_at_all_where_all_can_be_had() -> None:
+    for arms in range(1, 60):
+        tried = np.array([[False] + [True] * arms])
+        found = probabilities(np.array([arms]), tried, np.array([0.1]), np.ones_like(tried))
+        assert found[0, 0] == 0.0
+        assert found.sum() == pytest.approx(1.0)
 
 
 def test_a_policy_that_gives_nothing_where_something_was_always_given_is_doubted() -> None:
