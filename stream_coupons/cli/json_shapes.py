@@ -61,9 +61,10 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "evaluate": _object(
         "records refused_lines refused_feedback feedback_before_issue feedback_on_none redescribed_coupons "
-        "inferred_scopes unknown_keys issues labelled doubtful_impressions heads order_anyway slices interrupted"
+        "inferred_scopes unknown_keys issues labelled doubtful_impressions heads order_anyway slices models "
+        "changes baselines interrupted"
     ),
-    "ope": _object("reward decisions shoppers arms propensities valued targeting warnings notes"),
+    "ope": _object("reward decisions shoppers arms propensities valued targeting effects warnings notes"),
     "simulate": _object(
         "seed shoppers simulated_days events ticks coupons_published issues duplicates strangers unreadable "
         "impressions clicks redemptions persuaded discount_minor order_value_minor incremental_margin_minor interrupted"
