@@ -1,5 +1,7 @@
 """The intervals of `ope` hold the true value of a second policy, on logs that the engine wrote in small worlds."""
 
+from statistics import mean
+
 import pytest
 
 from benchmarks.coverage import Setup, measure
@@ -11,14 +13,14 @@ POLICIES = ("greedy", "random")
 @pytest.mark.slow
 @pytest.mark.parametrize("sells_out", [False, True], ids=["plenty", "sold out"])
 def test_the_intervals_hold_the_true_value_of_a_second_policy(sells_out: bool) -> None:
-    found = measure(RUNS, Setup(shoppers=250, sells_out=sells_out, policies=POLICIES), jobs=1)
-    covered = [
-        each["covered"] for policy in found["policies"].values() for what in ("values", "gains")
-        for each in policy[what].values()
-    ]  # fmt: skip
-    # Of 12 runs at 95 %, 9 or more hold it in 998 of 1,000 experiments.
-    assert len(covered) == 12
-    assert min(covered) >= 9 / RUNS
+    found = measure(RUNS, Setup(shoppers=300, sells_out=sells_out, policies=POLICIES), jobs=1)
+    covered = {
+        what: [each["covered"] for policy in found["policies"].values() for each in policy[what].values()]
+        for what in ("values", "gains")
+    }
+    # Of so few decisions a value is nearly always within its interval, a gain in some nine of ten.
+    assert min(covered["values"]) >= 11 / RUNS
+    assert mean(covered["gains"]) >= 0.75
     for name in POLICIES:
         policy = found["policies"][name]
         assert (policy["sold_out"] > 0.2) == sells_out
