@@ -2,16 +2,18 @@
 
 A shop that runs it compares, for every coupon, the margin of orders in its scope within its window, less discounts,
 among shoppers who were given it and among those who were not: the holdout, and shoppers who were given a coupon for
-something else. It gives everybody the coupon with the highest value, exploring by Thompson sampling [1]_.
+something else. Each part of a window is learnt from as soon as it is over. Everybody gets the coupon with the highest
+value; it explores by Thompson sampling [1]_.
 
 References
 ----------
 .. [1] Chapelle, O. and Li, L. (2011). An Empirical Evaluation of Thompson Sampling. NIPS.
 """
 
-from collections import defaultdict, deque
+import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from msgspec import Struct
@@ -33,6 +35,9 @@ PRIOR_VARIANCE_COUNT = 100.0
 MIN_SPREAD, PRIOR_SPREAD = 0.005, 0.02
 """Standard deviation between coupons, in typical baskets an issue: the least, and before there are `MIN_ISSUES`."""
 MIN_ISSUES = 200
+AGES = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Bounds of the parts of a window, as shares of it: what happens in a part is learnt from when it is over."""
+PARTS = len(AGES) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class _Window:
     user_id: str
     given: int
     issue_id: str = ""
+    part: int = 0
+    """The part of its time that is to be closed next."""
 
 
 class AverageLearnt(ValueScorer):
@@ -77,11 +84,14 @@ class AverageLearnt(ValueScorer):
         self._now = -np.inf
         self._items: dict[str, Item] = {}
         self._orders: defaultdict[str, list[tuple[float, Floats]]] = defaultdict(list)
-        self._windows: deque[_Window] = deque()
+        self._windows: list[tuple[float, int, _Window]] = []
+        """A heap by the time when the next part is over."""
+        self._opened = 0
         self._recent: defaultdict[str, list[float]] = defaultdict(list)
-        self._discounts: dict[str, float] = {}
-        self._given, self._brought, self._squares = np.zeros(count), np.zeros(count), 0.0
-        self._without, self._anyway = np.zeros(count), np.zeros(count)
+        self._discounts: dict[str, tuple[float, float]] = {}
+        shape = (PARTS, count)
+        self._given, self._brought, self._squares = np.zeros(shape), np.zeros(shape), np.zeros((PARTS, 1))
+        self._without, self._anyway = np.zeros(shape), np.zeros(shape)
         self._mean, self._deviation = np.zeros(count), np.zeros(count)
         self.learn()
 
@@ -96,16 +106,21 @@ class AverageLearnt(ValueScorer):
         recent = self._recent[subject.user_id]
         if not policy.is_over_frequency_cap(recent, subject.at, self._rules):
             policy.note_issue(recent, subject.at, self._rules)
-            self._windows.append(_Window(subject.at, subject.user_id, -1))
+            self._open(_Window(subject.at, subject.user_id, -1))
+
+    def _open(self, window: _Window) -> None:
+        self._opened += 1
+        over_at = window.at + AGES[window.part + 1] * self._window_s
+        heapq.heappush(self._windows, (over_at, self._opened, window))
 
     def hear(self, message: Struct) -> None:
         """Take note of what the shop sees: products, orders, issues, and what coupons took off."""
         if isinstance(message, CouponIssue):
             position = self._set.position[message.coupon_id]
-            self._windows.append(_Window(message.issued_at, message.user_id, position, message.issue_id))
+            self._open(_Window(message.issued_at, message.user_id, position, message.issue_id))
         elif isinstance(message, FeedbackEvent):
             if message.kind == "purchase":
-                self._discounts[message.issue_id] = float(message.discount_minor or 0)
+                self._discounts[message.issue_id] = message.occurred_at, float(message.discount_minor or 0)
         elif isinstance(message, OrderEvent):
             self._now = max(self._now, message.occurred_at)
             values = np.zeros(len(self._set.coupons))
@@ -136,40 +151,53 @@ class AverageLearnt(ValueScorer):
         return np.array([value if _covers(coupon, known) else 0.0 for coupon in self._set.coupons])
 
     def learn(self) -> None:
-        """Take in the windows that have closed, and form beliefs."""
-        while self._windows and self._windows[0].at + self._window_s < self._now:
-            self._close(self._windows.popleft())
-        # All in typical baskets an issue.
-        total = self._given.sum()
-        variance = (self._squares + PRIOR_VARIANCE * PRIOR_VARIANCE_COUNT) / (total + PRIOR_VARIANCE_COUNT)
-        overall = (self._anyway.sum() + PRIOR_ORDERS * PRIOR_ORDERS_COUNT) / (self._without.sum() + PRIOR_ORDERS_COUNT)
-        anyway = (self._anyway + overall * PRIOR_ORDERS_COUNT) / (self._without + PRIOR_ORDERS_COUNT)
-        effects = self._brought / np.maximum(self._given, 1.0) - anyway
+        """Take in the parts of windows that are over, and form beliefs."""
+        while self._windows and self._windows[0][0] < self._now:
+            self._close(heapq.heappop(self._windows)[2])
+        # All in typical baskets an issue. Of a window, a part counts for as much as it varies.
+        weights = self._squares + PRIOR_VARIANCE
+        given = (weights / weights.sum() * self._given).sum(axis=0)
+        total = given.sum()
+        variance = (self._squares.sum() + PRIOR_VARIANCE * PRIOR_VARIANCE_COUNT) / (total + PRIOR_VARIANCE_COUNT)
+        prior = PRIOR_ORDERS * np.diff(AGES)[:, None] * PRIOR_ORDERS_COUNT
+        overall = (self._anyway.sum(axis=1, keepdims=True) + prior) / (
+            self._without.sum(axis=1, keepdims=True) + PRIOR_ORDERS_COUNT
+        )
+        anyway_by_part = (self._anyway + overall * PRIOR_ORDERS_COUNT) / (self._without + PRIOR_ORDERS_COUNT)
+        # A part that none was watched through yet is taken to have no effect.
+        brought = np.where(self._given > 0, self._brought / np.maximum(self._given, 1.0), anyway_by_part)
+        anyway = anyway_by_part.sum(axis=0)
+        effects = brought.sum(axis=0) - anyway
         # By its terms alone, a coupon brings margin less discount of those persuaded, and costs that of the others.
         kept, lost = 1.0 - self._depth, self._depth * anyway
-        uplift = (PRIOR_UPLIFT * PRIOR_UPLIFT_ISSUES + (self._given * kept * (effects + lost)).sum()) / (
-            PRIOR_UPLIFT_ISSUES + (self._given * kept**2).sum()
+        uplift = (PRIOR_UPLIFT * PRIOR_UPLIFT_ISSUES + (given * kept * (effects + lost)).sum()) / (
+            PRIOR_UPLIFT_ISSUES + (given * kept**2).sum()
         )
         expected = max(uplift, 0.0) * kept - lost
-        spread = PRIOR_SPREAD if total < MIN_ISSUES else _spread(effects - expected, self._given, variance)
-        precision = self._given / variance + 1.0 / spread**2
-        self._mean = expected + (effects - expected) * (self._given / variance) / precision
+        spread = PRIOR_SPREAD if total < MIN_ISSUES else _spread(effects - expected, given, variance)
+        precision = given / variance + 1.0 / spread**2
+        self._mean = expected + (effects - expected) * (given / variance) / precision
         self._deviation = precision**-0.5
 
     def _close(self, window: _Window) -> None:
-        totals = np.zeros(len(self._scale))
+        """Count what happened in the next part of a window."""
+        part, totals = window.part, np.zeros(len(self._scale))
+        begin, end = (window.at + AGES[part + n] * self._set.redeem_within_s for n in range(2))
         for at, values in self._orders[window.user_id]:
-            totals += values * ((window.at < at) & (at <= window.at + self._set.redeem_within_s))
+            totals += values * ((begin < at) & (at <= end))
         margins = totals * self._ratio / self._scale
         others = np.ones(len(totals), np.bool_) if window.given < 0 else self._apart[window.given]
-        self._without += others
-        self._anyway += margins * others
+        self._without[part] += others
+        self._anyway[part] += margins * others
         if window.given >= 0:
             given = window.given
-            brought = margins[given] - self._discounts.pop(window.issue_id, 0.0) / self._scale[given]
-            self._given[given] += 1
-            self._brought[given] += brought
-            self._squares += brought**2
+            used_at, discount = self._discounts.get(window.issue_id, (-np.inf, 0.0))
+            brought = margins[given] - discount * (begin[given] < used_at <= end[given]) / self._scale[given]
+            self._given[part, given] += 1
+            self._brought[part, given] += brought
+            self._squares[part] += brought**2
+        if part + 1 < PARTS:
+            self._open(replace(window, part=part + 1))
 
 
 def _spread(residuals: Floats, counts: Floats, variance: float) -> float:
