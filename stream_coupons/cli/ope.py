@@ -82,7 +82,8 @@ def ope(  # noqa: PLR0913 - the options of a command
     bootstrap: BootstrapOption = None,
 ) -> None:
     """Value our policy on a log of another one: what would it have earned?
-    Or, without LOG, value other policies on our own decisions.
+
+    Without LOG, value other policies on our own decisions.
 
     The log is learnt from in order of time. Before each issue every arm it
     names is scored by the model as it stood then, and our policy is valued on
