@@ -138,7 +138,7 @@ def test_a_table_from_the_environment_is_a_json_object() -> None:
 @pytest.mark.parametrize("field", DEFAULTS)
 def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
     value = DEFAULTS[field]
-    text = ",".join(value) if isinstance(value, list) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     name = "STREAM_COUPONS_" + field.upper().replace(".", "__")
     assert load(None, {name: text}) == Settings()
 

@@ -63,12 +63,15 @@ class Duel:
 
     def is_won(self, rules: LearningRules) -> bool:
         """Whether the model is better than the champion beyond doubt."""
-        if not self.weight or self.examples < rules.promotion_min_examples:
-            return False
+        is_long_enough = self.weight and self.examples >= rules.promotion_min_examples
+        return bool(is_long_enough) and self.leads_by(rules.promotion_margin_ratio)
+
+    def leads_by(self, margin_ratio: float) -> bool:
+        """Return whether the model is ahead by more than that part of the champion's loss, and by `Z` errors."""
         lead = (self.champions_loss - self.loss) / self.weight
         variance = max(self.difference_squared / self.weight - lead * lead, 0.0)
         error = math.sqrt(variance * self.weight_squared) / self.weight
-        return lead > rules.promotion_margin_ratio * self.champions_loss / self.weight and lead > Z * error
+        return lead > margin_ratio * self.champions_loss / self.weight and lead > Z * error
 
 
 @dataclass(frozen=True, slots=True)

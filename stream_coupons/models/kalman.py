@@ -13,6 +13,9 @@ one example of either teaches both. It is kept of at most `MOST_JOINT` indices: 
 places that were seen some times, which give way to a number or bin that comes later. All other places have a variance
 each and no covariance, a diagonal block (decoupled, [2]_).
 
+The filter forgets at a rate that is searched (`forgetting`): :math:`P^{-1}` is drawn towards that of before learning,
+and :math:`w` stays.
+
 The variances before learning of hashed places are learnt, too (`relevance`). When they change, what was learnt is told
 apart from what was believed before, and joined with what is believed now.
 
@@ -34,9 +37,10 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN
+from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
-from stream_coupons.models.sigmoid import sigmoid
+from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
 VARIANCE_OF_PLACES = 0.5
@@ -60,8 +64,6 @@ FIRST_JOINT = 64
 """Indices that there is room for at first: twice as many whenever these are too few."""
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
-MOST_STEPS = 50
-PRECISION = 1e-10
 
 
 class KalmanFilter:
@@ -73,10 +75,13 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Multiplies all variances before learning.
+    forgetting : Forgetting, optional
+        How fast it forgets; it never does, if not given.
     """
 
-    def __init__(self, prior: Mapping[int, float], spread: float = 1.0) -> None:
+    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, forgetting: Forgetting | None = None) -> None:
         self._prior, self._spread = dict(prior), spread
+        self._forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
     def _begin(self) -> None:
@@ -133,6 +138,10 @@ class KalmanFilter:
         self._lessons += 1
         if self._lessons in REVIEWS:
             self._review()
+        first = self._first_variances[indices]
+        rate = self._forgetting.learn_one(indices, values, first, row.offset, label, weight)
+        if rate < 1.0:
+            self._forget(rate)
         return sigmoid(logit)
 
     def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
@@ -237,6 +246,13 @@ class KalmanFilter:
         return probabilities(self.log_odds, rows)
 
     def quicken(self, factor: float) -> None:
+        """Let what the examples said of the weights, and of a group's relevance, count only by that factor."""
+        self._forget(factor)
+        self._reviewed = self._weights.copy()
+        self._relevance.forget_slopes()
+        self._lessons = 0
+
+    def _forget(self, factor: float) -> None:
         """Let what the examples said of the weights count only by that factor. The weights stay where they are.
 
         Where they began follows them, as far as that is forgotten: the rest says the same of a group's relevance.
@@ -249,9 +265,11 @@ class KalmanFilter:
         self._weights = weights
         left = np.sqrt(self._known(indices) / np.maximum(before, PRECISION))
         self._centres[indices] += (weights - self._centres)[indices] * (1.0 - np.minimum(left, 1.0))
-        self._reviewed = weights.copy()
-        self._relevance.forget_slopes()
-        self._lessons = 0
+
+    @property
+    def forgetting_rate(self) -> float:
+        """The part of what it learnt that stays every `forgetting.PERIOD` examples, in (0, 1]."""
+        return self._forgetting.rate
 
     @property
     def dense(self) -> Floats:
@@ -260,7 +278,8 @@ class KalmanFilter:
 
     def state(self) -> State:
         """Means now, at first and at the last review, variances now and at first, counts and groups, by ascending
-        index; joint indices and their covariance; examples since relevance began to be learnt, and its state."""
+        index; joint indices and their covariance; examples since relevance began to be learnt, its state, and that of
+        forgetting."""
         places = np.flatnonzero((self._seen > 0) | (self._weights != 0.0))
         size = len(self._joint)
         return {
@@ -276,12 +295,13 @@ class KalmanFilter:
             "covariance": self._covariance[np.triu_indices(size)],
             "lessons": np.array([self._lessons], np.int64),
             **self._relevance.state(),
+            **self._forgetting.state(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
         of_each = ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
-        check_names(state, {"places", *of_each, *OF_GROUPS, "joint", "covariance", "lessons"})
+        check_names(state, {"places", *of_each, *OF_GROUPS, *STATE_NAMES, "joint", "covariance", "lessons"})
         check_linear({name: state[name] for name in ("places", *of_each)})
         joint, places = state["joint"], state["places"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:
@@ -297,6 +317,7 @@ class KalmanFilter:
         check_finite(state, "lessons", (1,), np.int64)
         relevance = Relevance()
         relevance.restore(state)
+        self._forgetting.restore(state)
         self._begin()
         self._relevance = relevance
         self._weights[:] = self._centres[:] = self._reviewed[:] = 0.0
@@ -312,23 +333,3 @@ class KalmanFilter:
         self._slots[self._joint] = np.arange(len(joint))
         rows, columns = np.triu_indices(len(joint))
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
-
-
-def mode(logit: float, variance: float, label: bool) -> float:
-    """The z with z = logit + variance (label - sigmoid(z)).
-
-    Newton's method from the point between the bounds of z that is nearest to 0, where the sigmoid turns: from there
-    it never steps over the solution.
-
-    >>> round(mode(0.0, 0.0, True), 6), round(mode(0.0, 4.0, True), 6)
-    (0.0, 1.042597)
-    """
-    low, high = (logit, logit + variance) if label else (logit - variance, logit)
-    z = min(max(0.0, low), high)
-    for _ in range(MOST_STEPS):
-        p = sigmoid(z)
-        step = (z - logit - variance * (label - p)) / (1.0 + variance * p * (1.0 - p))
-        z -= step
-        if abs(step) < PRECISION:
-            break
-    return z

@@ -2,6 +2,7 @@
 
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import LAST_UNIT, DeepLinear
+from stream_coupons.models.forgetting import Forgetting
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
@@ -21,7 +22,7 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
-            return KalmanFilter(prior, rules.prior_variance * CAUTION[head])
+            return KalmanFilter(prior, rules.prior_variance * CAUTION[head], Forgetting(prior, rules.forgetting_rates))
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
         case ModelName.NEURAL:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from stream_coupons.core.rules import NonNegative, Positive, Size
 
 Share = Annotated[float, Meta(gt=0, le=1)]
+MAX_RATES = 8
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -32,6 +33,9 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     prior_variance: Positive = 1.0
     learning_rate: Positive = 0.05
     l2: NonNegative = 1e-6
+    forgetting_rates: Annotated[list[Share], Meta(min_length=1, max_length=MAX_RATES)] = field(
+        default_factory=lambda: [1.0]
+    )
     calibrate: bool = False
     comparison_half_life: Size = 5000
     promotion_margin_ratio: NonNegative = 0.01

@@ -21,14 +21,13 @@ from stream_coupons.models.kalman import (
     VARIANCE_OF_BIN,
     VARIANCE_OF_NUMBER,
     KalmanFilter,
-    mode,
 )
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import prior_of
 from stream_coupons.models.registry import CAUTION, make_model
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
 from stream_coupons.models.rules import LearningRules, ModelName
-from stream_coupons.models.sigmoid import sigmoid
+from stream_coupons.models.sigmoid import mode, sigmoid
 
 from .builders import example
 
