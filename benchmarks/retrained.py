@@ -49,6 +49,11 @@ class RetrainedDaily:
         """The day."""
         return self._serving.version
 
+    @property
+    def own(self) -> "RetrainedDaily":
+        """The same."""
+        return self
+
     def predict(self, rows: FeatureRows) -> Floats:
         """Of the last night's model."""
         return self._serving.predict(rows)

@@ -45,7 +45,8 @@ def report_news(news: Iterable["News"], metrics: Metrics) -> None:
 def report_model(model: "DomainModel", metrics: Metrics) -> None:
     """Set the gauges of all heads of a domain."""
     for head, models in model.heads.items():
-        metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])
+        if head in model.shifts:
+            metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])
         _report_head(model.domain, head, models, metrics)
 
 

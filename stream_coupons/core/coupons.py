@@ -199,7 +199,13 @@ class CouponSet:
         depths = [depth_of(c) for c in each]
         price = np.array([price_of(c, default_price_minor) for c in each])
         self.discount_minor = np.array([discount_of(c, default_price_minor) for c in each])
-        self.margin_minor = price * np.array([c.margin_ratio for c in each])
+        self.price_minor: Floats = price
+        self.margin_ratio: Floats = np.array([c.margin_ratio for c in each])
+        self.margin_minor = price * self.margin_ratio
+        self._percent = np.array([c.discount_percent or 0.0 for c in each])
+        self._amount_minor = np.array([c.discount_minor or 0 for c in each], np.float64)
+        self._most_minor = np.array([c.max_discount_minor for c in each], np.float64)
+        self.has_items = np.array([bool(c.items) for c in each], dtype=bool)
         self.redeem_within_s = np.array([c.redeem_within_s for c in each])
         self.price_log2 = np.log2(np.maximum(price, 1.0))
         self.static_numeric: Floats = np.stack(
@@ -215,6 +221,8 @@ class CouponSet:
         self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
         self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
         self.scopes = self._terms([[(name, 1.0) for name in _scope(c)] for c in each])
+        self.category_price_log2: Floats = self._category_prices()
+        """Mean logarithm of the typical prices of each category's coupons, by column; 0 where there is none."""
         self.first_category: Positions = np.array(
             [self.category_column(c.categories[0]) if c.categories else 0 for c in each], np.intp
         )
@@ -267,6 +275,22 @@ class CouponSet:
         """
         found = {position for one in given if (position := self.position.get(one)) is not None}
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
+
+    def _category_prices(self) -> Floats:
+        of_column: defaultdict[int, list[float]] = defaultdict(list)
+        for coupon, price_log2 in zip(self.coupons, self.price_log2.tolist(), strict=True):
+            for name in coupon.categories:
+                of_column[self.category_column(name)].append(price_log2)
+        prices = np.zeros(len(self.vocabulary) + 1)
+        for column, each in of_column.items():
+            prices[column] = sum(each) / len(each)
+        return prices
+
+    def discounts_minor(self, positions: Positions, values_minor: Floats) -> Floats:
+        """Return what coupons take off orders of these values, minor units, shape (n,)."""
+        asked = values_minor * self._percent[positions] / 100.0 + self._amount_minor[positions]
+        taken: Floats = np.minimum(np.minimum(asked, self._most_minor[positions]), values_minor)
+        return taken
 
     @property
     def width(self) -> int:

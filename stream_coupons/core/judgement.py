@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core import policy
+from stream_coupons.core.basket import order_values
 from stream_coupons.core.candidates import shortlist
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.features import FeatureRows, blank, extract
+from stream_coupons.core.profile import events_of
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Scorer, ValueScorer
 from stream_coupons.core.views import Moment, Views, look
@@ -60,9 +63,28 @@ def judge(
         for positions, promise in zip(candidates, views.promise, strict=True)
     ]
     rows = extract(moments, views, coupons, chosen, rules.profile)
-    predicted = scorer.predict(rows)
+    predicted = scorer.own.predict(rows)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)
     else:
-        worth = policy.values(coupons, np.concatenate(chosen), predicted, rules.policy)
+        position = np.concatenate(chosen)
+        owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
+        values_minor = order_values(moments, coupons, owner, position)
+        worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
+        worth = np.where(_is_strange(moments, views, rules)[owner, position], np.minimum(worth, 0.0), worth)
     return Judgement(views, chosen, rows, predicted, worth)
+
+
+def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
+    """Return which coupons are for nothing that a shopper who is hardly known turned to, shape (moments, coupons).
+
+    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed.
+    """
+    is_strange: NDArray[np.bool_] = views.category + views.brand + views.item <= 0.0
+    hardly_known: NDArray[np.bool_] = np.array([is_hardly_known(moment, rules) for moment in moments])
+    return np.logical_and(is_strange, hardly_known[:, None])
+
+
+def is_hardly_known(moment: Moment, rules: Rules) -> bool:
+    """Return whether fewer than `PolicyRules.known_after` events of the shopper are known."""
+    return events_of(moment.shopper.profile, moment.at, rules.profile) < rules.policy.known_after

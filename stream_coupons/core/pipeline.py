@@ -84,6 +84,8 @@ class Undecided:
     eligible: Positions
     effects: Effects
     """What it has brought about until here."""
+    refusal: NoCoupon | None = None
+    """Why nothing is given, whatever it is worth: the trigger is a control observation of the one eligible coupon."""
 
 
 def propose(
@@ -125,9 +127,9 @@ def _candidates(
 ) -> Undecided | NoCoupon:
     rules = known.rules.policy
     objection = policy.standing_objection(shopper, at, rules)
-    if objection is not None:
-        return objection
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
+    if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
+        return objection
     # Two proposals of one identity could both be granted, and only one of them may be given.
     if identity in shopper.asked or attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
@@ -136,12 +138,14 @@ def _candidates(
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
+    if objection is not None:
+        positions = positions[[policy.control_row(len(positions), identity, known.rules.key)]]
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.count("interest", "familiar" if familiar else "strange")
     context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile.context_policies)
     moment = Moment(user_id, shopper, at, context, event)
-    return Undecided(moment, event, identity, coupons, positions, effects)
+    return Undecided(moment, event, identity, coupons, positions, effects, objection)
 
 
 def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
@@ -176,6 +180,9 @@ def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) ->
 def _conclude(decision: "_Decision", known: Knowledge) -> str:
     rules, undecided = known.rules.policy, decision.undecided
     user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
+    if undecided.refusal is not None:
+        _open_control(shopper, decision, 0, known)
+        return undecided.refusal
     worth = decision.worth[decision.first :][: len(decision.positions)]
     choice = policy.choose(worth, undecided.identity, rules, known.rules.key)
     chosen_among = None
@@ -188,7 +195,8 @@ def _conclude(decision: "_Decision", known: Knowledge) -> str:
         _log(decision, chosen_among, "control", rules, choice.propensity(None), is_holdout=is_holdout)
         return NoCoupon.CONTROL
     if not choice.order:
-        _open_control(shopper, decision, choice.best, known)
+        row = policy.control_row(len(decision.positions), undecided.identity, known.rules.key)
+        _open_control(shopper, decision, row, known)
         _log(decision, chosen_among, "not_worth_it", rules, choice.propensity(None), is_holdout=is_holdout)
         return NoCoupon.NOT_WORTH_IT
     if is_holdout:
@@ -561,7 +569,7 @@ def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Know
     names = hashed_names(named, proposal.context, has_vectors=has_vectors)
     # The catalogue may have lost attributes or vectors since.
     names += ("unknown",) * (rows.hashed.shape[1] - len(names))
-    loudest = known.scorer(proposal.domain).contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
+    loudest = known.scorer(proposal.domain).own.contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 
 

@@ -10,6 +10,7 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.profile import DAY_S, HOUR_S
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.core.shopper import Shopper
 
 
@@ -71,24 +72,50 @@ def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey)
     return [row for row in rows if row != chosen]
 
 
-def values(coupons: CouponSet, chosen: Positions, predicted: Floats, rules: PolicyRules) -> Floats:
-    """What giving each coupon is worth against giving none, minor units, shape (n,).
+def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether a trigger that may lead to no coupon is a control observation: a share of those at the cap.
 
-    value = (P(redeem) - P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
+    Shoppers who have had their coupons show what is ordered without one. They are many, and not chosen by any value.
+    """
+    return objection is NoCoupon.FREQUENCY_CAP and key.uniform("watched", trigger) < rules.watched_ratio
 
-    Who would have ordered anyway uses the coupon too, so P(redeem) stands for P(order | coupon) and the difference
-    is the uplift. NO_COUPON is worth 0 by this definition.
+
+def control_row(n: int, trigger: str, key: DrawKey) -> int:
+    """Return the one of n candidates that is observed where nothing is given: drawn from all of them alike."""
+    return int(key.uniform("control row", trigger) * n)
+
+
+def values(
+    coupons: CouponSet,
+    chosen: Positions,
+    predicted: Floats,
+    values_minor: Floats,
+    rules: PolicyRules,
+    uses_ratio: float = USES_RATIO,
+) -> Floats:
+    """Return the value of giving each coupon against giving none, minor units, shape (n,).
+
+    value = (P(redeem) - u P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
+
+    Shoppers who would have ordered anyway use the coupon, too, a share u of them: the difference is the uplift.
+    NO_COUPON is worth 0 by this definition.
 
     Parameters
     ----------
+    chosen : array of int, shape (n,)
+        Positions in `coupons`.
     predicted : array, shape (n, 3)
         P(click), P(redeem), P(order in scope without a coupon).
+    values_minor : array, shape (n,)
+        Expected value of an order in scope, minor units.
+    uses_ratio : float
+        The share u.
     """
     redeem, order = predicted[:, 1], predicted[:, 2]
-    uplift = redeem - order
+    uplift = redeem - uses_ratio * order
     worth: Floats = (
-        uplift * coupons.margin_minor[chosen]
-        - redeem * (coupons.discount_minor[chosen] - rules.redemption_worth_minor)
+        uplift * coupons.margin_ratio[chosen] * values_minor
+        - redeem * (coupons.discounts_minor(chosen, values_minor) - rules.redemption_worth_minor)
         - rules.cost_weight * rules.cost_minor
     )
     return worth

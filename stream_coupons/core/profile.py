@@ -47,6 +47,8 @@ from stream_coupons.core.similarity import (
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
+MAX_PRICE_WEIGHT = 60.0
+"""Of a category's prices: older ones fade as newer ones come."""
 KNOWN_FROM = 10.0
 """Weight of what is left of a shopper's interests, as much as of ten looks."""
 FAMILIAR_FROM = 0.05
@@ -54,6 +56,14 @@ FAMILIAR_FROM = 0.05
 DAYS_KEPT = 64
 HOUR_S = 3600.0
 DAY_S = 86400.0
+
+
+class PriceLevel(Struct, array_like=True):
+    """Prices that a shopper looked at in a category."""
+
+    weight: float = 0.0
+    total: float = 0.0
+    """Weighted sum of their logarithms (base 2) in minor units."""
 
 
 class Profile(Struct, array_like=True):
@@ -100,6 +110,8 @@ class Profile(Struct, array_like=True):
     """What the weights are kept under; 0 if that was not said: before the first event, and by older versions."""
     rhythm: Counts = field(default_factory=list)
     in_category: Categories = field(default_factory=dict)
+    price_levels: dict[str, PriceLevel] = field(default_factory=dict)
+    """By category, of those in `categories`."""
 
     def __post_init__(self) -> None:
         if self.category_ordered_at:
@@ -147,6 +159,11 @@ def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     return float(2.0 ** (until_then + (latest - max(at, latest)) / rules.half_life_s))
 
 
+def events_of(profile: Profile, at: float, rules: ProfileRules) -> float:
+    """Return how many events are known of the shopper, older ones for less."""
+    return (profile.browses + max(profile.carts, 0.0) + profile.orders) * decay(profile, at, rules)
+
+
 def _kept_under(profile: Profile, rules: ProfileRules) -> float:
     """The half-life that the weights are kept under.
 
@@ -186,10 +203,13 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
         profile.browses += grown
         if event.item is not None:
             _add_item(profile, event.item, at, grown * rules.browse_weight, rules)
+            _note_price(profile, event.item, rules.browse_weight)
     elif isinstance(event, CartEvent):
         sign = 1.0 if event.action == "add" else -1.0
         profile.carts += sign * grown
         item, _ = _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
+        if sign > 0:
+            _note_price(profile, event.item, rules.cart_weight)
         if item.category is not None and (known := admit(profile.in_category, item.category, at)) is not None:
             note_cart(known, at, is_added=sign > 0)
     else:
@@ -293,6 +313,21 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
     return item, price
 
 
+def _note_price(profile: Profile, item: Item, weight: float) -> None:
+    """Note what the shopper looks at in a category: of the categories that are kept, and old prices fade."""
+    if item.price_minor is None or item.price_minor <= 0 or item.category not in profile.categories:
+        return
+    levels = profile.price_levels
+    level = levels.setdefault(item.category, PriceLevel())
+    level.weight += weight
+    level.total += weight * math.log2(item.price_minor)
+    if level.weight > MAX_PRICE_WEIGHT:
+        scale = MAX_PRICE_WEIGHT / level.weight
+        level.weight, level.total = MAX_PRICE_WEIGHT, level.total * scale
+    if len(levels) > MAX_CATEGORIES:
+        profile.price_levels = {name: known for name, known in levels.items() if name in profile.categories}
+
+
 def _note_day(profile: Profile, of_category: int, at: float) -> None:
     """Note that the shopper cared for a category on a day, however often; days come in any order."""
     age = profile.days_until - int(at // DAY_S)
@@ -346,6 +381,7 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     items = []
     for ordered in event.items:
         item, spent = _add_item(profile, ordered, at, grown * rules.order_weight, rules)
+        _note_price(profile, ordered, rules.order_weight)
         items.append(item)
         quantity = item.quantity or 1.0
         if spent is not None:

@@ -90,8 +90,10 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
     the `explored_candidates` that are worth most.
-    `control_ratio` of all decisions give nothing, whatever it is worth.
+    `control_ratio` of all decisions give nothing, whatever it is worth. `watched_ratio` of the triggers of shoppers at
+    the frequency cap are control observations, of one coupon each, drawn from all.
     `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
+    Shoppers of whom fewer than `known_after` events are known get coupons for what they turned to, or none.
     `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
 
@@ -105,11 +107,13 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reorder_suppress_s: NonNegative = 7 * 86400.0
     holdout_ratio: Ratio = 0.05
     holdout_controls: Size = 5
+    watched_ratio: Ratio = 0.5
     exploration_ratio: Ratio = 0.05
-    explored_candidates: Size = 5
+    explored_candidates: Size = 64
     control_ratio: Ratio = 0.0
     alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 3
     max_candidates: Size = 64
+    known_after: NonNegative = 4.0
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
     min_value_minor: Finite = 2.0

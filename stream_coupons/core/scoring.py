@@ -14,12 +14,20 @@ HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 
 
+USES_RATIO = 0.8
+"""Share of the orders in a coupon's scope, of those that would be placed without it, on which it is used."""
+
+
 class Scorer(Protocol):
     """An immutable model."""
 
     @property
     def version(self) -> int:
         """Number of the snapshot; 0 is the prior, before anything was learnt."""
+
+    @property
+    def own(self) -> "Scorer":
+        """The model of the engine's own decisions, which the engine's own issues and controls teach."""
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, 3), columns as in `HEADS`."""
@@ -44,6 +52,11 @@ class ValueScorer:
 
     version = 0
     reads_features = False
+
+    @property
+    def own(self) -> "ValueScorer":
+        """The same."""
+        return self
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return the value of giving each row's coupon against giving none, minor units, shape (n,)."""

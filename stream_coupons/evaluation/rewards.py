@@ -124,7 +124,14 @@ def _margins(decisions: Decisions, p_purchase: Floats, rules: PolicyRules, missi
     kept = order * np.where(gave_none, ratio.mean(), ratio[of_coupon])
     reward = decisions.purchased * (kept - given) - cost * ~gave_none
 
-    flat = policy.values(coupons, position.ravel(), decisions.probability.reshape(-1, 3), rules).reshape(is_none.shape)
+    flat = policy.values(
+        coupons,
+        position.ravel(),
+        decisions.probability.reshape(-1, 3),
+        coupons.price_minor[position.ravel()],
+        rules,
+        uses_ratio=1.0,
+    ).reshape(is_none.shape)
     worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, flat, -np.inf))
     notes = [f"{missing} purchases have no order_value_minor: they count as the coupon's typical price"]
     return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)

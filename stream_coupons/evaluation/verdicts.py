@@ -151,7 +151,7 @@ class Judged:
             return None
         judged = self._judged
         click, redeem, order = judged.predicted[row].tolist()
-        loudest = self._scorer.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
+        loudest = self._scorer.own.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
         return Score(
             p_click=round(click, 6),
             p_redeem=round(redeem, 6),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.features import FeatureRows
+from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.encoding import BIAS, Indices
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.sigmoid import sigmoid
@@ -53,7 +54,11 @@ class AdaGrad:
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then take one step down the gradient of the log loss."""
-        return self.learn_features(*row.arrays, label, weight, row.offset)
+        if row.anyway is None:
+            return self.learn_features(*row.arrays, label, weight, row.offset)
+        effect = sigmoid(row.offset + self.log_odds(row))
+        self.learn_features(*row.arrays, label, weight * evidence(effect, row.anyway, label), row.offset)
+        return redemption(effect, row.anyway)
 
     def learn_features(self, indices: Indices, values: Floats, label: bool, weight: float, offset: float) -> float:
         """`learn_one` of any features, as indices of which none comes twice and their values."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS
+from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, HASHED
 from stream_coupons.core.numeric import NUMERIC, TERMS
 
 Indices = NDArray[np.int64]
@@ -83,6 +83,34 @@ def _within(numbers: Floats) -> NDArray[np.int16]:
 def is_of_terms(index: int) -> bool:
     """Whether the index is of what a coupon takes off, or of which one it is."""
     return index in _TERM_INDICES or FIRST_OF_TERMS <= index < DIMENSIONS
+
+
+OF_EFFECT = (
+    "discount_depth",
+    "discount_size",
+    "demand_share",
+    "near_scope_share",
+    "browsed_now",
+    "carted_now",
+    "habit",
+    "category_ordered",
+    "exposure",
+    "this_coupon_issued",
+    "redeem_rate",
+)
+"""Numbers that a coupon's effect may depend on: there are few redemptions to learn it from."""
+_OF_EFFECT = np.isin(NUMERIC, OF_EFFECT)
+_PLACES_OF_EFFECT = [HASHED.index(name) for name in ("coupon", "kind", "category", "brand", "depth")]
+
+
+def numbers_of_effect(numeric: Floats) -> Floats:
+    """Return the numbers with all that the effect does not depend on as 0."""
+    return np.where(_OF_EFFECT, numeric, 0.0)
+
+
+def places_of_effect(hashed: Indices) -> Indices:
+    """Return what is hashed of which coupon it is, and what it takes off."""
+    return hashed[[column for column in _PLACES_OF_EFFECT if column < len(hashed)]]
 
 
 def without_terms(numeric: Floats) -> Floats:

@@ -42,7 +42,7 @@ class Head:
     Parameters
     ----------
     name : str
-        One of `HEADS`.
+        One of `linear.ALL_HEADS`.
     """
 
     def __init__(self, name: str, rules: LearningRules) -> None:
@@ -52,9 +52,10 @@ class Head:
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate
 
-    def learn(self, example: TrainingExample, row: Row) -> list[Happening]:
-        """Score the stored prediction against the label, then test and train; gives what this led to."""
-        self.quality.update(example.predicted, example.label)
+    def learn(self, example: TrainingExample, row: Row, *, is_scored: bool = True) -> list[Happening]:
+        """Score the stored prediction against the label, if asked, then test and train; return what happened."""
+        if is_scored:
+            self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)

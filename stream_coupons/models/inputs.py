@@ -25,14 +25,21 @@ class Row:
     offset : float
         Log-odds that are known of the label without this model; 0 is none. A model that can learns only what they lack,
         and how far they hold.
+    anyway : float, optional
+        P(order without a coupon), if the label is a redemption: the model is then of the coupon's effect alone.
     """
 
     def __init__(
-        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], offset: float = 0.0
+        self,
+        numeric: Sequence[float] | Floats,
+        hashed: Sequence[int] | NDArray[Any],
+        offset: float = 0.0,
+        anyway: float | None = None,
     ) -> None:
         self.numeric: Floats = np.asarray(numeric, np.float64)
         self.hashed: Indices = np.asarray(hashed, np.int64)
         self.offset = offset
+        self.anyway = anyway
 
     @cached_property
     def places(self) -> Indices:

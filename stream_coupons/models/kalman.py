@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
+from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row, probabilities
@@ -64,6 +65,8 @@ FIRST_JOINT = 64
 """Indices that there is room for at first: twice as many whenever these are too few."""
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
+MOST_MOVE = 3.0
+"""Of the log-odds of an effect, by one example."""
 
 
 class KalmanFilter:
@@ -77,10 +80,21 @@ class KalmanFilter:
         Multiplies all variances before learning.
     forgetting : Forgetting, optional
         How fast it forgets; it never does, if not given.
+    of_coupon, of_constant : float
+        Variance before learning of the coupon's place, which comes first of what is hashed, and of the constant.
     """
 
-    def __init__(self, prior: Mapping[int, float], spread: float = 1.0, forgetting: Forgetting | None = None) -> None:
+    def __init__(
+        self,
+        prior: Mapping[int, float],
+        spread: float = 1.0,
+        forgetting: Forgetting | None = None,
+        *,
+        of_coupon: float = VARIANCE_OF_COUPON,
+        of_constant: float = VARIANCE_OF_CONSTANT,
+    ) -> None:
         self._prior, self._spread = dict(prior), spread
+        self._of_coupon, self._of_constant = of_coupon, of_constant
         self._forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
@@ -113,8 +127,9 @@ class KalmanFilter:
         """Predict, then move to the mode."""
         indices, values = row.arrays
         self._meet(indices, row)
-        self._test(indices, values, row.offset, label, weight)
         logit = row.offset + self.log_odds(row)
+        counts = weight if row.anyway is None else weight * evidence(sigmoid(logit), row.anyway, label)
+        self._test(indices, values, row.offset, label, counts)
         slots = self._slots[indices]
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]
@@ -126,11 +141,9 @@ class KalmanFilter:
         moves = scaled.sum(axis=0)
         moves_apart = self._variances[apart] * u
         variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
-        probability = sigmoid(mode(logit, variance * weight, label))
-        error = weight * (label - probability)
+        error, curvature = _step(logit, variance, label, weight, row.anyway)
         self._weights[self._joint] += moves[: len(self._joint)] * error
         self._weights[apart] += moves_apart * error
-        curvature = weight * probability * (1.0 - probability)
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
         moves *= shrink
         self._covariance -= np.multiply(moves[:, None], moves, out=self._scratch)
@@ -139,10 +152,10 @@ class KalmanFilter:
         if self._lessons in REVIEWS:
             self._review()
         first = self._first_variances[indices]
-        rate = self._forgetting.learn_one(indices, values, first, row.offset, label, weight)
+        rate = self._forgetting.learn_one(indices, values, first, row.offset, label, counts)
         if rate < 1.0:
             self._forget(rate)
-        return sigmoid(logit)
+        return sigmoid(logit) if row.anyway is None else redemption(sigmoid(logit), row.anyway)
 
     def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
         """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
@@ -155,7 +168,8 @@ class KalmanFilter:
             self._groups[row.places[is_new]] = row.groups[is_new]
             first = self._spread * np.where(new < DIMENSIONS, of_place, FIRST_VARIANCES[new])
             if row.places.size:
-                first[new == row.places[0]] = self._spread * VARIANCE_OF_COUPON
+                first[new == row.places[0]] = self._spread * self._of_coupon
+            first[new == BIAS] = self._spread * self._of_constant
             first *= np.where(new < DIMENSIONS, self._relevance.of_group[self._groups[new]], 1.0)
             self._variances[new] = self._first_variances[new] = first
         is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
@@ -333,3 +347,22 @@ class KalmanFilter:
         self._slots[self._joint] = np.arange(len(joint))
         rows, columns = np.triu_indices(len(joint))
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
+
+
+def _step(logit: float, variance: float, label: bool, weight: float, anyway: float | None) -> tuple[float, float]:
+    """Return by how much of its variance the log-odds moves, and the information on it.
+
+    With P(order) known, the log-likelihood of a redemption is not concave in the effect's log-odds: one bounded step of
+    Fisher's scoring in place of the mode.
+    """
+    if anyway is None:
+        probability = sigmoid(mode(logit, variance * weight, label))
+        return weight * (label - probability), weight * probability * (1.0 - probability)
+    effect = sigmoid(logit)
+    p = redemption(effect, anyway)
+    slope = (1.0 - anyway) * effect * (1.0 - effect)
+    spread = max(p * (1.0 - p), PRECISION)
+    information = weight * slope * slope / spread
+    move = weight * slope * (label - p) / spread / (1.0 + information * variance)
+    most = MOST_MOVE / max(variance, PRECISION)
+    return min(max(move, -most), most), information

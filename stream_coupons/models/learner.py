@@ -1,6 +1,6 @@
 """The models of one domain, learning: test, then train, then snapshot."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_coupons.core.attribution import unpack
@@ -12,11 +12,27 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
-from stream_coupons.models.encoding import without_places_of_terms, without_terms
+from stream_coupons.models.encoding import (
+    numbers_of_effect,
+    places_of_effect,
+    without_places_of_terms,
+    without_terms,
+)
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.linear import Line, LinearScorer, live, served
+from stream_coupons.models.linear import (
+    ALL_HEADS,
+    OWN_HEADS,
+    Line,
+    LinearScorer,
+    OwnScorer,
+    live,
+    live_own,
+    served,
+    served_own,
+)
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import (
     check,
     label,
@@ -33,6 +49,10 @@ LEARNT_PER_FIT = 20
 learnt has come since."""
 
 
+OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand"}
+"""By label, the head that learns it of the engine's own decisions."""
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """What learning led to besides better weights."""
@@ -43,9 +63,17 @@ class News:
 
 
 class DomainModel:
-    """Three heads, each with its models, and how far they have learnt."""
+    """Heads, each with its models, and how far they have learnt.
 
-    def __init__(self, domain: str, rules: LearningRules, reported: Collection[str] = HEADS) -> None:
+    Redemptions and orders of the engine's own decisions teach the effect of coupons and the demand without them. Those
+    of other systems, which choose by what is not known here, teach P(redeem) and P(order) by themselves; and the model
+    of the own decisions, too, if the domain `decides`.
+    """
+
+    def __init__(
+        self, domain: str, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True
+    ) -> None:
+        self._decides = decides
         self._reported = reported
         self.domain = domain
         self.version = 0
@@ -57,7 +85,7 @@ class DomainModel:
         self._news = self._fitted_news = 0
         self._live: LinearScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
-        self.heads = {head: Head(head, rules) for head in HEADS}
+        self.heads = _heads(rules)
         self.early = _early(rules)
         self._rules = rules
 
@@ -73,7 +101,13 @@ class DomainModel:
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; `row` has the features, if it is made."""
         row = row or Row(example.numeric, example.hashed)
-        happenings = self.heads[example.head].learn(example, self._row(example.head, row))
+        happenings = []
+        if example.observed or example.head not in OWN:
+            happenings += self.heads[example.head].learn(example, self._row(example.head, row))
+        if example.head in OWN and (self._decides or not example.observed):
+            head = OWN[example.head]
+            own = self._own_row(head, row)
+            happenings += self.heads[head].learn(example, own, is_scored=not example.observed)
         self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
@@ -114,9 +148,17 @@ class DomainModel:
         known = Row(numbers, without_places_of_terms(row.hashed))
         return Row(numbers, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
+    def _own_row(self, head: str, row: Row) -> Row:
+        """Return what the models of the own decisions look at."""
+        demand = Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
+        if head == "demand":
+            return demand
+        anyway = sigmoid(self.heads["demand"].champion.log_odds(demand))
+        return Row(numbers_of_effect(row.numeric), places_of_effect(row.hashed), anyway=anyway)
+
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""
-        return {name: head.quality.summary() for name, head in self.heads.items() if head.quality.metrics.examples}
+        return {name: self.heads[name].quality.summary() for name in HEADS if self.heads[name].quality.metrics.examples}
 
     def is_known(self, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
         """Whether this record of the log, or another copy of it, was learnt already."""
@@ -147,14 +189,17 @@ class DomainModel:
         """
         if self._live is None:
             self.version += 1
-            of_labels = live(self.version, *self._champions())
+            version = self.version
+            of_labels = live(version, *self._champions()).with_own(
+                lambda: live_own(version, *self._champions(OWN_HEADS))
+            )
             if self._is_fit_due():
                 self._fit(of_labels)
             self._live = self._complete(of_labels)
         return self._live
 
     def _complete(self, of_labels: LinearScorer) -> LinearScorer:
-        return of_labels.shifted([self.shifts[head] for head in HEADS]).restrained(self.examples)
+        return of_labels.shifted([self.shifts[head] for head in HEADS])
 
     @property
     def shifts(self) -> dict[str, float]:
@@ -164,13 +209,14 @@ class DomainModel:
     def _fit_next(self) -> LinearScorer:
         """The next version by labels alone, and the shifts from it."""
         self.version += 1
-        of_labels = LinearScorer(self.version, served(*self._champions()))
+        own = OwnScorer(self.version, served_own(*self._champions(OWN_HEADS)))
+        of_labels = LinearScorer(self.version, served(*self._champions())).with_own(lambda: own)
         self._fit(of_labels)
         return of_labels
 
-    def _champions(self) -> tuple[list[Floats], list[Line]]:
+    def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
         """Weights and calibration of each head's champion."""
-        heads = [self.heads[name] for name in HEADS]
+        heads = [self.heads[name] for name in names]
         lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
         return [head.champion.dense for head in heads], lines
 
@@ -191,7 +237,7 @@ class DomainModel:
             If it does not fit this program; the model is as it was.
         """
         check(snapshot)
-        heads = {name: Head(name, self._rules) for name in HEADS}
+        heads = _heads(self._rules)
         for name, head in heads.items():
             with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
@@ -209,6 +255,14 @@ class DomainModel:
         self.offset = snapshot.source_offset
         self.open_offset = snapshot.open_offset
         self.origins = dict(snapshot.origins)
+
+
+def _heads(rules: LearningRules) -> dict[str, Head]:
+    """Return all heads; the quality of what is served for a label is one, whichever head serves it."""
+    heads = {name: Head(name, rules) for name in ALL_HEADS}
+    for of_label, own in OWN.items():
+        heads[own].quality = heads[of_label].quality
+    return heads
 
 
 def _early(rules: LearningRules) -> dict[str, EarlyAnswers]:

@@ -9,7 +9,7 @@ What its own models learn is the rest, and how far that holds (`encoding.KNOWN`)
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.scoring import HEADS, USES_RATIO
 from stream_coupons.models.encoding import (
     BIAS,
     CONSTANT,
@@ -30,7 +30,11 @@ from stream_coupons.models.encoding import (
 )
 from stream_coupons.models.sigmoid import sigmoids
 
-PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05}
+OWN_HEADS = ("click", "effect", "demand")
+"""Columns of the model of the engine's own decisions: P(click), P(persuaded | would not order), P(order in scope
+without a coupon)."""
+ALL_HEADS = (*HEADS, "effect", "demand")
+PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.08, "demand": 0.04}
 """Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
 DEMAND = {
     "demand_share": 0.75,
@@ -47,17 +51,30 @@ EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "near_scope_share": 0.2, "
 """Prior weights of the coupon's effect: log-odds of P(redeem) less those of P(order). It grows with the discount (a
 price elasticity of about 3) and with interest in the scope, most for what lies in the cart, and vanishes for what the
 shopper orders regularly. Sources: docs/explanation/cold-start.md."""
-RESTRAINT = {"demand_share": 0.7, "near_scope_share": 0.3}
-RESTRAINT_LOG_ODDS = -0.45
-"""Added to the effect before anything is learnt: coupons then pay only within the shopper's interests. The effect
-without interest is the part of the prior that is known least, and a coupon outside of all interests is the error that
-a shopper notices."""
-RESTRAINT_EXAMPLES = 300
-"""Training examples of a domain after which nothing is left of the restraint; it fades linearly."""
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"demand_share": 0.35, "near_scope_share": 0.2, "discount_depth": 3.0},
     "redeem": {name: DEMAND.get(name, 0.0) + EFFECT.get(name, 0.0) for name in DEMAND | EFFECT},
     "order": DEMAND,
+    "demand": {
+        "demand_share": 1.2,
+        "near_scope_share": 1.2,
+        "habit": 1.0,
+        "category_ordered": -1.5,
+        "browsed_now": 0.4,
+        "carted_now": 0.8,
+        "category_recency": 0.3,
+    },
+    "effect": {
+        "discount_depth": 6.0,
+        "demand_share": 0.8,
+        "near_scope_share": 0.8,
+        "habit": -0.6,
+        "category_ordered": -1.5,
+        "browsed_now": 0.5,
+        "carted_now": 0.9,
+        "this_coupon_issued": -0.6,
+        "exposure": -0.2,
+    },
 }
 """Means of the weights before learning, by head."""
 AT_ONCE = 256
@@ -139,6 +156,29 @@ def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> li
     return [slope * bias + intercept / CONSTANT for bias, (slope, intercept) in zip(biases, lines, strict=True)]
 
 
+def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
+    """Return the weights that are served of `OWN_HEADS`, shape (3, BIAS + 1)."""
+    weights = np.stack(learnt)
+    for head, (slope, intercept) in enumerate(lines):
+        weights[head] *= slope
+        weights[head, BIAS] += intercept / CONSTANT
+    return weights
+
+
+def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "OwnScorer":
+    """Return what `OwnScorer(version, served_own(learnt, lines))` gives, without a copy; see `live`."""
+    slopes = np.array([slope for slope, _ in lines])
+    tail = np.stack([each[DIMENSIONS:] for each in learnt]) * slopes[:, None]
+    tail[:, -1] += np.array([intercept for _, intercept in lines]) / CONSTANT
+
+    def look_up(places: NDArray[np.uint32]) -> Floats:
+        at = places.astype(np.intp)
+        weights: Floats = np.stack([each.take(at) for each in learnt], axis=-1) * slopes
+        return weights
+
+    return OwnScorer(version, tail, look_up)
+
+
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
     """Weights of all but what a coupon takes off, and which one it is."""
     return {index: weight for index, weight in weights.items() if not is_of_terms(index)}
@@ -179,23 +219,24 @@ class LinearScorer:
         self._bins: Floats = np.zeros((end - bins + 1, len(HEADS)))
         self._bins[1:] = tail[:, bins:end].T
         self._bias: Floats = tail[:, -1] * CONSTANT
+        self._make_own: Callable[[], OwnScorer] | None = None
+
+    def with_own(self, make: "Callable[[], OwnScorer]") -> "LinearScorer":
+        """Return the same scorer with a model of the engine's own decisions, made when it is asked for."""
+        other = copy.copy(self)
+        other._make_own = make
+        return other
+
+    @cached_property
+    def own(self) -> "OwnScorer":
+        """The model of the engine's own decisions."""
+        assert self._make_own is not None
+        return self._make_own()
 
     def shifted(self, shifts: Sequence[float]) -> "LinearScorer":
         """The same with other base rates: the log-odds of each head moved by so much."""
         other = copy.copy(self)
         other._bias = self._bias + np.array(shifts)
-        return other
-
-    def restrained(self, examples: int) -> "LinearScorer":
-        """Return the same scorer with the `RESTRAINT` that is left on P(redeem) after so many training examples."""
-        left = max(1.0 - examples / RESTRAINT_EXAMPLES, 0.0)
-        if not left:
-            return self
-        redeem = HEADS.index("redeem")
-        other = self.shifted([left * RESTRAINT_LOG_ODDS * (head == "redeem") for head in HEADS])
-        other._numeric = self._numeric.copy()
-        for name, weight in RESTRAINT.items():
-            other._numeric[redeem, NUMERIC.index(name)] += left * weight
         return other
 
     def predict(self, rows: FeatureRows) -> Floats:
@@ -237,10 +278,25 @@ class LinearScorer:
         return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
-def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:
-    """Weights by head and index as one array, shape (len(HEADS), BIAS + 1)."""
-    array: NDArray[np.float64] = np.zeros((len(HEADS), BIAS + 1))
-    for row, head in enumerate(HEADS):
+class OwnScorer(LinearScorer):
+    """The model of the engine's own decisions: one column each of `OWN_HEADS`."""
+
+    @property
+    def own(self) -> "OwnScorer":
+        """The same."""
+        return self
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Probabilities of shape (n, 3), columns as in `HEADS`; see `effect`."""
+        p = sigmoids(self.log_odds(rows))
+        p[:, REDEEM] = (1.0 - p[:, ORDER]) * p[:, REDEEM] + USES_RATIO * p[:, ORDER]
+        return p
+
+
+def dense(weights_by_head: dict[str, dict[int, float]], heads: Sequence[str] = HEADS) -> Floats:
+    """Weights by head and index as one array, shape (heads, BIAS + 1)."""
+    array: NDArray[np.float64] = np.zeros((len(heads), BIAS + 1))
+    for row, head in enumerate(heads):
         weights = weights_by_head[head]
         array[row, list(weights)] = list(weights.values())
     return array
@@ -248,4 +304,5 @@ def dense(weights_by_head: dict[str, dict[int, float]]) -> Floats:
 
 def prior() -> LinearScorer:
     """The model before anything was learnt."""
-    return LinearScorer(0, dense({head: prior_weights(head) for head in HEADS})).restrained(0)
+    of_others, own = (dense({head: prior_weights(head) for head in heads}, heads) for heads in (HEADS, OWN_HEADS))
+    return LinearScorer(0, of_others).with_own(lambda: OwnScorer(0, own))

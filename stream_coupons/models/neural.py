@@ -24,6 +24,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
@@ -87,6 +88,9 @@ class NeuralNetwork:
         """Predict, then train if that fills the batch."""
         inputs = inputs_of(row)
         probability = float(self._probability(self.hidden(inputs))[0])
+        if row.anyway is not None:
+            weight *= evidence(probability, row.anyway, label)
+            probability = redemption(probability, row.anyway)
         self._batch.append((inputs, label, weight))
         if len(self._batch) == BATCH:
             rows, labels, weights = zip(*self._batch, strict=True)

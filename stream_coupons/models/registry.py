@@ -11,10 +11,14 @@ from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
 """Of what models draw before they learn. The same for all, so that a state can leave out what a seed gives again."""
-CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2}
+CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0}
 """Each head's learning rate over the one set, and its variance before learning over that of others. Orders without a
 coupon are seen in the holdout only, a twentieth of the examples, and every error there is multiplied by a margin in the
-uplift: go slowly."""
+uplift: go slowly. The effect has few and rare labels, and starts from what is known of coupons in general."""
+
+
+VARIANCES: dict[str, dict[str, float]] = {"effect": {"of_coupon": 0.5, "of_constant": 0.02}}
+"""Coupons differ in what they move far more than shops do on average: a coupon that fails says little of the others."""
 
 
 def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
@@ -22,7 +26,8 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
-            return KalmanFilter(prior, rules.prior_variance * CAUTION[head], Forgetting(prior, rules.forgetting_rates))
+            forgetting = Forgetting(prior, rules.forgetting_rates)
+            return KalmanFilter(prior, rules.prior_variance * CAUTION[head], forgetting, **VARIANCES.get(head, {}))
         case ModelName.ADAGRAD:
             return AdaGrad(rate, rules.l2, prior)
         case ModelName.NEURAL:

@@ -24,10 +24,10 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.linear import Line, LinearScorer, served
+from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, OwnScorer, served, served_own
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 COMPARISON, CALIBRATION, DRIFT = "comparison", "calibration", "drift"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
@@ -183,7 +183,7 @@ def check(snapshot: ModelSnapshot) -> None:
     for name, found, expected in (
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
-        ("heads", sorted(snapshot.heads), sorted(HEADS)),
+        ("heads", sorted(snapshot.heads), sorted(ALL_HEADS)),
         ("checksum", snapshot.checksum, checksum(snapshot.heads)),
         ("early_checksum", snapshot.early_checksum, checksum_of_parts(snapshot.early)),
     ):
@@ -261,19 +261,20 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    weights, lines = [], []
-    for head in HEADS:
+    of_heads = {}
+    for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
-            learnt, line = _champion(snapshot.heads[head])
-        weights.append(learnt)
-        lines.append(line)
+            of_heads[head] = _champion(snapshot.heads[head])
+    weights, lines = zip(*(of_heads[head] for head in HEADS), strict=True)
+    own_weights = served_own(*zip(*(of_heads[head] for head in OWN_HEADS), strict=True))
+    own = OwnScorer(snapshot.version, own_weights)
     shifts: dict[str, float] = {}
     for kind, heads in EARLY.items():
         if kind in snapshot.early:  # a snapshot of before has none
             with named(f"{label(snapshot)}, early, {kind}"):
                 shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    scorer = LinearScorer(snapshot.version, served(weights, lines)).shifted([shifts.get(head, 0.0) for head in HEADS])
-    return scorer.restrained(snapshot.examples)
+    scorer = LinearScorer(snapshot.version, served(weights, lines)).with_own(lambda: own)
+    return scorer.shifted([shifts.get(head, 0.0) for head in HEADS])
 
 
 def _champion(head: HeadState) -> tuple[Floats, Line]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -81,6 +81,7 @@ def rules(**policy: Any) -> Rules:
         "cooldown_s": 0.0,
         "max_issues_per_window": 1000,
         "min_value_minor": -1e9,
+        "known_after": 0.0,
     }
     return Rules(policy=PolicyRules(**(plain | policy)), profile=profile, attribution=attribution, key=key)
 
@@ -94,6 +95,10 @@ class FixedScorer:
     order: float = 0.1
     by: str | None = None
     version: int = 7
+
+    @property
+    def own(self) -> Self:
+        return self
 
     def predict(self, rows: FeatureRows) -> Floats:
         predicted = np.tile(np.array([self.click, self.redeem, self.order]), (len(rows), 1))

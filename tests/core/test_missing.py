@@ -133,10 +133,12 @@ def test_a_worker_of_the_version_before_reads_and_writes_the_state_and_loses_onl
     fold(profile, browse(at=AT, what=item("A", price_minor=100)), ProfileRules())
     wire: list[Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(profile))
     names = Profile.__struct_fields__
-    assert names[-8:-5] == ("price_times", "last_labels", "contexts")
-    assert names[-5:] == ("category_days", "days_until", "half_life_s", "rhythm", "in_category")
-    again = msgspec.msgpack.decode(msgspec.msgpack.encode(wire[:-8]), type=Profile)
-    assert again == msgspec.structs.replace(profile, price_times=[], half_life_s=0.0, rhythm=[], in_category={})
+    assert names[-9:-6] == ("price_times", "last_labels", "contexts")
+    assert names[-6:] == ("category_days", "days_until", "half_life_s", "rhythm", "in_category", "price_levels")
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(wire[:-9]), type=Profile)
+    assert again == msgspec.structs.replace(
+        profile, price_times=[], half_life_s=0.0, rhythm=[], in_category={}, price_levels={}
+    )
     fold(again, browse(at=AT + 5, what=item("A", price_minor=300)), ProfileRules())
     assert (again.prices, again.price_times) == ([100.0, 300.0], [0.0, AT + 5])
 

@@ -22,6 +22,7 @@ from stream_coupons.core.policy import (
 )
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.core.shopper import History, OpenProposal, Shopper
 
 from .builders import AT, DAY_S, HOUR_S, coupon
@@ -35,12 +36,13 @@ def test_value_is_uplift_times_margin_less_discount_and_cost() -> None:
         [coupon("a", margin_ratio=0.4), coupon("b", discount_minor=50), coupon("c", typical_price_minor=None)], 1000.0
     )
     predicted = np.array([[0.9, 0.5, 0.1], [0.9, 0.2, 0.3], [0.9, 1.0, 0.0]])
-    worth = values(coupons, np.array([0, 1, 2]), predicted, PolicyRules(cost_minor=2.0, cost_weight=1.5))
+    rules = PolicyRules(cost_minor=2.0, cost_weight=1.5)
+    worth = values(coupons, np.array([0, 1, 2]), predicted, np.array([2000.0, 500.0, 60.0]), rules, uses_ratio=0.5)
     assert worth.tolist() == pytest.approx(
         [
-            (0.5 - 0.1) * 0.4 * 2000 - 0.5 * 100 - 3.0,
-            (0.2 - 0.3) * 0.3 * 2000 - 0.2 * 50 - 3.0,
-            (1.0 - 0.0) * 0.3 * 1000 - 1.0 * 100 - 3.0,
+            (0.5 - 0.05) * 0.4 * 2000 - 0.5 * 100 - 3.0,
+            (0.2 - 0.15) * 0.3 * 500 - 0.2 * 50 - 3.0,
+            (1.0 - 0.0) * 0.3 * 60 - 1.0 * 60 - 3.0,
         ]
     )
 
@@ -48,14 +50,15 @@ def test_value_is_uplift_times_margin_less_discount_and_cost() -> None:
 def test_values_are_of_the_chosen_rows() -> None:
     coupons = CouponSet([coupon("a"), coupon("b", discount_minor=10)], 1000.0)
     predicted = np.array([[0.1, 0.5, 0.1]])
-    [worth] = values(coupons, np.array([1]), predicted, PolicyRules(cost_minor=0.0))
-    assert worth == pytest.approx(0.4 * 600 - 0.5 * 10)
+    [worth] = values(coupons, np.array([1]), predicted, np.array([2000.0]), PolicyRules(cost_minor=0.0))
+    assert worth == pytest.approx((0.5 - USES_RATIO * 0.1) * 600 - 0.5 * 10)
 
 
 def test_a_redemption_may_be_worth_something_by_itself() -> None:
     coupons, predicted = CouponSet([coupon("a")], 1000.0), np.array([[0.1, 0.5, 0.1]])
     plain, won_back = PolicyRules(), PolicyRules(redemption_worth_minor=40.0)
-    gain = values(coupons, np.array([0]), predicted, won_back) - values(coupons, np.array([0]), predicted, plain)
+    worth = [values(coupons, np.array([0]), predicted, np.array([2000.0]), rules) for rules in (plain, won_back)]
+    gain = worth[1] - worth[0]
     assert gain.tolist() == pytest.approx([0.5 * 40.0])
 
 

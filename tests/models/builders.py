@@ -35,6 +35,7 @@ def example(**about: Any) -> TrainingExample:
         "coupon_id": "c",
         "user_id": "u",
         "issue_id": "i",
+        "observed": True,
     }
     return TrainingExample(**(plain | about))
 

@@ -14,13 +14,10 @@ from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, OrderEven
 from stream_coupons.core.judgement import judge
 from stream_coupons.core.profile import fold
 from stream_coupons.core.rules import PolicyRules, Rules
+from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.views import Moment
-from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import RESTRAINT_EXAMPLES, LinearScorer, dense, prior, prior_weights
-from stream_coupons.models.rules import LearningRules
-
-from .builders import random_rows
+from stream_coupons.models.linear import prior
 
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
@@ -36,13 +33,14 @@ def shop_of(*coupons: Coupon) -> CouponSet:
 
 
 def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float, float]]:
-    """P(redeem) - P(order) and value of every coupon, for a shopper who did all this, the last of it just now."""
+    """P(persuaded) and value of every coupon, for a shopper who did all this, the last of it just now."""
     shopper = Shopper()
     for event in events:
         fold(shopper.profile, event, RULES.profile)
     moment = Moment("u", shopper, AT, {}, events[-1] if events else None)
     judged = judge([moment], [np.arange(len(shop))], shop, prior(), RULES)
-    effects = judged.predicted[:, 1] - judged.predicted[:, 2]
+    orders_anyway = judged.predicted[:, 2]
+    effects = (judged.predicted[:, 1] - USES_RATIO * orders_anyway) / (1.0 - orders_anyway)
     return {
         each.coupon_id: (effect, worth)
         for each, effect, worth in zip(shop.coupons, effects.tolist(), judged.worth.tolist(), strict=True)
@@ -103,7 +101,7 @@ def test_the_effect_grows_with_interest_in_the_scope() -> None:
     ]
     effects = [effects_and_worth(events, shop)["coffee-15-percent"][0] for events in stages]
     assert effects == sorted(set(effects))
-    assert effects[-1] > 5 * effects[0]
+    assert effects[-1] > 3 * effects[0]
 
 
 @pytest.mark.parametrize("events", [[], views("tea"), carts("tea"), orders("tea", 7 * DAY_S, 7 * DAY_S)])
@@ -133,24 +131,8 @@ def test_what_is_bought_anyway_on_schedule_is_not_discounted(every_s: float, tur
     new = effects_and_worth(turns_to, shop)["coffee-15-percent"]
     assert regular[1] < 0.0
     assert regular[0] < max(new[0], 0.05)
-    assert given([*orders("coffee", every_s, every_s), *turns_to]) is None
+    assert given([*orders("coffee", every_s, every_s), *turns_to]) != "coffee-15-percent"
 
 
 def test_what_was_bought_just_now_is_not_discounted() -> None:
     assert given([*orders("coffee", DAY_S, HOUR_S, count=1), *views("coffee")]) is None
-
-
-def test_the_restraint_fades_with_training_examples() -> None:
-    rows = random_rows(11, 20)
-    free = LinearScorer(0, dense({head: prior_weights(head) for head in ("click", "redeem", "order")}))
-    last: float | None = None
-    for examples in (0, RESTRAINT_EXAMPLES // 2, RESTRAINT_EXAMPLES, 10 * RESTRAINT_EXAMPLES):
-        model = DomainModel("shop", LearningRules())
-        model.examples = examples
-        served = model.scorer().log_odds(rows)
-        assert served == pytest.approx(free.restrained(examples).log_odds(rows))
-        apart = float(np.abs(served - free.log_odds(rows)).max())
-        assert last is None or apart < last or apart == pytest.approx(0.0, abs=1e-9)
-        last = apart
-        assert served[:, [0, 2]] == pytest.approx(free.log_odds(rows)[:, [0, 2]])
-    assert last == pytest.approx(0.0, abs=1e-9)

@@ -22,7 +22,6 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.encoding import BIAS, KNOWN, without_terms
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import RESTRAINT_EXAMPLES
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
 from stream_coupons.models.snapshots import checksum, checksum_of_parts, compile_snapshot, pack, unpack
@@ -74,7 +73,7 @@ def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
 @pytest.mark.parametrize("calibrate", [False, True])
 @pytest.mark.parametrize("pinned", sorted(SERVABLE))
 def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: ModelName, calibrate: bool) -> None:
-    trainer = trained(size=RESTRAINT_EXAMPLES, models=sorted(SERVABLE), pinned=pinned, calibrate=calibrate)
+    trainer = trained(size=300, models=sorted(SERVABLE), pinned=pinned, calibrate=calibrate)
     [snapshot] = trainer.snapshots()
     rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1

@@ -1,0 +1,107 @@
+"""The effect of a coupon is learnt apart from demand, by the engine's own decisions."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from stream_coupons.core.features import HASHED
+from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.scoring import USES_RATIO
+from stream_coupons.models.effect import evidence, redemption
+from stream_coupons.models.learner import DomainModel, Trainer
+from stream_coupons.models.linear import prior
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.snapshots import compile_snapshot
+
+from .builders import example, examples, random_rows
+
+ROWS = random_rows(5, 30)
+LABELS = 3000
+
+
+def own(trainer: Trainer, each: object, offset: int) -> None:
+    trainer.learn(replace(each, observed=False), offset, None)  # type: ignore[type-var]
+
+
+def test_a_redemption_is_of_those_persuaded_and_of_those_who_order_anyway() -> None:
+    assert redemption(0.2, 0.0) == 0.2
+    assert redemption(0.0, 0.5) == 0.5 * USES_RATIO
+    assert redemption(0.2, 0.5) == pytest.approx(0.5 * 0.2 + 0.5 * USES_RATIO)
+
+
+@pytest.mark.parametrize("effect", [0.01, 0.2, 0.7])
+@pytest.mark.parametrize("anyway", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize("label", [True, False])
+def test_the_weighted_step_is_the_gradient_of_the_likelihood(effect: float, anyway: float, label: bool) -> None:
+    def log_likelihood(z: float) -> float:
+        p = redemption(1 / (1 + np.exp(-z)), anyway)
+        return float(np.log(p if label else 1 - p))
+
+    z = np.log(effect / (1 - effect))
+    slope = (log_likelihood(z + 1e-5) - log_likelihood(z - 1e-5)) / 2e-5
+    assert evidence(effect, anyway, label) * (label - effect) == pytest.approx(slope, rel=1e-4)
+
+
+def test_own_decisions_teach_the_own_model_alone_and_those_of_others_both() -> None:
+    rules, before = LearningRules(), prior()
+    ours, theirs = Trainer(rules), Trainer(rules)
+    for offset, each in enumerate(examples(1, 60)):
+        own(ours, each, offset)
+        theirs.learn(each, offset, None)
+    scorers = {name: trainer.scorers()["ecommerce"] for name, trainer in (("ours", ours), ("theirs", theirs))}
+    for name, teaches in (("ours", False), ("theirs", True)):
+        moved = np.abs(scorers[name].predict(ROWS) - before.predict(ROWS))[:, 1:].max()
+        assert (moved > 1e-6) == teaches
+        assert np.abs(scorers[name].own.predict(ROWS) - before.own.predict(ROWS))[:, 1:].max() > 1e-3
+
+
+@pytest.mark.parametrize("pinned", ["kalman", "adagrad"])
+def test_what_is_served_of_a_snapshot_is_what_is_served_at_once(pinned: str) -> None:
+    rules = LearningRules(pinned=pinned, calibrate=True)
+    at_once, packed = Trainer(rules), Trainer(rules)
+    for offset, each in enumerate(examples(2, 150)):
+        own(at_once, each, offset)
+        own(packed, each, offset)
+    [live], [snapshot] = at_once.live().values(), packed.snapshots()
+    assert compile_snapshot(snapshot).own.predict(ROWS) == pytest.approx(live.own.predict(ROWS), abs=1e-12)
+
+
+def learnt(model: DomainModel, rng: np.random.Generator, persuades: float, anyway: float, coupons: list[int]) -> None:
+    """Learn of controls, then of as many coupons given, which take turns."""
+    for n in range(2 * LABELS):
+        hashed = [coupons[n % len(coupons)], *[0] * (len(HASHED) - 1)]
+        about = {"numeric": [0.0] * len(NUMERIC), "hashed": hashed, "observed": False, "predicted": 0.1}
+        if n < LABELS:
+            model.learn(example(head="order", label=bool(rng.random() < anyway), **about))
+            continue
+        redeems = rng.random() < (USES_RATIO if rng.random() < anyway else persuades)
+        model.learn(example(head="redeem", label=bool(redeems), **about))
+
+
+@pytest.mark.parametrize(("persuades", "anyway"), [(0.1, 0.3), (0.02, 0.1), (0.2, 0.02)])
+def test_effect_and_demand_are_told_apart(persuades: float, anyway: float) -> None:
+    model = DomainModel("shop", LearningRules())
+    place = 40_000
+    learnt(model, np.random.default_rng(3), persuades, anyway, [place])
+    rows = random_rows(1, 1)
+    rows.numeric[:] = 0.0
+    rows.hashed[:] = 0
+    rows.hashed[0, 0] = place
+    _click, redeem, order = model.scorer().own.predict(rows)[0]
+    assert order == pytest.approx(anyway, rel=0.25)
+    assert (redeem - USES_RATIO * order) / (1.0 - order) == pytest.approx(persuades, rel=0.35, abs=0.012)
+
+
+def test_coupons_that_fail_do_not_spoil_the_level_of_those_that_were_never_given() -> None:
+    """What is given is chosen by what is learnt: the base rate must not follow the few coupons that are given."""
+    model = DomainModel("shop", LearningRules())
+    learnt(model, np.random.default_rng(4), 0.002, 0.03, [40_000, 40_001])
+    rows = random_rows(1, 2)
+    rows.numeric[:] = 0.0
+    rows.hashed[:] = 0
+    rows.hashed[:, 0] = 40_000, 50_000
+    predicted = model.scorer().own.predict(rows)
+    failed, untried = (predicted[:, 1] - USES_RATIO * predicted[:, 2]).tolist()
+    before = prior().own.predict(rows)[1]
+    assert failed < 0.35 * (before[1] - USES_RATIO * before[2])
+    assert untried > 0.25 * (before[1] - USES_RATIO * before[2])
