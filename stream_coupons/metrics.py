@@ -184,6 +184,10 @@ class Metrics:
             "model_base_rate_shift_logodds",
             "Shift of the log-odds by outcomes before windows closed; near 0 once labels state the base rate.",
         )
+        self.model_level = of_head(
+            "model_level_ratio",
+            "Observed over predicted where chance drew the coupon from all candidates; the served effect follows it.",
+        )
         self.model_calibration_error = of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )

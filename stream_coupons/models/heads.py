@@ -5,15 +5,17 @@ from typing import cast
 
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import HeadState, TrainingExample
+from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.level import Level
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, pack_head, unpack_part
+from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVEL, pack_head, unpack_part
 
 
 def take_over(model: Model, donor: Model) -> None:
@@ -49,14 +51,19 @@ class Head:
         self.contest = Contest(make_models(name, rules), rules)
         self.calibrator = Calibrator(rules.comparison_half_life)
         self.quality = Quality(rules.comparison_half_life)
+        self.level = Level(rules.comparison_half_life)
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate
 
-    def learn(self, example: TrainingExample, row: Row, *, is_scored: bool = True) -> list[Happening]:
+    def learn(
+        self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
+    ) -> list[Happening]:
         """Score the stored prediction against the label, if asked, then test and train; return what happened."""
         if is_scored:
             self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
+        if is_drawn:
+            self.level.update(probability, example.label, 0.0 if row.anyway is None else USES_RATIO * row.anyway)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)
         happenings: list[Happening] = []
@@ -89,6 +96,7 @@ class Head:
         parts[COMPARISON] = self.contest.state()
         parts[CALIBRATION] = self.calibrator.state()
         parts[DRIFT] = self._detector.state()
+        parts[LEVEL] = self.level.state()
         return pack_head(self.contest.champion, parts)
 
     def restore(self, state: HeadState) -> None:
@@ -103,9 +111,10 @@ class Head:
             arrays = unpack_part(state, name)
             if arrays is not None:
                 model.restore(arrays)
-        calibration, drift = unpack_part(state, CALIBRATION), unpack_part(state, DRIFT)
-        if calibration is None or drift is None:
-            raise SnapshotMismatch(f"there is no {CALIBRATION} or no {DRIFT}")
+        calibration, drift, level = (unpack_part(state, part) for part in (CALIBRATION, DRIFT, LEVEL))
+        if calibration is None or drift is None or level is None:
+            raise SnapshotMismatch(f"there is no {CALIBRATION}, no {DRIFT} or no {LEVEL}")
+        self.level.restore(level)
         self._detector.restore(drift)
         if self._is_calibrated:
             self.calibrator.restore(calibration)

@@ -20,6 +20,7 @@ from stream_coupons.models.encoding import (
 )
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.level import CHOSEN
 from stream_coupons.models.linear import (
     ALL_HEADS,
     OWN_HEADS,
@@ -107,7 +108,9 @@ class DomainModel:
         if example.head in OWN and (self._decides or not example.observed):
             head = OWN[example.head]
             own = self._own_row(head, row)
-            happenings += self.heads[head].learn(example, own, is_scored=not example.observed)
+            happenings += self.heads[head].learn(
+                example, own, is_scored=not example.observed, is_drawn=_is_drawn(example)
+            )
         self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
@@ -217,7 +220,7 @@ class DomainModel:
     def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
         """Weights and calibration of each head's champion."""
         heads = [self.heads[name] for name in names]
-        lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
+        lines = [(head.calibrator.slope, head.calibrator.intercept + head.level.shift) for head in heads]
         return [head.champion.dense for head in heads], lines
 
     def _fit(self, of_labels: LinearScorer) -> None:
@@ -255,6 +258,12 @@ class DomainModel:
         self.offset = snapshot.source_offset
         self.open_offset = snapshot.open_offset
         self.origins = dict(snapshot.origins)
+
+
+def _is_drawn(example: TrainingExample) -> bool:
+    """Return whether chance drew the coupon from all candidates: an exploring issue."""
+    propensity = example.propensity
+    return not example.observed and propensity is not None and propensity < CHOSEN
 
 
 def _heads(rules: LearningRules) -> dict[str, Head]:

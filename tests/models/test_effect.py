@@ -9,6 +9,7 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.learner import DomainModel, Trainer
+from stream_coupons.models.level import Level
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import compile_snapshot
@@ -105,3 +106,35 @@ def test_coupons_that_fail_do_not_spoil_the_level_of_those_that_were_never_given
     before = prior().own.predict(rows)[1]
     assert failed < 0.35 * (before[1] - USES_RATIO * before[2])
     assert untried > 0.25 * (before[1] - USES_RATIO * before[2])
+
+
+def test_the_level_of_what_chance_drew_corrects_the_effect_that_is_served() -> None:
+    model, rng = DomainModel("shop", LearningRules()), np.random.default_rng(6)
+    rows = random_rows(1, 1)
+    rows.numeric[:] = 0.0
+    rows.hashed[:] = 0
+    about = {"head": "redeem", "numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
+
+    def effect() -> float:
+        _click, redeem, order = model.scorer().own.predict(rows)[0]
+        return float((redeem - USES_RATIO * order) / (1.0 - order))
+
+    for n in range(300):
+        given = example(**about, label=False, propensity=0.9)
+        drawn = example(**about, label=bool(rng.random() < 0.3), propensity=0.001)
+        model.learn(given if n % 5 else drawn)
+    level = model.heads["effect"].level
+    assert level.ratio > 1.5, "what was given failed, what chance drew did not"
+    corrected = effect()
+    level.restore({"sums": np.zeros(3)})
+    assert corrected > 1.3 * effect()
+
+
+def test_a_level_with_little_to_go_by_changes_little() -> None:
+    level = Level(1000)
+    assert level.ratio == 1.0
+    level.update(0.1, True, known=0.05)
+    assert 1.0 < level.ratio < 1.25
+    for _ in range(500):
+        level.update(0.001, True)
+    assert level.ratio == 3.0
