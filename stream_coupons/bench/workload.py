@@ -87,6 +87,7 @@ class Workload(Struct, frozen=True, kw_only=True):
             max_issues_per_window=1_000_000,
             reorder_suppress_s=0.0,
             holdout_ratio=0.0,
+            exploration_ratio=0.0,
             min_value_minor=-1e9,
             proposal_timeout_s=1e9,
         )
