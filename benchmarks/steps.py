@@ -43,6 +43,7 @@ WRITTEN = {
     "issues": topics.ISSUES.name,
     "settlements": topics.SETTLEMENTS.name,
     "open_decisions": topics.OPEN.name,
+    "decisions": topics.DECISIONS.name,
 }
 """Topics that the steps write to, by what is counted there."""
 
