@@ -101,7 +101,7 @@ class LearningQueue:
 
     def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
         self.heads = frozenset(heads)
-        self.trainer = Trainer(learning, self.heads)
+        self.trainer = Trainer(learning, self.heads, decides=False)
         self.news: list[tuple[float, News]] = []
         self._transfer = learning.transfer
         self._profile = profile

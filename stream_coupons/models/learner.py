@@ -285,11 +285,14 @@ class Trainer:
     ----------
     reported : collection of str
         The heads whose answers are reported: silence says nothing of others.
+    decides : bool
+        Whether the models are for own decisions, too: what other systems gave then teaches these as well.
     """
 
-    def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS) -> None:
+    def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True) -> None:
         self._rules = rules
         self._reported = reported
+        self._decides = decides
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()
@@ -302,9 +305,12 @@ class Trainer:
         SnapshotMismatch
         """
         for domain, snapshot in snapshots.items():
-            model = self.models.get(domain) or DomainModel(domain, self._rules, self._reported)
+            model = self.models.get(domain) or self._new_model(domain)
             model.restore(snapshot)
             self.models[domain] = model
+
+    def _new_model(self, domain: str) -> DomainModel:
+        return DomainModel(domain, self._rules, self._reported, decides=self._decides)
 
     def _model(self, domain: str) -> DomainModel:
         """The model of a domain; until its first example, what `LearningRules.transfer` says that it starts from."""
@@ -322,7 +328,7 @@ class Trainer:
 
     def _model_as_it_is(self, domain: str) -> DomainModel:
         if domain not in self.models:
-            self.models[domain] = DomainModel(domain, self._rules, self._reported)
+            self.models[domain] = self._new_model(domain)
         return self.models[domain]
 
     def learn(
