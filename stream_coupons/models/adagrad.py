@@ -54,21 +54,19 @@ class AdaGrad:
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then take one step down the gradient of the log loss."""
-        if row.anyway is None:
-            return self.learn_features(*row.arrays, label, weight, row.offset)
-        effect = sigmoid(row.offset + self.log_odds(row))
-        self.learn_features(*row.arrays, label, weight * evidence(effect, row.anyway, label), row.offset)
-        return redemption(effect, row.anyway)
+        return self.learn_features(*row.arrays, row, label, weight)
 
-    def learn_features(self, indices: Indices, values: Floats, label: bool, weight: float, offset: float) -> float:
-        """`learn_one` of any features, as indices of which none comes twice and their values."""
+    def learn_features(self, indices: Indices, values: Floats, row: Row, label: bool, weight: float) -> float:
+        """`learn_one` of any features of a row, as indices of which none comes twice and their values."""
         weights = self.dense[indices]
-        probability = sigmoid(offset + float((weights * values).sum()))
+        probability = sigmoid(row.offset + float((weights * values).sum()))
+        if row.anyway is not None:
+            weight *= evidence(probability, row.anyway, label)
         gradient = values * (weight * (probability - label)) + self._l2 * weights
         squares = self._accumulators[indices] + gradient * gradient
         self._accumulators[indices] = squares
         self.dense[indices] = weights - self._learning_rate * gradient / np.sqrt(squares + ACCUMULATOR_START)
-        return probability
+        return probability if row.anyway is None else redemption(probability, row.anyway)
 
     def predict(self, rows: FeatureRows) -> Floats:
         """P(label) of each row, shape (n,)."""

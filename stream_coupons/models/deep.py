@@ -18,7 +18,6 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import FeatureRows
 from stream_coupons.models.adagrad import AdaGrad
-from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.encoding import BIAS, Indices
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.neural import HIDDEN, NeuralNetwork, inputs_of
@@ -43,14 +42,7 @@ class DeepLinear:
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
         """Predict, then train the linear model, then the network."""
-        features = self._features(row)
-        if row.anyway is None:
-            probability = self._linear.learn_features(*features, label, weight, row.offset)
-        else:
-            effect = sigmoid(row.offset + self._linear.logit(*features))
-            counts = weight * evidence(effect, row.anyway, label)
-            self._linear.learn_features(*features, label, counts, row.offset)
-            probability = redemption(effect, row.anyway)
+        probability = self._linear.learn_features(*self._features(row), row, label, weight)
         self._network.learn_one(row, label, weight)
         return probability
 

@@ -157,19 +157,18 @@ def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> li
 
 
 def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
-    """Return the weights that are served of `OWN_HEADS`, shape (3, BIAS + 1)."""
+    """Return the weights that are served of `OWN_HEADS`, shape (3, n); the constant's is the last of each."""
     weights = np.stack(learnt)
     for head, (slope, intercept) in enumerate(lines):
         weights[head] *= slope
-        weights[head, BIAS] += intercept / CONSTANT
+        weights[head, -1] += intercept / CONSTANT
     return weights
 
 
 def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "OwnScorer":
     """Return what `OwnScorer(version, served_own(learnt, lines))` gives, without a copy; see `live`."""
     slopes = np.array([slope for slope, _ in lines])
-    tail = np.stack([each[DIMENSIONS:] for each in learnt]) * slopes[:, None]
-    tail[:, -1] += np.array([intercept for _, intercept in lines]) / CONSTANT
+    tail = served_own([each[DIMENSIONS:] for each in learnt], lines)
 
     def look_up(places: NDArray[np.uint32]) -> Floats:
         at = places.astype(np.intp)
