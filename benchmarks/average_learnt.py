@@ -218,6 +218,6 @@ def _covers(coupon: Coupon, item: Item) -> bool:
 
 
 def _overlap(one: Coupon, other: Coupon) -> bool:
-    """Whether an item may be in the scope of both, by their terms."""
+    """Return whether an item may be in the scope of both coupons, by their terms."""
     lists = ((one.categories, other.categories), (one.brands, other.brands), (one.items, other.items))
     return all(not mine or not theirs or set(mine) & set(theirs) for mine, theirs in lists)

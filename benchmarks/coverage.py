@@ -53,7 +53,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run plays: how many shoppers and coupons, how much is explored, and whether coupons sell out."""
+    """Settings of a run: shoppers, coupons, exploration, and whether coupons sell out."""
 
     shoppers: int = 400
     coupons: int = 6
@@ -71,7 +71,7 @@ class Held:
     values: dict[Estimator, tuple[float, bool]]
     """(error of the estimate, whether the interval holds the truth), of the policy's value."""
     gains: dict[Estimator, tuple[float, bool]]
-    """The same of how much it is above the policy that decided."""
+    """Gain over the policy that decided, in the same form."""
     effective: float
     sold_out: float
 

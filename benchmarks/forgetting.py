@@ -1,4 +1,4 @@
-"""What forgetting is worth, and what it costs where nothing changes: the Kalman filter on synthetic logs that drift.
+"""Gain and cost of forgetting: the Kalman filter on synthetic logs with and without drift.
 
     python -m benchmarks.forgetting --examples 12000 --seeds 1 2 3
 
@@ -36,7 +36,7 @@ KINDS: dict[str, Callable[[float], float]] = {
     "steady": lambda progress: progress,
     "abrupt": lambda progress: float(progress > 0.5),
 }
-"""How far the weights have moved, by the part of the log that is over."""
+"""Distance that the true weights have moved, as a function of the share of the log that is over."""
 
 Example = tuple[Row, dict[str, float], bool, float]
 """(the filter's row, River's features, label, true probability)."""

@@ -1,4 +1,4 @@
-"""What a model could learn at most: boosted trees fitted on the true value of coupons for other shoppers.
+"""Estimate the learnable bound: boosted trees fitted on the true value of coupons for other shoppers.
 
 The trees read the product's numeric features and which coupon it is, and are fitted on every decision of other shoppers
 of the same world: with the same products, coupons and segments. No shop can know true values.

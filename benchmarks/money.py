@@ -1,4 +1,4 @@
-"""What coupons earn: the product beside other policies on simulated shoppers, by expected incremental margin.
+"""Compare the product with other policies on simulated shoppers, by expected incremental margin.
 
     python -m benchmarks.money
     python -m benchmarks.money --seeds 1 2 3 --runs money.jsonl

@@ -1,4 +1,4 @@
-"""What policies earned beside each other: means over seeds with intervals, differences and ratios."""
+"""Compare the margins of policies: means over seeds with intervals, differences and ratios."""
 
 import math
 from collections import defaultdict
@@ -17,7 +17,7 @@ RANDOM = "random"
 CONFIDENCE = 0.95
 THIRDS = ("first third", "second", "last")
 SPAN_DAYS = 3
-"""Of the figures by days since all tastes changed."""
+"""Days in each row of the figures since all tastes changed."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Earned(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy earned on the worlds of one configuration; margins in whole currency units.
+    """Margins of a policy on the worlds of one configuration, in whole currency units.
 
     Attributes
     ----------

@@ -189,7 +189,7 @@ class Task:
 
     @property
     def name(self) -> tuple[str, int, Configuration]:
-        """What is played."""
+        """Policy, seed and configuration."""
         return self.policy, self.seed, self.configuration
 
 

@@ -53,7 +53,7 @@ def values_table(valued: Iterable[PolicyValue], title: str, decimals: int, *, is
 
 
 def diagnostics_table(valued: Iterable[PolicyValue]) -> Table:
-    """What says how far to believe the values."""
+    """Return the table of effective sample sizes and weights, which bound the trust in the values."""
     table = new_table(
         "how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged"
     )
