@@ -50,7 +50,7 @@ class Level:
         >>> for label in [True] * 10 + [False] * 90:
         ...     level.update(0.05, label)
         >>> round(level.ratio, 2)
-        1.49
+        1.46
         """
         return _ratio(self._observed, self._predicted, self._known)
 
