@@ -192,7 +192,10 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
     "habits": ("habit", "habit_of_category", "habit_share", "usual_orders", "usual_discounts"),
-    "interests": ("content", "category", "brand", "item", "demand_share", "category_ordered", "category_recency"),
+    "interests": (
+        *("content", "category", "brand", "item"),
+        *("demand_share", "scope_part", "category_ordered", "category_recency"),
+    ),
     "neighbours": ("collaborative", "near_scope_share", "no_neighbours"),
     "all of the match": OF_MATCH,
     "all of the shopper": OF_SHOPPER,

@@ -186,7 +186,7 @@ class Metrics:
         )
         self.model_level = of_head(
             "model_level_ratio",
-            "Observed over predicted where chance drew the coupon from all candidates; the served effect follows it.",
+            "Observed over predicted where chance drew the coupon from all candidates.",
         )
         self.model_calibration_error = of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."

@@ -34,6 +34,8 @@ MOST_DEPTH_RATIO = 0.5
 nothing to half the price. What is deeper is told by its hashed depth alone."""
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
 """A coupon for everything that takes nothing off. No other has an empty id."""
+PART_OF_BRAND, PART_OF_ITEM = 0.25, 0.1
+"""The part of a category's demand that one brand, or one item, is taken to have before a shopper is known."""
 
 
 def price_of(coupon: Coupon, default_minor: float) -> float:
@@ -134,6 +136,17 @@ def _scope(coupon: Coupon) -> list[str]:
     return [f"category:{name}" for name in coupon.categories] + [f"brand:{name}" for name in coupon.brands]
 
 
+def _prior_part(coupon: Coupon) -> float:
+    """Return the part of its categories' demand that the coupon's items or brands are taken to have.
+
+    >>> _prior_part(Coupon(coupon_id="c", max_discount_minor=1, categories=["tea"], brands=["a", "b"]))
+    0.5
+    """
+    if coupon.items:
+        return min(PART_OF_ITEM * len(coupon.items), 1.0)
+    return min(PART_OF_BRAND * len(coupon.brands), 1.0) if coupon.brands else 1.0
+
+
 def _static_hashes(coupon: Coupon, *, gives_nothing: bool) -> list[int]:
     """Hashes of what every coupon may have; only of what it is for, if it stands for giving none.
 
@@ -229,6 +242,8 @@ class CouponSet:
         """Column of what `categories` begins with; 0 if there is none."""
         self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
         self.names_finer = np.array([bool(c.items or c.brands) for c in each], dtype=bool)
+        self.prior_part: Floats = np.array([_prior_part(c) for c in each])
+        """The part of its categories' demand that a coupon's scope has, before anything is known of a shopper."""
         # Never empty: what is not in the vocabulary is looked up, too.
         known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)

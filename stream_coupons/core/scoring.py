@@ -14,7 +14,7 @@ HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 
 
-USES_RATIO = 0.8
+USES_RATIO = 0.6
 """Share of the orders in a coupon's scope, of those that would be placed without it, on which it is used."""
 
 

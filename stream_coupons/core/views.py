@@ -19,6 +19,8 @@ from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import SparseVector, feature_index
 
 PRIOR_SHARE = 0.05
+PART_STRENGTH = 4.0
+"""Weight of interest in a category at which what a shopper likes in it counts as much as what is taken before."""
 PRIOR_DAYS = 3.0
 """How many days' worth is not known of the shares that a shopper's days have: it is taken to lie at `PRIOR_SHARE`."""
 
@@ -52,6 +54,7 @@ class Views:
     collaborative: Floats
     related: Floats
     demand_share: Floats
+    scope_part: Floats
     recency: Floats
     near_scope_share: Floats
     browsed: Floats
@@ -90,6 +93,7 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         demand_share=_demand_share(
             share_of_days, scope, np.where(coupons.names_category, category, mass[:, None]), coupons
         ),
+        scope_part=_scope_part(scope, category, coupons),
         recency=recency,
         near_scope_share=_log_share(_share(coupons.scopes.score(near), near_mass[:, None], PRIOR_SHARE)),
         browsed=np.where(is_browsed, now, 0.0),
@@ -121,6 +125,17 @@ def _demand_share(share_of_days: Floats, scope: Floats, whole: Floats, coupons: 
     part = np.minimum(_share(scope, whole, np.where(coupons.names_category, 1.0, PRIOR_SHARE)), 1.0)
     demand = np.where(coupons.names_category, share_of_days, 1.0) * np.where(coupons.names_finer, part, 1.0)
     return np.where(coupons.names_category | coupons.names_finer, _log_share(demand), 0.0)
+
+
+def _scope_part(scope: Floats, category: Floats, coupons: CouponSet) -> Floats:
+    """Logarithm of the part of a category's demand that a coupon's brands or items have in it; 0 for all of it.
+
+    Of a shopper of whom nothing is known, it is by how much the coupon is for: a tenth for an item, a quarter for a
+    brand.
+    """
+    prior = coupons.prior_part
+    part = (np.maximum(scope, 0.0) + PART_STRENGTH * prior) / (np.maximum(category, 0.0) + PART_STRENGTH)
+    return np.where(coupons.names_category & coupons.names_finer, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
 
 
 def _habits(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> tuple[Floats, Floats, Floats]:

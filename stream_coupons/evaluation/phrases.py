@@ -195,6 +195,7 @@ OF_NUMBERS: Mapping[str, Phrase] = {
     "collaborative": _said("fits what similar shoppers look at, put into the cart and order (score {})", score_of),
     "related": _said("is for a category that goes with those of this shopper, who is new to it (score {})", score_of),
     "demand_share": _own_share,
+    "scope_part": _said("is for {} of what this shopper likes in its category", lambda v: math.exp(3.0 * v), _percent),
     "near_scope_share": _near_share,
     "browsed_now": _words("fits what this shopper was looking at just then"),
     "carted_now": _words("fits what this shopper was putting into the cart just then"),

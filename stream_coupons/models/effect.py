@@ -5,10 +5,14 @@ persuades some, with probability :math:`\tau`, and they use it:
 
 .. math:: P(\text{redeem}) = (1 - a)\,\tau + u\,a
 
-a is learnt of shoppers who were given nothing, :math:`\tau` of those who were given the coupon, as a logistic model.
-The uplift, :math:`(1 - a)\,\tau`, is then a quantity of its own that is never below zero, not the difference of two
-estimates that err apart.
+Orders of shoppers who were given nothing teach a; redemptions teach both, each by how much P(redeem) depends on it and
+by how little is known of it: a redemption that did not come says that a was too high as well as that :math:`\tau` was.
+Were a taken as known, all that it is too high by would be taken off :math:`\tau`, most for the coupons that are given
+most. The uplift, :math:`(1 - a)\,\tau`, is then a quantity of its own that is never below zero, not the difference of
+two estimates that err apart.
 """
+
+from dataclasses import dataclass
 
 from stream_coupons.core.scoring import USES_RATIO
 
@@ -19,7 +23,7 @@ def redemption(effect: float, anyway: float) -> float:
     """Return P(redeem) by P(persuaded | would not order) and P(order without the coupon).
 
     >>> round(redemption(0.1, 0.5), 3)
-    0.45
+    0.35
     """
     return (1.0 - anyway) * effect + USES_RATIO * anyway
 
@@ -31,8 +35,41 @@ def evidence(effect: float, anyway: float, label: bool) -> float:
     the gradient of the log-likelihood of the label (Fisher's identity).
 
     >>> evidence(0.1, 0.0, True), round(evidence(0.1, 0.5, True), 3)
-    (1.0, 0.111)
+    (1.0, 0.143)
     """
     p = redemption(effect, anyway)
     part = (1.0 - anyway) * effect if label else (1.0 - anyway) * (1.0 - effect)
     return part / max(p if label else 1.0 - p, LEAST)
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """P(redeem) as a function of the log-odds of one of its two parts.
+
+    Parameters
+    ----------
+    effect, anyway : float
+        P(persuaded | would not order) and P(order without the coupon), as predicted.
+    """
+
+    effect: float
+    anyway: float
+
+    @property
+    def probability(self) -> float:
+        """P(redeem)."""
+        return redemption(self.effect, self.anyway)
+
+    @property
+    def slope_of_effect(self) -> float:
+        """Derivative of P(redeem) by the log-odds of the effect."""
+        return (1.0 - self.anyway) * self.effect * (1.0 - self.effect)
+
+    @property
+    def slope_of_demand(self) -> float:
+        """Derivative of P(redeem) by the log-odds of P(order without the coupon).
+
+        >>> Redemption(0.1, 0.5).slope_of_demand > 0 > Redemption(0.9, 0.5).slope_of_demand
+        True
+        """
+        return (USES_RATIO - self.effect) * self.anyway * (1.0 - self.anyway)

@@ -89,6 +89,7 @@ OF_EFFECT = (
     "discount_depth",
     "discount_size",
     "demand_share",
+    "scope_part",
     "near_scope_share",
     "browsed_now",
     "carted_now",

@@ -10,6 +10,7 @@ from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
@@ -74,6 +75,16 @@ class Head:
         if promotion is not None:
             happenings.append(promotion)
         return happenings
+
+    def learn_redemption(self, row: Row, label: bool) -> None:
+        """Learn what a redemption says of the demand: those models do that know how far they are to be believed."""
+        for model in self.contest.models.values():
+            if isinstance(model, KalmanFilter):
+                model.learn_one(row, label)
+
+    def variance(self, row: Row) -> float:
+        """Variance of the champion's log-odds; 0 of one that does not know it."""
+        return self.champion.variance(row) if isinstance(self.champion, KalmanFilter) else 0.0
 
     @property
     def champion(self) -> Servable:

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
-from stream_coupons.models.effect import evidence, redemption
+from stream_coupons.models.effect import Redemption, evidence
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row, probabilities
@@ -124,12 +124,13 @@ class KalmanFilter:
         self._scratch = np.empty((size, size))
 
     def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
-        """Predict, then move to the mode."""
+        """Predict, then move to the mode. Of the demand, redemptions teach no rate of forgetting."""
         indices, values = row.arrays
         self._meet(indices, row)
         logit = row.offset + self.log_odds(row)
         counts = weight if row.anyway is None else weight * evidence(sigmoid(logit), row.anyway, label)
-        self._test(indices, values, row.offset, label, counts)
+        if row.effect is None:
+            self._test(indices, values, row.offset, label, counts)
         slots = self._slots[indices]
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]
@@ -141,7 +142,7 @@ class KalmanFilter:
         moves = scaled.sum(axis=0)
         moves_apart = self._variances[apart] * u
         variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
-        error, curvature = _step(logit, variance, label, weight, row.anyway)
+        error, curvature = _step(logit, variance, label, weight, row)
         self._weights[self._joint] += moves[: len(self._joint)] * error
         self._weights[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
@@ -151,11 +152,25 @@ class KalmanFilter:
         self._lessons += 1
         if self._lessons in REVIEWS:
             self._review()
-        first = self._first_variances[indices]
-        rate = self._forgetting.learn_one(indices, values, first, row.offset, label, counts)
-        if rate < 1.0:
-            self._forget(rate)
-        return sigmoid(logit) if row.anyway is None else redemption(sigmoid(logit), row.anyway)
+        if row.effect is None:
+            first = self._first_variances[indices]
+            rate = self._forgetting.learn_one(indices, values, first, row.offset, label, counts)
+            if rate < 1.0:
+                self._forget(rate)
+        redeemed = _redemption(logit, row)
+        return sigmoid(logit) if redeemed is None else redeemed.probability
+
+    def variance(self, row: Row) -> float:
+        """Variance of the log-odds of a row, by what was seen before."""
+        indices, values = row.arrays
+        slots = self._slots[indices]
+        is_joint = slots >= 0
+        at, x = slots[is_joint], values[is_joint]
+        scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
+        scaled *= x[:, None]
+        moves = scaled.sum(axis=0)
+        apart = (self._variances[indices] * values**2)[~is_joint]
+        return max(float((moves[at] * x).sum() + apart.sum()), 0.0)
 
     def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
         """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
@@ -349,19 +364,26 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
 
-def _step(logit: float, variance: float, label: bool, weight: float, anyway: float | None) -> tuple[float, float]:
+def _redemption(logit: float, row: Row) -> Redemption | None:
+    """Return P(redeem) by the log-odds of the part of it that is learnt; None if the label is no redemption."""
+    if row.anyway is not None:
+        return Redemption(sigmoid(logit), row.anyway)
+    return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
+
+
+def _step(logit: float, variance: float, label: bool, weight: float, row: Row) -> tuple[float, float]:
     """Return by how much of its variance the log-odds moves, and the information on it.
 
-    With P(order) known, the log-likelihood of a redemption is not concave in the effect's log-odds: one bounded step of
-    Fisher's scoring in place of the mode.
+    The log-likelihood of a redemption is not concave in the log-odds of its parts: one bounded step of Fisher's scoring
+    in place of the mode. What is not known of the other part adds to the variance of the label.
     """
-    if anyway is None:
+    redeemed = _redemption(logit, row)
+    if redeemed is None:
         probability = sigmoid(mode(logit, variance * weight, label))
         return weight * (label - probability), weight * probability * (1.0 - probability)
-    effect = sigmoid(logit)
-    p = redemption(effect, anyway)
-    slope = (1.0 - anyway) * effect * (1.0 - effect)
-    spread = max(p * (1.0 - p), PRECISION)
+    slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
+    p = redeemed.probability
+    spread = max(p * (1.0 - p), PRECISION) + row.doubt
     information = weight * slope * slope / spread
     move = weight * slope * (label - p) / spread / (1.0 + information * variance)
     most = MOST_MOVE / max(variance, PRECISION)

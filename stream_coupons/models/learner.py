@@ -12,6 +12,7 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import HEADS, first_of, sources_of
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
+from stream_coupons.models.effect import Redemption
 from stream_coupons.models.encoding import (
     numbers_of_effect,
     places_of_effect,
@@ -106,11 +107,7 @@ class DomainModel:
         if example.observed or example.head not in OWN:
             happenings += self.heads[example.head].learn(example, self._row(example.head, row))
         if example.head in OWN and (self._decides or not example.observed):
-            head = OWN[example.head]
-            own = self._own_row(head, row)
-            happenings += self.heads[head].learn(
-                example, own, is_scored=not example.observed, is_drawn=_is_drawn(example)
-            )
+            happenings += self._learn_own(example, row)
         self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
@@ -151,13 +148,22 @@ class DomainModel:
         known = Row(numbers, without_places_of_terms(row.hashed))
         return Row(numbers, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
-    def _own_row(self, head: str, row: Row) -> Row:
-        """Return what the models of the own decisions look at."""
-        demand = Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
-        if head == "demand":
-            return demand
-        anyway = sigmoid(self.heads["demand"].champion.log_odds(demand))
-        return Row(numbers_of_effect(row.numeric), places_of_effect(row.hashed), anyway=anyway)
+    def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
+        """Take a step of the models of the own decisions; a redemption teaches both demand and effect."""
+        demand, effect = self.heads["demand"], self.heads["effect"]
+        of_demand = Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
+        about = {"is_scored": not example.observed, "is_drawn": _is_drawn(example)}
+        if example.head == "order":
+            return demand.learn(example, of_demand, **about)
+        of_effect = Row(numbers_of_effect(row.numeric), places_of_effect(row.hashed))
+        predicted = Redemption(
+            sigmoid(effect.champion.log_odds(of_effect)), sigmoid(demand.champion.log_odds(of_demand))
+        )
+        of_effect.anyway, of_demand.effect = predicted.anyway, predicted.effect
+        of_effect.doubt = predicted.slope_of_demand**2 * demand.variance(of_demand)
+        of_demand.doubt = predicted.slope_of_effect**2 * effect.variance(of_effect)
+        demand.learn_redemption(of_demand, example.label)
+        return effect.learn(example, of_effect, **about)
 
     def quality(self) -> dict[str, HeadQuality]:
         """Progressive quality of every head that saw an example."""
@@ -220,7 +226,7 @@ class DomainModel:
     def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
         """Weights and calibration of each head's champion."""
         heads = [self.heads[name] for name in names]
-        lines = [(head.calibrator.slope, head.calibrator.intercept + head.level.shift) for head in heads]
+        lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
         return [head.champion.dense for head in heads], lines
 
     def _fit(self, of_labels: LinearScorer) -> None:

@@ -2,11 +2,11 @@
 
 What a policy gives, or gives most, is chosen by the predictions that are to be judged. A model may then be right about
 that and far off for everything else, give less and less of it, and never find out. Where exploration drew the coupon,
-or the control observation, from all candidates alike, the sums of predictions and labels are comparable. The served
-effect is multiplied by their ratio, drawn towards 1 while there is little to go by.
+or the control observation, from all candidates alike, the sums of predictions and labels are comparable: their ratio,
+drawn towards 1 while there is little to go by, is watched. It corrects nothing: the model learns from the same draws,
+and what was predicted before it did would be held against it twice.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +17,6 @@ from stream_coupons.models.states import State, check_finite, check_names, check
 
 PRIOR_OUTCOMES = 5.0
 """Expected outcomes at which the ratio counts half."""
-MOST_RATIO = 3.0
-"""The ratio is at most this, and at least its inverse."""
 CHOSEN = 0.5
 """Propensity from which on a coupon was chosen by its value."""
 
@@ -52,12 +50,8 @@ class Level:
         >>> round(level.ratio, 2)
         1.46
         """
-        return _ratio(self._observed, self._predicted, self._known)
-
-    @property
-    def shift(self) -> float:
-        """Logarithm of the ratio."""
-        return math.log(self.ratio)
+        observed, predicted = (max(total - self._known, 0.0) for total in (self._observed, self._predicted))
+        return (observed + PRIOR_OUTCOMES) / (predicted + PRIOR_OUTCOMES)
 
     def state(self) -> State:
         """The sums."""
@@ -70,27 +64,7 @@ class Level:
         ------
         SnapshotMismatch
         """
-        self._observed, self._predicted, self._known = _sums(state)
-
-
-def shift_of(state: Mapping[str, NDArray[Any]]) -> float:
-    """Return the shift of a level's state.
-
-    Raises
-    ------
-    SnapshotMismatch
-    """
-    return math.log(_ratio(*_sums(state)))
-
-
-def _sums(state: Mapping[str, NDArray[Any]]) -> tuple[float, float, float]:
-    check_names(state, {"sums"})
-    check_finite(state, "sums", (3,))
-    check_no_less(state, ["sums"])
-    observed, predicted, known = state["sums"].tolist()
-    return observed, predicted, known
-
-
-def _ratio(observed: float, predicted: float, known: float) -> float:
-    ratio = (max(observed - known, 0.0) + PRIOR_OUTCOMES) / (max(predicted - known, 0.0) + PRIOR_OUTCOMES)
-    return min(max(ratio, 1.0 / MOST_RATIO), MOST_RATIO)
+        check_names(state, {"sums"})
+        check_finite(state, "sums", (3,))
+        check_no_less(state, ["sums"])
+        self._observed, self._predicted, self._known = state["sums"].tolist()

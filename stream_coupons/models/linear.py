@@ -57,6 +57,7 @@ PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "order": DEMAND,
     "demand": {
         "demand_share": 1.2,
+        "scope_part": 2.5,
         "near_scope_share": 1.2,
         "habit": 1.0,
         "category_ordered": -1.5,
@@ -67,6 +68,7 @@ PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "effect": {
         "discount_depth": 6.0,
         "demand_share": 0.8,
+        "scope_part": 2.5,
         "near_scope_share": 0.8,
         "habit": -0.6,
         "category_ordered": -1.5,

@@ -24,7 +24,6 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.level import shift_of
 from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, OwnScorer, served, served_own
 from stream_coupons.models.states import State, check_linear
 
@@ -280,11 +279,10 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
 
 def _champion(head: HeadState) -> tuple[Floats, Line]:
     """Weights of the champion, shape (BIAS + 1,), and its calibration's slope and intercept."""
-    state, calibration, level = (unpack_part(head, part) for part in (head.champion, CALIBRATION, LEVEL))
-    if state is None or calibration is None or level is None:
-        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
+    state, calibration = (unpack_part(head, part) for part in (head.champion, CALIBRATION))
+    if state is None or calibration is None:
+        raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
     weights = np.zeros(BIAS + 1)
     weights[state["places"]] = state["weights"]
-    slope, intercept = served_line(calibration)
-    return weights, (slope, intercept + shift_of(level))
+    return weights, served_line(calibration)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from stream_coupons.core.features import HASHED
 from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import USES_RATIO
+from stream_coupons.core.scoring import HEADS, USES_RATIO
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.learner import DomainModel, Trainer
 from stream_coupons.models.level import Level
@@ -108,26 +108,35 @@ def test_coupons_that_fail_do_not_spoil_the_level_of_those_that_were_never_given
     assert untried > 0.25 * (before[1] - USES_RATIO * before[2])
 
 
-def test_the_level_of_what_chance_drew_corrects_the_effect_that_is_served() -> None:
+def test_the_level_is_that_of_what_chance_drew() -> None:
     model, rng = DomainModel("shop", LearningRules()), np.random.default_rng(6)
-    rows = random_rows(1, 1)
-    rows.numeric[:] = 0.0
-    rows.hashed[:] = 0
     about = {"head": "redeem", "numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
-
-    def effect() -> float:
-        _click, redeem, order = model.scorer().own.predict(rows)[0]
-        return float((redeem - USES_RATIO * order) / (1.0 - order))
-
     for n in range(300):
         given = example(**about, label=False, propensity=0.9)
         drawn = example(**about, label=bool(rng.random() < 0.3), propensity=0.001)
         model.learn(given if n % 5 else drawn)
-    level = model.heads["effect"].level
-    assert level.ratio > 1.5, "what was given failed, what chance drew did not"
-    corrected = effect()
-    level.restore({"sums": np.zeros(3)})
-    assert corrected > 1.3 * effect()
+    assert model.heads["effect"].level.ratio > 1.5, "what was given failed, what chance drew did not"
+
+
+def test_a_redemption_that_did_not_come_lowers_the_demand_as_well_as_the_effect() -> None:
+    model = DomainModel("shop", LearningRules())
+    rows = random_rows(1, 1)
+    rows.numeric[:] = 0.0
+    rows.hashed[:] = 0
+    about = {"numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
+
+    def demand_after(labels: list[bool]) -> float:
+        for label in labels:
+            model.learn(example(**about, head="redeem", label=label))
+        return float(model.scorer().own.predict(rows)[0, HEADS.index("order")])
+
+    unknown = demand_after([])
+    doubted = demand_after([False] * 30)
+    assert doubted < 0.95 * unknown
+    for _ in range(300):
+        model.learn(example(**about, head="order", label=False))
+    known = demand_after([])
+    assert demand_after([False] * 30) > 0.9 * known, "what is known well moves less"
 
 
 def test_a_level_with_little_to_go_by_changes_little() -> None:
@@ -135,6 +144,3 @@ def test_a_level_with_little_to_go_by_changes_little() -> None:
     assert level.ratio == 1.0
     level.update(0.1, True, known=0.05)
     assert 1.0 < level.ratio < 1.25
-    for _ in range(500):
-        level.update(0.001, True)
-    assert level.ratio == 3.0
