@@ -17,10 +17,12 @@ import numpy as np
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.views import Moment
 
-PRICE_STRENGTH = 10.0
+PRICE_STRENGTH = 20.0
 """Weight of prices in the categories at which they count as much as how dear the shopper's prices are in general."""
 LEVEL_STRENGTH = 5.0
 """Weight of all prices at which how dear they are counts half."""
+LEVEL_CARRIES = 0.65
+"""The part of how dear a shopper's prices are that shows in what they order next: the rest is of single items."""
 MOST_LOG2 = 2.0
 """Bound of the logarithm (base 2) of a value over the typical price."""
 
@@ -44,7 +46,7 @@ def order_values(moments: Sequence[Moment], coupons: CouponSet, owner: Positions
             if column := coupons.category_column(name):
                 weight[row, column], total[row, column] = level.weight, level.total
     above = total - weight * coupons.category_price_log2
-    level = above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
+    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
     own = np.where(coupons.has_items, 0.0, coupons.categories.score(weight))[owner, position]
     own_total = np.where(coupons.has_items, 0.0, coupons.categories.score(total))[owner, position]
     log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)

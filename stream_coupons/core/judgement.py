@@ -14,7 +14,10 @@ from stream_coupons.core.features import FeatureRows, blank, extract
 from stream_coupons.core.profile import events_of
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Scorer, ValueScorer
-from stream_coupons.core.views import Moment, Views, look
+from stream_coupons.core.views import Moment, Views, log_share, look
+
+ALIKE_SHARE = 0.02
+"""The least share of similar shoppers' interest that says of a coupon for it that it is for this shopper, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,13 @@ def judge(
 
 
 def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
-    """Return which coupons are for nothing that a shopper who is hardly known turned to, shape (moments, coupons).
+    """Return which coupons are for nothing that a shopper who is hardly known, or those alike, turned to.
 
-    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed.
+    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed. The shape is
+    (moments, coupons).
     """
-    is_strange: NDArray[np.bool_] = views.category + views.brand + views.item <= 0.0
+    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
+    is_strange: NDArray[np.bool_] = (views.category + views.brand + views.item <= 0.0) & ~is_alike
     hardly_known: NDArray[np.bool_] = np.array([is_hardly_known(moment, rules) for moment in moments])
     return np.logical_and(is_strange, hardly_known[:, None])
 

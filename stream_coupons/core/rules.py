@@ -93,7 +93,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `control_ratio` of all decisions give nothing, whatever it is worth. `watched_ratio` of the triggers of shoppers at
     the frequency cap are control observations, of one coupon each, drawn from all.
     `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
-    Shoppers of whom fewer than `known_after` events are known get coupons for what they turned to, or none.
+    Shoppers of whom fewer than `known_after` events are known get coupons for what they, or shoppers alike, turned to,
+    or none.
     `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
     """
 
@@ -111,7 +112,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 64
     control_ratio: Ratio = 0.0
-    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 3
+    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 20
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
     cost_minor: NonNegative = 2.0

@@ -95,13 +95,13 @@ def look(moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> 
         ),
         scope_part=_scope_part(scope, category, coupons),
         recency=recency,
-        near_scope_share=_log_share(_share(coupons.scopes.score(near), near_mass[:, None], PRIOR_SHARE)),
+        near_scope_share=log_share(_share(coupons.scopes.score(near), near_mass[:, None], PRIOR_SHARE)),
         browsed=np.where(is_browsed, now, 0.0),
         carted=np.where(is_browsed, 0.0, now),
         habit=habit,
         fresh_habit=coupons.scopes.score(fresh_habits),
         habit_of_category=coupons.categories.score(habits),
-        habit_share=_log_share(_share(habit, habit_mass[:, None], PRIOR_SHARE)),
+        habit_share=log_share(_share(habit, habit_mass[:, None], PRIOR_SHARE)),
     )
 
 
@@ -124,7 +124,7 @@ def _demand_share(share_of_days: Floats, scope: Floats, whole: Floats, coupons: 
     """
     part = np.minimum(_share(scope, whole, np.where(coupons.names_category, 1.0, PRIOR_SHARE)), 1.0)
     demand = np.where(coupons.names_category, share_of_days, 1.0) * np.where(coupons.names_finer, part, 1.0)
-    return np.where(coupons.names_category | coupons.names_finer, _log_share(demand), 0.0)
+    return np.where(coupons.names_category | coupons.names_finer, log_share(demand), 0.0)
 
 
 def _scope_part(scope: Floats, category: Floats, coupons: CouponSet) -> Floats:
@@ -166,7 +166,7 @@ def _share(scope: Floats, mass: Floats, prior: float | Floats) -> Floats:
     return share
 
 
-def _log_share(share: Floats) -> Floats:
+def log_share(share: float | Floats) -> Floats:
     """Logarithm of a share, scaled to be 0 at `PRIOR_SHARE`."""
     logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
     return logarithm
