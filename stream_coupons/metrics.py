@@ -188,6 +188,9 @@ class Metrics:
             "model_level_ratio",
             "Observed over predicted where chance drew the coupon from all candidates.",
         )
+        self.model_prior_decides = of_head(
+            "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."
+        )
         self.model_calibration_error = of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )

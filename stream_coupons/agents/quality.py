@@ -44,7 +44,9 @@ def report_news(news: Iterable["News"], metrics: Metrics) -> None:
 
 def report_model(model: "DomainModel", metrics: Metrics) -> None:
     """Set the gauges of all heads of a domain."""
-    metrics.model_level.labels(model.domain, "effect").set(model.heads["effect"].level.ratio)
+    level = model.heads["effect"].level
+    metrics.model_level.labels(model.domain, "effect").set(level.ratio)
+    metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)
     for head, models in model.heads.items():
         if head in model.shifts:
             metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])

@@ -3,19 +3,23 @@
 from dataclasses import dataclass
 from typing import cast
 
+from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import HeadState, TrainingExample
 from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
+from stream_coupons.models.effect import redemption
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
+from stream_coupons.models.linear import prior_arrays
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVEL, pack_head, unpack_part
 
 
@@ -49,6 +53,7 @@ class Head:
     """
 
     def __init__(self, name: str, rules: LearningRules) -> None:
+        self._name = name
         self.contest = Contest(make_models(name, rules), rules)
         self.calibrator = Calibrator(rules.comparison_half_life)
         self.quality = Quality(rules.comparison_half_life)
@@ -64,7 +69,7 @@ class Head:
             self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
         if is_drawn:
-            self.level.update(probability, example.label, 0.0 if row.anyway is None else USES_RATIO * row.anyway)
+            self._note_draw(row, probability, example.label)
         if self._is_calibrated:
             self.calibrator.learn_one(probability, example.label)
         happenings: list[Happening] = []
@@ -75,6 +80,19 @@ class Head:
         if promotion is not None:
             happenings.append(promotion)
         return happenings
+
+    def _note_draw(self, row: Row, probability: float, label: bool) -> None:
+        indices, values = row.arrays
+        by_prior = sigmoid(row.offset + float((values * prior_arrays(self._name)[indices]).sum()))
+        if row.anyway is None:
+            self.level.update(probability, by_prior, label)
+            return
+        self.level.update(probability, redemption(by_prior, row.anyway), label, USES_RATIO * row.anyway)
+
+    @property
+    def served(self) -> Floats:
+        """The weights that decide, shape (BIAS + 1,), for reading only: the prior's while the level is off."""
+        return prior_arrays(self._name) if self.level.is_off else self.champion.dense
 
     def learn_redemption(self, row: Row, label: bool) -> None:
         """Learn what a redemption says of the demand: those models do that know how far they are to be believed."""

@@ -227,7 +227,7 @@ class DomainModel:
         """Weights and calibration of each head's champion."""
         heads = [self.heads[name] for name in names]
         lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
-        return [head.champion.dense for head in heads], lines
+        return [head.served for head in heads], lines
 
     def _fit(self, of_labels: LinearScorer) -> None:
         """Fit the base rates to what is open."""

@@ -4,9 +4,11 @@ What a policy gives, or gives most, is chosen by the predictions that are to be 
 that and far off for everything else, give less and less of it, and never find out. Where exploration drew the coupon,
 or the control observation, from all candidates alike, the sums of predictions and labels are comparable: their ratio,
 drawn towards 1 while there is little to go by, is watched. It corrects nothing: the model learns from the same draws,
-and what was predicted before it did would be held against it twice.
+and what was predicted before it did would be held against it twice. But a model whose level is off does not decide: the
+prior, whose level is watched beside it, does until then, if its own is less so.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,8 @@ from stream_coupons.models.states import State, check_finite, check_names, check
 
 PRIOR_OUTCOMES = 5.0
 """Expected outcomes at which the ratio counts half."""
+MOST_RATIO = 2.0
+"""A level is off where the ratio is beyond this, or its inverse."""
 CHOSEN = 0.5
 """Propensity from which on a coupon was chosen by its value."""
 
@@ -32,13 +36,23 @@ class Level:
 
     def __init__(self, half_life: int) -> None:
         self._decay = 0.5 ** (1 / half_life)
-        self._observed = self._predicted = self._known = 0.0
+        self._observed = self._predicted = self._by_prior = self._known = 0.0
 
-    def update(self, predicted: float, label: bool, known: float = 0.0) -> None:
-        """Add a draw: P(label) as predicted before it was learnt, of which `known` is not the model's."""
-        self._observed = self._observed * self._decay + label
-        self._predicted = self._predicted * self._decay + predicted
-        self._known = self._known * self._decay + known
+    def update(self, predicted: float, by_prior: float, label: bool, known: float = 0.0) -> None:
+        """Add a draw.
+
+        Parameters
+        ----------
+        predicted, by_prior : float
+            P(label) by the model as it was before it learnt the label, and by the prior.
+        known : float
+            The part of both that is not theirs.
+        """
+        sums = self._observed, self._predicted, self._by_prior, self._known
+        added = label, predicted, by_prior, known
+        self._observed, self._predicted, self._by_prior, self._known = (
+            total * self._decay + one for total, one in zip(sums, added, strict=True)
+        )
 
     @property
     def ratio(self) -> float:
@@ -46,16 +60,32 @@ class Level:
 
         >>> level = Level(1000)
         >>> for label in [True] * 10 + [False] * 90:
-        ...     level.update(0.05, label)
+        ...     level.update(0.05, 0.1, label)
         >>> round(level.ratio, 2)
         1.46
         """
-        observed, predicted = (max(total - self._known, 0.0) for total in (self._observed, self._predicted))
-        return (observed + PRIOR_OUTCOMES) / (predicted + PRIOR_OUTCOMES)
+        return self._ratio_to(self._predicted)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the model's level is far from what was observed, and further than that of the prior.
+
+        >>> level = Level(1000)
+        >>> for label in [True] * 10 + [False] * 90:
+        ...     level.update(0.01, 0.1, label)
+        >>> level.is_off
+        True
+        """
+        off, priors = abs(math.log(self.ratio)), abs(math.log(self._ratio_to(self._by_prior)))
+        return off > math.log(MOST_RATIO) and off > priors
+
+    def _ratio_to(self, expected: float) -> float:
+        observed, expected = (max(total - self._known, 0.0) for total in (self._observed, expected))
+        return (observed + PRIOR_OUTCOMES) / (expected + PRIOR_OUTCOMES)
 
     def state(self) -> State:
         """The sums."""
-        return {"sums": np.array((self._observed, self._predicted, self._known), np.float64)}
+        return {"sums": np.array((self._observed, self._predicted, self._by_prior, self._known), np.float64)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave.
@@ -65,6 +95,18 @@ class Level:
         SnapshotMismatch
         """
         check_names(state, {"sums"})
-        check_finite(state, "sums", (3,))
+        check_finite(state, "sums", (4,))
         check_no_less(state, ["sums"])
-        self._observed, self._predicted, self._known = state["sums"].tolist()
+        self._observed, self._predicted, self._by_prior, self._known = state["sums"].tolist()
+
+
+def level_of(state: Mapping[str, NDArray[Any]]) -> Level:
+    """Return a level as its state says, to look at.
+
+    Raises
+    ------
+    SnapshotMismatch
+    """
+    level = Level(1)
+    level.restore(state)
+    return level

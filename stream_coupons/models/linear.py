@@ -9,7 +9,7 @@ What its own models learn is the rest, and how far that holds (`encoding.KNOWN`)
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,14 @@ def prior_weights(head: str) -> dict[int, float]:
     weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
     at_no_depth = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
     weights[BIAS] = at_no_depth / CONSTANT
+    return weights
+
+
+@lru_cache
+def prior_arrays(head: str) -> Floats:
+    """Return the weights that a head of `OWN_HEADS` starts from, shape (BIAS + 1,); read only."""
+    weights: Floats = dense({head: prior_weights(head)}, [head])[0]
+    weights.flags.writeable = False
     return weights
 
 

@@ -24,10 +24,20 @@ from stream_coupons.core.scoring import HEADS
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, OwnScorer, served, served_own
+from stream_coupons.models.level import level_of
+from stream_coupons.models.linear import (
+    ALL_HEADS,
+    OWN_HEADS,
+    Line,
+    LinearScorer,
+    OwnScorer,
+    prior_arrays,
+    served,
+    served_own,
+)
 from stream_coupons.models.states import State, check_linear
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are no models."""
 COMPRESSION_LEVEL = 1
@@ -264,7 +274,7 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     of_heads = {}
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
-            of_heads[head] = _champion(snapshot.heads[head])
+            of_heads[head] = _decides(head, snapshot.heads[head])
     weights, lines = zip(*(of_heads[head] for head in HEADS), strict=True)
     own_weights = served_own(*zip(*(of_heads[head] for head in OWN_HEADS), strict=True))
     own = OwnScorer(snapshot.version, own_weights)
@@ -277,12 +287,14 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     return scorer.shifted([shifts.get(head, 0.0) for head in HEADS])
 
 
-def _champion(head: HeadState) -> tuple[Floats, Line]:
-    """Weights of the champion, shape (BIAS + 1,), and its calibration's slope and intercept."""
-    state, calibration = (unpack_part(head, part) for part in (head.champion, CALIBRATION))
-    if state is None or calibration is None:
-        raise SnapshotMismatch(f"the champion {head.champion} or its calibration is missing")
+def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
+    """Weights of the champion, or of the prior if it decides, shape (BIAS + 1,); calibration's slope and intercept."""
+    state, calibration, level = (unpack_part(head, part) for part in (head.champion, CALIBRATION, LEVEL))
+    if state is None or calibration is None or level is None:
+        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
+    if level_of(level).is_off:
+        return prior_arrays(name), served_line(calibration)
     weights = np.zeros(BIAS + 1)
     weights[state["places"]] = state["weights"]
     return weights, served_line(calibration)

@@ -84,6 +84,7 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
     metrics.stock_exhausted.labels(domain=domain).set(1)
     metrics.catalogue_coupons.labels(domain=domain).set(9)
     metrics.model_level.labels(domain=domain, head="effect").set(1.1)
+    metrics.model_prior_decides.labels(domain=domain, head="effect").set(0)
     for head in ("click", "redeem", "order"):
         metrics.examples.labels(domain=domain, head=head).inc()
         metrics.model_log_loss.labels(domain=domain, head=head).set(0.4)

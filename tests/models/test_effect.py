@@ -10,7 +10,7 @@ from stream_coupons.core.scoring import HEADS, USES_RATIO
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.learner import DomainModel, Trainer
 from stream_coupons.models.level import Level
-from stream_coupons.models.linear import prior
+from stream_coupons.models.linear import OWN_HEADS, prior
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import compile_snapshot
 
@@ -118,6 +118,25 @@ def test_the_level_is_that_of_what_chance_drew() -> None:
     assert model.heads["effect"].level.ratio > 1.5, "what was given failed, what chance drew did not"
 
 
+def test_the_prior_decides_while_the_level_of_the_model_is_off() -> None:
+    model = DomainModel("shop", LearningRules())
+    rows = random_rows(1, 1)
+    about = {"numeric": rows.numeric[0].tolist(), "hashed": rows.hashed[0].tolist(), "head": "redeem"}
+    for _ in range(40):
+        model.learn(example(**about, label=True, propensity=0.9))
+    learnt, effect = model.scorer().own.log_odds(rows), OWN_HEADS.index("effect")
+    level = model.heads["effect"].level
+    level.restore({"sums": np.array([5.0, 40.0, 8.0, 0.0])})
+    expected = prior().own.log_odds(rows)
+    model.offset = 100
+    for scorer in (model.scorer(), compile_snapshot(model.snapshot()), model.live()):
+        found = scorer.own.log_odds(rows)
+        assert found[0, effect] == pytest.approx(expected[0, effect])
+        assert found[0, effect] < learnt[0, effect]
+    level.restore({"sums": np.array([5.0, 40.0, 60.0, 0.0])})
+    assert model.scorer().own.log_odds(rows)[0, effect] == pytest.approx(learnt[0, effect]), "the prior is off more"
+
+
 def test_a_redemption_that_did_not_come_lowers_the_demand_as_well_as_the_effect() -> None:
     model = DomainModel("shop", LearningRules())
     rows = random_rows(1, 1)
@@ -142,5 +161,5 @@ def test_a_redemption_that_did_not_come_lowers_the_demand_as_well_as_the_effect(
 def test_a_level_with_little_to_go_by_changes_little() -> None:
     level = Level(1000)
     assert level.ratio == 1.0
-    level.update(0.1, True, known=0.05)
+    level.update(0.1, 0.1, True, known=0.05)
     assert 1.0 < level.ratio < 1.25
