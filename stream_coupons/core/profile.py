@@ -48,7 +48,7 @@ from stream_coupons.core.similarity import (
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
 MAX_PRICE_WEIGHT = 60.0
-"""Of a category's prices: older ones fade as newer ones come."""
+"""Largest weight of all prices in a category: above it, old prices fade as new ones come."""
 KNOWN_FROM = 10.0
 """Weight of what is left of a shopper's interests, as much as of ten looks."""
 FAMILIAR_FROM = 0.05

@@ -133,8 +133,7 @@ def _scope_part(scope: Floats, category: Floats, coupons: CouponSet) -> Floats:
     Of a shopper of whom nothing is known, it is by how much the coupon is for: a tenth for an item, a quarter for a
     brand.
     """
-    prior = coupons.prior_part
-    part = (np.maximum(scope, 0.0) + PART_STRENGTH * prior) / (np.maximum(category, 0.0) + PART_STRENGTH)
+    part = _share(scope, category, coupons.prior_part, PART_STRENGTH)
     return np.where(coupons.names_category & coupons.names_finer, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
 
 
@@ -156,13 +155,13 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVe
     return {feature_index(name): 1.0 for name in names}
 
 
-def _share(scope: Floats, mass: Floats, prior: float | Floats) -> Floats:
-    """The scope's share in a mass of interest, drawn towards the prior while the mass is small.
+def _share(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
+    """The scope's share in a mass of interest, drawn towards the prior while the mass is small beside `strength`.
 
     Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
     came ten times or a hundred.
     """
-    share: Floats = (np.maximum(scope, 0.0) + prior) / (np.maximum(mass, 0.0) + 1.0)
+    share: Floats = (np.maximum(scope, 0.0) + strength * prior) / (np.maximum(mass, 0.0) + strength)
     return share
 
 

@@ -13,14 +13,19 @@ two estimates that err apart.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+from stream_coupons.core.coupons import Floats
 from stream_coupons.core.scoring import USES_RATIO
 
 LEAST = 1e-9
 
 
-def redemption(effect: float, anyway: float) -> float:
-    """Return P(redeem) by P(persuaded | would not order) and P(order without the coupon).
+Probability = TypeVar("Probability", float, Floats)
+
+
+def redemption(effect: Probability, anyway: Probability) -> Probability:
+    """Return P(redeem) by P(persuaded | would not order) and P(order without the coupon): numbers or arrays.
 
     >>> round(redemption(0.1, 0.5), 3)
     0.35

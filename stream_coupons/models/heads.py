@@ -14,7 +14,7 @@ from stream_coupons.models.effect import redemption
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
-from stream_coupons.models.linear import prior_arrays
+from stream_coupons.models.linear import prior_array
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import Quality
 from stream_coupons.models.registry import make_models
@@ -83,7 +83,7 @@ class Head:
 
     def _note_draw(self, row: Row, probability: float, label: bool) -> None:
         indices, values = row.arrays
-        by_prior = sigmoid(row.offset + float((values * prior_arrays(self._name)[indices]).sum()))
+        by_prior = sigmoid(row.offset + float((values * prior_array(self._name)[indices]).sum()))
         if row.anyway is None:
             self.level.update(probability, by_prior, label)
             return
@@ -92,7 +92,7 @@ class Head:
     @property
     def served(self) -> Floats:
         """The weights that decide, shape (BIAS + 1,), for reading only: the prior's while the level is off."""
-        return prior_arrays(self._name) if self.level.is_off else self.champion.dense
+        return prior_array(self._name) if self.level.is_off else self.champion.dense
 
     def learn_redemption(self, row: Row, label: bool) -> None:
         """Learn what a redemption says of the demand: those models do that know how far they are to be believed."""

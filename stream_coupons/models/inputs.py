@@ -25,29 +25,26 @@ class Row:
     offset : float
         Log-odds that are known of the label without this model; 0 is none. A model that can learns only what they lack,
         and how far they hold.
-    anyway : float, optional
+
+    Attributes
+    ----------
+    anyway : float or None
         P(order without a coupon), if the label is a redemption and the model is of the coupon's effect.
-    effect : float, optional
+    effect : float or None
         P(persuaded), if the label is a redemption and the model is of the demand.
     doubt : float
         Variance of P(redeem) by what is not known of the other of its two parts.
     """
 
     def __init__(
-        self,
-        numeric: Sequence[float] | Floats,
-        hashed: Sequence[int] | NDArray[Any],
-        offset: float = 0.0,
-        anyway: float | None = None,
-        effect: float | None = None,
-        doubt: float = 0.0,
+        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], offset: float = 0.0
     ) -> None:
         self.numeric: Floats = np.asarray(numeric, np.float64)
         self.hashed: Indices = np.asarray(hashed, np.int64)
         self.offset = offset
-        self.anyway = anyway
-        self.effect = effect
-        self.doubt = doubt
+        self.anyway: float | None = None
+        self.effect: float | None = None
+        self.doubt = 0.0
 
     @cached_property
     def places(self) -> Indices:

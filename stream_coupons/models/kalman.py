@@ -37,7 +37,7 @@ from stream_coupons.core.coupons import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models.effect import Redemption, evidence
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN
+from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, Indices
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row, probabilities
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
@@ -66,7 +66,7 @@ FIRST_JOINT = 64
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
 MOST_MOVE = 3.0
-"""Of the log-odds of an effect, by one example."""
+"""Largest step of the log-odds of an effect or a demand, by one redemption."""
 
 
 class KalmanFilter:
@@ -131,18 +131,9 @@ class KalmanFilter:
         counts = weight if row.anyway is None else weight * evidence(sigmoid(logit), row.anyway, label)
         if row.effect is None:
             self._test(indices, values, row.offset, label, counts)
-        slots = self._slots[indices]
-        is_joint = slots >= 0
-        at, x = slots[is_joint], values[is_joint]
-        apart, u = indices[~is_joint], values[~is_joint]
-        # Into memory that is at hand: to get as much anew takes longer than to compute what comes there.
-        scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
-        scaled *= x[:, None]
-        # Sums of numpy, not of BLAS: the same to the last bit on every machine.
-        moves = scaled.sum(axis=0)
-        moves_apart = self._variances[apart] * u
-        variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
-        error, curvature = _step(logit, variance, label, weight, row)
+        apart, moves, moves_apart, variance = self._along(indices, values)
+        redeemed = _redemption(logit, row)
+        error, curvature = _step(logit, variance, label, weight, row, redeemed)
         self._weights[self._joint] += moves[: len(self._joint)] * error
         self._weights[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
@@ -157,20 +148,36 @@ class KalmanFilter:
             rate = self._forgetting.learn_one(indices, values, first, row.offset, label, counts)
             if rate < 1.0:
                 self._forget(rate)
-        redeemed = _redemption(logit, row)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
     def variance(self, row: Row) -> float:
         """Variance of the log-odds of a row, by what was seen before."""
-        indices, values = row.arrays
+        return self._along(*row.arrays)[-1]
+
+    def _along(self, indices: Indices, values: Floats) -> tuple[Indices, Floats, Floats, float]:
+        """Return P x of a row x, and the variance of its log-odds.
+
+        Returns
+        -------
+        apart : array of int
+            The indices that have no covariance.
+        moves, moves_apart : array
+            P x of all joint indices, by slot, and of those in `apart`.
+        variance : float
+            x' P x.
+        """
         slots = self._slots[indices]
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]
+        apart, u = indices[~is_joint], values[~is_joint]
+        # Into memory that is at hand: to get as much anew takes longer than to compute what comes there.
         scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
         scaled *= x[:, None]
+        # Sums of numpy, not of BLAS: the same to the last bit on every machine.
         moves = scaled.sum(axis=0)
-        apart = (self._variances[indices] * values**2)[~is_joint]
-        return max(float((moves[at] * x).sum() + apart.sum()), 0.0)
+        moves_apart = self._variances[apart] * u
+        variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
+        return apart, moves, moves_apart, variance
 
     def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
         """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
@@ -371,13 +378,14 @@ def _redemption(logit: float, row: Row) -> Redemption | None:
     return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
 
 
-def _step(logit: float, variance: float, label: bool, weight: float, row: Row) -> tuple[float, float]:
+def _step(
+    logit: float, variance: float, label: bool, weight: float, row: Row, redeemed: Redemption | None
+) -> tuple[float, float]:
     """Return by how much of its variance the log-odds moves, and the information on it.
 
     The log-likelihood of a redemption is not concave in the log-odds of its parts: one bounded step of Fisher's scoring
     in place of the mode. What is not known of the other part adds to the variance of the label.
     """
-    redeemed = _redemption(logit, row)
     if redeemed is None:
         probability = sigmoid(mode(logit, variance * weight, label))
         return weight * (label - probability), weight * probability * (1.0 - probability)

@@ -144,14 +144,13 @@ class DomainModel:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if head != "order":
             return row
-        numbers = without_terms(row.numeric)
-        known = Row(numbers, without_places_of_terms(row.hashed))
-        return Row(numbers, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
+        known = _without_terms(row)
+        return Row(known.numeric, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption teaches both demand and effect."""
         demand, effect = self.heads["demand"], self.heads["effect"]
-        of_demand = Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
+        of_demand = _without_terms(row)
         about = {"is_scored": not example.observed, "is_drawn": _is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)
@@ -264,6 +263,11 @@ class DomainModel:
         self.offset = snapshot.source_offset
         self.open_offset = snapshot.open_offset
         self.origins = dict(snapshot.origins)
+
+
+def _without_terms(row: Row) -> Row:
+    """Return a row without what tells which coupon it is, and what that takes off."""
+    return Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
 
 
 def _is_drawn(example: TrainingExample) -> bool:

@@ -68,7 +68,7 @@ class Level:
 
     @property
     def is_off(self) -> bool:
-        """Whether the model's level is far from what was observed, and further than that of the prior.
+        """True if observed and predicted differ by more than `MOST_RATIO`, and the prior differs by less.
 
         >>> level = Level(1000)
         >>> for label in [True] * 10 + [False] * 90:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
 from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS, USES_RATIO
+from stream_coupons.core.scoring import HEADS
+from stream_coupons.models.effect import redemption
 from stream_coupons.models.encoding import (
     BIAS,
     CONSTANT,
@@ -93,8 +94,8 @@ def prior_weights(head: str) -> dict[int, float]:
 
 
 @lru_cache
-def prior_arrays(head: str) -> Floats:
-    """Return the weights that a head of `OWN_HEADS` starts from, shape (BIAS + 1,); read only."""
+def prior_array(head: str) -> Floats:
+    """Return the weights that a head of `ALL_HEADS` serves before learning, shape (BIAS + 1,); read only."""
     weights: Floats = dense({head: prior_weights(head)}, [head])[0]
     weights.flags.writeable = False
     return weights
@@ -298,7 +299,7 @@ class OwnScorer(LinearScorer):
     def predict(self, rows: FeatureRows) -> Floats:
         """Probabilities of shape (n, 3), columns as in `HEADS`; see `effect`."""
         p = sigmoids(self.log_odds(rows))
-        p[:, REDEEM] = (1.0 - p[:, ORDER]) * p[:, REDEEM] + USES_RATIO * p[:, ORDER]
+        p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
         return p
 
 
@@ -313,5 +314,5 @@ def dense(weights_by_head: dict[str, dict[int, float]], heads: Sequence[str] = H
 
 def prior() -> LinearScorer:
     """The model before anything was learnt."""
-    of_others, own = (dense({head: prior_weights(head) for head in heads}, heads) for heads in (HEADS, OWN_HEADS))
+    of_others, own = (np.stack([prior_array(head) for head in heads]) for heads in (HEADS, OWN_HEADS))
     return LinearScorer(0, of_others).with_own(lambda: OwnScorer(0, own))

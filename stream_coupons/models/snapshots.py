@@ -31,7 +31,7 @@ from stream_coupons.models.linear import (
     Line,
     LinearScorer,
     OwnScorer,
-    prior_arrays,
+    prior_array,
     served,
     served_own,
 )
@@ -294,7 +294,7 @@ def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
         raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
     check_linear({name: state[name] for name in ("places", "weights") if name in state})
     if level_of(level).is_off:
-        return prior_arrays(name), served_line(calibration)
+        return prior_array(name), served_line(calibration)
     weights = np.zeros(BIAS + 1)
     weights[state["places"]] = state["weights"]
     return weights, served_line(calibration)

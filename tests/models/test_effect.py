@@ -94,7 +94,7 @@ def test_effect_and_demand_are_told_apart(persuades: float, anyway: float) -> No
 
 
 def test_coupons_that_fail_do_not_spoil_the_level_of_those_that_were_never_given() -> None:
-    """What is given is chosen by what is learnt: the base rate must not follow the few coupons that are given."""
+    """A policy gives few of the coupons: their failures must hardly move the base rate of the others."""
     model = DomainModel("shop", LearningRules())
     learnt(model, np.random.default_rng(4), 0.002, 0.03, [40_000, 40_001])
     rows = random_rows(1, 2)
