@@ -45,7 +45,7 @@ PHASES = (
     Phase("decide: look", ((JUDGEMENT, "look"),)),
     Phase("decide: shortlist", ((JUDGEMENT, "shortlist"),)),
     Phase("decide: extract", ((JUDGEMENT, "extract"),)),
-    Phase("decide: predict", (("stream_coupons.models.linear", "LinearScorer.predict"),)),
+    Phase("decide: predict", (("stream_coupons.models.linear", "OwnScorer.predict"),)),
     Phase("decide: values", ((POLICY, "values"),)),
     Phase("decide: choose", ((POLICY, "choose"),)),
     Phase("decide: pack options", ((PIPELINE, "_open_proposal"),)),

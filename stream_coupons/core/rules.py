@@ -112,7 +112,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 64
     control_ratio: Ratio = 0.0
-    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 20
+    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 6
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
     cost_minor: NonNegative = 2.0

@@ -370,7 +370,7 @@ def test_decisions_that_give_nothing_are_on_record_with_the_probability_of_that(
 def test_a_share_of_the_decisions_gives_nothing_and_watches_coupons_of_all_kinds() -> None:
     names = "abcdefgh"
     terms = [coupon(name, discount_minor=90 + n) for n, name in enumerate(names)]
-    known = knowledge(*terms, rules=rules(control_ratio=0.5, holdout_controls=3))
+    known = knowledge(*terms, rules=rules(control_ratio=0.5, holdout_controls=3, alternatives=8))
     results, controls = Counter[str](), Counter[str]()
     for n in range(200):
         case = Case(known, f"u{n}")
