@@ -30,11 +30,17 @@ class Worth:
         Money given away, shape (K,).
     redeems : Floats
         P(redeem), shape (K,).
+    persuades : Floats
+        P(the coupon brings about an order that would not have been placed), shape (K,).
+    orders : Floats
+        P(order in scope without a coupon), shape (K,).
     """
 
     margin_minor: Floats
     discount_minor: Floats
     redeems: Floats
+    persuades: Floats
+    orders: Floats
 
 
 class WorthOfCoupons:
@@ -61,6 +67,8 @@ class WorthOfCoupons:
             margin_minor=persuaded * gain - own * own_discount,
             discount_minor=persuaded * extra_discount + own * own_discount,
             redeems=response.redeems,
+            persuades=persuaded,
+            orders=response.orders,
         )
 
     def _if_used(self, shopper: int, day: int, coupons: Sequence[Coupon]) -> tuple[Floats, Floats, Floats]:
