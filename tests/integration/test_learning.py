@@ -138,6 +138,8 @@ def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learne
 
 
 def test_learning_goes_on_after_forged_snapshots_and_a_restart(system: LocalSystem) -> None:
+    observe(system, AT + 10 * DAY_S)
+    system.wait_idle(IDLE_WITHIN_S)
     good, most = latest(system), 2**52
     forged = [
         {"version": most, "source_offset": most},
