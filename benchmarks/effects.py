@@ -30,8 +30,10 @@ from rich.table import Table
 from stream_coupons.cli.terminal import stdout
 from stream_coupons.core.coupons import Floats
 from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.demo.play import play_scorer
+from stream_coupons.models.progressive import bootstrap_interval
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World
 
@@ -43,7 +45,6 @@ PARTS = ("redemption", "order without a coupon", "effect")
 WEEK = 7
 DECILES = 10
 RESAMPLES = 2000
-DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Decile:
 
     @property
     def holds(self) -> bool:
-        """Whether the mean prediction is within the interval."""
+        """True if the mean prediction lies in the interval."""
         return self.low <= self.predicted <= self.high
 
 
@@ -76,6 +77,7 @@ class Draws:
     Attributes
     ----------
     rows : list of Row
+        Those that chance drew, in the order in which they were given.
     """
 
     def __init__(self, world: World, seed: int) -> None:
@@ -124,18 +126,13 @@ def deciles(shopper: Sequence[str], predicted: Floats, true: Floats) -> list[Dec
     predicted, true : array, shape (n,)
         Effects.
     """
-    names = {name: number for number, name in enumerate(dict.fromkeys(shopper))}
-    whose = np.array([names[name] for name in shopper])
-    rng = np.random.default_rng(0)
-    counts = np.stack(
-        [np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(RESAMPLES)]
-    )
-    found = []
+    whose, found = np.array(shopper), []
     for rows in np.array_split(np.argsort(predicted, kind="stable"), DECILES):
-        times = counts[:, whose[rows]]
-        means = (times @ true[rows]) / np.maximum(times.sum(axis=1), 1)
-        low, high = np.percentile(means, (2.5, 97.5)).tolist()
-        found.append(Decile(len(rows), float(predicted[rows].mean()), float(true[rows].mean()), low, high))
+        forecast = predicted[rows]
+        mean = bootstrap_interval(
+            lambda _, true: float(true.mean()), forecast, true[rows], whose[rows], repeats=RESAMPLES
+        )
+        found.append(Decile(len(rows), float(forecast.mean()), mean.value, mean.low, mean.high))
     return found
 
 
