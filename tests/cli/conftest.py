@@ -1,6 +1,7 @@
 """The command line in this process, and its topics on the broker of the session."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from stream_coupons.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 DEADLINE_S = 60.0
+
+RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
 
 
 class Result(Protocol):

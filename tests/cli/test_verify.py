@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 import pytest
 from agents.fakes import Shop
@@ -14,7 +13,6 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_coupons import admin, topics
 from stream_coupons.app import TABLE_OF
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.verify import never_checked
 from stream_coupons.clients import Publisher
@@ -23,9 +21,8 @@ from stream_coupons.evaluation.digest import AGENTS, digests_of
 from stream_coupons.evaluation.findings import Check
 from stream_coupons.settings import KafkaSettings
 
-from .conftest import Run
+from .conftest import Run, RunBroker
 
-RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
 PARTITIONS = KafkaSettings().partitions
 
 
