@@ -1,7 +1,7 @@
 """What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -240,6 +240,15 @@ class Reader:
         else:
             self._consumer.seek_to_end(*self._partitions)
             for tp in self._partitions:
+                self._consumer.position(tp)
+
+    def seek(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Continue at the given offsets of (topic, partition); skip every other partition to its end."""
+        self._consumer.seek_to_end(*self._partitions)
+        for tp in self._partitions:
+            if (offset := offsets.get((tp.topic, tp.partition))) is not None:
+                self._consumer.seek(tp, offset)
+            else:
                 self._consumer.position(tp)
 
     def poll(self, timeout_s: float = 0.1) -> list[Any]:

@@ -111,3 +111,12 @@ def test_what_the_broker_never_appends_is_told(bootstrap: str, monkeypatch: pyte
         publish(bootstrap)
     tries = 1000 - disk.failures
     assert tries == (clients.ATTEMPTS if code == UNNAMED else 1)
+
+
+def test_a_reader_continues_at_offsets_and_skips_other_partitions(bootstrap: str) -> None:
+    with Publisher(Connection(bootstrap), PARTITIONS) as publisher:
+        for number in range(10):
+            publisher.send_bytes(topics.BROWSE, b"k", b"%d" % number, number % PARTITIONS)
+    with Reader(Connection(bootstrap), [topics.BROWSE.name], from_beginning=True) as reader:
+        reader.seek({(topics.BROWSE.name, 1): 3})
+        assert [(record.partition, record.value) for record in reader.read_to_end()] == [(1, b"7"), (1, b"9")]
