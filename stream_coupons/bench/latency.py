@@ -37,14 +37,31 @@ class Send(Struct, frozen=True):
 
 
 class Timing(Struct):
-    """When each answer was due to be asked for and when it came, by its name and the monotonic clock."""
+    """When each answer was due to be asked for and when it came, by its name and the monotonic clock.
+
+    Attributes
+    ----------
+    measured_from : float or None
+        When the warm-up was over by the monotonic clock; None if it is the first tenth of the answers.
+    epoch_s : float
+        What to add to the monotonic clock for epoch seconds.
+    """
 
     due: dict[str, float] = field(default_factory=dict)
     came: dict[str, float] = field(default_factory=dict)
+    measured_from: float | None = None
+    epoch_s: float = 0.0
     repeated: int = 0
     late_s: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     wall_s: float = 0.0
+
+    def measured(self) -> list[str]:
+        """Return the names of the answers that count: those that were due after the warm-up."""
+        awaited = sorted(self.due, key=self.due.__getitem__)
+        if self.measured_from is None:
+            return awaited[int(len(awaited) * WARM_UP_RATIO) :]
+        return [name for name in awaited if self.due[name] >= self.measured_from]
 
 
 class Latency(Struct, frozen=True, kw_only=True):
@@ -60,6 +77,8 @@ class Latency(Struct, frozen=True, kw_only=True):
         Answers that did not come for no reason.
     repeated : int
         Second copies of an answer.
+    p50_ms, p90_ms, p99_ms, p999_ms, max_ms : float or None
+        None if no answer came, or if the rate was more than the workers could do.
     sent_late_max_ms : float
         How much the publisher was behind its schedule at worst; the latencies contain it.
     client_cpu_ratio : float
@@ -76,6 +95,7 @@ class Latency(Struct, frozen=True, kw_only=True):
     p50_ms: float | None
     p90_ms: float | None
     p99_ms: float | None
+    p999_ms: float | None
     max_ms: float | None
     sent_late_p99_ms: float
     sent_late_max_ms: float
@@ -98,8 +118,14 @@ class Client:
         self._answers = [Partition(answers, number) for number in range(partitions)]
         self._name_of = name_of
 
-    def measure(self, sends: Sequence[Send], rate: float, show: Show) -> Timing:
+    def measure(self, sends: Sequence[Send], rate: float, show: Show, mark: Callable[[], None] | None = None) -> Timing:
         """Send all at the rate and wait for the answers.
+
+        Parameters
+        ----------
+        mark : callable
+            Called in another thread when the warm-up has been sent, and again when all has. What was due before the
+            first call returned is warm-up too, so that reading counters is not taken for latency.
 
         Raises
         ------
@@ -109,14 +135,14 @@ class Client:
         gc.collect()
         gc.freeze()
         try:
-            return asyncio.run(self._measure(sends, rate, show))
+            return asyncio.run(self._measure(sends, rate, show, mark))
         except KafkaError as error:
             raise NotAppended(f"the broker failed under the load: {error!r}") from error
         finally:
             gc.unfreeze()
 
-    async def _measure(self, sends: Sequence[Send], rate: float, show: Show) -> Timing:
-        timing = Timing()
+    async def _measure(self, sends: Sequence[Send], rate: float, show: Show, mark: Callable[[], None] | None) -> Timing:
+        timing = Timing(epoch_s=time.time() - time.monotonic())
         async with (
             AIOKafkaProducer(**self._connection.options(), acks="all", enable_idempotence=True) as producer,
             new_consumer(self._connection, enable_auto_commit=False, isolation_level="read_committed") as consumer,
@@ -131,7 +157,7 @@ class Client:
             reading = asyncio.create_task(self._read(consumer, timing))
             showing = asyncio.create_task(_show(began, len(sends) / rate, show))
             try:
-                await self._send(producer, sends, rate, timing)
+                await self._send(producer, sends, rate, timing, mark)
                 await self._wait(reading, timing)
             finally:
                 for task in (reading, showing):
@@ -141,14 +167,27 @@ class Client:
             timing.wall_s, timing.cpu_s = time.monotonic() - began, time.process_time() - cpu_began
         return timing
 
-    async def _send(self, producer: AIOKafkaProducer, sends: Sequence[Send], rate: float, timing: Timing) -> None:
-        acknowledged = []
+    async def _send(
+        self,
+        producer: AIOKafkaProducer,
+        sends: Sequence[Send],
+        rate: float,
+        timing: Timing,
+        mark: Callable[[], None] | None,
+    ) -> None:
+        acknowledged, warming = [], int(len(sends) * WARM_UP_RATIO)
+        marking: asyncio.Task[None] | None = None
         async for number, due in on_schedule(len(sends), rate, time.monotonic() + 0.1):
+            if mark is not None and number == warming:
+                marking = asyncio.create_task(_end_warm_up(mark, timing))
             send = sends[number]
             if send.waits_for:
                 timing.due[send.waits_for] = due
             timing.late_s.append(time.monotonic() - due)
             acknowledged.append(await producer.send(send.topic, send.value, key=send.key, partition=send.partition))
+        if mark is not None and marking is not None:
+            await marking
+            await asyncio.to_thread(mark)
         await asyncio.gather(*acknowledged)
 
     async def _read(self, consumer: AIOKafkaConsumer, timing: Timing) -> None:
@@ -175,33 +214,46 @@ class Client:
             reading.result()
 
 
+async def _end_warm_up(mark: Callable[[], None], timing: Timing) -> None:
+    await asyncio.to_thread(mark)
+    timing.measured_from = time.monotonic()
+
+
 async def _show(began: float, seconds: float, show: Show) -> None:
     while True:
         show(min((time.monotonic() - began) / seconds, 1.0))
         await asyncio.sleep(SHOW_EVERY_S)
 
 
-def summary(timing: Timing, rate: float, events: int, pending: int = 0) -> Latency:
-    """What was measured, without the warm-up."""
-    awaited = sorted(timing.due, key=timing.due.__getitem__)
-    counted = awaited[int(len(awaited) * WARM_UP_RATIO) :]
+def summary(timing: Timing, rate: float, events: int, pending: int = 0, *, is_saturated: bool = False) -> Latency:
+    """Return what was measured, without the warm-up.
+
+    Parameters
+    ----------
+    pending : int
+        Answers that are excused.
+    is_saturated : bool
+        Whether workers fell behind meanwhile. Percentiles then depend on how long the load lasted: there are none.
+    """
+    counted = timing.measured()
     found = sorted((timing.came[name] - timing.due[name]) * 1000.0 for name in counted if name in timing.came)
     late = sorted(timing.late_s) or [0.0]
 
     def at(ratio: float) -> float | None:
-        return round(percentile(found, ratio), 2) if found else None
+        return round(percentile(found, ratio), 2) if found and not is_saturated else None
 
     return Latency(
         rate=rate,
         events=events,
-        awaited=len(awaited),
+        awaited=len(timing.due),
         pending=pending,
-        missing=max(sum(name not in timing.came for name in awaited) - pending, 0),
+        missing=max(sum(name not in timing.came for name in timing.due) - pending, 0),
         repeated=timing.repeated,
         measured=len(found),
         p50_ms=at(0.5),
         p90_ms=at(0.9),
         p99_ms=at(0.99),
+        p999_ms=at(0.999),
         max_ms=at(1.0),
         sent_late_p99_ms=round(percentile(late, 0.99) * 1000.0, 2),
         sent_late_max_ms=round(late[-1] * 1000.0, 2),

@@ -1,24 +1,28 @@
-"""The whole measurement on one system: a backlog, then a steady rate, then the same rate without the engine."""
+"""The whole measurement on one system: a backlog, then steady rates, each also without the engine."""
 
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stream_coupons import __version__, admin, topics
-from stream_coupons.bench import latency, processes, target, throughput
+from stream_coupons.bench import hops, latency, live, processes, target, throughput
+from stream_coupons.bench.hops import Hop
 from stream_coupons.bench.interruption import Interruption
-from stream_coupons.bench.latency import Client, Latency, Send
+from stream_coupons.bench.latency import Client, Latency, Send, Timing
+from stream_coupons.bench.live import LiveRate, Mark
 from stream_coupons.bench.throughput import Backlog, Event, Memory, Throughput
 from stream_coupons.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
 from stream_coupons.broker import BrokerProcess, open_broker
+from stream_coupons.clients import Reader
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CartEvent
@@ -45,15 +49,17 @@ class Plan(Struct, frozen=True, kw_only=True):
     ----------
     engine : str
         Of a broker of our own; empty for one that somebody else runs, at `settings.kafka.bootstrap`.
-    rate, seconds : float
-        Of the steady load: events a second, and for how long.
+    rates : tuple of float
+        Events a second of each steady load, in the order in which they are measured.
+    seconds : float
+        How long each steady load lasts.
     """
 
     settings: Settings
     workload: Workload
     engine: str
     workers: int
-    rate: float
+    rates: tuple[float, ...]
     seconds: float
 
     @property
@@ -61,10 +67,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Events of a second backlog, whose new shoppers make the workers grow."""
         return self.workload.events // 2
 
-    @property
-    def steady_events(self) -> int:
-        """Events of the steady load."""
-        return int(self.rate * self.seconds)
+    def steady_events(self, rate: float) -> int:
+        """Return the number of events of the steady load at a rate."""
+        return int(rate * self.seconds)
 
     def options(self) -> dict[str, object]:
         """All that decides what is measured, for the report."""
@@ -76,7 +81,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             "partitions": kafka.partitions,
             "replication": kafka.replication,
             **msgspec.to_builtins(self.workload),
-            "rate": self.rate,
+            "rates": self.rates,
             "seconds": self.seconds,
             "commit_interval_s": kafka.commit_interval_s,
             "batch_records": worker.batch_records,
@@ -101,10 +106,12 @@ class Report(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    floor : Latency
-        Of a plain topic at the same rate: broker and client without the engine.
+    rates : list of LiveRate
+        One for each steady load that was measured to its end.
     missing : int
-        Triggers, of the backlog and of the steady load, that led to no issue. There must be none.
+        Triggers, of the backlog and of the steady loads, that led to no issue. There must be none.
+    interrupted : bool
+        Whether a signal ended it before all of the plan was measured.
     notes : list of str
         What makes a figure doubtful.
     """
@@ -113,10 +120,17 @@ class Report(Struct, frozen=True, kw_only=True):
     machine: Machine
     throughput: Throughput
     memory: Memory
-    latency: Latency
-    floor: Latency
+    rates: list[LiveRate]
     missing: int
+    interrupted: bool
     notes: list[str]
+
+
+class Measured(Struct):
+    """What has been measured so far."""
+
+    backlog: tuple[Throughput, Memory] | None = None
+    rates: list[LiveRate] = field(default_factory=list)
 
 
 def check(plan: Plan) -> None:
@@ -132,9 +146,10 @@ def check(plan: Plan) -> None:
         raise BadConfig(
             f"--workers {plan.workers}: with kafka.partitions = {partitions}, expected at most {partitions}"
         )
-    if plan.steady_events < 100:
-        raise BadConfig(f"--rate times --seconds is {plan.steady_events} events, expected at least 100")
-    events = plan.workload.events + plan.more_events + plan.steady_events
+    steady = [plan.steady_events(rate) for rate in plan.rates]
+    if min(steady) < 100:
+        raise BadConfig(f"--rate times --seconds is {min(steady)} events, expected at least 100")
+    events = plan.workload.events + plan.more_events + sum(steady)
     days = events / SESSION / plan.workload.shoppers * BETWEEN_SESSIONS_S / 86400.0
     if BEGIN_AT + days * 86400.0 > time.time():
         raise BadConfig(
@@ -149,8 +164,33 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
     Raises
     ------
     StreamCouponsError
+    KeyboardInterrupt
+        If a signal came before anything was measured. Later ones end it with a report of what there is.
     """
     machine = _machine()
+    found = Measured()
+    try:
+        _measure(plan, found, show, warn, interruption)
+    except KeyboardInterrupt:
+        if found.backlog is None:
+            raise
+    assert found.backlog is not None
+    speed, grown = found.backlog
+    rates = found.rates
+    return Report(
+        options=plan.options(),
+        machine=machine,
+        throughput=speed,
+        memory=grown,
+        rates=rates,
+        missing=speed.missing + sum(each.latency.missing for each in rates),
+        interrupted=len(rates) < len(plan.rates),
+        notes=_notes(plan, machine, speed, grown, rates),
+    )
+
+
+def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None], interruption: Interruption) -> None:
+    """Carry out the plan; `found` has each figure as soon as it is measured."""
     with tempfile.TemporaryDirectory(prefix="stream-coupons-bench-") as folder, ExitStack() as stack:
         show("starting the broker", 0.0)
         broker = stack.enter_context(_broker(plan, Path(folder), warn))
@@ -174,19 +214,12 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
         throughput.drain(system, broker.pid, lambda share: show("working off more shoppers", share))
         after = throughput.settle(system, tick_every_s, lambda share: show("letting it settle", share))
         speed = throughput.throughput(system, samples, backlog.events, backlog.triggers | more.triggers)
-        grown = throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
-        steady = _steady(system, plan, show)
-        floor = _floor(system, plan, show)
-    return Report(
-        options=plan.options(),
-        machine=machine,
-        throughput=speed,
-        memory=grown,
-        latency=steady,
-        floor=floor,
-        missing=speed.missing + steady.missing,
-        notes=_notes(plan, machine, speed, grown, steady, floor),
-    )
+        found.backlog = speed, throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
+        target.create_floor(system.settings.kafka)
+        begins_at = plan.workload.events + plan.more_events
+        for rate in plan.rates:
+            found.rates.append(_steady(system, plan, broker.pid, rate, begins_at, show))
+            begins_at += plan.steady_events(rate)
 
 
 @contextmanager
@@ -204,44 +237,71 @@ def _publish(system: LocalSystem, plan: Plan, begins_at: int, count: int, show: 
     return throughput.publish(system, events, count, lambda share: show("publishing a backlog", share))
 
 
-def _steady(system: LocalSystem, plan: Plan, show: Show) -> Latency:
-    """Go on with the workload where the backlog ended, at a steady rate."""
+def _steady(
+    system: LocalSystem, plan: Plan, broker_pid: int | None, rate: float, begins_at: int, show: Show
+) -> LiveRate:
+    """Go on with the workload where it ended, at a steady rate; then send at that rate through a plain topic."""
     kafka = system.settings.kafka
+    events = _events(plan, begins_at, plan.steady_events(rate))
     sends = [
-        Send(
-            topic.name,
-            topics.partition_for(topic.key_of(event), kafka.partitions),
-            topic.key_of(event),
-            encode(event),
-            event.event_id if isinstance(event, CartEvent) else "",
-        )
-        for topic, event in _events(plan, plan.workload.events + plan.more_events, plan.steady_events)
+        _send(topic, event, kafka.partitions, event.event_id if isinstance(event, CartEvent) else "")
+        for topic, event in events
     ]
     client = Client(system.connection, topics.ISSUES.name, kafka.partitions, _trigger_of)
+    marks: list[Mark] = []
+    # What a rate before it left behind, and ticks, are no part of it.
+    system.wait_idle(throughput.STALLED_AFTER_S)
     before = throughput.pending(system)
-    timing = client.measure(sends, plan.rate, lambda share: show("steady load", share))
-    system.check()
-    return latency.summary(timing, plan.rate, len(sends), throughput.pending(system) - before)
-
-
-def _floor(system: LocalSystem, plan: Plan, show: Show) -> Latency:
-    """The same events at the same rate through a plain topic."""
-    kafka = system.settings.kafka
-    target.create_floor(kafka)
-    count = max(int(plan.rate * min(plan.seconds, FLOOR_WITHIN_S)), 1)
-    sends = [
-        Send(
-            target.FLOOR,
-            topics.partition_for(topic.key_of(event), kafka.partitions),
-            topic.key_of(event),
-            encode(event),
-            event.event_id,
+    with (
+        admin.admin_client(system.connection) as administrator,
+        Reader(system.connection, [topics.ISSUES.name], from_beginning=False) as issues,
+    ):
+        timing = client.measure(
+            sends,
+            rate,
+            lambda share: show(f"steady load, {rate:,g} events/s", share),
+            lambda: marks.append(live.mark(system, administrator, broker_pid)),
         )
+        system.check()
+        first, last = marks
+        saturated = live.is_saturated(first, last, kafka.commit_interval_s)
+        parts = [] if saturated else _hops(system, timing, issues.read_to_end())
+    pending = throughput.pending(system) - before
+    steady = latency.summary(timing, rate, len(sends), pending, is_saturated=saturated)
+    return live.live_rate(first, last, steady, parts, _floor(system, plan, rate, show), saturated)
+
+
+def _hops(system: LocalSystem, timing: Timing, issues: Iterable[Any]) -> list[Hop]:
+    """Return the parts of the latencies that were measured, between when an event was due and its coupon was read."""
+    ways = hops.ways(system.connection, issues, _trigger_of)
+    return hops.summary(
+        [
+            (hops.DUE, (timing.due[name] + timing.epoch_s) * 1000.0),
+            *ways[name],
+            (hops.READ, (timing.came[name] + timing.epoch_s) * 1000.0),
+        ]
+        for name in timing.measured()
+        if name in ways and name in timing.came
+    )
+
+
+def _floor(system: LocalSystem, plan: Plan, rate: float, show: Show) -> Latency:
+    """Send events at a rate through a plain topic, once the workers have nothing left to do."""
+    kafka = system.settings.kafka
+    system.wait_idle(throughput.STALLED_AFTER_S)
+    count = max(int(rate * min(plan.seconds, FLOOR_WITHIN_S)), 1)
+    sends = [
+        msgspec.structs.replace(_send(topic, event, kafka.partitions, event.event_id), topic=target.FLOOR)
         for topic, event in _events(plan, 0, count)
     ]
     client = Client(system.connection, target.FLOOR, kafka.partitions, _event_of)
-    timing = client.measure(sends, plan.rate, lambda share: show("the same without the engine", share))
-    return latency.summary(timing, plan.rate, len(sends))
+    timing = client.measure(sends, rate, lambda share: show("the same without the engine", share))
+    return latency.summary(timing, rate, len(sends))
+
+
+def _send(topic: topics.Topic, event: Event, partitions: int, waits_for: str) -> Send:
+    key = topic.key_of(event)
+    return Send(topic.name, topics.partition_for(key, partitions), key, encode(event), waits_for)
 
 
 def _events(plan: Plan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
@@ -269,9 +329,7 @@ def _machine() -> Machine:
     )
 
 
-def _notes(
-    plan: Plan, machine: Machine, speed: Throughput, grown: Memory, steady: Latency, floor: Latency
-) -> list[str]:
+def _notes(plan: Plan, machine: Machine, speed: Throughput, grown: Memory, rates: list[LiveRate]) -> list[str]:
     notes = []
     if machine.load_before > BUSY_LOAD * machine.cores:
         load = f"load {machine.load_before} on {machine.cores} cores"
@@ -281,8 +339,11 @@ def _notes(
     if grown.shoppers < FEW_SHOPPERS:
         text = f"only {grown.shoppers} shoppers were new when memory was looked at: too few to say what each takes"
         notes.append(f"{text}; raise --events, and --shoppers to at least a fifth of it")
-    if max(steady.sent_late_p99_ms, floor.sent_late_p99_ms) > LATE_MS:
-        notes.append("the publisher itself was behind its schedule: the latencies contain that; lower --rate")
-    if steady.repeated:
-        notes.append(f"{steady.repeated} issues came twice: a worker was started anew or could not write meanwhile")
+    for each in rates:
+        if max(each.latency.sent_late_p99_ms, each.floor.sent_late_p99_ms) > LATE_MS:
+            late = f"{each.rate:,g} events/s: the publisher itself was behind its schedule"
+            notes.append(f"{late}: the latencies contain that; take a lower --rate")
+    repeated = sum(each.latency.repeated for each in rates)
+    if repeated:
+        notes.append(f"{repeated} issues came twice: a worker was started anew or could not write meanwhile")
     return notes

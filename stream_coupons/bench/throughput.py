@@ -21,7 +21,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent, Tick
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.demo.system import LocalSystem, SystemFailed
-from stream_coupons.demo.watch import total
+from stream_coupons.demo.watch import PREFIX, total
 from stream_coupons.topics import Topic
 
 WARM_UP_RATIO = 0.1
@@ -29,6 +29,9 @@ WARM_UP_RATIO = 0.1
 SAMPLE_EVERY_S = 0.25
 STALLED_AFTER_S = 120.0
 COUNTED = ("records_total", "duplicates_total", "replays_total")
+"""Metrics whose sum is the number of records that agents are done with."""
+BATCHES = "batch_seconds_count"
+SCRAPED = tuple(PREFIX + name for name in (*COUNTED, BATCHES))
 
 Event = BrowseEvent | CartEvent | OrderEvent
 Show = Callable[[float], None]
@@ -52,10 +55,11 @@ class Backlog(Struct):
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """A system at one moment: records applied by all agents, CPU seconds used until then."""
+    """A system at one moment: records and batches applied by all agents, CPU seconds used until then."""
 
     at: float
     records: int
+    batches: int
     worker_cpu_s: float
     broker_cpu_s: float
 
@@ -72,6 +76,10 @@ class Throughput(Struct, frozen=True, kw_only=True):
         None for a broker that somebody else runs.
     events : int
         Of the backlog, without the warm-up.
+    cores_used : float
+        CPU seconds of all workers in a second.
+    batches_per_s, events_per_batch : float
+        Batches of all agents; events of the shop over them.
     peak_rss_bytes : int
         Of all workers.
     triggers : int
@@ -88,6 +96,9 @@ class Throughput(Struct, frozen=True, kw_only=True):
     events_per_s: float
     worker_cpu_us_per_event: float
     broker_cpu_us_per_event: float | None
+    cores_used: float
+    batches_per_s: float
+    events_per_batch: float
     peak_rss_bytes: int
     triggers: int
     pending: int
@@ -197,11 +208,12 @@ def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
 
 
 def _sample(system: LocalSystem, broker_pid: int | None) -> Sample:
-    totals = system.totals()
+    totals = system.totals(*SCRAPED)
     records = sum(total(totals, name) - total(totals, name, topic=topics.TICKS.name) for name in COUNTED)
     return Sample(
         at=time.monotonic(),
         records=int(records),
+        batches=int(total(totals, BATCHES)),
         worker_cpu_s=processes.cpu_s(worker.process.pid for worker in system.workers),
         broker_cpu_s=0.0 if broker_pid is None else processes.cpu_s([broker_pid]),
     )
@@ -239,14 +251,19 @@ def throughput(system: LocalSystem, samples: list[Sample], events: int, triggers
     first, last = warmed_up(samples), samples[-1]
     counted = max(events * (1.0 - first.records / max(last.records, 1)), 1.0)
     seconds = last.at - first.at
+    worker_cpu_s = last.worker_cpu_s - first.worker_cpu_s
+    batches = last.batches - first.batches
     broker_us = (last.broker_cpu_s - first.broker_cpu_s) * 1e6 / counted
     excused = pending(system)
     return Throughput(
         events=round(counted),
         seconds=round(seconds, 2),
         events_per_s=round(counted / max(seconds, 1e-3), 1),
-        worker_cpu_us_per_event=round((last.worker_cpu_s - first.worker_cpu_s) * 1e6 / counted, 1),
+        worker_cpu_us_per_event=round(worker_cpu_s * 1e6 / counted, 1),
         broker_cpu_us_per_event=round(broker_us, 1) if last.broker_cpu_s else None,
+        cores_used=round(worker_cpu_s / max(seconds, 1e-3), 3),
+        batches_per_s=round(batches / max(seconds, 1e-3), 1),
+        events_per_batch=round(counted / max(batches, 1), 1),
         peak_rss_bytes=processes.peak_rss_bytes(worker.process.pid for worker in system.workers),
         triggers=len(triggers),
         pending=excused,

@@ -19,10 +19,11 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Guarantee, Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.bench.latency import Latency
+    from stream_coupons.bench.live import LiveRate
     from stream_coupons.bench.run import Plan, Report, Show
 
 MIB = 1024 * 1024
+RATES = [100.0, 300.0, 1000.0, 3000.0]
 
 
 def bench(  # noqa: PLR0913 - the options of a command
@@ -42,8 +43,10 @@ def bench(  # noqa: PLR0913 - the options of a command
     events: Annotated[int, typer.Option(help="Events of the backlog.", min=100)] = 100_000,
     shoppers: Annotated[int, typer.Option(help="How many shoppers they are of.", min=1)] = 20_000,
     coupons: Annotated[int, typer.Option(help="How many coupons the catalogue has.", min=1)] = 200,
-    rate: Annotated[float, typer.Option(help="Events a second of the steady load.", min=1)] = 200.0,
-    seconds: Annotated[float, typer.Option(help="How long the steady load lasts.", min=1)] = 30.0,
+    rate: Annotated[
+        list[float], typer.Option(help="Events a second of a steady load; repeat it for several.", min=1)
+    ] = RATES,
+    seconds: Annotated[float, typer.Option(help="How long each steady load lasts.", min=1)] = 30.0,
     guarantee: Annotated[
         Guarantee | None, typer.Option(help="kafka.guarantee, if not as the settings say.", show_default=False)
     ] = None,
@@ -52,22 +55,28 @@ def bench(  # noqa: PLR0913 - the options of a command
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Measure throughput, latency and memory with made-up events: one in ten
-    leads to a coupon.
+    """Measure CPU per event, latency and memory with made-up events: one in
+    ten leads to a coupon.
 
     Starts a broker and workers, works off a backlog, takes in new shoppers to
-    see how memory grows, then sends at a steady rate. Latency runs from when
-    an event was due to be sent until its coupon is read, so that no stall is
-    hidden; percentiles are exact. The floor is the same rate through a plain
-    topic, without the engine. The first tenth of each part warms up. CPU is
-    that of the workers. Leave the machine alone meanwhile.
+    see how memory grows, then sends at each steady rate for --seconds. A live
+    event costs more than one of a backlog: batches are small, and each has a
+    fixed price. CPU is that of all workers; batches are those of all agents.
+
+    Latency runs from when an event was due to be sent until its coupon is
+    read, so that no stall is hidden; percentiles are exact. Its parts between
+    topics are told from the records' headers and times afterwards. The floor
+    is the same rate through a plain topic, without the engine. A rate at which
+    lag grows is saturated: it has no latency. The first tenth of each part
+    warms up. Some five minutes; leave the machine alone meanwhile.
 
     Ends with exit code 1 if an event that should lead to a coupon led to
-    none. Ctrl-C ends it early; nothing is left behind.
+    none. Ctrl-C ends it early and reports the parts that are complete; nothing
+    that was started or created is left behind.
 
     Examples: stream-coupons bench
               stream-coupons bench --engine kafka --json bench.json
-              stream-coupons bench --events 1000000 --shoppers 100000 --rate 500
+              stream-coupons bench --rate 300 --rate 1000 --seconds 60
     """
     from stream_coupons.bench.run import Plan, check
     from stream_coupons.bench.workload import Workload
@@ -77,7 +86,7 @@ def bench(  # noqa: PLR0913 - the options of a command
         workload=Workload(events=events, shoppers=shoppers, coupons=coupons),
         engine="" if bootstrap is not None else engine or "embedded",
         workers=workers,
-        rate=rate,
+        rates=tuple(rate),
         seconds=seconds,
     )
     plan = replace(plan, settings=plan.workload.settings(plan.settings))
@@ -88,6 +97,9 @@ def bench(  # noqa: PLR0913 - the options of a command
         _write(report, json)
     if json is None or str(json) != "-":
         _print(report)
+    if report.interrupted:
+        terminal.stderr().print("interrupted: only what is reported was measured to its end", markup=False)
+        raise typer.Exit(terminal.INTERRUPTED)
     raise typer.Exit(1 if report.missing else 0)
 
 
@@ -157,32 +169,27 @@ def _write(report: Report, path: Path) -> None:
 def _print(report: Report) -> None:
     speed, memory = report.throughput, report.memory
     options, machine = report.options, report.machine
-    table = Table("", "", "what it is")
-    table.columns[1].justify = "right"
-    table.add_row("throughput", f"{speed.events_per_s:,.0f} events/s", f"{speed.events:,} events in {speed.seconds} s")
-    table.add_row("CPU, workers", f"{speed.worker_cpu_us_per_event:,.0f} us/event", "user and system time, all workers")
-    if speed.broker_cpu_us_per_event is not None:
-        table.add_row("CPU, broker", f"{speed.broker_cpu_us_per_event:,.0f} us/event", "")
-    table.add_row("memory, peak", f"{speed.peak_rss_bytes / MIB:,.0f} MiB", "resident, all workers")
-    per_shopper = "not known" if memory.bytes_per_shopper is None else f"{memory.bytes_per_shopper:,.0f} bytes"
-    table.add_row("memory, shopper", per_shopper, f"growth by {memory.shoppers:,} new shoppers")
-    table.add_section()
-    for name, each in (("latency", report.latency), ("floor", report.floor)):
-        for row in _latency_rows(name, each):
-            table.add_row(*row)
     console = terminal.stdout()
-    console.print(table)
-    console.print(
+    per_shopper = "not known" if memory.bytes_per_shopper is None else f"{memory.bytes_per_shopper:,.0f} bytes"
+    console.print(_cost_table(report))
+    if any(each.hops for each in report.rates):
+        console.print(_hop_table(report.rates))
+    for text in (
+        f"backlog: {speed.events:,} events in {speed.seconds} s after the warm-up, {speed.events_per_s:,.0f} events/s",
+        f"memory: {speed.peak_rss_bytes / MIB:,.0f} MiB resident at the peak, all workers; "
+        f"{per_shopper} a shopper, growth by {memory.shoppers:,} new ones",
         f"{options['engine']} broker, {options['guarantee']}, {options['workers']} workers, {options['shoppers']:,} "
         f"shoppers, {options['coupons']:,} coupons; {machine.cores} cores, {machine.processor or machine.system}, "
         f"Python {machine.python}",
-        markup=False,
-        soft_wrap=True,
-    )
+    ):
+        console.print(text, markup=False, soft_wrap=True)
+    for each in report.rates:
+        if each.is_saturated:
+            console.print(f"saturated: {_behind(each)}", style="bold yellow", markup=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
-    asked = speed.triggers + report.latency.awaited
-    pending = speed.pending + report.latency.pending
+    asked = speed.triggers + sum(each.latency.awaited for each in report.rates)
+    pending = speed.pending + sum(each.latency.pending for each in report.rates)
     if pending:
         text = f"{pending:,} triggers came while an earlier proposal for their shopper was on its way, which is allowed"
         console.print(f"note: {text}", markup=False, soft_wrap=True)
@@ -192,10 +199,69 @@ def _print(report: Report) -> None:
         console.print(f"each of {asked - pending:,} triggers led to its coupon", style="bold green")
 
 
-def _latency_rows(name: str, found: Latency) -> list[tuple[str, str, str]]:
-    what = "event due to coupon read" if name == "latency" else "through a plain topic, no engine"
-    rows: list[tuple[str, str, str]] = []
-    for label, value in (("p50", found.p50_ms), ("p90", found.p90_ms), ("p99", found.p99_ms), ("max", found.max_ms)):
-        text = "none came" if value is None else f"{value:,.1f} ms"
-        rows.append((f"{name}, {label}", text, f"{what}; {found.measured:,} at {found.rate:g}/s" if not rows else ""))
-    return rows
+def _behind(found: LiveRate) -> str:
+    """Return how far workers fell behind, and in which topic most."""
+    before, after = sum(found.lag_before.values()), sum(found.lag_after.values())
+    most = max(found.lag_after, key=found.lag_after.__getitem__)
+    return (
+        f"at {found.rate:,g} events/s lag grew from {before:,} to {after:,} records in {found.seconds:.0f} s, "
+        f"{found.lag_after[most]:,} of them in {most}: the workers cannot keep up, so there is no latency"
+    )
+
+
+def _cost_table(report: Report) -> Table:
+    """Return what an event costs in the backlog and at each rate."""
+    speed = report.throughput
+    table = Table(title="CPU of the workers, and ms from when an event was due until its coupon was read")
+    for name in ("events/s", "CPU us\n/event", "cores\nused", "batches\n/s", "events\n/batch"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("p50", "p99", "p99.9", "floor\np50/p99", "broker\nus/event"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(
+        "backlog",
+        f"{speed.worker_cpu_us_per_event:,.0f}",
+        f"{speed.cores_used:.2f}",
+        f"{speed.batches_per_s:,.0f}",
+        f"{speed.events_per_batch:,.1f}",
+        *("", "", "", ""),
+        _number(speed.broker_cpu_us_per_event),
+    )
+    table.add_section()
+    for each in report.rates:
+        found, floor = each.latency, each.floor
+        text = ("saturated", "", "")
+        if not each.is_saturated:
+            text = (_number(found.p50_ms), _number(found.p99_ms), _number(found.p999_ms))
+        table.add_row(
+            f"{each.rate:,g}",
+            f"{each.worker_cpu_us_per_event:,.0f}",
+            f"{each.cores_used:.2f}",
+            f"{each.batches_per_s:,.0f}",
+            f"{each.events_per_batch:,.1f}",
+            *text,
+            f"{_number(floor.p50_ms)}/{_number(floor.p99_ms)}",
+            _number(each.broker_cpu_us_per_event),
+        )
+    return table
+
+
+def _hop_table(rates: list[LiveRate]) -> Table:
+    """Return the parts of the latency at each rate."""
+    table = Table("from, to", title="The way to a coupon: p50/p99 in ms")
+    shown = [each for each in rates if each.hops]
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for number, each in enumerate(shown):
+        table.add_column(f"{each.rate:,g}/s", justify="right", no_wrap=True)
+        for hop in each.hops:
+            text = f"{_number(hop.p50_ms)}/{_number(hop.p99_ms)}"
+            cells.setdefault((hop.source, hop.target), {})[number] = text
+    for (source, target), texts in cells.items():
+        table.add_row(f"{source}, {target}", *(texts.get(number, "") for number in range(len(shown))))
+    return table
+
+
+def _number(value: float | None) -> str:
+    """Return a figure with a decimal where it is small; a dash if there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 10 else f"{value:,.1f}"

@@ -24,6 +24,10 @@ def _array(keys: str) -> tuple[Shape, ...]:
     return (Shape("an array of objects", tuple(keys.split())),)
 
 
+def _each_of(what: str, keys: str) -> tuple[Shape, ...]:
+    return (Shape(what, tuple(keys.split())),)
+
+
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "topics apply": _object("topics created"),
     "topics list": _array("name key about partitions configs"),
@@ -73,7 +77,27 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         "log method metric head seed trials given_up failed best_trial best_quality used_today found split_at searched "
         "held_out is_better written"
     ),
-    "bench": _object("options machine throughput memory latency floor missing notes"),
+    "bench": (
+        *_object("options machine throughput memory rates missing interrupted notes"),
+        *_each_of(
+            "throughput",
+            "events seconds events_per_s worker_cpu_us_per_event broker_cpu_us_per_event cores_used batches_per_s "
+            "events_per_batch peak_rss_bytes triggers pending missing",
+        ),
+        *_each_of("memory", "shoppers growth_bytes bytes_per_shopper"),
+        *_each_of(
+            "each of rates",
+            "rate events seconds is_saturated worker_cpu_us_per_event worker_cpu_us_per_batch broker_cpu_us_per_event "
+            "cores_used batches_per_s events_per_batch agents lag_before lag_after latency hops floor",
+        ),
+        *_each_of("each of agents, by name", "batches_per_s records_per_batch mean_ms"),
+        *_each_of(
+            "latency and floor",
+            "rate events awaited pending missing repeated measured p50_ms p90_ms p99_ms p999_ms max_ms "
+            "sent_late_p99_ms sent_late_max_ms client_cpu_ratio",
+        ),
+        *_each_of("each of hops", "source target count p50_ms p99_ms"),
+    ),
     "schemas write": _object("written"),
     "schemas check": _object("stale breaking"),
 }

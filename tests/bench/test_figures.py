@@ -5,7 +5,7 @@ from stream_coupons.bench.throughput import Sample, memory, warmed_up
 
 
 def sample(at: float, records: int) -> Sample:
-    return Sample(at=at, records=records, worker_cpu_s=at, broker_cpu_s=at)
+    return Sample(at=at, records=records, batches=records // 10, worker_cpu_s=at, broker_cpu_s=at)
 
 
 def test_the_warm_up_is_the_first_tenth() -> None:
@@ -37,6 +37,7 @@ def test_latency_counts_from_when_an_event_was_due_without_the_warm_up() -> None
     found = summary(Timing(due=due, came=came, late_s=[0.0] * 99 + [0.5], cpu_s=1.0, wall_s=10.0), 1.0, 1000)
     assert (found.awaited, found.measured, found.missing) == (100, 90, 0)
     assert (found.p50_ms, found.p90_ms, found.p99_ms, found.max_ms) == (45.0, 81.0, 90.0, 90.0)
+    assert found.p999_ms == 90.0
     assert (found.sent_late_p99_ms, found.sent_late_max_ms, found.client_cpu_ratio) == (0.0, 500.0, 0.1)
 
 

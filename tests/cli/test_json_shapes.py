@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from stream_coupons.bench import run as bench_run
+from stream_coupons.bench.hops import Hop
+from stream_coupons.bench.latency import Latency
+from stream_coupons.bench.live import AgentBatches, LiveRate
+from stream_coupons.bench.throughput import Memory, Throughput
 from stream_coupons.cli import dlq, evaluate, publish, replay, simulate
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
@@ -33,7 +37,7 @@ SAMPLE = Path(__file__).parents[2] / "examples" / "travel"
         ("ope", [valuation.Report]),
         ("simulate", [simulate.Report]),
         ("tune", [Tuned]),
-        ("bench", [bench_run.Report]),
+        ("bench", [bench_run.Report, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),
     ],
 )
 def test_the_keys_are_those_of_what_is_printed(verb: str, types: list[Any]) -> None:
