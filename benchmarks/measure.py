@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +62,15 @@ class Bench:
         """
         group = f"{runtime.name}-{number}"
         with admin.admin_client(Connection(self.broker.bootstrap)) as client:
-            self._make_topics(client)
+            self.make_topics(client)
             watch = Watch(client, group, runtime.reads, self.partitions, on_progress)
-            with (
-                self.cores.measuring(),
-                started(runtime, group, self.broker, self.workload, self.partitions, self.folder / group) as running,
-            ):
-                os.sched_setaffinity(0, self.cores.others)
-                self._publish(self.events[: self.warm_up])
+            with self.started(runtime, group) as running:
+                self.publish(self.events[: self.warm_up])
                 watch.wait_idle(running, self.warm_up)
                 pid = running.process.pid
                 os.kill(pid, signal.SIGSTOP)
                 try:
-                    self._publish(self.events[self.warm_up :])
+                    self.publish(self.events[self.warm_up :])
                     cpu_s, began = cpu_of(pid), time.perf_counter()
                 finally:
                     os.kill(pid, signal.SIGCONT)
@@ -88,7 +85,17 @@ class Bench:
                     "written": watch.count(WRITTEN) if runtime.is_full else {},
                 }
 
-    def _make_topics(self, client: KafkaAdminClient) -> None:
+    @contextmanager
+    def started(self, runtime: Runtime, group: str) -> Iterator[Running]:
+        """Run a runtime on the measured core until the block is left; this process stays on the others."""
+        with (
+            self.cores.measuring(),
+            started(runtime, group, self.broker, self.workload, self.partitions, self.folder / group) as running,
+        ):
+            os.sched_setaffinity(0, self.cores.others)
+            yield running
+
+    def make_topics(self, client: KafkaAdminClient) -> None:
         """Delete what the last run left, then create all topics of ours, empty."""
         left = [name for name in client.list_topics() if not name.startswith("__")]
         if left:
@@ -98,7 +105,13 @@ class Bench:
         settings = Settings(kafka=KafkaSettings(bootstrap=self.broker.bootstrap, partitions=self.partitions))
         LocalSystem(self.broker, settings, self.folder).prepare(self.workload.catalogue())
 
-    def _publish(self, events: Sequence[Event]) -> None:
+    def publish(self, events: Sequence[Event]) -> None:
+        """Append events.
+
+        Raises
+        ------
+        RuntimeFailed
+        """
         failures: list[Any] = []
         producer = Producer(
             {
@@ -165,6 +178,11 @@ class Watch:
                     + running.tail()
                 )
             time.sleep(POLL_S)
+
+    def appended_and_lag(self) -> tuple[int, int]:
+        """Return the numbers of input records that are appended, and that are appended but not committed."""
+        behind = self._offsets()[1]
+        return sum(self._ends(self.reads).values()), behind
 
     def _offsets(self) -> tuple[int, int]:
         """(source events committed, lag over all input topics)."""

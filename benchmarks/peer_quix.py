@@ -1,4 +1,4 @@
-"""Quix Streams with its defaults: RocksDB states with changelogs, at least once, a commit every five seconds.
+"""Quix Streams: RocksDB states with changelogs, at least once; by default a commit every five seconds.
 
 Run as `python -m benchmarks.peer_quix JOB`. Modes: `steps`, `unordered` (the same, see below), `counter` (one
 counter per key and topic, no output), `nothing`.
@@ -59,11 +59,13 @@ def count(_value: bytes, state: State) -> None:
 def main() -> None:
     """Run until SIGTERM."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
+    own = {"commit_interval": job.commit_interval_s, "consumer_poll_timeout": job.poll_s}
     app = Application(
         broker_address=job.bootstrap,
         consumer_group=job.group,
         auto_offset_reset="earliest",
         state_dir=job.folder,
+        **{name: value for name, value in own.items() if value is not None},
     )
     if job.mode in ("steps", "unordered"):
         outputs = {name: app.topic(name, value_serializer=OutputValue()) for name in WRITTEN.values()}

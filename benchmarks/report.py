@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.live import medians
 from benchmarks.page import PAGE
-from benchmarks.runtimes import BY_NAME
+from benchmarks.runtimes import BY_NAME, LIVE
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker.kafka_jars import KAFKA_VERSION
 
@@ -35,6 +36,7 @@ class Results:
     carts: int
     is_pinned: bool
     runs: Sequence[dict[str, Any]]
+    live: Sequence[dict[str, Any]] = ()
 
     def of(self, runtime: str, figure: str) -> list[float]:
         """A figure of every run of a runtime."""
@@ -108,7 +110,9 @@ def summary(results: Results) -> dict[str, Any]:
             }
             for name in results.runtimes
         },
+        "live": medians(results.live),
         "runs": list(results.runs),
+        "live_runs": list(results.live),
     }
 
 
@@ -125,6 +129,7 @@ def page(results: Results) -> str:
     return PAGE.format(
         ratios=_ratio_table(results),
         table=_table(results),
+        live=_live_table(results),
         written=_written_table(results),
         events=f"{results.workload.events:,}",
         warm_up=f"{results.warm_up:.0%}",
@@ -161,6 +166,21 @@ def _table(results: Results) -> str:
         lines.append(
             f"| {name} | {BY_NAME[name].about} | {statistics.median(cpu):.1f} | {min(cpu):.1f} to {max(cpu):.1f} "
             f"| {results.median(name, 'events_per_s'):,.0f} | {results.median(name, 'peak_mib'):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _live_table(results: Results) -> str:
+    about = {runtime.name: runtime.about for runtime in LIVE}
+    lines = [
+        "| Events/s | Runtime | What it does | CPU, µs per event | Least to most | Latency p50, ms | p99, ms |",
+        "|---:|---|---|---:|---:|---:|---:|",
+    ]
+    for each in medians(results.live):
+        times = "saturated | " if each["is_saturated"] else f"{each['p50_ms']:.0f} | {each['p99_ms']:.0f}"
+        lines.append(
+            f"| {each['rate']:,g} | {each['runtime']} | {about[each['runtime']]} | {each['cpu_us']:,.0f} "
+            f"| {each['cpu_us_least']:,.0f} to {each['cpu_us_most']:,.0f} | {times} |"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,8 @@ class Runtime:
         The module that it runs; None for our worker.
     is_full : bool
         Whether it runs all steps, so that what it wrote can be compared.
+    commit_interval_s, poll_s : float or None
+        Of Quix Streams (`benchmarks.steps.Job`); None for its defaults.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Runtime:
     program: str | None
     mode: str
     is_full: bool = True
+    commit_interval_s: float | None = None
+    poll_s: float | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -66,6 +70,22 @@ RUNTIMES = (
     ),
 )
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
+LIVE_COMMIT_INTERVAL_S = 1.0
+"""That of our worker."""
+LIVE_POLL_S = 0.003
+"""Quix Streams collects records for so long at every hop, by default for a second."""
+LIVE = (
+    BY_NAME["ours"],
+    BY_NAME["faust"],
+    replace(
+        BY_NAME["quixstreams"],
+        about=f"Quix Streams, the same steps, a commit every {LIVE_COMMIT_INTERVAL_S:g} s, "
+        f"`consumer_poll_timeout` {LIVE_POLL_S:g} s",
+        commit_interval_s=LIVE_COMMIT_INTERVAL_S,
+        poll_s=LIVE_POLL_S,
+    ),
+)
+"""Those that are compared at steady rates; by the names of `RUNTIMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +152,8 @@ def started(
         partitions=partitions,
         workload=workload,
         folder=str(folder),
+        commit_interval_s=runtime.commit_interval_s,
+        poll_s=runtime.poll_s,
     )
     log = folder / "log"
     with log.open("wb") as output:

@@ -1,12 +1,14 @@
-"""What an event costs in CPU: our worker, plain Faust, Quix Streams and the floors below them, all in one run.
+"""What an event costs in CPU, in a backlog and live: our worker, plain Faust, Quix Streams and the floors, in one run.
 
 Every runtime is one process on a core of its own; one Apache Kafka broker and all else run on the other cores. All read
 the same event file and run the same steps. Repetitions are interleaved, and each begins with empty topics. CPU is user
 and system time of all threads from the end of the warm-up to the moment when all input is committed, per source event.
+At the steady rates of `--live-rates` it is that of the load without its first tenth, and latency is told beside.
 
 examples:
-  python -m benchmarks.speed                            everything: a quarter of an hour
+  python -m benchmarks.speed                            everything: half an hour
   python -m benchmarks.speed --events 20000 --repeats 1
+  python -m benchmarks.speed --parts live               steady rates only
   python -m benchmarks.speed --runtimes ours faust      without Quix Streams installed
   python -m benchmarks.speed --write docs               and write docs/benchmarks.md and docs/benchmarks.svg
 """
@@ -16,17 +18,21 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks import live
 from benchmarks.measure import Bench, event_file
 from benchmarks.report import Results, summary, write_report
-from benchmarks.runtimes import BY_NAME, Cores, Runtime, RuntimeFailed
+from benchmarks.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
 from stream_coupons import topics
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerUnavailable, open_broker
@@ -38,7 +44,42 @@ TOLERANCE_RATIO = 0.005
 """How far a runtime's issues may be from the number of carts: any two runtimes are then within a hundredth."""
 
 
-def measure(runtimes: Sequence[Runtime], workload: Workload, partitions: int, warm_up: float, repeats: int) -> Results:
+PARTS = ("backlog", "live")
+LIVE_RATES = (300.0, 1000.0)
+LIVE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure.
+
+    Attributes
+    ----------
+    runtimes : sequence of Runtime
+        Those that work off a backlog.
+    warm_up : float
+        Share of the events before the backlog is measured.
+    live : sequence of Runtime
+        Those that are put under steady loads, at each of `live_rates`, in events a second, for `live_s` seconds.
+    """
+
+    workload: Workload
+    partitions: int
+    warm_up: float
+    repeats: int
+    runtimes: Sequence[Runtime]
+    live: Sequence[Runtime] = ()
+    live_rates: Sequence[float] = LIVE_RATES
+    live_s: float = LIVE_S
+
+    @property
+    def published(self) -> Workload:
+        """The workload with as many events as the longest run takes."""
+        longest = max((int(rate * self.live_s) + live.WARM_UP for rate in self.live_rates), default=0)
+        return msgspec.structs.replace(self.workload, events=max(self.workload.events, longest if self.live else 0))
+
+
+def measure(plan: Plan) -> Results:
     """All runs on one broker, interleaved.
 
     Raises
@@ -49,29 +90,46 @@ def measure(runtimes: Sequence[Runtime], workload: Workload, partitions: int, wa
     cores = Cores.available()
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores.others)
-    events = event_file(workload, partitions)
+    every = event_file(plan.published, plan.partitions)
+    events = every[: plan.workload.events]
     carts = sum(topic == topics.CART.name for topic, *_ in events)
     runs: list[dict[str, Any]] = []
+    live_runs: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    loads = [(rate, runtime) for rate in plan.live_rates for runtime in plan.live]
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
             open_broker("kafka", Path(folder) / "broker") as broker,
             Progress(*columns, console=Console(stderr=True)) as progress,
         ):
-            bench = Bench(broker, workload, partitions, events, int(len(events) * warm_up), cores, Path(folder))
-            whole = progress.add_task("runs", total=repeats * len(runtimes))
-            for repetition in range(repeats):
-                for runtime in runtimes:
-                    task = progress.add_task(f"{runtime.name} {repetition + 1}", total=len(events))
-                    run = bench.run(runtime, repetition, lambda done, task=task: progress.update(task, completed=done))  # type: ignore[misc]
+            warm_up = int(len(events) * plan.warm_up)
+            bench = Bench(broker, plan.workload, plan.partitions, events, warm_up, cores, Path(folder))
+            whole = progress.add_task("runs", total=plan.repeats * (len(plan.runtimes) + len(loads)))
+            for repetition in range(plan.repeats):
+                for runtime in plan.runtimes:
+                    with shown(progress, whole, f"{runtime.name} {repetition + 1}", len(events)) as show:
+                        run = bench.run(runtime, repetition, show)
                     check(run, carts)
                     runs.append(run)
-                    progress.remove_task(task)
-                    progress.advance(whole)
+                for rate, runtime in loads:
+                    load = live.Load(replace(bench, events=every), rate, plan.live_s)
+                    name = f"{runtime.name} at {rate:g}/s {repetition + 1}"
+                    with shown(progress, whole, name, load.events) as show:
+                        live_runs.append(load.run(runtime, repetition, show))
     finally:
         os.sched_setaffinity(0, before)
-    return Results(workload, partitions, warm_up, repeats, carts, cores.measured != cores.others, runs)
+    is_pinned = cores.measured != cores.others
+    return Results(plan.workload, plan.partitions, plan.warm_up, plan.repeats, carts, is_pinned, runs, live_runs)
+
+
+@contextmanager
+def shown(progress: Progress, whole: TaskID, name: str, events: int) -> Iterator[Callable[[int], None]]:
+    """Show a run of so many events while it lasts, by what the function that it gets is called with."""
+    task = progress.add_task(name, total=events)
+    yield lambda done: progress.update(task, completed=done)
+    progress.remove_task(task)
+    progress.advance(whole)
 
 
 def check(run: dict[str, Any], carts: int) -> None:
@@ -111,11 +169,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each runtime (default: %(default)s)")
     parser.add_argument("--runtimes", nargs="+", choices=BY_NAME, default=list(BY_NAME), help="which (default: all)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which (default: both)")
+    parser.add_argument(
+        "--live-rates", nargs="+", type=float, default=list(LIVE_RATES), help="events a second (default: %(default)s)"
+    )
+    parser.add_argument("--live-seconds", type=float, default=LIVE_S, help="of each steady load (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write benchmarks.md and benchmarks.svg here")
     options = parser.parse_args(arguments)
+    if options.write is not None and set(options.parts) != set(PARTS):
+        parser.error("--write needs both --parts")
     if options.events < 100 or options.repeats < 1 or options.partitions < 1:
         parser.error("needs at least 100 events, one repeat and one partition")
+    if min(options.live_rates) * options.live_seconds < 100:
+        parser.error("--live-rates times --live-seconds must be at least 100 events")
     if not 0 < options.warm_up < 1:
         parser.error(f"--warm-up is {options.warm_up}, expected a ratio between 0 and 1")
     if any(BY_NAME[name].program == "peer_quix" for name in options.runtimes) and not find_spec("quixstreams"):
@@ -126,11 +193,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print JSON and, if asked to, write the report."""
     options = parse(arguments)
-    runtimes = [BY_NAME[name] for name in options.runtimes]
+    plan = Plan(
+        workload=Workload(events=options.events),
+        partitions=options.partitions,
+        warm_up=options.warm_up,
+        repeats=options.repeats,
+        runtimes=[BY_NAME[name] for name in options.runtimes] if "backlog" in options.parts else [],
+        live=[each for each in LIVE if each.name in options.runtimes] if "live" in options.parts else [],
+        live_rates=options.live_rates,
+        live_s=options.live_seconds,
+    )
     try:
-        results = measure(
-            runtimes, Workload(events=options.events), options.partitions, options.warm_up, options.repeats
-        )
+        results = measure(plan)
     except (BrokerUnavailable, StreamCouponsError) as error:
         sys.exit(f"speed: {error}")
     text = json.dumps(summary(results), indent=2)

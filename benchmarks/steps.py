@@ -49,7 +49,13 @@ WRITTEN = {
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What a runtime's process is told: JSON in its first argument."""
+    """What a runtime's process is told: JSON in its first argument.
+
+    Attributes
+    ----------
+    commit_interval_s, poll_s : float or None
+        How often Quix Streams commits, and how long it collects records before it looks at any; None for its defaults.
+    """
 
     mode: str
     bootstrap: str
@@ -57,6 +63,8 @@ class Job(Struct, frozen=True, kw_only=True):
     partitions: int
     workload: Workload
     folder: str
+    commit_interval_s: float | None = None
+    poll_s: float | None = None
 
 
 class AgentSteps:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.live import Mark, figures, medians
 from benchmarks.phases import Phase, Stopwatch
 from benchmarks.profile import Logs, drive, pipeline, sources
 from benchmarks.report import Results, summary, write_report
 from benchmarks.runtimes import BY_NAME, RuntimeFailed
-from benchmarks.speed import check, measure, parse
+from benchmarks.speed import Plan, check, measure, parse
 from benchmarks.steps import AgentSteps, new_agents
+from stream_coupons.bench.latency import Timing
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import apache_kafka_missing
 
@@ -26,14 +28,48 @@ def run(runtime: str, cpu_us: float) -> dict[str, Any]:
     return {"runtime": runtime, **figures, "written": WRITTEN}
 
 
+def live_run(runtime: str, rate: float, cpu_us: float, lag_after: int = 0) -> dict[str, Any]:
+    """A load of 10 seconds after which a runtime is behind by some records, of which an event has two."""
+    first = Mark(at=0.0, cpu_s=1.0, appended=0, lag=0)
+    last = Mark(at=10.0, cpu_s=1.0 + cpu_us * rate * 10.0 / 1e6, appended=int(rate * 20), lag=lag_after)
+    due = {f"e{number}": float(number) for number in range(100)}
+    came = {name: at + (0.04 if number < 90 else 0.09) for number, (name, at) in enumerate(due.items())}
+    return figures(runtime, rate, first, last, Timing(due=due, came=came))
+
+
+def test_a_live_run_has_a_latency_unless_lag_grew() -> None:
+    found = live_run("ours", 300.0, 900.0, lag_after=600)  # of a second
+    assert (found["cpu_us"], found["cores_used"], found["is_saturated"]) == (900.0, 0.27, False)
+    assert (found["p50_ms"], found["p99_ms"]) == (40.0, 90.0)
+    found = live_run("ours", 300.0, 900.0, lag_after=2400)
+    assert (found["is_saturated"], found["p50_ms"]) == (True, None)
+
+
+def test_one_saturated_run_leaves_a_runtime_without_a_latency() -> None:
+    runs = [live_run("ours", 300.0, cpu_us, lag) for cpu_us, lag in ((900.0, 0), (1000.0, 0), (1300.0, 9000))]
+    [found] = medians([*runs])
+    assert (found["cpu_us"], found["cpu_us_least"], found["cpu_us_most"]) == (1000.0, 900.0, 1300.0)
+    assert (found["is_saturated"], found["p50_ms"]) == (True, None)
+    assert medians(runs[:2])[0]["p50_ms"] == 40.0
+
+
+def test_a_backlog_is_as_long_as_it_was_whatever_the_loads_take() -> None:
+    plan = Plan(Workload(events=1000), 4, 0.05, 1, [], live=[BY_NAME["ours"]], live_rates=[100.0, 300.0], live_s=10.0)
+    assert (plan.workload.events, plan.published.events) == (1000, 5000)
+    assert Plan(Workload(events=1000), 4, 0.05, 1, []).published.events == 1000
+
+
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_a_worker_needs_less_cpu_than_plain_faust() -> None:
     missing = apache_kafka_missing()
     if missing and os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") != "1":
         pytest.skip(missing)
-    results = measure([BY_NAME["ours"], BY_NAME["faust"]], Workload(events=3_000), 4, 0.05, 1)
+    workload, contestants = Workload(events=3_000), [BY_NAME["ours"], BY_NAME["faust"]]
+    results = measure(Plan(workload, 4, 0.05, 1, contestants, live=contestants, live_rates=[100.0], live_s=3.0))
     assert results.ratios()["ours/faust"]["median"] < 0.9
+    assert [(one["runtime"], one["rate"]) for one in results.live] == [("ours", 100.0), ("faust", 100.0)]
+    assert all(one["cpu_us"] > 0 and one["missing"] == 0 for one in results.live)
 
 
 @pytest.mark.parametrize("is_live", [True, False])
@@ -62,14 +98,19 @@ def test_a_runtime_that_wrote_too_little_fails_the_benchmark() -> None:
 
 def test_ratios_compare_the_runs_of_one_repetition(tmp_path: Path) -> None:
     runs = [run("ours", 10.0), run("faust", 100.0), run("ours", 20.0), run("faust", 50.0)]
-    results = Results(Workload(events=1_000), 4, 0.05, 2, 100, True, runs)
+    load = [live_run("ours", 300.0, cpu_us) for cpu_us in (900.0, 1100.0)]
+    results = Results(Workload(events=1_000), 4, 0.05, 2, 100, True, runs, load)
     assert summary(results)["ratios"] == {"ours/faust": {"median": 0.25, "least": 0.1, "most": 0.4}}
     write_report(results, tmp_path)
-    assert "| 0.25 | 0.1 | 0.4 |" in (tmp_path / "benchmarks.md").read_text()
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| 0.25 | 0.1 | 0.4 |" in page
+    assert f"| 300 | ours | {BY_NAME['ours'].about} | 1,000 | 900 to 1,100 | 40 | 90 |" in page
     assert ">75.0</text>" in (tmp_path / "benchmarks.svg").read_text()
 
 
-@pytest.mark.parametrize("wrong", [["--events", "5"], ["--warm-up", "1"], ["--runtimes", "flink"]])
+@pytest.mark.parametrize(
+    "wrong", [["--events", "5"], ["--warm-up", "1"], ["--runtimes", "flink"], ["--live-rates", "1"]]
+)
 def test_options_that_cannot_be_are_refused_before_a_broker_starts(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         parse(wrong)
