@@ -36,7 +36,7 @@ mutants: $(READY)  ## change ledger, state records and batch in every way that m
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 
-bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some five minutes)
+bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some ten minutes)
 	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
 
 check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
@@ -49,7 +49,7 @@ check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
 docs: $(READY)  ## build the site of docs/ into site/; a dead link is an error
 	@$(BIN)/zensical build --clean --strict
 
-figures: $(READY)  ## measure the figures of the pages and write their tables (Apache Kafka; leave the machine alone)
+figures: $(READY) $(BENCH_READY)  ## measure the figures of the pages and write their tables (Apache Kafka; leave the machine alone)
 	@$(BIN)/python docs/figures.py
 	@$(BIN)/python -m benchmarks.cold_start --write
 

@@ -18,7 +18,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "figures.json"
-PAGES = {"learning": "docs/explanation/how-it-learns.md", "cost": "docs/how-to/measure-the-cost.md"}
+PAGES = {
+    "learning": "docs/explanation/how-it-learns.md",
+    "cost": "docs/how-to/measure-the-cost.md",
+    "live": "docs/how-to/measure-the-cost.md",
+    "peers": "docs/how-to/measure-the-cost.md",
+}
+MEASURED_WITH = {"live": "cost"}
+"""Tables of the results of another name."""
+BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 SAMPLES = ("ecommerce", "finance", "travel")
 GUARANTEES = ("at_least_once", "exactly_once")
 Results = Mapping[str, Any]
@@ -46,6 +54,15 @@ def measure_cost() -> dict[str, Any]:
     return {name: run("bench", "--engine", "kafka", "--guarantee", name, "--json", "-") for name in GUARANTEES}
 
 
+def measure_peers() -> dict[str, Any]:
+    """Return CPU and latency of our worker, plain Faust and Quix Streams at steady rates."""
+    if not BENCH_PYTHON.exists():
+        raise SystemExit("Quix Streams is not installed: run `make figures`, or `make .venv-bench/.ready` before")
+    command = [str(BENCH_PYTHON), "-m", "benchmarks.speed", "--parts", "live"]
+    found = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return {"repeats": found["repeats"], "versions": found["environment"], "rows": found["live"]}
+
+
 def interval(value: Mapping[str, float]) -> str:
     """Return a figure with its 95 % interval."""
     return f"{value['value']:.3f} ({value['low']:.3f}, {value['high']:.3f})"
@@ -64,23 +81,62 @@ def learning_table(results: Results) -> list[str]:
 
 
 def cost_table(results: Results) -> list[str]:
-    """Return the table of `measure_cost`."""
-    rows = ["| | " + " | ".join(f"`{name}`" for name in results) + " |", "|---|" + "---|" * len(results)]
+    """Return the table of `measure_cost` for the backlog."""
+    rows = ["| Backlog | " + " | ".join(f"`{name}`" for name in results) + " |", "|---|" + "---:|" * len(results)]
     lines: dict[str, Callable[[Any], str]] = {
-        "backlog, events per second": lambda each: f"{each['throughput']['events_per_s']:,.0f}",
+        "events per second": lambda each: f"{each['throughput']['events_per_s']:,.0f}",
         "CPU of the workers, µs per event": lambda each: f"{each['throughput']['worker_cpu_us_per_event']:.0f}",
+        "events per batch": lambda each: f"{each['throughput']['events_per_batch']:.0f}",
         "peak memory of the workers, MiB": lambda each: f"{each['throughput']['peak_rss_bytes'] / 2**20:.0f}",
-        "event to coupon, p50, ms": lambda each: f"{each['latency']['p50_ms']:.0f}",
-        "event to coupon, p99, ms": lambda each: f"{each['latency']['p99_ms']:.0f}",
-        "plain topic without the engine, p50, ms": lambda each: f"{each['floor']['p50_ms']:.0f}",
     }
     for name, cell in lines.items():
         rows.append(f"| {name} | " + " | ".join(cell(each) for each in results.values()) + " |")
     return rows
 
 
-MEASURES: dict[str, Callable[[], dict[str, Any]]] = {"learning": measure_learning, "cost": measure_cost}
-TABLES: dict[str, Callable[[Results], list[str]]] = {"learning": learning_table, "cost": cost_table}
+def live_table(results: Results) -> list[str]:
+    """Return the table of `measure_cost` for live events, by rate."""
+    rows = [
+        "| Events per second | Guarantee | CPU of the workers, µs per event | Cores | Batches per second "
+        "| Events per batch | p50, ms | p99, ms | p99.9, ms | Plain topic, p50, ms |",
+        "|---:|---|" + "---:|" * 8,
+    ]
+    by_rate = [(each["rate"], name, each) for name, measured in results.items() for each in measured["rates"]]
+    for rate, name, each in sorted(by_rate, key=lambda row: row[0]):
+        times = [each["latency"][key] for key in ("p50_ms", "p99_ms", "p999_ms")]
+        latency = "saturated | |" if each["is_saturated"] else " | ".join(f"{value:,.0f}" for value in times)
+        rows.append(
+            f"| {rate:,g} | `{name}` | {each['worker_cpu_us_per_event']:,.0f} | {each['cores_used']:.2f} "
+            f"| {each['batches_per_s']:,.0f} | {each['events_per_batch']:,.1f} | {latency} "
+            f"| {each['floor']['p50_ms']:,.0f} |"
+        )
+    return rows
+
+
+def peers_table(results: Results) -> list[str]:
+    """Return the table of `measure_peers`."""
+    rows = [
+        "| Events per second | Runtime | CPU, µs per event | Cores | p50, ms | p99, ms |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    for each in results["rows"]:
+        times = "saturated |" if each["is_saturated"] else f"{each['p50_ms']:,.0f} | {each['p99_ms']:,.0f}"
+        figures = f"{each['cpu_us']:,.0f} | {each['cores_used']:.2f} | {times}"
+        rows.append(f"| {each['rate']:,g} | {each['runtime']} | {figures} |")
+    return rows
+
+
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    "learning": measure_learning,
+    "cost": measure_cost,
+    "peers": measure_peers,
+}
+TABLES: dict[str, Callable[[Results], list[str]]] = {
+    "learning": learning_table,
+    "cost": cost_table,
+    "live": live_table,
+    "peers": peers_table,
+}
 
 
 def origin() -> dict[str, str]:
@@ -95,11 +151,12 @@ def origin() -> dict[str, str]:
 
 def rendered(name: str, results: Results) -> str:
     """Return a table with its origin, or nothing if it was never measured."""
-    if name not in results:
+    measured = results.get(MEASURED_WITH.get(name, name))
+    if measured is None:
         return ""
-    made = results[name]["origin"]
+    made = measured["origin"]
     by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
-    return "\n" + "\n".join(TABLES[name](results[name]["figures"])) + f"\n\n{by}\n\n"
+    return "\n" + "\n".join(TABLES[name](measured["figures"])) + f"\n\n{by}\n\n"
 
 
 def page_with(text: str, name: str, results: Results) -> str:

@@ -38,3 +38,25 @@ def test_a_table_states_its_figures_and_its_origin(figures: ModuleType) -> None:
     assert "| travel | 40 | 7 | 0.500 (0.250, 0.750) | 0.600 | 0.500 (0.250, 0.750) |" in text
     assert "2026-01-02 at commit abc1234" in text
     assert figures.rendered("learning", {}) == ""
+
+
+def test_a_rate_that_is_saturated_has_no_latency_in_the_table(figures: ModuleType) -> None:
+    latency = {"p50_ms": 41.4, "p99_ms": 120.0, "p999_ms": 180.6}
+    row = {
+        "rate": 1000.0, "worker_cpu_us_per_event": 512.3, "cores_used": 0.512, "batches_per_s": 220.4,
+        "events_per_batch": 4.54, "is_saturated": False, "latency": latency, "floor": {"p50_ms": 1.7},
+    }  # fmt: skip
+    saturated = row | {"rate": 3000.0, "is_saturated": True, "latency": dict.fromkeys(latency)}
+    table = figures.live_table({"at_least_once": {"rates": [saturated, row]}})
+    assert table[2:] == [
+        "| 1,000 | `at_least_once` | 512 | 0.51 | 220 | 4.5 | 41 | 120 | 181 | 2 |",
+        "| 3,000 | `at_least_once` | 512 | 0.51 | 220 | 4.5 | saturated | | | 2 |",
+    ]
+    assert len({line.count("|") for line in table}) == 1
+
+
+def test_peers_that_do_not_keep_up_have_no_latency_in_the_table(figures: ModuleType) -> None:
+    row = {"rate": 300.0, "runtime": "ours", "cpu_us": 1512.3, "cores_used": 0.45, "is_saturated": False}
+    rows = [row | {"p50_ms": 41.4, "p99_ms": 120.0}, row | {"is_saturated": True, "p50_ms": None, "p99_ms": None}]
+    table = figures.peers_table({"rows": rows})
+    assert table[2:] == ["| 300 | ours | 1,512 | 0.45 | 41 | 120 |", "| 300 | ours | 1,512 | 0.45 | saturated | |"]
