@@ -342,7 +342,7 @@ def _notes(plan: Plan, machine: Machine, speed: Throughput, grown: Memory, rates
     for each in rates:
         if max(each.latency.sent_late_p99_ms, each.floor.sent_late_p99_ms) > LATE_MS:
             late = f"{each.rate:,g} events/s: the publisher itself was behind its schedule"
-            notes.append(f"{late}: the latencies contain that; take a lower --rate")
+            notes.append(f"{late}: the latencies contain that; lower the rate or free the machine")
     repeated = sum(each.latency.repeated for each in rates)
     if repeated:
         notes.append(f"{repeated} issues came twice: a worker was started anew or could not write meanwhile")

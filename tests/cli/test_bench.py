@@ -19,7 +19,7 @@ from stream_coupons import admin
 from stream_coupons.bench import CONSENT
 from stream_coupons.bench import run as bench_run
 from stream_coupons.bench.hops import Hop
-from stream_coupons.bench.latency import Latency
+from stream_coupons.bench.latency import Client, Latency, Send, Timing
 from stream_coupons.bench.live import LiveRate
 from stream_coupons.bench.run import Machine, Report
 from stream_coupons.bench.target import FLOOR, OURS
@@ -197,6 +197,25 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, number: signal.Si
     assert "interrupted: nothing is reported, nothing left behind" in stderr
     assert list(tmp_path.iterdir()) == []
     assert processes_with(str(tmp_path)) == []
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_an_interruption_amid_the_rates_reports_those_before_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Client.measure
+
+    def interrupted_at_200(client: Client, sends: list[Send], rate: float, *hooks: Any) -> Timing:
+        if rate == 200.0:
+            signal.raise_signal(signal.SIGINT)
+        return measure(client, sends, rate, *hooks)
+
+    monkeypatch.setattr(Client, "measure", interrupted_at_200)
+    result = run("bench", *TINY, "--json", "-")
+    assert result.exit_code == 130, result.stderr
+    found = json.loads(result.stdout)
+    assert found["interrupted"] is True
+    assert [each["rate"] for each in found["rates"]] == [100.0]
+    assert "only what is reported was measured to its end" in result.stderr
 
 
 # ------------------------------------------------------------ what is printed, of figures that nobody measured
