@@ -26,10 +26,19 @@ MAX_BEHIND_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """CPU seconds of a runtime at a moment, records appended to its inputs, and those its group has not committed."""
+    """A runtime at a moment.
+
+    Attributes
+    ----------
+    cpu_s : float
+        CPU seconds used until then.
+    committed, appended, lag : int
+        Source events that its group has committed; records of all its inputs, and those that are not committed.
+    """
 
     at: float
     cpu_s: float
+    committed: int
     appended: int
     lag: int
 
@@ -73,7 +82,7 @@ class Load:
                     sends,
                     self.rate,
                     lambda share: show(int(share * len(sends))),
-                    lambda: marks.append(Mark(time.monotonic(), cpu_of(pid), *watch.appended_and_lag())),
+                    lambda: marks.append(Mark(time.monotonic(), cpu_of(pid), *watch.counts())),
                 )
                 running.check()
         found = figures(runtime.name, self.rate, marks[0], marks[1], timing)
@@ -86,11 +95,13 @@ def figures(runtime: str, rate: float, first: Mark, last: Mark, timing: Timing) 
     """Return what a runtime spent between two moments of a load, and its latency if it kept up."""
     seconds, cpu_s = last.at - first.at, last.cpu_s - first.cpu_s
     is_saturated = last.lag - first.lag > (last.appended - first.appended) / seconds * MAX_BEHIND_S
+    # What is committed is up to a commit interval old, so it counts only where not all that was sent is done.
+    events = last.committed - first.committed if is_saturated else seconds * rate
     found = summary(timing, rate, len(timing.late_s), is_saturated=is_saturated)
     return {
         "runtime": runtime,
         "rate": rate,
-        "cpu_us": round(cpu_s / (seconds * rate) * 1e6, 1),
+        "cpu_us": round(cpu_s / max(events, 1) * 1e6, 1),
         "cores_used": round(cpu_s / seconds, 3),
         "is_saturated": is_saturated,
         "lag_before": first.lag,

@@ -179,10 +179,10 @@ class Watch:
                 )
             time.sleep(POLL_S)
 
-    def appended_and_lag(self) -> tuple[int, int]:
-        """Return the numbers of input records that are appended, and that are appended but not committed."""
-        behind = self._offsets()[1]
-        return sum(self._ends(self.reads).values()), behind
+    def counts(self) -> tuple[int, int, int]:
+        """Return the numbers of source events committed, of input records appended, and of those not committed."""
+        committed, behind = self._offsets()
+        return committed, sum(self._ends(self.reads).values()), behind
 
     def _offsets(self) -> tuple[int, int]:
         """(source events committed, lag over all input topics)."""

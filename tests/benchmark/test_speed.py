@@ -30,8 +30,10 @@ def run(runtime: str, cpu_us: float) -> dict[str, Any]:
 
 def live_run(runtime: str, rate: float, cpu_us: float, lag_after: int = 0) -> dict[str, Any]:
     """A load of 10 seconds after which a runtime is behind by some records, of which an event has two."""
-    first = Mark(at=0.0, cpu_s=1.0, appended=0, lag=0)
-    last = Mark(at=10.0, cpu_s=1.0 + cpu_us * rate * 10.0 / 1e6, appended=int(rate * 20), lag=lag_after)
+    sent = int(rate * 10)
+    first = Mark(at=0.0, cpu_s=1.0, committed=0, appended=0, lag=0)
+    done = sent - lag_after // 2
+    last = Mark(10.0, cpu_s=1.0 + cpu_us * sent / 1e6, committed=done, appended=2 * sent, lag=lag_after)
     due = {f"e{number}": float(number) for number in range(100)}
     came = {name: at + (0.04 if number < 90 else 0.09) for number, (name, at) in enumerate(due.items())}
     return figures(runtime, rate, first, last, Timing(due=due, came=came))
@@ -43,12 +45,13 @@ def test_a_live_run_has_a_latency_unless_lag_grew() -> None:
     assert (found["p50_ms"], found["p99_ms"]) == (40.0, 90.0)
     found = live_run("ours", 300.0, 900.0, lag_after=2400)
     assert (found["is_saturated"], found["p50_ms"]) == (True, None)
+    assert found["cpu_us"] == 1500.0  # of the events that were done
 
 
 def test_one_saturated_run_leaves_a_runtime_without_a_latency() -> None:
-    runs = [live_run("ours", 300.0, cpu_us, lag) for cpu_us, lag in ((900.0, 0), (1000.0, 0), (1300.0, 9000))]
+    runs = [live_run("ours", 300.0, cpu_us, lag) for cpu_us, lag in ((900.0, 0), (1000.0, 0), (1300.0, 2400))]
     [found] = medians([*runs])
-    assert (found["cpu_us"], found["cpu_us_least"], found["cpu_us_most"]) == (1000.0, 900.0, 1300.0)
+    assert (found["cpu_us"], found["cpu_us_least"], found["cpu_us_most"]) == (1000.0, 900.0, 2166.7)
     assert (found["is_saturated"], found["p50_ms"]) == (True, None)
     assert medians(runs[:2])[0]["p50_ms"] == 40.0
 
