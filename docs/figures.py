@@ -54,11 +54,11 @@ def measure_cost() -> dict[str, Any]:
     return {name: run("bench", "--engine", "kafka", "--guarantee", name, "--json", "-") for name in GUARANTEES}
 
 
-def measure_peers() -> dict[str, Any]:
+def measure_peers(repeats: int = 3) -> dict[str, Any]:
     """Return CPU and latency of our worker, plain Faust and Quix Streams at steady rates."""
     if not BENCH_PYTHON.exists():
         raise SystemExit("Quix Streams is not installed: run `make figures`, or `make .venv-bench/.ready` before")
-    command = [str(BENCH_PYTHON), "-m", "benchmarks.speed", "--parts", "live"]
+    command = [str(BENCH_PYTHON), "-m", "benchmarks.speed", "--parts", "live", "--repeats", str(repeats)]
     found = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
     return {"repeats": found["repeats"], "versions": found["environment"], "rows": found["live"]}
 
@@ -123,7 +123,7 @@ def peers_table(results: Results) -> list[str]:
         times = "saturated |" if each["is_saturated"] else f"{each['p50_ms']:,.0f} | {each['p99_ms']:,.0f}"
         figures = f"{each['cpu_us']:,.0f} | {each['cores_used']:.2f} | {times}"
         rows.append(f"| {each['rate']:,g} | {each['runtime']} | {figures} |")
-    return rows
+    return [*rows, "", f"Medians of {results['repeats']} runs of each."]
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -145,7 +145,8 @@ def origin() -> dict[str, str]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f} before",
     }
 
 
