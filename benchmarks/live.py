@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.measure import Bench, Watch, cpu_of
+from benchmarks.measure import Bench, Watch
 from benchmarks.runtimes import Runtime, RuntimeFailed
 from stream_coupons import admin, topics
+from stream_coupons.bench import processes
 from stream_coupons.bench.latency import Client, Send, Timing, summary
 from stream_coupons.connection import Connection
 
@@ -82,7 +83,7 @@ class Load:
                     sends,
                     self.rate,
                     lambda share: show(int(share * len(sends))),
-                    lambda: marks.append(Mark(time.monotonic(), cpu_of(pid), *watch.counts())),
+                    lambda: marks.append(Mark(time.monotonic(), processes.cpu_s([pid]), *watch.counts())),
                 )
                 running.check()
         found = figures(runtime.name, self.rate, marks[0], marks[1], timing)

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 from benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
 from benchmarks.steps import SOURCES, WRITTEN
 from stream_coupons import admin, topics
+from stream_coupons.bench import processes
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import encode
@@ -27,7 +28,6 @@ from stream_coupons.settings import KafkaSettings, Settings
 POLL_S = 0.1
 SETTLED_S = 1.5
 """Lag must stay at zero for so long: what a runtime still has in its buffers would raise it again."""
-TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 Event = tuple[str, bytes, bytes, int]
 """(topic, key, value, partition)."""
 
@@ -71,7 +71,7 @@ class Bench:
                 os.kill(pid, signal.SIGSTOP)
                 try:
                     self.publish(self.events[self.warm_up :])
-                    cpu_s, began = cpu_of(pid), time.perf_counter()
+                    cpu_s, began = processes.cpu_s([pid]), time.perf_counter()
                 finally:
                     os.kill(pid, signal.SIGCONT)
                 end, later = watch.wait_idle(running, len(self.events))
@@ -80,7 +80,7 @@ class Bench:
                     "runtime": runtime.name,
                     "cpu_us": (end.cpu_s - cpu_s) / measured * 1e6,
                     "events_per_s": measured / (end.at - began),
-                    "peak_mib": peak_mib(pid),
+                    "peak_mib": processes.peak_rss_bytes([pid]) / topics.MIB,
                     "idle_cpu_ratio": (later.cpu_s - end.cpu_s) / (later.at - end.at),
                     "written": watch.count(WRITTEN) if runtime.is_full else {},
                 }
@@ -162,8 +162,8 @@ class Watch:
         deadline = time.monotonic() + 120.0 + published / 200.0
         first: Sample | None = None
         while True:
-            now = Sample(time.perf_counter(), cpu_of(running.process.pid))
             running.check()
+            now = Sample(time.perf_counter(), processes.cpu_s([running.process.pid]))
             committed, behind = self._offsets()
             self.on_progress(committed)
             if behind or committed < published:
@@ -213,17 +213,3 @@ class Watch:
         """Records in topics, by what they are called."""
         ends = self._ends(list(named.values()))
         return {noun: sum(end for tp, end in ends.items() if tp.topic == topic) for noun, topic in named.items()}
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds of all threads of a process, in user and in kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-def peak_mib(pid: int) -> float:
-    """The most memory that a process has had resident."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024.0
-    raise RuntimeFailed(f"process {pid} has no VmHWM")
