@@ -5,6 +5,8 @@ times what one of a backlog does.
 """
 
 import time
+from collections.abc import Collection
+from typing import NamedTuple
 
 from kafka import KafkaAdminClient
 from msgspec import Struct
@@ -19,7 +21,10 @@ from stream_coupons.demo.watch import PREFIX, by_label
 BATCH_SECONDS = "batch_seconds_sum"
 SCRAPED = (*throughput.SCRAPED, PREFIX + BATCH_SECONDS)
 GRACE_S = 1.0
-"""By how many seconds of records, besides those of a commit interval, lag may differ between two moments."""
+"""By how many seconds of records lag may differ between two moments, besides what commits and bursts explain."""
+LEARNING = frozenset(topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by)
+"""Topics that no decision waits for. Labels come in bursts, one a tick."""
+DECIDING = frozenset(topic.name for topic in topics.READ_BY_AGENTS) - LEARNING
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -64,7 +69,9 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     events, seconds : int, float
         Events that the workers were done with after the warm-up, and the time until the last was sent.
     is_saturated : bool
-        Whether lag grew by more than a commit interval and `GRACE_S` explain. Then there is no latency.
+        Whether the agents that decide fell behind. Then there is no latency.
+    is_learner_behind : bool
+        Whether the learner fell behind, which no decision waits for.
     worker_cpu_us_per_event, worker_cpu_us_per_batch : float
         CPU time of all workers, user and system, over events of the shop or over batches.
     batches_per_s : float
@@ -89,6 +96,7 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     events: int
     seconds: float
     is_saturated: bool
+    is_learner_behind: bool
     worker_cpu_us_per_event: float
     worker_cpu_us_per_batch: float
     broker_cpu_us_per_event: float | None
@@ -124,19 +132,40 @@ def mark(system: LocalSystem, client: KafkaAdminClient, broker_pid: int | None) 
     )
 
 
-def is_saturated(first: Mark, last: Mark, commit_interval_s: float) -> bool:
-    """Return whether workers fell behind between two moments.
+def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float) -> bool:
+    """Return whether the lag of some topics grew between two moments by more than it varies anyway.
 
-    Lag is counted from the last commit. So even of workers that keep up it differs by all that comes in a commit
-    interval, in either direction.
+    Parameters
+    ----------
+    names : collection of str
+        Topics.
+    usual_s : float
+        The time between two commits, which lag is counted from, or between two bursts of records. So even of workers
+        that keep up, lag differs by all that comes in such a time.
     """
     seconds = max(last.at - first.at, 1e-3)
-    grown = sum(last.lag.values()) - sum(first.lag.values())
-    came = sum(last.records.values()) - sum(first.records.values()) + max(grown, 0)
-    return grown > came / seconds * (commit_interval_s + GRACE_S)
+
+    lag = sum(last.lag.get(name, 0) - first.lag.get(name, 0) for name in names)
+    done = sum(last.records.get(name, 0.0) - first.records.get(name, 0.0) for name in names)
+    return lag > (done + max(lag, 0)) / seconds * (usual_s + GRACE_S)
 
 
-def live_rate(first: Mark, last: Mark, latency: Latency, hops: list[Hop], floor: Latency, saturated: bool) -> LiveRate:
+class Behind(NamedTuple):
+    """Who fell behind under a load."""
+
+    deciding: bool
+    learning: bool
+
+
+def who_fell_behind(first: Mark, last: Mark, commit_interval_s: float, tick_every_s: float) -> Behind:
+    """Return whether the agents that decide, and whether the learner fell behind between two moments."""
+    return Behind(
+        fell_behind(first, last, DECIDING, commit_interval_s),
+        fell_behind(first, last, LEARNING, commit_interval_s + tick_every_s),
+    )
+
+
+def live_rate(first: Mark, last: Mark, latency: Latency, hops: list[Hop], floor: Latency, behind: Behind) -> LiveRate:
     """Return what happened between two moments of a steady load."""
     seconds = max(last.at - first.at, 1e-3)
     done = {topic: count - first.records.get(topic, 0.0) for topic, count in last.records.items()}
@@ -159,7 +188,8 @@ def live_rate(first: Mark, last: Mark, latency: Latency, hops: list[Hop], floor:
         rate=latency.rate,
         events=round(events),
         seconds=round(seconds, 2),
-        is_saturated=saturated,
+        is_saturated=behind.deciding,
+        is_learner_behind=behind.learning,
         worker_cpu_us_per_event=round(cpu_s * 1e6 / events, 1),
         worker_cpu_us_per_batch=round(cpu_s * 1e6 / batches, 1),
         broker_cpu_us_per_event=round(broker_us, 1) if last.broker_cpu_s else None,

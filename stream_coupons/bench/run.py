@@ -264,11 +264,11 @@ def _steady(
         )
         system.check()
         first, last = marks
-        saturated = live.is_saturated(first, last, kafka.commit_interval_s)
-        parts = [] if saturated else _hops(system, timing, issues.read_to_end())
+        behind = live.who_fell_behind(first, last, kafka.commit_interval_s, plan.settings.worker.tick_every_s)
+        parts = [] if behind.deciding else _hops(system, timing, issues.read_to_end())
     pending = throughput.pending(system) - before
-    steady = latency.summary(timing, rate, len(sends), pending, is_saturated=saturated)
-    return live.live_rate(first, last, steady, parts, _floor(system, plan, rate, show), saturated)
+    steady = latency.summary(timing, rate, len(sends), pending, is_saturated=behind.deciding)
+    return live.live_rate(first, last, steady, parts, _floor(system, plan, rate, show), behind)
 
 
 def _hops(system: LocalSystem, timing: Timing, issues: Iterable[Any]) -> list[Hop]:
@@ -340,6 +340,8 @@ def _notes(plan: Plan, machine: Machine, speed: Throughput, grown: Memory, rates
         text = f"only {grown.shoppers} shoppers were new when memory was looked at: too few to say what each takes"
         notes.append(f"{text}; raise --events, and --shoppers to at least a fifth of it")
     for each in rates:
+        if each.is_learner_behind:
+            notes.append(f"{each.rate:,g} events/s: the learner fell behind, which no decision waits for")
         if max(each.latency.sent_late_p99_ms, each.floor.sent_late_p99_ms) > LATE_MS:
             late = f"{each.rate:,g} events/s: the publisher itself was behind its schedule"
             notes.append(f"{late}: the latencies contain that; lower the rate or free the machine")

@@ -200,12 +200,15 @@ def _print(report: Report) -> None:
 
 
 def _behind(found: LiveRate) -> str:
-    """Return how far workers fell behind, and in which topic most."""
-    before, after = sum(found.lag_before.values()), sum(found.lag_after.values())
-    most = max(found.lag_after, key=found.lag_after.__getitem__)
+    """Return how far the agents that decide fell behind, and in which topic most."""
+    from stream_coupons.bench.live import DECIDING
+
+    before = sum(count for topic, count in found.lag_before.items() if topic in DECIDING)
+    after = {topic: count for topic, count in found.lag_after.items() if topic in DECIDING}
+    most = max(after, key=after.__getitem__)
     return (
-        f"at {found.rate:,g} events/s lag grew from {before:,} to {after:,} records in {found.seconds:.0f} s, "
-        f"{found.lag_after[most]:,} of them in {most}: the workers cannot keep up, so there is no latency"
+        f"at {found.rate:,g} events/s lag grew from {before:,} to {sum(after.values()):,} records in "
+        f"{found.seconds:.0f} s, {after[most]:,} of them in {most}: the workers cannot keep up, so there is no latency"
     )
 
 

@@ -87,8 +87,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         *_each_of("memory", "shoppers growth_bytes bytes_per_shopper"),
         *_each_of(
             "each of rates",
-            "rate events seconds is_saturated worker_cpu_us_per_event worker_cpu_us_per_batch broker_cpu_us_per_event "
-            "cores_used batches_per_s events_per_batch agents lag_before lag_after latency hops floor",
+            "rate events seconds is_saturated is_learner_behind worker_cpu_us_per_event worker_cpu_us_per_batch "
+            "broker_cpu_us_per_event cores_used batches_per_s events_per_batch agents lag_before lag_after latency "
+            "hops floor",
         ),
         *_each_of("each of agents, by name", "batches_per_s records_per_batch mean_ms"),
         *_each_of(

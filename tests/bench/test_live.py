@@ -1,9 +1,10 @@
 """From counters at two moments of a steady load to its cost, and whether workers kept up."""
 
 import pytest
+from msgspec.structs import replace
 
 from stream_coupons.bench.latency import Timing, summary
-from stream_coupons.bench.live import AgentBatches, LiveRate, Mark, is_saturated, live_rate
+from stream_coupons.bench.live import AgentBatches, Behind, LiveRate, Mark, live_rate, who_fell_behind
 
 NOTHING = summary(Timing(), 300.0, 3000)
 
@@ -22,7 +23,7 @@ def mark(at: float, events: float, lag: int = 0, broker_cpu_s: float = 0.0) -> M
 
 
 def between(first: Mark, last: Mark) -> LiveRate:
-    return live_rate(first, last, NOTHING, [], NOTHING, saturated=False)
+    return live_rate(first, last, NOTHING, [], NOTHING, Behind(deciding=False, learning=False))
 
 
 def test_the_cost_is_over_what_was_done_between_the_moments() -> None:
@@ -48,14 +49,26 @@ def test_nothing_done_is_no_error() -> None:
     assert between(mark(0.0, 0), mark(0.0, 0)).events == 1
 
 
+def behind(first: Mark, last: Mark, tick_every_s: float = 5.0) -> Behind:
+    return who_fell_behind(first, last, 1.0, tick_every_s)
+
+
 # 600 records a second, browse events and vectors: a commit interval of a second and a second of grace are 1,200.
 @pytest.mark.parametrize(("before", "after", "expected"), [(0, 1200, False), (600, 1900, False), (0, 1600, True)])
 def test_a_rate_is_saturated_if_lag_grew_by_more_than_commits_explain(before: int, after: int, expected: bool) -> None:
-    assert is_saturated(mark(0.0, 0, before), mark(10.0, 3000, after), 1.0) is expected
+    assert behind(mark(0.0, 0, before), mark(10.0, 3000, after)) == (expected, False)
 
 
 def test_workers_that_did_nothing_are_saturated() -> None:
-    assert is_saturated(mark(0.0, 0), mark(10.0, 0, 3000), 1.0)
+    assert behind(mark(0.0, 0), mark(10.0, 0, 3000)).deciding
+
+
+# 100 labels a second come every five seconds: of them, 700 may be there at any moment.
+@pytest.mark.parametrize(("after", "expected"), [(700, False), (3000, True)])
+def test_a_learner_that_falls_behind_does_not_saturate_a_rate(after: int, expected: bool) -> None:
+    last = mark(10.0, 3000)
+    last = replace(last, records=last.records | {"training-examples": 1000}, lag={"training-examples": after})
+    assert behind(mark(0.0, 0), last) == (False, expected)
 
 
 def test_a_saturated_rate_has_no_latency_but_counts_what_is_missing() -> None:

@@ -236,10 +236,11 @@ def live_rate(rate: float, *, is_saturated: bool = False) -> LiveRate:
         for source, target in pairwise(names)
     ]  # fmt: skip
     return LiveRate(
-        rate=rate, events=2700, seconds=27.0, is_saturated=is_saturated, worker_cpu_us_per_event=3512.0,
+        rate=rate, events=2700, seconds=27.0, is_saturated=is_saturated, is_learner_behind=False,
+        worker_cpu_us_per_event=3512.0,
         worker_cpu_us_per_batch=2100.0, broker_cpu_us_per_event=None, cores_used=1.35, batches_per_s=123.4,
         events_per_batch=0.81, agents={}, lag_before={"browse-events": 30},
-        lag_after={"browse-events": 40_000, "user-vectors": 5000}, hops=hops,
+        lag_after={"browse-events": 40_000, "user-vectors": 5000, "open-decisions": 50_000}, hops=hops,
         latency=latency(rate, None if is_saturated else 3456.7), floor=latency(rate, 12.3),
     )  # fmt: skip
 
