@@ -26,6 +26,8 @@ PAGES = {
 }
 MEASURED_WITH = {"live": "cost"}
 """Tables of the results of another name."""
+BUSY_LOAD = 1.0
+"""Load before measuring, above which a table says so."""
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 SAMPLES = ("ecommerce", "finance", "travel")
 GUARANTEES = ("at_least_once", "exactly_once")
@@ -139,14 +141,14 @@ TABLES: dict[str, Callable[[Results], list[str]]] = {
 }
 
 
-def origin() -> dict[str, str]:
+def origin() -> dict[str, Any]:
     """Return when, on what and from which commit figures are."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f} before",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -157,6 +159,8 @@ def rendered(name: str, results: Results) -> str:
         return ""
     made = measured["origin"]
     by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
+    if made.get("load", 0.0) > BUSY_LOAD:
+        by += f" The machine was busy with other work (load {made['load']}): figures are worse than they would be."
     return "\n" + "\n".join(TABLES[name](measured["figures"])) + f"\n\n{by}\n\n"
 
 

@@ -37,7 +37,14 @@ def test_a_table_states_its_figures_and_its_origin(figures: ModuleType) -> None:
     text = figures.rendered("learning", {"learning": {"origin": origin, "figures": {"travel": row}}})
     assert "| travel | 40 | 7 | 0.500 (0.250, 0.750) | 0.600 | 0.500 (0.250, 0.750) |" in text
     assert "2026-01-02 at commit abc1234" in text
+    assert "busy" not in text
     assert figures.rendered("learning", {}) == ""
+
+
+def test_a_table_says_that_the_machine_was_busy(figures: ModuleType) -> None:
+    origin = {"date": "2026-01-02", "commit": "abc1234", "machine": "2 cores", "load": 7.5}
+    made = {"origin": origin, "figures": {"rows": [], "repeats": 1}}
+    assert "The machine was busy with other work (load 7.5)" in figures.rendered("peers", {"peers": made})
 
 
 def test_a_rate_that_is_saturated_has_no_latency_in_the_table(figures: ModuleType) -> None:
