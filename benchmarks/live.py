@@ -63,7 +63,7 @@ class Load:
         Raises
         ------
         RuntimeFailed
-            If it ends, or an event that should have led to a coupon led to none.
+            If it ends, or keeps up and an event that should have led to a coupon led to none.
         """
         bench, group = self.bench, f"live-{runtime.name}-{self.rate:g}-{number}"
         sends = [
@@ -87,7 +87,8 @@ class Load:
                 )
                 running.check()
         found = figures(runtime.name, self.rate, marks[0], marks[1], timing)
-        if found["missing"]:
+        # Of a runtime that fell behind, coupons are not waited for without end.
+        if found["missing"] and not found["is_saturated"]:
             raise RuntimeFailed(f"{group}: {found['missing']} events led to no coupon")
         return found
 
