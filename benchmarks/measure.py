@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 from benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
 from benchmarks.steps import SOURCES, WRITTEN
 from stream_coupons import admin, topics
+from stream_coupons.bench import processes
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.codec import encode
@@ -26,7 +27,6 @@ from stream_coupons.settings import KafkaSettings, Settings
 POLL_S = 0.1
 SETTLED_S = 1.5
 """Lag must stay at zero for so long: what a runtime still has in its buffers would raise it again."""
-TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 Event = tuple[str, bytes, bytes, int]
 """(topic, key, value, partition)."""
 
@@ -169,7 +169,13 @@ class Watch:
     def _offsets(self) -> tuple[int, int]:
         """(source events committed, lag over all input topics)."""
         try:
-            committed = self.client.list_group_offsets(self.group).get(self.group, {})
+            # Our learner has a group of its own; the other runtimes have none of that name.
+            groups = (self.group, KafkaSettings(group_id=self.group).learner_group_id)
+            committed = {
+                tp: offset
+                for group in groups
+                for tp, offset in self.client.list_group_offsets(group).get(group, {}).items()
+            }
         except KafkaError as error:
             # A new broker has no coordinator until somebody joins a group.
             if not error.retriable:
@@ -198,14 +204,10 @@ class Watch:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of all threads of a process, in user and in kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+    """CPU seconds of all threads of a process and its children, in user and in kernel mode."""
+    return processes.cpu_s([pid])
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process has had resident."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024.0
-    raise RuntimeFailed(f"process {pid} has no VmHWM")
+    """The most memory that a process and its children have had resident."""
+    return processes.peak_rss_bytes([pid]) / 2**20
