@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from faust.types import TP
 
 from stream_coupons import topics
+from stream_coupons.agents.learner import MAX_EXAMPLES
 from stream_coupons.learner_app import LearnerApp
 from stream_coupons.settings import KafkaSettings, Settings
 
@@ -29,6 +30,10 @@ def test_its_group_is_not_that_of_the_processes_that_decide() -> None:
     parts = LearnerApp(Settings(kafka=KafkaSettings(group_id="mine")))
     assert parts.faust.conf.id == "mine-learner"
     assert set(parts.faust.transport.agents) == {topics.EXAMPLES.name, topics.OPEN.name}
+
+
+def test_it_takes_few_examples_at_a_time_so_that_it_publishes_in_time() -> None:
+    assert LearnerApp(Settings()).faust.conf.broker_max_poll_records == MAX_EXAMPLES < Settings().worker.batch_records
 
 
 def test_learnt_examples_are_progress_before_a_snapshot_acknowledges_them() -> None:
