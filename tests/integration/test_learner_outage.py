@@ -67,13 +67,15 @@ def learnt(system: LocalSystem) -> int:
 
 
 def probe(system: LocalSystem, path: str, worker: int = 0) -> tuple[int, str]:
-    """Status and text of a probe of a worker."""
+    """Status and text of a probe of a worker; 0 where it does not answer."""
     try:
         with urlopen(f"http://127.0.0.1:{system.workers[worker].port.number}/{path}", timeout=10) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refusal:
         with refusal:
             return refusal.code, refusal.read().decode()
+    except OSError:
+        return 0, ""
 
 
 def is_learning(system: LocalSystem, worker: int = 0) -> bool:
