@@ -146,16 +146,20 @@ class Learner(Service):  # type: ignore[misc]
             self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
 
     async def _own(self) -> None:
-        """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""
+        """Go on from the last snapshot, or from the models in hand if nobody else can have owned them since.
+
+        What was learnt and not published is delivered again; models in hand have learnt it, and count it as copies.
+        """
         ownership = self.inbox.ownership
-        self._trainer = None
         self._is_asked = False
         self._unacknowledged.clear()
         self._letters.clear()
-        await self._delivery.release(self.name, [PARTITION])
-        if PARTITION in ownership.partitions:
-            await self._delivery.take_over(self.name, [PARTITION])
-            self._trainer = await self._resume()
+        if PARTITION not in ownership.keeps(self._owned):
+            self._trainer = None
+            await self._delivery.release(self.name, [PARTITION])
+            if PARTITION in ownership.partitions:
+                await self._delivery.take_over(self.name, [PARTITION])
+                self._trainer = await self._resume()
         self._owned = ownership
 
     async def _take(self, message: Any) -> None:
