@@ -14,7 +14,7 @@ import pytest
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.demo.system import LocalSystem, lag_now
-from stream_coupons.settings import KafkaSettings, LearningSettings, Settings, WorkerSettings
+from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
 from tests.integration.builders import (
     AT,
     DAY_S,
@@ -43,11 +43,12 @@ PERIOD_S, SHARE = 0.5, 0.1
 """A starved process runs for this share of each period."""
 
 
-def as_delivered(**about: float) -> Settings:
+def as_delivered(guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
     """Settings of a test, but the timeouts that the program has by default."""
     usual = settings(learning=LearningSettings(publish_every_s=0.5))
     worker = msgspec.structs.replace(usual.worker, stalled_after_s=WorkerSettings().stalled_after_s)
-    return msgspec.structs.replace(usual, kafka=KafkaSettings(commit_interval_s=0.3), worker=worker, **about)
+    kafka = KafkaSettings(commit_interval_s=0.3, guarantee=guarantee)
+    return msgspec.structs.replace(usual, kafka=kafka, worker=worker)
 
 
 def active(system: LocalSystem) -> int:
@@ -124,9 +125,9 @@ def test_learning_goes_on_by_itself_once_the_broker_is_back(
 @pytest.mark.essential
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_learning_process_that_ends_or_stops_holds_up_no_decision_and_another_takes_over(
-    empty_broker: BrokerProcess, tmp_path: Path, fault: signal.Signals
+    empty_broker: BrokerProcess, tmp_path: Path, guarantee: Guarantee, fault: signal.Signals
 ) -> None:
-    system = LocalSystem(empty_broker, as_delivered(), tmp_path, workers=2)
+    system = LocalSystem(empty_broker, as_delivered(guarantee), tmp_path, workers=2)
     system.prepare([coupon("c1")])
     with system, system.publisher() as publisher:
         system.wait_ready()
