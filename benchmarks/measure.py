@@ -187,7 +187,13 @@ class Watch:
     def _offsets(self) -> tuple[int, int]:
         """(source events committed, lag over all input topics)."""
         try:
-            committed = self.client.list_group_offsets(self.group).get(self.group, {})
+            # Our learner has a group of its own; the other runtimes have none of that name.
+            groups = (self.group, KafkaSettings(group_id=self.group).learner_group_id)
+            committed = {
+                tp: offset
+                for group in groups
+                for tp, offset in self.client.list_group_offsets(group).get(group, {}).items()
+            }
         except KafkaError as error:
             # A new broker has no coordinator until somebody joins a group.
             if not error.retriable:

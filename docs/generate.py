@@ -369,8 +369,10 @@ def metrics_page() -> str:
             name = metric._name + ("_total" if metric._type == "counter" else "")
             rows.append([code(name), metric._type, ", ".join(metric._labelnames), metric._documentation])
     introduction = (
-        "Every worker serves these at `/metrics` on `worker.metrics_host` and `worker.metrics_port`, with those of the "
-        "Python process. Names end in their unit; labels are closed sets, or the domains of your catalogue."
+        "Every worker serves these at `/metrics` on `worker.metrics_host` and `worker.metrics_port`, for both of its "
+        "processes: counters are added. Memory, CPU time and descriptors are `process_*` of the process that decides, "
+        "and `learner_process_*` of the one that learns. Names end in their unit; labels are closed sets, or the "
+        "domains of your catalogue."
     )
     return page("Metrics", introduction, table(["Metric", "Type", "Labels", "Meaning"], rows))
 

@@ -182,9 +182,20 @@ def count_members(client: KafkaAdminClient, group_id: str) -> int:
     return len(client.describe_groups([group_id])[group_id]["members"])
 
 
+def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:
+    """Return what the groups of deciding and learning processes have committed, by partition: each reads its own."""
+    learner = {topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by}
+    return {
+        tp: offset
+        for group in settings.group_ids
+        for tp, offset in client.list_group_offsets(group).get(group, {}).items()
+        if (tp.topic in learner) == (group == settings.learner_group_id)
+    }
+
+
 def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
-    """Records between the end of each topic that the agents read and what their group has committed, by topic."""
-    committed = client.list_group_offsets(settings.group_id).get(settings.group_id, {})
+    """Records between the end of each topic that the agents read and what their groups have committed, by topic."""
+    committed = committed_offsets(client, settings)
     wanted = [
         TopicPartition(topic.name, partition)
         for topic in topics.READ_BY_AGENTS

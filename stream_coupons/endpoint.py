@@ -1,4 +1,4 @@
-"""The worker's HTTP port: `/metrics` for Prometheus, `/ready` and `/live` for a supervisor's probes.
+"""The worker's HTTP port: `/metrics` for Prometheus, and paths such as `/ready` for a supervisor's probes.
 
 It keeps one thread and a bounded number of connections, whatever clients do. A client that sends no request, sends it
 slowly, or does not read the answer is disconnected after `REQUEST_WITHIN_S`, or as soon as newer clients need the room.
@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, parse_headers
+from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -39,6 +40,8 @@ class Endpoint:
         0 for a free one.
     probes : mapping
         By path, such as "/ready": 200 while the probe returns nothing, else 503 with a line for each of its reasons.
+    remarks : mapping
+        By path, another one whose reasons are added to the answer, and do not change its status.
 
     Attributes
     ----------
@@ -51,9 +54,17 @@ class Endpoint:
         If it cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, probes: Mapping[str, Probe]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        probes: Mapping[str, Probe],
+        remarks: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._metrics: Any = make_wsgi_app(registry)
         self._probes = probes
+        self._remarks = remarks
         self._open: dict[asyncio.StreamWriter, None] = {}
         try:
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -117,11 +128,14 @@ class Endpoint:
             response = self._scrape(query, fields.get("Accept", ""), fields.get("Accept-Encoding", ""))
         elif path not in self._probes:
             response = _text("404 Not Found", f"the paths are {', '.join(['/metrics', *self._probes])}")
-        elif reasons := self._probes[path]():
-            response = _text("503 Service Unavailable", *(f"not {path[1:]}: {reason}" for reason in reasons))
+        elif reasons := self._reasons(path):
+            response = _text("503 Service Unavailable", *reasons, *self._reasons(self._remarks.get(path)))
         else:
-            response = _text("200 OK", path[1:])
+            response = _text("200 OK", path[1:], *self._reasons(self._remarks.get(path)))
         return response if method == "GET" else response[: response.index(b"\r\n\r\n") + 4]
+
+    def _reasons(self, path: str | None) -> list[str]:
+        return [] if path is None else [f"not {path[1:]}: {reason}" for reason in self._probes[path]()]
 
     def _scrape(self, query: str, accept: str, encoding: str) -> bytes:
         head: list[Any] = []

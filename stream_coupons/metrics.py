@@ -119,6 +119,12 @@ class Metrics:
             "reason",
         )
         self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
+        self.learner_ready = gauge(
+            "learner_ready", "1 while the learning process of this worker learns, or stands by for one that does."
+        )
+        self.learner_restarts = counter(
+            "learner_restarts_total", "Times that a worker started its learning process again after it had ended."
+        )
         self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)
         self.model_version = gauge("model_version", "Version of the model snapshot in use.", "domain")

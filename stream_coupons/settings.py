@@ -47,6 +47,15 @@ class Guarantee(StrEnum):
     """Readers with `read_committed` see no copy at all. Needs Apache Kafka 3.7 or later."""
 
 
+class Role(StrEnum):
+    """A part of the work that a `worker` command does in a process of its own."""
+
+    DECIDE = "decide"
+    """Read the shop's events, own shoppers and budgets, issue coupons."""
+    LEARN = "learn"
+    """Learn from training examples and publish model snapshots."""
+
+
 class Store(StrEnum):
     """Where a worker keeps the cells that it owns. Either is filled from the changelog and lasts no longer than it."""
 
@@ -70,6 +79,16 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
     transaction_timeout_s: Positive = 60.0
     commit_interval_s: Positive = 1.0
 
+    @property
+    def learner_group_id(self) -> str:
+        """Consumer group of the learners: apart from `group_id`, so that neither's rebalance stops the other."""
+        return f"{self.group_id}-learner"
+
+    @property
+    def group_ids(self) -> tuple[str, str]:
+        """Both consumer groups of a system."""
+        return self.group_id, self.learner_group_id
+
     def __post_init__(self) -> None:
         for address in self.bootstrap.split(","):
             host, colon, port = address.rpartition(":")
@@ -80,8 +99,9 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One worker process."""
+    """One `worker` command."""
 
+    roles: Annotated[list[Role], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Role))
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 9464
     batch_records: Size = 2000

@@ -2,13 +2,10 @@
 
 import time
 from collections import Counter
-from types import SimpleNamespace
 
-from faust.types import TP
-
-from stream_coupons import topics
-from stream_coupons.app import LIVE_WITHIN_S, CouponApp
+from stream_coupons.app import CouponApp
 from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.member import LIVE_WITHIN_S
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.settings import Settings, WorkerSettings
 
@@ -38,26 +35,3 @@ def test_a_worker_is_live_while_its_event_loop_turns_whether_or_not_a_broker_ans
     assert parts.why_not_live() == []
     parts.beat_at -= LIVE_WITHIN_S + 1
     assert parts.why_not_live() == ["its event loop has hung for 31 s"]
-
-
-def test_what_is_learnt_is_progress_before_a_snapshot_acknowledges_it() -> None:
-    parts = CouponApp(Settings(), PUBLIC_KEY)
-    examples, events = TP(topics.EXAMPLES.name, 0), TP(topics.BROWSE.name, 0)
-    parts.faust.transport.takers = []
-    parts.faust._consumer = SimpleNamespace(
-        is_coordinated=True,
-        is_member=True,
-        assignment=lambda: {examples, events},
-        highwater=lambda _: 500,
-        committed=lambda names, _: {names[0]: 100},
-    )
-    assert parts.progress() == {examples: 100, events: 100}
-    parts.learner.taken += 7
-    assert parts.progress() == {examples: 107, events: 100}
-
-
-def test_a_learner_that_stands_still_makes_the_worker_unready() -> None:
-    parts = CouponApp(Settings(), PUBLIC_KEY)
-    parts.learner._publish_at = 0.0
-    parts.learner._unacknowledged.append((None, []))
-    assert "learner stands still: what it has learnt is not published" in parts.why_not_ready()

@@ -6,9 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream_coupons import __version__, topics
-from stream_coupons.app import AGENTS
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.metrics import Metrics
+from stream_coupons.metrics import WRITERS, Metrics
 
 # Exported name (of a counter, with _total; of a histogram, without its suffixes): its type and its labels.
 EXPORTED = {
@@ -34,6 +33,8 @@ EXPORTED = {
     "stream_coupons_lag_records": (Gauge, ("topic", "partition")),
     "stream_coupons_stopped": (Gauge, ("agent", "topic", "reason")),
     "stream_coupons_ready": (Gauge, ()),
+    "stream_coupons_learner_ready": (Gauge, ()),
+    "stream_coupons_learner_restarts_total": (Counter, ()),
     "stream_coupons_build_info": (Gauge, ("version",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
@@ -104,7 +105,7 @@ def test_counters_that_alerts_look_at_are_there_before_they_count() -> None:
             assert exported.get_sample_value("stream_coupons_dead_letters_total", labels) == 0
     for outcome in ("proposed", *NoCoupon):
         assert exported.get_sample_value("stream_coupons_decisions_total", {"outcome": outcome}) == 0
-    for agent in AGENTS:
+    for agent in WRITERS:
         assert exported.get_sample_value("stream_coupons_batch_failures_total", {"agent": agent}) == 0
 
 

@@ -22,11 +22,11 @@ from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot, OpenDecision
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.metrics import Metrics
-from stream_coupons.runtime.consumer import Chunk, size
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.records import Output, Record, check_whole
-from stream_coupons.runtime.turns import Turns
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,16 +36,14 @@ log = logging.getLogger(__name__)
 
 READS = (topics.EXAMPLES, topics.OPEN)
 PARTITION = 0
-MAX_EXAMPLES = 2000
-"""Taken at a time; whoever finds so many waiting is behind."""
+MAX_EXAMPLES = 200
+"""Taken at a time: some 0.2 s of work, or two seconds on a tenth of a core, after which it may be time to publish."""
+YIELD_EVERY = 10
+"""Examples learnt between two turns of the event loop: some 10 ms of work."""
 PUBLISHING_SHARE = 0.1
 """Largest share of the time that goes into packing snapshots, so that large models are published less often."""
 MAX_PAUSE_S = 10.0
 """Longest pause between two snapshots, unless `publish_every_s` is longer: only a snapshot acknowledges examples."""
-SLICE_S, SHARE = 0.001, 0.25
-"""An example costs about a millisecond, and they come by hundreds when a tick closes windows: learnt at once, they
-would hold up every decision of this worker for half a second."""
-
 LOOK_EVERY_S = 0.5
 """Longest wait for examples before it looks whether a rebalance has begun, which waits for all acknowledgements."""
 ASKED_WAIT_S = 0.05
@@ -93,7 +91,6 @@ class Learner(Service):  # type: ignore[misc]
         self._trainer: Trainer | None = None
         self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
         self._letters: list[Output] = []
-        self._turns = Turns(SLICE_S, SHARE)
         self._is_asked = False
         self._asked_for: dict[str, int] = {}
 
@@ -140,10 +137,8 @@ class Learner(Service):  # type: ignore[misc]
         if self._owned is not self.inbox.ownership:
             await self._own()
         else:
-            is_behind = sum(size(message) for message in messages) >= MAX_EXAMPLES
-            self._turns.begin()
             for message in messages:
-                await self._take(message, is_behind=is_behind)
+                await self._take(message)
         is_due = time.monotonic() >= self._publish_at or (self._app.rebalancing and self._unacknowledged)
         if is_due or await self._has_learnt_what_was_asked():
             self._is_asked = False
@@ -151,35 +146,37 @@ class Learner(Service):  # type: ignore[misc]
             self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
 
     async def _own(self) -> None:
-        """Drop what was learnt since the last snapshot, which is delivered again, and go on from that one."""
+        """Go on from the last snapshot, or from the models in hand if nobody else can have owned them since.
+
+        What was learnt and not published is delivered again; models in hand have learnt it, and count it as copies.
+        """
         ownership = self.inbox.ownership
-        self._trainer = None
         self._is_asked = False
         self._unacknowledged.clear()
         self._letters.clear()
-        await self._delivery.release(self.name, [PARTITION])
-        if PARTITION in ownership.partitions:
-            await self._delivery.take_over(self.name, [PARTITION])
-            self._trainer = await self._resume()
+        if PARTITION not in ownership.keeps(self._owned):
+            self._trainer = None
+            await self._delivery.release(self.name, [PARTITION])
+            if PARTITION in ownership.partitions:
+                await self._delivery.take_over(self.name, [PARTITION])
+                self._trainer = await self._resume()
         self._owned = ownership
 
-    async def _take(self, message: Any, *, is_behind: bool) -> None:
+    async def _take(self, message: Any) -> None:
         if self._trainer is None:
             return
         chunks = self._app.consumer.take(message)
         for record in (record for chunk in chunks for record in chunk.records):
             self._learn(self._trainer, record)
             self.taken += 1
-            await self._turns.give_way(is_behind=is_behind or self._is_asked)
+            if self.taken % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
         report_news(self._trainer.news(), self._metrics)
         if chunks:
             self._unacknowledged.append((message, chunks))
 
     async def _resume(self) -> "Trainer":
-        # River takes a second to import, and of all workers one needs it.
-        from stream_coupons.models.learner import Trainer
-
-        trainer = Trainer(self._settings)
+        trainer = await asyncio.to_thread(_new_trainer, self._settings)
         for domain, snapshot in (await self._latest()).items():
             try:
                 trainer.restore({domain: snapshot})
@@ -234,6 +231,13 @@ class Learner(Service):  # type: ignore[misc]
         for snapshot in snapshots:
             report_model(self._trainer.models[snapshot.domain], self._metrics)
         return packing_s
+
+
+def _new_trainer(rules: LearningRules) -> "Trainer":
+    # River takes over a second, and 150 MB, to import: a learner that stands by needs neither.
+    from stream_coupons.models.learner import Trainer
+
+    return Trainer(rules)
 
 
 def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], float]:

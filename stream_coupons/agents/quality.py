@@ -9,7 +9,7 @@ from prometheus_client import Gauge
 
 from stream_coupons.metrics import Metrics
 
-if TYPE_CHECKING:  # River takes a second to import, and of all workers one needs it
+if TYPE_CHECKING:  # they import River
     from stream_coupons.models.heads import Head
     from stream_coupons.models.learner import DomainModel, News
 

@@ -1,7 +1,8 @@
-"""What processes use, as Linux counts it in /proc."""
+"""What processes and their children use, as Linux counts it in /proc: a worker is two processes."""
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
@@ -25,26 +26,35 @@ def require_proc() -> None:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """CPU seconds used by processes until now, in user and in system mode, all of their threads."""
+    """CPU seconds used by processes and their children until now, in user and in system mode, all of their threads."""
     # The name of the program, in parentheses, may hold spaces: utime and stime are the 12th and 13th field behind it.
-    fields = [_read(pid, "stat").rpartition(")")[2].split() for pid in pids]
+    fields = [_read(each, "stat").rpartition(")")[2].split() for pid in pids for each in _with_children(pid)]
     return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_bytes(pids: Iterable[int]) -> int:
-    """Memory that processes hold now."""
-    return sum(_status(pid, "VmRSS") for pid in pids)
+    """Memory that processes and their children hold now."""
+    return sum(_status(each, "VmRSS") for pid in pids for each in _with_children(pid))
 
 
 def peak_rss_bytes(pids: Iterable[int]) -> int:
-    """The most memory that each of the processes ever held, summed."""
-    return sum(_status(pid, "VmHWM") for pid in pids)
+    """The most memory that each of the processes and their children ever held, summed."""
+    return sum(_status(each, "VmHWM") for pid in pids for each in _with_children(pid))
 
 
 def cpu_model() -> str:
     """What the processor calls itself; empty where it does not say."""
     lines = (PROC / "cpuinfo").read_text(errors="replace").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _with_children(pid: int) -> list[int]:
+    """Return a process and the children that it has now."""
+    children: list[int] = []
+    for listed in (PROC / str(pid) / "task").glob("*/children"):  # each thread lists those that it started
+        with suppress(OSError):  # the thread has ended
+            children += map(int, listed.read_text().split())
+    return [pid, *children]
 
 
 def _status(pid: int, name: str) -> int:

@@ -1,6 +1,6 @@
 """The broker to measure on: one of our own, or a test broker that must have nothing of the engine's on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,22 +73,23 @@ def borrowed(kafka: KafkaSettings, warn: Callable[[str], None]) -> Iterator[Brok
         yield RunningBroker(kafka.bootstrap)
     finally:
         with admin.admin_client(kafka) as client:
-            _delete(client, kafka.group_id, warn)
+            _delete(client, kafka.group_ids, warn)
 
 
-def _delete(client: KafkaAdminClient, group_id: str, warn: Callable[[str], None]) -> None:
+def _delete(client: KafkaAdminClient, group_ids: Sequence[str], warn: Callable[[str], None]) -> None:
     created = sorted(OURS & set(client.list_topics()))
     try:
         if created:
             client.delete_topics(created)
     except KafkaError as error:
         warn(f"not all topics of the benchmark could be deleted: {error}")
-    try:
-        client.delete_groups([group_id])
-    except GroupIdNotFoundError:
-        pass  # no worker came as far as joining it
-    except KafkaError as error:
-        warn(f"the group {group_id} could not be deleted: {error}")
+    for group_id in group_ids:
+        try:
+            client.delete_groups([group_id])
+        except GroupIdNotFoundError:
+            pass  # no process came as far as joining it
+        except KafkaError as error:
+            warn(f"the group {group_id} could not be deleted: {error}")
 
 
 def create_floor(kafka: KafkaSettings) -> None:

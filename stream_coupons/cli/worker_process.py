@@ -1,19 +1,25 @@
-"""The process that `worker` runs."""
+"""The processes that `worker` runs: one that decides, and one that learns."""
 
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import faust
 import uvloop
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from stream_coupons.app import CouponApp
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.endpoint import Endpoint, Probe
+from stream_coupons.learner_link import LearnerProcess, MergedRegistry
+from stream_coupons.member import Member
 from stream_coupons.runtime.garbage import collect_rarely
 from stream_coupons.runtime.repeats import say_once_a_minute
 from stream_coupons.runtime.watchdog import ENDS, Watchdog
-from stream_coupons.settings import Settings
+from stream_coupons.settings import Role, Settings, WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -21,30 +27,81 @@ log = logging.getLogger(__name__)
 class _Worker(faust.Worker):  # type: ignore[misc]
     """Faust's worker process, whose SIGUSR2 publishes what was learnt in place of opening a debugger."""
 
-    def __init__(self, parts: CouponApp, **options: Any) -> None:
-        super().__init__(parts.faust, **options)
-        self._publish_soon = parts.learner.publish_soon
+    def __init__(self, app: faust.App, publish_soon: Callable[[], None], **options: Any) -> None:
+        super().__init__(app, **options)
+        self._publish_soon = publish_soon
 
     def _on_sigusr2(self) -> None:
         self._publish_soon()
 
 
-def run(settings: Settings, key: DrawKey, log_level: str) -> None:
-    """Run the Faust application; exits the process."""
+def prepare() -> asyncio.AbstractEventLoop:
+    """Make this process one that runs a `Member`; return the event loop that it is to use."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     say_once_a_minute("aiokafka")
-    loop = uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    parts = CouponApp(settings, key)
-    app = parts.faust
+    return loop
+
+
+def execute(
+    member: Member,
+    loop: asyncio.AbstractEventLoop,
+    log_level: str,
+    publish_soon: Callable[[], None],
+    helper: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+) -> None:
+    """Run a Faust application, with a helper beside it; exits the process."""
+    app = member.faust
     try:
-        parts.open_port()
-        process = _Worker(parts, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
+        process = _Worker(
+            app, publish_soon, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr
+        )
         process.spinner = None
         collect_rarely()
-        Watchdog(app, parts.progress, settings.worker.stalled_after_s).start()
-        process.execute_from_commandline()
+        Watchdog(app, member.progress, member.settings.worker.stalled_after_s).start()
+        with helper:
+            process.execute_from_commandline()
     finally:
-        parts.close()
         if app.crash_reason is not None:
             log.critical(ENDS, repr(app.crash_reason))
+
+
+def serve(worker: WorkerSettings, metrics: CollectorRegistry, exported: CollectorRegistry, **probes: Probe) -> None:
+    """Serve metrics and probes, as long as the process lasts; a probe is asked when somebody asks for its path.
+
+    Raises
+    ------
+    BadConfig
+        If the port is taken; so this comes before the group is joined.
+    """
+    # Memory, CPU time and descriptors, which an injected registry lacks.
+    ProcessCollector(registry=metrics)
+    PlatformCollector(registry=metrics)
+    if worker.metrics_port:
+        paths = {f"/{name}": probe for name, probe in probes.items()}
+        remarks = {"/ready": "/learning"} if "/learning" in paths else {}
+        Endpoint(worker.metrics_host, worker.metrics_port, exported, paths, remarks)
+
+
+def run(settings: Settings, key: DrawKey, log_level: str) -> None:
+    """Run the process that decides, which keeps one that learns if that is among the roles; exits the process."""
+    loop = prepare()
+    parts = CouponApp(settings, key)
+    metrics, worker = parts.metrics, settings.worker
+    metrics.ready.set_function(parts.is_ready)
+    probes: dict[str, Probe] = {"ready": parts.why_not_ready, "live": parts.why_not_live}
+    try:
+        if Role.LEARN in worker.roles:
+            learner = LearnerProcess(settings, log_level, parts.faust, metrics.learner_restarts.inc)
+            metrics.learner_ready.set_function(lambda: not learner.why_not_ready())
+            exported = MergedRegistry(metrics.registry, learner.families)
+            serve(worker, metrics.registry, exported, **probes, learning=learner.why_not_ready)
+            execute(parts, loop, log_level, learner.publish_soon, learner)
+        else:
+            metrics.registry.unregister(metrics.learner_ready)
+            metrics.registry.unregister(metrics.learner_restarts)
+            serve(worker, metrics.registry, metrics.registry, **probes)
+            execute(parts, loop, log_level, lambda: log.info("this worker does not learn: nothing is published"))
+    finally:
+        parts.close()

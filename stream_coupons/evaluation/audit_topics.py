@@ -30,7 +30,7 @@ def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
     What is committed is asked first, so that all that it led to lies before the ends. Ends of effects are asked before
     those of their causes, so that the cause of whatever is read lies before its end too.
     """
-    committed = client.list_group_offsets(kafka.group_id).get(kafka.group_id, {})
+    committed = admin.committed_offsets(client, kafka)
     ends: dict[Partition, int] = {}
     for some in EFFECTS_FIRST:
         ends = offsets(client, some, kafka, OffsetSpec.LATEST) | ends

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +49,8 @@ class Watchdog(threading.Thread):
     progress : callable
         How far each part has come that has work to do: a number that changes when it gets on.
     stalled_after_s : float
-        Seconds without a change in any one part after which the worker is given up.
+        Seconds without a change in any one part after which the worker is given up. They are counted in looks at the
+        progress: none pass while the whole process is stopped, and fewer while it is starved of CPU time.
     """
 
     def __init__(
@@ -71,10 +71,9 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         """Watch until the process ends, by itself or by this."""
-        seen: dict[Hashable, tuple[int, float]] = {}
+        seen: dict[Hashable, tuple[int, int]] = {}
         while not self._app.should_stop:
             self._wait(LOOK_EVERY_S)
-            now = time.monotonic()
             try:
                 at_work = self._progress()
             except Exception:
@@ -82,10 +81,10 @@ class Watchdog(threading.Thread):
                 log.debug("progress is not known", exc_info=True)
                 at_work = {part: count for part, (count, _) in seen.items()}
             seen = {
-                part: seen[part] if part in seen and seen[part][0] == count else (count, now)
+                part: (count, seen[part][1] + 1 if part in seen and seen[part][0] == count else 0)
                 for part, count in at_work.items()
             }
-            stalled = [part for part, (_, since) in seen.items() if now - since > self._stalled_after_s]
+            stalled = [part for part, (_, looks) in seen.items() if looks * LOOK_EVERY_S > self._stalled_after_s]
             if stalled:
                 return self._give_up(
                     f"no record was done for {self._stalled_after_s:.0f} s though there is work: {stalled}"

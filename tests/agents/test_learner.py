@@ -306,3 +306,58 @@ def test_it_publishes_once_when_it_is_asked_to_and_not_before_all_is_learnt_that
         return log
 
     assert asyncio.run(run()).published == [6]
+
+
+def test_it_reads_the_snapshots_again_only_where_another_one_can_have_learnt_since() -> None:
+    async def run() -> list[int]:
+        log, reads = OneLog(6), 0
+
+        async def latest() -> dict[str, ModelSnapshot]:
+            nonlocal reads
+            reads += 1
+            return {}
+
+        settings = Settings(learning=LearningSettings(publish_every_s=1e6))
+        learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]
+        await learner.start()
+        counts = []
+        for membership in [Membership("m", 1), Membership("m", 2), Membership("m", 4), Membership("other", 5)]:
+            learner.inbox.assign(frozenset({0}), membership)
+            await until(lambda: learner.is_ready)
+            counts.append(reads)
+        await learner.stop()
+        return counts
+
+    assert asyncio.run(run()) == [1, 1, 2, 3]
+
+
+def test_examples_that_a_rebalance_delivers_again_are_learnt_once_and_published() -> None:
+    async def run() -> tuple[OneLog, Learner]:
+        log = OneLog(6)
+        records = list(log.records)
+
+        async def latest() -> dict[str, ModelSnapshot]:
+            return {}
+
+        settings = Settings(learning=LearningSettings(publish_every_s=1e6))
+        learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]
+        await learner.start()
+        learner.inbox.assign(frozenset({0}), Membership("m", 1))
+        await until(lambda: learner.is_ready)
+        await hand_over(learner, log.message(4))
+        await until(lambda: learner.taken == 4)
+        learner.inbox.assign(frozenset({0}), Membership("m", 2))
+        await until(lambda: learner.is_ready)
+        log.records = records
+        await hand_over(learner, log.message(6))
+        await until(lambda: learner.taken == 10)
+        learner.publish_soon()
+        await until(lambda: log.acknowledged == 6)
+        await learner.stop()
+        return log, learner
+
+    log, learner = asyncio.run(run())
+    assert log.published == [6]
+    assert learner._trainer is not None
+    assert learner._trainer.models["ecommerce"].offset == 5
+    assert learner._metrics.duplicates.labels(topics.EXAMPLES.name)._value.get() == 4

@@ -30,6 +30,20 @@ def test_several_processes_are_summed() -> None:
     assert processes.rss_bytes([pid, pid]) == pytest.approx(2 * processes.rss_bytes([pid]), rel=0.1)
 
 
+HOLDING = "held = b'x' * 50_000_000; print(len(held), flush=True); input()"
+
+
+@pytest.mark.process
+def test_a_child_counts_with_its_parent() -> None:
+    before = processes.rss_bytes([os.getpid()])
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDING], stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert processes.rss_bytes([os.getpid()]) - before > 40_000_000
+        assert processes.cpu_s([os.getpid()]) > processes.cpu_s([child.pid]) > 0.0
+
+
 @pytest.mark.process
 def test_a_process_that_has_ended_is_said_to_have() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:

@@ -44,11 +44,12 @@ def commit(bootstrap: str, log: Log) -> None:
     offsets = {
         TopicPartition(*place): OffsetAndMetadata(end, "", -1) for place, end in log.ends.items() if place[0] in read
     }
-    # A consumer waits until a new broker has a coordinator for the group.
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=KafkaSettings().group_id, enable_auto_commit=False)
-    consumer.assign(list(offsets))
-    consumer.commit(offsets)
-    consumer.close()
+    for group_id in KafkaSettings().group_ids:
+        # A consumer waits until a new broker has a coordinator for the group.
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group_id, enable_auto_commit=False)
+        consumer.assign(list(offsets))
+        consumer.commit(offsets)
+        consumer.close()
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,13 @@ def run(command: list[str], environment: dict[str, str]) -> "subprocess.Complete
 
 
 CRASHING = """
-from stream_coupons.agents.learner import Learner
 from stream_coupons.cli.main import main
+from stream_coupons.runtime.lane import Lane
 
-async def fail(self):
+async def fail(self, ownership):
     raise OSError("no more files")
 
-Learner._own = fail
+Lane._own = fail
 main()
 """
 
@@ -57,3 +57,19 @@ def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
     assert len(done.stderr.splitlines()) == 1
     with admin.admin_client(Connection(bootstrap)) as client:
         assert unique not in str(client.list_groups())
+
+
+def test_a_process_that_decides_imports_neither_river_nor_scikit_learn() -> None:
+    code = "import sys, stream_coupons.cli.worker_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    imported = set(run([sys.executable, "-c", code], dict(os.environ)).stdout.split())
+    assert "faust" in imported
+    assert not {"river", "sklearn", "scipy", "pandas"} & imported
+
+
+@pytest.mark.parametrize("roles", ["", "decide,teach"])
+def test_roles_that_there_are_not_are_refused(roles: str) -> None:
+    done = run_worker("--roles", roles)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: --roles: {roles!r}, expected one or both of decide, learn, comma-separated\n",
+    )

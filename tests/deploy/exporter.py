@@ -68,6 +68,8 @@ def populate(metrics: Metrics) -> None:
         metrics.stopped.labels(agent=agent, topic="cart-events", reason=Rejection.INVALID).set(1)
     metrics.decision_latency.observe(0.08)
     metrics.ready.set(1)
+    metrics.learner_ready.set(1)
+    metrics.learner_restarts.inc()
     metrics.coupons_refused.inc()
     metrics.snapshots_refused.inc()
     _populate_domain(metrics, "ecommerce")

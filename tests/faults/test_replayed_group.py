@@ -73,20 +73,20 @@ def stop_all(running: Trial) -> None:
 
 
 def reset_offsets(running: Trial) -> None:
-    """Commit for the group, which nobody is in, that it has read nothing."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=running.system.bootstrap,
-        group_id=running.system.settings.kafka.group_id,
-        enable_auto_commit=False,
-    )
-    try:
-        everything = [
-            TopicPartition(topic.name, partition)
-            for topic in topics.READ_BY_AGENTS
-            for partition in range(topic.partitions or running.system.settings.kafka.partitions)
-        ]
-        consumer.assign(everything)
-        consumer.commit({tp: OffsetAndMetadata(0, "", -1) for tp in everything})
-        assert all(consumer.committed(tp) == 0 for tp in everything)
-    finally:
-        consumer.close()
+    """Commit for both groups, which nobody is in, that they have read nothing."""
+    kafka = running.system.settings.kafka
+    everything = [
+        TopicPartition(topic.name, partition)
+        for topic in topics.READ_BY_AGENTS
+        for partition in range(topic.partitions or kafka.partitions)
+    ]
+    for group_id in kafka.group_ids:
+        consumer = KafkaConsumer(
+            bootstrap_servers=running.system.bootstrap, group_id=group_id, enable_auto_commit=False
+        )
+        try:
+            consumer.assign(everything)
+            consumer.commit({tp: OffsetAndMetadata(0, "", -1) for tp in everything})
+            assert all(consumer.committed(tp) == 0 for tp in everything)
+        finally:
+            consumer.close()

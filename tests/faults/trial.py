@@ -343,8 +343,7 @@ def is_ready(worker: WorkerProcess) -> bool:
 def committed(system: LocalSystem, topic: topics.Topic) -> dict[int, int]:
     """The next offset that the workers have not committed, by partition of a topic."""
     with admin.admin_client(system.connection) as client:
-        group = system.settings.kafka.group_id
-        offsets = client.list_group_offsets(group).get(group, {})
+        offsets = admin.committed_offsets(client, system.settings.kafka)
     return {tp.partition: position.offset for tp, position in offsets.items() if tp.topic == topic.name}
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from stream_coupons import topics
@@ -9,7 +10,7 @@ from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent, Tick
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, PolicyRules, ProfileRules
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.evaluation.audit_topics import audit_topics
 from stream_coupons.evaluation.findings import Violation
 from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, Store, WorkerSettings
@@ -106,6 +107,18 @@ def total(system: LocalSystem, metric: str, **labels: str) -> float:
     """A metric summed over all workers and over the labels not named."""
     name, wanted = f"stream_coupons_{metric}", set(labels.items())
     return sum(value for (found, having), value in system.totals().items() if found == name and wanted <= set(having))
+
+
+def learner_of(worker: WorkerProcess) -> int:
+    """Process id of a worker's learning process."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == worker.process.pid and fields[0] != "Z":
+            return int(stat.parent.name)
+    raise AssertionError(f"{worker.name} has no learning process")
 
 
 def wait_until(holds: Callable[[], bool], what: str, within_s: float = 60.0) -> None:

@@ -18,6 +18,7 @@ from kafka.admin import (
 from stream_coupons import topics
 from stream_coupons.broker import ApacheKafka
 from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol
+from stream_coupons.settings import KafkaSettings
 
 OPERATOR, ENGINE, SHOP, NOTIFICATIONS = "operator", "engine", "shop", "notifications"
 GROUP = "stream-coupons"
@@ -110,7 +111,7 @@ def rights_of_the_readme() -> list[ACL]:
         *(_allow(ENGINE, read, ResourceType.TOPIC, topic.name) for topic in topics.ALL),
         *(_allow(ENGINE, ACLOperation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name) for topic in topics.ALL),
         *(_allow(ENGINE, write, ResourceType.TOPIC, topic.name) for topic in topics.ALL if topic not in of_others),
-        _allow(ENGINE, read, ResourceType.GROUP, GROUP),
+        *(_allow(ENGINE, read, ResourceType.GROUP, group) for group in KafkaSettings(group_id=GROUP).group_ids),
         *(
             _allow(ENGINE, one, ResourceType.TRANSACTIONAL_ID, GROUP, ACLResourcePatternType.PREFIXED)
             for one in (write, describe)

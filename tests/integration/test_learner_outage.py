@@ -1,4 +1,7 @@
-"""A learner whose broker goes away amid a publication says so, and goes on by itself when the broker is back."""
+"""A learner whose broker goes away amid a publication says so, and goes on by itself when the broker is back.
+
+The process that decides, which has nothing to do meanwhile, stays ready.
+"""
 
 import os
 import signal
@@ -63,16 +66,24 @@ def learnt(system: LocalSystem) -> int:
     return snapshots[-1].examples if snapshots else 0
 
 
-def why_not_ready(system: LocalSystem) -> str:
+def probe(system: LocalSystem, path: str, worker: int = 0) -> tuple[int, str]:
+    """Status and text of a probe of a worker; 0 where it does not answer."""
     try:
-        with urlopen(f"http://127.0.0.1:{system.workers[0].port.number}/ready", timeout=10):
-            return ""
+        with urlopen(f"http://127.0.0.1:{system.workers[worker].port.number}/{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
     except HTTPError as refusal:
         with refusal:
-            return refusal.read().decode()
+            return refusal.code, refusal.read().decode()
+    except OSError:
+        return 0, ""
 
 
-def test_learning_goes_on_by_itself_after_an_outage_in_which_the_worker_was_not_ready(
+def is_learning(system: LocalSystem, worker: int = 0) -> bool:
+    """Whether a worker's learning process learns, or stands by."""
+    return probe(system, "learning", worker)[0] == 200
+
+
+def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not_ready(
     empty_broker: BrokerProcess, tmp_path: Path
 ) -> None:
     system = LocalSystem(empty_broker, hurried(), tmp_path, workers=1)
@@ -90,7 +101,10 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_worker_was_not_
         os.kill(empty_broker.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            wait_until(lambda: "learner stands still" in why_not_ready(system), "a learner that says so", WITHIN_S)
+            why = "not learning: what it has learnt is not published"
+            wait_until(lambda: why in probe(system, "learning")[1], "a learner that says so", WITHIN_S)
+            status, text = probe(system, "ready")
+            assert (status, why in text) == (200, True), text
             wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the end of the outage")
         finally:
             os.kill(empty_broker.pid, signal.SIGCONT)
@@ -100,5 +114,6 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_worker_was_not_
         give(system, AT + 2 * DAY_S)
         wait_until(lambda: learnt(system) == 6 * ISSUES, "a snapshot of what came after the outage", WITHIN_S)
         system.wait_idle(IDLE_WITHIN_S)
-        assert why_not_ready(system) == ""
+        assert probe(system, "learning") == (200, "learning\n")
+        assert probe(system, "ready") == (200, "ready\n")
         system.check()

@@ -32,7 +32,6 @@ class App:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time passes only by sleeping."""
     slept: list[float] = []
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: sum(slept))
     monkeypatch.setattr(watchdog.logging, "shutdown", lambda: None)
     return slept
 

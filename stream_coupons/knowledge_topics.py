@@ -1,0 +1,40 @@
+"""The two compacted topics that hold what a process knows besides its states: the catalogue and the models."""
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream_coupons import topics
+from stream_coupons.agents.learner import READS
+from stream_coupons.connection import Connection
+from stream_coupons.core.events import Coupon, ModelSnapshot
+from stream_coupons.core.scoring import Scorer
+from stream_coupons.known import CurrentKnowledge
+from stream_coupons.runtime.follower import Follower, Read, Reading
+from stream_coupons.topics import Topic
+
+
+class KnowledgeTopics:
+    """Followers of both topics, which take their records into `known`. Start both; the snapshots need the catalogue."""
+
+    def __init__(self, connection: Connection, known: CurrentKnowledge) -> None:
+        self._connection = connection
+        self._known = known
+        self.catalogue: Follower[tuple[str, Coupon | None]] = self._follower(
+            topics.CATALOG, Reading(known.read_coupon, known.take_coupon, settle=known.compile)
+        )
+        self.snapshots: Follower[tuple[ModelSnapshot, Scorer]] = self._follower(
+            topics.SNAPSHOTS, Reading(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots)
+        )
+
+    def _follower(self, topic: Topic, reading: Reading[Read]) -> Follower[Read]:
+        return Follower(self._connection, topic.name, topic.max_message_bytes, reading)
+
+    async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:
+        """Know which domains there are, and how far a snapshot can have learnt that was appended so far."""
+        await self.catalogue.wait_caught_up()
+        ends = await consumer.end_offsets([TopicPartition(topic.name, 0) for topic in READS])
+        self._known.log_ends = {tp.topic: end for tp, end in ends.items()}
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that was in both at the start has been taken."""
+        return self.catalogue.is_caught_up and self.snapshots.is_caught_up

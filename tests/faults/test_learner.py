@@ -1,0 +1,216 @@
+"""Learning goes on by itself after every fault, and no fault of a learning process stops a decision."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream_coupons import admin, topics
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.demo.system import LocalSystem, lag_now
+from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
+from tests.integration.builders import (
+    AT,
+    DAY_S,
+    browse,
+    coupon,
+    learner_of,
+    records,
+    settings,
+    total,
+    violations,
+    wait_until,
+)
+from tests.integration.test_learner_outage import ISSUES, give, is_learning, learnt, probe
+
+from .conftest import LONG
+
+pytestmark = pytest.mark.kafka
+
+OUTAGES_S = (10.0, 90.0, *((600.0,) if LONG else ()))
+WITHIN_S = 120.0
+"""To begin again after a fault: the pause before a process is started again is at most a minute."""
+STARVED_FOR_S = 600.0 if LONG else 60.0
+SHOPPERS = 20
+EVENTS_PER_S, SEND_EVERY_S = 300, 0.1
+PERIOD_S, SHARE = 0.5, 0.1
+"""A starved process runs for this share of each period."""
+
+
+def as_delivered(guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
+    """Settings of a test, but the timeouts that the program has by default."""
+    usual = settings(learning=LearningSettings(publish_every_s=0.5))
+    worker = msgspec.structs.replace(usual.worker, stalled_after_s=WorkerSettings().stalled_after_s)
+    kafka = KafkaSettings(commit_interval_s=0.3, guarantee=guarantee)
+    return msgspec.structs.replace(usual, kafka=kafka, worker=worker)
+
+
+def active(system: LocalSystem) -> int:
+    """Index of the worker whose learning process learns; the others stand by."""
+    lag = ("stream_coupons_lag_records", (("partition", "0"), ("topic", topics.EXAMPLES.name)))
+    [index] = [index for index, worker in enumerate(system.workers) if lag in worker.scrape(lag[0])]
+    return index
+
+
+def lag(system: LocalSystem) -> dict[str, int]:
+    """Records that wait, by topic."""
+    with admin.admin_client(system.connection) as client:
+        return {name: count for name, count in lag_now(client, system.settings).items() if count}
+
+
+def wait(system: LocalSystem, holds: Callable[[], bool], what: str, within_s: float = WITHIN_S) -> None:
+    """Wait for a condition, and meanwhile start workers that end anew, as a supervisor would."""
+
+    def check_and_see() -> bool:
+        system.check()
+        return holds()
+
+    wait_until(check_and_see, what, within_s)
+
+
+def wait_learnt(system: LocalSystem, days: int) -> None:
+    """Wait until a model has learnt from so many days."""
+    wait(system, lambda: learnt(system) == 2 * ISSUES * days, f"a snapshot of {days} days")
+
+
+def learn_a_day(system: LocalSystem, day: int) -> None:
+    """Let another system give coupons, and wait until what became of them is in a model."""
+    give(system, AT + day * DAY_S)
+    wait_learnt(system, day + 1)
+
+
+@pytest.mark.parametrize("outage_s", OUTAGES_S)
+@pytest.mark.parametrize("is_killed", [False, True], ids=["hangs", "gone"])
+def test_learning_goes_on_by_itself_once_the_broker_is_back(
+    empty_broker: BrokerProcess, tmp_path: Path, outage_s: float, is_killed: bool
+) -> None:
+    system = LocalSystem(empty_broker, as_delivered(), tmp_path, workers=1, supervised=True)
+    system.prepare([coupon("c1")])
+    with system:
+        system.wait_ready()
+        learn_a_day(system, 0)
+        give(system, AT + DAY_S)  # some of it is learnt and not published when the broker goes
+        pid = empty_broker.pid
+        assert pid is not None
+        if is_killed:
+            empty_broker.kill()
+        else:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        wait(system, lambda: not is_learning(system), "a learner that says that it does not learn")
+        wait(system, lambda: time.monotonic() > began + outage_s, "the end of the outage", outage_s + WITHIN_S)
+        if is_killed:
+            empty_broker.start()
+        else:
+            os.kill(pid, signal.SIGCONT)
+        began = time.monotonic()
+        wait_learnt(system, 2)
+        again_s = time.monotonic() - began
+        learn_a_day(system, 2)
+        system.wait_idle(WITHIN_S)
+        wait(system, lambda: is_learning(system), "a learner that says that it learns")
+        learners = int(total(system, "learner_restarts_total"))
+        print(
+            f"outage of {outage_s:.0f} s: published again after {again_s:.0f} s; "
+            f"restarts of the worker {system.restarts}, of its learner {learners}"
+        )
+
+
+@pytest.mark.essential
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_learning_process_that_ends_or_stops_holds_up_no_decision_and_another_takes_over(
+    empty_broker: BrokerProcess, tmp_path: Path, guarantee: Guarantee, fault: signal.Signals
+) -> None:
+    system = LocalSystem(empty_broker, as_delivered(guarantee), tmp_path, workers=2)
+    system.prepare([coupon("c1")])
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        learn_a_day(system, 0)
+
+        hit = active(system)
+        pid = learner_of(system.workers[hit])
+        os.kill(pid, fault)
+        wait_until(lambda: not is_learning(system, hit), "a worker that says that its learner is gone")
+        for number in range(SHOPPERS):
+            publisher.send(topics.BROWSE, browse(f"e{number}", f"s{number}"))
+        publisher.flush()
+        wait_until(lambda: len(records(system, topics.ISSUES.name)) == SHOPPERS, "coupons meanwhile")
+        status, text = probe(system, "ready", hit)
+        assert (status, "not learning" in text) == (200, True), text
+        learn_a_day(system, 1)
+        if fault == signal.SIGSTOP:
+            assert active(system) != hit
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: is_learning(system, hit), "a learner that was started again", WITHIN_S)
+        learn_a_day(system, 2)
+        # One that was stopped amid its work ends when it wakes; one that was not stands by from then on.
+        assert fault == signal.SIGSTOP or total(system, "learner_restarts_total") == 1
+        assert violations(system) == []
+        system.check()
+
+
+@contextmanager
+def starved(system: LocalSystem) -> Iterator[None]:
+    """Hold both processes of every worker to a share of a core: stopped for the rest of each period."""
+    over = threading.Event()
+
+    def signal_all(number: signal.Signals) -> None:
+        for worker in system.workers:
+            for pid in (worker.process.pid, learner_of(worker)):
+                os.kill(pid, number)
+
+    def starve() -> None:
+        while not over.is_set():
+            signal_all(signal.SIGSTOP)
+            over.wait(PERIOD_S * (1 - SHARE))
+            signal_all(signal.SIGCONT)
+            over.wait(PERIOD_S * SHARE)
+
+    thread = threading.Thread(target=starve, name="starve")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def send_steadily(system: LocalSystem, seconds: float, and_then: Callable[[], None]) -> int:
+    """Send events of shoppers who browse, at a steady rate; return how many."""
+    count, began = 0, time.monotonic()
+    with system.publisher() as publisher:
+        while (passed_s := time.monotonic() - began) < seconds:
+            for _ in range(round(EVENTS_PER_S * passed_s) - count):
+                publisher.send(topics.BROWSE, browse(f"e{count}", f"u{count % 5000}", f"i{count % 50}", at=AT + count))
+                count += 1
+            publisher.flush()
+            and_then()
+            time.sleep(SEND_EVERY_S)
+    return count
+
+
+def test_a_worker_that_gets_a_tenth_of_a_core_does_not_end_itself_and_catches_up_later(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, as_delivered(), tmp_path, workers=1)
+    system.prepare([coupon("c1")])
+    with system:
+        system.wait_ready()
+        learn_a_day(system, 0)
+        give(system, AT + DAY_S)
+        with starved(system):
+            sent = send_steadily(system, STARVED_FOR_S, system.check)
+        behind, began = lag(system), time.monotonic()
+        assert behind[topics.BROWSE.name] > EVENTS_PER_S, "it kept up: this test tested nothing"
+        system.wait_idle(STARVED_FOR_S + WITHIN_S)
+        print(f"{sent} events, of which {behind} waited; idle after {time.monotonic() - began:.0f} s")
+        assert total(system, "records_total", topic=topics.BROWSE.name) == sent
+        assert learnt(system) >= 4 * ISSUES
+        assert total(system, "learner_restarts_total") == 0
+        system.check()
