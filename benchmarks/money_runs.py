@@ -70,6 +70,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "best_on_average_learnt": (*SIMULATION, "benchmarks/average_learnt.py"),
     "learnable_bound": (*SIMULATION, *FEATURES, "benchmarks/learnable.py"),
     "true_value_priced": (*SIMULATION, "benchmarks/prices.py"),
+    "recording": (*SIMULATION, "benchmarks/moments.py"),
     TRUE_VALUE: (*SIMULATION, "benchmarks/prices.py"),
 } | dict.fromkeys(("random", "best_on_average"), SIMULATION)
 """Files that a policy depends on; the others depend on all of the product."""
