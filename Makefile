@@ -32,7 +32,7 @@ rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults,
 
 test-all: test rest mutants  ## every test, on both brokers, and mutants
 
-mutants: $(READY)  ## change ledger, state records and batch in every way that mutmut knows; list the changes that no test notices
+mutants: $(READY)  ## change leases, state records and batch in every way that mutmut knows; list the changes that no test notices
 	@$(BIN)/mutmut run
 	@$(BIN)/mutmut results
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import CouponSet, Floats, most_off
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.ledger import EVEN_PACING_START_RATIO
+from stream_coupons.core.leases import EVEN_PACING_START_RATIO
 from stream_coupons.core.price import (
     PRICES,
     Budget,
@@ -354,7 +354,7 @@ class Replay:
             net = values - self._prices[problem.account] * problem.costs[row]
             if self._policy.is_priced:
                 self._count(values, problem.costs[row], net)
-            for coupon in np.argsort(-net)[: problem.rules.alternatives].tolist():
+            for coupon in np.argsort(-net).tolist():
                 if net[coupon] <= 0.0:
                     break
                 if self._give(row, coupon, day):

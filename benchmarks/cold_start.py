@@ -39,7 +39,7 @@ BEGIN, END = "<!-- figures: python -m benchmarks.cold_start --write -->", "<!-- 
 SHOPPERS = 700
 DECISIONS = 100
 COUPONS = 200
-CONSIDERED = frozenset({"proposed", "not_worth_it", "holdout"})
+CONSIDERED = frozenset({"given", "not_worth_it", "holdout"})
 """Outcomes of triggers for which coupons were valued; the others came too soon after one, or had no candidate."""
 
 OPENS_AT = 1_767_348_000.0
@@ -82,7 +82,7 @@ class Decision:
     Attributes
     ----------
     outcome : str
-        `proposed`, or the reason why nothing was given.
+        `given`, or the reason why nothing was given.
     coupon_id : str or None
         The coupon given.
     is_in_category : bool

@@ -1,11 +1,11 @@
 """How often `ope`'s intervals hold the true value of a second policy, on logs that the engine itself wrote.
 
 `python -m benchmarks.coverage --runs 200 --jobs 2`. Every run is another world of simulated shoppers, who get at most
-one coupon each from the engine: candidates, features, values, the exploring choice, the budgets and the record of the
-decision are the product's own. `ope` then values other policies on what the engine wrote and the shoppers ordered.
+one coupon each from the engine: candidates, features, values, stock and budgets, the exploring choice and the record of
+the decision are the product's own. `ope` then values other policies on what the engine wrote and the shoppers ordered.
 
 The true value of a policy is what it brings at the same moments, in expectation: at each of them the simulation states
-what every coupon would bring, and the policy, given what was not sold out then, how likely it gives each. That is what
+what every coupon would bring, and the policy, of what was not sold out then, how likely it gives each. That is what
 playing it there earns, without the chance of one play. Beside it stands what the same shoppers ordered of their own
 accord, which no coupon changes.
 """
@@ -16,7 +16,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,7 +28,6 @@ from rich.table import Table
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core.events import LoggedDecision, OrderEvent
-from stream_coupons.core.ledger import Ledger, shortage
 from stream_coupons.evaluation import own_policies, own_valuation
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.evaluation.ope import Estimator, Logged
@@ -83,17 +82,19 @@ class _Run:
         self.setup = setup
         days = DECIDE_DAYS + int(WINDOW_S / DAY_S)
         self.world = World(WorldSettings(seed=seed, shoppers=setup.shoppers, coupons=setup.coupons, days=days))
-        # A few units each, so that most of what is wanted is gone by the middle of the run.
-        stock = max(2, setup.shoppers // (4 * setup.coupons)) if setup.sells_out else None
-        terms = {"stock": stock, "budget_minor": None, "max_per_user": None, "redeem_within_s": WINDOW_S}
-        self.coupons = [msgspec.structs.replace(coupon, **terms) for coupon in self.world.catalogue()]
+        # A few units each, so that most of what is wanted is gone by the middle of the run. Of some coupons there are
+        # enough: where all are sold out nothing is decided.
+        few = max(2, setup.shoppers // (4 * setup.coupons)) if setup.sells_out else None
+        terms = {"budget_minor": None, "max_per_user": None, "redeem_within_s": WINDOW_S}
+        self.coupons = [
+            msgspec.structs.replace(coupon, stock=few if number % 3 else None, **terms)
+            for number, coupon in enumerate(self.world.catalogue())
+        ]
         self.settings = _settings(setup)
         self.log, self.own_orders = OwnLog(), OwnLog()
         for log in (self.log, self.own_orders):
             for coupon in self.coupons:
                 log.take(topics.CATALOG.name, encode(coupon))
-        self.left: dict[str, frozenset[str]] = {}
-        """By decision, the coupons that were not sold out."""
         self.worth: dict[str, dict[str, float]] = {}
         """By decision, what each arm would truly bring."""
         self._new: list[LoggedDecision] = []
@@ -109,17 +110,8 @@ class _Run:
             decision = self._decode[output.topic].decode(output.value or b"")
             self.log.take(output.topic, output.value)
             self.own_orders.take(output.topic, output.value)
-            self.left[decision.decision_id] = frozenset(self._left(decision))
             self._new.append(decision)
             self._decided.add(decision.user_id)
-
-    def _left(self, decision: LoggedDecision) -> Iterator[str]:
-        for coupon in self.coupons:
-            ledger = self.pipeline.owners["budgets"].batches.state(0, coupon.coupon_id)
-            assert isinstance(ledger, Ledger)
-            is_given = coupon.coupon_id == decision.coupon_id
-            if is_given or shortage(ledger, coupon, coupon.max_discount_minor, decision.at) is None:
-                yield coupon.coupon_id
 
     def play(self) -> None:
         """Play the world to its end; shoppers who were decided on only order and answer from then on."""
@@ -182,15 +174,15 @@ def run(seed: int, setup: Setup) -> list[Held]:
     of_own_accord = of_own_accord + rules.cost_weight * rules.cost_minor * (decisions.chosen > 0)
     model = own_valuation.predicted(decisions, reward, before)
     logged = Logged(decisions.shopper, decisions.chosen, decisions.propensity, reward, model)
-    true, worth = _truth(playing, decisions)
-    worth = worth - rules.cost_weight * rules.cost_minor * decisions.is_coupon
-    deciding = own_policies.target(Policy("epsilon", str(setup.exploration_ratio)), true, rules)
+    worth = _true_worth(playing, decisions) - rules.cost_weight * rules.cost_minor * decisions.is_coupon
+    deciding = own_policies.target(Policy("epsilon", str(setup.exploration_ratio)), decisions, rules)
+    sold_out = decisions.sold_out.sum()
     base, level = float((deciding * worth).sum(axis=1).mean()), float(of_own_accord.mean())
     found = []
     for name in setup.policies:
         policy = own_policies.parse(name, decisions.names)
         valued = own_valuation.value(policy, decisions, logged, rules, None).valuation
-        earned = float((own_policies.target(policy, true, rules) * worth).sum(axis=1).mean())
+        earned = float((own_policies.target(policy, decisions, rules) * worth).sum(axis=1).mean())
         found.append(
             Held(
                 policy=name,
@@ -198,7 +190,7 @@ def run(seed: int, setup: Setup) -> list[Held]:
                 values={each: _held(valued.values[each], level + earned) for each in Estimator},
                 gains={each: _held(valued.gains[each], earned - base) for each in Estimator},
                 effective=valued.diagnostics.effective,
-                sold_out=float(1.0 - true.available[true.is_coupon].mean()),
+                sold_out=float(sold_out / (sold_out + decisions.is_coupon.sum())),
             )
         )
     return found
@@ -208,18 +200,16 @@ def _held(interval: Any, truth: float) -> tuple[float, bool]:
     return interval.value - truth, bool(interval.low <= truth <= interval.high)
 
 
-def _truth(playing: _Run, decisions: OwnDecisions) -> tuple[OwnDecisions, Floats]:
-    """The decisions with what was truly left, and the true worth of each arm, shape (n, a)."""
+def _true_worth(playing: _Run, decisions: OwnDecisions) -> Floats:
+    """Return what each arm would truly bring, shape (n, a)."""
     ordered = {(one.at, one.user_id): one.decision_id for one in playing.log.decisions.values()}
-    available, worth = decisions.available.copy(), np.zeros(decisions.arm.shape)
+    worth = np.zeros(decisions.arm.shape)
     for row, shopper in enumerate(decisions.shopper.tolist()):
-        identity = ordered[float(decisions.at[row]), decisions.user_ids[shopper]]
+        of_decision = playing.worth[ordered[float(decisions.at[row]), decisions.user_ids[shopper]]]
         for column in range(1, decisions.arm.shape[1]):
             if decisions.arm[row, column] > 0:
-                name = decisions.names[decisions.arm[row, column]]
-                available[row, column] = name in playing.left[identity]
-                worth[row, column] = playing.worth[identity][name]
-    return replace(decisions, available=available), worth
+                worth[row, column] = of_decision[decisions.names[decisions.arm[row, column]]]
+    return worth
 
 
 def measure(runs: int, setup: Setup, jobs: int, first_seed: int = 0) -> dict[str, Any]:

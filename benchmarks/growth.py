@@ -46,6 +46,7 @@ from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import NewStore, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
 
@@ -142,13 +143,14 @@ class System:
         return worked
 
     def cells(self) -> dict[str, tuple[int, int]]:
-        """(how many, bytes) of the cells of every agent."""
+        """(how many, bytes) of the cells of every agent, without what a partition's keys share."""
         found = {}
         for owner in self.owners:
             sizes = [
                 len(key) + len(data)
                 for partition in owner.batches.owned
                 for key, data in owner.batches.cells(partition).items()
+                if not key.startswith(SHARED_PREFIX)
             ]
             found[owner.name] = (len(sizes), sum(sizes))
         return found

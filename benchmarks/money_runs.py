@@ -83,7 +83,6 @@ CAPS = (
     "quiet_until_hour",
     "reorder_suppress_s",
     "holdout_ratio",
-    "alternatives",
     "cost_minor",
     "min_value_minor",
 )

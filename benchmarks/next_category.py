@@ -184,7 +184,7 @@ def _held(pipeline: LocalPipeline, purchases: Purchases) -> list[Matrix]:
     features = [feature_index(f"category:{name}") for name in purchases.categories]
     row = {name: i for i, name in enumerate(purchases.households)}
     parts = [np.zeros((len(row), len(features))) for _ in PARTS]
-    for agent, user_id, cell in pipeline.states():
+    for agent, _, user_id, cell in pipeline.states():
         if agent == "users" and user_id in row:
             shopper = codec.decode(cell).state
             indices, counts, _ = unpack_habits(shopper.profile.habits)

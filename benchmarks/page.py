@@ -21,9 +21,9 @@ coupon was read:
 ## What was measured
 
 One file of {events} browse, cart and order events of {shoppers} shoppers, with {coupons} coupons in the catalogue; each
-of its {carts} carts leads to a coupon, by way of a proposal, a reservation and a settlement. All runtimes read the same
-bytes from topics of {partitions} partitions and, but for those that say that they do less, run the same steps
-(`benchmarks/steps.py`): the profile, the neighbourhood, features, scores, the policy and the ledger.
+of its {carts} carts leads to a coupon. All runtimes read the same bytes from topics of {partitions} partitions and, but
+for those that say that they do less, run the same steps (`benchmarks/steps.py`): the profile, the neighbourhood,
+features, scores, the policy and the purses.
 
 CPU is user and system time of all threads of the runtime's process, from the end of a warm-up of {warm_up} of the
 events to the first moment when its group has committed all input, intermediate topics included, and stays there. While

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 BATCH, CELLS, KEYED = "stream_coupons.runtime.batch", "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
 PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.pipeline", "stream_coupons.core.neighbourhood"
 JUDGEMENT = "stream_coupons.core.judgement"
-POLICY, LEDGER = "stream_coupons.core.policy", "stream_coupons.core.ledger"
+POLICY, WALLET = "stream_coupons.core.policy", "stream_coupons.core.wallet"
 
 
 class Phase(NamedTuple):
@@ -35,11 +35,11 @@ PHASES = (
     Phase("parse: key and rest", ((KEYED, "KeyedAgent.parse"),)),
     Phase("agent: dispatch and effects", ((KEYED, "KeyedAgent.apply"),)),
     Phase("output: encode message, partition", ((KEYED, "output"),)),
-    Phase("propose: rest", ((PIPELINE, "propose"),)),
-    Phase("propose: known event?", ((PIPELINE, "is_duplicate"),)),
-    Phase("propose: fold", ((PIPELINE, "fold"),)),
-    Phase("propose: observe order", (("stream_coupons.core.attribution", "observe_order"),)),
-    Phase("propose: publish vector", ((PIPELINE, "publish_vector"),)),
+    Phase("take in: rest", ((PIPELINE, "take_in"),)),
+    Phase("take in: known event?", ((PIPELINE, "is_duplicate"),)),
+    Phase("take in: fold", ((PIPELINE, "fold"),)),
+    Phase("take in: observe order", (("stream_coupons.core.attribution", "observe_order"),)),
+    Phase("take in: publish vector", ((PIPELINE, "publish_vector"),)),
     Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
     Phase("decide: look", ((JUDGEMENT, "look"),)),
@@ -48,13 +48,12 @@ PHASES = (
     Phase("decide: predict", (("stream_coupons.models.linear", "OwnScorer.predict"),)),
     Phase("decide: values", ((POLICY, "values"),)),
     Phase("decide: choose", ((POLICY, "choose"),)),
-    Phase("decide: pack options", ((PIPELINE, "_open_proposal"),)),
-    Phase("confirm: rest", ((PIPELINE, "confirm"),)),
-    Phase("confirm: reasons", ((PIPELINE, "_reasons"),)),
+    Phase("decide: what can be had", ((WALLET, "Wallet.shortage"),)),
+    Phase("give: rest", ((PIPELINE, "_give"),)),
+    Phase("give: draw", ((WALLET, "Wallet.draw"),)),
+    Phase("give: reasons", ((PIPELINE, "_reasons"),)),
     Phase("users: learn neighbours", (("stream_coupons.core.observation", "learn_neighbours"),)),
     Phase("users: next deadline", (("stream_coupons.agents.users", "next_due"),)),
-    Phase("budgets: reserve", ((LEDGER, "reserve"),)),
-    Phase("budgets: settle", ((LEDGER, "settle"),)),
     Phase("neighbours: rest", (("stream_coupons.agents.neighbours", "update"),)),
     Phase("neighbours: put into cell", ((NEIGHBOURHOOD, "Cell.put"),)),
     Phase("neighbours: nearest", ((NEIGHBOURHOOD, "Cell.nearest"),)),

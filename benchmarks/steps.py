@@ -4,7 +4,7 @@ This is the only module of the benchmark that knows how our agents call their st
 at a time is a batch of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.steps import Deferred
 from stream_coupons.settings import Settings
 
@@ -28,8 +29,8 @@ SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
 """Topics of the event file."""
 
 READS = {
-    "users": (*SOURCES, topics.RESERVATIONS.name, topics.NEIGHBOURS.name),
-    "budgets": (topics.PROPOSALS.name, topics.SETTLEMENTS.name),
+    "users": (*SOURCES, topics.LEASES.name, topics.NEIGHBOURS.name),
+    "budgets": (topics.LEASE_REPORTS.name,),
     "neighbours": (topics.VECTORS.name,),
 }
 """What each agent reads, without the topics that stay empty here (feedback, observed issues, ticks)."""
@@ -38,10 +39,9 @@ ALL_READ = tuple(name for names in READS.values() for name in names)
 WRITTEN = {
     "vectors": topics.VECTORS.name,
     "updates": topics.NEIGHBOURS.name,
-    "proposals": topics.PROPOSALS.name,
-    "reservations": topics.RESERVATIONS.name,
     "issues": topics.ISSUES.name,
-    "settlements": topics.SETTLEMENTS.name,
+    "leases": topics.LEASES.name,
+    "reports": topics.LEASE_REPORTS.name,
     "open_decisions": topics.OPEN.name,
     "decisions": topics.DECISIONS.name,
 }
@@ -67,11 +67,32 @@ class Job(Struct, frozen=True, kw_only=True):
     poll_s: float | None = None
 
 
+class Shared:
+    """What all keys of a partition share, among the cells of the peer's own store."""
+
+    def __init__(self, partition: int, load: Callable[[str], Any]) -> None:
+        self._prefix = f"{SHARED_PREFIX}{partition}:"
+        self._load = load
+
+    def get(self, key: str, /) -> Any:
+        """The state of a key."""
+        return self._load(self._prefix + key)
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """None: only time, which does not pass here, looks at all of them."""
+        return ()
+
+    def save(self, states: SharedStates[Any], save: Callable[[str, Any], None]) -> None:
+        """Put what was changed beside the cells."""
+        for key, state in states.changed.items():
+            save(self._prefix + key, state)
+
+
 class AgentSteps:
     """One agent's steps over cells that are bytes (`step`) or stay objects (`step_live`).
 
     A cell is the agent's state and nothing else: no offsets, no outbox. What a peer would need to survive a replay is
-    left out, in its favour.
+    left out, in its favour; so is that what its keys share is saved with their cells or not at all.
     """
 
     def __init__(self, agent: KeyedAgent[Any]) -> None:
@@ -80,30 +101,55 @@ class AgentSteps:
         self._agent = agent
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(agent.state_type).decode
+        self._decode_shared = msgspec.msgpack.Decoder(agent.shared_type or dict).decode
 
     def step(
         self, record: Record, load: Callable[[str], bytes | None], save: Callable[[str, bytes], None]
     ) -> list[Output]:
         """Decode a record, load the cell of its key, run the step, save the cell; the outputs."""
+
+        def load_shared(key: str) -> Any:
+            data = load(key)
+            return None if data is None else self._decode_shared(data)
+
         key, message = self._agent.read(record)
-        cell = load(key)
-        state = self._agent.state_type() if cell is None else self._decode(cell)
-        outputs = self._apply(key, state, message, record)
-        save(key, self._encode(state))
+        shared, state = Shared(record.partition, load_shared), None
+        if record.topic not in self._agent.shared_topics:
+            cell = load(key)
+            state = self._agent.state_type() if cell is None else self._decode(cell)
+        outputs = self._apply(key, state, message, record, shared, lambda name, new: save(name, self._encode(new)))
+        if state is not None:
+            save(key, self._encode(state))
         return outputs
 
     def step_live(self, record: Record, states: dict[str, Any]) -> list[Output]:
         """The same over states that are never bytes."""
         key, message = self._agent.read(record)
-        state = states.get(key)
-        if state is None:
-            state = states[key] = self._agent.state_type()
-        return self._apply(key, state, message, record)
+        state = None
+        if record.topic not in self._agent.shared_topics:
+            state = states.get(key)
+            if state is None:
+                state = states[key] = self._agent.state_type()
+        return self._apply(key, state, message, record, Shared(record.partition, states.get), states.__setitem__)
 
-    def _apply(self, key: str, state: Any, message: Any, record: Record) -> list[Output]:
-        outcome = self._agent.apply(key, state, message, record)
+    def _apply(
+        self,
+        key: str,
+        state: Any,
+        message: Any,
+        record: Record,
+        shared: Shared,
+        save: Callable[[str, Any], None],
+    ) -> list[Output]:
+        states = SharedStates(shared, self._agent.shared_type or dict)
+        outcome = (
+            self._agent.apply_shared(message, record, states)
+            if state is None
+            else self._agent.apply(key, state, message, record, states)
+        )
         if isinstance(outcome, Deferred):
             [outcome] = self._agent.finish([(outcome, record)])
+        shared.save(states, save)
         return [sent.output for sent in outcome.sent]
 
 

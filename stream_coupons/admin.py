@@ -15,13 +15,14 @@ from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS, first_records
 from stream_coupons.connection import Connection, connecting, why_denied
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.cells import is_cell
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.settings import Guarantee, KafkaSettings
 from stream_coupons.topics import Topic
 
 FENCING_VERSION = 4
 """Of AddPartitionsToTxn."""
 
-STATES = (topics.changelog("users"), topics.changelog("coupons"))
+STATES = (topics.changelog("users"), topics.changelog("accounts"))
 """Whose records' keys are those that choose the partition."""
 STATES_LOOKED_AT = 50
 """Of each partition: where partitions were added, half of the states or more are where their keys do not belong."""
@@ -150,7 +151,7 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
 
 
 def check_homes(settings: KafkaSettings) -> None:
-    """See that shoppers' and coupons' states are in the partitions of their keys, by the first ones of each partition.
+    """See that shoppers' and accounts' states are in the partitions of their keys, by the first ones of each partition.
 
     Every worker looks at all partitions before it joins: one that is given only those that were added would find no
     states there, and begin with whole stocks. A few states elsewhere are what a stranger left; no record reaches them.
@@ -165,7 +166,11 @@ def check_homes(settings: KafkaSettings) -> None:
             (record.partition, record.key): record.value
             for record in first_records(settings, changelog, settings.partitions, STATES_LOOKED_AT)
         }
-        places = [(partition, key) for (partition, key), value in cells.items() if key and is_cell(value)]
+        places = [
+            (partition, key)
+            for (partition, key), value in cells.items()
+            if key and not key.startswith(SHARED_PREFIX.encode()) and is_cell(value)
+        ]
         astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)
         if astray > MAX_ASTRAY_RATIO * len(places):
             raise BadConfig(

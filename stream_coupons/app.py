@@ -1,6 +1,7 @@
 """The deciding process: settings, topics, tables, metrics, models and agents become a Faust application."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
 
-TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "coupons"}
-BESIDE_A_CELL_BYTES = 4096
-"""Room in a changelog's record for its key, and for what the runtime notes at the end of a batch."""
+TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "accounts"}
+BESIDE_A_CELL_BYTES = 16 * 1024
+"""Room in a changelog's record batch for the cell's key, for what the runtime notes at the end of a batch, and for the
+shared states that one record changes, which must be in the cell's batch."""
 
 TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and topic is not topics.TICKS)
 """Whose events a tick must not overtake, and whose records say by the broker's clock when they were appended."""
@@ -52,7 +54,11 @@ class CouponApp(Member):
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [
             self._add_owner(
-                Users(self.known.now, settings.kafka.partitions, has_clock=settings.worker.tick_every_s > 0)
+                Users(
+                    self.known.now,
+                    settings.kafka.partitions,
+                    clock=time.time if settings.worker.tick_every_s > 0 else None,
+                )
             ),
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
@@ -113,9 +119,9 @@ class CouponApp(Member):
     def report(self) -> None:
         """Set the gauges of models and budgets."""
         self.known.report_ages()
-        owned = {tp.partition for tp in self.faust.consumer.assignment() if tp.topic == topics.PROPOSALS.name}
+        owned = {tp.partition for tp in self.faust.consumer.assignment() if tp.topic == topics.LEASE_REPORTS.name}
         count = self.settings.kafka.partitions
-        self._report_on_budgets(self.known.now().catalogue, self.budgets.ledgers, owned, count)
+        self._report_on_budgets(self.known.now().catalogue, self.budgets.accounts, owned, count)
 
 
 class Clock(Service):  # type: ignore[misc]

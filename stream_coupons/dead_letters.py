@@ -6,7 +6,7 @@ neither is a second copy of its letter, nor the letter that comes back when the 
 
 The digests are appended behind the records. A redrive that is killed between the two sends at most its last
 `BATCH_LETTERS` records twice. This relies on what the system does with every second copy: events are known by their
-event_id, what our own agents sent by its origin, which is therefore sent again with the record.
+event_id, training examples by their origin, which is therefore sent again with the record.
 """
 
 import re
@@ -33,8 +33,12 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
 
 BATCH_LETTERS = 500
-SENT_AGAIN = {topic.name: topic for topic in topics.READ_BY_AGENTS if topic is not topics.TICKS}
-"""Topics whose records can be sent again. Not ticks: the next one does what a refused one would have done."""
+NEVER_SENT_AGAIN = {
+    topics.TICKS.name: "a tick is not sent again: the next one does what it would have done",
+    topics.LEASES.name: "a lease is not sent again: the owner of its account does that until the partition has it",
+}
+SENT_AGAIN = {topic.name: topic for topic in topics.READ_BY_AGENTS if topic.name not in NEVER_SENT_AGAIN}
+"""Topics whose records can be sent again."""
 
 INPUT_NAMES = {topic.name for topic in topics.INPUTS}
 
@@ -117,8 +121,8 @@ class Letter(NamedTuple):
             return f"it is cut: key and value took more than {WHOLE_BYTES} bytes, and no agent takes as many"
         if self.key is None:
             return "it has no key, and so no partition: the sender must send it with one"
-        if self.topic == topics.TICKS.name:
-            return "a tick is not sent again: the next one does what it would have done"
+        if self.topic in NEVER_SENT_AGAIN:
+            return NEVER_SENT_AGAIN[self.topic]
         if self.topic not in SENT_AGAIN:
             return f"no agent reads the topic {self.topic!r}"
         if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:

@@ -86,7 +86,7 @@ class Member:
         if kafka.guarantee is Guarantee.AT_LEAST_ONCE:
             senders = {name: self.new_sender(name) for name in agents}
             self.add_services(*senders.values())
-            return AtLeastOnce(senders)
+            return AtLeastOnce(senders, topics.changelog("users").max_message_bytes)
         timeout_ms = int(kafka.transaction_timeout_s * 1000)
         delivery = ExactlyOnce(
             lambda name: self._new_producer(

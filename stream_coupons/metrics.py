@@ -36,7 +36,7 @@ class Metrics:
         self.records = counter("records_total", "Records applied to state.", "topic")
         self.duplicates = counter(
             "duplicates_total",
-            "Records that had no effect because their event id, or the origin of a message between agents, was known.",
+            "Records that had no effect: their event id, lease, or origin of a message between agents was known.",
             "topic",
         )
         self.replays = counter(
@@ -52,14 +52,10 @@ class Metrics:
         )
         self.decisions = counter(
             "decisions_total",
-            "Decisions on triggers: proposed, or the reason why there is no coupon.",
+            "Decisions on triggers: given, or the reason why there is no coupon.",
             "outcome",
         )
-        self.reservations = counter(
-            "reservations_total",
-            "Answers of the budgets to proposals: granted, handed_on to the next alternative, or refused.",
-            "outcome",
-        )
+        self.leases = counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
         self.issues = counter("issues_total", "Coupons issued.", "domain")
         self.feedback = counter(
             "feedback_total",
@@ -91,8 +87,8 @@ class Metrics:
             "Shoppers forgotten on request (requested) or when idle (idle); events from before a request (ignored).",
             "kind",
         )
-        self.settlements = counter(
-            "settlements_total", "Settlements of reservations: confirmed, released, redeemed or expired.", "outcome"
+        self.ends = counter(
+            "coupons_ended_total", "Coupons whose money is booked at their end: redeemed or expired.", "outcome"
         )
         self.examples = counter("training_examples_total", "Labels learnt.", "domain", "head")
         self.decision_latency = histogram(
@@ -158,12 +154,16 @@ class Metrics:
             self.records.labels(topic.name)
             for reason in Rejection:
                 self.dead_letters.labels(topic.name, reason)
-        for outcome in ("proposed", *NoCoupon):
+        for outcome in ("given", *NoCoupon):
             self.decisions.labels(outcome)
         for kind in ("impression", "click", "purchase"):
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
+        for kind in ("granted", "called_back"):
+            self.leases.labels(kind)
+        for outcome in ("redeemed", "expired"):
+            self.ends.labels(outcome)
         for kind in ("requested", "ignored", "idle"):
             self.erasures.labels(kind)
         for agent in WRITERS:

@@ -119,22 +119,21 @@ NEIGHBOURS = Topic(
     written_by=("neighbours",),
     read_by=("users",),
 )
-PROPOSALS = Topic(
-    "coupon-proposals",
-    events.Proposal,
-    "coupon_id",
-    "wishes to issue",
-    written_by=("users", "budgets"),
-    read_by=("budgets",),
-)
-RESERVATIONS = Topic(
-    "coupon-reservations",
-    events.Reservation,
-    "user_id",
-    "stock held or refused",
-    has_brokers_time=True,
+LEASES = Topic(
+    "coupon-leases",
+    events.Lease,
+    "partition",
+    "what a partition may give",
     written_by=("budgets",),
     read_by=("users",),
+)
+LEASE_REPORTS = Topic(
+    "lease-reports",
+    events.LeaseReport,
+    "account_id",
+    "what partitions gave, and ask for",
+    written_by=("users",),
+    read_by=("budgets",),
 )
 ISSUES = Topic(
     "coupon-issues",
@@ -144,14 +143,6 @@ ISSUES = Topic(
     retention_ms=30 * DAY_MS,
     written_by=("users",),
     read_by=("the delivery channel",),
-)
-SETTLEMENTS = Topic(
-    "coupon-settlements",
-    events.Settlement,
-    "coupon_id",
-    "what became of it",
-    written_by=("users",),
-    read_by=("budgets",),
 )
 EXAMPLES = Topic(
     "training-examples",
@@ -236,7 +227,7 @@ FINGERPRINTS = Topic(
 )
 
 
-OWNERS = {"users": "users", "cells": "neighbours", "coupons": "budgets"}
+OWNERS = {"users": "users", "cells": "neighbours", "accounts": "budgets"}
 """The agent of each table."""
 
 
@@ -265,10 +256,9 @@ ALL: tuple[Topic, ...] = (
     TICKS,
     VECTORS,
     NEIGHBOURS,
-    PROPOSALS,
-    RESERVATIONS,
+    LEASES,
+    LEASE_REPORTS,
     ISSUES,
-    SETTLEMENTS,
     EXAMPLES,
     OPEN,
     DECISIONS,
@@ -279,7 +269,7 @@ ALL: tuple[Topic, ...] = (
     FINGERPRINTS,
     changelog("users"),
     changelog("cells"),
-    changelog("coupons"),
+    changelog("accounts"),
 )
 BY_NAME = {topic.name: topic for topic in ALL}
 READ_BY_AGENTS = (
@@ -289,12 +279,11 @@ READ_BY_AGENTS = (
     FEEDBACK,
     OBSERVED,
     ERASURES,
-    RESERVATIONS,
+    LEASES,
     NEIGHBOURS,
     TICKS,
     VECTORS,
-    PROPOSALS,
-    SETTLEMENTS,
+    LEASE_REPORTS,
     EXAMPLES,
     OPEN,
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_coupons import topics
 from stream_coupons.codec import MAX_EVENT_BYTES, Decoder, encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import BrowseEvent, FeedbackEvent, Proposal, UserVector
+from stream_coupons.core.events import BrowseEvent, FeedbackEvent, UserVector
 from stream_coupons.core.reasons import Rejection
 
 DECODERS = {topic.name: Decoder(topic) for topic in topics.with_message()}
@@ -67,8 +67,6 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
     """A message, with what its type cannot say in words of types put right."""
     if "schema_version" in values:
         values["schema_version"] = 1
-    if cls is Proposal:
-        values["rank"] %= len(values["alternatives"])
     if "indices" in values:
         size = min(len(values["indices"]), len(values["weights"]))
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
@@ -255,11 +253,8 @@ def test_messages_without_a_version_do_not_look_for_one() -> None:
 
 
 INCONSISTENT = [
-    ("coupon-proposals", {"proposal_id": "p", "user_id": "u", "at": 1, "expires_at": 2, "alternatives": []}),
-    (
-        "coupon-proposals",
-        {"proposal_id": "p", "user_id": "u", "at": 1, "expires_at": 2, "alternatives": [["c", 1]], "rank": 1},
-    ),
+    ("coupon-leases", {"account_id": "units:c", "partition": 0, "at": 1, "version": 1, "granted": -1}),
+    ("lease-reports", {"account_id": "units:c", "partition": 0, "at": 1, "version": 1, "granted": 1, "drawn": -1}),
     ("user-vectors", {"user_id": "u", "cell": "c", "at": 1, "indices": [1], "weights": []}),
     ("neighbour-updates", {"user_id": "u", "cell": "c", "at": 1, "neighbours": [], "indices": [], "weights": [1.0]}),
     ("neighbour-updates", {"user_id": "u", "cell": "c", "at": 1, "neighbours": [], "indices": [1], "weights": [1e300]}),

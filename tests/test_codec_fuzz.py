@@ -152,7 +152,7 @@ FORMS = [b"%b", b"-%b", b"0.%b", b"%b.5", b"1e%b", b"1e-%b", b"%be%b"]
 
 @fuzz
 @given(
-    st.sampled_from([topics.BROWSE, topics.CART, topics.TICKS, topics.PROPOSALS, topics.SNAPSHOTS]),
+    st.sampled_from([topics.BROWSE, topics.CART, topics.TICKS, topics.LEASE_REPORTS, topics.SNAPSHOTS]),
     st.sampled_from(FORMS),
     st.sampled_from([b"9", b"1", b"0"]),
     st.integers(1, 500) | st.integers(501, 500_000),

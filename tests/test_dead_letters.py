@@ -56,7 +56,7 @@ def test_a_letter_of_a_stranger_is_read_and_not_sent(headers: Any) -> None:
 
 
 def test_of_headers_of_one_name_the_first_is_the_records_own() -> None:
-    own, letters = ("origin", b"ticks:0:7:1"), ("origin", b"coupon-settlements:2:9:0")
+    own, letters = ("origin", b"ticks:0:7:1"), ("origin", b"lease-reports:2:9:0")
     assert letter_of(Fake(headers=(own, letters))).headers == {"origin": "ticks:0:7:1"}
 
 
@@ -90,7 +90,8 @@ def test_a_length_that_is_none_is_not_believed(said: bytes) -> None:
         (letter(key=None), "no key"),
         (letter(topics.TICKS), "tick"),
         (letter(topics.ISSUES), "no agent reads"),
-        (letter(topics.SETTLEMENTS), "no origin"),
+        (letter(topics.LEASES), "a lease is not sent again"),
+        (letter(topics.EXAMPLES), "no origin"),
         (letter(value=b"v" * 12_000_000), "it is cut"),
         (letter(key=b"k" * 12_000_000), "it is cut"),
     ],
@@ -104,7 +105,7 @@ def test_what_cannot_be_sent_again_says_why(given: Letter, says: str) -> None:
 OURS = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
 
 
-@pytest.mark.parametrize("topic", [t for t in topics.READ_BY_AGENTS if t is not topics.TICKS], ids=lambda t: t.name)
+@pytest.mark.parametrize("topic", dead_letters.SENT_AGAIN.values(), ids=lambda t: t.name)
 def test_what_an_agent_sent_is_sent_again_with_its_origin_and_what_a_client_sent_without(topic: topics.Topic) -> None:
     given = letter(topic, headers=OURS)
     assert given.obstacle() is None

@@ -16,7 +16,7 @@ EXPORTED = {
     "stream_coupons_replays_total": (Counter, ("topic",)),
     "stream_coupons_dead_letters_total": (Counter, ("topic", "reason")),
     "stream_coupons_decisions_total": (Counter, ("outcome",)),
-    "stream_coupons_reservations_total": (Counter, ("outcome",)),
+    "stream_coupons_leases_total": (Counter, ("kind",)),
     "stream_coupons_issues_total": (Counter, ("domain",)),
     "stream_coupons_feedback_total": (Counter, ("kind",)),
     "stream_coupons_observed_issues_total": (Counter, ("outcome",)),
@@ -24,7 +24,7 @@ EXPORTED = {
     "stream_coupons_overrun_redemptions_total": (Counter, ("domain",)),
     "stream_coupons_interests_total": (Counter, ("kind",)),
     "stream_coupons_erasures_total": (Counter, ("kind",)),
-    "stream_coupons_settlements_total": (Counter, ("outcome",)),
+    "stream_coupons_coupons_ended_total": (Counter, ("outcome",)),
     "stream_coupons_training_examples_total": (Counter, ("domain", "head")),
     "stream_coupons_decision_latency_seconds": (Histogram, ()),
     "stream_coupons_batch_seconds": (Histogram, ("agent",)),
@@ -103,8 +103,12 @@ def test_counters_that_alerts_look_at_are_there_before_they_count() -> None:
         for reason in Rejection:
             labels = {"topic": topic.name, "reason": reason}
             assert exported.get_sample_value("stream_coupons_dead_letters_total", labels) == 0
-    for outcome in ("proposed", *NoCoupon):
+    for outcome in ("given", *NoCoupon):
         assert exported.get_sample_value("stream_coupons_decisions_total", {"outcome": outcome}) == 0
+    for kind in ("granted", "called_back"):
+        assert exported.get_sample_value("stream_coupons_leases_total", {"kind": kind}) == 0
+    for outcome in ("redeemed", "expired"):
+        assert exported.get_sample_value("stream_coupons_coupons_ended_total", {"outcome": outcome}) == 0
     for agent in WRITERS:
         assert exported.get_sample_value("stream_coupons_batch_failures_total", {"agent": agent}) == 0
 

@@ -36,11 +36,11 @@ MUTANTS = {
         "",
         "core/test_profile.py::test_an_event_is_a_duplicate_within_the_horizon_only",
     ),
-    "a copy of a message counts again": Mutant(
-        "runtime/cells.py",
-        "return found is not None and found[1] <=",
-        "return False and found is not None and found[1] <=",
-        "runtime/test_batch.py::test_copies_of_one_origin_are_applied_once_where_origins_are_tracked",
+    "a lost call for what lies idle is not repeated": Mutant(
+        "core/leases.py",
+        "not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S",
+        "not holding.is_called",
+        "core/test_leases.py::test_a_lost_call_for_what_lies_idle_is_repeated",
     ),
     "a replayed record is applied again": Mutant(
         "runtime/cells.py",
@@ -62,23 +62,41 @@ MUTANTS = {
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),
     "one more than the stock": Mutant(
-        "core/ledger.py",
-        "ledger.reserved + ledger.issued >= coupon.stock",
-        "ledger.reserved + ledger.issued > coupon.stock",
-        "core/test_ledger.py::test_the_last_one_is_given_and_not_the_one_after",
+        "core/leases.py",
+        "        if rest < least:\n",
+        "        if rest < least - 1:\n",
+        "core/test_leases.py::test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered",
     ),
-    "budget is not looked at": Mutant(
-        "core/ledger.py",
-        "if committed <= coupon.budget_minor",
-        "if committed < float('inf') or committed <= coupon.budget_minor",
-        "core/test_ledger.py::test_the_last_cent_is_given_and_not_one_more",
+    "what is available is not looked at": Mutant(
+        "core/wallet.py",
+        "(limit.most is None or purse.available >= amount)",
+        "(limit.most is None or purse.available >= amount - 1)",
+        "core/test_wallet.py",
+    ),
+    "a step that raises keeps what it drew": Mutant(
+        "runtime/shared.py",
+        "state = copy.copy(below) if below is not None",
+        "state = below if below is not None",
+        "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
+    ),
+    "what a cell too large has drawn is kept": Mutant(
+        "runtime/batch.py",
+        "attempt.failed, False, self._share(attempt.shared)",
+        "attempt.failed, False, attempt.shared",
+        "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
+    ),
+    "cells of a partition are several batches": Mutant(
+        "runtime/producer.py",
+        "for batch in _batched(producer, records, whole_bytes)",
+        "for batch in _batched(producer, records, 0)",
+        "runtime/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
     ),
     "acknowledged before it is delivered": Mutant(
         "runtime/lane.py",
-        "        await self._delivery.deliver(self.name,",
+        "        results = await self._apply(work, ends)\n",
         "        for message, chunks in taken:\n"
         "            consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)\n"
-        "        await self._delivery.deliver(self.name,",
+        "        results = await self._apply(work, ends)\n",
         "runtime/test_lane.py::test_what_cannot_be_delivered_is_neither_saved_nor_acknowledged",
     ),
     "outputs before states": Mutant(

@@ -300,13 +300,9 @@ BREAKING: dict[str, tuple[Topic, dict[str, Any], str]] = {
         '$.action: "remove" is no longer allowed',
     ),
     "choice new": (
-        BY_NAME["coupon-settlements"],
-        edited(
-            BY_NAME["coupon-settlements"],
-            "properties/outcome",
-            enum=["confirmed", "released", "redeemed", "expired", "lost"],
-        ),
-        '$.outcome: "lost" is now allowed, which readers would refuse',
+        BY_NAME["decisions"],
+        edited(BY_NAME["decisions"], "properties/result", enum=["given", "not_worth_it", "control", "holdout", "lost"]),
+        '$.result: "lost" is now allowed, which readers would refuse',
     ),
     "default changed": (
         CATALOG,

@@ -156,7 +156,7 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
         ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),
-        ("POLICY__ALTERNATIVES", "101", r"'101': Expected `int` <= 100 - at `\$.policy.alternatives`"),
+        ("POLICY__MAX_CANDIDATES", "0", r"'0': Expected `int` >= 1 - at `\$.policy.max_candidates`"),
         ("POLICY__TRIGGERS", "cart,checkout", r"'checkout' - at `\$.policy.triggers\[1\]`, expected one of browse, "),
         ("KAFKA__GUARANTEE", "exactly-once", "expected one of at_least_once, exactly_once"),
         ("LEARNING__TRANSFER", "travel=retail", r'expected a JSON object, such as {"travel": "retail"}'),

@@ -1,52 +1,60 @@
-"""budgets: owns each coupon's stock and money (key coupon_id)."""
+"""budgets: owns each limit, a coupon's stock or its budget (key account_id), and leases parts of it to partitions."""
 
 from collections.abc import Callable
 from typing import Any
 
 from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core import ledger
+from stream_coupons.core import leases
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Proposal, Settlement
-from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.events import LeaseReport
+from stream_coupons.core.leases import Account
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.shared import SharedStates
 
 
-class Budgets(KeyedAgent[Ledger]):
-    """Proposals and settlements in; reservations out, or the proposal handed on to its next alternative.
-
-    Second copies of a message, which senders make when they crash between sending and committing, are known by their
-    origin: a ledger needs no list of all that it ever booked.
-    """
+class Budgets(KeyedAgent[Account]):
+    """Reports on leases in, leases out."""
 
     name = "budgets"
-    reads = (topics.PROPOSALS, topics.SETTLEMENTS)
-    state_type = Ledger
-    tracks_origins = True
+    reads = (topics.LEASE_REPORTS,)
+    state_type = Account
     has_views = True
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)
-        self.ledgers: dict[str, Ledger] = {}
-        """A view for metrics: the ledgers of the partitions owned."""
+        self.accounts: dict[str, Account] = {}
+        """A view for metrics: the accounts of the partitions owned."""
 
-    def step(self, state_key: str, state: Ledger, message: Any, record: Record) -> Effects:  # noqa: ARG002
-        """Reserve or settle."""
-        self.ledgers[state_key] = state
-        match message:
-            case Proposal():
-                return ledger.reserve(state, self.known().catalogue.by_id.get(state_key), message)
-            case Settlement():
-                return ledger.settle(state, message)
-        raise TypeError(f"no step for {type(message).__name__}")
+    def step(
+        self,
+        state_key: str,
+        state: Account,
+        message: LeaseReport,
+        record: Record,  # noqa: ARG002
+        shared: SharedStates[Any],  # noqa: ARG002
+    ) -> Effects:
+        """Take in what a partition did with its leases."""
+        effects = Effects()
+        if message.partition >= self.partitions:
+            fault = f"partition is {message.partition}, expected one of {self.partitions}"
+            effects.refuse(Rejection.INVALID, fault)
+            return effects
+        self.accounts[state_key] = state
+        limit = leases.limit_of(state_key, self.known().catalogue, message.at)
+        for lease in leases.take_report(state, message, limit, self.partitions):
+            effects.emit(lease)
+            effects.count("lease", "granted" if lease.keep is None else "called_back")
+        return effects
 
-    def place(self, partition: int, state_key: str, state: Ledger) -> None:  # noqa: ARG002
-        """Bring the view for metrics in line with one ledger."""
-        self.ledgers[state_key] = state
+    def place(self, partition: int, state_key: str, state: Account) -> None:  # noqa: ARG002
+        """Bring the view for metrics in line with one account."""
+        self.accounts[state_key] = state
 
     def forget(self, partition: int) -> None:
         """Drop a partition from the view for metrics."""
-        for coupon_id in list(self.ledgers):
-            if topics.partition_for(coupon_id.encode(), self.partitions) == partition:
-                del self.ledgers[coupon_id]
+        for account_id in list(self.accounts):
+            if topics.partition_for(account_id.encode(), self.partitions) == partition:
+                del self.accounts[account_id]

@@ -14,13 +14,14 @@ from stream_coupons.core.events import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 from stream_coupons.topics import Topic
 
 State = TypeVar("State")
 NOTHING = Outcome([], [])
-BOOKED = {topics.PROPOSALS.name, topics.RESERVATIONS.name, topics.SETTLEMENTS.name}
-"""Topics that move stock and money: without an origin, a second copy could not be told from the first."""
+MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
+"""Topics whose messages move stock or money: only our own agents are believed."""
 
 
 def _not_ahead(tick: Tick, record: Record) -> Tick:
@@ -43,7 +44,8 @@ class KeyedAgent(Generic[State]):
     name: str
     reads: tuple[Topic, ...]
     state_type: type[State]
-    tracks_origins = False
+    shared_type: type[Any] | None = None
+    shared_topics: frozenset[str] = frozenset()
     has_views = False
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
@@ -52,8 +54,18 @@ class KeyedAgent(Generic[State]):
         self.topics = tuple(topic.name for topic in self.reads)
         self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
 
-    def step(self, state_key: str, state: State, message: Any, record: Record) -> Effects | Deferred:
+    def step(
+        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
+    ) -> Effects | Deferred:
         """Apply one message, which came in this record, to the state of its key."""
+        raise NotImplementedError
+
+    def step_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Effects:
+        """Apply one message of a shared topic to what all keys of its partition share."""
+        raise NotImplementedError
+
+    def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
+        """Let time pass for what all keys of a partition share."""
         raise NotImplementedError
 
     def decide(self, deferred: Sequence[Any]) -> list[Effects]:
@@ -74,10 +86,10 @@ class KeyedAgent(Generic[State]):
         Raises
         ------
         BadMessage
-            As `read`, or if it is one that moves stock or money, but does not say where it came from.
+            As `read`, or if it moves stock or money, and none of our agents sent it.
         """
         key, message = self.read(record)
-        if record.topic in BOOKED:
+        if record.topic in MOVE_STOCK:
             sender_of(record, self.partitions)
         return key, message
 
@@ -101,10 +113,20 @@ class KeyedAgent(Generic[State]):
             require_not_ahead(message, record.appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message
 
-    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
+    def apply(
+        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
+    ) -> Outcome | Deferred:
         """Run the step and turn its effects into outputs."""
-        effects = self.step(state_key, state, message, record)
+        effects = self.step(state_key, state, message, record, shared)
         return effects if isinstance(effects, Deferred) else self._outcome(effects, record)
+
+    def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Run the step on what is shared and turn its effects into outputs."""
+        return self._outcome(self.step_shared(message, record, shared), record)
+
+    def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Let time pass for what is shared and turn the effects into outputs."""
+        return self._outcome(self.expire_shared(at, record.partition, shared), record)
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         """Finish deferred steps and turn their effects into outputs."""
@@ -119,13 +141,13 @@ class KeyedAgent(Generic[State]):
         """What stays of a state that is over; None for nothing."""
         return None
 
-    def expire(self, state_key: str, state: State, at: float) -> Effects:
+    def expire(self, state_key: str, state: State, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Let time pass for a state."""
         raise NotImplementedError
 
-    def pass_time(self, state_key: str, state: State, at: float, record: Record) -> Outcome:
+    def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
         """Let time pass and turn the effects into outputs."""
-        return self._outcome(self.expire(state_key, state, at), record)
+        return self._outcome(self.expire(state_key, state, at, record.partition, shared), record)
 
     def place(self, partition: int, state_key: str, state: State) -> None:
         """No derived views, unless a subclass has them."""

@@ -12,6 +12,7 @@ from stream_coupons.core.neighbourhood import Cells, Member, cell_key, split_cel
 from stream_coupons.core.relations import CategoryBuckets, is_category_bucket, relate, slot_of
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.shared import SharedStates
 
 
 class Neighbours(KeyedAgent[Member]):
@@ -41,7 +42,14 @@ class Neighbours(KeyedAgent[Member]):
         """The cell."""
         return split_cell_key(state_key)[0].encode()
 
-    def step(self, state_key: str, state: Member, message: Any, record: Record) -> Effects:
+    def step(
+        self,
+        state_key: str,
+        state: Member,
+        message: Any,
+        record: Record,
+        shared: SharedStates[Any],  # noqa: ARG002
+    ) -> Effects:
         """Take in a vector."""
         cell, slot = split_cell_key(state_key)
         if is_category_bucket(cell):

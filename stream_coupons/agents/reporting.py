@@ -5,12 +5,12 @@ from collections.abc import Container, Mapping
 
 from stream_coupons import topics
 from stream_coupons.core.coupons import Catalogue
-from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.leases import Account, money_of, units_of
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import BEGAN_HEADER, Output
 
-UNTOUCHED = Ledger()
+UNTOUCHED = Account()
 
 
 class BatchReporter:
@@ -20,10 +20,10 @@ class BatchReporter:
         self._metrics = metrics
         self._counters = {
             "decision": metrics.decisions,
-            "reservation": metrics.reservations,
+            "lease": metrics.leases,
             "issue": metrics.issues,
             "feedback": metrics.feedback,
-            "settlement": metrics.settlements,
+            "end": metrics.ends,
             "observed": metrics.observed,
             "unseen": metrics.unseen,
             "overrun": metrics.overruns,
@@ -69,14 +69,14 @@ class BudgetReporter:
         self._domains: set[str] = set()
 
     def __call__(
-        self, catalogue: Catalogue, ledgers: Mapping[str, Ledger], partitions: Container[int], count: int
+        self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
     ) -> None:
-        """Report the coupons that this worker owns.
+        """Report the accounts that this worker owns.
 
         Parameters
         ----------
-        ledgers
-            By coupon; a coupon that was never asked for has none and is whole.
+        accounts
+            By id; one that was never drawn on is not there, and whole.
         partitions
             Those owned, of `count`.
         """
@@ -88,17 +88,14 @@ class BudgetReporter:
         for domain, members in catalogue.domains.items():
             ratio, remaining, exhausted = 1.0, 0, 0
             for coupon in members.coupons:
-                is_limited = coupon.stock is not None or coupon.budget_minor is not None
-                if not is_limited or topics.partition_for(coupon.coupon_id.encode(), count) not in partitions:
-                    continue
-                ledger = ledgers.get(coupon.coupon_id, UNTOUCHED)
-                sold_out = coupon.stock is not None and ledger.reserved + ledger.issued >= coupon.stock
-                if coupon.budget_minor is not None:
-                    left = coupon.budget_minor - ledger.held_minor - ledger.spent_minor
+                units, money = units_of(coupon.coupon_id), money_of(coupon.coupon_id)
+                if coupon.stock is not None and topics.partition_for(units.encode(), count) in partitions:
+                    exhausted += accounts.get(units, UNTOUCHED).drawn >= coupon.stock
+                if coupon.budget_minor is not None and topics.partition_for(money.encode(), count) in partitions:
+                    left = coupon.budget_minor - accounts.get(money, UNTOUCHED).drawn
                     remaining += left
                     ratio = min(ratio, left / max(coupon.budget_minor, 1))
-                    sold_out = sold_out or left < coupon.max_discount_minor
-                exhausted += sold_out
+                    exhausted += left < coupon.max_discount_minor
             metrics.stock_exhausted.labels(domain).set(exhausted)
             metrics.budget_left.labels(domain).set(ratio)
             metrics.budget_remaining.labels(domain).set(remaining)

@@ -1,4 +1,4 @@
-"""users: owns each shopper's profile, open proposals and open issues (key user_id)."""
+"""users: owns each shopper's profile and open issues (key user_id), and what its partition may give."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,25 +13,29 @@ from stream_coupons.core.events import (
     CartEvent,
     ErasureRequest,
     FeedbackEvent,
+    Lease,
     NeighbourUpdate,
     ObservedIssue,
     OrderEvent,
-    Reservation,
 )
+from stream_coupons.core.leases import Purse
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due
+from stream_coupons.core.wallet import Wallet
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 
 
 class Users(KeyedAgent[Shopper]):
-    """Events, feedback and answers in; proposals, issues, settlements, vectors and examples out.
+    """Events, feedback and leases in; issues, reports on leases, vectors and examples out.
 
     Parameters
     ----------
-    has_clock : bool
-        Whether events are of the present: what is appended then tells the time, as ticks do. Simulated time knows no
-        clock.
+    clock : callable, optional
+        Says what time it is, epoch seconds, where events are of the present: when they were appended then tells the
+        time, too, as ticks do. Simulated time knows no clock.
     """
 
     name = "users"
@@ -42,43 +46,68 @@ class Users(KeyedAgent[Shopper]):
         topics.FEEDBACK,
         topics.OBSERVED,
         topics.ERASURES,
-        topics.RESERVATIONS,
+        topics.LEASES,
         topics.NEIGHBOURS,
         topics.TICKS,
     )
     state_type = Shopper
 
-    def __init__(self, known: Callable[[], Knowledge], partitions: int, *, has_clock: bool = False) -> None:
-        super().__init__(known, partitions)
-        self._has_clock = has_clock
+    shared_type = Purse
+    shared_topics = frozenset({topics.LEASES.name})
 
-    def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Deferred:
+    def __init__(
+        self, known: Callable[[], Knowledge], partitions: int, *, clock: Callable[[], float] | None = None
+    ) -> None:
+        super().__init__(known, partitions)
+        self._clock = clock
+
+    def step(
+        self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Purse]
+    ) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
-        known = self.known()
-        appended_at = record.appended_at if self._has_clock else None
+        known, wallet = self.known(), self._wallet(record.partition, shared)
+        appended_at = record.appended_at if self._clock is not None else None
         latest = math.inf if appended_at is None else appended_at
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
-                proposed = pipeline.propose(state_key, state, message, known, appended_at)
-                return Deferred(proposed) if isinstance(proposed, pipeline.Undecided) else proposed
-            case Reservation():
-                return pipeline.confirm(state_key, state, message, known, appended_at)
+                now = self._clock() if self._clock is not None else None
+                taken = pipeline.take_in(state_key, state, message, known, wallet, pipeline.Times(appended_at, now))
+                return Deferred(taken) if isinstance(taken, pipeline.Undecided) else taken
             case FeedbackEvent():
-                return observation.feedback(state, message, known, latest)
+                effects = observation.feedback(state, message, known, latest)
             case ObservedIssue():
-                return observation.observe(state_key, state, message, known, latest)
+                effects = observation.observe(state_key, state, message, known, latest)
             case ErasureRequest():
-                return erasure.erase(state_key, state, message, latest)
+                effects = erasure.erase(state_key, state, message, latest)
             case NeighbourUpdate():
-                return observation.learn_neighbours(state, message)
-        raise TypeError(f"no step for {type(message).__name__}")
+                effects = observation.learn_neighbours(state, message)
+            case _:
+                raise TypeError(f"no step for {type(message).__name__}")
+        wallet.book(effects.freed)
+        return effects
+
+    def _wallet(self, partition: int, shared: SharedStates[Purse]) -> Wallet:
+        return Wallet(shared, partition, self.partitions)
 
     def decide(self, deferred: Sequence[pipeline.Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""
         return pipeline.decide(deferred, self.known())
 
+    def step_shared(self, message: Lease, record: Record, shared: SharedStates[Purse]) -> Effects:
+        """Take in a lease."""
+        if message.partition != record.partition:
+            effects = Effects()
+            fault = f"it is for partition {message.partition}, not {record.partition}"
+            effects.refuse(Rejection.WRONG_PARTITION, fault)
+            return effects
+        return self._wallet(record.partition, shared).receive(message)
+
+    def expire_shared(self, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
+        """Tell the owners of accounts what has changed."""
+        return self._wallet(partition, shared).tell(at)
+
     def due(self, state: Shopper) -> float | None:
-        """When the first proposal, issue, control or waiting feedback ends, or the state itself."""
+        """When the first issue, control or waiting feedback ends, or the state itself."""
         rules = self.known().rules
         return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
 
@@ -86,6 +115,8 @@ class Users(KeyedAgent[Shopper]):
         """What stays of a state that is over: that the shopper asked to be forgotten, and when."""
         return erasure.mark_of(state)
 
-    def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
+    def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
         """Close what time alone decides."""
-        return observation.pass_time(state_key, state, at, self.known())
+        effects = observation.pass_time(state_key, state, at, self.known())
+        self._wallet(partition, shared).book(effects.freed)
+        return effects

@@ -10,13 +10,13 @@ from msgspec import Struct
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import UserVector
+from stream_coupons.core.events import Lease, UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record, origin_of
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name}
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
 """Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
 
 REDRIVEN_HEADER = "redriven"
@@ -41,7 +41,8 @@ def output(message: Struct, partitions: int) -> Sent:
     """A message as a record to send, keyed and partitioned as its topic says."""
     topic = TOPIC_OF[type(message)]
     key = topic.key_of(message)
-    partition = topics.partition_for(key, topic.partitions or partitions)
+    home = message.partition if isinstance(message, Lease) else None
+    partition = topics.partition_for(key, topic.partitions or partitions) if home is None else home
     # No vector comes behind one that says that the shopper has left: their neighbours would have them for good.
     is_last = isinstance(message, UserVector) and message.has_left
     return Sent(Output(topic.name, partition, key, encode(message)), kept=is_last or topic.name not in SOFT)

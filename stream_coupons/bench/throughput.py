@@ -230,7 +230,7 @@ def warmed_up(samples: list[Sample]) -> Sample:
 
 def pending(system: LocalSystem) -> int:
     """Triggers until now that came while an earlier proposal for their shopper was on its way."""
-    return int(total(system.totals(), "decisions_total", outcome=NoCoupon.PENDING))
+    return int(total(system.totals(), "decisions_total", outcome=NoCoupon.SOLD_OUT))
 
 
 def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:

@@ -89,7 +89,7 @@ class Workload(Struct, frozen=True, kw_only=True):
             holdout_ratio=0.0,
             exploration_ratio=0.0,
             min_value_minor=-1e9,
-            proposal_timeout_s=1e9,
+            trigger_timeout_s=1e9,
         )
         return replace(settings, policy=policy)
 

@@ -133,9 +133,9 @@ def doubts(coupon: Coupon, now: float) -> list[str]:
         found.append("both discount_minor and discount_percent: it is valued by discount_minor")
     if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
         found.append("discount_minor is above max_discount_minor, which caps it")
-    if coupon.redeem_within_s < PolicyRules().proposal_timeout_s:
+    if coupon.redeem_within_s < PolicyRules().trigger_timeout_s:
         found.append(
-            "redeem_within_s is below policy.proposal_timeout_s, as old as an event may be: it may be over then"
+            "redeem_within_s is below policy.trigger_timeout_s, as old as an event may be: it may be over then"
         )
     return found
 

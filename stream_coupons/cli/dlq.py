@@ -30,7 +30,7 @@ app = typer.Typer(help="List and show dead letters, and send their records again
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 SHOWN_DETAIL = 100
-BY_ORIGIN = {topics.PROPOSALS.name, topics.SETTLEMENTS.name, topics.EXAMPLES.name, topics.OPEN.name}
+BY_ORIGIN = {topics.EXAMPLES.name}
 """Topics whose readers know second copies by their origin alone."""
 
 ReasonOption = Annotated[Rejection | None, typer.Option("--reason", "-r", help="Only those refused for this.")]
@@ -327,7 +327,7 @@ def redrive(  # noqa: PLR0913 - the options of a command
     it is sent a second time. A record that is still bad comes back as a new
     letter; that one is sent with --again only. If it is killed, at most the
     last 500 are sent twice by the next one; the workers know events by their
-    event_id, and their own messages by their origin.
+    event_id, and of their own messages a second copy changes nothing.
 
     What cannot succeed is not sent: what is no valid message of its topic to
     this release, or has a key that is not the id inside. After an upgrade

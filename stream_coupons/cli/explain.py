@@ -68,9 +68,9 @@ def explain(  # noqa: PLR0913 - the options of a command
     if an event came at that moment of which only the time were known.
 
     Disturbs no worker, and none has to run. Reads coupon-issues until the
-    issue is found, the shopper's partition of the users' changelog, the
-    budgets' changelog, the catalogue and the models. Call it with the
-    settings of the workers: --config.
+    issue is found, the shopper's partition of decisions and of the users'
+    changelog, the accounts' changelog, the catalogue and the models. Call it
+    with the settings of the workers: --config.
 
     Examples: stream-coupons explain i4b1d9c0e52f7a8136d1e0c99b7a4f202
               stream-coupons explain --user shopper-1042
@@ -94,7 +94,7 @@ def explain(  # noqa: PLR0913 - the options of a command
         if issue_id is not None:
             _show(_of_issue(issue_id, settings, rules, coupons, read), explain_text.of_issue, as_json=json)
         elif user is not None:
-            _show(_of_shopper(user, moment, rules, coupons, read), explain_text.of_shopper, as_json=json)
+            _show(_of_shopper(user, moment, settings, rules, coupons, read), explain_text.of_shopper, as_json=json)
 
 
 def parse_time(text: str) -> float:
@@ -165,11 +165,9 @@ def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
 
 
 def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
-    from stream_coupons.evaluation.evidence import Evidence
-
-    for record in read("reading what is known", Evidence.READ):
+    for record in read("reading what is known", evidence.READ):
         evidence.take(record)
-    for record in read("reading the shopper's state", Evidence.READ_OF_SHOPPER, user_id.encode()):
+    for record in read("reading the shopper's state", evidence.read_of_shopper, user_id.encode()):
         evidence.take(record)
 
 
@@ -195,8 +193,8 @@ def _of_issue(
             one = fetcher.fetch(topic, partition, offset)
             return None if one is None else record_of(one)
 
-        proposal, trigger = trace(issue, record, fetch)
-    evidence = Evidence(rules, issue.user_id, issue)
+        trigger = trace(issue, record, fetch)
+    evidence = Evidence(rules, issue.user_id, settings.kafka.partitions, issue)
     _gather(evidence, issue.user_id, read)
     try:
         known = evidence.knowledge(coupons)
@@ -204,20 +202,22 @@ def _of_issue(
         # What the issue says itself does not depend on it.
         terminal.warn(f"{mismatch}; the others are judged as before anything was learnt")
         known = evidence.knowledge(coupons, with_models=False)
-    return explain_issue(issue, evidence.kept(proposal, trigger), known)
+    return explain_issue(issue, evidence.kept(trigger), known)
 
 
-def _of_shopper(user_id: str, at: float, rules: Rules, coupons: list[Coupon] | None, read: Read) -> ShopperExplanation:
+def _of_shopper(
+    user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
+) -> ShopperExplanation:
     from stream_coupons.evaluation.evidence import Evidence
     from stream_coupons.evaluation.explanation import explain_shopper
 
-    evidence = Evidence(rules, user_id)
+    evidence = Evidence(rules, user_id, settings.kafka.partitions)
     _gather(evidence, user_id, read)
     if evidence.now is None:
         raise Unknown(
             f"shopper {user_id!r} is not known, expected the user_id of someone of whom the workers have read an event"
         )
-    return explain_shopper(user_id, evidence.now, at, evidence.knowledge(coupons), evidence.ledgers)
+    return explain_shopper(user_id, evidence.now, at, evidence.knowledge(coupons), evidence.funds())
 
 
 def _show(

@@ -7,14 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.terminal import printable, utc
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
 from stream_coupons.evaluation.phrases import Told
-from stream_coupons.evaluation.verdicts import WORDS, Code, Score, Verdict
+from stream_coupons.evaluation.verdicts import WORDS, Code, Lack, Score, Verdict
 
 CHOSEN: Mapping[Choice, str] = {
-    Choice.BEST: "worth most of all that this shopper may get",
-    Choice.ALTERNATIVE: "next best, for what is ranked above it is sold out",
+    Choice.BEST: "worth most of all that this shopper could get",
     Choice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
 }
 
@@ -68,10 +67,9 @@ def _gets(given: list[Verdict]) -> list[Text]:
         name = f"{verdict.coupon_id} {verdict.title}".strip()
         lines.append(_line("gets", name))
         if verdict.score is not None:
-            is_best = verdict.score.rank == 1
-            why = CHOSEN[Choice.BEST if is_best else Choice.ALTERNATIVE]
-            chance = f" (propensity {verdict.score.propensity:.4g})" if is_best else ""
-            lines += [_line("how it is chosen", why + chance), *_told(verdict.score.reasons)]
+            above = "" if verdict.score.rank == 1 else "; what is ranked above it is sold out"
+            chance = f" (propensity {verdict.score.propensity:.4g})"
+            lines += [_line("how it is chosen", CHOSEN[Choice.BEST] + above + chance), *_told(verdict.score.reasons)]
     return lines
 
 
@@ -108,6 +106,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         column.justify = "right"
     table.columns[1].overflow = table.columns[2].overflow = "fold"
     said: dict[Code, None] = {}
+    lacks: list[Text] = []
     for verdict in sorted(verdicts, key=_order):
         if verdict.reason is not None:
             said[verdict.reason] = None
@@ -115,13 +114,20 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         scores = _number(verdict.content), _number(verdict.neighbours)
         why = verdict.reason or ""
         if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
-            why = f"{verdict.reason} ({verdict.lacks})"
+            why = f"{verdict.reason} ({verdict.lacks.shortage})"
+            lacks.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     columns = (
         "worth in cents against giving none; own and similar: R(u, i) by own interests, by those of similar shoppers"
     )
-    return [table, *(_line(code, WORDS[code]) for code in said), Text(columns, style="dim")]
+    return [table, *(_line(code, WORDS[code]) for code in said), *lacks, Text(columns, style="dim")]
+
+
+def _lack(lack: Lack) -> str:
+    """How much is left of an account."""
+    left = f"{lack.here} left in this shopper's partition, {lack.in_all} in all"
+    return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
 
 
 def _order(verdict: Verdict) -> tuple[str, float, str]:

@@ -103,7 +103,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
         refusals = Refusals(sink)
         reader = LineReader(bare, settings.profile.max_ahead_s)
-        work = _Work(str(file), reader, refusals, terminal.size_of(file), rate, settings.policy.proposal_timeout_s)
+        work = _Work(str(file), reader, refusals, terminal.size_of(file), rate, settings.policy.trigger_timeout_s)
         if strict or dry_run:
             work.check(source)
         stopped_by = "--dry-run" if dry_run else "--strict" if strict and refusals.count else None
@@ -189,7 +189,7 @@ class _Work:
             yield "occurred_at is before the year 2000, expected UTC epoch seconds"
         elif topic in TRIGGERS and time.time() - found["occurred_at"] > self.timeout_s:
             yield (
-                f"occurred_at is more than policy.proposal_timeout_s ({self.timeout_s:g} s) ago: the event counts in "
+                f"occurred_at is more than policy.trigger_timeout_s ({self.timeout_s:g} s) ago: the event counts in "
                 "the profile and leads to no coupon"
             )
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 
 DAY_S = 86400.0
 DAY_IN_TEN_SECONDS = DAY_S / 10
-# Ticks run behind by real time: a proposal has to be answered within an hour of event time, which at a simulated day
-# in ten seconds is less than the system may take.
+# Ticks run behind by real time: no window may close before the feedback in it has come through, which takes the system
+# longer in event time the faster that passes.
 TICKS_BEHIND_S = 2.0
 SETTLE_S = 3.0
 

@@ -103,7 +103,7 @@ def _read(
     states = StateDigest(agent)
     for count, record in enumerate(interruptions.each(read_records(connection, [topic])), start=1):
         try:
-            states.take(record.key or b"", record.value)
+            states.take(record.key or b"", record.value, record.partition)
         except msgspec.DecodeError as error:
             raise NotACell(f"{place_of(record)}: is no state of {agent}: {error}") from None
         if count % SHOW_EVERY == 0:

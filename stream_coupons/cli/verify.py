@@ -28,7 +28,7 @@ def never_checked() -> str:
 
     return (
         f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
-        "coupons within a window; pacing"
+        "coupons within a window; pacing; a hold that is never freed"
     )
 
 
@@ -43,10 +43,12 @@ def verify(
     without a group: no worker is disturbed, and none has to run. What the
     workers have not committed yet is open, not wrong. What retention has
     dropped is not checked. Limits are the widest that the catalogue's topic
-    still holds for a coupon. The offsets up to which a shopper's or coupon's
-    state was applied are taken from the changelogs. What the checks mean is
-    in docs/explanation/design.md. Takes about 500 bytes of memory for every decision
-    and every shopper.
+    still holds for a coupon. The changelogs say how far the state of a
+    shopper or a limit was applied, and what each partition has drawn, freed
+    and spent: that is compared with issues, feedback and ticks. Leases and
+    reports are compared with each other and with the limits. What the checks
+    mean is in docs/explanation/design.md. Takes about 500 bytes of memory
+    for every issue and every shopper.
 
     Exit code 0 says that no check was violated, 1 that one was, with the
     first violation.

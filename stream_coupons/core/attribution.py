@@ -31,7 +31,6 @@ from stream_coupons.core.events import (
     FeedbackEvent,
     OpenDecision,
     OrderEvent,
-    Settlement,
     TrainingExample,
 )
 from stream_coupons.core.features import SCHEMA, FeatureRows
@@ -46,7 +45,6 @@ from stream_coupons.core.shopper import (
     History,
     OpenControl,
     OpenIssue,
-    Option,
     Predicted,
     Shopper,
     Tally,
@@ -138,10 +136,10 @@ def example(  # noqa: PLR0913 - what is known of one outcome
 
 
 def remember_closed(shopper: Shopper, identity: str, *, observed: bool = False) -> None:
-    """Remember that an issue or proposal is over; the last `MAX_CLOSED` of ours are, and as many observed ones.
+    """Remember that an issue is over; the last `MAX_CLOSED` of ours are, and as many observed ones.
 
     What was observed is remembered apart: another system may have given it an id that we shall come to, and those of
-    any number must not make us forget what was answered, or a second copy of an answer would be given back again.
+    any number must not make us forget our own, or a trigger that comes again would lead to a second coupon.
     """
     closed = shopper.closed_observed if observed else shopper.closed
     closed.append(_mark_of(identity, observed=observed))
@@ -161,7 +159,7 @@ def is_closed(shopper: Shopper, identity: str) -> bool:
 
 
 def is_decided(shopper: Shopper, identity: str) -> bool:
-    """Whether this id led to an issue of ours, or to none, once and for all.
+    """Whether this id led to an issue of ours.
 
     Another system may have given the id to an issue of its own: that says nothing.
     """
@@ -330,7 +328,8 @@ def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
             if given > issue.held_minor:
                 effects.count("overrun", issue.domain)
             issue.spent_minor = min(given, issue.held_minor)
-            _settle(issue, "redeemed", event.occurred_at, issue.spent_minor, effects)
+            effects.free(issue.coupon_id, issue.held_minor, issue.spent_minor)
+            effects.count("end", "redeemed")
         elif issue.is_given:
             issue.spent_minor = event.discount_minor or 0
     shopper.keep_issue(issue)
@@ -390,22 +389,6 @@ def _tallies(history: History, coupon_id: str, catalogue: Catalogue) -> list[Tal
     return tallies
 
 
-def _settle(
-    issue: OpenIssue, outcome: Literal["redeemed", "expired"], at: float, spent_minor: int, effects: Effects
-) -> None:
-    effects.count("settlement", outcome)
-    effects.emit(
-        Settlement(
-            proposal_id=issue.issue_id,
-            coupon_id=issue.coupon_id,
-            at=at,
-            outcome=outcome,
-            held_minor=issue.held_minor,
-            spent_minor=spent_minor,
-        )
-    )
-
-
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
     """Mark the issues and controls whose coupon an order was in the scope of: with the coupon, or all the same.
 
@@ -417,28 +400,18 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
         if _has_other_scope(control, catalogue):
             del shopper.controls[control.control_id]
         else:
-            _note_order(control, control.domain, control.at, event, catalogue, control.until)
+            _note_order(control, event, catalogue)
     for issue_id in shopper.issues:
         issue = shopper.issue(issue_id)
         is_same = not _has_other_scope(issue, catalogue)
-        if is_same and _note_order(issue, issue.domain, issue.at, event, catalogue, issue.until):
+        if is_same and _note_order(issue, event, catalogue):
             shopper.keep_issue(issue)
-    for proposal in shopper.proposals.values():
-        for option in proposal.options:
-            _note_order(option, proposal.domain, proposal.at, event, catalogue)
 
 
-def _note_order(
-    opened: OpenIssue | OpenControl | Option,
-    domain: str,
-    at: float,
-    event: OrderEvent,
-    catalogue: Catalogue,
-    until: float = math.inf,
-) -> bool:
+def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
     """Add an order to what was ordered in the coupon's scope; whether there was something."""
     coupon = catalogue.by_id.get(opened.coupon_id)
-    if coupon is None or event.domain != domain or not at <= event.occurred_at <= until:
+    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
         return False
     inside = [item for item in event.items if is_in_scope(coupon, item)]
     if inside:
@@ -485,7 +458,8 @@ def _close_issue(
     if issue.can_teach:
         _teach(user_id, issue, at, catalogue, rules, effects)
     if not issue.observed and not issue.redeemed:
-        _settle(issue, "expired", at, 0, effects)
+        effects.free(issue.coupon_id, issue.held_minor, 0)
+        effects.count("end", "expired")
 
 
 def _teach(

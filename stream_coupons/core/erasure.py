@@ -45,8 +45,6 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
     shopper.history = _caps_of(shopper.history)
     shopper.considered_at = None
-    # Their answers come, and give back what they hold.
-    shopper.proposals.clear()
     shopper.controls.clear()
     _strip_issues(shopper, at, effects)
     shopper.erased_at = at

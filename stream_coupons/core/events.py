@@ -33,8 +33,8 @@ Amount = Annotated[int, Meta(ge=0, le=2**53, description=MONEY)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Text = Annotated[str, Meta(max_length=500)]
-"""A value that names one of several. It is kept with open proposals and stands as it is in the reasons of issues: what
-is meant to be read has no place there."""
+"""A value that names one of several. It stands as it is in the reasons of issues: what is meant to be read has no
+place there."""
 Base64 = Annotated[
     bytes,
     Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
@@ -44,8 +44,6 @@ MAX_ARMS = 100
 MAX_SCOPE = 10_000
 """Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
 million."""
-MAX_ALTERNATIVES = 100
-"""Coupons that one proposal names."""
 MAX_WEIGHT = 1e6
 """Of one entry of a sparse vector, and of a sum of such."""
 MAX_WINDOW_S = 366 * 86400.0
@@ -178,7 +176,7 @@ def window_fault(occurred_at: float, expires_at: float) -> str | None:
 
 
 class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The passing of time in one partition: closes windows, expires proposals."""
+    """The passing of time in one partition: closes windows, and has reports on leases sent."""
 
     at: EpochSeconds
     """The time that the partition has reached."""
@@ -313,79 +311,54 @@ class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
         _check_sparse(self.indices, self.weights)
 
 
-class Alternative(Struct, frozen=True, array_like=True):
-    """A coupon that would do, and what one redemption can cost at most."""
+class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a partition may draw of an account: a total that only grows. What of it is to be given back is said beside.
 
-    coupon_id: Id
-    """The coupon."""
-    amount_minor: Amount
-    """The most that one redemption can cost."""
+    An account is a limit: `units:` and a coupon's id is its stock, `money:` and a coupon's id its budget.
+    """
 
-
-class Proposal(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A wish to issue a coupon, asked of the owner of its stock; ranked alternatives ride along."""
-
-    proposal_id: Id
-    """Identifies the proposal; its issue has the same id."""
-    user_id: Id
-    """The shopper."""
+    account_id: LongId
+    """The account."""
+    partition: Count
+    """The partition of the shoppers' topics that it is for: the record's key, and its own partition."""
     at: EpochSeconds
-    """Time of the trigger."""
-    expires_at: EpochSeconds
-    """When the answer comes too late."""
-    alternatives: Annotated[list[Alternative], Meta(min_length=1, max_length=MAX_ALTERNATIVES)]
-    """Coupons, best first."""
-    rank: Count = 0
-    """Index of the alternative that is asked for now."""
-    refused: Count = 0
-    """Alternatives that could not be held so far."""
-    is_drawn: bool = False
-    """Only the last alternative is wanted, by chance; those above it are asked whether they could be held."""
-
-    def __post_init__(self) -> None:
-        if self.rank >= len(self.alternatives):
-            raise ValueError(f"rank {self.rank} of {len(self.alternatives)} alternatives")
-
-    @property
-    def coupon_id(self) -> str:
-        """The coupon asked for now: the key of the topic."""
-        return self.alternatives[self.rank].coupon_id
+    """Time of the report that it follows from."""
+    version: Count
+    """Grows with every lease of this account and partition: of two, the one with the greater counts."""
+    granted: Count
+    """All that was ever granted to the partition, in units or in minor units of money."""
+    keep: Count | None = None
+    """The most that may stay of what was not drawn; the rest is given back. Absent: all of it."""
 
 
-class Reservation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer: one unit and its money are held for the proposal of this identity and time, or none could be."""
+class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a partition did with its leases of an account, in totals that only grow; it may ask for more.
 
-    proposal_id: Id
-    """The proposal that it answers."""
-    user_id: Id
-    """The shopper: the record's key."""
+    What is available there is `granted - returned - drawn + freed`.
+    """
+
+    account_id: LongId
+    """The account: the record's key."""
+    partition: Count
+    """The partition of the shoppers' topics."""
     at: EpochSeconds
-    """Time of the proposal."""
-    granted: bool
-    """Whether a unit and its money are held."""
-    coupon_id: Id
-    """The coupon that is held, or the last that was refused."""
-    amount_minor: Amount = 0
-    """What is held."""
-    refused: Count = 0
-    """Alternatives of the proposal that could not be held."""
-
-
-class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of a reservation: confirmed, released, redeemed or expired."""
-
-    proposal_id: Id
-    """The proposal whose reservation it settles."""
-    coupon_id: Id
-    """The coupon: the record's key."""
-    at: EpochSeconds
-    """When it was decided."""
-    outcome: Literal["confirmed", "released", "redeemed", "expired"]
-    """Issued (confirmed), given back (released), used (redeemed), or its window has closed unused (expired)."""
-    held_minor: Amount
-    """What was held."""
-    spent_minor: Amount = 0
-    """What was spent of it."""
+    """Time of what led to it."""
+    version: Count
+    """Of the last lease that it has taken in."""
+    granted: Count
+    """By the last lease, or the first lease that needs no message."""
+    returned: Count = 0
+    """Given back."""
+    drawn: Count = 0
+    """Given (units), or held for what was given (money)."""
+    freed: Count = 0
+    """Of what was held, what is neither held nor spent any more."""
+    spent: Count = 0
+    """Of what was held, what redemptions took off."""
+    wanted: Count = 0
+    """What decisions would have drawn, had it been available."""
+    asks: bool = False
+    """Whether more is wanted."""
 
 
 class Reason(Struct, frozen=True, array_like=True):
@@ -411,7 +384,7 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     domain: str
     """Domain of the coupon."""
     issued_at: EpochSeconds
-    """Time of the event that led to it; it may be as old as `policy.proposal_timeout_s`."""
+    """Time of the event that led to it; it may be as old as `policy.trigger_timeout_s`."""
     expires_at: EpochSeconds
     """Until when it can be used: `issued_at` plus the coupon's `redeem_within_s`."""
     trigger_id: Id
@@ -436,8 +409,6 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Expected gain over giving none, in minor units of money."""
     propensity: Ratio
     """Probability with which this coupon was to be given, those that are sold out left out."""
-    rank: Count = 0
-    """Coupons that were preferred to it and sold out; 0: the first choice."""
     is_explored: bool = False
     """It was drawn by chance, whatever it is worth."""
     model_version: Count
@@ -446,27 +417,16 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The features with the largest effect, strongest first: `policy.explain_top` of them."""
 
 
-DecisionResult = Literal[
-    "given",
-    "not_worth_it",
-    "control",
-    "holdout",
-    "sold_out",
-    "timed_out",
-    "frequency_cap",
-    "quiet_hours",
-    "no_candidate",
-    "repeated",
-]
+DecisionResult = Literal["given", "not_worth_it", "control", "holdout"]
 
 
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision on a trigger, whatever it led to: the arms that it chose among and how likely each was.
 
-    Not exploring, the arms of `ranking` are asked for in turn until one is not sold out; exploring draws one of
-    `tried`, all alike, which has no fallback. With nothing sold out arm i is given with probability
-    `exploration_ratio / len(tried)`, if it is among the tried, and `1 - exploration_ratio` more if it leads the
-    ranking; none with `1 - exploration_ratio` if the ranking is empty. Deduplicate on `decision_id`.
+    Not exploring, the arm `best` is given; exploring draws one of `tried`, all alike. So arm i is given with
+    probability `exploration_ratio / len(tried)`, if it is among the tried, and `1 - exploration_ratio` more if it is
+    the best one; none with `1 - exploration_ratio` if none is worth it. What is sold out is no arm. Deduplicate on
+    `decision_id`.
     """
 
     decision_id: Id
@@ -487,13 +447,13 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The coupon given, or `none`."""
     propensity: Ratio | None = None
     """Probability of what it led to, if it is known: of the coupon given, or of giving none because nothing was worth
-    it. If something was sold out it depends on all that was."""
+    it."""
     arms: list[Id]
     """The coupons that could be given."""
     values_minor: list[float]
     """What each was expected to bring over giving none, in minor units of money."""
-    ranking: list[Count] = []
-    """Indices of the arms that are asked for in turn when not exploring; empty: nothing was worth it."""
+    best: Count | None = None
+    """Index of the arm that is given when not exploring; absent: nothing was worth it."""
     tried: list[Count] = []
     """Indices of the arms that exploring draws from; empty: all of them."""
     exploration_ratio: Ratio = 0.0
@@ -503,8 +463,8 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     those of all other decisions."""
     drawn: Count | None = None
     """Index of the arm that exploring drew, if it did."""
-    refused: list[Count] = []
-    """Indices of the arms that were asked for and sold out."""
+    sold_out: list[Id] = []
+    """The coupons that the shopper might have got, but that had no stock or money left."""
     is_holdout: bool = False
     """The shopper belongs to the permanent control group."""
     logged_ratio: Ratio = 1.0

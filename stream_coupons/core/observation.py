@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from stream_coupons.core import attribution, decision_log, erasure
+from stream_coupons.core import attribution, erasure
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
 from stream_coupons.core.features import SCHEMA, FeatureRows, extract
 from stream_coupons.core.missing import fill_context, remember_context
 from stream_coupons.core.profile import is_duplicate
-from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
@@ -82,8 +82,7 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         effects.refuse(Rejection.INVALID, fault)
         return None
     identity = event.issue_id
-    # A proposal of ours may become an issue of this id yet, which its stock and money are held for.
-    if identity in shopper.issues or identity in shopper.proposals or attribution.is_closed(shopper, identity):
+    if identity in shopper.issues or attribution.is_closed(shopper, identity):
         effects.count("duplicate", "observed")
         return None
     if erasure.is_of_before(shopper, event.occurred_at):
@@ -186,14 +185,8 @@ def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
 
 
 def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
-    """Close what time alone decides: proposals that got no answer, windows of issues and controls."""
+    """Close what time alone decides: windows of issues and controls, and feedback that waited for its issue."""
     effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
-    for proposal in [proposal for proposal in shopper.proposals.values() if proposal.expires_at <= at]:
-        # The answer may still come: confirm finds no proposal then and gives the reservation back.
-        del shopper.proposals[proposal.proposal_id]
-        effects.count("decision", NoCoupon.TIMED_OUT)
-        ratio = known.rules.policy.decisions_logged_ratio
-        effects.emit_if(decision_log.of_proposal(user_id, proposal, "timed_out", ratio))
     erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
     effects.is_over = erasure.is_over(shopper, at)
     return effects

@@ -1,8 +1,7 @@
-"""The steps that decide, readable from top to bottom: propose, decide and confirm.
+"""The steps that decide, readable from top to bottom: take in, and decide.
 
-propose   an event of the shop -> profile -> neighbourhood -> candidates, if it is a trigger
-decide    candidates of one trigger or of many -> features -> score -> policy -> proposals
-confirm   the budgets' answer -> caps, expiry, one issue per trigger -> a coupon-issue
+take_in   an event of the shop -> profile -> neighbourhood -> candidates, if it is a trigger
+decide    candidates of one trigger or of many -> features -> score -> what can be had -> policy -> a coupon-issue
 
 A step takes a shopper's state, changes it in place and returns its effects. It knows no Kafka, no clock and no
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
@@ -10,29 +9,27 @@ randomness but what its arguments hand it. If it raises, the caller throws the s
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core import attribution, decision_log, erasure, policy
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
-from stream_coupons.core.coupons import CouponSet, Floats, Positions, most_off
+from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     END_OF_TIME,
-    Alternative,
+    NO_COUPON,
     BrowseEvent,
     CartEvent,
     Coupon,
     CouponIssue,
     DecisionResult,
     OrderEvent,
-    Proposal,
     Reason,
-    Reservation,
-    Settlement,
     UserVector,
 )
 from stream_coupons.core.features import SCHEMA, hashed_names
@@ -43,59 +40,56 @@ from stream_coupons.core.policy import Choice
 from stream_coupons.core.profile import category_portrait, fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.relations import MAX_VECTOR, bucket_of
-from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.scoring import HEADS, Knowledge
-from stream_coupons.core.shopper import (
-    Considered,
-    OpenControl,
-    OpenIssue,
-    OpenProposal,
-    Option,
-    Predicted,
-    Shopper,
-)
+from stream_coupons.core.shopper import OpenControl, OpenIssue, Predicted, Shopper
 from stream_coupons.core.similarity import SparseVector, damp, simhash, stable_hash
 from stream_coupons.core.views import Moment
+from stream_coupons.core.wallet import Wallet
 
 ShopEvent = BrowseEvent | CartEvent | OrderEvent
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 REDEEM = HEADS.index("redeem")
-RESULTS: Mapping[NoCoupon, DecisionResult] = {
-    NoCoupon.TIMED_OUT: "timed_out",
-    NoCoupon.FREQUENCY_CAP: "frequency_cap",
-    NoCoupon.QUIET_HOURS: "quiet_hours",
-    NoCoupon.NO_CANDIDATE: "no_candidate",
-    NoCoupon.REPEATED: "repeated",
-}
-"""Why a coupon that the budgets held was not given, as the record of the decision says it."""
 MAX_TOGETHER = 2**17
 """Numbers that an array may have of all that are decided together: there are some dozens of such arrays at a time, and
 those that leave a processor's cache cost more than deciding together saves."""
 
 
+class Times(NamedTuple):
+    """What is known of the time besides what an event says; None where there is no clock."""
+
+    appended_at: float | None = None
+    """When the event was appended."""
+    now: float | None = None
+    """When it is worked on."""
+
+
+ANY_TIME = Times()
+
+
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A trigger that may lead to a proposal: its shopper's state must not change before `decide` has taken it."""
+    """A trigger that may lead to a coupon: its shopper's state must not change before `decide` has taken it."""
 
     moment: Moment
     event: ShopEvent
     identity: str
     coupons: CouponSet
     eligible: Positions
+    wallet: Wallet
+    """What the shopper's partition may give."""
     effects: Effects
     """What it has brought about until here."""
     refusal: NoCoupon | None = None
     """Why nothing is given, whatever it is worth: the trigger is a control observation of the one eligible coupon."""
 
 
-def propose(
-    user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, appended_at: float | None = None
+def take_in(
+    user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge, wallet: Wallet, times: Times = ANY_TIME
 ) -> Effects | Undecided:
     """Fold an event into the shopper's state and, if it is a trigger, find the coupons that the shopper may get.
 
-    `appended_at` is when the event was appended, if that is known: what is decided is decided as of then if the event
-    says that it comes later. A sender whose clock is ahead would otherwise be given coupons before they start, and then
-    none until that time has come.
+    What is decided is decided as of when the event was appended if the event says that it comes later. A sender whose
+    clock is ahead would otherwise be given coupons before they start, and then none until that time has come.
     """
     effects = Effects()
     kind = KINDS[type(event)]
@@ -114,27 +108,36 @@ def propose(
     effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
         return effects
-    at = event.occurred_at if appended_at is None else min(event.occurred_at, appended_at)
-    found = _candidates(user_id, shopper, event, at, known, effects)
+    found = _candidates(user_id, shopper, event, known, wallet, times, effects)
     if isinstance(found, Undecided):
         return found
     effects.count("decision", found)
     return effects
 
 
-def _candidates(
-    user_id: str, shopper: Shopper, event: ShopEvent, at: float, known: Knowledge, effects: Effects
+def _candidates(  # noqa: PLR0913 - what a decision begins with
+    user_id: str,
+    shopper: Shopper,
+    event: ShopEvent,
+    known: Knowledge,
+    wallet: Wallet,
+    times: Times,
+    effects: Effects,
 ) -> Undecided | NoCoupon:
     rules = known.rules.policy
-    objection = policy.standing_objection(shopper, at, rules)
+    at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
+    now = max(at, times.now or at)
+    objection = policy.standing_objection(shopper, at, now, rules)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
-    # Two proposals of one identity could both be granted, and only one of them may be given.
-    if identity in shopper.asked or attribution.is_decided(shopper, identity):
+    if attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
     positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
+    if coupons is not None:
+        # So that neither a backlog nor a history that is loaded leads to coupons that end before they are given.
+        positions = positions[(coupons.valid_until[positions] > now) & (coupons.redeem_within_s[positions] > now - at)]
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
@@ -145,13 +148,14 @@ def _candidates(
         effects.count("interest", "familiar" if familiar else "strange")
     context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile.context_policies)
     moment = Moment(user_id, shopper, at, context, event)
-    return Undecided(moment, event, identity, coupons, positions, effects, objection)
+    return Undecided(moment, event, identity, coupons, positions, wallet, effects, objection)
 
 
 def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
-    """Propose to each shopper the best coupon for now, or none: the effects of their whole events.
+    """Give each shopper the best coupon for now, or none: the effects of their whole events.
 
-    Each decision is the one that it would be alone, to the last bit; together they cost a fraction.
+    Each is scored as it would be alone, to the last bit; together they cost a fraction. They draw on the wallets one
+    after the other, and what early feedback frees is there for the next one.
     """
     by_domain: defaultdict[str, list[Undecided]] = defaultdict(list)
     for one in undecided:
@@ -171,70 +175,77 @@ def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) ->
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
     packed, first = attribution.pack(judged.rows), 0
     for one, positions in zip(undecided, judged.chosen, strict=True):
-        decision = _Decision(one, positions, first, packed, judged.predicted, judged.worth, scorer.version)
-        can_decide = is_finite[first : first + len(positions)].all()
+        rows = np.arange(first, first + len(positions))
         first += len(positions)
-        one.effects.count("decision", _conclude(decision, known) if can_decide else NoCoupon.NOT_FINITE)
+        decision = _Decision(one, positions, rows, packed, judged.predicted, judged.worth, scorer.version)
+        one.effects.count("decision", _conclude(decision, known) if is_finite[rows].all() else NoCoupon.NOT_FINITE)
+        one.wallet.book(one.effects.freed)  # before the next one is decided, as if each were alone
 
 
-def _conclude(decision: "_Decision", known: Knowledge) -> str:
-    rules, undecided = known.rules.policy, decision.undecided
-    user_id, shopper = undecided.moment.user_id, undecided.moment.shopper
+def _conclude(considered: "_Decision", known: Knowledge) -> str:
+    """Give one of the candidates, or none; what is sold out here is none, and is asked for if it was to be given."""
+    undecided, rules, key = considered.undecided, known.rules.policy, known.rules.key
+    moment, shopper = undecided.moment, undecided.moment.shopper
     if undecided.refusal is not None:
-        _open_control(shopper, decision, 0, known)
+        _open_control(shopper, considered, 0, known)
         return undecided.refusal
-    worth = decision.worth[decision.first :][: len(decision.positions)]
-    choice = policy.choose(worth, undecided.identity, rules, known.rules.key)
-    chosen_among = None
-    if decision_log.is_logged(undecided.identity, rules, known.rules.key):
-        chosen_among = decision_log.considered(decision.coupon_ids(), worth, choice)
-    is_holdout = policy.is_holdout(user_id, rules, known.rules.key)
-    if choice.is_control:
+    coupons = considered.coupons()
+    can_be_had = [undecided.wallet.shortage(coupon, moment.at) is None for coupon in coupons]
+    is_holdout = policy.is_holdout(moment.user_id, rules, key)
+    if not all(can_be_had):
+        wished = policy.choose(considered.values(), undecided.identity, rules, key).row
+        if wished is not None and not can_be_had[wished] and not is_holdout:
+            undecided.wallet.want(coupons[wished], moment.at, undecided.effects)
+        if not any(can_be_had):
+            return NoCoupon.SOLD_OUT
+    decision = considered.narrowed(np.array(can_be_had))
+    is_due = True
+    if is_holdout:
+        decision, is_due = _under_caps_of_holdout(decision, known)
+    choice = policy.choose(decision.values(), undecided.identity, rules, key)
+    result, refusal = _outcome(choice, is_holdout=is_holdout)
+    if decision_log.is_logged(undecided.identity, rules, key):
+        given = choice.row if result == "given" else None
+        undecided.effects.emit(
+            decision_log.entry(
+                [coupon.coupon_id for coupon in decision.coupons()],
+                decision.values(),
+                choice,
+                decision_id=undecided.identity,
+                user_id=moment.user_id,
+                domain=undecided.event.domain,
+                at=moment.at,
+                trigger_id=undecided.event.event_id,
+                result=result,
+                model_version=decision.model_version,
+                ratio=rules.decisions_logged_ratio,
+                sold_out=[coupon.coupon_id for coupon, can in zip(coupons, can_be_had, strict=True) if not can],
+                coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
+                propensity=None if result == "holdout" else round(choice.propensity(given), 9),
+                is_holdout=is_holdout,
+            )
+        )
+    if refusal is None and choice.row is not None:
+        _give(decision, choice, choice.row, known)
+        return "given"
+    if result == "control":
         _open_control(shopper, decision, choice.best, known)
         _open_controls_beside(shopper, decision, choice.best, known)
-        _log(decision, chosen_among, "control", rules, choice.propensity(None), is_holdout=is_holdout)
-        return NoCoupon.CONTROL
-    if not choice.order:
-        row = policy.control_row(len(decision.positions), undecided.identity, known.rules.key)
+    elif result == "holdout" and choice.row is not None:
+        _withhold(shopper, decision, choice.row, known, is_due=is_due)
+    else:
+        row = policy.control_row(len(decision.positions), undecided.identity, key)
         _open_control(shopper, decision, row, known)
-        _log(decision, chosen_among, "not_worth_it", rules, choice.propensity(None), is_holdout=is_holdout)
-        return NoCoupon.NOT_WORTH_IT
-    if is_holdout:
-        _withhold(shopper, decision, choice, known)
-        _log(decision, chosen_among, "holdout", rules, None, is_holdout=True)
-        return NoCoupon.HOLDOUT
-    undecided.effects.emit(_open_proposal(user_id, shopper, decision, choice, known, chosen_among))
-    return "proposed"
+    return refusal or NoCoupon.NOT_WORTH_IT
 
 
-def _log(
-    decision: "_Decision",
-    chosen_among: Considered | None,
-    result: DecisionResult,
-    rules: PolicyRules,
-    propensity: float | None,
-    *,
-    is_holdout: bool,
-) -> None:
-    """Put a decision that gives nothing on record."""
-    if chosen_among is None:
-        return
-    undecided = decision.undecided
-    undecided.effects.emit(
-        decision_log.entry(
-            chosen_among,
-            decision_id=undecided.identity,
-            user_id=undecided.moment.user_id,
-            domain=undecided.event.domain,
-            at=undecided.moment.at,
-            trigger_id=undecided.event.event_id,
-            result=result,
-            model_version=decision.model_version,
-            ratio=rules.decisions_logged_ratio,
-            propensity=propensity,
-            is_holdout=is_holdout,
-        )
-    )
+def _outcome(choice: Choice, *, is_holdout: bool) -> tuple[DecisionResult, NoCoupon | None]:
+    """What a choice leads to, as the record of the decision and the metrics say it."""
+    if choice.is_control:
+        return "control", NoCoupon.CONTROL
+    if choice.row is None:
+        return "not_worth_it", NoCoupon.NOT_WORTH_IT
+    return ("holdout", NoCoupon.HOLDOUT) if is_holdout else ("given", None)
 
 
 def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
@@ -252,39 +263,34 @@ class _Decision:
 
     undecided: Undecided
     positions: Positions
-    first: int
-    """Of its rows among those of all that were decided together."""
+    rows: Positions
+    """Of the candidates, among those of all that were decided together."""
     packed: PackedRows
     predicted: Floats
     worth: Floats
     model_version: int
 
+    def narrowed(self, kept: NDArray[np.bool_]) -> "_Decision":
+        """Some of its candidates."""
+        return self if kept.all() else replace(self, positions=self.positions[kept], rows=self.rows[kept])
+
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
 
-    def coupon_ids(self) -> list[str]:
-        """Ids of all candidates, row by row."""
+    def coupons(self) -> list[Coupon]:
+        """All candidates, row by row."""
         coupons = self.undecided.coupons.coupons
-        return [coupons[position].coupon_id for position in self.positions.tolist()]
+        return [coupons[position] for position in self.positions.tolist()]
+
+    def values(self) -> Floats:
+        """What each candidate is worth, minor units, shape (n,)."""
+        return self.worth[self.rows]
 
     def features(self, row: int) -> tuple[bytes, bytes]:
-        return self.packed.row(self.first + row)
+        return self.packed.row(int(self.rows[row]))
 
     def probabilities(self, row: int) -> Predicted:
-        return attribution.stored(self.predicted[self.first + row].tolist())
-
-    def option(self, row: int, propensity: float) -> Option:
-        coupon = self.coupon(row)
-        numeric, hashed = self.features(row)
-        return Option(
-            coupon_id=coupon.coupon_id,
-            amount_minor=coupon.max_discount_minor,
-            numeric=numeric,
-            hashed=hashed,
-            predicted=self.probabilities(row),
-            value_minor=round(float(self.worth[self.first + row]), 3),
-            propensity=round(propensity, 9),
-        )
+        return attribution.stored(self.predicted[self.rows[row]].tolist())
 
 
 def _open_control(
@@ -317,23 +323,26 @@ def _open_control(
     attribution.open_control(shopper, control, known.rules.attribution)
 
 
-def _withhold(shopper: Shopper, decision: "_Decision", choice: Choice, known: Knowledge) -> None:
-    """Watch what a shopper of the holdout would have been given, and some coupons beside it.
+def _under_caps_of_holdout(decision: _Decision, known: Knowledge) -> tuple[_Decision, bool]:
+    """A shopper of the holdout chooses among what others would be given under the same caps: else those who come often
+    would count for more in the holdout than among others. All candidates, and False, if caps leave none."""
+    history, at = decision.undecided.moment.shopper.history, decision.undecided.moment.at
+    kept = np.array([not is_over_own_cap(history.withheld, coupon) for coupon in decision.coupons()])
+    if not kept.any() or policy.is_over_frequency_cap(history.recent_withheld, at, known.rules.policy):
+        return decision, False
+    return decision.narrowed(kept), True
 
-    Marked as withheld is only what others would have been given, under the same caps: else those who come often would
-    count for more in the holdout than among others.
-    """
-    at, rules, history = decision.undecided.moment.at, known.rules.policy, shopper.history
-    wanted = [*choice.wanted, *choice.greedy] if choice.is_drawn else choice.wanted
-    due = [row for row in wanted if not is_over_own_cap(history.withheld, decision.coupon(row))]
-    best = (due or wanted)[0]
-    is_due = bool(due) and not policy.is_over_frequency_cap(history.recent_withheld, at, rules)
+
+def _withhold(shopper: Shopper, decision: _Decision, row: int, known: Knowledge, *, is_due: bool) -> None:
+    """Watch what a shopper of the holdout would have been given, marked as withheld if caps allow it, and some coupons
+    beside it."""
+    history = shopper.history
     if is_due:
-        policy.note_issue(history.recent_withheld, at, rules)
-        coupon_id = decision.coupon(best).coupon_id  # capped or not: the catalogue may set a cap later
+        policy.note_issue(history.recent_withheld, decision.undecided.moment.at, known.rules.policy)
+        coupon_id = decision.coupon(row).coupon_id  # capped or not: the catalogue may set a cap later
         history.withheld[coupon_id] = history.withheld.get(coupon_id, 0) + 1
-    _open_control(shopper, decision, best, known, withheld=is_due)
-    _open_controls_beside(shopper, decision, best, known)
+    _open_control(shopper, decision, row, known, withheld=is_due)
+    _open_controls_beside(shopper, decision, row, known)
 
 
 def _open_controls_beside(shopper: Shopper, decision: "_Decision", best: int, known: Knowledge) -> None:
@@ -343,233 +352,66 @@ def _open_controls_beside(shopper: Shopper, decision: "_Decision", best: int, kn
         _open_control(shopper, decision, row, known, is_beside=True)
 
 
-def _open_proposal(
-    user_id: str,
-    shopper: Shopper,
-    decision: _Decision,
-    choice: Choice,
-    known: Knowledge,
-    chosen_among: Considered | None,
-) -> Proposal:
-    event, identity, rules = decision.undecided.event, decision.undecided.identity, known.rules.policy
-    at = decision.undecided.moment.at
-    expires_at = min(at + rules.proposal_timeout_s, END_OF_TIME)
-    # A row of the ranking is given only when those above it are sold out.
-    asked = [*enumerate(choice.order)]
-    options = [decision.option(row, choice.propensity(row, refused)) for refused, row in asked[choice.probes :]]
-    probes = [decision.coupon(row) for row in choice.order[: choice.probes]]
-    shopper.ask(
-        OpenProposal(
-            proposal_id=identity,
-            trigger_id=event.event_id,
-            domain=event.domain,
-            at=at,
-            expires_at=expires_at,
-            model_version=decision.model_version,
-            options=options,
-            context=dict(decision.undecided.moment.context),
-            feature_schema=SCHEMA,
-            is_drawn=choice.is_drawn,
-            probes=choice.probes,
-            drawn_propensity=round(choice.propensity(choice.order[-1], len(choice.greedy)), 9),
-            considered=chosen_among,
-        )
-    )
-    return Proposal(
-        proposal_id=identity,
-        user_id=user_id,
-        at=at,
-        expires_at=expires_at,
-        alternatives=[
-            *(Alternative(coupon.coupon_id, coupon.max_discount_minor) for coupon in probes),
-            *(Alternative(option.coupon_id, option.amount_minor) for option in options),
-        ],
-        is_drawn=choice.is_drawn,
-    )
-
-
-def _chances(proposal: OpenProposal, option: Option, refused: int) -> tuple[float, int]:
-    """The propensity of what is given, and its rank, when so many that were asked for before it could not be had."""
-    if not proposal.is_drawn:
-        return option.propensity, refused
-    return option.propensity if refused == proposal.probes else proposal.drawn_propensity, 0
-
-
-def confirm(
-    user_id: str, shopper: Shopper, reservation: Reservation, known: Knowledge, answered_at: float | None = None
-) -> Effects:
-    """Turn a granted reservation into the one issue of its trigger, or give it back.
-
-    It answers the proposal of its identity and time. Whatever else is granted is given back, unless it is a copy: no
-    proposal waits for one, and its identity is decided.
-
-    `answered_at` is when the answer was appended, if that is known: a proposal whose time was over by then times out,
-    tick or no tick, and so does one whose coupon can no longer be used by then. So neither a backlog nor a history that
-    is loaded leads to coupons that end before they are given. Nor is one given in quiet hours that have begun since.
-    """
-    effects = Effects()
-    identity = reservation.proposal_id
-    proposal, is_awaited = shopper.take_answered(identity, reservation.at)
-    is_decided = attribution.is_decided(shopper, identity)
-    if is_decided and not is_awaited:
-        effects.count("duplicate", "reservation")
-        return effects
-    ratio = known.rules.policy.decisions_logged_ratio
-    if not reservation.granted:
-        effects.count("decision", NoCoupon.SOLD_OUT)
-        # One that timed out before is on record as that.
-        if proposal is not None:
-            effects.emit_if(decision_log.of_proposal(user_id, proposal, "sold_out", ratio, answer=reservation))
-        return effects
-    refusal = NoCoupon.REPEATED if is_decided else _refusal(shopper, proposal, reservation, known, answered_at)
-    option = _option(proposal, reservation.coupon_id)
-    coupon = known.catalogue.by_id.get(reservation.coupon_id)
-    if refusal is not None or proposal is None or option is None or coupon is None:
-        refusal = refusal or NoCoupon.TIMED_OUT
-        effects.count("decision", refusal)
-        if proposal is not None:
-            result = RESULTS[refusal]
-            effects.emit_if(decision_log.of_proposal(user_id, proposal, result, ratio, answer=reservation))
-        # A second copy of this answer must not be given back a second time.
-        if not is_decided:
-            attribution.remember_closed(shopper, identity)
-        _settle(reservation, "released", effects)
-        return effects
-
-    propensity, rank = _chances(proposal, option, reservation.refused)
-    issue = _issue(user_id, proposal, option, coupon, known, propensity=propensity, rank=rank)
-    opened = OpenIssue(
-        issue_id=identity,
+def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> None:
+    """Issue a coupon: its unit and its money are drawn, and what follows is waited for."""
+    undecided, rules, coupon = decision.undecided, known.rules, decision.coupon(row)
+    moment, effects, shopper = undecided.moment, undecided.effects, undecided.moment.shopper
+    numeric, hashed = decision.features(row)
+    issue = CouponIssue(
+        issue_id=undecided.identity,
+        user_id=moment.user_id,
         coupon_id=coupon.coupon_id,
-        domain=proposal.domain,
-        at=issue.issued_at,
-        expires_at=issue.expires_at + known.rules.attribution.grace_s,
-        held_minor=reservation.amount_minor,
-        numeric=option.numeric,
-        hashed=option.hashed,
-        predicted=option.predicted,
-        propensity=propensity,
-        model_version=proposal.model_version,
-        observed=False,
-        feature_schema=proposal.feature_schema,
-        awaits_impressions=known.rules.attribution.awaits_impressions(proposal.domain),
-        until=issue.expires_at,
-        ordered=option.ordered,
-        order_value_minor=option.order_value_minor,
-        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
-    )
-    told = attribution.open_issue(shopper, opened, known.catalogue, known.rules.attribution)
-    policy.note_issue(shopper.history.recent_issues, issue.issued_at, known.rules.policy)
-    effects.emit(issue)
-    effects.emit_if(
-        decision_log.of_proposal(user_id, proposal, "given", ratio, answer=reservation, propensity=propensity)
-    )
-    effects.add(told)
-    _settle(reservation, "confirmed", effects)
-    effects.count("issue", proposal.domain)
-    effects.add(attribution.join_early(shopper, identity, known.catalogue, known.rules.attribution))
-    return effects
-
-
-def _refusal(
-    shopper: Shopper,
-    proposal: OpenProposal | None,
-    reservation: Reservation,
-    known: Knowledge,
-    answered_at: float | None,
-) -> NoCoupon | None:
-    if proposal is None or (answered_at is not None and answered_at >= proposal.expires_at):
-        return NoCoupon.TIMED_OUT
-    if policy.is_over_frequency_cap(shopper.history.recent_issues, proposal.at, known.rules.policy):
-        return NoCoupon.FREQUENCY_CAP
-    now = max(proposal.at, answered_at or proposal.at)
-    if policy.is_quiet(now, known.rules.policy):
-        return NoCoupon.QUIET_HOURS
-    coupon = known.catalogue.by_id.get(reservation.coupon_id)
-    if coupon is None or is_over_own_cap(shopper.history.given, coupon):
-        return NoCoupon.NO_CANDIDATE
-    # The catalogue may have changed since: the coupon must still be what was decided on, and what is held be enough.
-    is_valid = coupon.domain == proposal.domain and coupon.valid_from <= now < coupon.valid_until
-    if not is_valid or most_off(coupon) > reservation.amount_minor:
-        return NoCoupon.NO_CANDIDATE
-    if now >= _expires_at(proposal, coupon):
-        return NoCoupon.TIMED_OUT
-    return None
-
-
-def _expires_at(proposal: OpenProposal, coupon: Coupon) -> float:
-    """Until when a coupon can be used: its time begins with the trigger, not with the budgets' answer."""
-    return min(proposal.at + coupon.redeem_within_s, END_OF_TIME)
-
-
-def _option(proposal: OpenProposal | None, coupon_id: str) -> Option | None:
-    options = proposal.options if proposal is not None else []
-    return next((option for option in options if option.coupon_id == coupon_id), None)
-
-
-def _settle(reservation: Reservation, outcome: Literal["confirmed", "released"], effects: Effects) -> None:
-    effects.count("settlement", outcome)
-    effects.emit(
-        Settlement(
-            proposal_id=reservation.proposal_id,
-            coupon_id=reservation.coupon_id,
-            at=reservation.at,
-            outcome=outcome,
-            held_minor=reservation.amount_minor,
-        )
-    )
-
-
-def _issue(  # noqa: PLR0913 - all that an issue says
-    user_id: str,
-    proposal: OpenProposal,
-    option: Option,
-    coupon: Coupon,
-    known: Knowledge,
-    *,
-    propensity: float,
-    rank: int,
-) -> CouponIssue:
-    return CouponIssue(
-        issue_id=proposal.proposal_id,
-        user_id=user_id,
-        coupon_id=coupon.coupon_id,
-        domain=proposal.domain,
-        issued_at=proposal.at,
-        expires_at=_expires_at(proposal, coupon),
-        trigger_id=proposal.trigger_id,
+        domain=undecided.event.domain,
+        issued_at=moment.at,
+        expires_at=min(moment.at + coupon.redeem_within_s, END_OF_TIME),
+        trigger_id=undecided.event.event_id,
         title=coupon.title,
         discount_percent=coupon.discount_percent,
         discount_minor=coupon.discount_minor,
-        # One whose amount off stayed may have a higher maximum now: never promise more than is held.
-        max_discount_minor=min(coupon.max_discount_minor, option.amount_minor),
-        p_click=option.predicted[0],
-        p_redeem=option.predicted[1],
-        p_order=option.predicted[2],
-        value_minor=option.value_minor,
-        propensity=propensity,
-        rank=rank,
-        is_explored=proposal.is_drawn,
-        model_version=proposal.model_version,
-        reasons=_reasons(proposal, option, coupon, known),
+        max_discount_minor=coupon.max_discount_minor,
+        p_click=decision.probabilities(row)[0],
+        p_redeem=decision.probabilities(row)[1],
+        p_order=decision.probabilities(row)[2],
+        value_minor=round(float(decision.values()[row]), 3),
+        propensity=round(choice.propensity(row), 9),
+        is_explored=choice.is_drawn,
+        model_version=decision.model_version,
+        reasons=_reasons(undecided, coupon, numeric, hashed, known),
     )
+    opened = OpenIssue(
+        issue_id=issue.issue_id,
+        coupon_id=coupon.coupon_id,
+        domain=issue.domain,
+        at=issue.issued_at,
+        expires_at=issue.expires_at + rules.attribution.grace_s,
+        held_minor=coupon.max_discount_minor,
+        numeric=numeric,
+        hashed=hashed,
+        predicted=decision.probabilities(row),
+        propensity=issue.propensity,
+        model_version=decision.model_version,
+        observed=False,
+        feature_schema=SCHEMA,
+        awaits_impressions=rules.attribution.awaits_impressions(issue.domain),
+        until=issue.expires_at,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
+    )
+    undecided.wallet.draw(coupon, moment.at, effects)
+    told = attribution.open_issue(shopper, opened, known.catalogue, rules.attribution)
+    policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
+    effects.emit(issue)
+    effects.add(told)
+    effects.count("issue", issue.domain)
+    effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules.attribution))
 
 
-def _reasons(proposal: OpenProposal, option: Option, coupon: Coupon, known: Knowledge) -> list[Reason]:
-    """The features that spoke loudest for or against, as the model in use now weighs them.
-
-    None of a row that another version kept, whose places and numbers may mean something else, or be more or fewer.
-    """
-    if proposal.feature_schema != SCHEMA:
-        return []
-    rows = attribution.unpack(option.numeric, option.hashed)
-    coupons, attributes = known.catalogue.of_domain(proposal.domain), coupon.attributes
-    looked_at, has_vectors = (coupons.attributes, coupons.has_vectors) if coupons is not None else ((), False)
-    named = {name: attributes.get(name) for name in looked_at}
-    names = hashed_names(named, proposal.context, has_vectors=has_vectors)
-    # The catalogue may have lost attributes or vectors since.
-    names += ("unknown",) * (rows.hashed.shape[1] - len(names))
-    loudest = known.scorer(proposal.domain).own.contributions(rows, 0, REDEEM, names)[: known.rules.policy.explain_top]
+def _reasons(undecided: Undecided, coupon: Coupon, numeric: bytes, hashed: bytes, known: Knowledge) -> list[Reason]:
+    """The features that spoke loudest for or against, as the model in use weighs them."""
+    rows, coupons = attribution.unpack(numeric, hashed), undecided.coupons
+    named = {name: coupon.attributes.get(name) for name in coupons.attributes}
+    names = hashed_names(named, undecided.moment.context, has_vectors=coupons.has_vectors)
+    contributions = known.scorer(undecided.event.domain).own.contributions(rows, 0, REDEEM, names)
+    loudest = contributions[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 
 

@@ -1,4 +1,4 @@
-"""What a coupon is worth for a shopper now, and which one, if any, to propose."""
+"""What a coupon is worth for a shopper now, and which one, if any, to give."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,15 +19,18 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("holdout", user_id) < rules.holdout_ratio
 
 
-def standing_objection(shopper: Shopper, at: float, rules: PolicyRules) -> NoCoupon | None:
-    """Why this shopper gets no coupon at all at this moment, before any coupon is looked at."""
-    if shopper.proposals:
-        return NoCoupon.PENDING
+def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
+    """Why this shopper gets no coupon at all at this moment, before any coupon is looked at.
+
+    `at` is the time of the trigger, `now` when it is decided.
+    """
+    if now - at > rules.trigger_timeout_s:
+        return NoCoupon.TIMED_OUT
     if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, rules):
+    if is_quiet(at, rules) or is_quiet(now, rules):
         return NoCoupon.QUIET_HOURS
     return None
 
@@ -127,15 +130,12 @@ class Choice:
 
     Attributes
     ----------
-    order : list of int
-        Rows of the candidates that are asked for in turn. Empty when NO_COUPON won.
-    probes : int
-        How many rows of `order`, from the first on, are only asked whether they could be had: exploring drew the last.
+    row : int or None
+        The candidate to give; None when NO_COUPON won, or was drawn.
     is_drawn : bool
-        Whether exploring drew, so that only the last row of `order` may be given.
-    greedy : list of int
-        The ranking that is asked for when not exploring: worth more than NO_COUPON, best first, at most
-        `PolicyRules.alternatives`.
+        Whether exploring drew it.
+    leader : int or None
+        What is given when not exploring: the row that is worth most, if that is more than NO_COUPON is worth.
     tried : list of int
         Rows that exploring draws from, all alike.
     epsilon : float
@@ -148,68 +148,47 @@ class Choice:
         Whether that was drawn.
     """
 
-    order: list[int]
-    probes: int
+    row: int | None
     is_drawn: bool
-    greedy: list[int]
+    leader: int | None
     tried: list[int]
     epsilon: float
     best: int
     control_ratio: float = 0.0
     is_control: bool = False
 
-    @property
-    def wanted(self) -> list[int]:
-        """Rows of `order` that may be given."""
-        return self.order[self.probes :]
-
-    def propensity(self, row: int | None, refused: int = 0) -> float:
+    def propensity(self, row: int | None) -> float:
         """Probability that this row was to be given; see `propensity_of`."""
-        return propensity_of(row, refused, self.greedy, self.tried, self.epsilon, self.control_ratio)
+        return propensity_of(row, self.leader, self.tried, self.epsilon, self.control_ratio)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
     """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
 
-    The greedy ranking falls back on its next row when one is sold out; what exploring draws has no fallback, so that
-    the probability of what is given is exact whatever is sold out (`propensity_of`). If the drawn row is a fallback of
-    the ranking, the rows above it are asked whether they could be had: that alone says whether the ranking would have
-    reached it. The draw depends on key and trigger, so a replay with the same key draws alike; `trigger` is the
-    identity that the shopper is part of, for event ids may be counters, and all shoppers would explore at the same
-    ones. Under the strategy "random" epsilon is 1 and k all of them: the baseline. With probability
-    `PolicyRules.control_ratio` nothing is given, whatever it is worth: that says what shoppers do without a coupon.
+    The candidates are all that can be had, so the probability of what is given is exact (`propensity_of`). The draw
+    depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
+    part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
+    epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
+    whatever it is worth: that says what shoppers do without a coupon.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).order
-    [1, 2]
+    >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
+    1
     """
     tried, epsilon = explored(worth, rules), exploration_ratio(rules)
-    greedy = greedy_ranking(worth, rules)
     best, control = int(np.argmax(worth)), rules.control_ratio
+    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
     if control > 0.0 and key.uniform("control", trigger) < control:
-        return Choice([], 0, False, greedy, tried, epsilon, best, control, is_control=True)
+        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
     if not is_exploring(trigger, rules, key):
-        return Choice(greedy, 0, False, greedy, tried, epsilon, best, control)
+        return Choice(leader, False, leader, tried, epsilon, best, control)
     drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
-    probes = greedy.index(drawn) if drawn in greedy else 0
-    return Choice([*greedy[:probes], drawn], probes, True, greedy, tried, epsilon, best, control)
+    return Choice(drawn, True, leader, tried, epsilon, best, control)
 
 
 def ranking(worth: Floats) -> Positions:
     """All rows, those that are worth most first; equals as they come."""
     return np.argsort(-worth, kind="stable")
-
-
-def worthwhile(worth: Floats, rules: PolicyRules) -> list[int]:
-    """Rows that are worth more than NO_COUPON, best first."""
-    ranked = ranking(worth)
-    rows: list[int] = ranked[worth[ranked] > rules.min_value_minor].tolist()
-    return rows
-
-
-def greedy_ranking(worth: Floats, rules: PolicyRules) -> list[int]:
-    """Rows that are asked for in turn when not exploring; none where every trigger explores."""
-    return worthwhile(worth, rules)[: rules.alternatives] if exploration_ratio(rules) < 1.0 else []
 
 
 def explored(worth: Floats, rules: PolicyRules) -> list[int]:
@@ -234,24 +213,13 @@ def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 
 def propensity_of(
-    row: int | None, refused: int, greedy: list[int], tried: list[int], epsilon: float, control_ratio: float = 0.0
+    row: int | None, leader: int | None, tried: list[int], epsilon: float, control_ratio: float = 0.0
 ) -> float:
-    """Return the probability, over all triggers, that `choose` leads to this row being given.
+    """Return the probability, over all triggers, that `choose` leads to this row being given; None is NO_COUPON.
 
-    It is exact given that the row can be had, and that of the ranking the first `refused` rows cannot and the next one
-    can: a draw never falls through to another row.
-
-    Parameters
-    ----------
-    row : int or None
-        None is NO_COUPON, which the ranking reaches at its end.
-    refused : int
-        Rows of `greedy`, from the first on, that are sold out.
-
-    >>> [round(propensity_of(row, 1, [2, 0], [0, 1, 2, 3], 0.2), 3) for row in (0, 1, None)]
+    >>> [round(propensity_of(row, 0, [0, 1, 2, 3], 0.2), 3) for row in (0, 1, None)]
     [0.85, 0.05, 0.0]
     """
-    reached = greedy[refused] if refused < len(greedy) else None
     drawn = epsilon / len(tried) if row in tried else 0.0
-    given = drawn + (1.0 - epsilon) * (row == reached)
+    given = drawn + (1.0 - epsilon) * (row == leader)
     return (1.0 - control_ratio) * given + control_ratio * (row is None)

@@ -56,15 +56,13 @@ class NoCoupon(StrEnum):
     COOLDOWN = "cooldown"
     """The shopper was considered less than `policy.cooldown_s` ago."""
     REPEATED = "repeated"
-    """Longer ago than event ids are remembered, the trigger led to a coupon, or to a proposal without an answer."""
-    PENDING = "pending"
-    """A proposal for this shopper has no answer yet."""
+    """Longer ago than event ids are remembered, the trigger led to a coupon."""
     FREQUENCY_CAP = "frequency_cap"
     """The shopper has had `policy.max_issues_per_window` coupons within `policy.issue_window_s`."""
     QUIET_HOURS = "quiet_hours"
-    """The hour is quiet, or was when the budgets answered."""
+    """The hour is quiet."""
     NO_CANDIDATE = "no_candidate"
-    """No coupon is valid and allowed for this shopper, or the reserved one is no longer."""
+    """No coupon is valid and allowed for this shopper."""
     NOT_FINITE = "not_finite"
     """A feature or a prediction is not a finite number: a bug, or a forged message between agents."""
     HOLDOUT = "holdout"
@@ -74,14 +72,13 @@ class NoCoupon(StrEnum):
     NOT_WORTH_IT = "not_worth_it"
     """No coupon was worth more than giving none."""
     SOLD_OUT = "sold_out"
-    """No alternative had stock and budget left."""
+    """No coupon that the shopper may get had stock and budget left, where the shopper's events are worked on."""
     TIMED_OUT = "timed_out"
-    """The budgets answered too late or not at all: by then the trigger is older than `policy.proposal_timeout_s`, or
-    than the coupon's `redeem_within_s`."""
+    """When it was decided the trigger was older than `policy.trigger_timeout_s`."""
 
 
 class Shortage(StrEnum):
-    """What a coupon lacks when no more of it can be reserved."""
+    """What a coupon lacks when no more of it can be given."""
 
     STOCK = "stock"
     """All units are given or held."""

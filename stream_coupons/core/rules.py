@@ -7,7 +7,6 @@ from typing import Annotated, Literal, cast, get_args
 from msgspec import Meta, Struct
 
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.events import MAX_ALTERNATIVES
 
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e15)]
@@ -90,6 +89,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
     the `explored_candidates` that are worth most.
+    A trigger that is older than `trigger_timeout_s` when it is decided leads to nothing.
     `control_ratio` of all decisions give nothing, whatever it is worth. `watched_ratio` of the triggers of shoppers at
     the frequency cap are control observations, of one coupon each, drawn from all.
     `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
@@ -112,14 +112,13 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 64
     control_ratio: Ratio = 0.0
-    alternatives: Annotated[int, Meta(ge=1, le=MAX_ALTERNATIVES)] = 6
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
     min_value_minor: Finite = 2.0
     redemption_worth_minor: NonNegative = 0.0
-    proposal_timeout_s: Positive = 3600.0
+    trigger_timeout_s: Positive = 3600.0
     decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
     explain_top: Size = 5

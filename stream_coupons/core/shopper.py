@@ -6,7 +6,6 @@ from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
-from stream_coupons.core.values import Value
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
@@ -87,59 +86,6 @@ class History(Struct, array_like=True):
         )
 
 
-class Option(Struct, array_like=True):
-    """One ranked alternative of a proposal: what was known and predicted when it was ranked."""
-
-    coupon_id: str
-    amount_minor: int
-    numeric: bytes
-    hashed: bytes
-    predicted: Predicted
-    value_minor: float
-    propensity: float
-    """Exact if those ranked above it are sold out."""
-    ordered: bool = False
-    """Whether the shopper ordered in its scope since then: an outcome of what will be given, as of a control."""
-    order_value_minor: int = 0
-    """Of all that was ordered in its scope since, before any discount."""
-
-
-class Considered(Struct, array_like=True):
-    """What a decision chose among, as `LoggedDecision` has it."""
-
-    arms: list[str]
-    values_minor: list[float]
-    ranking: list[int]
-    tried: list[int]
-    exploration_ratio: float
-    drawn: int | None
-    control_ratio: float = 0.0
-
-
-class OpenProposal(Struct, array_like=True):
-    """A proposal on its way to the budgets and back."""
-
-    proposal_id: str
-    trigger_id: str
-    domain: str
-    at: float
-    expires_at: float
-    model_version: int
-    options: list[Option]
-    context: dict[str, Value] = field(default_factory=dict)
-    """Of the trigger: it names some of the features. Its type bounds no text: what was kept before must be readable."""
-    feature_schema: str = ""
-    """Of the rows; empty if a version kept them that did not say so. An upgrade may have changed it since."""
-    is_drawn: bool = False
-    """Whether exploring drew its only option."""
-    probes: int = 0
-    """Coupons above a drawn option that are only asked whether they could be had."""
-    drawn_propensity: float = 0.0
-    """Of a drawn option, if one of the probes could be had; `Option.propensity` is if none could."""
-    considered: Considered | None = None
-    """For the record of the decision; None if it is not to be on record."""
-
-
 class OpenIssue(Struct, array_like=True):
     """A coupon given, ours or observed, or observed to be withheld, whose outcome is not known yet."""
 
@@ -160,7 +106,7 @@ class OpenIssue(Struct, array_like=True):
     clicked: bool = False
     redeemed: bool = False
     feature_schema: str = ""
-    """Of the row, as in `OpenProposal`."""
+    """Of the row; empty if a version kept it that did not say so. An upgrade may have changed it since."""
     awaits_impressions: bool = False
     """Whether its channel was said to report every impression when it was given."""
     until: float = END_OF_TIME
@@ -225,9 +171,9 @@ class OpenControl(Struct, array_like=True):
     ordered: bool = False
     """Whether the shopper ordered in the coupon's scope until then."""
     withheld: bool = False
-    """Whether it would have been proposed, but for the holdout."""
+    """Whether it would have been given, but for the holdout."""
     feature_schema: str = ""
-    """Of the row, as in `OpenProposal`."""
+    """Of the row, as in `OpenIssue`."""
     scope_mark: int = 0
     """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
     order_value_minor: int = 0
@@ -270,7 +216,6 @@ class Shopper(Struct, array_like=True):
     cell: str = ""
     vector_sent_at: float | None = None
     considered_at: float | None = None
-    proposals: dict[str, OpenProposal] = field(default_factory=dict)
     issues: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     """Open issues by id: (expires_at, packed). Most events touch none of them, so they stay bytes until one does."""
     controls: dict[str, OpenControl] = field(default_factory=dict)
@@ -278,8 +223,6 @@ class Shopper(Struct, array_like=True):
     closed: list[int] = field(default_factory=list)
     closed_observed: list[int] = field(default_factory=list)
     """Apart from ours: how many there are is for their sender to say."""
-    asked: dict[str, float] = field(default_factory=dict)
-    """Proposals that the budgets have not answered, timed out or not, and when each was made: the last `MAX_ASKED`."""
     erased_at: float | None = None
     """Up to when nothing that the shopper did may be known any more."""
     leaves_at: float | None = None
@@ -288,8 +231,8 @@ class Shopper(Struct, array_like=True):
 
     @property
     def has_nothing_open(self) -> bool:
-        """Whether nothing waits for an answer, for feedback or for its time to pass."""
-        return not (self.proposals or self.issues or self.controls or self.early)
+        """Whether nothing waits for feedback or for its time to pass."""
+        return not (self.issues or self.controls or self.early)
 
     def issue(self, issue_id: str) -> OpenIssue:
         """A copy of the open issue of this id; `keep_issue` puts it back."""
@@ -298,23 +241,6 @@ class Shopper(Struct, array_like=True):
     def keep_issue(self, issue: OpenIssue) -> None:
         """Add an issue, or replace it."""
         self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
-
-    def ask(self, proposal: OpenProposal) -> None:
-        """Add a proposal that the budgets will answer; of too many without an answer the oldest is not waited for."""
-        self.proposals[proposal.proposal_id] = proposal
-        self.asked[proposal.proposal_id] = proposal.at
-        while len(self.asked) > MAX_ASKED:
-            del self.asked[next(iter(self.asked))]
-
-    def take_answered(self, proposal_id: str, at: float) -> tuple[OpenProposal | None, bool]:
-        """Remove what waits for the answer to the proposal made at this time; the proposal, if it is still open, and
-        whether it was waited for, which it is not by a second copy of the answer."""
-        is_open = proposal_id in self.proposals and self.proposals[proposal_id].at == at
-        is_asked = self.asked.get(proposal_id) == at
-        if is_asked:
-            del self.asked[proposal_id]
-        # What an older version asked for is known while it is open.
-        return self.proposals.pop(proposal_id) if is_open else None, is_asked or is_open
 
     def take_expired_issues(self, at: float) -> list[OpenIssue]:
         """Remove and return the issues whose window has closed."""
@@ -325,7 +251,6 @@ class Shopper(Struct, array_like=True):
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
-MAX_ASKED = 256
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:
@@ -341,8 +266,6 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
 def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
     """When time alone will change this state next; None when nothing is open."""
     deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
-    if shopper.proposals:
-        deadlines += [proposal.expires_at for proposal in shopper.proposals.values()]
     if shopper.controls:
         deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
     if shopper.early:

@@ -48,7 +48,7 @@ def settings_for_journey(base: Settings) -> Settings:
             cooldown_s=14 * DAY_S,
             holdout_ratio=1.0,
             redemption_worth_minor=100.0,
-            proposal_timeout_s=30 * DAY_S,
+            trigger_timeout_s=30 * DAY_S,
         ),
         profile=change(base.profile, half_life_s=28 * DAY_S),
         learning=change(base.learning, publish_every_s=0.5),

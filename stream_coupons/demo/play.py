@@ -31,7 +31,6 @@ Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "tr
 decides; the one that is truly worth most for this shopper now."""
 P_REDEEM_WORTH_MINOR = 1e6
 """A worth of a redemption beside which nothing else counts: the coupon most likely to be redeemed is given."""
-ALTERNATIVES = 20
 NEVER_S = 1e12
 Daily = tuple[int, int, int, int, float]
 """Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
@@ -405,13 +404,10 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
 def rules_of(policy: str, settings: Settings) -> Settings:
     """Return the settings under which the product plays a policy: the same caps, stocks, budgets and holdout.
 
-    Policies that are not the product's own do not explore by its rules, and give the next coupon where those that they
-    prefer are sold out, however many these are.
+    Policies that are not the product's own do not explore by its rules.
     """
     change = msgspec.structs.replace
     rules = settings.policy
-    if policy != "learned":
-        rules = change(rules, alternatives=max(rules.alternatives, ALTERNATIVES))
     if policy == "random":
         rules = change(rules, strategy="random")
     elif policy == "highest_p_redeem":

@@ -83,7 +83,7 @@ def _cells(row: Earned) -> list[str]:
 
 def _audit(violations: Sequence[Violation]) -> str:
     if not violations:
-        return "clean: one issue per trigger, within stock, budget and caps, every reservation answered once"
+        return "clean: one issue per trigger, within stock, budget and caps, no lease beyond its limit"
     return f"{len(violations)} violations, the first: {violations[0]}"
 
 

@@ -21,7 +21,7 @@ from stream_coupons.demo.money import Earned, earned
 from stream_coupons.demo.panel import ShopperPanel, decisions_of
 from stream_coupons.demo.phases import Phase
 from stream_coupons.demo.play import Outcomes, Played, Policy, play
-from stream_coupons.demo.shoppers import coupon_ids, settings_for_shoppers
+from stream_coupons.demo.shoppers import settings_for_shoppers
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.demo.ticker import Ticker
 from stream_coupons.demo.waiting import Waiting
@@ -97,8 +97,7 @@ class ShopperDemo:
     ) -> None:
         self.result: ShopperResult | None = None
         self._console = console
-        ids = coupon_ids(world_settings.coupons)
-        self._world_settings = replace(world_settings, coupon_ids=ids)
+        self._world_settings = world_settings
         self._settings = settings_for_shoppers(load())
         self._engine = engine
         self._workers = workers

@@ -1,6 +1,5 @@
 """Simulated shoppers against a running system: they react to the very coupons that come out of coupon-issues."""
 
-import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -167,18 +166,6 @@ def settings_for_shoppers(base: Settings) -> Settings:
         ),
         neighbourhood=change(base.neighbourhood, cells=1, publish_every_s=6 * 3600.0),
         attribution=change(base.attribution, grace_s=3600.0),
-        policy=change(base.policy, redemption_worth_minor=0.0, alternatives=6, proposal_timeout_s=12 * 3600.0),
+        policy=change(base.policy, redemption_worth_minor=0.0, trigger_timeout_s=12 * 3600.0),
         learning=change(base.learning, publish_every_s=NEVER_S),
-    )
-
-
-def coupon_ids(count: int) -> tuple[str, ...]:
-    """Return ids that lie in one partition: who gets a last unit must not depend on which worker is faster.
-
-    >>> coupon_ids(3)
-    ('coupon-00', 'coupon-02', 'coupon-03')
-    """
-    names = (f"coupon-{number:02d}" for number in itertools.count())
-    return tuple(
-        itertools.islice((name for name in names if not topics.partition_for(name.encode(), PARTITIONS)), count)
     )

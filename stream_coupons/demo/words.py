@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.reasons import NoCoupon
 
-CHOSEN = "proposed"
+GIVEN = "given"
 REASONS: Mapping[str, str] = {
     NoCoupon.COOLDOWN: "was considered in the last six hours",
-    NoCoupon.PENDING: "was considered in the last six hours",
     NoCoupon.REPEATED: "was considered in the last six hours",
     NoCoupon.FREQUENCY_CAP: "has had three coupons within a week",
     NoCoupon.QUIET_HOURS: "is not to be disturbed at this hour",
     NoCoupon.NO_CANDIDATE: "may get none of the coupons",
     NoCoupon.NOT_FINITE: "a figure was no number",
     NoCoupon.HOLDOUT: "is in the control group, which never gets a coupon",
+    NoCoupon.CONTROL: "got nothing by chance, to see what shoppers do without a coupon",
     NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",
     NoCoupon.SOLD_OUT: "everything suitable was sold out",
-    NoCoupon.TIMED_OUT: "the answer came too late",
+    NoCoupon.TIMED_OUT: "what the shopper did was decided on too late",
 }
 """Why a shopper who did something got no coupon for it."""
 TIMES = ("", "once", "twice", "three times", "four times", "five times")
@@ -26,14 +26,12 @@ TIMES = ("", "once", "twice", "three times", "four times", "five times")
 def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
     """Return how often shoppers got no coupon for what they did, by reason in words, most frequent first.
 
-    A decision is chosen first, and counted again if the coupon turns out to be sold out.
-
-    >>> reasons({"proposed": 5, "cooldown": 2, "pending": 3, "sold_out": 1, "holdout": 0})
+    >>> reasons({"given": 5, "cooldown": 2, "repeated": 3, "sold_out": 1, "holdout": 0})
     {'was considered in the last six hours': 5, 'everything suitable was sold out': 1}
     """
     found: dict[str, int] = {}
     for outcome, count in decisions.items():
-        if outcome != CHOSEN and count:
+        if outcome != GIVEN and count:
             text = REASONS.get(outcome, outcome)
             found[text] = found.get(text, 0) + int(count)
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))

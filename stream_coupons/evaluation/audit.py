@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+from msgspec import Struct
+
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.evaluation.accounts import COLUMNS, TABLES, Accounts
+from stream_coupons.core.events import CouponIssue, FeedbackEvent, Lease, LeaseReport, Tick
+from stream_coupons.evaluation.accounts import TABLES, Accounts
 from stream_coupons.evaluation.decisions import Decisions
 from stream_coupons.evaluation.findings import Check, Findings, place_of
 from stream_coupons.evaluation.limits import Limits
@@ -13,10 +16,12 @@ from stream_coupons.evaluation.marks import Marks, Retained
 from stream_coupons.runtime.records import Record
 
 KNOWN_FIRST = (topics.DEAD_LETTERS.name, topics.CATALOG.name, *TABLES)
-CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.SETTLEMENTS, topics.ISSUES)
+CHAIN = (topics.ISSUES, topics.LEASES, topics.LEASE_REPORTS, topics.TICKS)
 INPUTS = tuple(topic.name for topic in topics.INPUTS)
 READ = (*KNOWN_FIRST, *(topic.name for topic in CHAIN), *INPUTS)
 """The topics that an audit reads."""
+FOLLOWED = (topics.LEASES.name, topics.LEASE_REPORTS.name)
+"""Those between the agents of which every record is accounted for."""
 
 Read = Callable[[tuple[str, ...]], Iterable[Record]]
 """Names of topics to their records, from the beginning to the end or beyond, in order within each partition."""
@@ -25,7 +30,7 @@ Read = Callable[[tuple[str, ...]], Iterable[Record]]
 def audit(read: Read, marks: Marks) -> Findings:
     """Check I1 to I4 and I6 as far as the topics prove them.
 
-    Memory: some 500 bytes for a decision and for a shopper, whatever their number of events.
+    Memory: some 500 bytes for an issue and for a shopper, whatever their number of events.
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ class _Audit:
         self._retained = Retained(marks)
         self._findings = Findings()
         self._accounts = Accounts(marks, self._retained, self._findings)
-        self._limits = Limits(marks, self._findings)
+        self._limits = Limits(marks, self._retained, self._accounts.purses, self._findings)
         self._decisions = Decisions(marks, self._retained, self._limits, self._findings)
 
     def run(self, read: Read) -> Findings:
@@ -60,13 +65,18 @@ class _Audit:
         for topic in CHAIN:
             decode = Decoder(topic)
             for record in self._upto_end(read((topic.name,))):
-                if topic.name in COLUMNS:
-                    self._accounts.check(record)
                 self._take(record, decode)
-            self._decisions.end(topic.name)
+            if topic is topics.LEASES:
+                self._limits.end_leases()
+        decode = Decoder(topics.FEEDBACK)
         for record in self._upto_end(read(INPUTS)):
             self._accounts.check(record)
-        self._findings.shortened = self._retained.shortened(READ)
+            if record.topic == topics.FEEDBACK.name:
+                self._take_feedback(record, decode)
+        self._limits.end()
+        self._decisions.end(self._accounts.purses)
+        # Of ticks, only the last ones count.
+        self._findings.shortened = self._retained.shortened(name for name in READ if name != topics.TICKS.name)
         return self._findings
 
     def _upto_end(self, records: Iterable[Record]) -> Iterable[Record]:
@@ -77,20 +87,43 @@ class _Audit:
 
     def _take(self, record: Record, decode: Decoder) -> None:
         """A record of the chain of decisions."""
-        if self._accounts.is_foreign(record):
-            return
-        has_failed = self._accounts.has_failed(record)
         try:
             message = decode(record.value)
         except BadMessage as bad:
+            message = None
             if record.topic == topics.ISSUES.name:
                 self._findings.violate(Check.ISSUES, place_of(record), f"is no issue: {bad.detail}")
+        if record.topic in FOLLOWED:
+            self._accounts.check(record, message if isinstance(message, Lease) else None)
+        if self._accounts.is_foreign(record) or not self._is_ours(record, message):
             return
-        if record.topic == topics.PROPOSALS.name:
-            self._decisions.propose(record, message, has_failed=has_failed)
-        elif record.topic == topics.RESERVATIONS.name:
-            self._decisions.answer(record, message, has_failed=has_failed)
-        elif record.topic == topics.SETTLEMENTS.name:
-            self._decisions.settle(record, message)
-        else:
-            self._decisions.issue(record, message)
+        match message:
+            case CouponIssue():
+                self._decisions.issue(record, message)
+            case Lease():
+                self._limits.lease(record, message)
+            case LeaseReport():
+                self._limits.report(record, message)
+            case Tick():
+                self._decisions.tick(record, message)
+
+    def _is_ours(self, record: Record, message: Struct | None) -> bool:
+        """Whether a record between the agents is where and as they put it; any other one is refused."""
+        match message:
+            case Lease():
+                return message.partition == record.partition
+            case LeaseReport():
+                key, partitions = message.account_id.encode(), self._marks.partitions(record.topic)
+                home = topics.partition_for(key, partitions)
+                return (record.key, record.partition) == (key, home) and message.partition < partitions
+        return True
+
+    def _take_feedback(self, record: Record, decode: Decoder) -> None:
+        if self._accounts.is_refused(record):
+            return
+        try:
+            event: FeedbackEvent = decode(record.value)
+        except BadMessage:
+            return
+        if record.key == event.user_id.encode():
+            self._decisions.feedback(record, event, may_be_refused=self._accounts.may_be_refused(event))

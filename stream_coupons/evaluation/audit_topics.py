@@ -10,6 +10,7 @@ from kafka.admin import OffsetSpec
 from stream_coupons import admin, topics
 from stream_coupons.clients import Reader
 from stream_coupons.connection import Connection
+from stream_coupons.evaluation.accounts import TABLES
 from stream_coupons.evaluation.audit import READ, audit
 from stream_coupons.evaluation.findings import Findings
 from stream_coupons.evaluation.marks import Marks, Partition
@@ -18,10 +19,11 @@ from stream_coupons.settings import KafkaSettings
 
 EFFECTS_FIRST = (
     (topics.DEAD_LETTERS,),
-    (topics.ISSUES, topics.SETTLEMENTS),
-    (topics.RESERVATIONS,),
+    (topics.ISSUES, topics.LEASE_REPORTS),
+    tuple(topics.BY_NAME[name] for name in TABLES),
     tuple(topic for topic in topics.ALL if topic.name in READ or topic in topics.READ_BY_AGENTS),
 )
+"""Topics by the order in which their ends are asked for. Leases and reports lead to each other: reports come first."""
 
 
 def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:

@@ -18,11 +18,13 @@ from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Coupon, OpenDecision, TrainingExample
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
@@ -88,6 +90,7 @@ class DirectPipeline:
         self._pending: deque[Struct] = deque()
         self.facts: Counter[tuple[str, str]] = Counter()
         self.refused: Counter[str] = Counter()
+        self._shared = SharedStates[Purse]({}, Purse)
 
     def _get_known(self) -> Knowledge:
         if self._has_learnt:
@@ -111,7 +114,9 @@ class DirectPipeline:
                 # All are taken before any is stepped: what a step makes due waits for the next tick.
                 for key in table.deadlines.pop_due(at):
                     state = table.states[key]
-                    self._conclude(table, key, state, table.agent.expire(key, state, at))
+                    self._conclude(table, key, state, table.agent.expire(key, state, at, 0, self._shared))
+                if table.agent.shared_type is not None:
+                    self._take(table.agent.expire_shared(at, 0, self._shared))
         self._come_to_rest()
 
     def _come_to_rest(self) -> None:
@@ -127,9 +132,12 @@ class DirectPipeline:
         table = self._readers.get(topic.name)
         if table is None:
             return
+        if topic.name in table.agent.shared_topics:
+            self._take(table.agent.step_shared(message, NO_RECORD, self._shared))
+            return
         key = table.agent.state_key(message, str(getattr(message, topic.key)))
         state = table.states[key]
-        step = table.agent.step(key, state, message, NO_RECORD)
+        step = table.agent.step(key, state, message, NO_RECORD, self._shared)
         effects = table.agent.decide([step.work])[0] if isinstance(step, Deferred) else step
         self._conclude(table, key, state, effects)
 
@@ -143,6 +151,9 @@ class DirectPipeline:
             table.deadlines.set(key, None)
         else:
             table.deadlines.set(key, table.agent.due(state))
+        self._take(effects)
+
+    def _take(self, effects: Effects) -> None:
         self.facts.update(effects.facts)
         self.refused.update(refused.reason for refused in effects.refused)
         for message in effects.messages:

@@ -1,7 +1,7 @@
-"""What the topics still hold of a decision: states, catalogue and models as they are, and the records that led to it.
+"""What the topics still hold of a decision: its trigger and its record, states, catalogue and models.
 
-Every record of ours names the record that it came of, so an issue leads back to the event that triggered it. Changelogs
-are compacted by and by: until then the state that a decision left behind can still be read.
+The issue's record names the event that triggered it. Changelogs are compacted by and by: until then the shopper's state
+before the decision can still be read.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,33 +14,31 @@ from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import Coupon, CouponIssue, Proposal
-from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.events import Coupon, CouponIssue, LoggedDecision
+from stream_coupons.core.leases import Account, Purse
 from stream_coupons.core.pipeline import ShopEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.evaluation.explanation import Kept
+from stream_coupons.evaluation.explanation import Funds, Kept, event_digests
 from stream_coupons.evaluation.findings import place_of
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
-from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.records import Record, origin_of
+from stream_coupons.runtime.shared import SHARED_PREFIX
 
-USERS, COUPONS = topics.changelog("users").name, topics.changelog("coupons").name
+USERS, ACCOUNTS = topics.changelog("users").name, topics.changelog("accounts").name
 TRIGGERS = {topic.name: Decoder(topic) for topic in (topics.BROWSE, topics.CART, topics.ORDER)}
-LED_TO = {topics.RESERVATIONS.name, topics.PROPOSALS.name, *TRIGGERS}
-MAX_STEPS_BACK = 200
-"""An issue comes of a reservation, that of up to a hundred proposals, the first of them of an event."""
 
 Fetch = Callable[[str, int, int], Record | None]
 """The record at (topic, partition, offset); None when it is gone."""
 
 _decode_issue = Decoder(topics.ISSUES)
-_decode_proposal = Decoder(topics.PROPOSALS)
+_decode_decision = Decoder(topics.DECISIONS)
 _decode_snapshot = Decoder(topics.SNAPSHOTS)
 
 
@@ -59,27 +57,17 @@ def find_issue(records: Iterable[Record], issue_id: str) -> tuple[CouponIssue, R
     return None
 
 
-def trace(issue: CouponIssue, record: Record, fetch: Fetch) -> tuple[Proposal | None, ShopEvent | None]:
-    """The proposal that was granted and the event that triggered it, as far as they are kept."""
-    proposal: Proposal | None = None
-    for _ in range(MAX_STEPS_BACK):
-        source = _source_of(record)
-        found = fetch(*source) if source is not None else None
-        if found is None:
-            break
-        record = found
-        try:
-            if record.topic == topics.PROPOSALS.name and proposal is None:
-                proposal = _decode_proposal(record.value)
-                if proposal.proposal_id != issue.issue_id:
-                    return None, None
-            elif record.topic in TRIGGERS:
-                event: ShopEvent = TRIGGERS[record.topic](record.value)
-                is_it = (event.event_id, event.user_id) == (issue.trigger_id, issue.user_id)
-                return proposal, event if is_it else None
-        except BadMessage:
-            break
-    return proposal, None
+def trace(issue: CouponIssue, record: Record, fetch: Fetch) -> ShopEvent | None:
+    """The event that triggered an issue, which is in this record; None if it is no longer kept."""
+    source = _source_of(record)
+    found = fetch(*source) if source is not None else None
+    if found is None:
+        return None
+    try:
+        event: ShopEvent = TRIGGERS[found.topic](found.value)
+    except BadMessage:
+        return None
+    return event if (event.event_id, event.user_id) == (issue.trigger_id, issue.user_id) else None
 
 
 def _source_of(record: Record) -> tuple[str, int, int] | None:
@@ -88,7 +76,7 @@ def _source_of(record: Record) -> tuple[str, int, int] | None:
         return None
     source, (offset, _) = found
     topic, _, partition = source.rpartition(":")
-    return (topic, int(partition), offset) if topic in LED_TO and partition.isdecimal() else None
+    return (topic, int(partition), offset) if topic in TRIGGERS and partition.isdecimal() else None
 
 
 class _Version(Struct):
@@ -109,27 +97,42 @@ class Evidence:
     rules : Rules
         Of the workers.
     user_id : str
-        Whose states are kept.
+        Whose states are kept, and those of their partition.
+    partitions : int
+        Of the shoppers' topics.
     issue : CouponIssue or None
-        Whose decision is looked for: the state that it left behind, and the model that it was made with.
+        Whose decision is looked for: its record, the states before and after it, and the model that it was made with.
+
+    Attributes
+    ----------
+    now : Shopper or None
+        The latest state.
+    read_of_shopper : tuple of str
+        Topics of which the shopper's partition is read.
     """
 
-    READ = (topics.CATALOG.name, topics.SNAPSHOTS.name, COUPONS)
-    READ_OF_SHOPPER = (USERS,)
+    READ = (topics.CATALOG.name, topics.SNAPSHOTS.name, ACCOUNTS)
 
-    def __init__(self, rules: Rules, user_id: str, issue: CouponIssue | None = None) -> None:
+    def __init__(self, rules: Rules, user_id: str, partitions: int, issue: CouponIssue | None = None) -> None:
         self.now: Shopper | None = None
-        self.decided: Shopper | None = None
-        self.ledgers: dict[str, Ledger] = {}
+        self.read_of_shopper = (USERS,) if issue is None else (USERS, topics.DECISIONS.name)
+        self._before: Shopper | None = None
+        self._after: Shopper | None = None
+        self._decision: LoggedDecision | None = None
+        self._purses: dict[str, Purse] = {}
+        self._accounts: dict[str, Account] = {}
         self._rules = rules
         self._key = user_id.encode()
+        self._partitions = partitions
+        self._home = topics.partition_for(self._key, partitions)
         self._issue = issue
         self._known = CurrentKnowledge(rules, Metrics(CollectorRegistry()))
         self._snapshots: dict[str, bytes] = {}
         self._unfit: dict[str, bytes] = {}
         self._decided_by: bytes | None = None
-        self._shoppers = CellCodec(Shopper)
-        self._ledgers = CellCodec(Ledger)
+        self._shopper_codec = CellCodec(Shopper)
+        self._account_codec = CellCodec(Account)
+        self._purse_codec = StateCodec(Purse)
 
     def take(self, record: Record) -> None:
         """A record.
@@ -146,10 +149,12 @@ class Evidence:
                     self._known.take_coupon(read)
             elif record.topic == topics.SNAPSHOTS.name and record.value is not None:
                 self._take_snapshot(record.value)
-            elif record.topic == COUPONS:
-                self._take_ledger((record.key or b"").decode(errors="replace"), record.value)
-            elif record.topic == USERS and record.key == self._key:
-                self._take_shopper(record.value)
+            elif record.topic == ACCOUNTS:
+                self._take_account((record.key or b"").decode(errors="replace"), record.value)
+            elif record.topic == USERS and record.partition == self._home:
+                self._take_state((record.key or b"").decode(errors="replace"), record)
+            elif record.topic == topics.DECISIONS.name:
+                self._take_decision(record)
         except msgspec.DecodeError as error:
             raise BadMessage(Rejection.INVALID, f"{place_of(record)} cannot be read: {error}") from None
 
@@ -164,22 +169,43 @@ class Evidence:
         if issue is not None and (said.domain, said.version) == (issue.domain, issue.model_version):
             self._decided_by = value
 
-    def _take_ledger(self, coupon_id: str, value: bytes | None) -> None:
+    def _take_account(self, account_id: str, value: bytes | None) -> None:
         if value is None:
-            self.ledgers.pop(coupon_id, None)
+            self._accounts.pop(account_id, None)
         else:
-            self.ledgers[coupon_id] = self._ledgers.decode(value).state
+            self._accounts[account_id] = self._account_codec.decode(value).state
+
+    def _take_state(self, key: str, record: Record) -> None:
+        """A purse of the partition, or the shopper."""
+        if record.key == self._key:
+            self._take_shopper(record.value)
+        elif key.startswith(SHARED_PREFIX) and record.value is not None:
+            self._purses[key.removeprefix(SHARED_PREFIX)] = self._purse_codec.decode(record.value)
 
     def _take_shopper(self, value: bytes | None) -> None:
-        self.now = self._shoppers.decode(value).state if value is not None else None
+        before, self.now = self.now, self._shopper_codec.decode(value).state if value is not None else None
         issue = self._issue
-        if issue is not None and self.now is not None and issue.issue_id in self.now.proposals:
-            # The first is the decision's own; later ones have seen more of the shopper.
-            self.decided = self.decided or self.now
+        if issue is not None and self._after is None and self.now is not None and issue.issue_id in self.now.issues:
+            is_first_event = before is None and len(event_digests(self.now)) == 1
+            self._before, self._after = Shopper() if is_first_event else before, self.now
 
-    def kept(self, proposal: Proposal | None, trigger: ShopEvent | None) -> Kept:
+    def _take_decision(self, record: Record) -> None:
+        if self._issue is None or self._issue.issue_id.encode() not in (record.value or b""):
+            return
+        try:
+            decision: LoggedDecision = _decode_decision(record.value)
+        except BadMessage:
+            return
+        if (decision.decision_id, decision.user_id) == (self._issue.issue_id, self._issue.user_id):
+            self._decision = decision
+
+    def kept(self, trigger: ShopEvent | None) -> Kept:
         """What is known of the decision."""
-        return Kept(proposal, trigger, self.decided, self.now)
+        return Kept(trigger, self._decision, self._before, self._after, self.now)
+
+    def funds(self) -> Funds:
+        """What is left of stock and budgets."""
+        return Funds(self._purses, self._accounts, self._home, self._partitions)
 
     def knowledge(self, coupons: Iterable[Coupon] | None = None, *, with_models: bool = True) -> Knowledge:
         """What the workers know; with another catalogue if one is given, and the model that decided if it is kept.

@@ -4,7 +4,7 @@ Pure: what is known of the shopper, the catalogue, the rules and the models come
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,17 +13,31 @@ from msgspec import Struct
 
 from stream_coupons.core import policy
 from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.events import CouponIssue, Proposal
-from stream_coupons.core.ledger import Ledger, shortage
+from stream_coupons.core.events import Coupon, CouponIssue, LoggedDecision
+from stream_coupons.core.leases import (
+    Account,
+    Purse,
+    first_lease,
+    money_limit,
+    money_of,
+    units_limit,
+    units_of,
+)
+from stream_coupons.core.missing import fill_context
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import ShopEvent
+from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.similarity import DIGEST_BYTES
 from stream_coupons.core.views import Moment
+from stream_coupons.core.wallet import Wallet
 from stream_coupons.evaluation.phrases import Told, score_of, tell
-from stream_coupons.evaluation.verdicts import WORDS, Code, Judged, Score, Verdict, of_another_domain
+from stream_coupons.evaluation.verdicts import WORDS, Code, Judged, Lack, Score, Verdict, of_another_domain
+from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.topics import DECISIONS
 
 NUMBERS_BYTES = 4 * len(NUMERIC)
 """Of a stored row, as `attribution.pack` makes it."""
@@ -52,8 +66,7 @@ class ShopperExplanation(Struct, frozen=True, kw_only=True):
 class Choice(StrEnum):
     """How a coupon came to be the one."""
 
-    BEST = "best"  # it was worth most
-    ALTERNATIVE = "alternative"  # what was ranked above it was sold out
+    BEST = "best"  # of all that could be had it was worth most
     EXPLORED = "explored"  # it was drawn by chance, to learn
 
 
@@ -85,41 +98,86 @@ class IssueExplanation(Struct, frozen=True, kw_only=True):
 class Kept:
     """What is still kept of the decision behind an issue; None is what is gone.
 
-    `proposal` is the one that was granted, `decided` the shopper's state as the decision left it, `now` as it is now.
+    Attributes
+    ----------
+    trigger : BrowseEvent, CartEvent, OrderEvent or None
+    decision : LoggedDecision or None
+        Its record.
+    before, after, now : Shopper or None
+        The states as they were saved before and after the decision, and the latest one.
     """
 
-    proposal: Proposal | None = None
     trigger: ShopEvent | None = None
-    decided: Shopper | None = None
+    decision: LoggedDecision | None = None
+    before: Shopper | None = None
+    after: Shopper | None = None
     now: Shopper | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What is left of stock and budgets.
+
+    Attributes
+    ----------
+    purses : mapping
+        Of the shopper's partition, by account.
+    accounts : mapping
+        As their owner knows them, by account.
+    partition, partitions : int
+        The shopper's partition, and how many there are.
+    """
+
+    purses: Mapping[str, Purse]
+    accounts: Mapping[str, Account]
+    partition: int
+    partitions: int
+
+    def lack(self, coupon: Coupon, at: float) -> Lack | None:
+        """What one more coupon would lack for the shopper; None when it can be given."""
+        shortage = Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions).shortage(coupon, at)
+        if shortage is None:
+            return None
+        if shortage is Shortage.STOCK:
+            account_id, limit, needed = units_of(coupon.coupon_id), units_limit(coupon), 1
+        else:
+            account_id, limit = money_of(coupon.coupon_id), money_limit(coupon, at)
+            needed = coupon.max_discount_minor
+        purse, account = self.purses.get(account_id), self.accounts.get(account_id, Account())
+        drawn = {number: holding.drawn - holding.freed for number, holding in account.holdings.items()}
+        if purse is not None:  # it knows more than it has reported
+            drawn[self.partition] = purse.drawn - purse.freed
+        return Lack(
+            shortage=shortage,
+            account_id=account_id,
+            needed=needed,
+            here=first_lease(limit, self.partitions, self.partition) if purse is None else purse.available,
+            in_all=max((limit.most or 0) - sum(drawn.values()), 0),
+        )
+
+
 def explain_shopper(
-    user_id: str, shopper: Shopper, at: float, known: Knowledge, ledgers: Mapping[str, Ledger] | None
+    user_id: str, shopper: Shopper, at: float, known: Knowledge, funds: Funds | None
 ) -> ShopperExplanation:
     """What a trigger at this moment would lead to in each domain, if nothing were known of it but its time.
 
     Parameters
     ----------
-    ledgers : mapping or None
-        By coupon id, a new one where there is none; None when stock and budgets are not to be looked at.
+    funds : Funds or None
+        None when stock and budgets are not to be looked at.
     """
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
-    standing = policy.standing_objection(shopper, at, known.rules.policy)
+    standing = policy.standing_objection(shopper, at, at, known.rules.policy)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
-    moment, verdicts = Moment(user_id, shopper, at, {}), []
+    moment, verdicts = _moment(user_id, shopper, at, None, known), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
-        judged = Judged(moment, coupons, domain, known)
-        lacking = _lacking(coupons, at, ledgers)
-        offered = judged.ranked[: judged.rules.alternatives]
-        first = next((position for position in offered if position not in lacking), None)
+        lacking = _lacking(coupons, at, funds)
+        judged = Judged(moment, coupons, domain, known, lacking)
         for position in range(len(coupons)):
-            reason = _why_not_now(
-                judged, position, standing, is_sold_out=position in lacking, is_first=position == first
-            )
+            reason = _why_not_now(judged, position, standing, is_sold_out=position in lacking)
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
     return ShopperExplanation(
         user_id=user_id,
@@ -132,33 +190,32 @@ def explain_shopper(
     )
 
 
-def _lacking(coupons: CouponSet, at: float, ledgers: Mapping[str, Ledger] | None) -> dict[int, Shortage]:
+def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None, known: Knowledge) -> Moment:
+    given = {} if trigger is None else trigger.context
+    context = fill_context(shopper.profile.contexts, given, at, known.rules.profile.context_policies)
+    return Moment(user_id, shopper, at, context, trigger)
+
+
+def _lacking(coupons: CouponSet, at: float, funds: Funds | None) -> dict[int, Lack]:
     """What is sold out, by position."""
-    if ledgers is None:
+    if funds is None:
         return {}
-    found = {}
-    for position, coupon in enumerate(coupons.coupons):
-        ledger = ledgers.get(coupon.coupon_id, Ledger())
-        lacks = shortage(ledger, coupon, coupon.max_discount_minor, at)
-        if lacks is not None:
-            found[position] = lacks
-    return found
+    found = {position: funds.lack(coupon, at) for position, coupon in enumerate(coupons.coupons)}
+    return {position: lack for position, lack in found.items() if lack is not None}
 
 
-def _why_not_now(
-    judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool, is_first: bool
-) -> Code | None:
+def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool) -> Code | None:
     """The first of the reasons, those of the coupon itself before those of the shopper."""
     objection = judged.objection(position)
     if objection is not None:
         return objection
-    if position not in judged.ranked:
+    if position not in judged.worthwhile:
         return NoCoupon.NOT_WORTH_IT
     if is_sold_out:
         return NoCoupon.SOLD_OUT
     if standing is not None:
         return standing
-    return None if is_first or judged.is_random else Passed.OUTRANKED
+    return None if position == judged.leader or judged.is_random else Passed.OUTRANKED
 
 
 def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExplanation:
@@ -169,14 +226,16 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     known : Knowledge
         The catalogue, and the model of the version that decided, if it is still kept.
     """
-    choice, judged = _choice(issue), _judge_again(issue, kept, known)
-    own, others = _verdicts(issue, kept, choice, judged) if judged is not None else (None, [])
+    choice = Choice.EXPLORED if issue.is_explored else Choice.BEST
+    sold_out = kept.decision.sold_out if kept.decision is not None else []
+    judged = _judge_again(issue, kept, known, sold_out)
+    own, others = _verdicts(issue, choice, judged, sold_out) if judged is not None else (None, [])
     others += [of_another_domain(one) for one in known.catalogue.by_id.values() if one.domain != issue.domain]
     content, neighbours = _stored_scores(issue, kept)
     if content is None and own is not None:
         content, neighbours = own.content, own.neighbours
     is_same = own is not None and own.score is not None and _numbers(own.score) == _numbers(issue)
-    notes = list(_gaps(issue, kept, known))
+    notes = list(_gaps(issue, kept, known, is_same=is_same))
     if own is not None and not is_same:
         notes.append(_difference(own, issue))
     return IssueExplanation(
@@ -185,49 +244,50 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
         reasons=[tell(reason) for reason in issue.reasons],
         content=content,
         neighbours=neighbours,
-        is_reproduced=is_same and kept.decided is not None,
+        is_reproduced=is_same and kept.before is not None,
         others=others,
         notes=notes,
     )
 
 
-def _choice(issue: CouponIssue) -> Choice:
-    if issue.is_explored:
-        return Choice.EXPLORED
-    return Choice.ALTERNATIVE if issue.rank else Choice.BEST
-
-
-def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | None:
-    state, coupons = kept.decided or kept.now, known.catalogue.of_domain(issue.domain)
+def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge, sold_out: Collection[str]) -> Judged | None:
+    coupons = known.catalogue.of_domain(issue.domain)
+    state, trigger = kept.now, kept.trigger
+    if kept.before is not None:
+        state = copy.deepcopy(kept.before)
+        if trigger is not None:
+            fold(state.profile, trigger, known.rules.profile)
     if state is None or coupons is None:
         return None
-    context = kept.trigger.context if kept.trigger is not None else {}
-    moment = Moment(issue.user_id, state, issue.issued_at, context, kept.trigger)
-    return Judged(moment, coupons, issue.domain, known)
+    moment = _moment(issue.user_id, state, issue.issued_at, trigger, known)
+    gone = {coupons.position[coupon_id] for coupon_id in sold_out if coupon_id in coupons.position}
+    return Judged(moment, coupons, issue.domain, known, gone)
 
 
-def _verdicts(issue: CouponIssue, kept: Kept, choice: Choice, judged: Judged) -> tuple[Verdict | None, list[Verdict]]:
+def _verdicts(
+    issue: CouponIssue, choice: Choice, judged: Judged, sold_out: Collection[str]
+) -> tuple[Verdict | None, list[Verdict]]:
     """Of the coupon that was issued, None if it has left the catalogue, and of the others of its domain."""
-    proposal, own, others = kept.proposal, None, []
-    ahead = {one.coupon_id for one in proposal.alternatives[: proposal.refused]} if proposal is not None else set()
+    own, others = None, []
     for position, coupon in enumerate(judged.coupons.coupons):
         if coupon.coupon_id == issue.coupon_id:
             own = judged.verdict(position, judged.objection(position))
-        elif coupon.coupon_id in ahead:
-            others.append(judged.verdict(position, NoCoupon.SOLD_OUT))
         else:
-            others.append(judged.verdict(position, _why_not_then(judged, position, issue, choice)))
+            reason = _why_not_then(judged, position, issue, choice, is_sold_out=coupon.coupon_id in sold_out)
+            others.append(judged.verdict(position, reason))
     return own, others
 
 
-def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Choice) -> Code:
+def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Choice, *, is_sold_out: bool) -> Code:
     objection = judged.objection(position)
     if objection is not None:
         return objection
+    if position not in judged.worthwhile:
+        return NoCoupon.NOT_WORTH_IT
+    if is_sold_out:
+        return NoCoupon.SOLD_OUT
     if judged.is_random:
         return Passed.EXPLORED
-    if position not in judged.ranked:
-        return NoCoupon.NOT_WORTH_IT
     if judged.value_minor(position) <= issue.value_minor:
         return Passed.OUTRANKED
     return Passed.EXPLORED if choice is Choice.EXPLORED else Passed.NOT_KNOWN
@@ -248,23 +308,27 @@ def _stored_scores(issue: CouponIssue, kept: Kept) -> tuple[float | None, float 
 
 
 def _stored_features(issue: CouponIssue, kept: Kept) -> Iterator[bytes]:
-    if kept.decided is not None and (proposal := kept.decided.proposals.get(issue.issue_id)) is not None:
-        yield from (option.numeric for option in proposal.options if option.coupon_id == issue.coupon_id)
-    if kept.now is not None and issue.issue_id in kept.now.issues:
-        yield kept.now.issue(issue.issue_id).numeric
+    for state in (kept.after, kept.now):
+        if state is not None and issue.issue_id in state.issues:
+            yield state.issue(issue.issue_id).numeric
 
 
-def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge) -> Iterator[str]:
+def event_digests(shopper: Shopper) -> set[bytes]:
+    """What is remembered of the identities of a shopper's latest events."""
+    seen = shopper.profile.seen
+    return {seen[start : start + DIGEST_BYTES] for start in range(0, len(seen), DIGEST_BYTES)}
+
+
+def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge, *, is_same: bool) -> Iterator[str]:
     """What is no longer kept of the decision, and what that means."""
-    began_at = issue.issued_at if kept.trigger is None else max(issue.issued_at, kept.trigger.occurred_at)
-    if kept.proposal is None:
-        yield "the proposal is no longer kept: which coupons were sold out is not known"
-    if kept.decided is None and kept.now is None:
+    if kept.decision is None:
+        yield f"the decision is not in the topic {DECISIONS.name}: which coupons were sold out is not known"
+    if kept.before is None and kept.now is None:
         yield "no state of this shopper is kept: why not the others cannot be said"
-    elif kept.decided is None:
+    elif kept.before is None:
         yield "the shopper's state has moved on and what it was is no longer kept: the others are judged by that of now"
-    elif kept.decided.profile.last_event_at > began_at:
-        yield "the state kept of that moment knows later events too: they were applied in one batch with the trigger"
+    elif kept.after is not None and not is_same and len(event_digests(kept.after) - event_digests(kept.before)) > 1:
+        yield "other events were applied in one batch with the trigger: the state kept of before it lacks them"
     if kept.trigger is None:
         yield "the event that triggered it is no longer kept: what the shopper looked at just then is left out"
     version = known.scorer(issue.domain).version

@@ -14,16 +14,15 @@ class Check(Enum):
     """Everything that is looked at: the invariant of the design, a name, and what must hold."""
 
     TRIGGERS = ("I1", "triggers", "a trigger of a shopper has one issue, an issue one trigger")
-    STOCK = ("I2", "stock", "reserved + issued <= stock, per coupon")
-    BUDGET = ("I2", "budget", "held + spent <= budget, per coupon")
+    STOCK = ("I2", "stock", "issued <= stock and leased to all partitions <= stock, per coupon")
+    BUDGET = ("I2", "budget", "held + spent <= budget and leased to all partitions <= budget, per coupon")
     CAPS = ("I2", "caps", "a shopper has a coupon at most max_per_user times")
-    AMOUNTS = ("I2", "amounts", "nothing is promised, booked or spent beyond what is held for it")
+    LEASES = ("I2", "leases", "totals only grow, and a partition draws no more than it was granted")
+    AMOUNTS = ("I2", "amounts", "a partition holds, spends and frees what its issues and purchases say")
     RECORDS = ("I3", "records", "a record read by users or budgets is applied, a duplicate or a dead letter")
     LETTERS = ("I3", "dead letters", "a dead letter is the copy of one record that is or was there")
-    ANSWERS = ("I4", "answers", "a proposal has one answer, an answer its proposal")
-    SETTLEMENTS = ("I4", "settlements", "a granted reservation is confirmed or released, and ends once")
-    ISSUES = ("I4", "issues", "a confirmed reservation has its issue, an issue its reservation")
-    COPIES = ("I6", "copies", "copies of a record have the same bytes")
+    ISSUES = ("I4", "issues", "an issue was drawn in its shopper's partition, and what was drawn is issued")
+    COPIES = ("I6", "copies", "copies of an issue have the same bytes")
 
     def __init__(self, invariant: str, title: str, about: str) -> None:
         self.invariant = invariant
@@ -81,9 +80,9 @@ class Findings:
     violations: list[Violation] = field(default_factory=list)
     shortened: list[str] = field(default_factory=list)
 
-    def passed(self, check: Check) -> None:
-        """One more that is as it must be."""
-        self.tallies[check].checked += 1
+    def passed(self, check: Check, count: int = 1) -> None:
+        """One more that is as it must be, or several."""
+        self.tallies[check].checked += count
 
     def leave_open(self, check: Check) -> None:
         """One more that the workers have yet to finish."""

@@ -5,7 +5,6 @@ One thread, one order: the same records always give the same bytes.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
 
 from msgspec import Struct
 
@@ -60,7 +59,7 @@ class LocalPipeline:
     serves_at_once : bool
         Whether what was learnt comes into use at once; else by `publish` only.
     partitions : int
-        Of the topics that agents read. It decides nothing but the order in which a tick reaches shoppers.
+        Of the topics that agents read. Each has leases of its own, and a tick reaches one of them.
     on_output : callable, optional
         Called with every record sent, in order.
     on_result : callable, optional
@@ -175,9 +174,9 @@ class LocalPipeline:
         self._has_learnt = False
         self._known = Knowledge(self._rules, self._catalogue, {**self._known.scorers, **news}, self._known.prior)
 
-    def states(self) -> Iterator[tuple[str, str, bytes]]:
-        """(agent, key, cell) of all states."""
+    def states(self) -> Iterator[tuple[str, int, str, bytes]]:
+        """(agent, partition, key, cell) of all states."""
         for name, owner in self.owners.items():
-            cells = chain.from_iterable(owner.batches.cells(each).items() for each in range(self._partitions))
-            for key, cell in sorted(cells):
-                yield name, key, cell
+            for partition in range(self._partitions):
+                for key, cell in sorted(owner.batches.cells(partition).items()):
+                    yield name, partition, key, cell

@@ -31,6 +31,7 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, hashed_names
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import Member
 from stream_coupons.core.rules import AttributionRules, Rules
@@ -38,12 +39,17 @@ from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due
 from stream_coupons.core.values import Value
 from stream_coupons.core.views import Moment
+from stream_coupons.core.wallet import Wallet
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.shared import SharedStates
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
 """Stands for the record that a message would come in."""
+NOTHING_SHARED = SharedStates[Purse]({}, Purse)
+NO_WALLET = Wallet(NOTHING_SHARED, 0, 1)
+"""Nothing is drawn on it: a log triggers no decision of ours."""
 OF_FEATURES = ("profile", "neighbourhood", "history", "related")
 """All of a shopper's state that features are made of."""
 NO_FEATURES = bytes(4)
@@ -105,7 +111,7 @@ class LoggedShop:
     def act(self, event: BrowseEvent | CartEvent | OrderEvent) -> None:
         """Take in what a shopper did in the shop."""
         shopper = self._shopper(event.user_id)
-        effects = pipeline.propose(event.user_id, shopper, event, self._known)
+        effects = pipeline.take_in(event.user_id, shopper, event, self._known, NO_WALLET)
         if not isinstance(effects, Effects):
             raise TypeError("a log triggers no decision of ours: expected no triggers in the policy")
         self._conclude(event.user_id, shopper, effects)
@@ -191,7 +197,9 @@ class LoggedShop:
             self._on_message(message)
         elif isinstance(message, UserVector):
             key = self._neighbours.state_key(message, message.cell)
-            effects = self._neighbours.step(key, self._members.setdefault(key, Member()), message, NO_RECORD)
+            effects = self._neighbours.step(
+                key, self._members.setdefault(key, Member()), message, NO_RECORD, NOTHING_SHARED
+            )
             if effects.is_over:
                 del self._members[key]
             for news in effects.messages:

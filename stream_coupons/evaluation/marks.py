@@ -1,7 +1,6 @@
 """How far topics reach: where they begin and end, what the workers have committed, what retention has dropped."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -36,12 +35,11 @@ class Marks:
 
     def lag(self) -> dict[str, int]:
         """Records that agents read and have not committed, by topic; topics without any are left out."""
-        behind: Counter[str] = Counter()
-        read = {topic.name for topic in topics.READ_BY_AGENTS}
+        behind = {topic.name: 0 for topic in topics.READ_BY_AGENTS}
         for (topic, partition), end in self.ends.items():
-            if topic in read:
+            if topic in behind:
                 behind[topic] += max(end - max(self.committed.get((topic, partition), 0), 0), 0)
-        return dict(+behind)
+        return {topic: count for topic, count in behind.items() if count}
 
     def size(self, names: Iterable[str]) -> int:
         """Offsets between the beginnings and the ends of some topics."""

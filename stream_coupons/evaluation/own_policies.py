@@ -1,4 +1,4 @@
-"""Policies that can be valued on the engine's own decisions: the probability of giving each arm, sold out or not."""
+"""Policies that can be valued on the engine's own decisions: the probability of giving each arm."""
 
 import math
 from collections.abc import Collection
@@ -52,54 +52,40 @@ def parse(text: str, coupons: Collection[str]) -> Policy:
 def target(policy: Policy, decisions: OwnDecisions, rules: PolicyRules) -> Floats:
     """Return the probability with which a policy gives each arm, shape (n, a).
 
-    - `greedy` is the live policy without exploration: its ranking falls back on the next coupon when one is sold out.
-      It gives nothing where no coupon is worth more than `min_value_minor`, or than the policy's number.
+    - `greedy` is the live policy without exploration: the best of the coupons that could be had. It gives nothing where
+      none is worth more than `min_value_minor`, or than the policy's number.
     - `epsilon` explores besides, as the live policy does.
     - `average` ranks coupons for all shoppers alike, by their mean value in the log.
-    - `random` draws among all coupons, as exploring does, and `always` gives one coupon wherever it could be given;
-      what is sold out leads to nothing.
+    - `random` draws among the coupons that could be had, as exploring does.
+    - `always` gives one coupon wherever it could be had, else nothing.
     """
     nobody = np.zeros(len(decisions), dtype=np.intp)
-    is_coupon, value = decisions.is_coupon, decisions.value
+    is_coupon, value, least = decisions.is_coupon, decisions.value, rules.min_value_minor
     always, never = np.ones(len(decisions)), np.zeros(len(decisions))
     match policy.kind:
         case "logged":
             return decisions.logging
         case "greedy":
-            reached = reach(value, policy.number(rules.min_value_minor), rules.alternatives, decisions)
-            return probabilities(reached, is_coupon, never, decisions.available)
+            return probabilities(_best(value, policy.number(least), decisions), is_coupon, never)
         case "epsilon":
-            reached = reach(value, rules.min_value_minor, rules.alternatives, decisions)
             ratio = policy.number(rules.exploration_ratio)
-            return probabilities(reached, is_coupon, always * ratio, decisions.available)
+            return probabilities(_best(value, least, decisions), is_coupon, always * ratio)
         case "average":
-            reached = reach(_average(decisions), rules.min_value_minor, rules.alternatives, decisions)
-            return probabilities(reached, is_coupon, never, decisions.available)
+            return probabilities(_best(_average(decisions), least, decisions), is_coupon, never)
         case "random":
-            return probabilities(nobody, is_coupon, always, decisions.available)
+            return probabilities(nobody, is_coupon, always)
         case "none":
-            return probabilities(nobody, is_coupon, never, decisions.available)
+            return probabilities(nobody, is_coupon, never)
     arm = decisions.names.index(policy.parameter)
-    return probabilities(nobody, decisions.arm == arm, always, decisions.available)
+    return probabilities(nobody, decisions.arm == arm, always)
 
 
-def reach(score: Floats, above: float, alternatives: int, decisions: OwnDecisions) -> Rows:
-    """Return the column that a ranking comes to: the best that can be had of the first few, 0 if none can.
-
-    Parameters
-    ----------
-    score : array, shape (n, a)
-    above : float
-        What a coupon has to score more than.
-    alternatives : int
-        How many coupons are asked for at most.
-    """
+def _best(score: Floats, above: float, decisions: OwnDecisions) -> Rows:
+    """The column of the coupon with the highest score; 0 where none scores above this."""
     wanted = np.where(decisions.is_coupon & (score > above), score, -np.inf)
-    ranked = np.argsort(-wanted, axis=1, kind="stable")[:, :alternatives]
-    can = np.take_along_axis(decisions.available & np.isfinite(wanted), ranked, axis=1)
-    first = can.argmax(axis=1)
-    reached: Rows = np.where(can.any(axis=1), ranked[np.arange(len(ranked)), first], 0)
-    return reached
+    best = wanted.argmax(axis=1)
+    found: Rows = np.where(np.isfinite(wanted[np.arange(len(decisions)), best]), best, 0)
+    return found
 
 
 def _average(decisions: OwnDecisions) -> Floats:

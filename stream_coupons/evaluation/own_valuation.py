@@ -94,7 +94,7 @@ class OwnReport:
     shoppers: int
     coupons: int
     sold_out: float
-    """Share of all coupons that could be given, over the decisions, that were sold out."""
+    """Share of the coupons that shoppers might have got, over the decisions, that were sold out."""
     valued: list[OwnValued]
     lift: Lift | None
     warnings: list[str]
@@ -133,14 +133,14 @@ def report(
     )
     asked = policies or tuple(Policy(kind) for kind in own_policies.DEFAULT)
     valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
-    is_coupon = decisions.is_coupon
+    sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
         window_s=window_s,
         decisions=len(decisions),
         shoppers=len(decisions.user_ids),
         coupons=len(decisions.names) - 1,
-        sold_out=float(1.0 - decisions.available[is_coupon].mean()),
+        sold_out=float(sold_out / (sold_out + arms)),
         valued=valued,
         lift=lift(log, domain, rules),
         warnings=[doubt for each in valued for doubt in _doubts(each)],

@@ -1,6 +1,6 @@
 """Every coupon of a domain judged for one moment, by the very functions that decide, and what each code means."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -23,14 +23,13 @@ WORDS: Mapping[Code, str] = {
     Ineligible.EXPIRED: "it is no longer valid",
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
-    NoCoupon.PENDING: "a proposal for this shopper is still on its way",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",
     NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
     NoCoupon.HOLDOUT: "this shopper belongs to the control group, which never gets a coupon",
     NoCoupon.CONTROL: "this trigger was drawn by chance to get nothing, see policy.control_ratio",
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
-    NoCoupon.SOLD_OUT: "no stock or budget was left for it",
+    NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
     Passed.OUTRANKED: "another one is worth more",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
@@ -49,7 +48,7 @@ class Score(Struct, frozen=True, kw_only=True):
     rank : int
         Its place by value among all candidates, from 1.
     propensity : float
-        How likely a trigger leads to it first, exploration and all.
+        How likely a trigger leads to it, exploration and all; 0 if it is sold out.
     reasons : list of Told
         The features that speak loudest for or against a redemption.
     """
@@ -63,6 +62,28 @@ class Score(Struct, frozen=True, kw_only=True):
     reasons: list[Told]
 
 
+class Lack(Struct, frozen=True, kw_only=True):
+    """What a coupon lacks that is sold out for this shopper.
+
+    Attributes
+    ----------
+    account_id : str
+        The limit: `units:` and the coupon's id is its stock, `money:` and the coupon's id its budget in minor units.
+    needed : int
+        What one more coupon takes.
+    here : int
+        What may still be given in the shopper's partition.
+    in_all : int
+        What is neither given nor held in any partition, as far as they have reported it.
+    """
+
+    shortage: Shortage
+    account_id: str
+    needed: int
+    here: int
+    in_all: int
+
+
 class Verdict(Struct, frozen=True, kw_only=True):
     """What becomes, or became, of one coupon.
 
@@ -72,8 +93,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         Whether `core.candidates.eligible` lets this shopper have it.
     reason : str or None
         Code of why it is not given, the first that applies; None if it is given, or may be.
-    lacks : Shortage or None
-        What of it is sold out, where the budgets were looked at.
+    lacks : Lack or None
+        What of it is sold out, where stock and budgets were looked at.
     content, neighbours : float or None
         R(u, i) by the shopper's own interests and by those of similar shoppers; None where they were not looked at.
     score : Score or None
@@ -85,7 +106,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     domain: str
     eligible: bool
     reason: Code | None
-    lacks: Shortage | None = None
+    lacks: Lack | None = None
     content: float | None = None
     neighbours: float | None = None
     score: Score | None = None
@@ -94,13 +115,22 @@ class Verdict(Struct, frozen=True, kw_only=True):
 class Judged:
     """Every coupon of a domain at one moment.
 
+    Parameters
+    ----------
+    sold_out : collection of int
+        Positions of what cannot be had.
+
     Attributes
     ----------
-    ranked : list of int
-        Positions of what is worth giving, best first; under the strategy "random", of all candidates.
+    worthwhile : set of int
+        Positions of what is worth giving, sold out or not; under the strategy "random", of all candidates.
+    leader : int or None
+        Position of what is given when not exploring.
     """
 
-    def __init__(self, moment: Moment, coupons: CouponSet, domain: str, known: Knowledge) -> None:
+    def __init__(
+        self, moment: Moment, coupons: CouponSet, domain: str, known: Knowledge, sold_out: Collection[int] = ()
+    ) -> None:
         self.coupons = coupons
         self.rules = known.rules.policy
         self.is_random = self.rules.strategy == "random"
@@ -113,9 +143,16 @@ class Judged:
         self._row = {position: row for row, position in enumerate(candidates)}
         worth = self._judged.worth
         self._rank = {row: rank for rank, row in enumerate(policy.ranking(worth).tolist(), start=1)}
-        self._greedy, self._tried = policy.greedy_ranking(worth, self.rules), policy.explored(worth, self.rules)
-        worthwhile = policy.worthwhile(worth, self.rules)
-        self.ranked = candidates if self.is_random else [candidates[row] for row in worthwhile]
+        is_worth_it = worth > self.rules.min_value_minor
+        self.worthwhile = {position for position, row in self._row.items() if self.is_random or is_worth_it[row]}
+        had = [row for position, row in self._row.items() if position not in sold_out]
+        self._propensity: dict[int, float] = {}
+        self.leader: int | None = None
+        if had:
+            # The trigger decides what is drawn, which is not looked at.
+            choice = policy.choose(worth[had], "", self.rules, known.rules.key)
+            self._propensity = {row: choice.propensity(index) for index, row in enumerate(had)}
+            self.leader = None if choice.leader is None else candidates[had[choice.leader]]
 
     def objection(self, position: int) -> Ineligible | Passed | None:
         """Why a coupon is no candidate."""
@@ -128,7 +165,7 @@ class Judged:
         """What a candidate is worth, as an issue says it."""
         return round(float(self._judged.worth[self._row[position]]), 3)
 
-    def verdict(self, position: int, reason: Code | None, lacks: Shortage | None = None) -> Verdict:
+    def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """All that is to be said of a coupon, and why it is not given."""
         coupon, views = self.coupons.coupons[position], self._judged.views
         assert views is not None, "what is explained is decided by a model, which reads features"
@@ -158,17 +195,7 @@ class Judged:
             p_order=round(order, 6),
             value_minor=self.value_minor(position),
             rank=self._rank[row],
-            propensity=round(
-                policy.propensity_of(
-                    row,
-                    0,
-                    self._greedy,
-                    self._tried,
-                    policy.exploration_ratio(self.rules),
-                    self.rules.control_ratio,
-                ),
-                6,
-            ),
+            propensity=round(self._propensity.get(row, 0.0), 6),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
         )
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from stream_coupons.runtime.cells import Cell
 from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 from stream_coupons.runtime.stores import CellStore
 
@@ -15,16 +16,23 @@ State = TypeVar("State")
 Failure = tuple[str, int, int, str]
 """(topic, partition, offset, key) of a step that raised; the key is empty but for a tick, which has many."""
 
+BATCH_BYTES, RECORD_BYTES = 61, 32
+"""The most that a record batch takes beside its records, and a record beside key and value."""
+
 
 @dataclass(slots=True)
 class Result:
     """What a batch of one partition brings about: new cells as bytes, and the outputs of each input in their order."""
 
     partition: int
+    last_tick: int = -1
+    """The offset of the last tick before it."""
     cells: dict[str, bytes | None] = field(default_factory=dict)
     """None where there is none any more."""
     live: dict[str, Any] = field(default_factory=dict)
     """The same cells, not encoded."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What was changed of what all keys share, not encoded; encoded it is among the cells."""
     slots: list[list[Output]] = field(default_factory=list)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
@@ -35,8 +43,14 @@ class Result:
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
+    def changed_bytes(self) -> int:
+        """The most that its new cells take as one record batch."""
+        records = (len(key.encode()) + len(data or b"") + RECORD_BYTES for key, data in self.cells.items())
+        return BATCH_BYTES + sum(records)
+
+    @property
     def outputs(self) -> list[Output]:
-        """All outputs, in the order of their inputs: who knows copies by their origin relies on it."""
+        """All outputs, in the order of their inputs: the learner, which knows copies by their origin, relies on it."""
         return [output for slot in self.slots for output in slot]
 
     def add(self, other: "Result") -> None:
@@ -62,6 +76,8 @@ class Shard:
         self.cells = cells
         self.live: dict[str, Cell[Any]] = {}
         """Saved cells kept decoded, the latest at the end. A batch takes out what it changes: it may never be saved."""
+        self.shared: dict[str, Any] = {}
+        """What all keys share, decoded: there is not much of it."""
         self.deadlines = Deadlines()
         self.last_tick = -1
         self.ends: dict[str, int] = {}
@@ -88,6 +104,7 @@ class Attempt(Generic[State]):
     committed: Mapping[str, int]
     failed: Mapping[Failure, str]
     defers: bool
+    shared: SharedStates[Any]
     measured: frozenset[str] = frozenset()
     """Keys whose cells would grow too large: each of their records is tried on a copy."""
     loaded: dict[str, Cell[State]] = field(default_factory=dict)

@@ -8,17 +8,19 @@ record of that key is measured.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
-from stream_coupons.runtime.cells import Cell, CellCodec, Kept
+from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
 from stream_coupons.runtime.records import Output, Record, began_header, check_whole, client_of, origin_header
+from stream_coupons.runtime.shared import SHARED_PREFIX, Readable, SharedStates
 from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 from stream_coupons.runtime.stores import CellStore
 
@@ -92,6 +94,7 @@ class Batches(Generic[State]):
         self._partitions = partitions
         self._keeps_outputs = keeps_outputs
         self._codec = CellCodec(step.state_type, max_cell_bytes)
+        self._shared_codec = None if step.shared_type is None else StateCodec(step.shared_type)
         self._shards: dict[int, Shard] = {}
 
     @property
@@ -127,6 +130,9 @@ class Batches(Generic[State]):
         count = 0
         for key, data in cells.items():
             count += 1
+            if key.startswith(SHARED_PREFIX):
+                shard.shared[key.removeprefix(SHARED_PREFIX)] = self._read_shared(partition, key, data)
+                continue
             try:
                 head = self._codec.head(data)
                 is_needed = self.step.has_views or not head.keeps_nothing
@@ -143,6 +149,18 @@ class Batches(Generic[State]):
                     shard.unsent_ticks.add(key)
         shard.last_tick = shard.ends.get(self._ticks, 0) - 1
         return count
+
+    def _read_shared(self, partition: int, key: str, data: bytes) -> Any:
+        try:
+            if self._shared_codec is not None:
+                return self._shared_codec.decode(data)
+        except msgspec.DecodeError as error:
+            raise UnreadableCell(partition, key) from error
+        raise UnreadableCell(partition, key) from ValueError("this agent shares nothing")
+
+    def shared(self, partition: int) -> Mapping[str, Any]:
+        """What all keys of a partition share, as it is saved; to be looked at."""
+        return self._shards[partition].shared
 
     def ends(self, partition: int) -> Mapping[str, int]:
         """By topic, the offset behind the last record that was applied: the log of a partition does not end before."""
@@ -165,8 +183,13 @@ class Batches(Generic[State]):
         shard = self._shards[result.partition]
         shard.cells.save(result.cells)
         shard.live.update(result.live)
+        shard.shared.update(result.shared)
         for key in list(islice(shard.live, max(len(shard.live) - MAX_LIVE // len(self._shards), 0))):
             del shard.live[key]
+
+    def give_back(self, result: Result) -> None:
+        """Undo a result that is not to be saved."""
+        self._undo(self._shards[result.partition], result, result.live)
 
     def apply(self, partition: int, records: Sequence[Record], committed: Mapping[str, int]) -> Result:
         """Apply records of one partition number, of any of the agent's topics, in order.
@@ -199,7 +222,16 @@ class Batches(Generic[State]):
         failed: dict[Failure, str] = {}
         while True:
             shard = self._shards[partition]
-            attempt = Attempt[State](Result(partition), shard, committed, failed, defers, measured)
+            attempt = Attempt[State](
+                Result(partition, shard.last_tick),
+                shard,
+                committed,
+                failed,
+                defers,
+                self._share(shard.shared),
+                measured,
+            )
+            attempt.shared.before_change = partial(self._finish, [attempt])
             try:
                 for record in records:
                     self._apply_one(attempt, record)
@@ -213,14 +245,26 @@ class Batches(Generic[State]):
                 raise
             else:
                 return attempt
+            finally:
+                attempt.shared.before_change = None
+
+    def _share(self, below: Readable[Any]) -> SharedStates[Any]:
+        return SharedStates(below, self.step.shared_type or dict)
 
     def _roll_back(self, attempt: Attempt[State]) -> None:
-        for key in attempt.loaded:
-            self._restore(attempt.shard, attempt.result.partition, key, self._saved(attempt.shard, key))
+        self._undo(attempt.shard, attempt.result, attempt.loaded)
+
+    def _undo(self, shard: Shard, result: Result, keys: Iterable[str]) -> None:
+        """Bring all that is derived from cells in line with the saved ones, as before a result."""
+        shard.last_tick = result.last_tick
+        for key in keys:
+            self._restore(shard, result.partition, key, self._saved(shard, key))
 
     def _restore(self, shard: Shard, partition: int, key: str, cell: Cell[State]) -> None:
         """Bring all that is derived from a cell in line with it."""
         shard.deadlines.set(key, cell.due)
+        if cell.keeps_for(self._ticks):
+            shard.unsent_ticks.add(key)
         self.step.place(partition, key, cell.state)
 
     def _closed(self, attempt: Attempt[State], work: Work) -> Result:
@@ -251,7 +295,10 @@ class Batches(Generic[State]):
                 continue
             if len(data) > self._codec.max_bytes:
                 too_large.add(key)
-        result.live = attempt.loaded
+        result.live, result.shared = attempt.loaded, attempt.shared.changed
+        if self._shared_codec is not None:
+            for key, state in result.shared.items():
+                result.cells[SHARED_PREFIX + key] = self._shared_codec.encode(state)
         return too_large
 
     def _apply_one(self, attempt: Attempt[State], record: Record) -> None:
@@ -305,6 +352,11 @@ class Batches(Generic[State]):
         if record.key is None:
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self.step.parse(record)
+        if record.topic in self.step.shared_topics:
+            self._apply_shared(attempt, message, record)
+            return
+        if key.startswith(SHARED_PREFIX):
+            raise BadMessage(Rejection.INVALID, f"key is {record.key!r}: no id begins with U+0000")
         if key in attempt.measured:
             self._try_record(attempt, key, record)
             return
@@ -317,17 +369,14 @@ class Batches(Generic[State]):
         if cell.is_replay(record):
             result.slot().extend(kept.again(record) for kept in cell.kept_for(record))
             result.replays[record.topic] += 1
-        elif self.step.tracks_origins and cell.is_copy(record):
-            cell.mark(record, with_origin=False)
-            result.duplicates[record.topic] += 1
         else:
             try:
-                outcome = self.step.apply(key, cell.state, message, record)
+                outcome = self.step.apply(key, cell.state, message, record, attempt.shared)
+            except FinishFailed:
+                raise
             except Exception as error:
                 raise StepFailed(record, "", error) from error
-            # What was refused changed nothing: sent again when its cause is mended, it must not be taken for a copy.
-            is_refused = isinstance(outcome, Outcome) and outcome.refused is not None
-            cell.mark(record, with_origin=self.step.tracks_origins and not is_refused)
+            cell.mark(record)
             if isinstance(outcome, Deferred):
                 attempt.deferred[key] = Unfinished(outcome, record, result.slot())
                 if not attempt.defers:
@@ -335,17 +384,42 @@ class Batches(Generic[State]):
             else:
                 self._conclude(attempt, key, record, outcome, None)
 
+    def _apply_shared(self, attempt: Attempt[State], message: Any, record: Record) -> None:
+        """Apply a record to what is shared. It is not marked as applied: to apply it again changes nothing."""
+        try:
+            outcome = self.step.apply_shared(message, record, attempt.shared)
+        except FinishFailed:
+            raise
+        except Exception as error:
+            raise StepFailed(record, "", error) from error
+        result = attempt.result
+        self._say(result, record, outcome)
+        if outcome.refused is not None:
+            result.dead[record.topic, outcome.refused] += 1
+        else:
+            (result.duplicates if outcome.is_duplicate else result.applied)[record.topic] += 1
+
+    def _say(self, result: Result, record: Record, outcome: Outcome) -> None:
+        """Send what was brought about, but keep nothing of it."""
+        slot = result.slot()
+        for index, sent in enumerate(outcome.sent):
+            slot.append(self._marked(sent.output, record, index))
+        result.facts.update(outcome.facts)
+
     def _try_record(self, attempt: Attempt[State], key: str, record: Record) -> None:
         """Apply a record to a copy of its cell, which is taken over if it does not outgrow a record."""
         result, shard = attempt.result, attempt.shard
         cell = self._cell(attempt, key, record)
-        trial = Attempt[State](Result(result.partition), shard, attempt.committed, attempt.failed, defers=False)
+        trial = Attempt[State](
+            Result(result.partition), shard, attempt.committed, attempt.failed, False, self._share(attempt.shared)
+        )
         trial.loaded[key], before_bytes = self._codec.pruned_copy(cell, attempt.committed)
         self._apply_record(trial, record)
         if (excess := self._codec.excess(key, trial.loaded[key], before_bytes)) is not None:
             self._restore(shard, result.partition, key, cell)
             raise BadMessage(Rejection.TOO_LARGE, excess)
         attempt.loaded.update(trial.loaded)
+        attempt.shared.changed.update(trial.shared.changed)
         attempt.over |= trial.over
         result.add(trial.result)
 
@@ -354,6 +428,8 @@ class Batches(Generic[State]):
         waiting = [(attempt, key, one) for attempt in attempts for key, one in attempt.deferred.items()]
         if not waiting:
             return
+        for attempt in attempts:  # at once: to finish them changes what is shared
+            attempt.deferred.clear()
         try:
             outcomes = self.step.finish([(one.step, one.record) for _, _, one in waiting])
         except Exception as error:
@@ -362,8 +438,6 @@ class Batches(Generic[State]):
             raise FinishFailed from error
         for (attempt, key, one), outcome in zip(waiting, outcomes, strict=True):
             self._conclude(attempt, key, one.record, outcome, one.slot)
-        for attempt in attempts:
-            attempt.deferred.clear()
 
     def _conclude(
         self, attempt: Attempt[State], key: str, record: Record, outcome: Outcome, slot: list[Output] | None
@@ -399,16 +473,19 @@ class Batches(Generic[State]):
 
     def _take(self, cell: Cell[State], record: Record, outcome: Outcome, index: int, slot: list[Output]) -> int:
         """Add an outcome's outputs to the slot and, if they may have to be sent again, to the outbox."""
-        began = began_header(record)
         for sent in outcome.sent:
-            output = sent.output
-            output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
-            output.headers.append(began)
+            output = self._marked(sent.output, record, index)
             slot.append(output)
             if sent.kept and self._keeps_outputs:
                 cell.outbox.append(Kept.of(record, index, output))
             index += 1
         return index
+
+    def _marked(self, output: Output, record: Record, index: int) -> Output:
+        """An output with what its headers say of where it came from."""
+        output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
+        output.headers.append(began_header(record))
+        return output
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
         """Let time pass for every key that it is due for; their outputs share the tick's origin, in one order.
@@ -438,11 +515,12 @@ class Batches(Generic[State]):
                 # Its deadline stays removed: it would only fail again at every tick.
                 problems.append(problem)
                 continue
-            after, before_bytes = cell, 0
+            after, before_bytes, shared = cell, 0, attempt.shared
             if key in attempt.measured:
                 after, before_bytes = self._codec.pruned_copy(cell, attempt.committed)
+                shared = self._share(attempt.shared)
             try:
-                outcome = self.step.pass_time(key, after.state, tick.at, record)
+                outcome = self.step.pass_time(key, after.state, tick.at, record, shared)
             except Exception as error:
                 raise StepFailed(record, key, error) from error
             said: list[Output] = []
@@ -456,6 +534,8 @@ class Batches(Generic[State]):
                 excesses.append(excess)
                 continue
             attempt.loaded[key] = after
+            if shared is not attempt.shared:
+                attempt.shared.changed.update(shared.changed)
             slot += said
             index = next_index
             result.facts.update(outcome.facts)
@@ -464,6 +544,12 @@ class Batches(Generic[State]):
                 self._keeps_outputs and after.may_see_again(attempt.committed, but=self._ticks)
             ):
                 self._end(attempt, key)
+        if self.step.shared_type is not None:
+            try:
+                outcome = self.step.pass_shared_time(tick.at, record, attempt.shared)
+            except Exception as error:
+                raise StepFailed(record, "", error) from error
+            self._say(result, record, outcome)
         shard.last_tick = record.offset
         if problems or excesses:
             reason = Rejection.STEP_FAILED if problems else Rejection.TOO_LARGE

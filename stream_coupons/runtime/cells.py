@@ -1,6 +1,6 @@
 """One key's durable state: the step's state, how far its inputs were applied, and what it decided.
 
-The table keeps cells as bytes. `applied` and `origins` make a replay visible; `outbox` holds the outputs of inputs
+The table keeps cells as bytes. `applied` makes a replay visible; `outbox` holds the outputs of inputs
 whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
 """
 
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from stream_coupons.runtime.records import Output, Record, origin_of
+from stream_coupons.runtime.records import Output, Record
 
 State = TypeVar("State")
 
@@ -50,24 +50,15 @@ class Cell(Struct, Generic[State], array_like=True):
     due: float | None
     state: State
     applied: dict[str, int] = field(default_factory=dict)
-    origins: dict[str, tuple[int, int]] = field(default_factory=dict)
     outbox: list[Kept] = field(default_factory=list)
 
     def is_replay(self, record: Record) -> bool:
         """Whether this very record was applied before."""
         return record.offset <= self.applied.get(record.topic, -1)
 
-    def is_copy(self, record: Record) -> bool:
-        """Whether another copy of what this record says was applied before."""
-        found = origin_of(record)
-        return found is not None and found[1] <= self.origins.get(found[0], (-1, -1))
-
-    def mark(self, record: Record, *, with_origin: bool) -> None:
+    def mark(self, record: Record) -> None:
         """Remember that the record is applied."""
         self.applied[record.topic] = record.offset
-        found = origin_of(record) if with_origin else None
-        if found is not None:
-            self.origins[found[0]] = found[1]
 
     def kept_for(self, record: Record) -> list[Kept]:
         """What is kept of the outputs that this record led to when it was applied."""
@@ -95,7 +86,6 @@ class Head(Struct, array_like=True):
     due: float | None
     state: msgspec.Raw
     applied: dict[str, int]
-    origins: msgspec.Raw
     outbox: msgspec.Raw
 
     @property
@@ -156,3 +146,15 @@ class CellCodec(Generic[State]):
         if size <= max(self.max_bytes, before_bytes):
             return None
         return f"the state of {key!r} would take {size} bytes, at most {self.max_bytes}"
+
+
+class StateCodec(Generic[State]):
+    """Bare states to bytes and back."""
+
+    def __init__(self, state_type: type[State]) -> None:
+        self.encode = msgspec.msgpack.Encoder().encode
+        self._decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(state_type)
+
+    def decode(self, data: bytes) -> State:
+        """The state that `encode` made bytes of."""
+        return self._decoder.decode(data)

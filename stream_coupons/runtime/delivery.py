@@ -1,6 +1,7 @@
 """How the effects of a batch reach the broker, and what is promised of it.
 
-At least once: cells, then outputs, then (later) offsets. A crash in between replays the input; its cell then
+At least once: cells, then outputs, then (later) offsets. The cells of a batch and partition, and what they share, are
+one record batch, which a broker appends as a whole. A crash in between replays the input; its cell then
 says that it was applied, and its outbox holds the bytes to send again. A worker that was paused beyond its session is
 held back by its lease: right before each write it looks whether the group still counts on it.
 
@@ -13,6 +14,7 @@ Either way, what cannot be delivered ends the worker: nothing was acknowledged, 
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +64,8 @@ class Delivery(Protocol):
     """Delivers parcels with one guarantee."""
 
     is_transactional: bool
+    whole_bytes: int
+    """How long the changes of a parcel may be together, for all of them to be appended or none."""
 
     @property
     def is_able(self) -> bool:
@@ -85,12 +89,15 @@ class AtLeastOnce:
     senders : mapping
         By agent. Each has its own producer: aiokafka has one request under way to a broker at a time, and agents would
         wait for each other's.
+    whole_bytes : int
+        The longest record batch that a changelog takes.
     """
 
     is_transactional = False
 
-    def __init__(self, senders: Mapping[str, Sender]) -> None:
+    def __init__(self, senders: Mapping[str, Sender], whole_bytes: int) -> None:
         self._senders = senders
+        self.whole_bytes = whole_bytes
 
     @property
     def is_able(self) -> bool:
@@ -105,7 +112,8 @@ class AtLeastOnce:
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
         """Append all cells, then all outputs."""
-        await self._senders[agent].deliver([change for parcel in parcels for change in parcel.changes])
+        changes = [change for parcel in parcels for change in parcel.changes]
+        await self._senders[agent].deliver(changes, self.whole_bytes)
         await self._senders[agent].deliver([output for parcel in parcels for output in parcel.outputs])
 
 
@@ -127,6 +135,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     """
 
     is_transactional = True
+    whole_bytes = sys.maxsize
 
     def __init__(
         self, connect: Callable[[str], AIOKafkaProducer], group: str, on_failure: Callable[[str], None]

@@ -7,14 +7,14 @@ are appended before the input is acknowledged; and only acknowledged input is co
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 from mode import Service
 
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches, UnreadableCell
+from stream_coupons.runtime.batch import Batches, UnreadableCell, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer import Chunk
@@ -172,20 +172,42 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
                 if end < self._batches.ends(tp.partition).get(tp.topic, 0):  # it went back: only replays do
                     self._check_log(tp, consumer.highwater(tp))
         topics = self._batches.step.topics
-        results = self._batches.apply_all(
-            {partition: (merge(each), consumer.committed(topics, partition)) for partition, each in parts.items()}
-        )
-        await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
-        for result in results:
-            self._batches.save(result)
-            self._batches.reach(result.partition, ends[result.partition])
+        work = {partition: (merge(each), consumer.committed(topics, partition)) for partition, each in parts.items()}
+        results = await self._apply(work, ends)
+        for partition, reached in ends.items():
+            self._batches.reach(partition, reached)
         for message, chunks in taken:
             consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._breaker.watch(results)
         self._observe(self.name, results, time.perf_counter() - started)
+
+    async def _apply(self, work: Mapping[int, Work], ends: Mapping[int, dict[str, int]]) -> list[Result]:
+        """Apply, deliver and save, in as few parts as can be appended whole."""
+        results = self._batches.apply_all(work)
+        too_long = {result.partition for result in results if result.changed_bytes > self._delivery.whole_bytes}
+        too_long = {partition for partition in too_long if len(work[partition][0]) > 1}
+        if too_long:
+            for result in results:
+                self._batches.give_back(result)
+            first = {partition: _part(part, partition in too_long, is_first=True) for partition, part in work.items()}
+            rest = {partition: _part(work[partition], True, is_first=False) for partition in too_long}
+            return [*await self._apply(first, ends), *await self._apply(rest, ends)]
+        await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
+        for result in results:
+            self._batches.save(result)
+        return results
 
     def _parcel(self, result: Result, offsets: dict[str, int]) -> Parcel:
         changes = [
             Output(self._changelog.topic, result.partition, key.encode(), data) for key, data in result.cells.items()
         ]
         return Parcel(result.partition, changes, result.outputs, offsets)
+
+
+def _part(part: Work, is_halved: bool, *, is_first: bool) -> Work:
+    """One half of a partition's records, if they are to be halved; all of them otherwise."""
+    records, committed = part
+    if not is_halved:
+        return part
+    half = len(records) // 2
+    return (records[:half] if is_first else records[half:], committed)

@@ -45,10 +45,11 @@ def new_producer(
     )
 
 
-async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Awaitable[Any]]:
+async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int = 0) -> list[Awaitable[Any]]:
     """Hand records to a producer, in order within each partition; each answer must be awaited.
 
-    A batch at a time: aiokafka's own way, a record at a time, makes a future and a task switch of each.
+    A batch at a time: aiokafka's own way, a record at a time, makes a future and a task switch of each. Up to
+    `whole_bytes` of a partition are one batch, which a broker appends as a whole or not at all.
     """
     by_place: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
     for output in outputs:
@@ -56,18 +57,22 @@ async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> lis
     return [
         await producer.send_batch(batch, topic, partition=partition)
         for (topic, partition), records in by_place.items()
-        for batch in _batched(producer, records)
+        for batch in _batched(producer, records, whole_bytes)
     ]
 
 
-def _batched(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> Iterator[BatchBuilder]:
+def _batched(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> Iterator[BatchBuilder]:
     """Records of one partition, in order, in as few batches as hold them."""
-    batch = producer.create_batch()
+
+    def new_batch() -> BatchBuilder:
+        return BatchBuilder(whole_bytes, 0) if whole_bytes else producer.create_batch()
+
+    batch = new_batch()
     for output in outputs:
         record = {"timestamp": None, "key": output.key, "value": output.value, "headers": output.headers}
         if batch.append(**record) is None:
             yield batch
-            batch = producer.create_batch()
+            batch = new_batch()
             batch.append(**record)
     batch.close()
     yield batch
@@ -80,8 +85,8 @@ async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
             raise answer
 
 
-async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
-    await wait_for_all(await send_all(producer, outputs))
+async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> None:
+    await wait_for_all(await send_all(producer, outputs, whole_bytes))
 
 
 class Sender(Service):  # type: ignore[misc]
@@ -131,11 +136,12 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is not None:
             await self._producer.stop()
 
-    async def deliver(self, outputs: Sequence[Output]) -> None:
+    async def deliver(self, outputs: Sequence[Output], whole_bytes: int = 0) -> None:
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
-        process. What an attempt appended before it failed is appended again: the same bytes.
+        process. What an attempt appended before it failed is appended again: the same bytes. `whole_bytes` is as for
+        `send_all`.
 
         Raises
         ------
@@ -148,7 +154,7 @@ class Sender(Service):  # type: ignore[misc]
         for attempt in range(1, ATTEMPTS + 1):
             producer = await self._connected()
             try:
-                await self._attempt(producer, outputs)
+                await self._attempt(producer, outputs, whole_bytes)
             except KafkaError as error:
                 self._fail()
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
@@ -161,10 +167,10 @@ class Sender(Service):  # type: ignore[misc]
                 self.is_able = True
                 return
 
-    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> None:
+    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> None:
         """Send and wait, however long it takes; that it is late is counted, and logged at doubling intervals."""
         began, said_s = time.monotonic(), 0.0
-        sending = asyncio.ensure_future(_send_and_wait(producer, outputs))
+        sending = asyncio.ensure_future(_send_and_wait(producer, outputs, whole_bytes))
         try:
             while not (await asyncio.wait([sending], timeout=self._late_after_s))[0]:
                 self._fail()

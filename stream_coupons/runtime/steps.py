@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")
 
@@ -45,7 +46,10 @@ class KeyedStep(Protocol[State]):
     name: str
     topics: tuple[str, ...]
     state_type: type[State]
-    tracks_origins: bool
+    shared_type: type[Any] | None
+    """Of what all keys of a partition share; None: there is nothing."""
+    shared_topics: frozenset[str]
+    """Whose records are for what is shared."""
     has_views: bool
     """Whether `place` does anything."""
 
@@ -55,8 +59,16 @@ class KeyedStep(Protocol[State]):
     def partition_key(self, state_key: str) -> bytes:
         """The part of a state key that chooses its partition."""
 
-    def apply(self, state_key: str, state: State, message: Any, record: Record) -> Outcome | Deferred:
-        """Change the state in place; may raise, then the state is thrown away."""
+    def apply(
+        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
+    ) -> Outcome | Deferred:
+        """Change the state in place, and what is shared; may raise, then all of it is thrown away."""
+
+    def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Apply a record of a shared topic; more than once is the same as once."""
+
+    def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Change what is shared for the time having come; its outputs are not sent again."""
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
@@ -67,8 +79,8 @@ class KeyedStep(Protocol[State]):
     def due(self, state: State) -> float | None:
         """When time alone will change this state next."""
 
-    def pass_time(self, state_key: str, state: State, at: float, record: Record) -> Outcome:
-        """Change the state in place for the time having come."""
+    def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Change the state in place, and what is shared, for the time having come."""
 
     def place(self, partition: int, state_key: str, state: State) -> None:
         """Bring views derived from the states in line with this one."""

@@ -45,8 +45,6 @@ class WorldSettings:
         From the first midnight at or after this many days, every shopper has other tastes.
     domain : str
         Of all events and coupons.
-    coupon_ids : tuple of str
-        Ids of the coupons, as many as there are; if none is named, coupon-00, coupon-01 and so on.
     median_order_ratio : float
         Median over shoppers of P(order | session, nothing bought lately), above 0 to 0.6.
     uses_if_ordering : float
@@ -68,7 +66,6 @@ class WorldSettings:
     sessions_per_day: float = 1.5
     taste_drift_day: float | None = None
     domain: str = "ecommerce"
-    coupon_ids: tuple[str, ...] = ()
     median_order_ratio: float = MEDIAN_ORDER_RATIO
     uses_if_ordering: float = USES_IF_ORDERING
     other_shoppers: int = 0
@@ -84,8 +81,6 @@ class WorldSettings:
         for name in ("shoppers", "coupons", "days", "sessions_per_day"):
             if not getattr(self, name) > 0:
                 raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
-        if self.coupon_ids and len(set(self.coupon_ids)) != self.coupons:
-            raise BadConfig(f"coupon_ids: {len(set(self.coupon_ids))} different ones, expected {self.coupons}")
 
 
 @dataclass(slots=True)
@@ -167,7 +162,7 @@ class World:
             assortment, population, calendar, settings.domain, seed_of_shoppers, settings.uses_if_ordering
         )
         issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
-        ids = settings.coupon_ids or tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
+        ids = tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
         self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
         self._by_id = {coupon.coupon_id: coupon for coupon in self._coupons}
         terms = CouponTerms(settings.seed, assortment)

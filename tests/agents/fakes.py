@@ -14,12 +14,15 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
+from stream_coupons.agents.wire import SOFT
 from stream_coupons.codec import encode
-from stream_coupons.core.events import Tick
+from stream_coupons.core.events import Lease, Tick
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import MemoryCells
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
@@ -31,18 +34,19 @@ MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
 
 def record(topic: topics.Topic, message: msgspec.Struct, offset: int = 0, partitions: int = 1) -> Record:
     """A message as it is read: keyed and partitioned as it should be, just now."""
-    key = str(getattr(message, topic.key)).encode()
+    key = topic.key_of(message)
     at = float(getattr(message, "occurred_at", None) or getattr(message, "at", 0.0))
-    return Record(topic.name, topics.partition_for(key, partitions), offset, int(at * 1000), key, encode(message))
+    home = message.partition if isinstance(message, Lease) else topics.partition_for(key, partitions)
+    return Record(topic.name, home, offset, int(at * 1000), key, encode(message))
 
 
 @dataclass
 class Owner:
-    """One agent's process: `table` and `committed` outlive it, `position` and `batches` do not."""
+    """One agent's process: `tables`, one a partition, and `committed` outlive it, `position` and `batches` do not."""
 
     make: Callable[[], KeyedAgent[Any]]
     partitions: int
-    table: dict[str, bytes] = field(default_factory=dict)
+    tables: defaultdict[int, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     committed: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,12 +57,14 @@ class Owner:
         self.step = self.make()
         self.batches: Batches[Any] = Batches(self.step, topics.TICKS.name, topics.partition_for, self.partitions)
         for partition in range(self.partitions):
-            own = {key: data for key, data in self.table.items() if self._home_of(key) == partition}
-            self.batches.adopt(partition, MemoryCells(own))
+            self.batches.adopt(partition, MemoryCells(self.tables[partition]))
         self.position = dict(self.committed)
 
-    def _home_of(self, key: str) -> int:
-        return topics.partition_for(self.step.partition_key(key), self.partitions)
+    @property
+    def table(self) -> dict[str, bytes]:
+        """The cells of all partitions, to be looked at."""
+        cells = (item for table in self.tables.values() for item in table.items())
+        return {key: data for key, data in cells if not key.startswith(SHARED_PREFIX)}
 
     def committed_in(self, partition: int) -> dict[str, int]:
         """Next offset by topic."""
@@ -86,6 +92,8 @@ class Shop:
             for name in agents
         }
         self.now = 0.0
+        self.route: Callable[[Output], Iterable[Output]] = lambda output: [output]
+        """What becomes of a message between agents that nobody keeps: it may be lost, doubled or late."""
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> Record:
         """What a broker does."""
@@ -109,6 +117,11 @@ class Shop:
 
     def send(self, outputs: Iterable[Output]) -> None:
         """Append what an agent sent."""
+        for sent in outputs:
+            self.deliver(self.route(sent) if sent.topic in SOFT else [sent])
+
+    def deliver(self, outputs: Iterable[Output]) -> None:
+        """Append what comes through."""
         for output in outputs:
             self.append(output.topic, output.partition, output.key, output.value, output.headers)
 
@@ -126,7 +139,8 @@ class Shop:
     def process(self, agent: str, partition: int, limit: int = 1_000_000, crash: float | None = None) -> bool:
         """Take one batch through the loop; `crash` is how far the process comes before it dies.
 
-        From 0 to 1: saving states one by one; from 1 to 2: sending outputs one by one; 2: all sent, not committed.
+        Below 1: nothing is saved, for all states are one record batch; from 1 to 2: sending outputs one by one; 2: all
+        are sent, but not committed.
         """
         owner = self.owners[agent]
         records = self.waiting(agent, partition, limit)
@@ -135,11 +149,12 @@ class Shop:
         result = owner.batches.apply(partition, records, owner.committed_in(partition))
         states, outputs = list(result.cells.items()), result.outputs
         if crash is not None:
-            keep(owner.table, states[: round(len(states) * min(crash, 1.0))])
+            if crash >= 1.0:
+                keep(owner.tables[partition], states)
             self.send(outputs[: round(len(outputs) * max(crash - 1.0, 0.0))])
             owner.start()
             return True
-        keep(owner.table, states)
+        keep(owner.tables[partition], states)
         owner.batches.save(result)
         self.send(outputs)
         self.results.append((agent, result))
@@ -167,3 +182,9 @@ class Shop:
         owner = self.owners[agent]
         data = owner.table.get(key)
         return owner.batches._codec.decode(data).state if data is not None else owner.step.state_type()
+
+    def purse(self, account_id: str, partition: int = 0) -> Purse | None:
+        """What a partition of users holds of an account, as it is saved."""
+        owner = self.owners["users"]
+        data = owner.tables[partition].get(SHARED_PREFIX + account_id)
+        return None if data is None else owner.batches._shared_codec.decode(data)

@@ -1,8 +1,8 @@
 """Records to steps and effects to records: keys, partitions, dead letters, times."""
 
+from collections import Counter
 from typing import Any
 
-import msgspec
 import pytest
 from core.builders import (
     AT,
@@ -27,26 +27,25 @@ from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import (
-    MAX_ALTERNATIVES,
-    Alternative,
-    Proposal,
-    Reservation,
-    Settlement,
+    Lease,
+    LeaseReport,
     Tick,
     UserVector,
 )
-from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.leases import Account, Holding, Purse, money_of, units_of
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.runtime.records import Record
-from stream_coupons.runtime.steps import Deferred, Outcome
+from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import Deferred
 
 from .fakes import Shop, record
 
 KNOWN = knowledge(coupon("c1", stock=5), rules=rules_with())
 NOW_MS = int(AT * 1000)
+UNITS, MONEY = units_of("c1"), money_of("c1")
 
 
 def known() -> Any:
@@ -64,13 +63,19 @@ def ours(topic: topics.Topic, message: Any) -> Record:
     return record(topic, message)._replace(headers=(("origin", b"browse-events:0:1:0"),))
 
 
-def granted_to(user: str) -> Reservation:
-    return Reservation(proposal_id="p", user_id=user, at=AT, granted=True, coupon_id="c")
+def lease(version: int = 1, granted: int = 3, **about: Any) -> Lease:
+    known: dict[str, Any] = {"account_id": UNITS, "partition": 0, "at": AT}
+    return Lease(version=version, granted=granted, **(known | about))
 
 
-def wish(rank: int = 0) -> Proposal:
-    wanted = [Alternative("a", 1), Alternative("b", 1)]
-    return Proposal(proposal_id="p", user_id="u", at=AT, expires_at=AT + 60, alternatives=wanted, rank=rank)
+def report(**about: Any) -> LeaseReport:
+    known: dict[str, Any] = {"account_id": UNITS, "partition": 0, "at": AT, "version": 0, "granted": 1}
+    return LeaseReport(**(known | about))
+
+
+def totals(purse: Purse | Holding | None) -> tuple[int, ...]:
+    """Granted, returned, drawn, freed and spent."""
+    return () if purse is None else (purse.granted, purse.returned, purse.drawn, purse.freed, purse.spent)
 
 
 def refused(record: Record) -> str:
@@ -87,11 +92,10 @@ def refused(record: Record) -> str:
         (topics.ORDER, order()),
         (topics.FEEDBACK, feedback("click", "i")),
         (topics.OBSERVED, observed()),
-        (topics.RESERVATIONS, granted_to("u")),
     ],
 )
 def test_a_message_belongs_to_its_shopper(topic: topics.Topic, message: Any) -> None:
-    assert Users(known, 1).parse(ours(topic, message)) == ("u", message)
+    assert Users(known, 1).parse(record(topic, message)) == ("u", message)
 
 
 @pytest.mark.parametrize(("said", "appended", "is_at"), [(5.0, 9.0, 5.0), (9.0, 5.0, 5.0), (9.0, -0.001, 9.0)])
@@ -110,8 +114,19 @@ def test_a_key_that_is_json_is_told_to_be_sent_bare() -> None:
         Users(known, 1).parse(record(topics.BROWSE, browse())._replace(key=b'"u"'))
 
 
-def test_a_proposal_is_keyed_by_the_coupon_it_asks_for_now() -> None:
-    assert Budgets(known, 1).parse(ours(topics.PROPOSALS, wish(rank=1)))[0] == "b"
+def test_a_report_belongs_to_its_account_and_a_lease_to_its_partition() -> None:
+    assert Budgets(known, 1).parse(ours(topics.LEASE_REPORTS, report())) == (UNITS, report())
+    assert Users(known, 4).parse(ours(topics.LEASES, lease(partition=3))) == ("3", lease(partition=3))
+
+
+@pytest.mark.parametrize("user", ["\0", "\0" + UNITS, "\0u"])
+def test_a_shopper_whose_id_could_be_taken_for_an_account_is_refused(user: str) -> None:
+    made = shop()
+    made.publish(topics.BROWSE, browse("t", user=user))
+    made.settle()
+    [letter] = made.logs[topics.DEAD_LETTERS.name, 0]
+    assert dict(letter.headers)["reason"] == b"invalid"
+    assert (made.owners["users"].table, made.purse(UNITS)) == ({}, None)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +216,7 @@ READ = [topic for topic in topics.READ_BY_AGENTS if topic not in (topics.EXAMPLE
         b"\x00\xff",
         b"{}",
         b"[" * 10_000,
-        b'{"proposal_id":"p","user_id":"u","at":1,"expires_at":2,"alternatives":[["c1",1]],"rank":7}',
+        b'{"account_id":"u","partition":0,"at":1,"version":1,"granted":-1}',
         b'{"user_id":"u","cell":"c","at":1,"indices":[1,2],"weights":[]}',
         b'{"user_id":"u","cell":"c","at":1,"neighbours":[],"indices":[1],"weights":[1e400]}',
     ],
@@ -246,8 +261,10 @@ def test_outputs_go_to_the_partition_of_their_key() -> None:
         made.publish(topics.BROWSE, browse(f"t{n}", AT + n, item(f"i{n}"), f"u{n}"))
     made.settle()
     ours = [one for one in made.everything if one.headers]
-    assert {one.topic for one in ours} >= {"coupon-proposals", "coupon-issues", "user-vectors", "neighbour-updates"}
-    assert all(one.partition == topics.partition_for(one.key or b"", 4) for one in ours)
+    assert {one.topic for one in ours} >= {"lease-reports", "coupon-issues", "user-vectors", "neighbour-updates"}
+    leases = [one for one in ours if one.topic == topics.LEASES.name]
+    assert {one.partition for one in leases} <= {int(one.key or b"") for one in leases}
+    assert all(one.partition == topics.partition_for(one.key or b"", 4) for one in ours if one not in leases)
 
 
 def test_a_domain_of_any_name_has_its_own_cells() -> None:
@@ -259,17 +276,25 @@ def test_a_domain_of_any_name_has_its_own_cells() -> None:
     assert [one for one in made.everything if one.topic == topics.DEAD_LETTERS.name] == []
 
 
-def test_settlements_and_proposals_that_come_twice_are_booked_once() -> None:
-    made = shop()
-    made.publish(topics.BROWSE, browse("t1"))
+def test_leases_and_reports_that_come_twice_or_late_change_nothing() -> None:
+    made = shop(2)
+    for number in range(4):
+        made.publish(topics.BROWSE, browse(f"t{number}", AT + 10 * number))
+        made.settle()
+    home = topics.partition_for(b"u", 2)
+    ours = [one for one in made.everything if one.topic in (topics.LEASES.name, topics.LEASE_REPORTS.name)]
+    assert {one.topic for one in ours} == {topics.LEASES.name, topics.LEASE_REPORTS.name}
+
+    def booked() -> list[Any]:
+        holdings = made.state("budgets", UNITS).holdings
+        return [totals(made.purse(UNITS, home)), *(totals(holdings[number]) for number in sorted(holdings))]
+
+    before = booked()
+    made.send_copies(reversed(ours))
     made.settle()
-    ours = [one for one in made.everything if one.topic in ("coupon-proposals", "coupon-settlements")]
-    assert len(ours) == 2
-    made.send_copies(ours)
-    made.settle()
-    assert made.state("budgets", "c1") == Ledger(issued=1, held_minor=100)
-    _, last = made.results[-1]
-    assert last.duplicates == {"coupon-proposals": 1, "coupon-settlements": 1}
+    assert booked() == before
+    duplicates = sum((result.duplicates for _, result in made.results), Counter())
+    assert duplicates[topics.LEASES.name] >= sum(one.topic == topics.LEASES.name for one in ours)
 
 
 @pytest.mark.parametrize("crash", [1.0, 1.5])
@@ -289,52 +314,60 @@ def test_neighbours_hear_of_who_is_forgotten_whatever_crashes(crash: float) -> N
     assert [near.user_id for near in made.messages(topics.NEIGHBOURS)[-1].neighbours] == []
 
 
-def test_ledgers_and_cells_are_known_again_after_a_crash() -> None:
-    made = shop()
-    for user in ("u1", "u2"):
+def test_accounts_purses_and_cells_are_known_again_after_a_crash() -> None:
+    made = shop(2)
+    for user in ("u1", "u2", "u5"):
         made.publish(topics.BROWSE, browse(f"t-{user}", AT, item("A"), user))
+        made.settle()
+    made.tick(AT + 10)
     made.settle()
     budgets = made.owners["budgets"]
-    before = dict(budgets.step.ledgers)
-    assert before["c1"].issued == 2
+    before = dict(budgets.step.accounts)
+    assert before[UNITS].drawn == 3
+    purses = [dict(made.owners["users"].batches.shared(home)) for home in (0, 1)]
+    assert sum(len(each) for each in purses) > 2
     for owner in made.owners.values():
         owner.start()
-    assert budgets.step.ledgers == before
+    assert budgets.step.accounts == before
+    assert [dict(made.owners["users"].batches.shared(home)) for home in (0, 1)] == purses
     made.publish(topics.BROWSE, browse("t3", AT + DAY_S, item("A"), "u3"))
     made.settle()
     last = made.messages(topics.NEIGHBOURS)[-1]
-    assert {neighbour.user_id for neighbour in last.neighbours} == {"u1", "u2"}
+    assert {neighbour.user_id for neighbour in last.neighbours} == {"u1", "u2", "u5"}
+
+
+def test_a_partition_that_is_given_away_is_no_part_of_the_accounts_that_are_reported() -> None:
+    agent = Budgets(known, 4)
+    for account_id in (UNITS, MONEY):
+        agent.place(topics.partition_for(account_id.encode(), 4), account_id, Account())
+    agent.forget(topics.partition_for(UNITS.encode(), 4))
+    assert set(agent.accounts) == {MONEY}
 
 
 def test_what_a_step_does_not_know_is_a_bug_that_is_told() -> None:
     vector = UserVector(user_id="u", cell="c", at=1.0, indices=[], weights=[])
-    for agent in (Users(known, 1), Budgets(known, 1)):
-        with pytest.raises(TypeError, match="UserVector"):
-            agent.step("u", agent.state_type(), vector, record(topics.VECTORS, vector))
+    with pytest.raises(TypeError, match="UserVector"):
+        Users(known, 1).step("u", Shopper(), vector, record(topics.VECTORS, vector), SharedStates({}, Purse))
 
 
-@pytest.mark.parametrize(("has_clock", "outcome"), [(True, "timed_out"), (False, "issue")])
-def test_a_history_that_is_loaded_leads_to_no_coupons(has_clock: bool, outcome: str) -> None:
-    agent, state = Users(known, 1, has_clock=has_clock), Shopper()
-    trigger = agent.apply("u", state, browse("t1", AT), record(topics.BROWSE, browse("t1", AT)))
-    assert isinstance(trigger, Deferred)
-    agent.finish([(trigger, record(topics.BROWSE, browse("t1", AT)))])
-    [proposal] = state.proposals.values()
-    answer = Reservation(
-        proposal_id=proposal.proposal_id, user_id="u", at=AT, granted=True, coupon_id="c1", amount_minor=100
-    )
-    a_year_on = record(topics.RESERVATIONS, answer)._replace(timestamp_ms=int(AT + 365 * DAY_S) * 1000)
-    outcomes = agent.apply("u", state, answer, a_year_on)
-    assert isinstance(outcomes, Outcome)
-    assert outcome in [kind if noun == "decision" else noun for noun, kind in outcomes.facts]
+YEAR_S = 365 * DAY_S
+
+
+@pytest.mark.parametrize(("now", "outcome"), [(AT + YEAR_S, "timed_out"), (AT, "given"), (None, "given")])
+def test_a_history_that_is_loaded_leads_to_no_coupons(now: float | None, outcome: str) -> None:
+    agent = Users(known, 1, clock=None if now is None else lambda: now)
+    one = record(topics.BROWSE, browse("t1", AT))._replace(timestamp_ms=int(AT + YEAR_S) * 1000)
+    trigger = agent.apply("u", Shopper(), browse("t1", AT), one, SharedStates({}, Purse))
+    [done] = agent.finish([(trigger, one)]) if isinstance(trigger, Deferred) else [trigger]
+    assert [kind for noun, kind in done.facts if noun == "decision"] == [outcome]
 
 
 @pytest.mark.parametrize(("has_clock", "considered_at"), [(True, AT), (False, AT + DAY_S / 2)])
 def test_an_event_counts_as_no_later_than_its_append(has_clock: bool, considered_at: float) -> None:
-    agent, state, ahead = Users(known, 1, has_clock=has_clock), Shopper(), browse("t1", AT + DAY_S / 2)
-    assert isinstance(
-        agent.apply("u", state, ahead, record(topics.BROWSE, ahead)._replace(timestamp_ms=NOW_MS)), Deferred
-    )
+    agent = Users(known, 1, clock=(lambda: AT) if has_clock else None)
+    state, ahead = Shopper(), browse("t1", AT + DAY_S / 2)
+    one = record(topics.BROWSE, ahead)._replace(timestamp_ms=NOW_MS)
+    assert isinstance(agent.apply("u", state, ahead, one, SharedStates({}, Purse)), Deferred)
     assert state.considered_at == considered_at
 
 
@@ -364,26 +397,40 @@ def test_a_worker_that_takes_over_relates_categories_as_the_one_before() -> None
     assert answers[0].weights == answers[1].weights
 
 
-def test_two_shoppers_whose_windows_close_in_one_tick_give_both_coupons_back_even_after_a_crash() -> None:
-    # The order in which outputs are sent again must be the old one: the owner of the coupon takes a falling origin
-    # for a second copy.
+@pytest.mark.parametrize("crash", [0.0, 1.0, 1.5, 2.0])
+def test_two_shoppers_whose_windows_close_in_one_tick_free_their_money_once_whatever_crashes(crash: float) -> None:
     made = shop()
     for at, user in ((AT + 60, "a"), (AT, "z")):
         made.append(topics.BROWSE.name, 0, user.encode(), encode(browse(f"t-{user}", at, user=user)))
     made.settle()
-    assert made.state("budgets", "c1").held_minor == 200
+    assert totals(made.purse(MONEY))[2:] == (200, 0, 0)
     made.tick(AT + 30 * DAY_S)
-    made.process("users", 0, crash=1.0)
+    made.process("users", 0, crash=crash)
     made.settle()
-    assert [each.outcome for each in made.messages(topics.SETTLEMENTS)] == ["confirmed"] * 2 + ["expired"] * 2
-    assert made.state("budgets", "c1") == Ledger(issued=2)
+    assert totals(made.purse(MONEY))[2:] == (200, 200, 0)
+    assert totals(made.purse(UNITS)) == (5, 0, 2, 0, 0), "a unit that was given is never there again"
 
 
-@pytest.mark.parametrize("where", [0.0, 0.34, 0.67, 1.0, 1.5, 2.0])
-@pytest.mark.parametrize("agent", ["users", "budgets"])
-def test_a_crash_anywhere_between_proposal_and_issue_with_another_model_in_between_gives_one_issue(
-    agent: str, where: float
-) -> None:
+@pytest.mark.parametrize("crash", [0.0, 1.0, 1.3, 2.0])
+def test_what_a_redemption_spends_is_booked_once_whatever_crashes(crash: float) -> None:
+    made = shop()
+    made.publish(topics.BROWSE, browse("t1"))
+    made.settle()
+    [issue] = made.messages(topics.ISSUES)
+    made.publish(topics.FEEDBACK, feedback("purchase", issue.issue_id, AT + 1, discount_minor=70))
+    made.process("users", 0, crash=crash)
+    made.settle()
+    made.publish(topics.FEEDBACK, feedback("purchase", issue.issue_id, AT + 2, "again", discount_minor=90))
+    made.settle()
+    assert totals(made.purse(MONEY))[2:] == (100, 30, 70)
+    made.tick(AT + 30 * DAY_S)
+    made.settle()
+    assert totals(made.purse(MONEY))[2:] == (100, 30, 70)
+    assert made.state("budgets", MONEY).spent == 70
+
+
+@pytest.mark.parametrize("where", [0.0, 1.0, 1.2, 1.5, 1.8, 2.0])
+def test_a_crash_anywhere_between_trigger_and_issue_with_another_model_in_between_gives_one_issue(where: float) -> None:
     quiet_models, models = [FixedScorer()], [FixedScorer()]
 
     def system(scorers: list[FixedScorer]) -> Shop:
@@ -395,43 +442,43 @@ def test_a_crash_anywhere_between_proposal_and_issue_with_another_model_in_betwe
         for user in ("ann", "bob", "eve"):
             each.publish(topics.BROWSE, browse(f"t-{user}", AT, item("A"), user))
     quiet.settle()
-    if agent == "budgets":
-        made.process("users", 0)
-    made.process(agent, 0, crash=where)
+    made.process("users", 0, crash=where)
     if where >= 1.0:
         models.append(FixedScorer(redeem=0.9, version=99))
     made.settle()
     assert {encode(issue) for issue in made.messages(topics.ISSUES)} == {
         encode(issue) for issue in quiet.messages(topics.ISSUES)
     }
-    assert made.state("budgets", "c2") == quiet.state("budgets", "c2") == Ledger(issued=3, held_minor=300)
+    units = units_of("c2")
+    assert totals(made.purse(units)) == totals(quiet.purse(units)) == (0, 0, 3, 0, 0)
 
 
-def test_as_many_alternatives_as_the_settings_allow_fit_into_a_proposal() -> None:
-    terms = [coupon(f"c{number}") for number in range(MAX_ALTERNATIVES + 1)]
-    chosen = rules_with(alternatives=MAX_ALTERNATIVES, max_candidates=len(terms))
-    made = Shop(lambda: knowledge(*terms, rules=chosen), 1, ("users", "budgets"))
+def test_the_last_unit_goes_to_one_of_many_that_want_it_in_all_partitions() -> None:
+    last = knowledge(coupon("c1", stock=1), rules=rules_with())
+    made = Shop(lambda: last, 4)
     made.now = AT
-    made.publish(topics.BROWSE, browse("t"))
-    made.settle()
-    assert [len(each.alternatives) for each in made.messages(topics.PROPOSALS)] == [MAX_ALTERNATIVES]
-    assert len(made.messages(topics.ISSUES)) == 1
+    for number in range(40):
+        made.publish(topics.BROWSE, browse(f"t{number}", AT + number, item("A"), f"u{number}"))
+        made.settle()
+    [issue] = made.messages(topics.ISSUES)
+    assert issue.issued_at <= AT + 10
+    assert sum(totals(made.purse(UNITS, home))[2] for home in range(4)) == 1
 
 
-def test_a_released_reservation_that_comes_twice_is_given_back_once() -> None:
-    made = shop()
+def test_a_lease_that_a_crash_has_lost_is_asked_for_again() -> None:
+    made = shop(4)
     made.publish(topics.BROWSE, browse("t1"))
-    made.process("users", 0)
-    made.tick(AT + DAY_S)
-    made.process("users", 0)
-    made.process("budgets", 0, crash=2.0)
     made.settle()
-    assert len(made.messages(topics.RESERVATIONS)) == 2
-    assert [each.outcome for each in made.messages(topics.SETTLEMENTS)] == ["released"]
-    assert made.state("budgets", "c1") == Ledger()
-
-
-RELEASED = Settlement(proposal_id="p", coupon_id="c1", at=1.0, outcome="released", held_minor=5)
+    made.publish(topics.BROWSE, browse("t2", AT + 1))
+    home = topics.partition_for(b"u", 4)
+    made.process("users", home)
+    for partition in range(4):
+        made.process("budgets", partition, crash=1.0)  # the account is saved, the lease is not sent
+    made.settle()
+    for number in range(10):
+        made.publish(topics.BROWSE, browse(f"later{number}", AT + 10 + 10 * number))
+        made.settle()
+    assert len(made.messages(topics.ISSUES)) == 5
 
 
 FORGED = [b"nonsense", b"mine:0:1:0", b"browse-events:1:1:0", b"x" * 1_000_000 + b":0:1:0"]
@@ -440,11 +487,7 @@ FORGED = [b"nonsense", b"mine:0:1:0", b"browse-events:1:1:0", b"x" * 1_000_000 +
 @pytest.mark.parametrize("headers", [(), *((("origin", origin),) for origin in FORGED)])
 @pytest.mark.parametrize(
     ("agent", "topic", "message"),
-    [
-        (Users, topics.RESERVATIONS, granted_to("u")),
-        (Budgets, topics.PROPOSALS, wish()),
-        (Budgets, topics.SETTLEMENTS, RELEASED),
-    ],
+    [(Users, topics.LEASES, lease()), (Budgets, topics.LEASE_REPORTS, report())],
 )
 def test_what_moves_stock_is_believed_of_our_agents_only(agent: Any, topic: Any, message: Any, headers: Any) -> None:
     with pytest.raises(BadMessage) as caught:
@@ -452,46 +495,36 @@ def test_what_moves_stock_is_believed_of_our_agents_only(agent: Any, topic: Any,
     assert caught.value.reason == Rejection.INVALID
 
 
-def test_a_settlement_of_what_was_never_reserved_is_a_dead_letter_and_frees_nothing() -> None:
-    made = shop()
-    for number in range(7):
-        made.publish(topics.BROWSE, browse(f"t{number}", AT + 7200 * number))
-        made.settle()
-    before = made.state("budgets", "c1")
-    forged = ours(topics.SETTLEMENTS, RELEASED)
-    made.append(topics.SETTLEMENTS.name, 0, forged.key, forged.value, (("origin", b"coupon-reservations:0:999:0"),))
-    made.publish(topics.BROWSE, browse("more", AT + DAY_S))
+@pytest.mark.parametrize(
+    ("topic", "message", "partition", "reason"),
+    [
+        (topics.LEASES, lease(partition=1), 0, b"wrong_partition"),
+        (topics.LEASES, lease(partition=0), 1, b"wrong_partition"),
+        (topics.LEASE_REPORTS, report(partition=2), None, b"invalid"),
+        (topics.LEASE_REPORTS, report(partition=2**40), None, b"invalid"),
+    ],
+)
+def test_a_lease_or_report_of_another_partition_is_a_dead_letter_and_moves_nothing(
+    topic: topics.Topic, message: Any, partition: int | None, reason: bytes
+) -> None:
+    made = shop(2)
+    one = ours(topic, message)
+    home = topics.partition_for(one.key or b"", 2) if partition is None else partition
+    made.append(topic.name, home, one.key, one.value, one.headers)
     made.settle()
-    [letter] = made.logs[topics.DEAD_LETTERS.name, 0]
-    assert dict(letter.headers)["reason"] == b"invalid"
-    assert made.state("budgets", "c1") == before == Ledger(issued=5, held_minor=500)
-    assert len(made.messages(topics.ISSUES)) == 5
+    [letter] = [one for one in made.everything if one.topic == topics.DEAD_LETTERS.name]
+    assert dict(letter.headers)["reason"] == reason
+    assert [made.purse(UNITS, partition) for partition in (0, 1)] == [None, None]
+    assert made.state("budgets", UNITS).holdings == {}
 
 
-def test_a_settlement_that_came_before_its_proposal_and_is_sent_again_gives_back_its_unit_once() -> None:
-    made = Shop(known, 1, ("budgets",))
-    wanted = msgspec.structs.replace(wish(), alternatives=[Alternative("c1", 5)])
-
-    def came(topic: topics.Topic, message: Any, origin: bytes, *headers: tuple[str, bytes]) -> None:
-        made.results.clear()
-        made.append(topic.name, 0, b"c1", encode(message), (("origin", origin), *headers))
+def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> None:
+    made = shop()
+    made.publish(topics.BROWSE, browse("t1"))
+    made.settle()
+    for number in range(4):
+        made.tick(AT + 10 * (number + 1))
         made.settle()
-
-    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0")
-    [letter] = made.logs[topics.DEAD_LETTERS.name, 0]
-    came(topics.PROPOSALS, wanted, b"browse-events:0:1:0")
-    assert made.state("budgets", "c1") == Ledger(reserved=1, held_minor=5)
-    redriven = ("redriven", b"0:%d" % letter.offset)
-    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0", redriven)
-    assert made.state("budgets", "c1") == Ledger()
-    came(topics.PROPOSALS, wanted, b"browse-events:0:2:0")
-    came(topics.SETTLEMENTS, RELEASED, b"coupon-reservations:0:5:0", redriven)
-    assert [result.duplicates[topics.SETTLEMENTS.name] for _, result in made.results] == [1]
-    assert made.state("budgets", "c1") == Ledger(reserved=1, held_minor=5)
-    assert len(made.logs[topics.DEAD_LETTERS.name, 0]) == 1
-
-
-def test_settlements_are_messages_of_their_coupon() -> None:
-    one = RELEASED
-    assert Budgets(known, 1).parse(ours(topics.SETTLEMENTS, one)) == ("c1", one)
-    assert msgspec.json.decode(encode(one), type=Settlement) == one
+    told = [each for each in made.messages(topics.LEASE_REPORTS) if each.account_id == MONEY]
+    assert [(each.drawn, each.asks) for each in told] == [(100, False)]
+    assert made.state("budgets", MONEY).drawn == 100

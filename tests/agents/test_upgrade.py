@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.leases import money_of
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.metrics import Metrics
@@ -24,7 +24,6 @@ from .fakes import Shop
 
 SHOPPERS = MAX_FAILURES + 20
 """More than may fail in one batch before no worker starts again."""
-BYTES = 4
 KNOWN = knowledge(coupon("c1", stock=SHOPPERS, budget_minor=100 * SHOPPERS), rules=rules(), scorer=prior())
 
 
@@ -32,63 +31,26 @@ def known() -> Knowledge:
     return KNOWN
 
 
-def older(shopper: Shopper, schema: str, numbers: int, beyond: int = 0) -> None:
-    """Make of what is open what a version would have kept whose features had this schema and so many numbers."""
-
-    def row(of: bytes) -> bytes:
-        return of[: BYTES * numbers]
-
-    for proposal in shopper.proposals.values():
-        proposal.feature_schema = schema
-        for option in proposal.options:
-            option.numeric, option.hashed = row(option.numeric), option.hashed + beyond.to_bytes(BYTES, "little")
+def older(shopper: Shopper, schema: str) -> None:
+    """Make of what is open what a version would have kept whose features had this schema."""
     for control in shopper.controls.values():
-        control.feature_schema, control.numeric = schema, row(control.numeric)
+        control.feature_schema = schema
     for issue_id in list(shopper.issues):
-        issue = shopper.issue(issue_id)
-        shopper.keep_issue(msgspec.structs.replace(issue, feature_schema=schema, numeric=row(issue.numeric)))
+        shopper.keep_issue(msgspec.structs.replace(shopper.issue(issue_id), feature_schema=schema))
 
 
-def upgrade(made: Shop, schema: str, numbers: int = len(NUMERIC), beyond: int = 0) -> None:
+def upgrade(made: Shop, schema: str) -> None:
     """Start a worker over states of such a version."""
     owner = made.owners["users"]
     for key, data in owner.table.items():
         cell = owner.batches._codec.decode(data)
-        older(cell.state, schema, numbers, beyond)
-        owner.table[key] = owner.batches._codec.encode(cell)
+        older(cell.state, schema)
+        owner.tables[0][key] = owner.batches._codec.encode(cell)
     owner.start()
 
 
 def dead(made: Shop) -> Counter[tuple[str, str]]:
     return sum((result.dead for _, result in made.results), Counter())
-
-
-@pytest.mark.parametrize("schema", ["", "0123456789abcdef"], ids=["not said", "another"])
-@pytest.mark.parametrize(("numbers", "beyond"), [(len(NUMERIC) - 2, 0), (len(NUMERIC), 2**17)], ids=["fewer", "places"])
-def test_coupons_that_were_on_their_way_are_given_though_nothing_is_said_of_why(
-    schema: str, numbers: int, beyond: int
-) -> None:
-    made = Shop(known, partitions=1, agents=["users", "budgets"])
-    for number in range(SHOPPERS):
-        made.publish(topics.BROWSE, browse(f"b{number}", AT, item("A"), user=f"u{number}"))
-    made.process("users", 0)
-    upgrade(made, schema, numbers, beyond)
-    made.settle()
-    assert dead(made) == {}
-    issues = made.messages(topics.ISSUES)
-    assert len(issues) == SHOPPERS
-    assert {tuple(issue.reasons) for issue in issues} == {()}
-    assert Counter(each.outcome for each in made.messages(topics.SETTLEMENTS)) == {"confirmed": SHOPPERS}
-
-
-def test_coupons_of_the_same_features_are_told_why_after_a_restart() -> None:
-    made = Shop(known, partitions=1, agents=["users", "budgets"])
-    made.publish(topics.BROWSE, browse("b", AT, item("A")))
-    made.process("users", 0)
-    made.owners["users"].start()
-    made.settle()
-    [issue] = made.messages(topics.ISSUES)
-    assert issue.reasons
 
 
 @pytest.mark.long
@@ -103,6 +65,7 @@ def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on
     made.tick(AT + 30 * DAY_S)
     made.settle()
     assert dead(made) == {}
+    assert made.purse(money_of("c1")).freed == 100 * SHOPPERS
     told = [record for record in made.everything if record.topic == topics.EXAMPLES.name]
     assert {example.feature_schema for example in made.read(told)} == {schema}
     nothing, metrics, trainer = Any, Metrics(CollectorRegistry()), Trainer(LearningSettings())

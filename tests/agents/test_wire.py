@@ -15,11 +15,11 @@ from .fakes import Shop
 
 def test_a_letter_carries_on_where_its_record_came_from_and_that_it_was_sent_again() -> None:
     own = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"), ("redriven", b"0:17"), ("trace", b"x"), ("origin", None))
-    letter = dead_letter(Record("coupon-settlements", 0, 3, -1, b"c1", b"{", own), "not_json", "truncated")
+    letter = dead_letter(Record("training-examples", 0, 3, -1, b"shop", b"{", own), "not_json", "truncated")
     assert letter.headers == [
         ("reason", b"not_json"),
         ("detail", b"truncated"),
-        ("topic", b"coupon-settlements"),
+        ("topic", b"training-examples"),
         ("partition", b"0"),
         ("offset", b"3"),
         ("timestamp", b"-1"),
@@ -91,5 +91,5 @@ def test_a_letter_of_a_record_that_may_come_in_uncompressed_has_all_of_it() -> N
 def test_of_the_headers_of_one_name_a_letter_carries_the_first_on_if_it_is_short() -> None:
     long, short = ("origin", b"t" * 257), ("origin", b"ticks:0:7:1")
     redriven = (("redriven", b"0:1"), ("redriven", b"0:2"))
-    letter = dead_letter(Record("coupon-settlements", 0, 3, 5, b"c", b"{", (long, short, *redriven)), "invalid", "")
+    letter = dead_letter(Record("training-examples", 0, 3, 5, b"c", b"{", (long, short, *redriven)), "invalid", "")
     assert letter.headers[6:] == [("redriven", b"0:1")]

@@ -18,9 +18,7 @@ from stream_coupons.bench.latency import Timing
 from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import apache_kafka_missing
 
-WRITTEN = dict.fromkeys(
-    ("vectors", "updates", "proposals", "reservations", "issues", "settlements", "open_decisions"), 100
-)
+WRITTEN = dict.fromkeys(("vectors", "updates", "issues", "open_decisions"), 100)
 
 
 def run(runtime: str, cpu_us: float) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def test_every_timed_function_is_there_and_every_event_is_timed() -> None:
     with watch.watching():
         sent = drive(owners, records, logs, size=100)
     assert watch.missing == []
-    assert watch.calls["propose: fold"] == 300
+    assert watch.calls["take in: fold"] == 300
     assert sent["coupon-issues"] == watch.calls["decide: choose"] == sum(r.topic == "cart-events" for r in records)
 
 

@@ -311,11 +311,11 @@ def test_a_letter_that_is_cut_says_so_and_is_not_sent(run: Run, bootstrap: str, 
 @pytest.mark.kafka
 def test_what_an_agent_sent_keeps_its_origin(run: Run, bootstrap: str, unique: str) -> None:
     own = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
-    [place] = refuse(bootstrap, unique.encode(), b"{", topic=topics.SETTLEMENTS, headers=own)
+    [place] = refuse(bootstrap, unique.encode(), b"{", topic=topics.EXAMPLES, headers=own)
     result = run("dlq", "redrive", place, "--force", "-b", bootstrap)
     assert result.exit_code == 0
-    assert "coupon-settlements: a record counts as a duplicate if" in result.stderr
-    [found] = records(bootstrap, "coupon-settlements", unique)
+    assert "training-examples: a record counts as a duplicate if" in result.stderr
+    [found] = records(bootstrap, "training-examples", unique)
     assert list(found.headers) == [("redriven", place.encode()), *own]
 
 

@@ -132,8 +132,10 @@ def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop,
     }
     assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
     text = run(*ask, later)
-    assert "gets: tea\nhow it is chosen: next best, for what is ranked above it is sold out" in text.stdout
+    chosen = "worth most of all that this shopper could get; what is ranked above it is sold out (propensity 1)"
+    assert f"gets: tea\nhow it is chosen: {chosen}" in text.stdout
     assert "sold_out (stock)" in text.stdout
+    assert "units:few: 0 left in this shopper's partition, 0 in all" in text.stdout
     assert "models: ecommerce 0, travel 0" in text.stdout
 
     soon = json.loads(run(*ask, AT + 9 * STEP_S + 1, "--json").stdout)

@@ -16,7 +16,7 @@ from .conftest import Run, RunBroker
 
 @pytest.fixture(scope="module")
 def shop() -> Shop:
-    shop = Shop(seed=1, stock=60)
+    shop = Shop(seed=1, stock=100)
     shop.see(500, holdout_ratio=0.2)
     return shop
 

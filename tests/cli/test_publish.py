@@ -115,7 +115,7 @@ def test_a_dry_run_warns_of_events_too_old_to_lead_to_a_coupon(run: Run, tmp_pat
     result = run("publish", path, "-b", NOWHERE, "--dry-run", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["warnings"] == [
-        "line 2: browse-events: occurred_at is more than policy.proposal_timeout_s (3600 s) ago: the event counts in "
+        "line 2: browse-events: occurred_at is more than policy.trigger_timeout_s (3600 s) ago: the event counts in "
         "the profile and leads to no coupon (2 times)",
         "line 4: browse-events: occurred_at is before the year 2000, expected UTC epoch seconds (2 times)",
     ]
@@ -176,7 +176,7 @@ def test_every_example_of_the_inputs_is_good_as_it_lies_there(run: Run) -> None:
         result = run("publish", EXAMPLES / f"{topic.name}.v1.json", "-t", topic.name, "--dry-run")
         *warnings, last = result.stderr.splitlines()
         assert (result.exit_code, last) == (0, "nothing was sent: --dry-run")
-        assert all("proposal_timeout_s" in warning for warning in warnings)  # they happened in the past
+        assert all("trigger_timeout_s" in warning for warning in warnings)  # they happened in the past
 
 
 def test_messages_without_an_envelope_are_told_of_the_option(run: Run) -> None:

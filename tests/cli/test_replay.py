@@ -88,7 +88,7 @@ def test_the_summary_adds_up(run: Run, log: Path, catalog: Path, tmp_path: Path)
     assert summary["events"] == summary["applied"] + summary["duplicates"] + sum(summary["dead_letters"].values())
     triggers = sum(line["topic"] in ("browse-events", "cart-events") for line in EVENTS)
     assert sum(summary["decisions"].values()) >= triggers
-    assert summary["decisions"]["proposed"] >= summary["issues"]
+    assert summary["decisions"]["given"] == summary["issues"]
     assert summary["feedback"]["impression"] > 0
     assert summary["examples"] > 0
     assert summary["refused"] == {}
@@ -103,7 +103,7 @@ def test_all_outputs_have_topic_key_and_value(run: Run, log: Path, catalog: Path
     out = tmp_path / "all.jsonl"
     replay(run, log, catalog, "--all", "--out", out)
     outputs = [json.loads(line) for line in out.read_bytes().splitlines()]
-    assert {"coupon-issues", "coupon-proposals", "user-vectors", "training-examples"} <= {o["topic"] for o in outputs}
+    assert {"coupon-issues", "lease-reports", "user-vectors", "training-examples"} <= {o["topic"] for o in outputs}
     assert not {o["topic"] for o in outputs} & {"browse-events", "ticks"}
     assert all(o["key"] == o["value"]["user_id"] for o in outputs if o["topic"] == "coupon-issues")
 

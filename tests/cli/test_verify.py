@@ -101,7 +101,12 @@ def test_json_has_every_check_with_its_counts(run: Run, idle: str, shop: Shop) -
 
 @pytest.mark.kafka
 def test_the_digests_are_those_of_the_states(run: Run, idle: str, shop: Shop) -> None:
-    states = [(name, key, cell) for name, owner in shop.owners.items() for key, cell in owner.table.items()]
+    states = (
+        (name, partition, key, cell)
+        for name, owner in shop.owners.items()
+        for partition, cells in owner.tables.items()
+        for key, cell in cells.items()
+    )
     expected = digests_of(state for state in states if state[0] != "neighbours")
     result = run("state", "digest", "-b", idle, "--json")
     assert result.exit_code == 0
@@ -129,16 +134,15 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
             assert "coupon-issues does not exist" in result.stderr
 
         put(broker.bootstrap, log)
-        first = next(iter(log.read((topics.PROPOSALS.name,))))
+        first = next(iter(log.read((topics.LEASE_REPORTS.name,))))
         event = next(iter(log.read((topics.BROWSE.name,))))
-        forged = (first.value or b"").replace(b'"proposal_id":"i', b'"proposal_id":"j')
         with Publisher(Connection(broker.bootstrap), PARTITIONS) as publisher:
-            publisher.send_bytes(topics.PROPOSALS, first.key, forged)
+            publisher.send_bytes(topics.LEASE_REPORTS, first.key, first.value, first.partition, list(first.headers))  # type: ignore[arg-type]
             publisher.send_bytes(topics.BROWSE, b"eva", event.value)
         result = run("verify", "-b", broker.bootstrap)
         assert result.exit_code == 0, result.stdout
         assert (
-            "the workers had not committed 2 records (browse-events 1, coupon-proposals 1): "
+            "the workers had not committed 2 records (browse-events 1, lease-reports 1): "
             "what would follow from them is open"
         ) in result.stdout
         digest = run("state", "digest", "-b", broker.bootstrap, "--agent", "users", "--json")
@@ -149,19 +153,19 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
         twice = (issue.value or b"").replace(b'"propensity"', b'"title":"[bold]","propensity"')
         with Publisher(Connection(broker.bootstrap), PARTITIONS) as publisher:
             publisher.send_bytes(topics.ISSUES, issue.key, twice, issue.partition, list(issue.headers))  # type: ignore[arg-type]
-            publisher.send_bytes(topics.changelog(TABLE_OF["budgets"]), b"few", b"nonsense", 0)
+            publisher.send_bytes(topics.changelog(TABLE_OF["budgets"]), b"units:few", b"nonsense", 0)
         result = run("verify", "-b", broker.bootstrap)
         assert result.exit_code == 1
         place = f"coupon-issues:{issue.partition}:{log.ends['coupon-issues', issue.partition]}"
         identity = json.loads(twice)["issue_id"]
         detail = f"issue {identity} differs from its first copy, expected the same key, value and origin"
         assert f"I6 copies: {place}: {detail}" in run("verify", "-b", broker.bootstrap, "--json").stdout
-        assert "first violation: I3 records: stream-coupons-coupons-changelog:0:" in result.stdout
+        assert "first violation: I3 records: stream-coupons-accounts-changelog:0:" in result.stdout
         assert result.stdout.splitlines()[-1] == "2 violations"
 
         result = run("state", "digest", "-b", broker.bootstrap)
         assert result.exit_code == 2
-        assert "error: stream-coupons-coupons-changelog:0:" in result.stderr
+        assert "error: stream-coupons-accounts-changelog:0:" in result.stderr
         assert "is no state of budgets" in result.stderr
 
 

@@ -1,7 +1,8 @@
-"""Messages, coupons and knowledge, complete but for what a test cares about; a scorer that says what it is told."""
+"""Messages, coupons, wallets and knowledge, complete but for what a test cares about; a scorer that says what it is
+told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -18,14 +19,16 @@ from stream_coupons.core.events import (
     Item,
     ObservedIssue,
     OrderEvent,
-    Reservation,
-    Settlement,
 )
 from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.pipeline import Undecided, decide
+from stream_coupons.core.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.wallet import Wallet
+from stream_coupons.runtime.shared import SharedStates
 
 AT = 1_000_000_000.0
 HOUR_S = 3600.0
@@ -128,34 +131,26 @@ def knowledge(
 RULES = rules()
 
 
-def concluded(step: Effects | Undecided, known: Knowledge) -> Effects:
-    """What an event brings about, decided on if it may lead to a proposal."""
+def purses() -> SharedStates[Purse]:
+    """The purses of a partition that has none yet."""
+    return SharedStates({}, Purse)
+
+
+def wallet(partitions: int = 1) -> Wallet:
+    """The wallet of the first of so many partitions; the only one may give all there is."""
+    return Wallet(purses(), 0, partitions)
+
+
+def see(
+    shopper: Shopper,
+    event: ShopEvent,
+    known: Knowledge,
+    holds: Wallet | None = None,
+    times: Times = ANY_TIME,
+) -> Effects:
+    """What an event brings about, decided on if it may lead to a coupon; without a wallet all stock is there."""
+    step = take_in(event.user_id, shopper, event, known, holds or wallet(), times)
     return decide([step], known)[0] if isinstance(step, Undecided) else step
-
-
-def granted(proposal: Any, coupon_id: str | None = None, amount_minor: int = 100, refused: int = 0) -> Reservation:
-    """The budgets' yes to a proposal."""
-    return Reservation(
-        proposal_id=proposal.proposal_id,
-        user_id=proposal.user_id,
-        at=proposal.at,
-        granted=True,
-        coupon_id=coupon_id or proposal.coupon_id,
-        amount_minor=amount_minor,
-        refused=refused,
-    )
-
-
-@dataclass
-class Books:
-    """What settlements say of one coupon, added up by hand."""
-
-    outcomes: list[tuple[str, int, int]] = field(default_factory=list)
-
-    def take(self, messages: list[Any]) -> None:
-        for message in messages:
-            if isinstance(message, Settlement):
-                self.outcomes.append((message.outcome, message.held_minor, message.spent_minor))
 
 
 def of_type(messages: list[Any], kind: type) -> list[Any]:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from stream_coupons.agents.users import Users
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Freed
 from stream_coupons.core.erasure import STAYS_S, erase, mark_of
-from stream_coupons.core.events import CouponIssue, OpenDecision, Proposal, Settlement, TrainingExample, UserVector
+from stream_coupons.core.events import CouponIssue, OpenDecision, TrainingExample, UserVector
 from stream_coupons.core.neighbourhood import Cells, Member, cell_key, departure, update
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import observe, pass_time
-from stream_coupons.core.pipeline import confirm, propose
+from stream_coupons.core.pipeline import issue_id
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper import Neighbourhood, Related, Shopper, next_due
@@ -22,17 +22,16 @@ from .builders import (
     HOUR_S,
     browse,
     cart,
-    concluded,
     coupon,
     erasure,
     feedback,
-    granted,
     item,
     knowledge,
     observed,
     of_type,
     order,
     rules,
+    see,
 )
 
 GRACE_S = DAY_S
@@ -44,13 +43,8 @@ OVER = AT + 7 * DAY_S + GRACE_S
 """When nothing can come any more of a coupon that was given at AT."""
 
 
-def see(shopper: Shopper, event: Any, known: Any = KNOWN) -> Effects:
-    return concluded(propose("u", shopper, event, known), known)
-
-
 def give(shopper: Shopper, event_id: str = "t1", at: float = AT) -> CouponIssue:
-    [proposal] = of_type(see(shopper, browse(event_id, at, item("A", category="tea"))).messages, Proposal)
-    [issue] = of_type(confirm("u", shopper, granted(proposal), KNOWN).messages, CouponIssue)
+    [issue] = of_type(see(shopper, browse(event_id, at, item("A", category="tea")), KNOWN).messages, CouponIssue)
     assert isinstance(issue, CouponIssue)
     return issue
 
@@ -74,7 +68,7 @@ def test_nothing_stays_of_what_a_shopper_is_like(regular: Shopper) -> None:
     assert regular.neighbourhood == Neighbourhood()
     assert regular.history.given == given == {"c1": 1}
     assert (regular.history.clicked, regular.history.by_coupon, regular.history.by_category) == (0, {}, {})
-    assert regular.controls == regular.proposals == {}
+    assert regular.controls == {}
     assert [regular.issue(one).observed for one in regular.issues] == [False]
     assert b"coffee" not in str(regular).encode()
 
@@ -100,28 +94,24 @@ def test_a_coupon_stays_good_and_its_money_is_told_of_but_nothing_is_learnt(regu
     assert {(decision.issue_id, decision.is_over) for decision in told} == {(issue_id, True), ("x1", True)}
     assert [one.reason for one in hear(regular, feedback("purchase", "x1", AT + 2), KNOWN).refused] == ["late"]
     bought = hear(regular, feedback("purchase", issue_id, AT + DAY_S, discount_minor=60), KNOWN)
-    [settled] = of_type(bought.messages, Settlement)
-    assert (settled.outcome, settled.spent_minor) == ("redeemed", 60)
+    assert (bought.freed, ("end", "redeemed") in bought.facts) == ([Freed("c1", 100, 60)], True)
     assert of_type(bought.messages, OpenDecision) == []
     closed = pass_time("u", regular, OVER, KNOWN)
-    assert (closed.messages, closed.refused, closed.is_over) == ([], [], False)
+    assert (closed.messages, closed.freed, closed.refused, closed.is_over) == ([], [], [], False)
 
 
 def test_an_unused_coupon_gives_its_money_back(regular: Shopper) -> None:
     erase("u", regular, erasure(at=AT + 1), AT + 1)
-    [settled] = pass_time("u", regular, OVER, KNOWN).messages
-    assert isinstance(settled, Settlement)
-    assert (settled.outcome, settled.held_minor) == ("expired", 100)
+    closed = pass_time("u", regular, OVER, KNOWN)
+    assert (closed.messages, closed.freed, closed.facts) == ([], [Freed("c1", 100, 0)], [("end", "expired")])
 
 
-def test_a_proposal_on_its_way_comes_to_nothing_and_is_given_back() -> None:
-    shopper = Shopper()
-    [proposal] = of_type(see(shopper, browse("t1", AT, item("A"))).messages, Proposal)
-    erase("u", shopper, erasure(at=AT + 1), AT + 1)
-    [settled] = confirm("u", shopper, granted(proposal), KNOWN).messages
-    assert isinstance(settled, Settlement)
-    assert settled.outcome == "released"
-    assert confirm("u", shopper, granted(proposal), KNOWN).facts == [("duplicate", "reservation")]
+def test_a_trigger_whose_id_is_forgotten_too_gives_no_second_coupon(regular: Shopper) -> None:
+    [ours] = [one for one in regular.issues if one != "x1"]
+    assert ours == issue_id("u", "browse", "t1")
+    erase("u", regular, erasure(at=AT - 1), AT - 1)
+    regular.profile = Profile()
+    assert ("decision", "repeated") in see(regular, browse("t1", AT, item("A")), KNOWN).facts
 
 
 def test_what_was_watched_without_a_coupon_teaches_nothing() -> None:
@@ -136,9 +126,9 @@ def test_what_was_watched_without_a_coupon_teaches_nothing() -> None:
 def test_events_of_before_that_come_later_say_nothing(event: Any) -> None:
     shopper = Shopper()
     erase("u", shopper, erasure(at=AT), AT)
-    effects = see(shopper, event)
+    effects = see(shopper, event, KNOWN)
     assert (effects.messages, effects.facts) == ([], [("erasure", "ignored")])
-    assert see(shopper, event).facts == [("erasure", "ignored")]
+    assert see(shopper, event, KNOWN).facts == [("erasure", "ignored")]
     assert shopper.profile == Profile()
     assert observe("u", shopper, observed(at=AT), KNOWN).facts == [("erasure", "ignored")]
     assert shopper.issues == {}
@@ -146,7 +136,7 @@ def test_events_of_before_that_come_later_say_nothing(event: Any) -> None:
 
 def test_a_request_counts_once_and_an_older_one_is_known(regular: Shopper) -> None:
     assert erase("u", regular, erasure("x1", AT + 5), AT + 5).facts == [("erasure", "requested")]
-    see(regular, browse("later", AT + 60, item("C")))
+    see(regular, browse("later", AT + 60, item("C")), KNOWN)
     for again in (erasure("x1", AT + 5), erasure("x2", AT + 3)):
         effects = erase("u", regular, again, AT + 90)
         assert (effects.facts, effects.messages) == ([("duplicate", "erasure")], [])
@@ -176,7 +166,7 @@ def test_of_who_asked_to_be_forgotten_stays_when_and_of_who_was_idle_nothing(reg
     assert mark == Shopper(erased_at=AT + 1)
     assert next_due(mark, KNOWN.rules.attribution) is None
     assert Users(lambda: FORGETFUL, 1).due(mark) is None
-    assert see(mark, browse("new", AT + 2, item("A"))).facts != [("erasure", "ignored")]
+    assert see(mark, browse("new", AT + 2, item("A")), KNOWN).facts != [("erasure", "ignored")]
     assert mark_of(mark) == Shopper(erased_at=AT + 1), "who came back and was idle then was erased all the same"
     assert mark_of(Shopper()) is None
 
@@ -198,7 +188,8 @@ def test_feedback_that_waits_is_not_lost_by_the_end() -> None:
 
 def test_who_comes_back_stays_and_has_the_caps_of_before(regular: Shopper) -> None:
     erase("u", regular, erasure(at=AT + 1), AT + 1)
-    assert of_type(see(regular, browse("back", AT + DAY_S, item("A"))).messages, Proposal) == []  # one to a shopper
+    back = see(regular, browse("back", AT + DAY_S, item("A")), KNOWN)
+    assert of_type(back.messages, CouponIssue) == []  # one to a shopper
     assert regular.profile.last_event_at == AT + DAY_S
     assert not pass_time("u", regular, AT + 300 * DAY_S, KNOWN).is_over
     assert next_due(regular, KNOWN.rules.attribution) is None

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.events import BrowseEvent, Proposal
+from stream_coupons.core.events import BrowseEvent, CouponIssue
 from stream_coupons.core.item_features import price_band
 from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.observation import observe
-from stream_coupons.core.pipeline import Undecided, decide, propose
+from stream_coupons.core.pipeline import Undecided, take_in
 from stream_coupons.core.profile import Profile, decay, fold
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper import OpenIssue, Shopper
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.core.views import Moment
 
-from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, order, rules
+from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, of_type, order, rules, see, wallet
 
 POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
 TIMES, VALUES = [AT, AT + 10, AT + 20], [100.0, 200.0, 900.0]
@@ -224,7 +224,7 @@ def test_what_is_there_stays_and_so_does_what_is_not_named() -> None:
 def test_contexts_of_events_and_issues_are_remembered_within_bounds_and_only_if_named() -> None:
     shopper, known = Shopper(), knowledge(coupon("c1"), rules=rules(profile=context_rules("rain=last")))
     for n in range(20):
-        propose("u", shopper, browse(f"b{n}", AT + n, context={"rain": float(n), "wind": 1.0}), known)
+        see(shopper, browse(f"b{n}", AT + n, context={"rain": float(n), "wind": 1.0}), known)
     observe("u", shopper, observed("x1", at=AT + 30, context={"rain": 7.5}), known)
     assert shopper.profile.contexts.keys() == {"rain"}
     times, values = shopper.profile.contexts["rain"]
@@ -239,8 +239,8 @@ def test_decisions_and_observed_issues_see_the_filled_context() -> None:
 
     def moment(context: dict[str, Any], with_rules: Any) -> Moment:
         shopper = Shopper()
-        propose("u", shopper, first, with_rules)
-        undecided = propose("u", shopper, browse("b2", AT + HOUR_S, context=context), with_rules)
+        see(shopper, first, with_rules)
+        undecided = take_in("u", shopper, browse("b2", AT + HOUR_S, context=context), with_rules, wallet())
         assert isinstance(undecided, Undecided)
         return undecided.moment
 
@@ -249,7 +249,7 @@ def test_decisions_and_observed_issues_see_the_filled_context() -> None:
 
     def features(context: dict[str, Any], with_rules: Any) -> OpenIssue:
         shopper = Shopper()
-        propose("u", shopper, first, with_rules)
+        see(shopper, first, with_rules)
         observe("u", shopper, observed("x1", at=AT + HOUR_S, context=context), with_rules)
         return shopper.issue("x1")
 
@@ -264,11 +264,8 @@ def test_the_greatest_numbers_of_a_context_do_not_keep_the_next_event_from_a_dec
 ) -> None:
     shopper, known = Shopper(), knowledge(coupon("c1"), rules=rules(profile=context_rules(f"rain={policy}")))
     for n, rain in enumerate((least, 1.7e308)):
-        propose("u", shopper, browse(f"b{n}", AT + n, context={"rain": rain}), known)
-    undecided = propose("u", shopper, browse("b2", AT + 1), known)
-    assert isinstance(undecided, Undecided)
-    [effects] = decide([undecided], known)
-    assert [type(message) for message in effects.messages] == [Proposal]
+        see(shopper, browse(f"b{n}", AT + n, context={"rain": rain}), known)
+    assert len(of_type(see(shopper, browse("b2", AT + 1), known).messages, CouponIssue)) == 1
 
 
 @pytest.mark.parametrize("text", ["rain", "rain=mode", "=last", "r" * 57 + "=last"])

@@ -10,22 +10,19 @@ from stream_coupons.core.events import (
     Neighbour,
     NeighbourUpdate,
     OpenDecision,
-    Proposal,
-    Settlement,
     TrainingExample,
 )
 from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
-from stream_coupons.core.pipeline import Undecided, decide, propose
 from stream_coupons.core.profile import fold
-from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper import Related, Shopper
 from stream_coupons.core.views import Moment, look
 
-from .builders import AT, DAY_S, HOUR_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
+from .builders import AT, DAY_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 
@@ -46,13 +43,13 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     assert (first.observed, first.propensity, first.model_version, first.predicted) == (True, 0.25, 7, 0.2)
 
 
-def test_an_observed_coupon_is_never_issued_or_settled() -> None:
+def test_an_observed_coupon_is_never_issued_and_frees_no_money() -> None:
     shopper = Shopper()
     effects = observe("u", shopper, observed(), KNOWN)
     joined = hear(shopper, feedback("purchase", "x1"), KNOWN)
     closed = pass_time("u", shopper, AT + 30 * DAY_S, KNOWN)
     said = effects.messages + joined.messages + closed.messages
-    assert of_type(said, CouponIssue) == of_type(said, Settlement) == of_type(said, Proposal) == []
+    assert of_type(said, CouponIssue) == effects.freed + joined.freed + closed.freed == []
     labels = [(example.head, example.label) for example in of_type(said, TrainingExample)]
     assert labels == [("click", False), ("redeem", True)]
 
@@ -327,14 +324,3 @@ def test_what_is_related_is_taken_from_the_bucket_asked_and_never_backwards() ->
     assert shopper.related.scores == {1: 0.5}
     learn_neighbours(shopper, near("ecommerce/1", AT, 3))
     assert (shopper.related.scores, shopper.neighbourhood.interests) == ({1: 0.5}, {3: 0.5})
-
-
-def test_time_ends_a_proposal_without_an_answer_once() -> None:
-    shopper = Shopper()
-    undecided = propose("u", shopper, browse("t1"), KNOWN)
-    assert isinstance(undecided, Undecided)
-    decide([undecided], KNOWN)
-    assert pass_time("u", shopper, AT + HOUR_S - 1, KNOWN).facts == []
-    assert pass_time("u", shopper, AT + HOUR_S, KNOWN).facts == [("decision", NoCoupon.TIMED_OUT)]
-    assert pass_time("u", shopper, AT + HOUR_S, KNOWN).facts == []
-    assert shopper.proposals == {}

@@ -14,7 +14,7 @@ from stream_coupons.demo.watch import Counts, Watch
 
 NO_SYSTEM: Any = None
 LATEST = {
-    ("stream_coupons_decisions_total", (("outcome", "proposed"),)): 12.0,
+    ("stream_coupons_decisions_total", (("outcome", "given"),)): 12.0,
     ("stream_coupons_budget_remaining_minor", (("domain", "shop"),)): 50_000.0,
     ("stream_coupons_model_roc_auc_ratio", (("domain", "shop"), ("head", "redeem"))): 0.71,
 }

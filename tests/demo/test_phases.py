@@ -5,7 +5,6 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.core.events import ObservedIssue
 from stream_coupons.demo.phases import ORDER, phases
-from stream_coupons.demo.shoppers import PARTITIONS, coupon_ids
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
 
@@ -30,9 +29,3 @@ def test_events_of_another_topic_are_refused() -> None:
     observed = ObservedIssue(event_id="e", user_id="u", occurred_at=1.0, issue_id="i", coupon_id="c", expires_at=2.0)
     with pytest.raises(ValueError, match="observed-issues"):
         list(phases([(topics.OBSERVED.name, observed)], 2))
-
-
-def test_all_coupons_have_their_ledgers_in_one_partition() -> None:
-    ids = coupon_ids(40)
-    assert len(set(ids)) == 40
-    assert {topics.partition_for(name.encode(), PARTITIONS) for name in ids} == {0}

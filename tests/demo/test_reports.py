@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.demo.money import earned
 from stream_coupons.demo.play import Policy, play_locally
 from stream_coupons.demo.reports import add_shoppers, print_shoppers
 from stream_coupons.demo.run import POLICIES, ShopperResult
-from stream_coupons.demo.shoppers import coupon_ids, settings_for_shoppers
+from stream_coupons.demo.shoppers import settings_for_shoppers
 from stream_coupons.demo.watch import Watch
+from stream_coupons.demo.words import REASONS
 from stream_coupons.evaluation.report import Report
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World, WorldSettings
 
-WORLD = WorldSettings(seed=2, shoppers=12, days=1, coupons=6, coupon_ids=coupon_ids(6))
+WORLD = WorldSettings(seed=2, shoppers=12, days=1, coupons=6)
 NO_SYSTEM: Any = None
 
 
@@ -56,6 +58,10 @@ def test_every_policy_is_shown_with_what_it_earned(whole: ShopperResult, tmp_pat
         assert "3 of 12 shoppers got no coupon" in " ".join(text.split())
     assert "audit of what was issued: clean" in said
     assert max(len(line) for line in said.splitlines()) <= 80
+
+
+def test_every_reason_for_no_coupon_has_its_words() -> None:
+    assert REASONS.keys() == set(NoCoupon)
 
 
 def test_true_value_is_expected_to_earn_more_than_any_other(whole: ShopperResult) -> None:

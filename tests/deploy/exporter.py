@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.endpoint import Endpoint
 from stream_coupons.metrics import Metrics
-from stream_coupons.topics import EXAMPLES, INPUTS, OPEN, PROPOSALS, RESERVATIONS, SETTLEMENTS
+from stream_coupons.topics import READ_BY_AGENTS
 
 COUNT_EVERY_S = 0.1
 
@@ -41,7 +41,7 @@ def running_exporter(*missing: str) -> Iterator[str]:
 
 def populate(metrics: Metrics) -> None:
     """Count something of everything, with the labels that a worker gives."""
-    for topic in (*INPUTS, PROPOSALS, RESERVATIONS, SETTLEMENTS, EXAMPLES, OPEN):
+    for topic in READ_BY_AGENTS:
         metrics.records.labels(topic=topic.name).inc(20)
         metrics.duplicates.labels(topic=topic.name).inc()
         metrics.replays.labels(topic=topic.name).inc()
@@ -49,12 +49,12 @@ def populate(metrics: Metrics) -> None:
             metrics.lag.labels(topic=topic.name, partition=str(partition)).set(3)
         for reason in Rejection:
             metrics.dead_letters.labels(topic=topic.name, reason=reason).inc()
-    for outcome in ("proposed", *NoCoupon):
+    for outcome in ("given", *NoCoupon):
         metrics.decisions.labels(outcome=outcome).inc()
-    for outcome in ("granted", "handed_on", "refused"):
-        metrics.reservations.labels(outcome=outcome).inc()
-    for outcome in ("confirmed", "released", "redeemed", "expired"):
-        metrics.settlements.labels(outcome=outcome).inc()
+    for kind in ("granted", "called_back"):
+        metrics.leases.labels(kind=kind).inc()
+    for outcome in ("redeemed", "expired"):
+        metrics.ends.labels(outcome=outcome).inc()
     for outcome in ("scored", "unknown_coupon", "crowded_out"):
         metrics.observed.labels(outcome=outcome).inc()
     for kind in ("early", "impression", "click", "purchase", "repeated", "unknown"):

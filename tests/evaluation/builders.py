@@ -7,26 +7,32 @@ from typing import Any
 from agents.fakes import Shop
 from core.builders import FixedScorer, browse, cart, coupon, feedback, item, knowledge, order, rules
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import encode
-from stream_coupons.core.events import Alternative, BrowseEvent, Coupon, CouponIssue, Proposal, Reservation, Settlement
+from stream_coupons.core import leases
+from stream_coupons.core.events import BrowseEvent, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
+from stream_coupons.core.leases import Purse, money_of, units_of
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.evaluation.accounts import COLUMNS
 from stream_coupons.evaluation.audit import audit
 from stream_coupons.evaluation.findings import Findings
 from stream_coupons.evaluation.marks import Marks, Partition
-from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.records import ORIGIN_HEADER, Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.topics import Topic
 
 AT = 1_000_000_000.0
 AT_MS = 1_000_000_000_000
-BROWSE, PROPOSALS, RESERVATIONS = topics.BROWSE.name, topics.PROPOSALS.name, topics.RESERVATIONS.name
-SETTLEMENTS, ISSUES, LETTERS = topics.SETTLEMENTS.name, topics.ISSUES.name, topics.DEAD_LETTERS.name
+BROWSE, FEEDBACK, ISSUES = topics.BROWSE.name, topics.FEEDBACK.name, topics.ISSUES.name
+LEASES, REPORTS, LETTERS = topics.LEASES.name, topics.LEASE_REPORTS.name, topics.DEAD_LETTERS.name
 USERS = topics.changelog("users").name
-TABLE_OF_AGENT = {"users": USERS, "budgets": topics.changelog("coupons").name}
+TABLE_OF_AGENT = {"users": USERS, "budgets": topics.changelog("accounts").name}
+UNITS, MONEY = units_of("c"), money_of("c")
+HOLD = 100
 
 
 class Log:
@@ -43,6 +49,7 @@ class Log:
         headers = () if cause is None else ((ORIGIN_HEADER, f"{_place(cause)}:0".encode()),)
         key = topic.key_of(message)
         home = topics.partition_for(key, topic.partitions or self.partitions)
+        home = message.partition if isinstance(message, Lease) else home
         return self.put(Record(topic.name, home, 0, at_ms, key, encode(message), headers))
 
     def put(self, record: Record) -> Record:
@@ -132,10 +139,6 @@ def red(log: Log) -> set[str]:
 # ---------------------------------------------------------------- by hand
 
 
-def settlement(one: str, outcome: Any = "confirmed", spent: int = 0, held: int = 100) -> Settlement:
-    return Settlement(proposal_id=one, coupon_id="c", at=AT, outcome=outcome, held_minor=held, spent_minor=spent)
-
-
 def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
     base: dict[str, Any] = {
         "issue_id": one,
@@ -145,7 +148,7 @@ def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
         "issued_at": AT,
         "expires_at": AT + 100,
         "trigger_id": f"trigger-{one}",
-        "max_discount_minor": 100,
+        "max_discount_minor": HOLD,
         "p_click": 0.1,
         "p_redeem": 0.1,
         "p_order": 0.1,
@@ -157,49 +160,107 @@ def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
 
 
 class Handmade(Log):
-    """One partition, one coupon `c`, and decisions written down step by step; call `save_cells` when all is written."""
+    """One coupon `c`, and issues written down step by step; call `save_cells` when all is written.
 
-    def __init__(self, *, at_ms: int = AT_MS, **limits: Any) -> None:
-        super().__init__()
-        self.append(topics.CATALOG, Coupon(coupon_id="c", max_discount_minor=100, **limits), at_ms=at_ms)
-        self.asked: dict[str, Record] = {}
-        self.held: dict[str, Record] = {}
+    Each step does to the purses of its partition what a worker does.
+    """
+
+    def __init__(self, *, at_ms: int = AT_MS, partitions: int = 1, **limits: Any) -> None:
+        super().__init__(partitions)
+        terms = Coupon(coupon_id="c", max_discount_minor=HOLD, **limits)
+        self.append(topics.CATALOG, terms, at_ms=at_ms)
+        self.limits = {UNITS: leases.units_limit(terms), MONEY: leases.money_limit(terms, AT)}
+        self.purses: dict[tuple[str, int], Purse] = {}
+        self.events: dict[str, Record] = {}
         self.users: dict[str, str] = {}
 
-    def propose(self, one: str, user_id: str | None = None) -> Record:
-        """A shopper's event, and the proposal that it led to."""
+    def home(self, one: str) -> int:
+        """The partition of the shopper of an issue."""
+        return topics.partition_for(self.users[one].encode(), self.partitions)
+
+    def purse(self, account_id: str, partition: int = 0) -> Purse:
+        """A purse of a partition, opened with the first lease."""
+        return self.purses.setdefault(
+            (account_id, partition), leases.open_purse(self.limits[account_id], self.partitions, partition)
+        )
+
+    def look(self, one: str, user_id: str | None = None) -> Record:
+        """A shopper's event."""
         user = self.users[one] = user_id or f"u-{one}"
-        event = self.append(topics.BROWSE, BrowseEvent(event_id=f"trigger-{one}", user_id=user, occurred_at=AT))
-        alternatives = [Alternative("c", 100), Alternative("d", 100)]
-        proposal = Proposal(proposal_id=one, user_id=user, at=AT, expires_at=AT + 1, alternatives=alternatives)
-        self.asked[one] = self.append(topics.PROPOSALS, proposal, event)
-        return self.asked[one]
+        browsed = BrowseEvent(event_id=f"trigger-{one}", user_id=user, occurred_at=AT)
+        self.events[one] = self.append(topics.BROWSE, browsed)
+        return self.events[one]
 
-    def reserve(self, one: str, **about: Any) -> Record:
-        """The answer: one unit and 100 are held."""
-        base: dict[str, Any] = {"granted": True, "coupon_id": "c", "amount_minor": 100}
-        answer = Reservation(proposal_id=one, user_id=self.users[one], at=AT, **(base | about))
-        self.held[one] = self.append(topics.RESERVATIONS, answer, self.asked[one])
-        return self.held[one]
+    def draw(self, one: str, held: int = HOLD) -> None:
+        """A unit and its money are drawn."""
+        leases.draw(self.purse(UNITS, self.home(one)), 1)
+        leases.draw(self.purse(MONEY, self.home(one)), held)
 
-    def settle(self, one: str, outcome: str = "confirmed", spent: int = 0, held: int = 100) -> Record:
-        """Confirmed or released for the reservation; redeemed or expired by whatever came later."""
-        return self.append(topics.SETTLEMENTS, settlement(one, outcome, spent, held), self.held[one])
-
-    def issue(self, one: str, **about: Any) -> Record:
+    def issue(self, one: str, at_ms: int = AT_MS, **about: Any) -> Record:
         """The coupon goes out."""
-        return self.append(topics.ISSUES, issue(one, self.users[one], **about), self.held[one])
+        return self.append(topics.ISSUES, issue(one, self.users[one], **about), self.events[one], at_ms)
 
     def give(self, *ids: str, user_id: str | None = None) -> "Handmade":
-        """Whole decisions, one after the other: proposed, reserved, confirmed, issued."""
+        """Whole decisions, one after the other."""
         for one in ids:
-            self.propose(one, user_id)
-        for one in ids:
-            self.reserve(one)
-        for one in ids:
-            self.settle(one)
+            self.look(one, user_id)
+            self.draw(one)
             self.issue(one)
         return self
+
+    def say(self, one: str, kind: Any = "purchase", at_ms: int = AT_MS, **about: Any) -> Record:
+        """Feedback on an issue; what follows from it for money is for `book`."""
+        known: dict[str, Any] = {
+            "event_id": f"{kind}-{one}",
+            "user_id": self.users[one],
+            "occurred_at": AT,
+            "issue_id": one,
+        }
+        return self.append(topics.FEEDBACK, FeedbackEvent(kind=kind, **(known | about)), at_ms=at_ms)
+
+    def book(self, one: str, spent: int = 0, held: int = HOLD) -> None:
+        """What was held is spent or free."""
+        leases.free(self.purse(MONEY, self.home(one)), held, spent)
+
+    def buy(self, one: str, spent: int = HOLD, **about: Any) -> None:
+        """A purchase, and its money."""
+        self.say(one, discount_minor=spent, **about)
+        self.book(one, spent)
+
+    def tick(self, at: float, partition: int = 0, at_ms: int | None = None) -> Record:
+        """Time passes."""
+        stamp = int(at * 1000) if at_ms is None else at_ms
+        return self.put(Record(topics.TICKS.name, partition, 0, stamp, b"%d" % partition, encode(Tick(at=at))))
+
+    def report(self, account_id: str = UNITS, partition: int = 0, at_ms: int = AT_MS, **said: Any) -> Record:
+        """A purse is reported, or whatever is said instead."""
+        whole = leases.report(account_id, partition, self.purse(account_id, partition), AT)
+        cause = self.put(Record(topics.TICKS.name, partition, 0, AT_MS, b"%d" % partition, encode(Tick(at=AT))))
+        return self.append(topics.LEASE_REPORTS, replace(whole, **said), cause, at_ms)
+
+    def lease(
+        self, cause: Record, granted: int, account_id: str = UNITS, partition: int = 0, at_ms: int = AT_MS, **about: Any
+    ) -> Record:
+        """A lease that follows from a report, and is taken in."""
+        purse = self.purse(account_id, partition)
+        known: dict[str, Any] = {"version": purse.version + 1, "granted": granted, "keep": None}
+        lease = Lease(account_id=account_id, partition=partition, at=AT, **(known | about))
+        leases.receive(purse, lease)
+        return self.append(topics.LEASES, lease, cause, at_ms)
+
+    def save_cells(self) -> None:
+        """Write the purses, too."""
+        super().save_cells()
+        for (account_id, partition), purse in self.purses.items():
+            key = (SHARED_PREFIX + account_id).encode()
+            self.put(Record(USERS, partition, 0, AT_MS, key, StateCodec(Purse).encode(purse)))
+
+    def spoil(self, account_id: str, partition: int = 0, **totals: int) -> None:
+        """Add to totals of a purse what nothing explains."""
+        purse = self.purse(account_id, partition)
+        self.purses[account_id, partition] = replace(
+            purse, **{name: getattr(purse, name) + more for name, more in totals.items()}
+        )
 
 
 # ---------------------------------------------------------------- by the agents
@@ -210,7 +271,7 @@ COUPONS = [
     coupon("poor", budget_minor=450, redeem_within_s=1800.0, discount_minor=80),
     coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
 ]
-RULES = rules(alternatives=2, exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
+RULES = rules(exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
 HALF_HOUR_S = 1800.0
 
 
@@ -225,7 +286,7 @@ def new_shop(partitions: int = 2) -> Shop:
 def shoppers_act(shop: Shop, visit: int) -> None:
     """Everybody looks at something or puts it into the cart; one orders; the last coupons are answered."""
     for number, user in enumerate(SHOPPERS):
-        about = (f"{user}-{visit}", shop.now + number, item(f"i{number % 3}", price_minor=500), user)
+        about = (f"{user}-{visit}", shop.now + number + 1.0, item(f"i{number % 3}", price_minor=500), user)
         shop.publish(*((topics.BROWSE, browse(*about)) if (visit + number) % 3 else (topics.CART, cart(*about))))
     user = SHOPPERS[visit % len(SHOPPERS)]
     shop.publish(topics.ORDER, order(f"o-{user}-{visit}", shop.now, item("i1"), user=user))
@@ -250,9 +311,9 @@ def log_of(shop: Shop) -> Log:
     for record in shop.everything:
         log.put(record)
     for agent, table in TABLE_OF_AGENT.items():
-        for key, cell in sorted(shop.owners[agent].table.items()):
-            home = topics.partition_for(key.encode(), shop.partitions)
-            log.put(Record(table, home, 0, int(shop.now * 1000), key.encode(), cell))
+        for home, cells in sorted(shop.owners[agent].tables.items()):
+            for key, cell in sorted(cells.items()):
+                log.put(Record(table, home, 0, int(shop.now * 1000), key.encode(), cell))
     log.committed = {place: at for owner in shop.owners.values() for place, at in owner.committed.items()}
     return log
 
@@ -265,6 +326,7 @@ def live_shop(partitions: int = 2) -> Shop:
         strangers_act(shop, visit)
         shop.settle()
         shop.tick(shop.now + HALF_HOUR_S)
+        shop.now += 1.0  # so that times say that what a tick leads to comes after it
         shop.settle()
     return shop
 

@@ -63,8 +63,7 @@ def whole_log(shop: Shop) -> Log:
     for agent, result in shop.results:
         if agent in TABLE_OF_AGENT:
             for key, cell in result.cells.items():
-                home = topics.partition_for(key.encode(), shop.partitions)
-                log.put(Record(TABLE_OF_AGENT[agent], home, 0, int(shop.now * 1000), key.encode(), cell))
+                log.put(Record(TABLE_OF_AGENT[agent], result.partition, 0, int(shop.now * 1000), key.encode(), cell))
     log.committed = {place: at for owner in shop.owners.values() for place, at in owner.committed.items()}
     return log
 

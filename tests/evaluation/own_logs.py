@@ -1,7 +1,6 @@
-"""Logs of the engine's own, made by the functions that decide, reserve and record, with effects that are known."""
+"""Logs of the engine's own, made by the functions that choose, draw and record, with effects that are known."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,19 +9,21 @@ from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core import decision_log, policy
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
-    Alternative,
+    NO_COUPON,
     Coupon,
+    DecisionResult,
     FeedbackEvent,
     Item,
     LoggedDecision,
     OrderEvent,
-    Proposal,
-    Reservation,
 )
-from stream_coupons.core.ledger import Ledger, reserve
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.wallet import Wallet
 from stream_coupons.evaluation.own_log import OwnLog
+from stream_coupons.runtime.shared import SharedStates
 
 AT = 1_767_348_000.0
 DAY_S = 86400.0
@@ -34,7 +35,6 @@ RULES = PolicyRules(
     control_ratio=0.1,
     min_value_minor=0.0,
     cost_minor=0.0,
-    alternatives=2,
 )
 MARGIN_RATIO, PRICE, DISCOUNT = 0.4, 1000, 100
 BASE_RATE = 0.3
@@ -52,17 +52,14 @@ class Shop:
 
     Attributes
     ----------
-    left : list of tuple of bool
-        By decision in order, which coupons were not sold out for it.
     kinds : list of int
-        Of the shopper of each decision.
+        Of the shopper of each decision that is on record and not of the holdout, in order.
     """
 
     seed: int = 0
     stock: int | None = None
     rules: PolicyRules = RULES
     records: list[tuple[str, bytes]] = field(default_factory=list)
-    left: list[tuple[bool, ...]] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -74,7 +71,7 @@ class Shop:
             )
             for name in NAMES
         ]  # fmt: skip
-        self._ledgers = {name: Ledger() for name in NAMES}
+        self._wallet = Wallet(SharedStates({}, Purse), partition=0, partitions=1)
         for coupon in self.coupons:
             self._add(topics.CATALOG, coupon)
 
@@ -96,45 +93,32 @@ class Shop:
 
     def _decide(self, user_id: str, at: float, *, is_holdout: bool) -> None:
         kind = int(self._rng.integers(3))
-        worth = VALUES[kind]
-        choice = policy.choose(worth, user_id, self.rules, KEY)
-        chosen_among = decision_log.considered(list(NAMES), worth, choice)
-        left = [self.stock is None or self._ledgers[name].reserved < self.stock for name in NAMES]
-        about: dict[str, Any] = {
-            "decision_id": f"i-{user_id}", "user_id": user_id, "domain": "ecommerce", "at": at, "trigger_id": "t",
-            "model_version": 1, "ratio": 1.0, "is_holdout": is_holdout,
-        }  # fmt: skip
-        given = None
-        if is_holdout or not choice.order:
-            result: Any = "holdout" if is_holdout else "control" if choice.is_control else "not_worth_it"
-            record = decision_log.entry(chosen_among, result=result, **about)
-        else:
-            answer = self._ask(choice, user_id, at)
-            refused = decision_log.refused(chosen_among, answer)
-            if answer.granted:
-                given = NAMES.index(answer.coupon_id)
-                about["coupon_id"] = answer.coupon_id
-                about["propensity"] = choice.propensity(given, len(refused))
-            result = "given" if answer.granted else "sold_out"
-            record = decision_log.entry(chosen_among, result=result, refused=refused, **about)
-        self._add(topics.DECISIONS, record)
-        if not is_holdout:
-            self.left.append(tuple(left))
+        left = [row for row, each in enumerate(self.coupons) if self._wallet.shortage(each, at) is None]
+        given = self._record(user_id, at, left, VALUES[kind, left], is_holdout=is_holdout) if left else None
+        if left and not is_holdout:
             self.kinds.append(kind)
         self._live(user_id, at, kind, given)
 
-    def _ask(self, choice: policy.Choice, user_id: str, at: float) -> Reservation:
-        proposal = Proposal(
-            proposal_id=user_id, user_id=user_id, at=at, expires_at=at + 60, is_drawn=choice.is_drawn,
-            alternatives=[Alternative(NAMES[row], DISCOUNT) for row in choice.order],
+    def _record(self, user_id: str, at: float, left: list[int], worth: np.ndarray, *, is_holdout: bool) -> int | None:
+        """Choose among what is left; the coupon that is given."""
+        choice = policy.choose(worth, user_id, self.rules, KEY)
+        given: int | None = None
+        result: DecisionResult = "control" if choice.is_control else "not_worth_it"
+        if choice.row is not None:
+            result = "holdout" if is_holdout else "given"
+        if result == "given" and choice.row is not None:
+            given = left[choice.row]
+            self._wallet.draw(self.coupons[given], at, Effects())
+        record = decision_log.entry(
+            [NAMES[row] for row in left], worth, choice, decision_id=f"i-{user_id}", user_id=user_id,
+            domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1, ratio=1.0,
+            sold_out=[name for row, name in enumerate(NAMES) if row not in left],
+            coupon_id=NO_COUPON if given is None else NAMES[given],
+            propensity=None if is_holdout else choice.propensity(None if given is None else choice.row),
+            is_holdout=is_holdout,
         )  # fmt: skip
-        while True:
-            name = proposal.coupon_id
-            [message] = reserve(self._ledgers[name], self.coupons[NAMES.index(name)], proposal).messages
-            if isinstance(message, Reservation):
-                return message
-            assert isinstance(message, Proposal)
-            proposal = message
+        self._add(topics.DECISIONS, record)
+        return given
 
     def _live(self, user_id: str, at: float, kind: int, given: int | None) -> None:
         if self._rng.random() < BASE_RATE:

@@ -8,7 +8,7 @@ from stream_coupons.evaluation.accounts import fingerprint
 from stream_coupons.evaluation.findings import Check, Tally
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
-from .builders import AT_MS, BROWSE, LETTERS, RESERVATIONS, USERS, Handmade, Log, found
+from .builders import AT_MS, BROWSE, ISSUES, LEASES, LETTERS, REPORTS, UNITS, USERS, Handmade, Log, found
 
 
 def finished(log: Log) -> list[tuple[str, str, str]]:
@@ -50,14 +50,60 @@ def test_an_input_that_is_neither_applied_nor_refused_was_lost() -> None:
     ]
 
 
-@pytest.mark.parametrize("topic", ["coupon-proposals", "coupon-reservations", "coupon-settlements"])
-def test_so_are_the_records_between_the_agents(topic: str) -> None:
-    log = Handmade().give("1")
+def test_so_are_reports_on_leases() -> None:
+    log = Handmade(stock=5).give("1")
+    log.report()
     log.save_cells()
-    [record] = log.read((topic,))
+    [record] = log.read((REPORTS,))
     log.put(record)
-    [(title, place, _)] = found(log)
-    assert (title, place) == ("records", f"{topic}:0:1")
+    assert [(title, place) for title, place, _ in found(log)] == [("records", "lease-reports:0:1")]
+
+
+def test_a_lease_is_applied_to_the_purse_of_its_partition() -> None:
+    log = Handmade(partitions=2, stock=8)
+    log.lease(log.report(asks=True), 4)
+    log.save_cells()
+    assert found(log) == []
+    assert log.audit().tallies[Check.RECORDS] == Tally(checked=2)
+    log.put(next(iter(log.read((LEASES,)))))
+    assert found(log) == []
+    lost = log.lease(log.report(asks=True), 5)
+    neither = "committed, but neither a dead letter nor applied to the purse of units:c, which has version 1"
+    violation = ("records", "coupon-leases:0:2", f"{neither}; expected one of them")
+    assert violation in found(log)
+    log.committed = dict(log.ends) | {(LEASES, 0): 2}
+    assert violation not in found(log)
+    log.committed = None
+    log.refuse(lost)
+    assert violation not in found(log)
+
+
+def test_a_lease_without_a_purse_was_lost_and_nonsense_needs_a_dead_letter() -> None:
+    log = Handmade(partitions=2, stock=8)
+    log.lease(log.report(asks=True), 4)
+    log.put(log.take_out(LEASES)._replace(value=b"nonsense"))
+    log.lease(log.report(asks=True), 4)
+    log.purses.clear()
+    neither = "committed, but neither a dead letter nor applied to"
+    assert [one for one in finished(log) if one[0] == "records"] == [
+        ("records", "coupon-leases:0:1", f"{neither} a purse, which has none of it; expected one of them"),
+        ("records", "coupon-leases:0:2", f"{neither} the purse of units:c, which has none of it; expected one of them"),
+    ]
+
+
+def test_a_purse_is_no_cell_and_its_latest_record_counts() -> None:
+    log = Handmade(stock=5).give("1")
+    log.save_cells()
+    place = f"{USERS}:0:{log.ends[USERS, 0]}"
+    key = b"\0" + UNITS.encode()
+    log.put(Record(USERS, 0, 0, AT_MS, key, b"nonsense"))
+    [(title, found_at, detail)] = found(log)
+    assert (title, found_at) == ("records", place)
+    assert detail.startswith("is no purse of a partition")
+    log.take_out(USERS, -1)
+    log.put(Record(USERS, 0, 0, AT_MS, key, None))
+    detail = "1 issues of coupon c in partition 0, but 0 units drawn: expected one for each"
+    assert found(log) == [("issues", f"{ISSUES}:0:0", detail)]
 
 
 def test_what_is_not_committed_yet_is_open() -> None:
@@ -199,7 +245,7 @@ def test_the_record_of_a_dead_letter_may_be_dropped_or_of_a_topic_that_is_not_fo
 
 
 def test_a_fingerprint_is_of_key_value_and_origin() -> None:
-    record = Record(RESERVATIONS, 0, 0, AT_MS, b"k", b"v", ((ORIGIN_HEADER, b"o"), ("began-ms", b"1")))
+    record = Record(ISSUES, 0, 0, AT_MS, b"k", b"v", ((ORIGIN_HEADER, b"o"), ("began-ms", b"1")))
     same = record._replace(offset=7, timestamp_ms=1, headers=(("redriven", b"0:1"), (ORIGIN_HEADER, b"o")))
     assert fingerprint(record) == fingerprint(same)
     others = [

@@ -5,19 +5,27 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from agents.fakes import Shop
+from core.builders import browse, coupon, feedback, knowledge
+from runtime.fakes import keep
 
-from stream_coupons.core.ledger import Ledger
+from stream_coupons import topics
+from stream_coupons.core.leases import Account, Holding, Purse
 from stream_coupons.evaluation.digest import AGENTS, Digest, StateDigest, digests_of
-from stream_coupons.runtime.cells import Cell, CellCodec, Kept
+from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
 from stream_coupons.runtime.records import Output
 
-from .builders import live_shop, new_shop
+from .builders import AT, live_shop, new_shop
 
-CODEC = CellCodec(Ledger)
+CODEC = CellCodec(Account)
+PURSES = StateCodec(Purse)
 
 
-def cell(issued: int, **about: object) -> bytes:
-    return CODEC.encode(Cell(None, Ledger(issued=issued), **about))  # type: ignore[arg-type]
+def account(granted: int) -> Account:
+    return Account({0: Holding(granted=granted)})
+
+
+def cell(granted: int, **about: object) -> bytes:
+    return CODEC.encode(Cell(None, account(granted), **about))  # type: ignore[arg-type]
 
 
 def digest(*cells: tuple[bytes, bytes | None]) -> Digest:
@@ -34,7 +42,7 @@ def test_no_state_is_a_digest_too() -> None:
 
 def test_keys_come_in_any_order_and_the_last_cell_of_a_key_counts() -> None:
     expected = digest((b"a", cell(1)), (b"b", cell(2)))
-    assert (expected.keys, expected.bytes) == (2, 2 * len(msgspec.msgpack.encode(Ledger(issued=1))))
+    assert (expected.keys, expected.bytes) == (2, 2 * len(msgspec.msgpack.encode(account(1))))
     assert digest((b"b", cell(2)), (b"a", cell(7)), (b"a", cell(1))) == expected
     assert digest((b"c", cell(2)), (b"b", cell(2)), (b"a", cell(1)), (b"c", None), (b"d", None)) == expected
 
@@ -54,7 +62,7 @@ def test_another_state_is_another_digest(others: list[tuple[bytes, bytes | None]
 
 def test_how_far_and_in_what_batches_a_log_was_applied_is_no_state() -> None:
     kept = [Kept("t", 1, 0, Output("t", 0, b"k", b"v"))]
-    marked = cell(1, applied={"t": 4}, origins={"t:0": (1, 2)}, outbox=kept)
+    marked = cell(1, applied={"t": 4}, outbox=kept)
     assert digest((b"a", marked)) == digest((b"a", cell(1)))
 
 
@@ -63,10 +71,42 @@ def test_a_cell_of_another_agent_is_an_error() -> None:
         digest((b"a", b"nonsense"))
 
 
-def states_of(shop: Shop) -> Iterable[tuple[str, str, bytes]]:
+def purses(*drawn: tuple[bytes, int, int]) -> Digest:
+    """The digest of purses of (key, drawn, partition)."""
+    states = StateDigest("users")
+    for key, units, partition in drawn:
+        states.take(key, PURSES.encode(Purse(drawn=units)), partition)
+    return states.result()
+
+
+def test_what_partitions_share_is_a_state_of_each() -> None:
+    key = b"\0units:c"
+    both = purses((key, 1, 0), (key, 2, 1))
+    assert both.keys == 2
+    assert both == purses((key, 2, 1), (key, 7, 0), (key, 1, 0))
+    assert both != purses((key, 2, 0), (key, 1, 1))
+    assert both != purses((key, 1, 0), (key, 3, 1))
+
+
+def test_a_shared_state_that_is_gone_or_of_another_kind() -> None:
+    states = StateDigest("users")
+    key = b"\0units:c"
+    states.take(key, PURSES.encode(Purse()), 1)
+    states.take(key, None, 0)
+    assert states.result().keys == 1
+    states.take(key, None, 1)
+    assert states.result().keys == 0
+    with pytest.raises(msgspec.DecodeError):
+        states.take(key, cell(1), 1)
+    with pytest.raises(msgspec.DecodeError):
+        digest((key, PURSES.encode(Purse())))
+
+
+def states_of(shop: Shop) -> Iterable[tuple[str, int, str, bytes]]:
     for agent, owner in shop.owners.items():
-        for key, data in owner.table.items():
-            yield agent, key, data
+        for partition, cells in owner.tables.items():
+            for key, data in cells.items():
+                yield agent, partition, key, data
 
 
 def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
@@ -80,7 +120,7 @@ def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
                 owner = again.owners[agent]
                 result = owner.batches.apply(home, waiting, owner.committed_in(home))
                 owner.batches.save(result)
-                owner.table.update(result.cells)
+                keep(owner.tables[home], result.cells.items())
                 for one in waiting:
                     owner.position[one.topic, home] = one.offset + 1
             assert not again.waiting(agent, home)
@@ -90,5 +130,21 @@ def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
     assert dict(states_of_users(first)) != dict(states_of_users(again))
 
 
+@pytest.mark.parametrize("limit", [1, 100])
+def test_what_frees_money_frees_it_for_those_who_come_after_it(limit: int) -> None:
+    """Whoever is decided together with others is decided before what comes after them is applied."""
+    known = knowledge(coupon("c", budget_minor=100, max_discount_minor=100))
+    shop = Shop(lambda: known, partitions=1, agents=["users"])
+    shop.publish(topics.BROWSE, browse("1", user="ann"))
+    shop.settle()
+    [first] = shop.messages(topics.ISSUES)
+    shop.publish(topics.BROWSE, browse("2", AT + 1, user="bob"))
+    shop.publish(topics.FEEDBACK, feedback("purchase", first.issue_id, AT + 2, user_id="ann", discount_minor=0))
+    shop.publish(topics.BROWSE, browse("3", AT + 3, user="eve"))
+    while shop.process("users", 0, limit):
+        pass
+    assert [issue.user_id for issue in shop.messages(topics.ISSUES)] == ["ann", "eve"]
+
+
 def states_of_users(shop: Shop) -> Iterable[tuple[str, bytes]]:
-    return ((key, data) for agent, key, data in states_of(shop) if agent == "users")
+    return ((key, data) for agent, _, key, data in states_of(shop) if agent == "users")

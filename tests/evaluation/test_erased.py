@@ -29,7 +29,7 @@ class Case:
 
     def state(self, user_id: str) -> tuple[Shopper, int] | None:
         """The shopper's state and its size in bytes."""
-        found = [cell for name, key, cell in self.pipeline.states() if (name, key) == ("users", user_id)]
+        found = [cell for name, _, key, cell in self.pipeline.states() if (name, key) == ("users", user_id)]
         return (CODEC.decode(found[0]).state, len(found[0])) if found else None
 
     def browse(self, user_id: str, event_id: str, at: float) -> None:

@@ -4,25 +4,29 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.builders import coupon
+from core.builders import AT, browse, coupon, item, order
 
 from evaluation.builders import USERS, Log
-from evaluation.decided import CATALOGUE, SETTINGS, busy_shop, compact, order_later, whole_log
+from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, order_later, whole_log
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import CouponIssue, ModelSnapshot
-from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed
+from stream_coupons.core.events import CouponIssue, LoggedDecision, ModelSnapshot
+from stream_coupons.core.leases import Purse
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
+from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
+from stream_coupons.evaluation.evidence import ACCOUNTS, Evidence, find_issue, trace
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, explain_issue
+from stream_coupons.evaluation.verdicts import Lack
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
 RULES = SETTINGS.rules(PUBLIC_KEY)
+ANNS_HOME = topics.partition_for(b"ann", 2)
 
 
 @pytest.fixture
@@ -46,12 +50,11 @@ def explain(log: Log, issue_id: str) -> IssueExplanation:
     found = find_issue(log.read((topics.ISSUES.name,)), issue_id)
     assert found is not None
     issue, record = found
-    proposal, trigger = trace(issue, record, fetcher(log))
-    evidence = Evidence(RULES, issue.user_id, issue)
-    for name in (*Evidence.READ, *Evidence.READ_OF_SHOPPER):
+    evidence = Evidence(RULES, issue.user_id, log.partitions, issue)
+    for name in (*evidence.READ, *evidence.read_of_shopper):
         for one in log.read((name,)):
             evidence.take(one)
-    return explain_issue(issue, evidence.kept(proposal, trigger), evidence.knowledge())
+    return explain_issue(issue, evidence.kept(trace(issue, record, fetcher(log))), evidence.knowledge())
 
 
 def test_every_decision_comes_out_again_to_the_last_digit(log: Log) -> None:
@@ -73,7 +76,9 @@ def test_every_decision_comes_out_again_to_the_last_digit(log: Log) -> None:
 
 def test_what_was_sold_out_or_capped_then_is_said(log: Log) -> None:
     said = {(found.choice, one.coupon_id, one.reason) for found in explained(log) for one in found.others}
-    assert (Choice.ALTERNATIVE, "few", NoCoupon.SOLD_OUT) in said
+    assert {choice for choice, coupon_id, reason in said if (coupon_id, reason) == ("few", NoCoupon.SOLD_OUT)} == {
+        *Choice
+    }
     assert any(coupon_id == "ham" and reason == Ineligible.SHOPPER_CAP for _, coupon_id, reason in said)
     assert any(reason == Passed.EXPLORED for choice, _, reason in said if choice is Choice.EXPLORED)
     assert any(reason == Passed.OUTRANKED for choice, _, reason in said if choice is Choice.BEST)
@@ -103,49 +108,73 @@ def test_a_state_that_has_moved_on_is_said() -> None:
     assert found.content == pytest.approx(1.0, rel=1e-3)
 
 
-def test_of_several_states_with_the_proposal_the_first_is_the_decisions(log: Log) -> None:
-    issue = issues(log)[0]
-    evidence = Evidence(RULES, issue.user_id, issue)
-    codec = CellCodec(Shopper)
+def test_the_state_that_was_saved_before_the_decision_is_looked_for(log: Log) -> None:
+    issue = [one for one in issues(log) if one.user_id == "ann"][4]
+    evidence = Evidence(RULES, "ann", log.partitions, issue)
+    decode, states = CellCodec(Shopper).decode, list[Shopper]()
     for record in log.read((USERS,)):
         evidence.take(record)
-        cell = codec.decode(record.value or b"")
-        if issue.issue_id in cell.state.proposals:
-            cell.state.profile.browses *= 2  # another event, while the budgets are asked
-            evidence.take(record._replace(value=codec.encode(cell)))
-            break
-    assert evidence.decided is not None
-    assert evidence.now is not None
-    assert evidence.now.profile.browses == 2 * evidence.decided.profile.browses > 0
+        if record.key == b"ann":
+            states.append(decode(record.value or b"").state)
+    first = next(n for n, state in enumerate(states) if issue.issue_id in state.issues)
+    kept = evidence.kept(None)
+    assert 0 < first < len(states) - 1
+    assert (kept.before, kept.after, kept.now) == (states[first - 1], states[first], states[-1])
 
 
-def test_a_state_that_saw_later_events_is_said(log: Log) -> None:
+def of_one_batch(*events: tuple[topics.Topic, Any]) -> IssueExplanation:
+    """What is said of the issue that is made when these events of ann are applied together."""
+    shop = busy_shop()
+    before = len(shop.messages(topics.ISSUES))
+    for topic, event in events:
+        shop.publish(topic, event)
+    shop.settle()
+    [issue] = shop.messages(topics.ISSUES)[before:]
+    return explain(whole_log(shop), issue.issue_id)
+
+
+def test_an_event_that_was_applied_together_with_the_trigger_is_said_if_it_matters() -> None:
+    at, ham = AT + 20 * STEP_S, item("x", category="ham", price_minor=600)
+    bought = order("bought", at, ham, user="ann"), browse("b", at + 1.0, ham, user="ann")
+    found = of_one_batch((topics.ORDER, bought[0]), (topics.BROWSE, bought[1]))
+    assert not found.is_reproduced
+    assert any("other events were applied in one batch with the trigger" in note for note in found.notes)
+    looked = browse("b", at, ham, user="ann"), browse("later", at + 1.0, ham, user="ann")
+    found = of_one_batch((topics.BROWSE, looked[0]), (topics.BROWSE, looked[1]))
+    assert (found.is_reproduced, found.notes) == (True, [])
+
+
+def test_a_decision_that_is_not_on_record_is_said(log: Log) -> None:
+    sold_out = next(
+        found.issue for found in explained(log) if NoCoupon.SOLD_OUT in {one.reason for one in found.others}
+    )
+    record = next(iter(log.read((topics.DECISIONS.name,))))
+    decision = msgspec.json.decode(record.value or b"", type=LoggedDecision)
+    forged = msgspec.structs.replace(decision, decision_id=sold_out.issue_id, user_id="eve", sold_out=["tea", "few"])
+    log.drop_beginning(topics.DECISIONS.name, 10**6)
+    for value in (encode(forged), b"nonsense " + sold_out.issue_id.encode()):
+        log.put(record._replace(value=value))
+    found = explain(log, sold_out.issue_id)
+    note = "the decision is not in the topic decisions: which coupons were sold out is not known"
+    assert (found.is_reproduced, found.notes) == (True, [note])
+    assert NoCoupon.SOLD_OUT not in {one.reason for one in found.others}
+
+
+def test_what_is_gone_is_said(log: Log) -> None:
     issue = issues(log)[0]
-    versions = [one for one in log.read((USERS,)) if one.key == issue.user_id.encode()]
-    for topic, home in list(log.records):
-        if topic == USERS:
-            log.records[topic, home] = [one for one in versions[-1:] if one.partition == home]
-    evidence = Evidence(RULES, issue.user_id, issue)
-    evidence.take(versions[-1])
-    state = evidence.now
-    assert state is not None
-    evidence.decided = state
-    found = explain_issue(issue, evidence.kept(None, None), evidence.knowledge(CATALOGUE))
-    assert any("later events too" in note for note in found.notes)
-    assert any("the proposal is no longer kept" in note for note in found.notes)
-    assert any("the event that triggered it is no longer kept" in note for note in found.notes)
+    found = explain_issue(issue, Evidence(RULES, "ann", log.partitions, issue).kept(None), knowledge_of(log, issue))
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "the decision is not in the topic decisions",
+        "no state of this shopper is kept",
+        "the event that triggered it is no longer kept",
+    ]
 
 
-def test_a_trigger_from_a_clock_that_was_ahead_is_no_later_event(log: Log) -> None:
-    issue = next(iter(issues(log)))
-    _, trigger = trace(*(find_issue(log.read((topics.ISSUES.name,)), issue.issue_id) or ()), fetcher(log))
-    evidence = Evidence(RULES, issue.user_id, issue)
-    for one in log.read((USERS,)):
-        evidence.take(one)
-    assert trigger is not None
-    decided_before = msgspec.structs.replace(issue, issued_at=trigger.occurred_at - 3600.0)
-    notes = explain_issue(decided_before, evidence.kept(None, trigger), evidence.knowledge(CATALOGUE)).notes
-    assert not any("later events too" in note for note in notes)
+def knowledge_of(log: Log, issue: CouponIssue) -> Knowledge:
+    evidence = Evidence(RULES, issue.user_id, log.partitions, issue)
+    for record in log.read(evidence.READ):
+        evidence.take(record)
+    return evidence.knowledge()
 
 
 def test_without_any_state_the_issue_still_explains_itself(log: Log) -> None:
@@ -169,27 +198,37 @@ def test_a_coupon_that_has_left_the_catalogue_is_said(log: Log) -> None:
 
 
 def test_a_shopper_without_a_state_any_more_is_not_known(log: Log) -> None:
-    evidence = Evidence(RULES, "ann")
+    evidence = Evidence(RULES, "ann", log.partitions)
     for record in log.read((USERS,)):
         evidence.take(record)
     assert evidence.now is not None
-    evidence.take(Record(USERS, 0, 0, 0, b"ann", None))
+    evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"ann", None))
     assert evidence.now is None
 
 
-def test_ledgers_are_those_of_the_budgets(log: Log) -> None:
-    evidence = Evidence(RULES, "ann")
-    for record in log.read(Evidence.READ):
+def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log: Log) -> None:
+    evidence = Evidence(RULES, "ann", log.partitions)
+    few = next(one for one in CATALOGUE if one.coupon_id == "few")
+    lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0, in_all=0)
+    for record in (*log.read(evidence.READ), *log.read(evidence.read_of_shopper)):
         evidence.take(record)
-    assert evidence.ledgers["few"].issued == 5
-    evidence.take(Record(Evidence.READ[-1], 0, 0, 0, b"few", None))
-    assert "few" not in evidence.ledgers
+    assert evidence.funds().lack(few, AT) == lack
+    one_left = StateCodec(Purse).encode(Purse(granted=5, drawn=4))
+    evidence.take(Record(USERS, 1 - ANNS_HOME, 0, 0, b"\0units:few", one_left))
+    assert evidence.funds().lack(few, AT) == lack
+    evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0units:few", one_left))
+    assert evidence.funds().lack(few, AT) is None
+    evidence.take(Record(ACCOUNTS, 0, 0, 0, b"units:few", None))
+    assert "units:few" not in evidence.funds().accounts
 
 
-@pytest.mark.parametrize("topic", [USERS, *Evidence.READ[1:]])
-def test_what_cannot_be_read_names_its_place(topic: str) -> None:
-    with pytest.raises(BadMessage, match=f"{topic}:1:7 cannot be read"):
-        Evidence(RULES, "ann").take(Record(topic, 1, 7, 0, b"ann", b"nonsense"))
+@pytest.mark.parametrize(
+    ("topic", "key"),
+    [(USERS, b"ann"), (USERS, b"\0units:few"), (topics.SNAPSHOTS.name, b"ecommerce"), (ACCOUNTS, b"units:few")],
+)
+def test_what_cannot_be_read_names_its_place(topic: str, key: bytes) -> None:
+    with pytest.raises(BadMessage, match=f"{topic}:{ANNS_HOME}:7 cannot be read"):
+        Evidence(RULES, "ann", 2).take(Record(topic, ANNS_HOME, 7, 0, key, b"nonsense"))
 
 
 # ---------------------------------------------------------------- the way back
@@ -209,35 +248,35 @@ def test_a_text_that_only_holds_the_id_is_no_issue(log: Log) -> None:
     assert find_issue(records, issue.issue_id) is None
 
 
-def traced(log: Log, issue: CouponIssue, *headers: tuple[str, bytes]) -> tuple[Any, Any]:
+def traced(log: Log, issue: CouponIssue, *headers: tuple[str, bytes | None]) -> Any:
     found = find_issue(log.read((topics.ISSUES.name,)), issue.issue_id)
     assert found is not None
     return trace(issue, found[1]._replace(headers=headers or found[1].headers), fetcher(log))
 
 
-def test_the_way_back_ends_where_a_log_ends(log: Log) -> None:
+def test_an_issue_leads_back_to_its_event_while_that_is_kept(log: Log) -> None:
     issue = issues(log)[0]
-    proposal, trigger = traced(log, issue)
-    assert (proposal.proposal_id, trigger.event_id) == (issue.issue_id, issue.trigger_id)
+    assert traced(log, issue).event_id == issue.trigger_id
     log.drop_beginning(topics.BROWSE.name, 10**6)
-    assert traced(log, issue) == (proposal, None)
-    log.drop_beginning(topics.PROPOSALS.name, 10**6)
-    assert traced(log, issue) == (None, None)
+    assert traced(log, issue) is None
 
 
 @pytest.mark.parametrize("origin", [b"", b"nonsense", b"coupon-catalog:0:0:0", b"browse-events:x:0:0", b"ticks:0:0:0"])
 def test_a_forged_origin_leads_nowhere(log: Log, origin: bytes) -> None:
-    assert traced(log, issues(log)[0], (ORIGIN_HEADER, origin)) == (None, None)
+    assert traced(log, issues(log)[0], (ORIGIN_HEADER, origin)) is None
 
 
-def test_the_decision_of_another_issue_is_not_taken_for_it(log: Log) -> None:
+def test_the_event_of_another_issue_is_not_taken_for_it(log: Log) -> None:
     first, other = issues(log)[0], issues(log)[-1]
     found = find_issue(log.read((topics.ISSUES.name,)), other.issue_id)
     assert found is not None
-    assert traced(log, first, *found[1].headers) == (None, None)
-    event = next(one for one in log.read((topics.BROWSE.name,)) if b"bob-1" in (one.value or b""))
-    place = f"{event.topic}:{event.partition}:{event.offset}:0".encode()
-    assert traced(log, first, (ORIGIN_HEADER, place)) == (None, None)
+    assert traced(log, first, *found[1].headers) is None
+
+
+def test_an_origin_that_is_no_event_leads_nowhere(log: Log) -> None:
+    nonsense = log.put(Record(topics.BROWSE.name, 0, 0, 0, b"ann", b"nonsense"))
+    place = f"{nonsense.topic}:0:{nonsense.offset}:0".encode()
+    assert traced(log, issues(log)[0], (ORIGIN_HEADER, place)) is None
 
 
 # ---------------------------------------------------------------- models
@@ -255,21 +294,21 @@ def record_of(one: ModelSnapshot) -> Record:
 
 def test_the_model_that_decided_is_used_while_it_is_kept(log: Log) -> None:
     issue = msgspec.structs.replace(issues(log)[0], model_version=2)
-    evidence = Evidence(RULES, "ann", issue)
+    evidence = Evidence(RULES, "ann", 2, issue)
     for version in (1, 2, 3):
         evidence.take(record_of(snapshot(version)))
     assert evidence.knowledge().scorer("ecommerce").version == 2
     assert evidence.knowledge(with_models=False).scorer("ecommerce").version == 0
 
-    evidence = Evidence(RULES, "ann", issue)
+    evidence = Evidence(RULES, "ann", 2, issue)
     evidence.take(record_of(snapshot(3)))
     known = evidence.knowledge(CATALOGUE)
-    notes = explain_issue(issue, evidence.kept(None, None), known).notes
+    notes = explain_issue(issue, evidence.kept(None), known).notes
     assert "model version 2 is no longer kept: the others are judged by version 3" in notes
 
 
 def test_before_anything_was_learnt_the_prior_decided(log: Log) -> None:
-    evidence = Evidence(RULES, "ann", issues(log)[0])
+    evidence = Evidence(RULES, "ann", 2, issues(log)[0])
     evidence.take(record_of(snapshot(3)))
     assert evidence.knowledge().scorer("ecommerce").version == 0
 
@@ -279,11 +318,11 @@ def test_a_snapshot_that_does_not_fit_says_so() -> None:
         msgspec.structs.replace(snapshot(4), feature_schema="other"),
         msgspec.structs.replace(snapshot(4), checksum=1),
     ):
-        evidence = Evidence(RULES, "ann")
+        evidence = Evidence(RULES, "ann", 2)
         evidence.take(record_of(wrong))
         with pytest.raises(SnapshotMismatch, match="snapshot 4 of ecommerce"):
             evidence.knowledge()
-    evidence = Evidence(RULES, "ann")
+    evidence = Evidence(RULES, "ann", 2)
     evidence.take(Record(topics.SNAPSHOTS.name, 0, 0, 0, b"ecommerce", b'{"domain": "ecommerce", "version": 4}'))
     with pytest.raises(SnapshotMismatch, match="missing required field"):
         evidence.knowledge()
@@ -292,13 +331,13 @@ def test_a_snapshot_that_does_not_fit_says_so() -> None:
 def test_what_another_version_of_the_program_keeps_beside_ours_is_not_looked_at(log: Log) -> None:
     issue = msgspec.structs.replace(issues(log)[0], model_version=2)
     other = msgspec.structs.replace(snapshot(2), feature_schema="other")
-    for order in ((other, snapshot(3)), (snapshot(3), other)):
-        evidence = Evidence(RULES, "ann", issue)
-        for each in order:
+    for both in ((other, snapshot(3)), (snapshot(3), other)):
+        evidence = Evidence(RULES, "ann", 2, issue)
+        for each in both:
             evidence.take(record_of(each))
         assert evidence.knowledge().scorer("ecommerce").version == 3
 
 
 def test_another_catalogue_may_be_tried() -> None:
-    evidence = Evidence(RULES, "ann")
+    evidence = Evidence(RULES, "ann", 2)
     assert set(evidence.knowledge([coupon("new")]).catalogue.by_id) == {"new"}

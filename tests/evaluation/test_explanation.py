@@ -5,22 +5,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, knowledge, order, rules
+from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, knowledge, of_type, order, rules, see
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core import pipeline
 from stream_coupons.core.candidates import eligible
-from stream_coupons.core.events import Proposal
-from stream_coupons.core.ledger import Ledger
-from stream_coupons.core.pipeline import Undecided
+from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.leases import Account, Holding, Purse
+from stream_coupons.core.pipeline import Times
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import History, OpenProposal, Shopper
-from stream_coupons.evaluation.explanation import ShopperExplanation, explain_shopper
-from stream_coupons.evaluation.verdicts import WORDS, Verdict
+from stream_coupons.core.shopper import History, Shopper
+from stream_coupons.evaluation.explanation import (
+    Funds,
+    Kept,
+    ShopperExplanation,
+    explain_issue,
+    explain_shopper,
+)
+from stream_coupons.evaluation.verdicts import WORDS, Lack
 from stream_coupons.models.linear import prior
 
 CATEGORIES = ("tea", "ham", "ink")
@@ -44,6 +49,7 @@ coupons = st.builds(
     valid_from=st.sampled_from([0.0, 0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
     max_per_user=st.sampled_from([None, 1, 2]),
+    stock=st.sampled_from([None, None, 0]),
     discount_minor=st.sampled_from([20, 100, 700]),
     max_discount_minor=st.just(700),
 )
@@ -54,6 +60,7 @@ some_rules = st.builds(
     quiet_from_hour=st.sampled_from([0.0, 0.0, 1.0]),
     max_candidates=st.sampled_from([1, 2, 64]),
 )
+NOTHING_GIVEN = Funds({}, {}, partition=0, partitions=1)
 
 
 @st.composite
@@ -70,8 +77,8 @@ def shoppers(draw: st.DrawFn) -> Shopper:
     return shopper
 
 
-def explain(shopper: Shopper, known: Knowledge, ledgers: dict[str, Ledger] | None = None) -> ShopperExplanation:
-    return explain_shopper("u", shopper, AT, known, ledgers)
+def explain(shopper: Shopper, known: Knowledge, funds: Funds | None = NOTHING_GIVEN) -> ShopperExplanation:
+    return explain_shopper("u", shopper, AT, known, funds)
 
 
 def reasons(explanation: ShopperExplanation) -> dict[str, str | None]:
@@ -104,35 +111,28 @@ def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any],
     fold(before.profile, event, some.profile)
     found = explain(before, known)
 
-    outcome = pipeline.propose("u", shopper, event, known)
-    [effects] = pipeline.decide([outcome], known) if isinstance(outcome, Undecided) else [outcome]
+    effects = see(shopper, event, known)
     [decision] = [kind for noun, kind in effects.facts if noun == "decision"]
     ours = [verdict for verdict in found.coupons if verdict.domain == "ecommerce"]
     given_now = [verdict for verdict in ours if verdict.reason is None]
-    if decision == "proposed":
+    if decision == "given":
         [verdict] = given_now
-        [proposal] = [message for message in effects.messages if isinstance(message, Proposal)]
-        option = shopper.proposals[proposal.proposal_id].options[0]
+        [issue] = of_type(effects.messages, CouponIssue)
         assert verdict.score is not None
         said = (verdict.score.p_click, verdict.score.p_redeem, verdict.score.p_order)
-        assert (verdict.coupon_id, said) == (option.coupon_id, option.predicted)
-        assert (verdict.score.value_minor, verdict.score.propensity) == (option.value_minor, option.propensity)
-        ranked = sorted((v for v in ours if v.reason in (None, Passed.OUTRANKED)), key=rank)
-        assert [v.coupon_id for v in ranked][:3] == [alternative.coupon_id for alternative in proposal.alternatives]
+        assert (verdict.coupon_id, said) == (issue.coupon_id, (issue.p_click, issue.p_redeem, issue.p_order))
+        assert (verdict.score.value_minor, verdict.score.propensity) == (issue.value_minor, issue.propensity)
         return
     assert not given_now
+    candidates = [verdict for verdict in ours if verdict.score is not None]
     if decision in (NoCoupon.COOLDOWN, NoCoupon.FREQUENCY_CAP, NoCoupon.QUIET_HOURS, NoCoupon.HOLDOUT):
         assert found.objection == decision
     elif decision == NoCoupon.NO_CANDIDATE:
         assert not any(verdict.eligible for verdict in ours)
     else:
-        assert decision == NoCoupon.NOT_WORTH_IT
-        assert not {verdict.reason for verdict in ours if verdict.score} - {NoCoupon.NOT_WORTH_IT}
-
-
-def rank(verdict: Verdict) -> int:
-    assert verdict.score is not None
-    return verdict.score.rank
+        assert {verdict.reason for verdict in candidates} <= {NoCoupon.NOT_WORTH_IT, NoCoupon.SOLD_OUT}
+        is_left = any(verdict.lacks is None for verdict in candidates)
+        assert decision == (NoCoupon.NOT_WORTH_IT if is_left else NoCoupon.SOLD_OUT)
 
 
 CHEAP, DEAR, LOSS = (
@@ -149,26 +149,54 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
 
 
+EVEN = {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}
+
+
 @pytest.mark.parametrize(
-    ("ledger", "limits", "lacks"),
+    ("account", "purse", "limits", "lack"),
     [
-        (Ledger(reserved=1, issued=2), {"stock": 3}, Shortage.STOCK),
-        (Ledger(spent_minor=950), {"budget_minor": 1000}, Shortage.BUDGET),
-        (Ledger(held_minor=150), {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}, Shortage.PACING),
+        ("units:cheap", Purse(granted=3, drawn=3), {"stock": 3}, (Shortage.STOCK, 1, 0)),
+        ("money:cheap", Purse(granted=1000, drawn=950), {"budget_minor": 1000}, (Shortage.BUDGET, 100, 50)),
+        ("money:cheap", Purse(granted=100, drawn=90, freed=30), EVEN, (Shortage.PACING, 100, 40)),
     ],
 )
-def test_what_is_sold_out_makes_way_for_the_next(ledger: Ledger, limits: dict[str, Any], lacks: Shortage) -> None:
+def test_what_is_sold_out_makes_way_for_the_next(
+    account: str, purse: Purse, limits: dict[str, Any], lack: tuple[Shortage, int, int]
+) -> None:
     known = knowledge(coupon("cheap", discount_minor=20, **limits), DEAR, rules=WORTH)
-    found = explain(Shopper(), known, {"cheap": ledger})
+    found = explain(Shopper(), known, Funds({account: purse}, {}, partition=0, partitions=1))
+    shortage, needed, left = lack
+    lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left, in_all=left)
     assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
     assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
-    assert reasons(explain(Shopper(), known, {})) == {"cheap": None, "dear": Passed.OUTRANKED}
-    assert reasons(explain(Shopper(), known, None)) == {"cheap": None, "dear": Passed.OUTRANKED}
+    assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.0, 1.0]
+    for funds in (NOTHING_GIVEN, None):
+        assert reasons(explain(Shopper(), known, funds)) == {"cheap": None, "dear": Passed.OUTRANKED}
 
 
-def test_only_the_alternatives_of_a_proposal_may_make_way() -> None:
-    known = knowledge(coupon("cheap", discount_minor=20, stock=0), DEAR, rules=rules(alternatives=1))
-    assert reasons(explain(Shopper(), known, {})) == {"cheap": NoCoupon.SOLD_OUT, "dear": Passed.OUTRANKED}
+HEARD = Account({0: Holding(granted=4, drawn=3), 1: Holding(granted=4, drawn=2, freed=1)})
+
+
+@pytest.mark.parametrize(
+    ("purses", "accounts", "left"),
+    [
+        ({"units:c": Purse(granted=4, drawn=4)}, {}, (0, 6)),
+        ({"units:c": Purse(granted=4, drawn=4)}, {"units:c": HEARD}, (0, 5)),  # it knows more than it has reported
+        ({"units:c": Purse(granted=4, returned=1, drawn=3)}, {"units:c": HEARD}, (0, 6)),
+    ],
+)
+def test_how_much_is_left_here_and_how_much_in_all(
+    purses: dict[str, Purse], accounts: dict[str, Account], left: tuple[int, int]
+) -> None:
+    funds = Funds(purses, accounts, partition=0, partitions=4)
+    found = funds.lack(coupon("c", stock=10, budget_minor=10_000), AT)
+    assert found is not None
+    assert (found.here, found.in_all) == left
+
+
+def test_the_last_unit_may_be_left_in_no_partition() -> None:
+    found = Funds({}, {}, partition=1, partitions=4).lack(coupon("c", stock=1), AT)
+    assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0, in_all=1)
 
 
 def test_a_coupon_that_was_not_scored_says_so() -> None:
@@ -188,18 +216,12 @@ def test_a_random_strategy_may_give_any() -> None:
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.5, 0.5]
 
 
-def pending(expires_at: float) -> Shopper:
-    options: list[Any] = []
-    return Shopper(proposals={"p": OpenProposal("p", "t", "ecommerce", AT - 60, expires_at, 0, options)})
-
-
-def test_a_proposal_on_its_way_blocks_until_it_expires() -> None:
-    known = knowledge(CHEAP, rules=WORTH)
-    for expires_at, expected in ((AT + 1, NoCoupon.PENDING), (AT, None)):
-        shopper = pending(expires_at)
-        found = explain(shopper, known)
-        assert (found.objection, reasons(found)) == (expected, {"cheap": expected})
-        assert list(shopper.proposals) == ["p"]
+def test_a_trigger_from_a_clock_that_is_ahead_is_computed_again_as_of_its_arrival() -> None:
+    known, shopper = knowledge(CHEAP, DEAR, rules=WORTH, scorer=prior()), Shopper()
+    event = browse("now", AT + HOUR_S, item("t", category="tea"))
+    [issue] = of_type(see(shopper, event, known, times=Times(appended_at=AT)).messages, CouponIssue)
+    found = explain_issue(issue, Kept(trigger=event, before=Shopper(), after=shopper), known)
+    assert (issue.issued_at, found.is_reproduced) == (AT, True)
 
 
 def test_every_code_has_words() -> None:

@@ -1,4 +1,4 @@
-"""Stock, budgets and caps: what the order of the topics proves, and what it does not."""
+"""Stock, budgets, caps and leases: what the order of the topics proves, and what it does not."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.core.events import Coupon
 from stream_coupons.evaluation.findings import Check, Tally
+from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
 
-from .builders import AT_MS, PROPOSALS, Handmade, found
+from .builders import AT_MS, ISSUES, LEASES, MONEY, REPORTS, UNITS, USERS, Handmade, found, red
 
 HOUR_MS = 3_600_000
 
@@ -19,109 +20,313 @@ def finished(log: Handmade) -> list[tuple[str, str, str]]:
     return found(log)
 
 
-def reserved(*ids: str, **limits: Any) -> Handmade:
-    """Proposals that were granted in this order."""
-    log = Handmade(**limits)
-    for one in ids:
-        log.propose(one)
-    for one in ids:
-        log.reserve(one)
+def details(log: Handmade, check: Check) -> list[str]:
+    """What a log says of one check when nothing is added any more."""
+    return [detail for title, _, detail in finished(log) if title == check.title]
+
+
+# ---------------------------------------------------------------- what is issued
+
+
+def test_more_issues_than_the_stock_are_too_many_and_said_once() -> None:
+    log = Handmade(stock=2).give("1", "2")
+    assert finished(log) == []
+    log.give("3", "4")
+    assert details(log, Check.STOCK) == ["coupon c: 3 issued with 3, expected at most 2"]
+
+
+# ---------------------------------------------------------------- what is leased
+
+
+def leased(partitions: int = 2, **limits: Any) -> Handmade:
+    """A coupon of which both partitions have asked for more."""
+    log = Handmade(partitions=partitions, **limits)
+    for partition in range(partitions):
+        log.lease(log.report(partition=partition, asks=True), 5, partition=partition)
     return log
 
 
-def over(check: str, detail: str, offset: int) -> list[tuple[str, str, str]]:
-    return [(check, f"coupon-reservations:0:{offset}", detail)]
+def test_leases_within_the_stock_are_clean() -> None:
+    log = leased(stock=10)
+    assert finished(log) == []
+    findings = log.audit()
+    assert findings.tallies[Check.STOCK] == Tally(checked=2)
+    assert findings.tallies[Check.LEASES] == Tally(checked=6)
+    assert findings.tallies[Check.RECORDS] == Tally(checked=4)
 
 
-def test_more_reserved_than_the_stock_is_too_much() -> None:
-    log = reserved("1", "2", "3", stock=2)
-    for one in ("1", "2", "3"):
-        log.settle(one, "released")
-    detail = "coupon c: 3 reserved or issued with 3, expected at most 2"
-    assert finished(log) == []  # all may have been given back before the third
-    log = reserved("1", "2", "3", stock=2)
-    for one in ("3", "1", "2"):
-        log.settle(one, "released")
-    assert finished(log) == over("stock", detail, 2)
+def test_more_leased_than_the_stock_is_too_much_and_said_once() -> None:
+    log = leased(stock=9)
+    log.lease(log.report(asks=True), 6)
+    home = topics.partition_for(UNITS.encode(), 2)
+    assert {place for place, _ in log.records if place == REPORTS} == {REPORTS}
+    assert [record.partition for record in log.read((REPORTS,))] == [home] * 3
+    assert finished(log) == [
+        ("stock", "coupon-leases:1:0", "units:c: 10 leased with this to partition 1, expected at most 9")
+    ]
 
 
-def test_more_issues_than_the_stock_are_too_many() -> None:
-    log = Handmade(stock=2).give("1", "2", "3")
-    detail = "coupon c: 3 issued with 3, expected at most 2"
-    reserved_too = over("stock", "coupon c: 3 reserved or issued with 3, expected at most 2", 2)
-    assert finished(log) == [*reserved_too, ("stock", "coupon-issues:0:2", detail)]
+def test_more_leased_than_the_budget_is_too_much() -> None:
+    log = Handmade(partitions=2, budget_minor=900)
+    for partition in (0, 1):
+        log.lease(log.report(MONEY, partition, asks=True), 500, MONEY, partition)
+    assert details(log, Check.BUDGET) == ["money:c: 1000 leased with this to partition 1, expected at most 900"]
 
 
-def test_a_unit_that_expired_stays_issued() -> None:
-    log = Handmade(stock=1).give("1")
-    log.settle("1", "expired")
-    log.propose("2")
-    log.reserve("2")
-    log.settle("2", "released")
-    assert finished(log) == over("stock", "coupon c: 2 reserved or issued with 2, expected at most 1", 1)
+def test_what_partitions_have_without_a_lease_counts() -> None:
+    log = Handmade(partitions=2, stock=10)
+    log.report()
+    log.lease(log.report(partition=1, asks=True), 9, partition=1)
+    assert log.purse(UNITS, 0).granted == 2
+    assert details(log, Check.STOCK) == ["units:c: 11 leased with this to partition 1, expected at most 10"]
 
 
-def test_more_held_than_the_budget_is_too_much_and_said_once() -> None:
-    log = Handmade(budget_minor=199).give("1", "2", "3")
-    assert finished(log) == over("budget", "coupon c: 200 held or spent with 2, expected at most 199", 1)
-
-
-@pytest.mark.parametrize("outcome", ["expired", "released"])
-def test_what_was_given_back_is_free_again(outcome: str) -> None:
-    log = reserved("1", "2", budget_minor=100)
-    if outcome == "expired":
-        log.settle("1")
-        log.issue("1")
-    log.settle("1", outcome)
-    log.settle("2", "released")
+def test_leases_count_in_the_order_of_the_reports_that_they_follow_from() -> None:
+    """What is returned later was not there to be leased before."""
+    log = Handmade(partitions=2, stock=8)
+    first, second = log.report(asks=True), log.report(partition=1, asks=True)
+    log.lease(first, 6)
+    log.lease(second, 6, partition=1)
+    log.lease(log.report(), 6, keep=0)
+    log.report()
+    expected = ["units:c: 12 leased with this to partition 1, expected at most 8"]
+    assert details(log, Check.STOCK) == expected
+    log = Handmade(partitions=2, stock=8)
+    log.lease(log.report(asks=True), 6)
+    log.lease(log.report(), 6, keep=2)
+    log.report()
+    log.lease(log.report(partition=1, asks=True), 6, partition=1)
     assert finished(log) == []
 
 
-def test_what_was_given_back_later_was_too_much_before() -> None:
-    log = Handmade(budget_minor=100).give("1", "2")
-    log.settle("1", "expired")
-    assert finished(log) == over("budget", "coupon c: 200 held or spent with 2, expected at most 100", 1)
+def test_a_lease_that_calls_back_grants_the_first_lease_at_most() -> None:
+    """The owner calls back from a partition that it never heard of; the limit may have been lowered since."""
+    log = Handmade(partitions=2, stock=10)
+    log.lease(log.report(asks=True), 9)
+    log.lease(log.report(asks=True), 3, keep=0, partition=1)
+    log.report(partition=1)
+    assert finished(log) == []
+    log.lease(log.report(partition=1), 4, keep=4, partition=1)
+    assert details(log, Check.STOCK) == []  # it has returned all of the first lease
+    log.lease(log.report(partition=1), 12, keep=12, partition=1)
+    assert details(log, Check.STOCK) == ["units:c: 18 leased with this to partition 1, expected at most 10"]
 
 
-def test_what_was_granted_later_does_not_count_before() -> None:
-    log = reserved("1", "2", budget_minor=100)
-    for one in ("1", "2"):
-        log.settle(one)
-        log.issue(one)
-        log.settle(one, "expired")
+def test_the_owner_keeps_enough_for_a_purse_that_is_opened_later() -> None:
+    log = Handmade(partitions=2, budget_minor=1100)
+    log.lease(log.report(MONEY, 1, asks=True), 900, MONEY, 1)
+    log.lease(log.report(MONEY, 1), 300, MONEY, 0, keep=0)
     assert finished(log) == []
 
 
-@pytest.mark.parametrize(("spent", "is_over"), [(40, False), (41, True)])
-def test_what_was_spent_stays_spent(spent: int, is_over: bool) -> None:
-    log = reserved("1", "2", budget_minor=140)
-    log.settle("1")
-    log.issue("1")
-    log.settle("1", "redeemed", spent)
-    log.settle("2", "released")
-    detail = "coupon c: 141 held or spent with 2, expected at most 140"
-    assert finished(log) == (over("budget", detail, 1) if is_over else [])
-
-
-def test_an_expiry_counts_once_however_often_it_is_copied() -> None:
-    log = reserved("1", "2", "3", budget_minor=100)
-    log.settle("1")
-    log.issue("1")
-    log.settle("1", "expired")
-    log.settle("1", "expired")
-    log.settle("3", "released")
-    log.settle("2", "released")
-    assert finished(log) == over("budget", "coupon c: 200 held or spent with 3, expected at most 100", 2)
-
-
-def test_grants_that_are_committed_count_without_a_settlement() -> None:
-    log = reserved("1", "2", "3", stock=1)
+def test_a_lease_that_follows_from_a_report_behind_the_end_is_open() -> None:
+    log = leased(stock=3)
     log.save_cells()
-    log.committed = dict(log.ends) | {(PROPOSALS, 0): 1, ("coupon-reservations", 0): 0}
+    marks = log.marks()
+    home = topics.partition_for(UNITS.encode(), 2)
+    marks.ends[REPORTS, home] = 1  # type: ignore[index]
+    findings = log.audit(marks)
+    assert findings.tallies[Check.STOCK].open == 1
+
+
+def test_a_lease_follows_from_a_report() -> None:
+    for headers in ((), ((ORIGIN_HEADER, b"lease-reports:1:0:0"),), ((ORIGIN_HEADER, b"browse-events:0:0:0"),)):
+        log = Handmade(stock=5)
+        log.lease(log.report(asks=True), 5)
+        log.change(LEASES, headers=headers)
+        log.committed = {}
+        log.save_cells()
+        assert log.audit().violations == []
+        assert log.audit().tallies[Check.LEASES].open == 1
+        log.committed = None
+        detail = "it follows from no report on units:c, expected an origin in lease-reports:0"
+        assert finished(log) == [("leases", "coupon-leases:0:0", detail)]
+
+
+@pytest.mark.parametrize("about", [{"granted": 4}, {"version": 0}, {"version": 1, "keep": 3}])
+def test_a_later_lease_says_no_less(about: dict[str, int]) -> None:
+    log = Handmade(stock=5)
+    log.lease(log.report(asks=True), 5)
+    log.lease(log.report(), **({"granted": 5} | about))  # type: ignore[arg-type]
+    [detail] = details(log, Check.LEASES)
+    assert detail.startswith("units:c: version")
+    assert detail.endswith("comes after version 1, granted 5, keep None, expected no less")
+
+
+def test_a_copy_of_an_older_lease_is_no_violation() -> None:
+    log = Handmade(stock=5)
+    log.lease(log.report(asks=True), 4)
+    log.lease(log.report(asks=True), 5)
+    log.put(next(iter(log.read((LEASES,)))))
+    assert finished(log) == []
+
+
+@pytest.mark.parametrize("about", [{"granted": 6}, {"version": 9}])
+def test_a_lease_that_follows_from_an_older_report_says_no_more(about: dict[str, int]) -> None:
+    log = Handmade(stock=50)
+    report = log.report(asks=True)
+    log.lease(report, 4)
+    log.lease(log.report(asks=True), 5)
+    log.lease(report, **({"granted": 5, "version": 2} | about))  # type: ignore[arg-type]
+    log.purse(UNITS).version = 9
+    detail = "units:c: it says more than a lease that follows from a later report, expected no more"
+    assert details(log, Check.LEASES)[0] == detail
+
+
+# ---------------------------------------------------------------- what is drawn of it
+
+
+def test_no_more_is_drawn_than_was_granted() -> None:
+    log = Handmade(stock=2).give("1", "2")
+    log.purse(UNITS).granted = 1
+    log.report()
+    fault = "units:c in partition 0 says 2 drawn, expected at most the 1 granted"
+    log.purse(UNITS).granted = 2
+    assert finished(log) == [("leases", "lease-reports:0:0", fault)]
+
+
+def test_a_purse_draws_no_more_than_was_granted() -> None:
+    log = Handmade(stock=2).give("1", "2")
+    log.purse(UNITS).granted = 1
+    fault = "units:c in partition 0 says 2 drawn, expected at most the 1 granted"
+    assert finished(log) == [("leases", f"{USERS}:0:2", fault)]
+
+
+def test_what_was_returned_is_not_drawn() -> None:
+    log = Handmade(stock=3).give("1", "2")
+    log.purse(UNITS).returned = 2
+    assert details(log, Check.LEASES) == ["units:c in partition 0 says 2 drawn, expected at most the 1 granted"]
+
+
+def test_without_a_limit_anything_is_drawn() -> None:
+    assert finished(Handmade().give("1", "2", "3")) == []
+
+
+def test_what_was_drawn_without_a_limit_stays_drawn_when_one_comes() -> None:
+    log = Handmade().give("1", "2", "3")
+    pushed(log, AT_MS + HOUR_MS, stock=1, budget_minor=100)
+    log.report(at_ms=AT_MS + HOUR_MS)
+    assert finished(log) == []
+    log.take_out("coupon-catalog")
+    assert red(log) == set()
+    assert log.audit().tallies[Check.LEASES].not_checked == 3
+    log.spoil(UNITS, drawn=1)
+    assert "leases" in {title for title, _, _ in finished(log)}
+
+
+def test_a_partition_has_what_its_leases_grant_or_its_first_lease() -> None:
+    log = Handmade(partitions=2, stock=10)
+    assert (log.purse(UNITS, 0).granted, log.purse(UNITS, 1).granted) == (2, 3)
+    log.report()
+    log.report(partition=1)
+    assert finished(log) == []
+    log.purse(UNITS).granted = 3
+    log.report()
+    fault = "units:c in partition 0 says granted 3, expected at most 2 by its leases"
+    assert [detail for _, _, detail in finished(log)] == [fault, fault]
+    log.lease(log.report(), 3)
+    assert details(log, Check.LEASES) == []
+
+
+def test_the_first_lease_of_money_is_of_whole_coupons() -> None:
+    log = Handmade(partitions=2, budget_minor=1000)
+    assert (log.purse(MONEY, 0).granted, log.purse(MONEY, 1).granted) == (200, 300)
+    log.report(MONEY)
+    log.report(MONEY, 1)
+    assert finished(log) == []
+    log.purse(MONEY).granted = 201
+    assert details(log, Check.LEASES) == ["money:c in partition 0 says granted 201, expected at most 200 by its leases"]
+
+
+@pytest.mark.parametrize("total", ["version", "granted", "returned", "drawn", "freed", "spent", "wanted"])
+def test_totals_only_grow(total: str) -> None:
+    log = Handmade()
+    for said in (5, 4):
+        log.report(UNITS, 0, AT_MS, **{total: said})
+    log.purse(UNITS)
+    log.spoil(UNITS, **{total: 3})
+    assert details(log, Check.LEASES) == [
+        f"units:c in partition 0 says {total} 4, expected at least 5",
+        f"units:c in partition 0 says {total} 3, expected at least 5",
+    ]
+
+
+def test_what_was_reported_has_a_purse() -> None:
+    log = Handmade(stock=5)
+    log.report()
+    log.purses.clear()
+    fault = "units:c in partition 0 says granted 0, expected at least 5"
+    assert finished(log) == [("leases", "lease-reports:0:0", fault)]
+
+
+def test_a_copy_of_an_older_report_is_no_violation() -> None:
+    log = Handmade(stock=5)
+    first = log.report()
+    log.give("1")
+    log.report()
+    log.put(first)
+    assert finished(log) == []
+
+
+def test_reports_of_several_sources_come_in_any_order() -> None:
+    """A batch decides after it has taken in leases, but sends in the order of its inputs."""
+    log = Handmade(stock=5).give("1")
+    log.report()
+    log.report(drawn=0)
+    log.change(REPORTS, 1, headers=((ORIGIN_HEADER, b"coupon-leases:0:0:0"),))
+    assert finished(log) == []
+
+
+@pytest.mark.parametrize("headers", [(), ((ORIGIN_HEADER, b"ticks:1:0:0"),)])
+def test_a_report_follows_from_a_record_of_its_partition(headers: Any) -> None:
+    log = Handmade()
+    log.report()
+    log.change(REPORTS, headers=headers)
+    detail = "it follows from no record of partition 0, expected an origin there"
+    assert finished(log) == [("leases", "lease-reports:0:0", detail)]
+
+
+def test_what_is_refused_for_its_place_says_nothing() -> None:
+    log = Handmade(partitions=2, stock=10)
+    log.committed = {}
+    log.report(partition=1)
+    report = log.report(returned=9)
+    lease = log.lease(report, 50)
+    for one in (report, lease):
+        log.take_out(one.topic, -1)
+        log.put(one._replace(partition=1 - one.partition))
+    log.put(report._replace(key=b"another"))
+    log.report(partition=1)
+    log.save_cells()
+    assert log.audit().violations == []
+
+
+# ---------------------------------------------------------------- what retention has dropped
+
+
+def test_what_was_returned_in_reports_that_are_dropped_may_have_been_leased_again() -> None:
+    log = Handmade(partitions=2, stock=8)
+    log.lease(log.report(asks=True), 6)
+    log.lease(log.report(), 6, keep=0)
+    log.report()
+    log.lease(log.report(partition=1, asks=True), 6, partition=1)
+    log.drop_beginning(REPORTS, 3)
+    assert finished(log) == []
+    assert log.audit().tallies[Check.STOCK] == Tally(not_checked=2)
+    log.report()
+    log.lease(log.report(partition=1, asks=True), 9, partition=1)
+    assert details(log, Check.STOCK) == ["units:c: 9 leased with this to partition 1, expected at most 8"]
+
+
+def test_what_leases_that_are_dropped_granted_is_not_missed() -> None:
+    log = Handmade(partitions=2, stock=10)
+    log.lease(log.report(asks=True), 6)
+    log.lease(log.report(), 6, keep=6)
+    log.give("1")
+    log.report()
+    assert finished(log) == []
+    log.drop_beginning(LEASES, 2)
     assert found(log) == []
-    assert log.audit().tallies[Check.STOCK] == Tally(checked=1, open=2)
-    log.committed[PROPOSALS, 0] = 2
-    assert found(log) == over("stock", "coupon c: 2 reserved or issued with 2, expected at most 1", 1)
 
 
 # ---------------------------------------------------------------- caps
@@ -151,17 +356,81 @@ NARROW: dict[str, int] = {"stock": 1, "budget_minor": 100, "max_per_user": 1}
 
 def test_the_widest_of_all_known_terms_is_what_counts() -> None:
     log = Handmade(**NARROW).give("1", "2", user_id="u")
-    assert {title for title, _, _ in finished(log)} == {"stock", "budget", "caps"}
+    assert {title for title, _, _ in finished(log)} == {"stock", "budget", "caps", "leases"}
+    log.spoil(UNITS, granted=1)
+    log.spoil(MONEY, granted=100)
     pushed(log, AT_MS, stock=2, budget_minor=200, max_per_user=2)
     pushed(log, AT_MS, **NARROW)
-    assert found(log) == []
+    assert finished(log) == []
 
 
 def test_what_was_given_before_the_oldest_known_terms_cannot_be_judged() -> None:
     log = Handmade(at_ms=AT_MS + HOUR_MS, **NARROW).give("1", "2", user_id="u")
     assert finished(log) == []
     findings = log.audit()
-    assert {findings.tallies[check].not_checked for check in (Check.STOCK, Check.BUDGET, Check.CAPS)} == {2}
+    not_checked = [
+        findings.tallies[check].not_checked for check in (Check.STOCK, Check.BUDGET, Check.CAPS, Check.LEASES)
+    ]
+    assert not_checked == [2, 1, 2, 2]
+
+
+def narrowed(log: Handmade, at_ms: int = AT_MS + HOUR_MS, **limits: Any) -> None:
+    """Other limits, and compaction has dropped those of before."""
+    pushed(log, at_ms, **limits)
+    log.take_out("coupon-catalog")
+
+
+def test_what_was_leased_before_the_oldest_known_terms_cannot_be_judged() -> None:
+    log = Handmade(partitions=2, stock=100)
+    log.lease(log.report(asks=True), 60)
+    narrowed(log, stock=10)
+    assert finished(log) == []
+    assert log.audit().tallies[Check.STOCK] == Tally(not_checked=1)
+    log.lease(log.report(asks=True, at_ms=AT_MS + 2 * HOUR_MS), 61, at_ms=AT_MS + 2 * HOUR_MS)
+    assert details(log, Check.STOCK) == ["units:c: 61 leased with this to partition 0, expected at most 10"]
+
+
+def test_a_purse_that_was_opened_before_the_oldest_known_terms_cannot_be_judged() -> None:
+    log = Handmade(partitions=2, stock=100)
+    log.give("1")
+    assert log.purse(UNITS, log.home("1")).granted == 25
+    narrowed(log, stock=10)
+    log.report(partition=log.home("1"), at_ms=AT_MS + 2 * HOUR_MS)
+    assert finished(log) == []
+
+
+def test_what_was_drawn_before_the_oldest_known_terms_is_no_measure_of_what_is_drawn_since() -> None:
+    log = Handmade().give("1", "2")
+    log.report()
+    log.give("3")
+    narrowed(log, stock=1)
+    assert finished(log) == []
+
+
+def test_what_was_leased_before_a_stock_was_lowered_may_be_given_until_it_is_called_back() -> None:
+    log = Handmade(stock=5)
+    log.lease(log.report(asks=True), 6, version=1)
+    log.purse(UNITS).granted = 5
+    narrowed(log, stock=1)
+    for one in ("1", "2"):
+        log.look(one)
+        log.draw(one)
+        log.issue(one, AT_MS + 2 * HOUR_MS)
+    assert finished(log) == []
+    assert log.audit().tallies[Check.STOCK].not_checked == 2
+    log.take_out(LEASES)
+    assert red(log) == {"stock"}
+
+
+def test_what_was_sent_again_after_a_crash_is_judged_by_when_it_began() -> None:
+    log = Handmade(max_per_user=2).give("1", "2", user_id="u")
+    narrowed(log, max_per_user=1)
+    for index in (0, 1):
+        log.change(ISSUES, index, timestamp_ms=AT_MS + 2 * HOUR_MS)
+    assert [title for title, _, _ in finished(log)] == ["caps"]
+    for index in (0, 1):
+        log.change(ISSUES, index, headers=((BEGAN_HEADER, b"%d" % AT_MS),))
+    assert found(log) == []
 
 
 def test_a_coupon_that_was_never_in_the_catalogue_is_a_violation() -> None:

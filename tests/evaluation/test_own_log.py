@@ -1,8 +1,9 @@
-"""Policies valued on the engine's own log: sold out or not, the estimate is that of the true effects."""
+"""Policies valued on the engine's own log: with coupons that sell out, the estimate is still that of true effects."""
 
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,7 +36,7 @@ from .own_logs import (
 SHOPPERS = 3000
 
 
-@pytest.fixture(scope="module", params=[None, 150], ids=["plenty", "sold out"])
+@pytest.fixture(scope="module", params=[None, 600], ids=["plenty", "sold out"])
 def shop(request: pytest.FixtureRequest) -> Shop:
     shop = Shop(seed=3, stock=request.param)
     shop.see(SHOPPERS)
@@ -47,27 +48,38 @@ def decided(shop: Shop) -> OwnDecisions:
     return arrays(list(log.decisions.values()), "ecommerce", log.ends_at - WINDOW_S)
 
 
-def test_what_was_sold_out_is_known_from_the_decisions_that_asked_for_it(shop: Shop) -> None:
+def gains(decisions: OwnDecisions, shop: Shop) -> Any:
+    """What each arm brings in truth, minor units, shape (n, a)."""
+    by_name = np.column_stack([np.zeros(len(GAINS)), GAINS])
+    return by_name[np.array(shop.kinds)[:, None], np.maximum(decisions.arm, 0)]
+
+
+def test_what_was_sold_out_is_no_arm(shop: Shop) -> None:
     decisions = decided(shop)
-    left = np.array(shop.left)
-    assert len(decisions) == SHOPPERS
-    assert (decisions.available[:, 1:] == left).mean() > 0.999
-    assert left.all() == (shop.stock is None)
+    assert (decisions.is_coupon.sum(axis=1) + decisions.sold_out == len(NAMES)).all()
+    found = own_valuation.report(shop.log(), (), RULES)
+    if shop.stock is None:
+        assert (found.sold_out, len(decisions)) == (0.0, SHOPPERS)
+    else:
+        assert {0, 1, 2} <= set(decisions.sold_out.tolist())
+        assert found.sold_out == pytest.approx(decisions.sold_out.mean() / len(NAMES))
+        assert 0.1 < found.sold_out < 0.6
+        given = np.bincount(decisions.arm[np.arange(len(decisions)), decisions.chosen], minlength=len(NAMES) + 1)
+        assert max(given[1:]) == shop.stock
 
 
 def test_the_probabilities_of_a_row_sum_to_one_and_what_was_given_was_possible(shop: Shop) -> None:
     decisions = decided(shop)
     for kind in own_policies.DEFAULT:
         target = own_policies.target(Policy(kind), decisions, RULES)
-        assert target.sum(axis=1) == pytest.approx(np.ones(SHOPPERS))
+        assert target.sum(axis=1) == pytest.approx(np.ones(len(decisions)))
         assert (target >= 0).all()
-        assert not target[~decisions.available].any()
+        assert not target[decisions.arm < 0].any()
     assert (decisions.propensity > 0).all()
     logged = {one.user_id: one for one in shop.log().decisions.values()}
-    for row, shopper in enumerate(decisions.shopper[:500].tolist()):
+    for row, shopper in enumerate(decisions.shopper.tolist()):
         one = logged[decisions.user_ids[shopper]]
-        if one.result == "given":
-            assert one.propensity == pytest.approx(decisions.propensity[row])
+        assert one.propensity == pytest.approx(decisions.propensity[row])
 
 
 @pytest.mark.parametrize("name", ["greedy", "greedy:30", "average", "random", "none", "always:c", "epsilon:0.1"])
@@ -75,8 +87,8 @@ def test_the_value_of_another_policy_is_that_of_its_true_effects(shop: Shop, nam
     decisions, log = decided(shop), shop.log()
     policy = own_policies.parse(name, NAMES)
     [valued] = own_valuation.report(log, (policy,), RULES).valued
-    target = own_policies.target(policy, decisions, RULES)[:, 1:]
-    truth = BASE_RATE * MARGIN_RATIO * PRICE + float((target * GAINS[shop.kinds]).sum(axis=1).mean())
+    target = own_policies.target(policy, decisions, RULES)
+    truth = BASE_RATE * MARGIN_RATIO * PRICE + float((target * gains(decisions, shop)).sum(axis=1).mean())
     assert valued.unsupported == pytest.approx(0.0, abs=1e-6)
     assert not valued.valuation.diagnostics.is_off
     for estimator in Estimator:
@@ -100,10 +112,10 @@ def test_the_model_does_not_know_the_outcome_that_it_predicts() -> None:
     assert not np.array_equal(plain, again)
 
 
-def test_giving_nothing_has_no_probability_at_all_where_all_can_be_had() -> None:
+def test_giving_nothing_has_no_probability_at_all_where_there_is_something_to_give() -> None:
     for arms in range(1, 60):
         tried = np.array([[False] + [True] * arms])
-        found = probabilities(np.array([arms]), tried, np.array([0.1]), np.ones_like(tried))
+        found = probabilities(np.array([arms]), tried, np.array([0.1]))
         assert found[0, 0] == 0.0
         assert found.sum() == pytest.approx(1.0)
 
@@ -123,7 +135,7 @@ def test_lift_is_told_by_the_same_orders_of_those_who_may_get_coupons_and_those_
     found = own_valuation.report(shop.log(), (Policy("logged"),), RULES)
     assert found.lift is not None
     decisions = decided(shop)
-    truth = float((decisions.logging[:, 1:] * GAINS[shop.kinds]).sum(axis=1).mean())
+    truth = float((decisions.logging * gains(decisions, shop)).sum(axis=1).mean())
     half = found.lift.lift.high - found.lift.lift.value
     assert abs(found.lift.lift.value - truth) < 2 * half
     assert found.lift.holdout_mean == pytest.approx(BASE_RATE * MARGIN_RATIO * PRICE, abs=25)

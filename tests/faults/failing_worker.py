@@ -60,7 +60,8 @@ def install(point: Failpoint) -> None:
 
 def _around_sends(kind: Any, point: Failpoint) -> None:
     async def deliver(self: Any, agent: str, parcels: Any) -> None:
-        await self._senders[agent].deliver([change for parcel in parcels for change in parcel.changes])
+        changes = [change for parcel in parcels for change in parcel.changes]
+        await self._senders[agent].deliver(changes, self.whole_bytes)
         outputs = [output for parcel in parcels for output in parcel.outputs]
         if outputs:
             point.reach("after-changelog")

@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.demo.system import LocalSystem
-from tests.integration.builders import DAY_S, records, wait_until
+from tests.integration.builders import records, wait_until
 
 from .trial import Trial, committed, is_ready, settings_under_faults, trial
 
@@ -58,7 +58,7 @@ def test_poison_waits_until_dead_letters_can_be_written(
     begin: Callable[[LocalSystem], None],
     end: Callable[[LocalSystem], None],
 ) -> None:
-    settings = settings_under_faults(proposal_timeout_s=10 * DAY_S)
+    settings = settings_under_faults()
     kafka = msgspec.structs.replace(settings.kafka, produce_timeout_s=2.0)
     with trial(empty_broker, tmp_path, seed, msgspec.structs.replace(settings, kafka=kafka), days=90) as running:
         system = running.system

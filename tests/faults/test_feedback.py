@@ -1,6 +1,5 @@
 """Feedback that comes before its issue, again and again, when its window has closed, and from somebody else."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.leases import money_of
 from stream_coupons.core.pipeline import KINDS, issue_id
 from tests.integration.builders import DAY_S, IDLE_WITHIN_S, total, wait_until
 
-from .trial import Trial, settings_under_faults, trial, valid
+from .trial import Trial, purses, settings_under_faults, trial, valid
 
 pytestmark = pytest.mark.kafka
 
@@ -49,7 +49,7 @@ class Feedback:
             self._running.refused[topics.FEEDBACK.name, refused_as] += 1
 
     def tell_early(self, events: list[tuple[str, Any]]) -> None:
-        """Of every other trigger: that its coupon was used, before it is even proposed."""
+        """Of every other trigger: that its coupon was used, before it is even decided on."""
         triggers = [event for topic, event in events if topic in (topics.BROWSE.name, topics.CART.name)]
         for event in triggers[::2]:
             identity = issue_id(event.user_id, KINDS[type(event)], event.event_id)
@@ -110,18 +110,20 @@ def close_all_windows(running: Trial) -> None:
 
 def check_money(running: Trial, joined: set[str]) -> None:
     """Every issue has one end; what budgets have left is what was not spent."""
-    ends = {
-        one.proposal_id: one
-        for one in valid(running.system, topics.SETTLEMENTS)
-        if one.outcome in ("redeemed", "expired")
-    }
     issues: dict[str, CouponIssue] = {one.issue_id: one for one in valid(running.system, topics.ISSUES)}
-    assert set(ends) == set(issues)
-    assert {ends[identity].outcome for identity in joined} == {"redeemed"}
-    assert Counter(one.outcome for one in ends.values())["expired"] >= 10
+    used = {one.issue_id for one in valid(running.system, topics.FEEDBACK) if one.kind == "purchase"} & set(issues)
+    redeemed, expired = (total(running.system, "coupons_ended_total", outcome=end) for end in ("redeemed", "expired"))
+    assert joined <= used
+    assert redeemed == len(used)
+    assert redeemed + expired == len(issues)
+    assert expired >= 10
     budgets = {one.coupon_id: one.budget_minor for one in running.world.catalogue() if one.budget_minor is not None}
     assert budgets
-    spent = sum(one.spent_minor for one in ends.values() if one.coupon_id in budgets)
+    money = {coupon_id: purses(running.system, money_of(coupon_id)) for coupon_id in budgets}
+    for coupon_id, purse in money.items():
+        held = sum(one.max_discount_minor for one in issues.values() if one.coupon_id == coupon_id)
+        assert (purse.drawn, purse.drawn - purse.freed) == (held, purse.spent), coupon_id
+    spent = sum(purse.spent for purse in money.values())
     wait_until(
         lambda: total(running.system, "budget_remaining_minor") == sum(budgets.values()) - spent,
         f"{sum(budgets.values()) - spent} left of all budgets, all money that is not spent given back",

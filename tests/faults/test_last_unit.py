@@ -9,13 +9,15 @@ import pytest
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import Coupon
+from stream_coupons.core.leases import ASK_AGAIN_S
 from tests.integration.builders import DAY_S, browse, coupon, records, wait_until
 
-from .trial import Trial, settings_under_faults, trial, valid
+from .trial import Trial, are_taken, settings_under_faults, trial, valid
 
 pytestmark = pytest.mark.kafka
 
 SHOPPERS = 200
+WAVES = 8
 DAYS = 40
 LIMITS = ({"stock": 1}, {"stock": 3}, {"budget_minor": 2 * 100 + 99})
 LEFT = (1, 3, 2)
@@ -37,11 +39,12 @@ def test_the_last_units_are_given_exactly_whoever_dies(
         running.add_coupons([last_of(number)[0] for number in range(count)])
         with running.load(pause_s=0.5):
             for number in range(count):
-                everybody_asks(running, number)
-                if number % 2:
-                    running.kill(number // 2 % 2)
-                    running.system.restart(number // 2 % 2)
-                wait_until(lambda number=number: answered(running, number) == SHOPPERS, f"answers of round {number}")
+                for wave in range(WAVES):
+                    some_ask(running, number, wave)
+                    if number % 2 and wave == number // 2 % WAVES:
+                        running.kill(number // 2 % 2)
+                        running.system.restart(number // 2 % 2)
+                    wait_until(lambda number=number: is_answered(running, number), f"answers of round {number}")
         check_partitions(running)
         running.check()
         given = Counter(
@@ -52,20 +55,19 @@ def test_the_last_units_are_given_exactly_whoever_dies(
         }
 
 
-def everybody_asks(running: Trial, number: int) -> None:
-    """All shoppers of a round browse at once; later than the load's days, so that none of its ticks ends their wish."""
-    at = running.world.ends_at + DAY_S
-    for shopper in range(SHOPPERS):
+def some_ask(running: Trial, number: int, wave: int) -> None:
+    """Some shoppers of a round browse at once; the next ones come when a partition may ask for more again."""
+    at = running.world.ends_at + DAY_S + wave * ASK_AGAIN_S
+    for shopper in range(wave, SHOPPERS, WAVES):
         user_id = f"round-{number}-{shopper}"
         running.send(topics.BROWSE, browse(user_id, user_id, at=at, domain=f"round-{number}"))
     running.flush()
 
 
-def answered(running: Trial, number: int) -> int:
-    """How many shoppers of a round have an answer."""
+def is_answered(running: Trial, number: int) -> bool:
+    """Whether all shoppers of a round who have asked are decided on."""
     running.system.check()
-    users = {record.key for record in records(running.system, topics.RESERVATIONS.name)}
-    return sum(user.startswith(f"round-{number}-".encode()) for user in users)
+    return are_taken(running.system, topics.BROWSE, f"round-{number}-")
 
 
 def check_partitions(running: Trial) -> None:

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.kafka
 FOLLOWED = (topics.CATALOG, topics.SNAPSHOTS)
 """Topics that every worker reads to itself: what is bad in them is refused there, without a dead letter."""
 
-CHANGELOGS = tuple(topics.changelog(table) for table in ("users", "cells", "coupons"))
+CHANGELOGS = tuple(topics.changelog(table) for table in ("users", "cells", "accounts"))
 
 ENOUGH = 20
 """Issues that the load leads to before a trial is one."""
 
-PATIENT = {"proposal_timeout_s": 10 * DAY_S}
+PATIENT = {"trigger_timeout_s": 10 * DAY_S}
 """An hour of the load takes a moment: the usual wait would be over before a decision has gone round."""
 
 

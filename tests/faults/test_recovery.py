@@ -106,7 +106,7 @@ def publish(bootstrap: str, grown: list[Latest], count: int) -> None:
         cell = codec.decode(latest.cell)
         # What a cell knows of offsets and open business belongs to the shopper that it is a copy of.
         cell.applied, cell.outbox, cell.due = {}, [], None
-        cell.state.proposals, cell.state.issues, cell.state.controls = {}, {}, {}
+        cell.state.issues, cell.state.controls = {}, {}
         bare.append(codec.encode(cell))
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 100_000})
     for number in range(count):

@@ -17,8 +17,10 @@ from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Coupon, CouponIssue
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.settings import Guarantee, Settings, Store
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.broker.clients import send_packed
@@ -41,7 +43,7 @@ EVENTS_BETWEEN_FAULTS = 100
 PAUSE_S = 0.1
 """After each simulated hour: several trials share a machine, and are to wait for faults, not for each other."""
 
-CHAIN = (topics.PROPOSALS, topics.RESERVATIONS, topics.ISSUES, topics.SETTLEMENTS)
+CHAIN = (topics.ISSUES, topics.DECISIONS)
 COUNTED_AS_APPLIED = {(topics.FEEDBACK.name, Rejection.UNKNOWN_ISSUE)}
 """Refused only after it has waited: it counts as applied when it comes."""
 
@@ -62,12 +64,10 @@ def settings_under_faults(**about: Any) -> Settings:
 def unhurried(**about: Any) -> Settings:
     """Settings that suit an answer which takes simulated days: an hour of the shoppers passes in some 50 ms.
 
-    Proposals would expire meanwhile. And a trial's own ticks do not wait for a backlog, as those of workers do: after
-    an outage they may overtake feedback older by milliseconds, which is more simulated time than the usual grace.
+    A trial's own ticks do not wait for a backlog, as those of workers do: after an outage they may overtake feedback
+    older by milliseconds, which is more simulated time than the usual grace.
     """
-    usual = settings_under_faults(
-        **{"proposal_timeout_s": YEARS_S, "max_issues_per_window": 20, "reorder_suppress_s": 0} | about
-    )
+    usual = settings_under_faults(**{"max_issues_per_window": 20, "reorder_suppress_s": 0} | about)
     attribution = msgspec.structs.replace(usual.attribution, grace_s=YEARS_S)
     return msgspec.structs.replace(usual, attribution=attribution)
 
@@ -231,12 +231,9 @@ class Trial:
         letters = refusals(self.system)
         assert letters == self.refused, f"dead letters {letters}, expected {self.refused}"
         self._check_published()
-        proposed = {proposal.proposal_id for proposal in valid(self.system, topics.PROPOSALS)}
-        reservations = valid(self.system, topics.RESERVATIONS)
-        settlements = valid(self.system, topics.SETTLEMENTS)
         issues = [issue.issue_id for issue in valid(self.system, topics.ISSUES)]
-        assert proposed == {reservation.proposal_id for reservation in reservations}
-        assert set(issues) == {one.proposal_id for one in settlements if one.outcome == "confirmed"}
+        decisions = valid(self.system, topics.DECISIONS)
+        assert set(issues) == {one.decision_id for one in decisions if one.result == "given"}
         assert len(set(issues)) > 10
         if self.system.settings.kafka.guarantee is Guarantee.EXACTLY_ONCE:
             assert doubled(self.system) == [], "a reader of what is committed must see no copy"
@@ -340,6 +337,23 @@ def is_ready(worker: WorkerProcess) -> bool:
     return worker.scrape().get(("stream_coupons_ready", ())) == 1.0
 
 
+def purses(system: LocalSystem, account_id: str) -> Purse:
+    """What all partitions together hold of an account, by the state that was saved last."""
+    key, latest = f"{SHARED_PREFIX}{account_id}".encode(), {}
+    for record in records(system, topics.changelog("users").name):
+        if record.key == key:
+            latest[record.partition] = msgspec.msgpack.decode(record.value, type=Purse)
+    names = ("granted", "returned", "drawn", "freed", "spent")
+    return Purse(**{name: sum(getattr(purse, name) for purse in latest.values()) for name in names})
+
+
+def are_taken(system: LocalSystem, topic: topics.Topic, prefix: str) -> bool:
+    """Whether all records of a topic whose key begins so are done and committed."""
+    done = committed(system, topic)
+    mine = [record for record in records(system, topic.name) if (record.key or b"").startswith(prefix.encode())]
+    return all(record.offset < done.get(record.partition, 0) for record in mine)
+
+
 def committed(system: LocalSystem, topic: topics.Topic) -> dict[int, int]:
     """The next offset that the workers have not committed, by partition of a topic."""
     with admin.admin_client(system.connection) as client:
@@ -357,11 +371,7 @@ def copies_of_decisions(system: LocalSystem) -> Iterator[tuple[str, Any, list[tu
                 message = decode(record.value)
             except BadMessage:
                 continue
-            identity = (
-                getattr(message, "issue_id", None) or message.proposal_id,
-                getattr(message, "rank", None),
-                getattr(message, "outcome", None),
-            )
+            identity = getattr(message, "issue_id", None) or message.decision_id
             copies.setdefault(identity, []).append((record.key, record.value))
         for identity, seen in copies.items():
             yield topic.name, identity, seen

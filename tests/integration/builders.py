@@ -27,7 +27,7 @@ PLAIN_POLICY: dict[str, Any] = {
     "min_value_minor": -1000.0,
     "triggers": frozenset({"browse"}),
 }
-"""Every browse proposes: no chance, no cooldown, no threshold."""
+"""Every browse leads to a coupon: no chance, no cooldown, no threshold."""
 
 
 def settings(

@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
-from benchmarks.measure import peak_mib
 from stream_coupons import topics
+from stream_coupons.bench import processes
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.core.events import CartEvent, FeedbackEvent, Item
 from stream_coupons.demo.system import LocalSystem
+from stream_coupons.topics import MIB
 from tests.broker.clients import NoText, send_packed
 
 from .builders import (
@@ -191,7 +192,8 @@ def test_a_batch_that_unpacks_to_a_gigabyte_is_one_dead_letter_and_takes_no_memo
     system.prepare(COUPONS)
     with system, system.publisher() as publisher:
         system.wait_ready()
-        before = peak_mib(system.workers[0].process.pid)
+        worker = system.workers[0].process.pid
+        before = processes.peak_rss_bytes([worker])
         for topic, compression in PACKED:
             home = 0 if topic == "ticks" else partition_of(USER)
             send_packed(empty_broker.bootstrap, topic, home, compression, 1024)
@@ -208,7 +210,7 @@ def test_a_batch_that_unpacks_to_a_gigabyte_is_one_dead_letter_and_takes_no_memo
         assert all("1024 records at the offsets 0 to 1023" in one["detail"] for one in letters)
         assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["e1"]
         assert violations(system) == []
-        assert peak_mib(system.workers[0].process.pid) - before < 512
+        assert processes.peak_rss_bytes([worker]) - before < 512 * MIB
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from stream_coupons.demo.system import LocalSystem
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Guarantee
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, records, send_ticks, settings
+from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, records, send_ticks, settings, total
 
 pytestmark = pytest.mark.kafka
 
@@ -67,7 +67,7 @@ def test_a_shopper_is_forgotten_and_does_not_come_back_by_what_was_before(system
         for days in (10.0, 10.0 + STAYS_S / DAY_S, 11.0 + STAYS_S / DAY_S):
             send_ticks(system, publisher, AT + days * DAY_S)
             system.wait_idle(IDLE_WITHIN_S)
-        assert [one.outcome for one in messages(system, topics.SETTLEMENTS)].count("expired") == 2
+        assert total(system, "coupons_ended_total", outcome="expired") == 2
         assert state(system, "ann") == Shopper(erased_at=AT + 1)
         assert len(latest(system, USERS, "ann") or b"") <= MARK_BYTES
         assert state(system, "bob").history.given == {"c1": 1}

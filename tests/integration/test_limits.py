@@ -8,10 +8,12 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.leases import ASK_AGAIN_S
 from stream_coupons.demo.system import LocalSystem
 
 from .builders import (
     AT,
+    DAY_S,
     IDLE_WITHIN_S,
     browse,
     coupon,
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.kafka
 
 LEFT = 5
 SHOPPERS = 60
+WAVES = 6
 GRACE_S = 30.0
 """What docker-compose.yml gives a worker to end in."""
 
@@ -52,12 +55,15 @@ def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactor
 
 
 def everybody_browses(system: LocalSystem, visit: str, at: float) -> None:
+    """In waves, each when a partition may ask for more again."""
     with system.publisher() as publisher:
-        for domain in ("goods", "travel"):
-            for user_id in shoppers(domain):
-                publisher.send(topics.BROWSE, browse(f"{visit}-{user_id}", user_id, at=at, domain=domain))
-        publisher.flush()
-        system.wait_idle(IDLE_WITHIN_S)
+        for wave in range(WAVES):
+            for domain in ("goods", "travel"):
+                for user_id in shoppers(domain)[wave::WAVES]:
+                    then = at + wave * ASK_AGAIN_S
+                    publisher.send(topics.BROWSE, browse(f"{visit}-{user_id}", user_id, at=then, domain=domain))
+            publisher.flush()
+            system.wait_idle(IDLE_WITHIN_S)
 
 
 def issued(system: LocalSystem) -> Counter[str]:
@@ -72,7 +78,7 @@ def test_the_last_of_stock_and_budget_is_issued_exactly(system: LocalSystem) -> 
     assert violations(system) == []
 
 
-def test_after_a_restart_of_all_workers_caps_and_ledgers_hold_and_old_input_is_not_read_again(
+def test_after_a_restart_of_all_workers_caps_and_limits_hold_and_old_input_is_not_read_again(
     system: LocalSystem,
 ) -> None:
     before = records(system, "coupon-issues")
@@ -87,7 +93,7 @@ def test_after_a_restart_of_all_workers_caps_and_ledgers_hold_and_old_input_is_n
     assert total(system, "replays_total") == 0
     assert len(records(system, "coupon-issues")) == len(before)
 
-    everybody_browses(system, "second", AT + 1)
+    everybody_browses(system, "second", AT + DAY_S)
     assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
     assert total(system, "decisions_total", outcome="frequency_cap") == 2 * LEFT
     assert total(system, "decisions_total", outcome="sold_out") == 2 * (SHOPPERS - LEFT)

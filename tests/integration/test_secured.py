@@ -73,10 +73,10 @@ def test_the_rights_that_are_written_down_suffice(secured: SecuredKafka, guarant
 def test_nobody_may_pretend_to_be_one_of_our_agents_or_read_what_is_not_theirs(secured: SecuredKafka) -> None:
     shop = secured.by_password(SHOP)
     with (
-        pytest.raises(NotAppended, match=f"denies shop a right on a topic .*{topics.SETTLEMENTS.name}"),
+        pytest.raises(NotAppended, match=f"denies shop a right on a topic .*{topics.LEASES.name}"),
         Publisher(shop, PARTITIONS) as publisher,
     ):
-        publisher.send_bytes(topics.SETTLEMENTS, b"tea", b"{}", 0)
+        publisher.send_bytes(topics.LEASES, b"tea", b"{}", 0)
     with pytest.raises(BadConfig, match=f"no topic {topics.ISSUES.name}"):
         Reader(shop, [topics.ISSUES.name], from_beginning=True)
 

@@ -13,9 +13,10 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.ledger import Ledger
+from stream_coupons.core.leases import Account, Holding, units_of
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import KafkaSettings
 
@@ -118,7 +119,9 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
         for number, value in enumerate((cell, b"garbage", b"", None)):  # of strangers
             key = b"stranger-%d" % number
             publisher.send_bytes(USERS, key, value, 1 - topics.partition_for(key, 2))
-            publisher.send_bytes(topics.changelog("coupons"), b"\xff%d" % number, b"garbage", number % 2)
+            publisher.send_bytes(topics.changelog("accounts"), b"\xff%d" % number, b"garbage", number % 2)
+            # What a partition's shoppers share belongs to no key's partition.
+            publisher.send_bytes(USERS, f"{SHARED_PREFIX}units:{number}".encode(), cell, number % 2)
         publisher.flush()
         admin.check_homes(before)
 
@@ -132,17 +135,19 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
 
 
 def test_one_sold_out_coupon_that_moved_keeps_a_worker_from_starting(empty_broker: BrokerProcess) -> None:
-    coupon = next(key for key in SHOPPERS if topics.partition_for(key, 2) != topics.partition_for(key, 4))
+    accounts = [units_of(f"coupon-{number}").encode() for number in range(20)]
+    account = next(key for key in accounts if topics.partition_for(key, 2) != topics.partition_for(key, 4))
+    sold_out = Account(holdings={0: Holding(granted=1, drawn=1, is_known=True)})
     with (
         admin.admin_client(Connection(empty_broker.bootstrap)) as client,
         Publisher(Connection(empty_broker.bootstrap), 2) as publisher,
     ):
         admin.apply(client, settings_for(empty_broker, 4))
-        publisher.send_bytes(
-            topics.changelog("coupons"), coupon, CellCodec(Ledger).encode(Cell(None, Ledger(issued=1)))
-        )
+        publisher.send_bytes(topics.changelog("accounts"), account, CellCodec(Account).encode(Cell(None, sold_out)))
         publisher.flush()
     refused = run(empty_broker, 4, "worker", "--metrics-port", "0")
     assert refused.returncode == 2
-    assert "error: stream-coupons-coupons-changelog: 1 of the 1 states looked at belong to other part" in refused.stderr
+    assert (
+        "error: stream-coupons-accounts-changelog: 1 of the 1 states looked at belong to other part" in refused.stderr
+    )
     assert "Traceback" not in refused.stderr

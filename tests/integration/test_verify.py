@@ -21,6 +21,8 @@ COUPONS = [
     coupon("poor", budget_minor=3000, redeem_within_s=DAY_S),
     coupon("once", max_per_user=1, redeem_within_s=DAY_S),
 ]
+ACCOUNTS = 2 * len(COUPONS)
+"""Stock and money of each, of which every partition has a purse."""
 SHOPPERS = 40
 
 
@@ -55,8 +57,8 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
         system.wait_idle(IDLE_WITHIN_S)
         before = run(system, "state", "digest")
         assert {agent: found["keys"] for agent, found in before.items()} == {
-            "users": SHOPPERS + 3,
-            "budgets": len(COUPONS),
+            "users": SHOPPERS + 3 + ACCOUNTS * system.settings.kafka.partitions,
+            "budgets": ACCOUNTS,
             "neighbours": SHOPPERS + 3,
         }
 

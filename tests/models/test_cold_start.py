@@ -51,8 +51,8 @@ def given(events: Events) -> str | None:
     """The coupon of the shipped catalogue that is given by value, if any."""
     shop = shop_of(*COUPONS)
     worth = np.array([worth for _, worth in effects_and_worth(events, shop).values()])
-    order = policy.choose(worth, "t", GREEDY, PUBLIC_KEY).order
-    return shop.coupons[order[0]].coupon_id if order else None
+    row = policy.choose(worth, "t", GREEDY, PUBLIC_KEY).row
+    return None if row is None else shop.coupons[row].coupon_id
 
 
 def views(category: str, count: int = 1, gap_s: float = 60.0) -> Events:

@@ -13,10 +13,11 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 from stream_coupons.runtime.stores import NewStore, in_memory
 
-NUMBERS, WORDS, TICKS = "numbers", "words", "ticks"
+NUMBERS, WORDS, FILLS, TICKS = "numbers", "words", "fills", "ticks"
 PARTITIONS = 2
 
 
@@ -27,6 +28,20 @@ class Total(Struct):
     alarms: list[float] = []
     ends_at: float | None = None
     leaves_mark: bool = False
+    pays_at: float | None = None
+
+
+class Pot(Struct):
+    """What all keys of a partition draw on: totals that only grow."""
+
+    filled: int = 0
+    drawn: int = 0
+    freed: int = 0
+    told: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.filled - self.drawn + self.freed
 
 
 class Adder:
@@ -35,17 +50,21 @@ class Adder:
     A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
     (add when the step is finished), end (need the state no more from a time on), mark (the same, but the total stays),
     gone (need it no more now), echo (say the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or then),
-    `refuse`, `same`.
+    `refuse`, `same`. Of the partition's pot: draw and draw-later (add as much as is there, now or when the step is
+    finished), draw-fail (draw, then raise), free (give it back, so far as the total allows), free-at (all, at a time),
+    and, as a record of FILLS, fill (as much was put into it in all) and fill-fail. Time says what was drawn of it.
     """
 
     name = "adder"
-    topics = (NUMBERS, WORDS, TICKS)
+    topics = (NUMBERS, WORDS, FILLS, TICKS)
     state_type = Total
+    shared_type = Pot
+    shared_topics = frozenset({FILLS})
     has_views = True
 
-    def __init__(self, factor: int = 1, *, tracks_origins: bool = False) -> None:
+    def __init__(self, factor: int = 1) -> None:
         self.factor = factor
-        self.tracks_origins = tracks_origins
+        self.fails_in_shared_time = False
         self.view: dict[str, int] = {}
         self.applied = 0
         self.finished: list[int] = []
@@ -69,14 +88,23 @@ class Adder:
         state: Total,
         message: tuple[str, float],
         record: Record,
+        shared: SharedStates[Pot],
     ) -> Outcome | Deferred:
         what, number = message
         self.applied += 1
-        if what in ("later", "fail-later"):
-            return Deferred((state_key, state, message))
+        if what in ("later", "fail-later", "draw-later"):
+            return Deferred((state_key, state, message, shared.change, pot_of(record.partition)))
+        if what in ("draw", "draw-fail"):
+            number = draw(shared.change(pot_of(record.partition)), int(number))
+        if what == "free":
+            number = -min(int(number), state.total)
+            shared.change(pot_of(record.partition)).freed -= int(number)
+        if what == "free-at":
+            state.pays_at = number
+            return Outcome([], [])
         state.total += int(number)
         self.view[state_key] = state.total
-        if what == "fail":
+        if what in ("fail", "draw-fail"):
             raise RuntimeError("a bug of ours")
         if what in ("at", "fail-at"):
             state.total -= int(number)
@@ -96,7 +124,9 @@ class Adder:
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         self.finished.append(len(deferred))
         outcomes = []
-        for (state_key, state, (what, number)), _ in ((step.work, record) for step, record in deferred):
+        for state_key, state, (what, number), change, pot in (step.work for step, _ in deferred):
+            if what == "draw-later":
+                number = draw(change(pot), int(number))
             state.total += int(number)
             self.view[state_key] = state.total
             if what == "fail-later":
@@ -111,10 +141,13 @@ class Adder:
         return Total(total=state.total) if state.leaves_mark else None
 
     def due(self, state: Total) -> float | None:
-        ends = [] if state.ends_at is None else [state.ends_at]
+        ends = [end for end in (state.ends_at, state.pays_at) if end is not None]
         return min([*(abs(alarm) for alarm in state.alarms), *ends], default=None)
 
-    def pass_time(self, state_key: str, state: Total, at: float, record: Record) -> Outcome:  # noqa: ARG002
+    def pass_time(self, state_key: str, state: Total, at: float, record: Record, shared: SharedStates[Pot]) -> Outcome:
+        if state.pays_at is not None and state.pays_at <= at:
+            shared.change(pot_of(record.partition)).freed += state.total
+            state.total, state.pays_at = 0, None
         if any(alarm < 0 and -alarm <= at for alarm in state.alarms):
             raise RuntimeError("a bug of ours, in time")
         woken = [alarm for alarm in state.alarms if alarm <= at]
@@ -122,6 +155,28 @@ class Adder:
         said = [Sent(self._say(state_key, state), kept=True) for _ in woken]
         is_over = state.ends_at is not None and state.ends_at <= at
         return Outcome(said, [("woken", "up")], is_over=is_over)
+
+    def apply_shared(self, message: tuple[str, float], record: Record, shared: SharedStates[Pot]) -> Outcome:
+        what, number = message
+        pot = shared.get(pot_of(record.partition))
+        if pot is not None and pot.filled >= number:
+            return Outcome([], [], is_duplicate=True)
+        shared.change(pot_of(record.partition)).filled = int(number)
+        if what == "fill-fail":
+            raise RuntimeError("a bug of ours, in what is shared")
+        return Outcome([Sent(Output("said", record.partition, record.key, record.value), kept=False)], [("fill", "up")])
+
+    def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Pot]) -> Outcome:  # noqa: ARG002
+        said = []
+        for name, pot in shared.items():
+            if pot.drawn + pot.freed != pot.told:
+                changed = shared.change(name)
+                changed.told = pot.drawn + pot.freed
+                report = f"{name}={changed.drawn}-{changed.freed}".encode()
+                said.append(Sent(Output("said", record.partition, name.encode(), report), kept=False))
+        if self.fails_in_shared_time:
+            raise RuntimeError("a bug of ours, in time for what is shared")
+        return Outcome(said, [("told", "pots")] if said else [])
 
     def place(self, partition: int, state_key: str, state: Total) -> None:  # noqa: ARG002
         self.view[state_key] = state.total
@@ -141,8 +196,20 @@ class Now:
 
 
 def home_of(key: bytes, partitions: int) -> int:
-    """Keys of an even first byte live in partition 0."""
-    return key[0] % partitions
+    """Keys of an even first byte live in partition 0; of what is shared, the byte behind the prefix counts."""
+    return key.removeprefix(SHARED_PREFIX.encode())[0] % partitions
+
+
+def pot_of(partition: int) -> str:
+    """The name of a partition's pot."""
+    return str(partition)
+
+
+def draw(pot: Pot, most: int) -> int:
+    """Take as much as is there."""
+    taken = min(most, pot.available)
+    pot.drawn += taken
+    return taken
 
 
 @dataclass
@@ -169,7 +236,6 @@ class Worker:
     """One process: its table outlives it, all else does not."""
 
     factor: int = 1
-    tracks_origins: bool = False
     max_cell_bytes: int = sys.maxsize
     keeps_outputs: bool = True
     new_store: NewStore = in_memory
@@ -182,7 +248,7 @@ class Worker:
 
     def restart(self, factor: int | None = None, owned: Iterable[int] = range(PARTITIONS)) -> None:
         """A new process over the same table."""
-        self.step = Adder(self.factor if factor is None else factor, tracks_origins=self.tracks_origins)
+        self.step = Adder(self.factor if factor is None else factor)
         if hasattr(self, "batches"):
             for partition in self.batches.owned:
                 self.batches.drop(partition)
@@ -221,13 +287,22 @@ class Worker:
 
     def cells(self) -> dict[str, object]:
         """What is durable of every key, but for the marks of how far its inputs came."""
-        cells = {key: self.batches._codec.decode(data) for key, data in self.table.items()}
-        return {key: (cell.due, cell.state, cell.origins, cell.outbox) for key, cell in cells.items()}
+        cells = {key: self.batches._codec.decode(data) for key, data in self._own.items()}
+        return {key: (cell.due, cell.state, cell.outbox) for key, cell in cells.items()}
+
+    @property
+    def _own(self) -> dict[str, bytes]:
+        return {key: data for key, data in self.table.items() if not key.startswith(SHARED_PREFIX)}
 
     def states(self) -> Mapping[str, Total]:
         """State by key."""
         codec = self.batches._codec
-        return {key: codec.decode(data).state for key, data in self.table.items()}
+        return {key: codec.decode(data).state for key, data in self._own.items()}
+
+    def pot(self, partition: int = 0) -> Pot:
+        """A partition's pot, as it is saved."""
+        data = self.table.get(SHARED_PREFIX + pot_of(partition))
+        return Pot() if data is None else self.batches._shared_codec.decode(data)
 
 
 def keep(table: dict[str, bytes], changes: Iterable[tuple[str, bytes | None]]) -> None:

@@ -442,53 +442,6 @@ def test_applied_duplicate_and_dead_add_up_to_the_input(
         assert counted(result) == Counter(record.topic for record in batch)
 
 
-def test_copies_of_one_origin_are_applied_once_where_origins_are_tracked() -> None:
-    def sent(offset: int, origin: str) -> Record:
-        return Record(NUMBERS, 0, offset, 0, b"b", b"add 1", (("origin", origin.encode()),))
-
-    records = [sent(0, "up:0:7:0"), sent(1, "up:0:7:1"), sent(2, "up:0:7:0"), sent(3, "up:0:7:1"), sent(4, "up:0:8:0")]
-    worker = Worker(tracks_origins=True)
-    result = worker.run(records)
-    assert (result.applied[NUMBERS], result.duplicates[NUMBERS]) == (3, 2)
-    worker.restart()
-    assert worker.run(records).replays == {NUMBERS: 5}
-    assert worker.states()["b"].total == 3
-    careless = Worker()
-    careless.run(records)
-    assert careless.states()["b"].total == 5
-
-
-def test_a_copy_of_what_was_refused_is_stepped_again_and_counts_once_when_it_is_taken() -> None:
-    def sent(offset: int, origin: str, value: bytes) -> Record:
-        return Record(NUMBERS, 0, offset, 0, b"b", value, (("origin", origin.encode()),))
-
-    records = [
-        sent(0, "up:0:6:0", b"add 1"),
-        sent(1, "up:0:7:0", b"refuse 0"),
-        sent(2, "up:0:6:0", b"add 1"),
-        sent(3, "up:0:7:0", b"refuse 0"),
-        sent(4, "up:0:7:0", b"add 1"),
-        sent(5, "up:0:7:0", b"add 1"),
-    ]
-    worker = Worker(tracks_origins=True)
-    result = worker.run(records)
-    assert (result.applied[NUMBERS], result.duplicates[NUMBERS], result.dead[NUMBERS, "invalid"]) == (2, 2, 2)
-    worker.restart()
-    assert worker.run(records).replays == {NUMBERS: 6}
-    assert worker.states()["b"].total == 2
-
-
-def test_origins_of_several_sources_do_not_hide_each_other() -> None:
-    origins = ["up:0:9:0", "up:1:3:0", "down:0:1:0", "up:1:4:0"]
-    records = [
-        Record(NUMBERS, 0, offset, 0, b"b", b"add 1", (("origin", origin.encode()),))
-        for offset, origin in enumerate(origins)
-    ]
-    worker = Worker(tracks_origins=True)
-    worker.run(records)
-    assert worker.states()["b"].total == 4
-
-
 STRANGE_HEADERS = [
     ("origin", None),
     ("origin", b"\xff"),
@@ -512,7 +465,7 @@ STRANGE_HEADERS = [
 
 @pytest.mark.parametrize("header", STRANGE_HEADERS)
 def test_headers_of_strangers_do_no_harm(header: tuple[str, bytes | None]) -> None:
-    worker = Worker(tracks_origins=True)
+    worker = Worker()
     record = Record(NUMBERS, 0, 0, 1234, b"b", b"add 1", (header,))
     [output] = worker.run([record]).outputs
     assert dict(output.headers)["began-ms"] == b"1234"
@@ -726,7 +679,7 @@ def test_what_a_state_leaves_stays_in_a_cell_of_its_own_without_deadline_or_hist
     worker.committed[NUMBERS] = 2
     ticks = log((TICKS, b"0", "now 20"), (TICKS, b"0", "now 30"))
     worker.run(ticks[:1])
-    assert worker.cells()["b"] == (None, Total(total=1), {}, [])
+    assert worker.cells()["b"] == (None, Total(total=1), [])
     assert NUMBERS not in worker.batches._codec.decode(worker.table["b"]).applied
     assert worker.run(ticks[1:]).cells == {}, "time is due for a mark"
     worker.restart()

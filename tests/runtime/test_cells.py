@@ -1,10 +1,11 @@
 """Cells survive their own bytes, and know what they have seen."""
 
 from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.neighbourhood import Member
-from stream_coupons.core.shopper import EarlyFeedback, OpenProposal, Option, Shopper
+from stream_coupons.core.shopper import EarlyFeedback, OpenControl, Shopper
 from stream_coupons.core.similarity import pack_vector
-from stream_coupons.runtime.cells import Cell, CellCodec, Kept
+from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec, is_cell
 from stream_coupons.runtime.records import Output, Record, origin_header, origin_of
 
 from .fakes import Total
@@ -19,7 +20,7 @@ def record(offset: int, topic: str = "t", origin: tuple[str, int, int, int] | No
 
 def test_a_cell_comes_back_from_its_bytes() -> None:
     output = Output("out", 3, None, b"\x00\xff", [("origin", b"t:0:1:0"), ("x", b"")])
-    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, {"up:0": (3, 1)}, [Kept("t", 4, 2, output)])
+    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, [Kept("t", 4, 2, output)])
     assert CODEC.decode(CODEC.encode(cell)) == cell
     assert CODEC.encode(CODEC.decode(CODEC.encode(cell))) == CODEC.encode(cell)
 
@@ -27,8 +28,7 @@ def test_a_cell_comes_back_from_its_bytes() -> None:
 def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
     event = FeedbackEvent(event_id="e", user_id="u", occurred_at=1.0, issue_id="i", kind="click")
     shopper = Shopper(early=[EarlyFeedback(5.0, event)])
-    option = Option("c", 100, b"\x00", b"\x01", (0.1, 0.2, 0.3), 1.5, 0.9)
-    shopper.proposals["p"] = OpenProposal("p", "t", "d", 1.0, 2.0, 3, [option])
+    shopper.controls["c"] = OpenControl("c", "c1", "d", 1.0, 2.0, b"\x00", b"\x01", (0.1, 0.2, 0.3), 3)
     shopper.profile.finer_interests = {2**32 - 1: -0.5}
     codec = CellCodec(Shopper)
     assert codec.decode(codec.encode(Cell(1.0, shopper))).state == shopper
@@ -41,29 +41,17 @@ def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
 def test_new_cells_share_nothing() -> None:
     one, two = CODEC.new(), CODEC.new()
     one.state.alarms.append(1.0)
-    one.mark(record(1, origin=("up", 0, 1, 0)), with_origin=True)
-    assert (two.state.alarms, two.applied, two.origins) == ([], {}, {})
+    one.mark(record(1))
+    assert (two.state.alarms, two.applied) == ([], {})
 
 
 def test_offsets_are_remembered_by_topic() -> None:
     cell = CODEC.new()
-    cell.mark(record(5), with_origin=False)
+    cell.mark(record(5))
     assert cell.is_replay(record(5))
     assert cell.is_replay(record(3))
     assert not cell.is_replay(record(6))
     assert not cell.is_replay(record(0, "other"))
-
-
-def test_origins_are_remembered_by_source_if_asked() -> None:
-    cell = CODEC.new()
-    cell.mark(record(5, origin=("up", 1, 9, 2)), with_origin=False)
-    assert not cell.is_copy(record(6, origin=("up", 1, 9, 2)))
-    cell.mark(record(6, origin=("up", 1, 9, 2)), with_origin=True)
-    assert cell.is_copy(record(7, origin=("up", 1, 9, 2)))
-    assert cell.is_copy(record(7, origin=("up", 1, 8, 5)))
-    assert not cell.is_copy(record(7, origin=("up", 1, 9, 3)))
-    assert not cell.is_copy(record(7, origin=("up", 2, 0, 0)))
-    assert not cell.is_copy(record(7))
 
 
 def test_an_origin_is_read_as_it_was_written_even_if_the_topic_has_colons() -> None:
@@ -75,5 +63,11 @@ def test_recovery_reads_of_a_cell_when_it_is_due_how_far_it_is_and_whether_it_ke
     output = Output("out", 3, None, b"v", [])
     idle = CODEC.head(CODEC.encode(Cell(12.5, Total(7), {"t": 4})))
     assert (idle.due, idle.applied, idle.keeps_nothing) == (12.5, {"t": 4}, True)
-    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, {"up:0": (3, 1)}, [Kept("t", 4, 0, output)])))
+    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, [Kept("t", 4, 0, output)])))
     assert (busy.due, busy.applied, busy.keeps_nothing) == (None, {"t": 4}, False)
+
+
+def test_what_is_shared_comes_back_from_its_bytes_and_is_no_cell() -> None:
+    codec, purse = StateCodec(Purse), Purse(version=3, granted=500, returned=20, drawn=300, size=100, asked_at=7.5)
+    assert codec.decode(codec.encode(purse)) == purse
+    assert not is_cell(codec.encode(purse))

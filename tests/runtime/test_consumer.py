@@ -14,7 +14,7 @@ from faust.types import TP
 from stream_coupons.runtime import consumer
 from stream_coupons.runtime.consumer import BatchConsumer, NoReadOffsets
 
-HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("coupon-proposals", 0)
+HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("lease-reports", 0)
 AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}
 
 

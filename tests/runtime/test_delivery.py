@@ -110,14 +110,14 @@ def test_at_least_once_appends_all_cells_before_any_output() -> None:
         is_able = True
 
         def __init__(self) -> None:
-            self.sent: list[list[str]] = []
+            self.sent: list[list[object]] = []
 
-        async def deliver(self, outputs: list[Output]) -> None:
-            self.sent.append([output.topic for output in outputs])
+        async def deliver(self, outputs: list[Output], whole_bytes: int = 0) -> None:
+            self.sent.append([*(output.topic for output in outputs), whole_bytes])
 
     sender = Sender()
-    asyncio.run(AtLeastOnce({"users": sender}).deliver("users", PARCELS))
-    assert sender.sent == [["changelog", "changelog"], ["issues"]]
+    asyncio.run(AtLeastOnce({"users": sender}, 5000).deliver("users", PARCELS))
+    assert sender.sent == [["changelog", "changelog", 5000], ["issues", 0]], "cells of a partition are one batch"
     sender.is_able = False
     others = {"users": sender, "budgets": Sender()}
-    assert not AtLeastOnce(others).is_able, "who cannot send is not covered by others who can"
+    assert not AtLeastOnce(others, 5000).is_able, "who cannot send is not covered by others who can"

@@ -2,25 +2,36 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.lane import Lane, LogReplaced
-from stream_coupons.runtime.records import Record
+from stream_coupons.runtime.records import Output, Record
+from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import CellStore, MemoryCells
 
-from .fakes import NUMBERS, PARTITIONS, TICKS, Adder, Total, home_of
+from .fakes import FILLS, NUMBERS, PARTITIONS, TICKS, Adder, Pot, Total, home_of, keep, log, pot_of, values
 
 BOTH = frozenset(range(PARTITIONS))
+CODEC = CellCodec(Total)
+
+
+def size_of(changes: Sequence[Output]) -> int:
+    """The length of the record batch that they make."""
+    builder = BatchBuilder(1_000_000, 0)
+    for change in changes:
+        assert builder.append(timestamp=None, key=change.key, value=change.value, headers=change.headers) is not None
+    return len(builder._build())
 
 
 class World:
@@ -29,9 +40,14 @@ class World:
     is_transactional = False
     topic = "changelog"
 
-    def __init__(self, *, max_bad_ratio: float = 1.0) -> None:
+    def __init__(self, *, max_bad_ratio: float = 1.0, whole_bytes: int = 10_000) -> None:
         self.log: list[Any] = []
         self.cells: dict[int, dict[str, bytes]] = {}
+        self.whole_bytes = whole_bytes
+        self.longest = 0
+        self.sent: list[Output] = []
+        self.dies_after: int | None = None
+        """Deliveries that succeed until the worker dies in the middle of one: cells are appended, outputs are not."""
         self.committed_now: dict[TP, int] = {}
         self.ends: dict[TP, int] = {}
         self.consumer = self
@@ -80,6 +96,14 @@ class World:
             ("deliver", p.partition, [c.key for c in p.changes], [o.value for o in p.outputs], dict(p.offsets))
             for p in parcels
         ]
+        self.longest = max([self.longest, *(size_of(parcel.changes) for parcel in parcels if len(parcel.changes) > 1)])
+        for parcel in parcels:
+            table = self.cells.setdefault(parcel.partition, {})
+            keep(table, [((change.key or b"").decode(), change.value) for change in parcel.changes])
+        if self.dies_after == 0:
+            raise ConnectionError
+        self.dies_after = None if self.dies_after is None else self.dies_after - 1
+        self.sent += [output for parcel in parcels for output in parcel.outputs]
 
     # the consumer
     async def committed_offsets(self, tps: Any) -> dict[TP, int]:
@@ -107,10 +131,27 @@ class World:
         self.lane.inbox.assign(partitions, Membership(member, generation))
 
     def put(self, key: bytes, *values: str, start: int = 0) -> None:
-        tp = TP(NUMBERS, home_of(key, PARTITIONS))
-        records = [Record(*tp, start + n, 0, key, value.encode()) for n, value in enumerate(values)]
-        chunk = Chunk(tp, records, start, start + len(records), 1)
-        self.lane.inbox._queue.put_nowait(SimpleNamespace(tp=tp, value=[chunk]))
+        home = home_of(key, PARTITIONS)
+        self.put_records([Record(NUMBERS, home, start + n, 0, key, value.encode()) for n, value in enumerate(values)])
+
+    def put_log(self, records: list[Record]) -> None:
+        """Records of several topics and partitions, for one batch."""
+        places = sorted({(one.topic, one.partition) for one in records})
+        self.put_records(*([one for one in records if (one.topic, one.partition) == place] for place in places))
+
+    def put_records(self, *runs: list[Record]) -> None:
+        chunks = [
+            Chunk(TP(run[0].topic, run[0].partition), run, run[0].offset, run[0].offset + len(run), 1) for run in runs
+        ]
+        self.lane.inbox._queue.put_nowait(SimpleNamespace(tp=chunks[0].tp, value=chunks))
+
+    def totals(self) -> dict[str, int]:
+        """What the changelog says of each key."""
+        cells = [(key, data) for table in self.cells.values() for key, data in table.items()]
+        return {key: CODEC.decode(data).state.total for key, data in cells if not key.startswith(SHARED_PREFIX)}
+
+    def pot(self, partition: int) -> Pot:
+        return StateCodec(Pot).decode(self.cells[partition][SHARED_PREFIX + pot_of(partition)])
 
     def run(self, turns: int = 1) -> list[Any]:
         """What is noted in some turns of the loop."""
@@ -284,3 +325,134 @@ def test_a_log_that_is_exchanged_amid_the_work_is_noticed_before_anything_of_it_
     with pytest.raises(LogReplaced):
         world.run()
     assert world.log == []
+
+
+# ------------------------------------------------------------ a batch that is longer than a record batch is cut
+
+SHOPPERS = [bytes([first]) + b"%d" % number for number in range(12) for first in b"bc"]
+INPUT = [
+    *log(
+        (FILLS, b"0", "fill 30"),
+        (FILLS, b"1", "fill 20"),
+        *[(NUMBERS, key, "draw 2") for key in SHOPPERS],
+        *[(NUMBERS, key, "free-at 40") for key in SHOPPERS[:6]],
+        (NUMBERS, b"b0", "fail 1"),
+        *[(TICKS, home, at) for at in ("now 30", "now 50") for home in (b"0", b"1")],
+        *[(NUMBERS, key, "draw-later 1") for key in SHOPPERS],
+        *[(NUMBERS, key, "at 45") for key in SHOPPERS[6:]],
+        *[(TICKS, home, "now 60") for home in (b"0", b"1")],
+    )
+]
+
+
+def ran(whole_bytes: int, **settings: int | None) -> World:
+    """A world that has taken the input in one batch, or died in it."""
+    world = World(whole_bytes=whole_bytes)
+    world.dies_after = settings.get("dies_after")
+    world.assign(BOTH)
+    world.run()
+    world.put_log(INPUT)
+    try:
+        world.run()
+    except ConnectionError:
+        world.dies_after = None
+    return world
+
+
+def after_death(world: World, whole_bytes: int) -> World:
+    """Another worker over the same changelog, which takes the input again."""
+    successor = World(whole_bytes=whole_bytes)
+    successor.cells = world.cells
+    successor.assign(BOTH)
+    successor.run()
+    successor.put_log(INPUT)
+    successor.run()
+    return successor
+
+
+def check_pots(world: World) -> None:
+    """As much is drawn of each pot as its keys hold."""
+    totals = world.totals()
+    for partition in BOTH:
+        pot = world.pot(partition)
+        held = sum(total for key, total in totals.items() if home_of(key.encode(), PARTITIONS) == partition)
+        assert pot.drawn - pot.freed == held
+        assert pot.available >= 0
+
+
+@pytest.mark.parametrize("whole_bytes", [400, 700, 1500])
+def test_what_is_too_long_for_one_record_batch_is_cut_and_comes_to_the_same(whole_bytes: int) -> None:
+    whole, cut = ran(1_000_000), ran(whole_bytes)
+    delivered = [told for told in cut.log if told[0] == "deliver"]
+    assert len(delivered) > 6
+    assert [told for told in cut.log if told[0] != "deliver"] == [told for told in whole.log if told[0] != "deliver"]
+    assert cut.totals() == whole.totals()
+    assert [cut.pot(home) for home in (0, 1)] == [whole.pot(home) for home in (0, 1)]
+    assert sorted(values(cut.sent)) == sorted(values(whole.sent))
+    assert len(values(cut.sent, "dead")) == 1
+    check_pots(cut)
+
+
+def test_all_but_the_changes_of_a_single_record_are_as_short_as_they_must_be() -> None:
+    world = World(whole_bytes=400)
+    world.assign(BOTH)
+    world.run()
+    world.put_log([one for one in INPUT if one.topic != TICKS])
+    world.run()
+    assert 200 < world.longest <= 400
+
+
+def test_a_single_record_that_is_too_long_is_delivered_all_the_same_what_is_shared_last() -> None:
+    world = World(whole_bytes=100)
+    world.assign(BOTH)
+    world.run()
+    world.put_log(log((FILLS, b"0", "fill 10"), (NUMBERS, b"b", "draw 1")))
+    world.run()
+    assert [told[2] for told in world.log if told[0] == "deliver"][-1] == [b"b", b"\x000"]
+
+
+def test_what_fits_into_a_record_batch_is_not_cut() -> None:
+    world = ran(1_000_000)
+    assert [told[1] for told in world.log if told[0] == "deliver"] == [0, 1]
+
+
+@pytest.mark.parametrize("whole_bytes", [400, 1500])
+@pytest.mark.parametrize("other_bytes", [400, 1_000_000])
+def test_whoever_dies_between_two_parts_has_applied_nothing_twice(whole_bytes: int, other_bytes: int) -> None:
+    whole, deaths = ran(1_000_000), 0
+    while (dead := ran(whole_bytes, dies_after=deaths)).log[-1] != "observe":
+        check_pots(dead)
+        world = after_death(dead, other_bytes)
+        check_pots(world)
+        world.put_log(log((TICKS, b"0", "now 61"), (TICKS, b"1", "now 61"), start=3))
+        world.run()
+        assert world.totals() == whole.totals()
+        assert [world.pot(home).drawn for home in (0, 1)] == [whole.pot(home).drawn for home in (0, 1)]
+        assert set(values(dead.sent + world.sent)) >= set(values(whole.sent))
+        deaths += 1
+    assert deaths > 4
+
+
+# ------------------------------------------------------------ two workers that believe they own a partition
+
+
+def test_who_is_held_back_when_it_sends_has_done_nothing_and_its_successor_draws_on_what_there_is() -> None:
+    late = World()
+    late.assign(BOTH)
+    late.run()
+    late.put_log(log((FILLS, b"0", "fill 10"), (NUMBERS, b"b", "draw 4")))
+    late.run()
+    successor = World()
+    successor.cells = late.cells
+    successor.assign(BOTH)
+    successor.run()
+    late.is_broken = True  # as whoever lost its lease, or was fenced
+    for world in (late, successor):
+        world.put(b"d", "draw 4", start=1)
+        world.put(b"f", "draw 4", start=2)
+    with pytest.raises(ConnectionError):
+        late.run()
+    successor.run()
+    assert successor.totals() == {"b": 4, "d": 4, "f": 2}
+    assert successor.pot(0) == Pot(filled=10, drawn=10)
+    assert values(late.sent) == [b"b=4*1"]

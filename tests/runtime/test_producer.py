@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +13,19 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stream_coupons import topics
+from stream_coupons.broker import open_broker
+from stream_coupons.connection import Connection
+from stream_coupons.record_batches import read_header
 from stream_coupons.runtime import producer
-from stream_coupons.runtime.producer import ATTEMPTS, LeaseExpired, Sender
+from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
 from stream_coupons.runtime.records import Output
+from stream_coupons.topics import MIB
+from tests.broker.clients import create_topic
 
 OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]
 BATCH_BYTES = 1000
@@ -88,10 +98,10 @@ class Sending:
         self.producers.append(Producer(self))
         return self.producers[-1]
 
-    def run(self, outputs: list[Output] = OUTPUTS) -> Sender:
+    def run(self, outputs: list[Output] = OUTPUTS, whole_bytes: int = 0) -> Sender:
         async def deliver() -> Sender:
             self.sender = Sender("users", self.connect, self.fail, self.late_after_s, lambda: self.is_held)
-            await self.sender.deliver(outputs)
+            await self.sender.deliver(outputs, whole_bytes)
             return self.sender
 
         return asyncio.run(deliver())
@@ -160,6 +170,57 @@ def test_records_of_a_partition_go_in_order_in_few_batches_however_large_they_ar
     sending.run([Output("t", n % 2, b"k", value) for n, value in enumerate(values)])
     assert sending.appended == values[::2] + values[1::2]
     assert sending.batches == [("t", 0, 1), ("t", 0, 1), ("t", 0, 1), ("t", 1, 2), ("t", 1, 1)]
+
+
+def test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch() -> None:
+    outputs = [Output("t", n % 2, b"k", bytes([n]) * 600) for n in range(12)]
+    sending = Sending(refusals=0)
+    sending.run(outputs, 6 * 700)
+    assert sending.batches == [("t", 0, 6), ("t", 1, 6)]
+    cut = Sending(refusals=0)
+    cut.run(outputs, 4 * 700)
+    assert cut.batches == [("t", 0, 4), ("t", 0, 2), ("t", 1, 4), ("t", 1, 2)]
+    assert cut.appended == sending.appended
+
+
+CELLS = st.dictionaries(st.text(min_size=1, max_size=80), st.none() | st.integers(0, 20_000), min_size=1, max_size=80)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(CELLS)
+def test_cells_that_say_that_they_fit_are_one_batch(sizes: dict[str, int | None]) -> None:
+    result = Result(0, cells={key: None if size is None else b"0" * size for key, size in sizes.items()})
+    sending = Sending(refusals=0)
+    changes = [Output("t", 0, key.encode(), data) for key, data in result.cells.items()]
+    sending.run(changes, result.changed_bytes)
+    assert sending.batches == [("t", 0, len(sizes))]
+
+
+@pytest.mark.process
+def test_the_changes_of_a_partition_are_one_batch_in_the_log_of_a_broker(tmp_path: Path) -> None:
+    changes = [Output("cells", n % 2, b"k%d" % n, b"0" * 4000) for n in range(400)]
+    with open_broker("embedded", tmp_path) as broker:
+        create_topic(broker.bootstrap, "cells", 2, **topics.changelog("users").configs())
+
+        async def deliver() -> None:
+            connection = Connection(broker.bootstrap)
+            sender = Sender("users", lambda: new_producer(connection, 10.0, 32 * MIB), print, 60.0)
+            await sender.start()
+            await sender.deliver(changes, topics.changelog("users").max_message_bytes)
+            await sender.stop()
+
+        asyncio.run(deliver())
+    logs = sorted(tmp_path.glob("**/cells-*/*.log"))
+    found = [list(batches_of(path.read_bytes())) for path in logs]
+    assert found == [[200], [200]]
+
+
+def batches_of(data: bytes) -> Iterator[int]:
+    """How many records each batch of a log has."""
+    while data:
+        header = read_header(data)
+        yield header.count
+        data = data[header.size :]
 
 
 def test_no_record_leaves_without_a_lease_but_other_requests_do() -> None:

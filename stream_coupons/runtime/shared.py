@@ -1,0 +1,60 @@
+"""What all keys of a partition share: small states beside the cells, saved with them in one record batch."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+State = TypeVar("State")
+Read = TypeVar("Read", covariant=True)
+
+SHARED_PREFIX = "\0"
+"""What its keys begin with in changelog and store; a key of a cell must not."""
+
+
+class Readable(Protocol[Read]):
+    """States to be looked at."""
+
+    def get(self, key: str, /) -> Read | None:
+        """The state of a key."""
+
+    def items(self) -> Iterable[tuple[str, Read]]:
+        """All of them."""
+
+
+class SharedStates(Generic[State]):
+    """The shared states of one attempt: what is changed is a copy, which counts when the attempt is saved.
+
+    Parameters
+    ----------
+    below : Readable
+        The states that the attempt begins with.
+    new : callable
+        Makes the state of a key that has none.
+    """
+
+    def __init__(self, below: Readable[State], new: Callable[[], State]) -> None:
+        self._below = below
+        self._new = new
+        self.changed: dict[str, State] = {}
+        self.before_change: Callable[[], None] | None = None
+        """Called before a state is changed: it finishes what is deferred, which must not see the change."""
+
+    def get(self, key: str, /) -> State | None:
+        """A state, to be looked at; whoever changes it breaks what is saved."""
+        changed = self.changed.get(key)
+        return changed if changed is not None else self._below.get(key)
+
+    def change(self, key: str, new: State | None = None) -> State:
+        """A state, to be changed; its fields are values, for the copy is shallow. `new` if there is none."""
+        if self.before_change is not None:
+            self.before_change()
+        state = self.changed.get(key)
+        if state is None:
+            below = self._below.get(key)
+            state = copy.copy(below) if below is not None else new if new is not None else self._new()
+            self.changed[key] = state
+        return state
+
+    def items(self) -> Iterable[tuple[str, State]]:
+        """All states, to be looked at."""
+        return (dict(self._below.items()) | self.changed).items()
