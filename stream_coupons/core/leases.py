@@ -109,14 +109,11 @@ def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
     return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
 
 
-# ------------------------------------------------------------ a partition's side
-
-
-class Purse(Struct, array_like=True):
-    """What a partition holds of one account. Mutable; all but `asked_at` and what was told last are totals."""
+class Totals(Struct, array_like=True):
+    """What is told of one partition's part of an account; none of it ever shrinks."""
 
     version: int = 0
-    """Of the last lease taken in."""
+    """Of the last lease."""
     granted: int = 0
     returned: int = 0
     drawn: int = 0
@@ -126,6 +123,19 @@ class Purse(Struct, array_like=True):
     spent: int = 0
     wanted: int = 0
     """Asked for by a decision, but not available."""
+
+    @property
+    def available(self) -> int:
+        """What may be drawn; below 0 where more was drawn while there was no limit."""
+        return self.granted - self.returned - self.drawn + self.freed
+
+
+# ------------------------------------------------------------ a partition's side
+
+
+class Purse(Totals, array_like=True):
+    """What a partition holds of one account. Mutable."""
+
     size: int = 0
     """Of the last lease: when half of it is drawn, the next one is asked for."""
     asked_at: float | None = None
@@ -133,11 +143,6 @@ class Purse(Struct, array_like=True):
     told: int = 0
     """All totals added, as of the last report."""
     told_at: float = 0.0
-
-    @property
-    def available(self) -> int:
-        """What may be drawn now."""
-        return self.granted - self.returned - self.drawn + self.freed
 
     @property
     def all_totals(self) -> int:
@@ -186,14 +191,8 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
         account_id=account_id,
         partition=partition,
         at=at,
-        version=purse.version,
-        granted=purse.granted,
-        returned=purse.returned,
-        drawn=purse.drawn,
-        freed=purse.freed,
-        spent=purse.spent,
-        wanted=purse.wanted,
         asks=asks,
+        **{name: getattr(purse, name) for name in Totals.__struct_fields__},
     )
 
 
@@ -214,18 +213,11 @@ def receive(purse: Purse, lease: Lease) -> bool:
 # ------------------------------------------------------------ the owner's side
 
 
-class Holding(Struct, array_like=True):
+class Holding(Totals, array_like=True):
     """What the owner knows of one partition: what it granted, and the totals that it heard."""
 
-    version: int = 0
     heard_version: int = 0
     """Of the last lease that the partition had taken in when it was heard of."""
-    granted: int = 0
-    returned: int = 0
-    drawn: int = 0
-    freed: int = 0
-    spent: int = 0
-    wanted: int = 0
     keep: int | None = None
     """What it was told to keep, by the lease of this version."""
     is_known: bool = False
@@ -236,11 +228,6 @@ class Holding(Struct, array_like=True):
     """When it was granted something last."""
     called_at: float = 0.0
     """When it was told last to give something back."""
-
-    @property
-    def idle(self) -> int:
-        """What it had not drawn when it was heard of; below 0 if it drew while there was no limit."""
-        return self.granted - self.returned - self.drawn + self.freed
 
     @property
     def is_called(self) -> bool:
@@ -295,18 +282,13 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
 def _merge(holding: Holding, said: LeaseReport) -> None:
     holding.is_known = True
     holding.heard_version = max(holding.heard_version, said.version)
-    holding.version = max(holding.version, said.version)
-    holding.granted = max(holding.granted, said.granted)
-    holding.returned = max(holding.returned, said.returned)
-    holding.drawn = max(holding.drawn, said.drawn)
-    holding.freed = max(holding.freed, said.freed)
-    holding.spent = max(holding.spent, said.spent)
-    holding.wanted = max(holding.wanted, said.wanted)
+    for name in Totals.__struct_fields__:
+        setattr(holding, name, max(getattr(holding, name), getattr(said, name)))
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
     """What it lacks of the least that is of use."""
-    return max(limit.quantum - max(holding.idle, 0), 0)
+    return max(limit.quantum - max(holding.available, 0), 0)
 
 
 def _queue(account: Account, limit: Limit) -> list[int]:
@@ -316,7 +298,7 @@ def _queue(account: Account, limit: Limit) -> list[int]:
     def urgency(number: int) -> tuple[bool, int, int]:
         holding = account.holdings[number]
         lacks = _lacks(holding, limit)
-        return (not lacks, lacks or holding.idle, number)
+        return (not lacks, lacks or holding.available, number)
 
     return sorted(waiting, key=urgency)
 
@@ -330,7 +312,7 @@ def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[i
         if rest < least:
             break
         # What was drawn while there was no limit was never granted, and is no part of what is left.
-        beyond = max(-holding.idle, 0)
+        beyond = max(-holding.available, 0)
         holding.granted += beyond + max(least, rest // (2 * partitions))
         holding.is_waiting, holding.granted_at = False, at
         _renew(holding)
@@ -346,7 +328,7 @@ def _recall(account: Account, limit: Limit, partitions: int, at: float) -> list[
         return []
     for number in range(partitions):
         account.holdings.setdefault(number, Holding(granted=_first_at_most(limit, partitions, number)))
-    others = [(holding.idle, number) for number, holding in account.holdings.items() if number not in needy]
+    others = [(holding.available, number) for number, holding in account.holdings.items() if number not in needy]
     recalled = []
     for idle, number in sorted(others, reverse=True):
         holding = account.holdings[number]

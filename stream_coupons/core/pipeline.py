@@ -357,6 +357,7 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
     undecided, rules, coupon = decision.undecided, known.rules, decision.coupon(row)
     moment, effects, shopper = undecided.moment, undecided.effects, undecided.moment.shopper
     numeric, hashed = decision.features(row)
+    predicted = decision.probabilities(row)
     issue = CouponIssue(
         issue_id=undecided.identity,
         user_id=moment.user_id,
@@ -369,9 +370,9 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         discount_percent=coupon.discount_percent,
         discount_minor=coupon.discount_minor,
         max_discount_minor=coupon.max_discount_minor,
-        p_click=decision.probabilities(row)[0],
-        p_redeem=decision.probabilities(row)[1],
-        p_order=decision.probabilities(row)[2],
+        p_click=predicted[0],
+        p_redeem=predicted[1],
+        p_order=predicted[2],
         value_minor=round(float(decision.values()[row]), 3),
         propensity=round(choice.propensity(row), 9),
         is_explored=choice.is_drawn,
@@ -387,7 +388,7 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         held_minor=coupon.max_discount_minor,
         numeric=numeric,
         hashed=hashed,
-        predicted=decision.probabilities(row),
+        predicted=predicted,
         propensity=issue.propensity,
         model_version=decision.model_version,
         observed=False,
