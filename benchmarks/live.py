@@ -87,7 +87,7 @@ class Load:
                 )
                 running.check()
         found = figures(runtime.name, self.rate, marks[0], marks[1], timing)
-        # Of a runtime that fell behind, coupons are not waited for without end.
+        # Missing coupons are an error only of a runtime that kept up.
         if found["missing"] and not found["is_saturated"]:
             raise RuntimeFailed(f"{group}: {found['missing']} events led to no coupon")
         return found
@@ -97,7 +97,7 @@ def figures(runtime: str, rate: float, first: Mark, last: Mark, timing: Timing) 
     """Return what a runtime spent between two moments of a load, and its latency if it kept up."""
     seconds, cpu_s = last.at - first.at, last.cpu_s - first.cpu_s
     is_saturated = last.lag - first.lag > (last.appended - first.appended) / seconds * MAX_BEHIND_S
-    # What is committed is up to a commit interval old, so it counts only where not all that was sent is done.
+    # Committed offsets are up to a commit interval old, so they count only for a runtime that fell behind.
     events = last.committed - first.committed if is_saturated else seconds * rate
     found = summary(timing, rate, len(timing.late_s), is_saturated=is_saturated)
     return {

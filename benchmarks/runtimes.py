@@ -71,7 +71,7 @@ RUNTIMES = (
 )
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 LIVE_COMMIT_INTERVAL_S = 1.0
-"""That of our worker."""
+"""Seconds between commits of offsets, the same as in our worker."""
 LIVE_POLL_S = 0.003
 """Quix Streams collects records for so long at every hop, by default for a second."""
 LIVE = (

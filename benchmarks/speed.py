@@ -51,7 +51,7 @@ LIVE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure.
+    """Settings of one comparison.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ WRITTEN = {
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What a runtime's process is told: JSON in its first argument.
+    """Settings of a runtime's process: JSON in its first argument.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Shared:
-    """What all keys of a partition share, among the cells of the peer's own store."""
+    """The partition's shared states, kept among the cells of the peer's own store."""
 
     def __init__(self, partition: int, load: Callable[[str], Any]) -> None:
         self._prefix = f"{SHARED_PREFIX}{partition}:"

@@ -60,7 +60,7 @@ class AgentBatches(Struct, frozen=True, kw_only=True):
 
 
 class LiveRate(Struct, frozen=True, kw_only=True):
-    """What one steady rate cost and how long its coupons took.
+    """CPU, batches, lag and latency of one steady rate.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float)
 
 
 class Behind(NamedTuple):
-    """Who fell behind under a load."""
+    """Whether the deciding agents, and the learner, fell behind under a load."""
 
     deciding: bool
     learning: bool

@@ -1,4 +1,4 @@
-"""What processes and their children use, as Linux counts it in /proc: a worker is two processes."""
+"""CPU time and memory of processes and their children, from /proc: a worker is two processes."""
 
 import os
 from collections.abc import Iterable

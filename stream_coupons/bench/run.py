@@ -43,7 +43,7 @@ Show = Callable[[str, float], None]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What to measure.
+    """Settings of one benchmark run.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class Measured(Struct):
-    """What has been measured so far."""
+    """Figures of the parts that are complete."""
 
     backlog: tuple[Throughput, Memory] | None = None
     rates: list[LiveRate] = field(default_factory=list)
