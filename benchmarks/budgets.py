@@ -3,14 +3,17 @@
     python -m benchmarks.budgets
     python -m benchmarks.budgets --seeds 1 2 3 --folder recordings --jobs 1
     python -m benchmarks.budgets --policies falling first_come --draws 5
+    python -m benchmarks.budgets --live --seeds 1 2
     python -m benchmarks.budgets --json > budgets.json
     python -m benchmarks.budgets --write
 
 Shoppers are simulated, so every decision moment of a world is recorded with the true expected margin, cost and
 P(redeem) of every coupon. Each policy is replayed on the same moments, under the caps of a shopper, with budgets of 20
 and 50 % of what greedy decisions spend: of each coupon, and one that all share. A coupon can be used for two days, with
-an hour of grace. A policy reads what calibrated predictions would give. The bound is the dual of a linear programme
-that knows all moments and obeys the caps; the looser bound leaves out how often one shopper may get one coupon.
+an hour of grace. A policy reads what calibrated predictions would give. With `--live` the product itself plays the
+worlds under the same budgets, with its own predictions, leases and prices, some 40 s a run. The bound is the dual of a
+linear programme that knows all moments and obeys the caps; the looser bound leaves out how often one shopper may get
+one coupon.
 
 Used and overspent are shares of all money. Large budgets pay at least five redemptions. The curve error is the mean
 distance, after the first fifth, between the share spent and the share of time passed. Figures are means over seeds with
@@ -36,13 +39,16 @@ from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.settings import Settings
 from stream_coupons.simulation.shoppers import World
 
+from .budgets_live import LIVE, run_live
 from .budgets_replay import CASES, POLICIES, Case, Problem, Replay, Replayed, bound_of, greedy, problem_of, with_budgets
 from .moments import record
 from .money_compared import Estimate, estimate
 from .money_runs import ROOT, Configuration, settings_of
 
 PAGE = ROOT / "docs" / "explanation" / "budgets.md"
-BEGIN, END = "<!-- figures: python -m benchmarks.budgets --write -->", "<!-- end of figures -->"
+BEGIN = "<!-- figures: python -m benchmarks.budgets --write -->"
+BEGIN_LIVE = "<!-- figures: python -m benchmarks.budgets --live --write -->"
+END = "<!-- end of figures -->"
 HEADERS = ("Policy", "Of the bound", "Of the looser bound", "Used", "Of large budgets", "Curve error", "Overspent")
 BOUND = "bound"
 LOOSER_STEPS = 300
@@ -94,6 +100,8 @@ def solve(task: Task) -> list[Replayed] | tuple[float, float]:
     problem = with_budgets(unlimited, task.case, greedy(unlimited)[1])
     if task.what == BOUND:
         return bound_of(problem), bound_of(problem, LOOSER_STEPS, caps_coupons=False)
+    if task.what in LIVE:
+        return [run_live(problem, Configuration().settings(task.seed), settings_of(Settings()), LIVE[task.what])]
     return [Replay(problem, POLICIES[task.what], draw).run() for draw in range(task.draws)]
 
 
@@ -171,9 +179,9 @@ def _percent(value: Estimate) -> str:
     return mean if value.low is None or value.high is None else f"{mean} ({value.low:.0f} to {value.high:.0f})"
 
 
-def page_with(page: str, all_figures: Sequence[Figures], seeds: Sequence[int]) -> str:
-    """Return the page in Markdown with the tables of these figures between its two marks."""
-    before, _, rest = page.partition(BEGIN)
+def page_with(page: str, all_figures: Sequence[Figures], seeds: Sequence[int], begin: str) -> str:
+    """Return the page in Markdown with the tables of these figures between a mark and the next end."""
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(END)
     parts = [f"Seeds {', '.join(map(str, seeds))}."]
     for case in CASES:
@@ -181,7 +189,7 @@ def page_with(page: str, all_figures: Sequence[Figures], seeds: Sequence[int]) -
         lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         parts.append(f"### {case.name.capitalize()} of what greedy decisions spend\n\n{lines}")
     tables = "\n\n".join(parts)
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{tables}\n\n{END}{after}"
 
 
 def _rows(all_figures: Sequence[Figures], case: Case) -> list[list[str]]:
@@ -190,7 +198,7 @@ def _rows(all_figures: Sequence[Figures], case: Case) -> list[list[str]]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
-    policies = "\n".join(f"  {name:<12}{policy.about}" for name, policy in POLICIES.items())
+    policies = "\n".join(f"  {name:<26}{policy.about}" for name, policy in (*POLICIES.items(), *LIVE.items()))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.budgets",
         description=__doc__,
@@ -198,13 +206,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the worlds: 1 2 3")
-    parser.add_argument("--policies", choices=POLICIES, nargs="+", default=list(POLICIES), metavar="POLICY")
+    parser.add_argument("--live", action="store_true", help="the product plays the worlds, in place of replays")
+    parser.add_argument("--policies", choices=[*POLICIES, *LIVE], nargs="+", metavar="POLICY")
     parser.add_argument("--draws", type=int, default=2, help="draws of redemptions a seed: 2")
     parser.add_argument("--folder", type=Path, help="keeps the recordings; default: one of the system's, for this run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes: as many as cores")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
+    options.policies = options.policies or list(LIVE if options.live else POLICIES)
     if min(options.draws, options.jobs) < 1 or min(options.seeds) < 0:
         parser.error("expected --draws and --jobs of 1 or more, and --seeds of 0 or more")
     return options
@@ -225,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 table.add_row(*row)
             stdout().print(table)
     if options.write:
-        PAGE.write_text(page_with(PAGE.read_text(), all_figures, options.seeds))
+        begin = BEGIN_LIVE if options.live else BEGIN
+        PAGE.write_text(page_with(PAGE.read_text(), all_figures, options.seeds, begin))
     return 0
 
 

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import CouponSet, Floats, most_off
-from stream_coupons.core.events import Coupon
-from stream_coupons.core.leases import EVEN_PACING_START_RATIO
+from stream_coupons.core.events import BudgetHold, Coupon
 from stream_coupons.core.price import (
     PRICES,
+    QUANTILE_Z,
     Budget,
     Falling,
-    Hold,
     Price,
     Totals,
     Traffic,
@@ -43,12 +42,11 @@ WINDOW_DAYS = 2.0
 GRACE_DAYS = 1 / 24
 LAG_S = 0.4 * WINDOW_DAYS * DAY_S
 """Mean time from an issue to a redemption: the mean of u^1.5 is .4."""
+EVEN_PACING_START_RATIO = 0.1
 UPDATE_DAYS = 1 / 24
 """Between two updates of a price: an owner updates it far more often."""
 WEEK_DAYS = 7.0
 NEVER = -1e12
-Z = 1.645
-"""Standard deviations that a quantile hold adds: 95 %."""
 BOUND_STEPS = 600
 CENTS_PER_EXCESS = 40.0
 """First step of the price of a coupon for a shopper who would get it once too often, minor units."""
@@ -61,18 +59,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    hold : Hold or "expected"
+    hold : BudgetHold or "expected"
         What an open coupon holds; "expected" is its expected cost.
     is_priced : bool
         Whether budgets have a price.
     is_paced : bool
-        Whether money is released evenly, a tenth at once: the product's `even` pacing.
+        Whether money is released evenly, a tenth at once.
     is_falling : bool
         Whether expectations, and holds below the most, fall over the window; see `Falling`.
     """
 
     about: str
-    hold: Hold | Literal["expected"]
+    hold: BudgetHold | Literal["expected"]
     is_priced: bool = True
     is_paced: bool = False
     is_falling: bool = False
@@ -362,7 +360,8 @@ class Replay:
                     value, issues = value + float(values[coupon]), issues + 1
                     break
         self._close(math.inf)
-        return self._result(value, issues)
+        spent = np.array([account.spent for account in self._accounts])
+        return result_of(self._problem, value, issues, spent, self._spent_by_day)
 
     def _close(self, day: float) -> None:
         while self._open and self._open[0].closes <= day:
@@ -385,7 +384,7 @@ class Replay:
         self._decisions = 0
         for number, account in enumerate(self._accounts):
             variance = account.variance.at(day)
-            account.risk = risk_of(variance, Z)
+            account.risk = risk_of(variance, QUANTILE_Z)
             if self._policy.is_priced:
                 demand = tuple(self._demand[number].tolist())
                 totals = Totals(account.spent, account.expected.at(day), variance, demand)
@@ -415,22 +414,32 @@ class Replay:
         heapq.heappush(self._open, opened)
         return True
 
-    def _result(self, value: float, issues: int) -> Replayed:
-        problem = self._problem
-        spent, amounts = np.array([account.spent for account in self._accounts]), problem.amounts
-        days = int(problem.days)
-        shares = np.cumsum(self._spent_by_day)[:days] / amounts.sum()
-        error = np.abs(shares - np.arange(1, days + 1) / problem.days)[int(days / 5) :]
-        largest = np.array([problem.most_minor[rows].max() for rows in self._rows])
-        large = amounts >= 5 * largest
-        return Replayed(
-            value=value,
-            issues=issues,
-            used=float(spent.sum() / amounts.sum()),
-            overspent=float(np.maximum(spent - amounts, 0.0).sum() / amounts.sum()),
-            curve_error=float(error.mean()),
-            large_used=float(spent[large].sum() / amounts[large].sum()) if large.any() else math.nan,
-        )
+
+def result_of(problem: Problem, value: float, issues: int, spent: Floats, spent_by_day: Floats) -> Replayed:
+    """Return the result of a policy.
+
+    Parameters
+    ----------
+    value : float
+        Expected incremental margin, minor units.
+    spent : array, shape (A,)
+        By account, minor units.
+    spent_by_day : array, shape (days + 1,)
+        Of all accounts; the last entry is what came after the end.
+    """
+    amounts, days = problem.amounts, int(problem.days)
+    shares = np.cumsum(spent_by_day)[:days] / amounts.sum()
+    error = np.abs(shares - np.arange(1, days + 1) / problem.days)[int(days / 5) :]
+    largest = np.array([problem.most_minor[problem.account == number].max() for number in range(len(amounts))])
+    large = amounts >= 5 * largest
+    return Replayed(
+        value=value,
+        issues=issues,
+        used=float(spent.sum() / amounts.sum()),
+        overspent=float(np.maximum(spent - amounts, 0.0).sum() / amounts.sum()),
+        curve_error=float(error.mean()),
+        large_used=float(spent[large].sum() / amounts[large].sum()) if large.any() else math.nan,
+    )
 
 
 def bound_of(problem: Problem, steps: int = BOUND_STEPS, *, caps_coupons: bool = True) -> float:

@@ -152,6 +152,12 @@ def _resolve(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[s
     return {**definitions[reference], **field} if reference else dict(field)
 
 
+def _items(field: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the type of an array's elements; None if it is not one and the same."""
+    each = [field["items"]] if field.get("items") else field.get("prefixItems", [])
+    return each[0] if each and all(one == each[0] for one in each) else None
+
+
 def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """Return a type in words; the name of a message as a link."""
     reference = field.get("$ref", "").rpartition("/")[2]
@@ -165,7 +171,7 @@ def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "const" in field:
         return code(json.dumps(field["const"]))
     if field.get("type") == "array":
-        items = field.get("items")
+        items = _items(field)
         return f"list of {_kind(items, definitions)}" if items else "list"
     if field.get("type") == "object" and field.get("additionalProperties"):
         values = field["additionalProperties"]
@@ -196,13 +202,16 @@ def _bounds(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     words[0] = ", ".join(
         filter(None, [*(f"{word} {_number(field[key])}" for key, word in STRICT.items() if key in field), words[0]])
     )
-    if "items" in field and (inner := _bounds(field["items"], definitions)):
+    items = _items(field)
+    if items and (inner := _bounds(items, definitions)):
         words.append(f"each {inner}")
     return ", ".join(filter(None, words))
 
 
 def _range(low: float | None, high: float | None, noun: str) -> str:
     low, high = (None if end is not None and abs(end) == BEYOND_BOUNDS else end for end in (low, high))
+    if low is not None and low == high:
+        return f"{_number(low)}{noun}"
     if low is not None and high is not None:
         return f"{_number(low)} to {_number(high)}{noun}"
     if low is None and high is None:
@@ -211,7 +220,9 @@ def _range(low: float | None, high: float | None, noun: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "2^53" if value == 2**53 else "-2^53" if value == -(2**53) else f"{value:,}"
+    if abs(value) == 2**53:
+        return "2^53" if value > 0 else "-2^53"
+    return f"{int(value):,}" if value == int(value) and abs(value) < 2**53 else f"{value:,}"
 
 
 def member_docs(enumeration: type[StrEnum]) -> dict[str, str]:
@@ -237,7 +248,7 @@ def topics_page() -> str:
     groups: dict[str, Sequence[topics.Topic]] = {
         "You write": topics.INPUTS,
         "You read": (topics.ISSUES, topics.DEAD_LETTERS),
-        "You fill by the command line": (topics.CATALOG,),
+        "You fill by the command line": (topics.CATALOG, topics.CAMPAIGNS),
         "Changelogs": [topic for topic in topics.ALL if topic.name.endswith("-changelog")],
     }
     named = [topic for members in groups.values() for topic in members]
@@ -372,7 +383,7 @@ def metrics_page() -> str:
         "Every worker serves these at `/metrics` on `worker.metrics_host` and `worker.metrics_port`, for both of its "
         "processes: counters are added. Memory, CPU time and descriptors are `process_*` of the process that decides, "
         "and `learner_process_*` of the one that learns. Names end in their unit; labels are closed sets, or the "
-        "domains of your catalogue."
+        "domains and campaigns of your catalogue."
     )
     return page("Metrics", introduction, table(["Metric", "Type", "Labels", "Meaning"], rows))
 

@@ -50,7 +50,7 @@ class CouponApp(Member):
         self.clock_sender = self.new_sender("clock")
         self.stores = open_stores(settings.worker)
         self.knowledge = KnowledgeTopics(settings.kafka, self.known)
-        self.add_services(self.clock_sender, self.knowledge.catalogue, self.knowledge.snapshots)
+        self.add_services(self.clock_sender, *self.knowledge.followers)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [
             self._add_owner(

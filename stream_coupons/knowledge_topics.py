@@ -1,11 +1,13 @@
-"""The two compacted topics that hold what a process knows besides its states: the catalogue and the models."""
+"""The compacted topics that hold what a process knows besides its states: coupons, campaigns and models."""
+
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_coupons import topics
 from stream_coupons.agents.learner import READS
 from stream_coupons.connection import Connection
-from stream_coupons.core.events import Coupon, ModelSnapshot
+from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
 from stream_coupons.core.scoring import Scorer
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.runtime.follower import Follower, Read, Reading
@@ -13,13 +15,16 @@ from stream_coupons.topics import Topic
 
 
 class KnowledgeTopics:
-    """Followers of both topics, which take their records into `known`. Start both; the snapshots need the catalogue."""
+    """Followers of these topics, which take their records into `known`. The snapshots need the catalogue."""
 
     def __init__(self, connection: Connection, known: CurrentKnowledge) -> None:
         self._connection = connection
         self._known = known
         self.catalogue: Follower[tuple[str, Coupon | None]] = self._follower(
             topics.CATALOG, Reading(known.read_coupon, known.take_coupon, settle=known.compile)
+        )
+        self.campaigns: Follower[tuple[str, Campaign | None]] = self._follower(
+            topics.CAMPAIGNS, Reading(known.read_campaign, known.take_campaign, settle=known.compile)
         )
         self.snapshots: Follower[tuple[ModelSnapshot, Scorer]] = self._follower(
             topics.SNAPSHOTS, Reading(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots)
@@ -35,6 +40,11 @@ class KnowledgeTopics:
         self._known.log_ends = {tp.topic: end for tp, end in ends.items()}
 
     @property
+    def followers(self) -> tuple[Follower[Any], ...]:
+        """All of them; start each."""
+        return self.campaigns, self.catalogue, self.snapshots
+
+    @property
     def is_caught_up(self) -> bool:
-        """Whether all that was in both at the start has been taken."""
-        return self.catalogue.is_caught_up and self.snapshots.is_caught_up
+        """Whether all that was in them at the start has been taken."""
+        return all(follower.is_caught_up for follower in self.followers)

@@ -4,20 +4,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import Coupon, ModelSnapshot
+from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.metrics import Metrics
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import check_offsets, compile_snapshot, is_of_this_version, label
+from stream_coupons.topics import Topic
 
 log = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
 
 MAX_STRANGERS = 8
 """Models of domains without a coupon that are kept: their coupons were withdrawn, or the domain is forged. Each model
@@ -25,7 +29,7 @@ takes some 7 MiB in every worker."""
 
 
 class CurrentKnowledge:
-    """Takes in records of the two compacted topics; gives an immutable `Knowledge` made of the latest.
+    """Takes in records of compacted topics; gives an immutable `Knowledge` made of the latest.
 
     A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
     topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing that
@@ -43,6 +47,7 @@ class CurrentKnowledge:
         self._rules = rules
         self._metrics = metrics
         self._coupons: dict[str, Coupon] = {}
+        self._campaigns: dict[str, Campaign] = {}
         self._scorers: dict[str, Scorer] = {}
         self._domains: set[str] = set()
         """Those that have or had coupons: one whose last was withdrawn has none, and its gauge must say so."""
@@ -52,7 +57,7 @@ class CurrentKnowledge:
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
         self._prior = prior()
-        self._decode_coupon = Decoder(topics.CATALOG)
+        self._decoders = {topic.name: Decoder(topic) for topic in (topics.CATALOG, topics.CAMPAIGNS)}
         self._decode_snapshot = Decoder(topics.SNAPSHOTS)
         self._catalogue: Catalogue | None = None
         self._has_changed = False
@@ -68,17 +73,18 @@ class CurrentKnowledge:
     def _compiled(self) -> Catalogue:
         if self._catalogue is None:
             self._has_changed = False
-            return self._use(self._new_catalogue(list(self._coupons.values())))
+            return self._use(self._new_catalogue(list(self._coupons.values()), list(self._campaigns.values())))
         return self._catalogue
 
     async def compile(self) -> None:
         """Bring changed coupons into use: made in another thread, taken into use in the loop, between two batches."""
         if self._has_changed:
             self._has_changed = False
-            self._use(await asyncio.to_thread(self._new_catalogue, list(self._coupons.values())))
+            entries = list(self._coupons.values()), list(self._campaigns.values())
+            self._use(await asyncio.to_thread(self._new_catalogue, *entries))
 
-    def _new_catalogue(self, coupons: Sequence[Coupon]) -> Catalogue:
-        return Catalogue(coupons, self._rules.policy.typical_price_minor)
+    def _new_catalogue(self, coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
+        return Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
 
     def _use(self, catalogue: Catalogue) -> Catalogue:
         self._catalogue, self._now = catalogue, None
@@ -88,28 +94,41 @@ class CurrentKnowledge:
         return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
-        """What a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
+        """Return what a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
+        return self._read(topics.CATALOG, key, value)
+
+    def read_campaign(self, key: bytes | None, value: bytes | None) -> tuple[str, Campaign | None] | None:
+        """Return what a record of the campaigns says: an id and, unless it is withdrawn, the campaign."""
+        return self._read(topics.CAMPAIGNS, key, value)
+
+    def _read(self, topic: Topic, key: bytes | None, value: bytes | None) -> tuple[str, Any] | None:
         if key is None:
             return None
         if value is None:
             return key.decode(errors="replace"), None
         try:
-            coupon: Coupon = self._decode_coupon(value)
-            if key != coupon.coupon_id.encode():
-                raise BadMessage(Rejection.WRONG_KEY, f"coupon_id inside is {coupon.coupon_id!r}")
+            entry = self._decoders[topic.name](value)
+            if key != topic.key_of(entry):
+                raise BadMessage(Rejection.WRONG_KEY, f"{topic.key} inside is {getattr(entry, topic.key)!r}")
         except BadMessage as bad:
             self._metrics.coupons_refused.inc()
-            log.error("coupon-catalog: key %r is refused: %s", key, bad)
+            log.error("%s: key %r is refused: %s", topic.name, key, bad)
             return None
-        return coupon.coupon_id, coupon
+        return key.decode(), entry
 
     def take_coupon(self, read: tuple[str, Coupon | None]) -> None:
         """Know what `read_coupon` read."""
-        coupon_id, coupon = read
-        if coupon is None:
-            self._coupons.pop(coupon_id, None)
+        self._take(self._coupons, *read)
+
+    def take_campaign(self, read: tuple[str, Campaign | None]) -> None:
+        """Know what `read_campaign` read."""
+        self._take(self._campaigns, *read)
+
+    def _take(self, entries: dict[str, Entry], entry_id: str, entry: Entry | None) -> None:
+        if entry is None:
+            entries.pop(entry_id, None)
         else:
-            self._coupons[coupon_id] = coupon
+            entries[entry_id] = entry
         self._has_changed = True
 
     def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:

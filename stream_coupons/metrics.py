@@ -59,7 +59,8 @@ class Metrics:
         self.issues = counter("issues_total", "Coupons issued.", "domain")
         self.feedback = counter(
             "feedback_total",
-            "Feedback: impression, click, purchase, repeated, early (waits for its issue) or unknown (waited in vain).",
+            "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
+            "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain).",
             "kind",
         )
         self.observed = counter(
@@ -74,7 +75,7 @@ class Metrics:
         )
         self.overruns = counter(
             "overrun_redemptions_total",
-            "Purchases reported with a larger discount than is held for their coupon. What is held is booked.",
+            "Purchases or refunds reported with a larger discount than their coupon may take off. So much is booked.",
             "domain",
         )
         self.interests = counter(
@@ -125,7 +126,9 @@ class Metrics:
         self.build_info.labels(__version__).set(1)
         self.model_version = gauge("model_version", "Version of the model snapshot in use.", "domain")
         self.model_age = gauge("model_age_seconds", "Seconds since the model snapshot in use was received.", "domain")
-        self.coupons_refused = counter("coupons_refused_total", "Records of the catalogue that are not a coupon.")
+        self.coupons_refused = counter(
+            "coupons_refused_total", "Records of the catalogue that are no coupon or no campaign."
+        )
         self.snapshots_refused = counter("snapshots_refused_total", "Model snapshots that do not fit this program.")
         self._models(counter, gauge)
         self.budget_left = gauge(
@@ -141,6 +144,14 @@ class Metrics:
         self.stock_exhausted = gauge(
             "coupons_exhausted", "Coupons that this worker owns without stock or budget.", "domain"
         )
+        self.overspent = gauge(
+            "overspent_minor",
+            "Money spent beyond the budgets that this worker owns, in minor units; of those that hold the maximum, "
+            "held or spent.",
+            "domain",
+            "hold",
+        )
+        self._campaigns(gauge)
         self.catalogue_coupons = gauge(
             "catalogue_coupons",
             "Coupons in the catalogue; 0 once the last of a domain is removed, whose budgets are then not exported.",
@@ -156,7 +167,7 @@ class Metrics:
                 self.dead_letters.labels(topic.name, reason)
         for outcome in ("given", *NoCoupon):
             self.decisions.labels(outcome)
-        for kind in ("impression", "click", "purchase"):
+        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected"):
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
@@ -168,6 +179,27 @@ class Metrics:
             self.erasures.labels(kind)
         for agent in WRITERS:
             self.batch_failures.labels(agent)
+
+    def _campaigns(self, gauge: Callable[..., Gauge]) -> None:
+        """Budgets of campaigns, each exported by the worker that owns the account; the catalogue bounds the label."""
+
+        def of_campaign(name: str, help_text: str) -> Gauge:
+            return gauge(name, help_text, "campaign")
+
+        self.campaign_budget = of_campaign(
+            "campaign_budget_minor", "Budget of a campaign in minor units; none without a limit."
+        )
+        self.campaign_spent = of_campaign(
+            "campaign_spent_minor", "Money that a campaign's coupons have taken off, less what was returned."
+        )
+        self.campaign_held = of_campaign("campaign_held_minor", "Money held for a campaign's open coupons.")
+        self.campaign_price = of_campaign(
+            "campaign_price", "Price of a campaign's budget: value that a minor unit of expected cost must bring."
+        )
+        self.campaign_due = of_campaign(
+            "campaign_due_ratio",
+            "Share of a campaign's budget that should be spent by now, by its curve; none if it is not steered.",
+        )
 
     def _models(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         """How the models do: served predictions are scored as their labels come; the threshold is the working one."""

@@ -132,6 +132,8 @@ def input_topic(name: str) -> Topic:
         return topic
     if topic is topics.CATALOG:
         detail = f"topic {name!r}: coupons are published with `stream-coupons catalog push`"
+    elif topic is topics.CAMPAIGNS:
+        detail = f"topic {name!r}: campaigns are published with `stream-coupons campaigns push`"
     elif topic is None:
         detail = f"topic {name!r} does not exist, expected one of {INPUT_NAMES}"
     else:

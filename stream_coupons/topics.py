@@ -182,6 +182,16 @@ CATALOG = Topic(
     written_by=("`stream-coupons catalog`",),
     read_by=("every worker",),
 )
+CAMPAIGNS = Topic(
+    "coupon-campaigns",
+    events.Campaign,
+    "campaign_id",
+    "budgets and times that coupons share",
+    1,
+    Cleanup.COMPACT,
+    written_by=("`stream-coupons campaigns`",),
+    read_by=("every worker",),
+)
 SNAPSHOTS = Topic(
     "model-snapshots",
     events.ModelSnapshot,
@@ -263,6 +273,7 @@ ALL: tuple[Topic, ...] = (
     OPEN,
     DECISIONS,
     CATALOG,
+    CAMPAIGNS,
     SNAPSHOTS,
     DEAD_LETTERS,
     REDRIVES,

@@ -42,7 +42,7 @@ def test_a_coupon_whose_categories_times_brands_would_fill_the_memory_is_refused
 
 REFUSED = {
     "a value that this version does not know": encode(Coupon(coupon_id="c", max_discount_minor=1, stock=5)).replace(
-        b'"stock":5', b'"stock":0,"pacing":"steps"'
+        b'"stock":5', b'"stock":0,"budget_curve":"steps"'
     ),
     "no JSON": b"{",
     "the id of another": encode(Coupon(coupon_id="d", max_discount_minor=1)),

@@ -61,8 +61,16 @@ EXPORTED = {
     "stream_coupons_budget_remaining_minor": (Gauge, ("domain",)),
     "stream_coupons_coupons_exhausted": (Gauge, ("domain",)),
     "stream_coupons_catalogue_coupons": (Gauge, ("domain",)),
+    "stream_coupons_overspent_minor": (Gauge, ("domain", "hold")),
+    "stream_coupons_campaign_budget_minor": (Gauge, ("campaign",)),
+    "stream_coupons_campaign_spent_minor": (Gauge, ("campaign",)),
+    "stream_coupons_campaign_held_minor": (Gauge, ("campaign",)),
+    "stream_coupons_campaign_price": (Gauge, ("campaign",)),
+    "stream_coupons_campaign_due_ratio": (Gauge, ("campaign",)),
 }
-CLOSED_LABELS = {"topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version"}
+CLOSED_LABELS = {
+    "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign", "hold"
+}  # fmt: skip
 
 Metric = Counter | Gauge | Histogram
 
@@ -107,6 +115,8 @@ def test_counters_that_alerts_look_at_are_there_before_they_count() -> None:
         assert exported.get_sample_value("stream_coupons_decisions_total", {"outcome": outcome}) == 0
     for kind in ("granted", "called_back"):
         assert exported.get_sample_value("stream_coupons_leases_total", {"kind": kind}) == 0
+    for kind in ("purchase", "refund", "cancel", "corrected"):
+        assert exported.get_sample_value("stream_coupons_feedback_total", {"kind": kind}) == 0
     for outcome in ("redeemed", "expired"):
         assert exported.get_sample_value("stream_coupons_coupons_ended_total", {"outcome": outcome}) == 0
     for agent in WRITERS:

@@ -29,7 +29,11 @@ def refusal(topic: Topic, value: bytes) -> str:
         (topics.OBSERVED, {"issue_id": "i", "coupon_id": "c", "expires_at": 1e13}, "in seconds, not in milliseconds"),
         (topics.BROWSE, {"occurred_at": "2026-01-02T10:00:00Z"}, "UTC epoch seconds, such as 1767348000.0"),
         (topics.CART, {"item": {"item_id": "i"}, "action": "remov"}, "expected one of add, remove"),
-        (topics.FEEDBACK, {"issue_id": "i", "kind": "clicked"}, "expected one of impression, click, purchase, expiry"),
+        (
+            topics.FEEDBACK,
+            {"issue_id": "i", "kind": "clicked"},
+            "expected one of impression, click, purchase, refund, cancel, expiry",
+        ),
         (topics.BROWSE, {"context": {"a": 1, "device": ["x"], "z": {}}}, "of the key 'device'"),
         (topics.BROWSE, {"context": {"a": 1, "device": "x" * 501}}, "of the key 'device'"),
     ],

@@ -43,7 +43,7 @@ class Budgets(KeyedAgent[Account]):
             effects.refuse(Rejection.INVALID, fault)
             return effects
         self.accounts[state_key] = state
-        limit = leases.limit_of(state_key, self.known().catalogue, message.at)
+        limit = self.known().catalogue.accounts.limit(state_key)
         for lease in leases.take_report(state, message, limit, self.partitions):
             effects.emit(lease)
             effects.count("lease", "granted" if lease.keep is None else "called_back")

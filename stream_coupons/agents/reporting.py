@@ -1,16 +1,21 @@
 """What batches brought about, as metrics."""
 
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from typing import get_args
 
 from stream_coupons import topics
+from stream_coupons.core import leases
+from stream_coupons.core.accounts import Limit, campaign_of
 from stream_coupons.core.coupons import Catalogue
-from stream_coupons.core.leases import Account, money_of, units_of
+from stream_coupons.core.events import BudgetHold
+from stream_coupons.core.leases import Account
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.records import BEGAN_HEADER, Output
 
 UNTOUCHED = Account()
+HOLDS: tuple[BudgetHold, ...] = get_args(BudgetHold)
 
 
 class BatchReporter:
@@ -61,12 +66,42 @@ class BatchReporter:
             self._metrics.decision_latency.observe(max(time.time() - int(began_ms) / 1000.0, 0.0))
 
 
+class _Left:
+    """What is neither held nor spent of the accounts that are owned and have a limit, each computed once."""
+
+    def __init__(self, accounts: Mapping[str, Account], partitions: Container[int], count: int) -> None:
+        self._accounts = accounts
+        self._partitions = partitions
+        self._count = count
+        self._known: dict[str, int | None] = {}
+
+    def of(self, limit: Limit) -> int | None:
+        """Return what is left, not below 0; None where there is no limit, or another worker owns the account."""
+        if limit.most is None:
+            return None
+        if limit.account_id not in self._known:
+            is_owned = topics.partition_for(limit.account_id.encode(), self._count) in self._partitions
+            drawn = self._accounts.get(limit.account_id, UNTOUCHED).drawn
+            self._known[limit.account_id] = max(limit.most - drawn, 0) if is_owned else None
+        return self._known[limit.account_id]
+
+    def is_gone(self, limit: Limit, most_minor: int) -> bool:
+        """Return whether too little is left for one more coupon that can cost so much."""
+        left = self.of(limit)
+        holds_most = limit.hold == "maximum" and not limit.is_stock
+        return left is not None and left < (most_minor if holds_most else 1)
+
+
 class BudgetReporter:
     """Sets the gauges of stock and money, and ends those of a domain that has no coupon any more."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._domains: set[str] = set()
+        self._campaigns: set[str] = set()
+        self._catalogue: Catalogue | None = None
+        self._domain_of: dict[str, str] = {}
+        """By account of money, of this catalogue."""
 
     def __call__(
         self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
@@ -84,18 +119,74 @@ class BudgetReporter:
         for domain in self._domains - catalogue.domains.keys():
             for gauge in (metrics.stock_exhausted, metrics.budget_left, metrics.budget_remaining):
                 gauge.remove(domain)
+            for hold in HOLDS:
+                metrics.overspent.remove(domain, hold)
         self._domains = set(catalogue.domains)
+        left = _Left(accounts, partitions, count)
         for domain, members in catalogue.domains.items():
             ratio, remaining, exhausted = 1.0, 0, 0
-            for coupon in members.coupons:
-                units, money = units_of(coupon.coupon_id), money_of(coupon.coupon_id)
-                if coupon.stock is not None and topics.partition_for(units.encode(), count) in partitions:
-                    exhausted += accounts.get(units, UNTOUCHED).drawn >= coupon.stock
-                if coupon.budget_minor is not None and topics.partition_for(money.encode(), count) in partitions:
-                    left = coupon.budget_minor - accounts.get(money, UNTOUCHED).drawn
-                    remaining += left
-                    ratio = min(ratio, left / max(coupon.budget_minor, 1))
-                    exhausted += left < coupon.max_discount_minor
+            for coupon, limits in zip(members.coupons, members.accounts, strict=True):
+                exhausted += any(left.is_gone(limit, coupon.max_discount_minor) for limit in limits)
+                own = left.of(limits[1])
+                if own is not None:
+                    remaining += own
+                    ratio = min(ratio, own / max(coupon.budget_minor or 0, 1))
             metrics.stock_exhausted.labels(domain).set(exhausted)
             metrics.budget_left.labels(domain).set(ratio)
             metrics.budget_remaining.labels(domain).set(remaining)
+        self._report_overspent(catalogue, accounts, partitions, count)
+        self._report_campaigns(catalogue, accounts, partitions, count)
+
+    def _report_overspent(
+        self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
+    ) -> None:
+        if catalogue is not self._catalogue:
+            self._catalogue, self._domain_of = catalogue, dict(_domains_of_budgets(catalogue))
+        beyond = {(domain, hold): 0 for domain in catalogue.domains for hold in HOLDS}
+        for account_id, account in accounts.items():
+            limit, domain = catalogue.accounts.limits.get(account_id), self._domain_of.get(account_id)
+            if limit is None or limit.most is None or domain is None:
+                continue
+            used = account.drawn if limit.hold == "maximum" else account.spent
+            if used > limit.most and topics.partition_for(account_id.encode(), count) in partitions:
+                beyond[domain, limit.hold] += used - limit.most
+        for labels, amount in beyond.items():
+            self._metrics.overspent.labels(*labels).set(amount)
+
+    def _report_campaigns(
+        self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
+    ) -> None:
+        metrics, values = self._metrics, {}
+        for campaign_id in catalogue.campaigns:
+            limit = catalogue.accounts.limit(campaign_of(campaign_id))
+            if topics.partition_for(limit.account_id.encode(), count) in partitions:
+                values[campaign_id] = _figures(limit, accounts.get(limit.account_id, UNTOUCHED))
+        gauges = (
+            metrics.campaign_budget,
+            metrics.campaign_spent,
+            metrics.campaign_held,
+            metrics.campaign_price,
+            metrics.campaign_due,
+        )
+        for campaign_id in self._campaigns | values.keys():
+            for gauge, value in zip(gauges, values.get(campaign_id, (None,) * len(gauges)), strict=True):
+                if value is None:
+                    gauge.remove(campaign_id)
+                else:
+                    gauge.labels(campaign_id).set(value)
+        self._campaigns = set(values)
+
+
+def _figures(limit: Limit, account: Account) -> tuple[float | None, ...]:
+    """Return budget, spent, held, price and share due of a campaign, the last as of the last update of its price."""
+    due = leases.share_due(account, limit, account.price.at or 0.0)
+    return limit.most, account.spent, account.held, account.price.value, due
+
+
+def _domains_of_budgets(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """Yield each account of money that a coupon draws on, and its domain: of a shared one, that of some coupon."""
+    for domain, members in catalogue.domains.items():
+        for limits in members.accounts:
+            for limit in limits:
+                if not limit.is_stock:
+                    yield limit.account_id, domain

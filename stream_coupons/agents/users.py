@@ -83,7 +83,7 @@ class Users(KeyedAgent[Shopper]):
                 effects = observation.learn_neighbours(state, message)
             case _:
                 raise TypeError(f"no step for {type(message).__name__}")
-        wallet.book(effects.freed)
+        wallet.book(effects.bookings)
         return effects
 
     def _wallet(self, partition: int, shared: SharedStates[Purse]) -> Wallet:
@@ -118,5 +118,5 @@ class Users(KeyedAgent[Shopper]):
     def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
         """Close what time alone decides."""
         effects = observation.pass_time(state_key, state, at, self.known())
-        self._wallet(partition, shared).book(effects.freed)
+        self._wallet(partition, shared).book(effects.bookings)
         return effects

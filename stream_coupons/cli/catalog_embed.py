@@ -10,7 +10,7 @@ import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import Reading, read_catalogue
+from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries
 from stream_coupons.cli.options import JsonOption
 from stream_coupons.codec import encode
 from stream_coupons.core.events import Coupon
@@ -58,11 +58,11 @@ def embed(
                 --model minilm
     """
     with terminal.opened(file) as source:
-        reading = read_catalogue(source.read(), str(file), time.time())
+        reading = read_entries(COUPONS, source.read(), str(file), time.time())
     terminal.report_refusals(reading.refusals, reading.place)
     with terminal.replaced(output) as sink:
         assert sink is not None
-        coupons, interrupted = _embed_all(reading.coupons, model, replace=replace)
+        coupons, interrupted = _embed_all(reading.entries, model, replace=replace)
         sink.writelines(encode(coupon) + b"\n" for coupon in coupons)
     told = _account(reading, coupons, interrupted=interrupted)
     if json:
@@ -100,10 +100,10 @@ def _loaded(model: EmbeddingModel) -> Embedder:
         return embedder(model)
 
 
-def _account(reading: Reading, done: Sequence[Coupon], *, interrupted: bool) -> Embedded:
+def _account(reading: Reading[Coupon], done: Sequence[Coupon], *, interrupted: bool) -> Embedded:
     return Embedded(
         coupons=len(done),
-        embedded=sum(new is not old and new.vector is not None for new, old in zip(done, reading.coupons, strict=True)),
+        embedded=sum(new is not old and new.vector is not None for new, old in zip(done, reading.entries, strict=True)),
         without_vector=sum(coupon.vector is None for coupon in done),
         refused=reading.refusals.count,
         interrupted=interrupted,

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import read_catalogue
+from stream_coupons.cli.catalog_file import COUPONS, read_entries
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.events import END_OF_TIME, Coupon
@@ -69,8 +69,8 @@ def explain(  # noqa: PLR0913 - the options of a command
 
     Disturbs no worker, and none has to run. Reads coupon-issues until the
     issue is found, the shopper's partition of decisions and of the users'
-    changelog, the accounts' changelog, the catalogue and the models. Call it
-    with the settings of the workers: --config.
+    changelog, the accounts' changelog, the catalogue, the campaigns and the
+    models. Call it with the settings of the workers: --config.
 
     Examples: stream-coupons explain i4b1d9c0e52f7a8136d1e0c99b7a4f202
               stream-coupons explain --user shopper-1042
@@ -119,11 +119,11 @@ def parse_time(text: str) -> float:
 
 def _coupons(file: Path) -> list[Coupon]:
     with terminal.opened(file) as source:
-        reading = read_catalogue(source.read(), str(file), time.time())
+        reading = read_entries(COUPONS, source.read(), str(file), time.time())
     terminal.report_refusals(reading.refusals, reading.place)
     if reading.refusals.count:
         raise BadConfig(f"{file}: {reading.refusals.count} coupons are refused, expected none")
-    return reading.coupons
+    return reading.entries
 
 
 def _warn_if_behind(settings: Settings) -> None:

@@ -7,13 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.terminal import printable, utc
-from stream_coupons.core.reasons import NoCoupon, Shortage
+from stream_coupons.core.accounts import CAMPAIGN
+from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
 from stream_coupons.evaluation.phrases import Told
 from stream_coupons.evaluation.verdicts import WORDS, Code, Lack, Score, Verdict
 
 CHOSEN: Mapping[Choice, str] = {
-    Choice.BEST: "worth most of all that this shopper could get",
+    Choice.BEST: "worth most of all that this shopper could get, less what budgets charge",
     Choice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
 }
 
@@ -26,7 +27,7 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
         _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
         _line("how it was chosen", f"{CHOSEN[explanation.choice]} (propensity {issue.propensity:.4g})"),
         _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
-        _line("worth", f"{issue.value_minor:+.1f} cents against giving none"),
+        _line("worth", _worth(issue.value_minor, issue.price_minor)),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
         _line("scores R(u, i)", _scores(explanation.content, explanation.neighbours)),
         *_told(explanation.reasons),
@@ -99,14 +100,31 @@ def _scores(content: float | None, neighbours: float | None) -> str:
     return f"{content:.4g} by the shopper's own interests, {neighbours:.4g} by those of similar shoppers"
 
 
+def _worth(value_minor: float, price_minor: float) -> str:
+    charged = f", of which its budgets charge {price_minor:.1f} for its expected cost" if price_minor else ""
+    return f"{value_minor:+.1f} cents against giving none{charged}"
+
+
+def _charge(score: Score) -> str:
+    """How a coupon is priced out."""
+    names = " and ".join(map(_budget, score.charged_by)) or "its budget"
+    verb = "charge" if len(score.charged_by) > 1 else "charges"
+    return f"worth {score.value_minor:.1f}, but {names} {verb} {score.price_minor:.1f} for it"
+
+
+def _budget(account_id: str) -> str:
+    kind, _, name = account_id.partition(":")
+    return f"the budget of campaign {name}" if kind == CAMPAIGN else "its own budget"
+
+
 def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
     """Coupons, best first, and what the codes among them mean."""
-    table = Table("rank", "coupon", "why not", "redeem", "order", "worth", "own", "similar")
+    table = Table("rank", "coupon", "why not", "redeem", "order", "worth", "price", "own", "similar")
     for column in (table.columns[0], *table.columns[3:]):
         column.justify = "right"
     table.columns[1].overflow = table.columns[2].overflow = "fold"
     said: dict[Code, None] = {}
-    lacks: list[Text] = []
+    details: list[Text] = []
     for verdict in sorted(verdicts, key=_order):
         if verdict.reason is not None:
             said[verdict.reason] = None
@@ -115,13 +133,16 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         why = verdict.reason or ""
         if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
-            lacks.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
+            details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
+        if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
+            details.append(_line(verdict.coupon_id, _charge(verdict.score)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell)) for cell in cells))
     columns = (
-        "worth in cents against giving none; own and similar: R(u, i) by own interests, by those of similar shoppers"
+        "worth in cents against giving none; price: what budgets charge; own and similar: R(u, i) by own interests, by "
+        "those of similar shoppers"
     )
-    return [table, *(_line(code, WORDS[code]) for code in said), *lacks, Text(columns, style="dim")]
+    return [table, *(_line(code, WORDS[code]) for code in said), *details, Text(columns, style="dim")]
 
 
 def _lack(lack: Lack) -> str:
@@ -135,10 +156,11 @@ def _order(verdict: Verdict) -> tuple[str, float, str]:
     return verdict.domain, rank, verdict.coupon_id
 
 
-def _scored(score: Score | None) -> tuple[str, str, str, str]:
+def _scored(score: Score | None) -> tuple[str, ...]:
     if score is None:
-        return "", "", "", ""
-    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", f"{score.value_minor:+.1f}"
+        return ("",) * 5
+    price = f"{score.price_minor:.1f}" if score.price_minor else ""
+    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", f"{score.value_minor:+.1f}", price
 
 
 def _number(value: float | None) -> str:

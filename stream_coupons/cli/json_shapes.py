@@ -38,6 +38,13 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "catalog push": _object("good published refused refused_count warnings"),
     "catalog list": (Shape("an array of coupons, as `catalog push` reads them", ()),),
     "catalog remove": _object("removed unknown"),
+    "catalog pause": _object("paused unknown"),
+    "catalog resume": _object("resumed unknown"),
+    "campaigns push": _object("good published refused refused_count warnings"),
+    "campaigns list": _array("campaign coupons state spent_minor held_minor expected_minor share_used share_due price"),
+    "campaigns remove": _object("removed unknown"),
+    "campaigns pause": _object("paused unknown"),
+    "campaigns resume": _object("resumed unknown"),
     "publish": _object("lines sent appended refused interrupted warnings"),
     "tail": (Shape("the messages themselves, one a line; of a dead letter its headers, key and text", ()),),
     "dlq list": _object("letters totals older"),
@@ -47,7 +54,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "dlq redrive": _object("dry_run letters counts refused_again interrupted"),
     "erase": _array("event_id user_id occurred_at"),
-    "verify": _object("clean violations first checks not_committed lost_their_beginning never_checked"),
+    "verify": _object("clean violations first checks not_committed overspent lost_their_beginning never_checked"),
     "state digest": (Shape("by agent, an object", ("keys", "bytes", "blake2b")),),
     "explain": (
         Shape(

@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -16,13 +17,22 @@ from msgspec import Raw, Struct
 
 from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import read_catalogue
+from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, Kind, read_entries
+from stream_coupons.cli.catalog_file import Entry as CatalogEntry
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.codec import encode
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, Coupon, Tick
-from stream_coupons.recordings import Entry, Refusals, has_ticks, key_of, lines, not_readable, parse
+from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, Tick
+from stream_coupons.recordings import (
+    Entry,
+    Refusals,
+    has_ticks,
+    key_of,
+    lines,
+    not_readable,
+    parse,
+)
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -61,6 +71,9 @@ class Summary(Struct, frozen=True, kw_only=True):
 def replay(  # noqa: PLR0913 - the options of a command
     log: Annotated[Path, typer.Argument(help="A recording: JSON lines of topic and message, or of ticks.")],
     catalog: Annotated[Path, typer.Option("--catalog", help="Coupons, as `catalog push` reads them.")],
+    campaigns: Annotated[
+        Path | None, typer.Option(help="Campaigns of the coupons, as `campaigns push` reads them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write every coupon-issue here, as JSON lines, in order.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Write every output, not only issues: topic, key, value and headers.")
@@ -96,8 +109,9 @@ def replay(  # noqa: PLR0913 - the options of a command
 
     if not log.is_file():
         raise BadConfig(f"{log}: is no file; it is read twice, so it cannot be a pipe")
-    _require_other(out, log, catalog)
-    coupons = _read_coupons(catalog)
+    _require_other(out, log, catalog, *([] if campaigns is None else [campaigns]))
+    coupons = _read(COUPONS, catalog)
+    shared = [] if campaigns is None else _read(CAMPAIGNS, campaigns)
     with terminal.opened(log) as source:
         derive_every_s = None if has_ticks(source) else tick_every
     settings = settings_from(config, bootstrap)
@@ -107,7 +121,7 @@ def replay(  # noqa: PLR0913 - the options of a command
         text = f"warning: draws by the key {key.fingerprint}, the workers draw by {workers_key}: set their secret_file"
         terminal.stderr().print(text, markup=False, soft_wrap=True)
     with terminal.opened(log) as source, terminal.written(out) as sink:
-        replaying = Replay(settings, coupons, derive_every_s, _Writer(sink, everything))
+        replaying = Replay(settings, coupons, derive_every_s, _Writer(sink, everything), shared)
         interrupted = _run(replaying, source, terminal.size_of(log))
     summary = replaying.summary(interrupted, key.fingerprint, workers_key)
     _report(summary, replaying.refusals, json)
@@ -201,7 +215,14 @@ _decode_timed = msgspec.json.Decoder(_Timed).decode
 class Replay:
     """One replay, fed line by line."""
 
-    def __init__(self, settings: Settings, coupons: list[Coupon], tick_every_s: float | None, write: _Writer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        coupons: list[Coupon],
+        tick_every_s: float | None,
+        write: _Writer,
+        campaigns: Iterable[Campaign] = (),
+    ) -> None:
         from stream_coupons.evaluation.local import LocalPipeline
 
         self.refusals = Refusals()
@@ -211,7 +232,9 @@ class Replay:
         self._tally = Tally()
         self._fed: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
-        self.pipeline = LocalPipeline(settings, coupons, on_output=self._take, on_result=self._tally.add)
+        self.pipeline = LocalPipeline(
+            settings, coupons, on_output=self._take, on_result=self._tally.add, campaigns=campaigns
+        )
 
     def _take(self, output: Output) -> None:
         if output.topic in NOT_OUTPUTS:
@@ -285,16 +308,16 @@ def _require_other(out: Path | None, *inputs: Path) -> None:
             raise BadConfig(f"--out {out}: is a file to read, expected another one")
 
 
-def _read_coupons(catalog: Path) -> list[Coupon]:
+def _read(kind: Kind[CatalogEntry], file: Path) -> list[CatalogEntry]:
     try:
-        data = catalog.read_bytes()
+        data = file.read_bytes()
     except OSError as error:
-        raise not_readable(catalog, error) from None
-    reading = read_catalogue(data, str(catalog), time.time())
+        raise not_readable(file, error) from None
+    reading = read_entries(kind, data, str(file), time.time())
     if reading.refusals.count:
-        terminal.report_refusals(reading.refusals, f"{catalog}, {reading.place}")
-        raise BadConfig(f"{catalog}: {reading.refusals.count} coupons are not valid")
-    return reading.coupons
+        terminal.report_refusals(reading.refusals, f"{file}, {reading.place}")
+        raise BadConfig(f"{file}: {reading.refusals.count} {kind.noun}s are not valid")
+    return reading.entries
 
 
 def _report(summary: Summary, refusals: Refusals, json: bool) -> None:

@@ -28,7 +28,7 @@ def never_checked() -> str:
 
     return (
         f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
-        "coupons within a window; pacing; a hold that is never freed"
+        "coupons within a window; prices, and the size of a quantile hold; a hold that is never freed"
     )
 
 
@@ -42,8 +42,10 @@ def verify(
     Reads the topics from their beginning to the end that they have now,
     without a group: no worker is disturbed, and none has to run. What the
     workers have not committed yet is open, not wrong. What retention has
-    dropped is not checked. Limits are the widest that the catalogue's topic
-    still holds for a coupon. The changelogs say how far the state of a
+    dropped is not checked. Limits are the widest that the topics still hold
+    for a coupon or a campaign. A budget with quantile holds may be overspent
+    by 5 % and one redemption: up to there it is reported, beyond it is a
+    violation. The changelogs say how far the state of a
     shopper or a limit was applied, and what each partition has drawn, freed
     and spent: that is compared with issues, feedback and ticks. Leases and
     reports are compared with each other and with the limits. What the checks
@@ -102,6 +104,10 @@ def report(findings: Findings, marks: Marks) -> dict[str, Any]:
             for check, tally in findings.tallies.items()
         ],
         "not_committed": marks.lag(),
+        "overspent": [
+            {"account": one.account_id, "beyond_minor": one.beyond_minor, "budget_minor": one.budget_minor}
+            for one in findings.overspent
+        ],
         "lost_their_beginning": findings.shortened,
         "never_checked": never_checked(),
     }
@@ -116,6 +122,8 @@ def notes(findings: Findings, marks: Marks) -> list[str]:
         if lag
         else "the system was idle: nothing was on its way"
     ]
+    if findings.overspent:
+        lines.append(f"overspent: {', '.join(map(str, findings.overspent))}, in minor units")
     if findings.shortened:
         lines.append(f"retention has dropped the beginning of {', '.join(findings.shortened)}: not checked is its part")
     lines.append(f"never checked: {never_checked()}")

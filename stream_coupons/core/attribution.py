@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.coupons import Catalogue, is_in_scope
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.events import (
     END_OF_TIME,
     FeedbackEvent,
@@ -55,6 +55,8 @@ from stream_coupons.core.similarity import stable_hash
 PLACE_BYTES = 4
 FEEDBACK = "feedback"
 """The kind of event that feedback is, beside those of the shop."""
+MONEY_KINDS = frozenset({"purchase", "refund", "cancel"})
+"""Kinds of feedback that say what a coupon has taken off."""
 NEVER_ISSUED = "never issued to this shopper"
 CLOSED = "its window has closed"
 MAX_VALUE_MINOR = 2**53
@@ -301,41 +303,82 @@ def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
         _expire(shopper, issue, event, waited, catalogue, rules, latest, effects)
         return
     before = _known_of(issue, rules)
-    if {"impression": issue.seen, "click": issue.clicked, "purchase": issue.redeemed}[event.kind]:
+    if event.kind in MONEY_KINDS:
+        _settle(shopper, issue, event, catalogue, latest, effects)
+    elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
         effects.count("feedback", "repeated")
-        if event.kind == "purchase" and event.occurred_at <= issue.until:
-            issue.is_late = False
     elif event.kind == "impression":
         issue.seen = True
         effects.count("feedback", "impression")
-    elif event.kind == "click":
+    else:
         issue.clicked = True
         if issue.is_given:
             shopper.history.clicked += 1
             for each in _tallies(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
         effects.count("feedback", "click")
-    else:
-        issue.redeemed = True
-        issue.is_late = event.occurred_at > issue.until
-        if issue.is_given:
-            shopper.history.redeemed += 1
-            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
-                each.redeemed += 1
-        effects.count("feedback", "purchase")
-        if not issue.observed:
-            given = event.discount_minor if event.discount_minor is not None else issue.held_minor
-            if given > issue.held_minor:
-                effects.count("overrun", issue.domain)
-            issue.spent_minor = min(given, issue.held_minor)
-            effects.free(issue.coupon_id, issue.held_minor, issue.spent_minor)
-            effects.count("end", "redeemed")
-        elif issue.is_given:
-            issue.spent_minor = event.discount_minor or 0
     shopper.keep_issue(issue)
     after = _known_of(issue, rules)
     if after != before:
         _tell(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
+
+
+def _settle(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
+) -> None:
+    """Take in a purchase, refund or cancellation: the one that happened last says what the coupon has taken off.
+
+    A shopper may use a coupon whose order was cancelled again, so that its hold comes back. Reports may come in any
+    order: a sale is late if no purchase is known that was made in time, or was returned in time.
+    """
+    is_purchase, is_first = event.kind == "purchase", not issue.reported_at
+    if event.kind != "cancel" and event.occurred_at <= issue.until:
+        issue.is_late = False
+    elif is_first and not issue.redeemed:
+        issue.is_late = True
+    if event.occurred_at < issue.reported_at:
+        effects.count("feedback", "outdated")
+        return
+    before, was_redeemed = issue.stake, issue.redeemed
+    issue.reported_at = event.occurred_at
+    issue.redeemed = event.kind != "cancel"
+    if issue.is_given and issue.redeemed != was_redeemed:
+        change = 1 if issue.redeemed else -1
+        shopper.history.redeemed = max(shopper.history.redeemed + change, 0)
+        for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+            each.redeemed = max(each.redeemed + change, 0)
+    issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
+    is_again = is_purchase and was_redeemed
+    is_same = is_again and issue.spent_minor == before.spent_minor
+    effects.count("feedback", "repeated" if is_same else "corrected" if is_again else event.kind)
+    if not issue.observed:
+        _book(issue, before, issue.stake, min(event.occurred_at, latest), effects)
+        if issue.redeemed and not was_redeemed:
+            effects.count("end", "redeemed")
+
+
+def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
+    """Return what a coupon has taken off by a purchase or a refund; of ours, no more than it may."""
+    if issue.observed:
+        return event.discount_minor or 0 if issue.is_given else 0
+    if event.discount_minor is None:
+        return issue.most_minor if event.kind == "purchase" else 0
+    if event.discount_minor > issue.most_minor:
+        effects.count("overrun", issue.domain)
+    return min(event.discount_minor, issue.most_minor)
+
+
+def opening(issue: OpenIssue) -> Booking:
+    """Return the booking of an issue that is given."""
+    span = issue.at, issue.at, issue.expires_at
+    return Booking(issue.coupon_id, issue.campaign_id, Stake(), issue.stake, *span, issue.is_falling)
+
+
+def _book(issue: OpenIssue, before: Stake, after: Stake, at: float, effects: Effects) -> None:
+    """Book a change of what an issue takes of its budgets."""
+    if after != before:
+        span = at, issue.at, issue.expires_at
+        effects.book(Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling))
 
 
 def _expire(  # noqa: PLR0913 - the same
@@ -457,8 +500,19 @@ def _close_issue(
 ) -> None:
     if issue.can_teach:
         _teach(user_id, issue, at, catalogue, rules, effects)
-    if not issue.observed and not issue.redeemed:
-        effects.free(issue.coupon_id, issue.held_minor, 0)
+    if issue.observed:
+        return
+    closing = Booking(
+        issue.coupon_id,
+        issue.campaign_id,
+        issue.stake,
+        Stake(spent_minor=issue.spent_minor),
+        *(at, issue.at, issue.expires_at),
+        issue.is_falling,
+        issue.expected_minor,
+    )
+    effects.book(closing)
+    if not issue.redeemed:
         effects.count("end", "expired")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.coupons import CouponSet, Floats, Pairs
 from stream_coupons.core.views import Moment
 
 PRICE_STRENGTH = 20.0
@@ -27,7 +27,7 @@ MOST_LOG2 = 2.0
 """Bound of the logarithm (base 2) of a value over the typical price."""
 
 
-def order_values(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
+def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
     """Return the expected value of an order in scope, minor units, shape (n,).
 
     Parameters
@@ -36,9 +36,10 @@ def order_values(moments: Sequence[Moment], coupons: CouponSet, owner: Positions
         Of the shoppers.
     coupons : CouponSet
         Of one domain.
-    owner, position : array of int, shape (n,)
-        Of each row, the moment and the coupon.
+    pairs : Pairs
+        n rows.
     """
+    owner, position = pairs.owner, pairs.position
     shape = (len(moments), len(coupons.vocabulary) + 1)
     weight, total = np.zeros(shape), np.zeros(shape)
     for row, moment in enumerate(moments):
@@ -47,8 +48,9 @@ def order_values(moments: Sequence[Moment], coupons: CouponSet, owner: Positions
                 weight[row, column], total[row, column] = level.weight, level.total
     above = total - weight * coupons.category_price_log2
     level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
-    own = np.where(coupons.has_items, 0.0, coupons.categories.score(weight))[owner, position]
-    own_total = np.where(coupons.has_items, 0.0, coupons.categories.score(total))[owner, position]
+    has_items, categories = coupons.has_items[position], pairs.scopes.categories
+    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
+    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
     log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
     values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
     return values

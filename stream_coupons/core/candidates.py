@@ -11,10 +11,16 @@ from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper import Shopper
 
+MANY_TIMES = 16
+"""So many times the size of a shortlist, and more, are not sorted all."""
 
-def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules) -> Positions:
-    """Positions of the coupons that the shopper may get, ascending, shape (n,)."""
-    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until)
+
+def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:
+    """Positions of the coupons that the shopper may get, ascending, shape (n,); none that is over `now`, if that is
+    later: neither a backlog nor a history that is loaded leads to coupons that end before they are given."""
+    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
+    if now > at:
+        allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _personal_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
@@ -23,6 +29,8 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
 
 def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
     """Why the shopper may not get the coupon at this position; None when they may."""
+    if coupons.is_paused[position]:
+        return Ineligible.PAUSED
     if at < coupons.valid_from[position]:
         return Ineligible.NOT_YET_VALID
     if at >= coupons.valid_until[position]:
@@ -59,6 +67,11 @@ def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
     """
     if len(positions) <= size:
         return positions
-    best = np.argsort(-promise[positions], kind="stable")[:size]
-    kept: Positions = np.sort(positions[best])
+    below = -promise[positions]
+    if len(positions) > MANY_TIMES * size:
+        # The bound of a sample holds for all, and few are within it.
+        sample = below[:: math.isqrt(len(positions) // size) | 1]
+        within = np.flatnonzero(~(below > np.partition(sample, size - 1)[size - 1]))
+        positions, below = positions[within], below[within]
+    kept: Positions = np.sort(positions[np.argsort(below, kind="stable")[:size]])
     return kept

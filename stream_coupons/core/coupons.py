@@ -3,14 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Coupon, Item
+from stream_coupons.core.accounts import Accounts, Limit, within_campaign
+from stream_coupons.core.events import Campaign, Coupon, Item
 from stream_coupons.core.item_features import category_brand
 from stream_coupons.core.profile import DAY_S
-from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, stable_hash, unpack_vector
+from stream_coupons.core.similarity import feature_index, stable_hash
 from stream_coupons.core.values import LEVELS, value_hashes
 from stream_coupons.core.vectors import CODES, vector_codes
 
@@ -21,6 +25,8 @@ Positions = NDArray[np.intp]
 BRAND_WEIGHT = 0.5
 MAX_PADDING = 4
 """Rows of terms are padded to one length unless that makes them so many times longer than they are."""
+MAX_IN_ORDER = 7
+"""Terms of a row up to which numpy adds them one after the other, whichever axis they lie along."""
 
 MAX_ATTRIBUTES = 12
 """Attributes of coupons that are looked at, the first by name."""
@@ -91,40 +97,69 @@ def is_in_scope(coupon: Coupon, item: Item) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The features that coupons have in common with profiles, as rows.
-
-    R(u, i) = sum over features k of coupon i of w(i, k) f(u, k) is `(f[columns] * weights).sum(axis=1)`.
-    """
+    """The features that coupons have in common with profiles, as rows of columns of the vocabulary."""
 
     columns: Positions
-    weights: Floats
+    """Rows are padded with column 0, which is nothing."""
+    axis: int = -1
+    """Along which the terms of a row lie. Few terms are added faster across rows, to the same sum."""
     starts: Positions | None = None
     """Where each row starts, if they are end to end: padding them all to the longest would cost too much."""
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[tuple[int, float]]]) -> "Terms":
-        """Rows of (column, weight). Column 0 is nothing: rows are padded with it."""
-        width = max([len(row) for row in rows] + [1])
-        if len(rows) * width <= MAX_PADDING * sum(max(len(row), 1) for row in rows):
-            padded = [[*row, *[(0, 0.0)] * (width - len(row))] for row in rows]
-            flat = np.array(padded, dtype=np.float64).reshape(len(rows), width, 2)
-            return cls(flat[:, :, 0].astype(np.intp), np.ascontiguousarray(flat[:, :, 1]))
-        filled = [row or [(0, 0.0)] for row in rows]
-        end_to_end = np.array([term for row in filled for term in row])
-        starts = np.cumsum([0, *(len(row) for row in filled[:-1])])
-        return cls(end_to_end[:, 0].astype(np.intp), end_to_end[:, 1].copy(), starts)
+    def of(cls, rows: Sequence[Sequence[int]]) -> "Terms":
+        """Return terms of rows of columns."""
+        filled = [row or [0] for row in rows]
+        sizes = [len(row) for row in filled]
+        width = max([*sizes, 1])
+        if len(rows) * width > MAX_PADDING * sum(sizes):
+            return cls(np.array(list(chain.from_iterable(filled)), np.intp), starts=np.cumsum([0, *sizes[:-1]]))
+        padded = np.array([[*row, *[0] * (width - len(row))] for row in filled], np.intp).reshape(len(rows), width)
+        return cls(padded) if width > MAX_IN_ORDER else cls(np.ascontiguousarray(padded.T), -2)
+
+    def at(self, positions: Positions, first: Positions) -> "Terms":
+        """Return some of the rows, each for a vector of its own that begins at `first` of all vectors end to end."""
+        if self.starts is None and self.axis == -2:
+            return Terms(self.columns[:, positions] + first, -2)
+        if self.starts is None:
+            return Terms(self.columns[positions] + first[:, None])
+        sizes = np.diff(self.starts, append=len(self.columns))[positions]
+        starts = np.cumsum(sizes) - sizes
+        place = np.arange(sizes.sum()) + np.repeat(self.starts[positions] - starts, sizes)
+        return Terms(self.columns[place] + np.repeat(first, sizes), starts=starts)
 
     def score(self, vectors: Floats) -> Floats:
-        """Inner products of dense vectors over the vocabulary with every coupon's row, shape (vectors, coupons)."""
-        products = np.take(vectors, self.columns, axis=1) * self.weights
-        scores: Floats = products.sum(axis=2) if self.starts is None else np.add.reduceat(products, self.starts, axis=1)
-        return scores
+        """Return the sum of each vector over the columns of every row, shape (..., rows), of (..., columns)."""
+        values = np.take(vectors, self.columns, axis=-1)
+        return values.sum(axis=self.axis) if self.starts is None else np.add.reduceat(values, self.starts, axis=-1)
 
     def greatest(self, vectors: Floats) -> Floats:
-        """The greatest value that each vector has in the columns of each row, shape (vectors, coupons)."""
-        values = np.take(vectors, self.columns, axis=1)
-        most: Floats = values.max(axis=2) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=1)
-        return most
+        """Return the greatest value of each vector in the columns of every row, shapes as in `score`."""
+        values = np.take(vectors, self.columns, axis=-1)
+        return values.max(axis=self.axis) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=-1)
+
+
+class Scopes(NamedTuple):
+    """What each of some rows is for, as terms; `narrowest` are those of the narrowest that its coupon names."""
+
+    categories: Terms
+    brands: Terms
+    items: Terms
+    narrowest: Terms
+
+    def content(self, vectors: Floats) -> Floats:
+        """Return R(u, i) = sum_k w(i, k) f(u, k) of each vector and row; shapes as in `Terms.score`."""
+        brands = BRAND_WEIGHT * self.brands.score(vectors)
+        return self.categories.score(vectors) + brands + self.items.score(vectors)
+
+
+class Pairs(NamedTuple):
+    """Rows of a moment, `owner`, with a coupon each, at `position`; `scopes` are over vectors of all moments, end to
+    end."""
+
+    owner: Positions
+    position: Positions
+    scopes: Scopes
 
 
 def _scope(coupon: Coupon) -> list[str]:
@@ -179,6 +214,8 @@ class CouponSet:
 
     Parameters
     ----------
+    accounts : Accounts, optional
+        Of the coupons and their campaigns; None: no coupon has a campaign.
     nothing : iterable of Coupon
         Pseudo-coupons, behind the others, that represent giving none: what is hashed of each is only what it is for.
         Each may have the id of one of the others, whose history is then its own.
@@ -191,6 +228,7 @@ class CouponSet:
         attributes: tuple[str, ...] | None = None,
         *,
         nothing: Iterable[Coupon] = (),
+        accounts: Accounts | None = None,
     ) -> None:
         self._default_price_minor = default_price_minor
         given = sorted(coupons, key=lambda coupon: coupon.coupon_id)
@@ -204,6 +242,14 @@ class CouponSet:
         each = self.coupons
         self.valid_from = np.array([c.valid_from for c in each])
         self.valid_until = np.array([c.valid_until for c in each])
+        self.is_paused = np.array([c.paused for c in each], dtype=bool)
+        known_accounts = accounts or Accounts(given)
+        self.accounts: list[tuple[Limit, ...]] = [known_accounts.of(c) for c in each]
+        """Accounts that each coupon draws on: its stock, then those of money."""
+        self.limited = [tuple(limit for limit in limits if limit.most is not None) for limits in self.accounts]
+        """Those of them that have a limit."""
+        self.is_priced = np.array([any(limit.is_priced for limit in limits) for limits in self.limited], dtype=bool)
+        """Whether one of them has a price."""
         self._for_nobody = [position for position, c in enumerate(each) if c.max_per_user == 0]
         self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
         for position, c in enumerate(each):
@@ -230,10 +276,12 @@ class CouponSet:
             ],
             axis=1,
         ).reshape(len(each), 4)
-        self.categories = self._terms([[(f"category:{x}", 1.0) for x in c.categories] for c in each])
-        self.brands = self._terms([[(f"brand:{x}", BRAND_WEIGHT) for x in c.brands] for c in each])
-        self.items = self._terms([[(f"item:{x}", 1.0) for x in c.items] for c in each])
-        self.scopes = self._terms([[(name, 1.0) for name in _scope(c)] for c in each])
+        self.scopes = Scopes(
+            self._terms([[f"category:{name}" for name in c.categories] for c in each]),
+            self._terms([[f"brand:{name}" for name in c.brands] for c in each]),
+            self._terms([[f"item:{name}" for name in c.items] for c in each]),
+            self._terms([_scope(c) for c in each]),
+        )
         self.category_price_log2: Floats = self._category_prices()
         """Mean logarithm of the typical prices of each category's coupons, by column; 0 where there is none."""
         self.first_category: Positions = np.array(
@@ -267,8 +315,9 @@ class CouponSet:
             [vector_codes(c.vector) if c.vector is not None else [ABSENT] * codes for c in each], dtype=np.uint32
         ).reshape(len(each), codes)
         """Of the codes of each vector, shape (coupons, CODES); (coupons, 0) if no coupon has a vector."""
-        kinds = np.array([c.kind for c in each])
-        self.of_kind = {kind: np.flatnonzero(kinds == kind) for kind in dict.fromkeys(kinds.tolist()) if kind}
+        self.kinds = {kind: number for number, kind in enumerate(sorted({c.kind for c in each} - {""}), start=1)}
+        self.kind: Positions = np.array([self.kinds.get(c.kind, 0) for c in each], np.intp)
+        """Number of its kind in `kinds`; 0 if it has none."""
         self._alone: dict[int, CouponSet] = {}
 
     def alone(self, position: int) -> "CouponSet":
@@ -310,43 +359,28 @@ class CouponSet:
     @property
     def width(self) -> int:
         """How many numbers the longest array has of one moment: one for each feature, term or coupon."""
-        terms = (self.categories, self.brands, self.items, self.scopes)
-        return max(len(self.vocabulary) + 1, *(each.columns.size for each in terms))
+        return max(len(self.vocabulary) + 1, *(each.columns.size for each in self.scopes[:3]))
 
-    def _terms(self, rows: list[list[tuple[str, float]]]) -> Terms:
-        return Terms.of([[(self._column(feature_index(name)), weight) for name, weight in row] for row in rows])
+    def pairs(self, chosen: Sequence[Positions]) -> Pairs:
+        """Return a row for each of the positions that are chosen for each moment."""
+        owner, position = np.repeat(np.arange(len(chosen)), [*map(len, chosen)]), np.concatenate(chosen)
+        first = owner * (len(self.vocabulary) + 1)
+        return Pairs(owner, position, Scopes(*(each.at(position, first) for each in self.scopes)))
+
+    def _terms(self, rows: list[list[str]]) -> Terms:
+        return Terms.of([[self._column(feature_index(name)) for name in row] for row in rows])
 
     def _column(self, index: int) -> int:
         return self.vocabulary.setdefault(index, len(self.vocabulary) + 1)
 
-    def dense(self, vectors: Sequence[SparseVector]) -> Floats:
-        """Sparse vectors as dense ones over this set's vocabulary, shape (vectors, vocabulary + 1)."""
-        dense, vocabulary = np.zeros((len(vectors), len(self.vocabulary) + 1)), self.vocabulary
-        for row, vector in enumerate(vectors):
-            known = vector.keys() & vocabulary.keys()
-            dense[row, [vocabulary[index] for index in known]] = [vector[index] for index in known]
+    def dense(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
+        """Return vectors of (indices, weights) as dense ones over the vocabulary, shape (vectors, columns)."""
+        indices, weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
+        row = np.repeat(np.arange(len(vectors)), [len(each) for each, _ in vectors])
+        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
+        dense[row, self._columns(indices)] = weights
+        dense[:, 0] = 0.0
         return dense
-
-    def dense_packed(self, vectors: Sequence[PackedVector]) -> tuple[Floats, Floats]:
-        """The same of packed vectors, and the sum of the weights of each, known or not, shape (vectors,)."""
-        unpacked = [unpack_vector(vector) for vector in vectors]
-        [dense] = self.dense_arrays(unpacked)
-        return dense, np.array([weights.sum() for _, weights in unpacked])
-
-    def dense_arrays(self, vectors: Sequence[tuple[Hashes, *tuple[Floats, ...]]]) -> list[Floats]:
-        """The same of vectors given as (indices, weights, other weights of these, ...), for each of the weights."""
-        indices, *weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
-        row = np.repeat(np.arange(len(vectors)), [len(vector[0]) for vector in vectors])
-        return self.dense_rows(len(vectors), row, indices, *weights)
-
-    def dense_rows(self, vectors: int, row: Positions, indices: Hashes, *weights: Floats) -> list[Floats]:
-        """The same of so many vectors given end to end, with the row that each entry is in."""
-        column = self._columns(indices)
-        dense = np.zeros((len(weights), vectors, len(self.vocabulary) + 1))
-        for layer, each in zip(dense, weights, strict=True):
-            layer[row, column] = each
-        dense[:, :, 0] = 0.0
-        return list(dense)
 
     def _columns(self, indices: Hashes) -> Positions:
         """Columns of features; 0 of those that are not in the vocabulary."""
@@ -356,10 +390,6 @@ class CouponSet:
     def category_column(self, name: str) -> int:
         """Column of a category; 0 when no coupon is for it."""
         return self.vocabulary.get(feature_index(f"category:{name}"), 0)
-
-    def content_scores(self, vectors: Floats) -> Floats:
-        """R(u, i) = sum_k w(i, k) f(u, k) for every vector u and coupon i, shape (vectors, coupons)."""
-        return self.categories.score(vectors) + self.brands.score(vectors) + self.items.score(vectors)
 
 
 class Catalogue:
@@ -371,6 +401,13 @@ class Catalogue:
         Names of the attributes that are looked at, by domain; all that the coupons of the domain have, if not given.
     others : iterable of str
         Domains that are known although they have no coupon.
+    campaigns : iterable of Campaign
+        A coupon takes part in its campaign's time and pause.
+
+    Attributes
+    ----------
+    accounts : Accounts
+        All limits of stock and money.
     """
 
     def __init__(
@@ -379,14 +416,22 @@ class Catalogue:
         default_price_minor: float = 1000.0,
         attributes: Mapping[str, tuple[str, ...]] | None = None,
         others: Iterable[str] = (),
+        campaigns: Iterable[Campaign] = (),
     ) -> None:
-        self.by_id = {coupon.coupon_id: coupon for coupon in coupons}
+        self.campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
+        self.by_id = {coupon.coupon_id: self._as_in_campaign(coupon) for coupon in coupons}
+        self.accounts = Accounts(self.by_id.values(), self.campaigns.values())
         self._default_price_minor = default_price_minor
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
         self.domains = {
-            domain: CouponSet(members, default_price_minor, None if attributes is None else attributes.get(domain, ()))
+            domain: CouponSet(
+                members,
+                default_price_minor,
+                None if attributes is None else attributes.get(domain, ()),
+                accounts=self.accounts,
+            )
             for domain, members in by_domain.items()
         }
         self.names = frozenset({*self.domains, *others})
@@ -395,6 +440,12 @@ class Catalogue:
         self._nothing: dict[str, CouponSet] = {}
         self._beside: dict[tuple[str, str, int | None], CouponSet] = {}
         self._scope_marks: dict[str, int] = {}
+
+    def _as_in_campaign(self, coupon: Coupon) -> Coupon:
+        if coupon.campaign_id is None:
+            return coupon
+        valid_from, valid_until, paused = within_campaign(coupon, self.campaigns)
+        return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until, paused=paused)
 
     def of_domain(self, domain: str) -> CouponSet | None:
         """The coupons of one domain; None when there are none."""

@@ -15,7 +15,8 @@ def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 def entry(  # noqa: PLR0913 - all that a decision says
     arms: list[str],
-    worth: Floats,
+    values_minor: Floats,
+    prices_minor: Floats,
     choice: Choice,
     *,
     decision_id: str,
@@ -31,7 +32,7 @@ def entry(  # noqa: PLR0913 - all that a decision says
     propensity: float | None = None,
     is_holdout: bool = False,
 ) -> LoggedDecision:
-    """Return the record of a decision among `arms`, the coupon ids of the rows of `worth`; the rest are its fields."""
+    """Return the record of a decision among `arms`, the coupon ids of the rows; the rest are its fields."""
     return LoggedDecision(
         decision_id=decision_id,
         user_id=user_id,
@@ -43,7 +44,8 @@ def entry(  # noqa: PLR0913 - all that a decision says
         coupon_id=coupon_id,
         propensity=propensity,
         arms=arms,
-        values_minor=worth.round(2).tolist(),
+        values_minor=values_minor.round(2).tolist(),
+        prices_minor=prices_minor.round(2).tolist() if prices_minor.any() else [],
         best=choice.leader,
         tried=[] if len(choice.tried) == len(arms) else choice.tried,
         exploration_ratio=choice.epsilon,

@@ -15,12 +15,43 @@ class Refused(Struct, frozen=True):
     message: Struct | None = None
 
 
-class Freed(NamedTuple):
-    """Of a coupon that was given: so much was held for it, and so much of that was spent in the end."""
+class Stake(NamedTuple):
+    """Money that one coupon takes of each of its budgets, minor units: held while it is open, spent once it is used.
+
+    Attributes
+    ----------
+    expected_minor, variance : float
+        Of the cost that is still to come.
+    """
+
+    held_minor: int = 0
+    expected_minor: float = 0.0
+    variance: float = 0.0
+    spent_minor: int = 0
+
+
+class Booking(NamedTuple):
+    """A change of what one coupon takes of its budgets.
+
+    Attributes
+    ----------
+    at, issued_at, ends_at : float
+        UTC epoch seconds; `at` is no later than now.
+    is_falling : bool
+        Whether what it holds falls evenly to nothing between `issued_at` and `ends_at`.
+    final_expected_minor : float or None
+        When nothing more can come of it: its expected cost when it was given.
+    """
 
     coupon_id: str
-    held_minor: int
-    spent_minor: int
+    campaign_id: str | None
+    before: Stake
+    after: Stake
+    at: float
+    issued_at: float
+    ends_at: float
+    is_falling: bool
+    final_expected_minor: float | None = None
 
 
 class Effects:
@@ -29,13 +60,13 @@ class Effects:
     A fact is a pair (noun, kind) from closed sets; the adapter turns facts into metrics.
     """
 
-    __slots__ = ("facts", "freed", "is_over", "messages", "refused")
+    __slots__ = ("bookings", "facts", "is_over", "messages", "refused")
 
     def __init__(self) -> None:
         self.messages: list[Struct] = []
         self.facts: list[tuple[str, str]] = []
         self.refused: list[Refused] = []
-        self.freed: list[Freed] = []
+        self.bookings: list[Booking] = []
         self.is_over = False
         """Whether nothing of the state is needed any more: what comes to its key finds a new one."""
 
@@ -53,11 +84,11 @@ class Effects:
         self.messages += others.messages
         self.facts += others.facts
         self.refused += others.refused
-        self.freed += others.freed
+        self.bookings += others.bookings
 
-    def free(self, coupon_id: str, held_minor: int, spent_minor: int) -> None:
-        """Book what was held for a coupon: a part of it was spent, the rest is free."""
-        self.freed.append(Freed(coupon_id, held_minor, spent_minor))
+    def book(self, booking: Booking) -> None:
+        """Book a change of what a coupon holds and has spent."""
+        self.bookings.append(booking)
 
     def count(self, noun: str, kind: str) -> None:
         """Count a fact."""

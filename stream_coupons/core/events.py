@@ -40,6 +40,11 @@ Base64 = Annotated[
     Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
 ]
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
+BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
+"""How much of a budget should be spent by when; `none`: first come, first served."""
+BudgetHold = Literal["quantile", "maximum"]
+"""Money that an open coupon holds of its budgets: the most that it can cost, or its share of a quantile of all that is
+open."""
 MAX_ARMS = 100
 MAX_SCOPE = 10_000
 """Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
@@ -123,17 +128,21 @@ class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """What a shopper did with a coupon that was issued to them.
 
-    `expiry` says that a coupon which another system gave can no longer be used; those of ours end by themselves.
+    A purchase that is reported again with another amount corrects the earlier one. A coupon whose order was cancelled
+    can be used again. `expiry` says that a coupon of another system can no longer be used; those of ours end by
+    themselves.
     """
 
     issue_id: Id
     """The issue that it is about."""
-    kind: Literal["impression", "click", "purchase", "expiry"]
-    """What happened: seen, clicked, used in an order, or no longer usable."""
+    kind: Literal["impression", "click", "purchase", "refund", "cancel", "expiry"]
+    """What happened: seen, clicked, used in an order; that order returned, in part or whole, or cancelled; no longer
+    usable."""
     coupon_id: Id | None = None
     """The coupon of the issue; refused if it is another one."""
     discount_minor: Amount | None = None
-    """What the coupon took off, of a purchase; absent, the issue's `max_discount_minor` counts as spent."""
+    """What the coupon has taken off in all: of a purchase, absent, the issue's `max_discount_minor`; after a refund,
+    absent, nothing. The report with the latest `occurred_at` counts."""
     order_value_minor: Amount | None = None
     """Value of the order that the coupon was used in."""
 
@@ -194,6 +203,8 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Identifies the coupon, and is the key of its record."""
     domain: Domain = "ecommerce"
     """The events that may lead to it, and the model that scores it."""
+    campaign_id: Id | None = None
+    """The campaign whose budget and time it shares; while the campaign is unknown, it is not issued."""
     title: Label = ""
     """Its name for people; repeated in its issues."""
     kind: Label = ""
@@ -209,7 +220,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     discount_minor: Amount | None = None
     """Amount off."""
     max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
-    """The most that one redemption can cost: so much is held for each issue."""
+    """The most that one redemption can cost. Where `budget_hold` is `maximum`, so much is held for each issue."""
     typical_price_minor: Amount | None = None
     """Typical order value within its scope; absent, `policy.typical_price_minor`."""
     margin_ratio: Ratio = 0.3
@@ -223,12 +234,15 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stock: Count | None = None
     """The most that are ever issued; absent for no limit."""
     budget_minor: Amount | None = None
-    """The most money held and spent; unused coupons return theirs. Absent for no limit."""
+    """The most money held and spent on this coupon; unused coupons return theirs. Absent for no limit of its own."""
+    budget_curve: BudgetCurve = "even"
+    """Use of `stock` and `budget_minor` that is aimed at from `valid_from` to `valid_until`; without an end, none."""
+    budget_hold: BudgetHold = "quantile"
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     max_per_user: Count | None = None
     """How often one shopper gets it; absent for no limit."""
-    pacing: Literal["none", "even"] = "none"
-    """`even` releases the budget linearly between `valid_from` and `valid_until`, a tenth of it at once; `none` all
-    at once."""
+    paused: bool = False
+    """Whether none are issued for now."""
     attributes: Context = {}
     """Whatever else is known of it; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
@@ -244,6 +258,27 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError(f"{named}, expected at most {MAX_SCOPE} pairs")
         if self.vector is not None:
             check_vector(self.vector)
+
+
+class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A budget and a time that several coupons share: those that name it as their `campaign_id`."""
+
+    campaign_id: Id
+    """Identifies the campaign, and is the key of its record."""
+    title: Label = ""
+    """Its name for people."""
+    starts_at: EpochSeconds = 0.0
+    """From when its coupons may be issued."""
+    ends_at: EpochSeconds = END_OF_TIME
+    """Until when its coupons may be issued."""
+    budget_minor: Amount | None = None
+    """The most money held and spent on all of its coupons; absent for no limit."""
+    budget_curve: BudgetCurve = "even"
+    """Spending that is aimed at between `starts_at` and `ends_at`; without an end, none."""
+    budget_hold: BudgetHold = "quantile"
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    paused: bool = False
+    """Whether none of its coupons are issued for now."""
 
 
 class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -311,10 +346,19 @@ class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
         _check_sparse(self.indices, self.weights)
 
 
+Price = Annotated[float, Meta(ge=0, le=1000)]
+Risk = Annotated[float, Meta(ge=0, le=1e6)]
+CostRatio = Annotated[float, Meta(ge=0, le=1000)]
+Demand = Annotated[float, Meta(ge=0, le=1e15)]
+Term = Annotated[float, Meta(ge=-1e60, le=1e60)]
+Line = tuple[Term, Term]
+
+
 class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a partition may draw of an account: a total that only grows. What of it is to be given back is said beside.
 
-    An account is a limit: `units:` and a coupon's id is its stock, `money:` and a coupon's id its budget.
+    An account is a limit: `units:` and a coupon's id is its stock, `money:` and a coupon's id its budget, `campaign:`
+    and a campaign's id that of the campaign.
     """
 
     account_id: LongId
@@ -329,6 +373,14 @@ class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that was ever granted to the partition, in units or in minor units of money."""
     keep: Count | None = None
     """The most that may stay of what was not drawn; the rest is given back. Absent: all of it."""
+    price: Price = 0.0
+    """Price of the account: value that a minor unit of expected cost must bring. A unit of stock counts as the most
+    that one redemption can cost."""
+    risk: Risk | None = None
+    """Standard deviations held for all open coupons of the account, over their standard deviation in minor units.
+    Absent: not known, and each holds the most that it can cost."""
+    cost_ratio: CostRatio = 1.0
+    """Observed over expected cost of the account's coupons that are over, near 1 while these are few."""
 
 
 class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -352,13 +404,26 @@ class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     drawn: Count = 0
     """Given (units), or held for what was given (money)."""
     freed: Count = 0
-    """Of what was held, what is neither held nor spent any more."""
+    """Of what was drawn, what is neither held nor spent any more."""
     spent: Count = 0
-    """Of what was held, what redemptions took off."""
+    """Of what was drawn, what redemptions took off."""
+    refunded: Count = 0
+    """Of what was spent, what later reports said was not."""
     wanted: Count = 0
     """What decisions would have drawn, had it been available."""
     asks: bool = False
     """Whether more is wanted."""
+    expected: Line = (0.0, 0.0)
+    """Expected cost of all open coupons, in minor units, as level and slope over time: level - slope * t."""
+    variance: Line = (0.0, 0.0)
+    """Variance of the cost of all open coupons, likewise."""
+    over_expected: Demand = 0.0
+    """Expected cost, when they were given, of all coupons that are over; a total."""
+    over_spent: Count = 0
+    """What these took off; a total."""
+    demand: Annotated[list[Demand], Meta(max_length=64)] = []
+    """Expected cost that decisions would have drawn at each of a few fixed prices, in minor units as prices count them:
+    totals that only grow."""
 
 
 class Reason(Struct, frozen=True, array_like=True):
@@ -407,6 +472,12 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Predicted probability of an order in its scope without a coupon."""
     value_minor: float
     """Expected gain over giving none, in minor units of money."""
+    price_minor: float = 0.0
+    """Price of its expected cost by the budgets that it draws on: it was given as it is worth more than that."""
+    campaign_id: Id | None = None
+    """The coupon's campaign."""
+    held_minor: Amount
+    """Money held for it. Less than `max_discount_minor` falls evenly to nothing while it can be used."""
     propensity: Ratio
     """Probability with which this coupon was to be given, those that are sold out left out."""
     is_explored: bool = False
@@ -423,10 +494,10 @@ DecisionResult = Literal["given", "not_worth_it", "control", "holdout"]
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision on a trigger, whatever it led to: the arms that it chose among and how likely each was.
 
-    Not exploring, the arm `best` is given; exploring draws one of `tried`, all alike. So arm i is given with
-    probability `exploration_ratio / len(tried)`, if it is among the tried, and `1 - exploration_ratio` more if it is
-    the best one; none with `1 - exploration_ratio` if none is worth it. What is sold out is no arm. Deduplicate on
-    `decision_id`.
+    Not exploring, the arm `best` is given, the one with the greatest value less price; exploring draws one of `tried`,
+    all alike. So arm i is given with probability `exploration_ratio / len(tried)`, if it is among the tried, and
+    `1 - exploration_ratio` more if it is the best one; none with `1 - exploration_ratio` if none is worth it. What is
+    sold out is no arm. Deduplicate on `decision_id`.
     """
 
     decision_id: Id
@@ -452,6 +523,8 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The coupons that could be given."""
     values_minor: list[float]
     """What each was expected to bring over giving none, in minor units of money."""
+    prices_minor: list[float] = []
+    """Price of each one's expected cost by the budgets that it draws on, in minor units; empty: 0 for all."""
     best: Count | None = None
     """Index of the arm that is given when not exploring; absent: nothing was worth it."""
     tried: list[Count] = []

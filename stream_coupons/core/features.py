@@ -28,7 +28,7 @@ from stream_coupons.core.shopper import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HA
 from stream_coupons.core.similarity import feature_index, name_index
 from stream_coupons.core.values import LEVELS, TILES, Value, value_hashes
 from stream_coupons.core.vectors import BITS, CODES
-from stream_coupons.core.views import Moment, Views
+from stream_coupons.core.views import Moment, Views, look
 
 Indices = NDArray[np.uint32]
 
@@ -186,7 +186,11 @@ def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indi
 
 
 def extract(
-    moments: Sequence[Moment], views: Views, coupons: CouponSet, chosen: Sequence[Positions], rules: ProfileRules
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    chosen: Sequence[Positions],
+    rules: ProfileRules,
+    views: Views | None = None,
 ) -> FeatureRows:
     """Features of each moment's shopper with each of the coupons chosen for it.
 
@@ -194,10 +198,10 @@ def extract(
 
     Parameters
     ----------
-    views : Views
-        The scores R(u, i) of every coupon of the set at these moments.
     chosen : sequence of arrays of int
         For each moment, positions in `coupons`.
+    views : Views, optional
+        Of these, if they are known.
 
     Returns
     -------
@@ -205,12 +209,10 @@ def extract(
         As many rows as are chosen in all; numbers are rounded to four decimals, so that what is stored is what was
         scored.
     """
-    owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
-    position = np.concatenate(chosen)
-    numeric = numbers_of(moments, views, coupons, owner, position, rules)
-    return FeatureRows(
-        np.round(numeric, 4), _hashes(moments, coupons, owner, position), _subjects(moments, coupons, chosen)
-    )
+    views = views or look(moments, coupons, chosen, rules)
+    hashed = _hashes(moments, coupons, views.pairs.owner, views.pairs.position)
+    numeric = np.round(numbers_of(moments, views, coupons, rules), 4)
+    return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
 
 
 def blank(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> FeatureRows:

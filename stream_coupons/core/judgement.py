@@ -14,7 +14,7 @@ from stream_coupons.core.features import FeatureRows, blank, extract
 from stream_coupons.core.profile import events_of
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Scorer, ValueScorer
-from stream_coupons.core.views import Moment, Views, log_share, look
+from stream_coupons.core.views import Interests, Moment, Views, log_share, look
 
 ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that says of a coupon for it that it is for this shopper, too."""
@@ -26,8 +26,6 @@ class Judgement:
 
     Attributes
     ----------
-    views : Views or None
-        How near every coupon of the set is, candidate or not; None for a scorer that reads no features.
     chosen : list of arrays of int
         For each moment, the positions that were scored: the shortlist.
     rows : FeatureRows
@@ -35,14 +33,16 @@ class Judgement:
     predicted : array, shape (n, 3)
         P(click), P(redeem), P(order in scope without a coupon).
     worth : array, shape (n,)
-        Minor units, against giving none.
+        Minor units, against giving none, before the price of a budget.
+    discounts_minor : array, shape (n,)
+        E(discount | redeem).
     """
 
-    views: Views | None
     chosen: list[Positions]
     rows: FeatureRows
     predicted: Floats
     worth: Floats
+    discounts_minor: Floats
 
 
 def judge(
@@ -59,35 +59,33 @@ def judge(
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         rows = blank(moments, coupons, candidates)
-        return Judgement(None, list(candidates), rows, scorer.predict(rows), scorer.values(rows))
-    views = look(moments, coupons, rules.profile)
-    chosen = [
-        shortlist(positions, promise, rules.policy.max_candidates)
-        for positions, promise in zip(candidates, views.promise, strict=True)
-    ]
-    rows = extract(moments, views, coupons, chosen, rules.profile)
+        discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
+        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor)
+    interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
+    chosen = list(candidates)
+    if any(len(positions) > size for positions in chosen):
+        promise = interests.promise(coupons)
+        chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
+    views = look(moments, coupons, chosen, rules.profile, interests)
+    rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
     predicted = scorer.own.predict(rows)
+    values_minor = order_values(moments, coupons, views.pairs)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)
     else:
-        position = np.concatenate(chosen)
-        owner = np.repeat(np.arange(len(moments)), [len(positions) for positions in chosen])
-        values_minor = order_values(moments, coupons, owner, position)
         worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
-        worth = np.where(_is_strange(moments, views, rules)[owner, position], np.minimum(worth, 0.0), worth)
-    return Judgement(views, chosen, rows, predicted, worth)
+        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, 0.0), worth)
+    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor))
 
 
 def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
-    """Return which coupons are for nothing that a shopper who is hardly known, or those alike, turned to.
+    """Return which rows are for nothing that a shopper who is hardly known, or those alike, turned to.
 
-    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed. The shape is
-    (moments, coupons).
+    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed.
     """
     is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
-    is_strange: NDArray[np.bool_] = (views.category + views.brand + views.item <= 0.0) & ~is_alike
     hardly_known: NDArray[np.bool_] = np.array([is_hardly_known(moment, rules) for moment in moments])
-    return np.logical_and(is_strange, hardly_known[:, None])
+    return hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
 
 
 def is_hardly_known(moment: Moment, rules: Rules) -> bool:

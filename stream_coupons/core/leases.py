@@ -1,8 +1,8 @@
 """Stock and money as leases: the owner of a limit grants parts of it to partitions, which draw on theirs alone.
 
-Every limit is an account: the stock of a coupon, in units, or its budget, in minor units of money. The owner knows what
-it granted to each partition, a partition what it drew. All that they tell each other are totals that only grow, and
-whoever reads takes the larger: copies, lost messages and another order change nothing.
+Every limit is an account (`accounts`), in units or in minor units of money. The owner knows what it granted to each
+partition, a partition what it drew. Both sides send totals that only grow, and the reader takes the larger: copies,
+lost messages and another order change nothing.
 
     available = granted - returned - drawn + freed
     granted - returned, summed over all partitions, is at most the limit: at every prefix of the log
@@ -14,6 +14,11 @@ A partition that nobody heard of yet has a first lease, which both sides compute
 So there is something to draw on before the first message. Later leases halve what is left, down to the last unit, and
 what lies idle is called back when it is wanted elsewhere and nothing else is left.
 
+An open coupon holds money: the most that it can cost, or a share of a quantile of all that is open, which falls to
+nothing until its end (`price.hold_of`). A redemption frees the hold and draws what it took off, so that spending may
+pass a lease where holds are quantiles; the owner then sees that more is spent than there was. Leases carry the price of
+an account and the risk that holds are computed by; reports carry expected costs and demand, which the price follows.
+
 References
 ----------
 .. [1] O'Neil, P. E. (1986). The escrow transactional method. ACM TODS.
@@ -21,12 +26,16 @@ References
        SRDS.
 """
 
-from typing import NamedTuple
+import math
 
+import numpy as np
 from msgspec import Struct, field
 
-from stream_coupons.core.coupons import Catalogue
-from stream_coupons.core.events import Coupon, Lease, LeaseReport
+from stream_coupons.core import price as pricing
+from stream_coupons.core.accounts import Limit
+from stream_coupons.core.effects import Booking
+from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.price import PRICES, Budget, Falling, Floats, Price, Traffic
 
 ASK_AGAIN_S = 5.0
 """After an answer that granted nothing, or none at all."""
@@ -34,56 +43,21 @@ RESTS_S = 4.0
 """A lease is not called back sooner: of two partitions that want the last unit, each would only see it pass by."""
 REPORT_EVERY_S = 5.0
 """How long totals that only the owner's books need may wait."""
-EVEN_PACING_START_RATIO = 0.1
+NOTHING_TOLD: tuple[float, float | None, float] = (0.0, None, 1.0)
+"""Price, risk and cost ratio of a purse that is opened."""
 MAX_TOTAL = 2**53
 """Of what is drawn, or wanted, of one account: the most that a message can say."""
-UNITS, MONEY = "units", "money"
-
-
-class Limit(NamedTuple):
-    """What an account may give in all, and the least that is of use to whoever asks; `most` None: it has no limit."""
-
-    most: int | None
-    quantum: int
-
-
-def units_of(coupon_id: str) -> str:
-    """The account of a coupon's stock."""
-    return f"{UNITS}:{coupon_id}"
-
-
-def money_of(coupon_id: str) -> str:
-    """The account of a coupon's budget."""
-    return f"{MONEY}:{coupon_id}"
-
-
-def units_limit(coupon: Coupon) -> Limit:
-    """The limit of a coupon's stock."""
-    return Limit(coupon.stock, 1)
-
-
-def money_limit(coupon: Coupon, at: float) -> Limit:
-    """The limit of a coupon's budget: all of it, or as much as time has released."""
-    if coupon.budget_minor is None:
-        return Limit(None, coupon.max_discount_minor)
-    return Limit(int(coupon.budget_minor * _released_ratio(coupon, at)), coupon.max_discount_minor)
-
-
-def limit_of(account_id: str, catalogue: Catalogue, at: float) -> Limit:
-    """The limit of an account; that of a coupon that is not in the catalogue is 0."""
-    kind, _, coupon_id = account_id.partition(":")
-    coupon = catalogue.by_id.get(coupon_id)
-    if coupon is None:
-        return Limit(0, 1)
-    return units_limit(coupon) if kind == UNITS else money_limit(coupon, at)
-
-
-def _released_ratio(coupon: Coupon, at: float) -> float:
-    """Share of the budget that may be committed by now: all of it, or as much as time has passed."""
-    if coupon.pacing == "none" or coupon.valid_until <= coupon.valid_from:
-        return 1.0
-    elapsed = (at - coupon.valid_from) / (coupon.valid_until - coupon.valid_from)
-    return min(max(elapsed, EVEN_PACING_START_RATIO), 1.0)
+NOTICED_FALL = 64
+"""A hold that falls by time alone is booked when it has fallen by one part of so many."""
+NOTICED_CHANGE = 0.02
+"""Relative change of a price, or of a risk, of which partitions hear."""
+CALIBRATED_AFTER = 10
+"""Redemptions of the highest cost that the prior of the cost ratio counts for."""
+MAX_COST_RATIO = 10.0
+LEAST_VARIANCE = 1.0
+"""Of the cost of all open coupons, minor units squared: what is less is what sums of numbers of 64 bits are off by."""
+MAX_DEMAND = 1e15
+"""The most demand that a message can hold, minor units."""
 
 
 def first_lease(limit: Limit, partitions: int, number: int) -> int:
@@ -119,8 +93,10 @@ class Totals(Struct, array_like=True):
     drawn: int = 0
     """Given, or held for what was given."""
     freed: int = 0
-    """Held before, and neither held nor spent any more."""
+    """Drawn before, and neither held nor spent any more."""
     spent: int = 0
+    refunded: int = 0
+    """Spent before, and not any more."""
     wanted: int = 0
     """Asked for by a decision, but not available."""
 
@@ -128,6 +104,11 @@ class Totals(Struct, array_like=True):
     def available(self) -> int:
         """What may be drawn; below 0 where more was drawn while there was no limit."""
         return self.granted - self.returned - self.drawn + self.freed
+
+    @property
+    def committed(self) -> int:
+        """Held or spent."""
+        return self.drawn - self.freed
 
 
 # ------------------------------------------------------------ a partition's side
@@ -140,14 +121,37 @@ class Purse(Totals, array_like=True):
     """Of the last lease: when half of it is drawn, the next one is asked for."""
     asked_at: float | None = None
     """When more was asked for, unless it came."""
-    told: int = 0
+    told: float = 0.0
     """All totals added, as of the last report."""
     told_at: float = 0.0
+    price: float = 0.0
+    risk: float | None = None
+    cost_ratio: float = 1.0
+    """See `Lease`."""
+    over_expected: float = 0.0
+    over_spent: int = 0
+    """See `LeaseReport`."""
+    expected: Falling = field(default_factory=Falling)
+    """Expected cost of all open coupons."""
+    variance: Falling = field(default_factory=Falling)
+    falling: Falling = field(default_factory=Falling)
+    """Of what open coupons hold, the part that falls with time."""
+    falling_held: int = 0
+    """The same part, as it is drawn."""
+    demand: tuple[float, ...] = ()
+    """Expected cost that decisions would have drawn at each of `price.PRICES`."""
+    fallen_at: float = 0.0
+    """Time of the tick until which holds have fallen."""
 
     @property
-    def all_totals(self) -> int:
-        """All totals added: another number whenever one of them has grown."""
-        return self.returned + self.drawn + self.freed + self.spent + self.wanted
+    def all_totals(self) -> float:
+        """All totals added: a greater number whenever one of them has grown."""
+        return _sum_of_totals(self)
+
+
+def _sum_of_totals(said: "Purse | LeaseReport") -> float:
+    grown = said.returned + said.drawn + said.freed + said.spent + said.refunded + said.wanted
+    return float(grown + said.over_spent) + round(sum(said.demand) + said.over_expected, 2)
 
 
 def open_purse(limit: Limit, partitions: int, number: int) -> Purse:
@@ -166,10 +170,62 @@ def want(purse: Purse, amount: int) -> None:
     purse.wanted = min(purse.wanted + amount, MAX_TOTAL)
 
 
-def free(purse: Purse, held: int, spent: int) -> None:
-    """Book that of what was held so much was spent, and the rest is free again."""
-    purse.freed += held - spent
-    purse.spent += spent
+def book(purse: Purse, booking: Booking) -> None:
+    """Book a change of the money that one coupon holds and has spent."""
+    before, after = booking.before, booking.after
+    held, spent = after.held_minor - before.held_minor, after.spent_minor - before.spent_minor
+    purse.drawn += max(held, 0) + max(spent, 0)
+    purse.spent += max(spent, 0)
+    purse.refunded += max(-spent, 0)
+    purse.freed += max(-spent, 0)
+    span = booking.issued_at, booking.ends_at
+    if booking.is_falling:
+        _book_falling(purse, held, booking)
+    else:
+        purse.freed += max(-held, 0)
+    purse.expected = purse.expected.added(after.expected_minor - before.expected_minor, *span)
+    purse.variance = purse.variance.added(after.variance - before.variance, *span)
+    if booking.final_expected_minor is not None:
+        purse.over_expected += booking.final_expected_minor
+        purse.over_spent += after.spent_minor
+
+
+def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
+    """Add a hold that falls, or free what is left of it, as of the last tick.
+
+    The sum falls by ticks alone: a coupon that is over counts below nothing until a tick has removed it.
+    """
+    issued_at, ends_at = booking.issued_at, booking.ends_at
+    purse.falling = purse.falling.added(held, issued_at, ends_at)
+    at = max(booking.at, purse.fallen_at) if held > 0 else purse.fallen_at
+    passed = max(at - issued_at, 0.0) / max(ends_at - issued_at, 1.0)
+    left = abs(held) * max(1.0 - passed, 0.0)
+    if held > 0:
+        purse.falling_held += math.ceil(left)
+        purse.freed += held - math.ceil(left)
+    else:
+        freed = min(math.floor(left), purse.falling_held)
+        purse.falling_held -= freed
+        purse.freed += freed
+
+
+def fallen(purse: Purse, at: float) -> int:
+    """Return by how much holds have fallen since that was booked last."""
+    return max(purse.falling_held - math.ceil(purse.falling.at(at) - 1e-6), 0)
+
+
+def fall(purse: Purse, at: float) -> None:
+    """Free what holds have fallen by until a tick, which has ended all coupons that are over."""
+    freed = fallen(purse, at)
+    purse.fallen_at = max(purse.fallen_at, at)
+    purse.falling_held -= freed
+    purse.freed += freed
+
+
+def add_demand(purse: Purse, demand: Floats) -> None:
+    """Add what a decision would have drawn at each price."""
+    known = purse.demand or (0.0,) * len(PRICES)
+    purse.demand = tuple(min(total, MAX_DEMAND) for total in (np.array(known) + demand).tolist())
 
 
 def is_low(purse: Purse, limit: Limit) -> bool:
@@ -182,6 +238,14 @@ def may_ask(purse: Purse, at: float) -> bool:
     return purse.asked_at is None or at >= purse.asked_at + ASK_AGAIN_S or at < purse.asked_at - ASK_AGAIN_S
 
 
+def is_news(purse: Purse, at: float) -> bool:
+    """Return whether a purse is to be reported: something has changed, and the last report is a while ago."""
+    if purse.told_at == at:
+        return True
+    has_fallen = fallen(purse, at) > purse.falling_held // NOTICED_FALL
+    return (has_fallen or purse.all_totals != purse.told) and abs(at - purse.told_at) >= REPORT_EVERY_S
+
+
 def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bool = False) -> LeaseReport:
     """Tell the owner the totals of a purse, and ask for more."""
     if asks:
@@ -192,7 +256,12 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
         partition=partition,
         at=at,
         asks=asks,
-        **{name: getattr(purse, name) for name in Totals.__struct_fields__},
+        expected=(purse.expected.level, purse.expected.slope),
+        variance=(purse.variance.level, purse.variance.slope),
+        over_expected=round(purse.over_expected, 3),
+        over_spent=purse.over_spent,
+        demand=np.round(purse.demand, 3).tolist(),
+        **{name: min(getattr(purse, name), MAX_TOTAL) for name in Totals.__struct_fields__},
     )
 
 
@@ -201,6 +270,7 @@ def receive(purse: Purse, lease: Lease) -> bool:
     if lease.version <= purse.version:
         return False
     purse.version = lease.version
+    purse.price, purse.risk, purse.cost_ratio = lease.price, lease.risk, lease.cost_ratio
     grown = lease.granted - purse.granted
     if grown > 0:
         purse.granted, purse.size, purse.asked_at = lease.granted, grown, None
@@ -228,39 +298,61 @@ class Holding(Totals, array_like=True):
     """When it was granted something last."""
     called_at: float = 0.0
     """When it was told last to give something back."""
+    heard: float = -1.0
+    """All totals added of the newest report."""
+    expected: Falling = field(default_factory=Falling)
+    variance: Falling = field(default_factory=Falling)
+    demand: tuple[float, ...] = ()
+    over_expected: float = 0.0
+    over_spent: int = 0
+    """As in the newest report."""
 
     @property
     def is_called(self) -> bool:
         """Whether it was told to give something back, and has not answered."""
         return self.keep is not None and self.heard_version < self.version
 
-    def committed(self, first: int) -> int:
-        """What cannot be granted to anybody else: its lease, or what it drew while there was no limit. A partition that
-        was never heard of may have opened its purse with a first lease."""
-        return max(self.granted - self.returned, self.drawn - self.freed, 0 if self.is_known else first)
+    def taken(self, first: int) -> int:
+        """What cannot be granted to anybody else: its lease, or what it drew beyond it.
+
+        A partition that was never heard of may have opened its purse with a first lease.
+        """
+        return max(self.granted - self.returned, self.committed, 0 if self.is_known else first)
 
 
 class Account(Struct, array_like=True):
     """State of one account at its owner. Mutable; owned by one step at a time."""
 
     holdings: dict[int, Holding] = field(default_factory=dict)
+    opened_at: float | None = None
+    """Time of the first report."""
+    price: Price = Price()
+    traffic: Traffic = Traffic()
+    """Demand at the least price, by hour of the week."""
+    told: tuple[float, float | None, float] = NOTHING_TOLD
+    """Price, risk and cost ratio of the last leases."""
 
     @property
     def drawn(self) -> int:
         """Given and held, or spent, of what was heard of."""
-        return sum(holding.drawn - holding.freed for holding in self.holdings.values())
+        return sum(holding.committed for holding in self.holdings.values())
 
     @property
     def spent(self) -> int:
         """Spent, of what was heard of."""
-        return sum(holding.spent for holding in self.holdings.values())
+        return sum(holding.spent - holding.refunded for holding in self.holdings.values())
+
+    @property
+    def held(self) -> int:
+        """Held for open coupons, of what was heard of."""
+        return self.drawn - self.spent
 
 
 def left(account: Account, limit: Limit, partitions: int) -> int:
     """What may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
     unheard = Holding()
     committed = sum(
-        account.holdings.get(number, unheard).committed(_first_at_most(limit, partitions, number))
+        account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
         for number in range(partitions)
     )
     return (limit.most or 0) - committed
@@ -269,14 +361,19 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
     """Take in a partition's totals: the leases that follow for it and for others."""
     holding = account.holdings.setdefault(said.partition, Holding())
+    if not holding.is_known and account.told != NOTHING_TOLD:
+        _renew(holding)  # it has not heard of price and risk
     _merge(holding, said)
     holding.is_waiting = (holding.is_waiting or said.asks) and limit.most is not None
     # A partition that has not taken in what it was sent is sent it again.
     told = [said.partition] if holding.heard_version < holding.version else []
+    if account.opened_at is None:
+        account.opened_at, account.price = said.at, Price(lump_minor=float(limit.unit_minor))
     if limit.most is not None:
+        told += _update(account, limit, said.at)
         told += _grant(account, limit, partitions, said.at)
         told += _recall(account, limit, partitions, said.at)
-    return [_lease(said.account_id, number, account.holdings[number], said.at) for number in dict.fromkeys(told)]
+    return [_lease(said.account_id, number, account, said.at) for number in dict.fromkeys(told)]
 
 
 def _merge(holding: Holding, said: LeaseReport) -> None:
@@ -284,6 +381,86 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
     holding.heard_version = max(holding.heard_version, said.version)
     for name in Totals.__struct_fields__:
         setattr(holding, name, max(getattr(holding, name), getattr(said, name)))
+    heard = _sum_of_totals(said)
+    if heard > holding.heard:
+        holding.heard = heard
+        holding.expected, holding.variance = Falling(*said.expected), Falling(*said.variance)
+        holding.demand = tuple(said.demand) if len(said.demand) == len(PRICES) else ()
+        holding.over_expected, holding.over_spent = said.over_expected, said.over_spent
+
+
+def _update(account: Account, limit: Limit, at: float) -> list[int]:
+    """Bring price and risk up to date; the partitions that are to hear of it: all that were heard of, or none."""
+    if at < _next_update(account, limit):
+        return []
+    holdings = account.holdings.values()
+    ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
+    variance = ratio * sum(holding.variance.at(at) for holding in holdings)
+    has_risk = limit.hold != "maximum" and variance >= LEAST_VARIANCE
+    risk = pricing.risk_of(variance, pricing.QUANTILE_Z) if has_risk else None
+    if limit.is_priced:
+        nothing = (0.0,) * len(PRICES)
+        demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
+        totals = pricing.Totals(
+            spent_minor=account.drawn * limit.unit_minor if limit.is_stock else account.spent,
+            expected_minor=ratio * sum(holding.expected.at(at) for holding in holdings),
+            variance=variance,
+            demand=tuple(demand.tolist()),
+        )
+        if account.price.at is not None and account.price.seen:
+            asked = totals.demand[0] - account.price.seen[0]
+            account.traffic = account.traffic.note(account.price.at, at, asked)
+        account.price = pricing.update(account.price, totals, _terms(account, limit), account.traffic, at, ratio)
+    else:
+        account.price = Price(at=at)
+    news = account.price.value, risk, ratio
+    if not any(map(_has_moved, account.told, news)):
+        return []
+    account.told = news
+    known = [number for number, holding in account.holdings.items() if holding.is_known]
+    for number in known:
+        holding = account.holdings[number]
+        if holding.is_called:
+            holding.version += 1
+        else:
+            _renew(holding)
+    return known
+
+
+def _cost_ratio(account: Account, limit: Limit) -> float:
+    """Return observed over expected cost of the coupons that are over, drawn towards 1 while these are few."""
+    holdings = account.holdings.values()
+    known = CALIBRATED_AFTER * limit.quantum
+    spent, expected = sum(one.over_spent for one in holdings), sum(one.over_expected for one in holdings)
+    return min(max((spent + known) / (expected + known), 1 / MAX_COST_RATIO), MAX_COST_RATIO)
+
+
+def _terms(account: Account, limit: Limit) -> Budget:
+    """Return what the price steers to. Who starts late spreads the money over what is left of the time."""
+    starts_at = min(max(limit.starts_at, account.opened_at or 0.0), limit.ends_at - 1.0)
+    return Budget(float(limit.most or 0) * (limit.unit_minor or 1), starts_at, limit.ends_at, limit.curve, limit.lag_s)
+
+
+def share_due(account: Account, limit: Limit, at: float) -> float | None:
+    """Return the share of a budget that should be spent by a time, 0 to 1; None where spending is not steered."""
+    if not limit.is_priced:
+        return None
+    return pricing.share_due(_terms(account, limit), at, account.traffic) if account.opened_at is not None else 0.0
+
+
+def _next_update(account: Account, limit: Limit) -> float:
+    if account.price.at is None:
+        return 0.0
+    is_first_risk = limit.hold == "quantile" and account.told[1] is None
+    length = limit.ends_at - max(limit.starts_at, account.opened_at or 0.0)
+    every = min(max(length / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
+    return account.price.at + (pricing.LEAST_UPDATE_S if is_first_risk else every)
+
+
+def _has_moved(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(after - before) > NOTICED_CHANGE * max(before, after)
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
@@ -353,8 +530,12 @@ def _renew(holding: Holding) -> None:
     holding.keep = None
 
 
-def _lease(account_id: str, number: int, holding: Holding, at: float) -> Lease:
+def _lease(account_id: str, number: int, account: Account, at: float) -> Lease:
+    holding, (price, risk, cost_ratio) = account.holdings[number], account.told
     return Lease(
+        price=price,
+        risk=risk,
+        cost_ratio=cost_ratio,
         account_id=account_id,
         partition=number,
         at=at,

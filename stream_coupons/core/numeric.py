@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.coupons import CouponSet, Floats, Positions
+from stream_coupons.core.coupons import CouponSet, Floats, Pairs
 from stream_coupons.core.habits import habit_fading
 from stream_coupons.core.in_category import usual_gap_s
 from stream_coupons.core.profile import DAY_S, HOUR_S, Profile, decay
@@ -120,22 +120,16 @@ def _log_odds(rate: float) -> float:
     return math.log(rate / (1.0 - rate))
 
 
-def numbers_of(
-    moments: Sequence[Moment],
-    views: Views,
-    coupons: CouponSet,
-    owner: Positions,
-    position: Positions,
-    rules: ProfileRules,
-) -> Floats:
-    """All numbers, shape (n, len(NUMERIC)): of the moment `owner` with the coupon at `position`, both of shape (n,)."""
+def numbers_of(moments: Sequence[Moment], views: Views, coupons: CouponSet, rules: ProfileRules) -> Floats:
+    """All numbers, shape (n, len(NUMERIC)): of each of the pairs of `views`."""
+    owner, position = views.pairs.owner, views.pairs.position
     return np.concatenate(
         (
             np.array([_moment_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
             coupons.static_numeric[position],
-            _match_numbers(moments, views, coupons, owner, position),
-            _category_numbers(moments, coupons, owner, position),
-            _history_numbers(moments, views, coupons, owner, position),
+            _match_numbers(moments, views, coupons),
+            _category_numbers(moments, coupons, views.pairs),
+            _history_numbers(moments, views, coupons),
         ),
         axis=1,
     )
@@ -181,44 +175,33 @@ def _mean_price(profile: Profile) -> float | None:
     return sum(profile.prices) / len(profile.prices) if profile.prices else None
 
 
-def _match_numbers(
-    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
-) -> Floats:
-    def squash(scores: Floats) -> Floats:
-        squashed: Floats = np.log1p(np.maximum(scores, 0.0)) / 2.0
-        return squashed
-
-    category, brand, item = (each[owner, position] for each in (views.category, views.brand, views.item))
+def _match_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
+    interests = (views.content, views.category, views.brand, views.item, views.collaborative, views.related)
+    scores = np.stack((*interests, views.habit, views.fresh_habit, views.habit_of_category))
+    squashed = np.log1p(np.maximum(scores, 0.0)) / 2.0
     prices = (_mean_price(moment.shopper.profile) for moment in moments)
     price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
-    distance = np.abs(coupons.price_log2[position] - price_log2[owner])
+    distance = np.abs(coupons.price_log2[views.pairs.position] - price_log2[views.pairs.owner])
     return np.stack(
         (
-            squash(category + brand + item),
-            squash(category),
-            squash(brand),
-            squash(item),
-            squash(views.collaborative[owner, position]),
-            squash(views.related[owner, position]),
-            views.demand_share[owner, position],
-            views.scope_part[owner, position],
-            views.near_scope_share[owner, position],
-            views.browsed[owner, position],
-            views.carted[owner, position],
+            *squashed[:6],
+            views.demand_share,
+            views.scope_part,
+            views.near_scope_share,
+            views.browsed,
+            views.carted,
             np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
-            squash(views.habit[owner, position]),
-            squash(views.fresh_habit[owner, position]),
-            squash(views.habit_of_category[owner, position]),
-            views.habit_share[owner, position],
+            *squashed[6:],
+            views.habit_share,
         ),
         axis=1,
     )
 
 
-def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Floats:
+def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
     """What the shopper did in the coupon's category, looked up in one table for each."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
-    ordered_at, carted_at = np.full((2, *of_categories), -math.inf)
+    ordered_at, carted_at = times = np.full((2, *of_categories), -math.inf)
     gap_s = np.full(of_categories, math.nan)
     for row, moment in enumerate(moments):
         for name, known in moment.shopper.profile.in_category.items():
@@ -228,18 +211,14 @@ def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, owner: Posi
                     gap_s[row, column] = usual_gap_s(known.order_slots)
                 if known.carted_at > max(known.taken_out_at, known.ordered_at):
                     carted_at[row, column] = known.carted_at
-    now = np.array([moment.at for moment in moments])[:, None]
-    first = coupons.first_category[position]
-
-    def since(then: Floats) -> Floats:
-        age: Floats = np.maximum(now - coupons.categories.greatest(then), 0.0)[owner, position]
-        return age
-
-    middle_s = np.maximum(now[owner, 0] - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
+    owner, position = pairs.owner, pairs.position
+    now, first = np.array([moment.at for moment in moments])[owner], coupons.first_category[position]
+    since_order, since_cart = np.maximum(now - pairs.scopes.categories.greatest(times.reshape(2, -1)), 0.0)
+    middle_s = np.maximum(now - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
     return np.stack(
         (
-            1.0 / (1.0 + since(ordered_at) / REORDER_S),
-            1.0 / (1.0 + since(carted_at) / DAY_S),
+            1.0 / (1.0 + since_order / REORDER_S),
+            1.0 / (1.0 + since_cart / DAY_S),
             _of_ratio(np.log2(middle_s) - np.log2(gap_s[owner, first])),
         ),
         axis=1,
@@ -256,42 +235,44 @@ def _of_ratio(log2: Floats) -> Floats:
     return numbers
 
 
-def _history_numbers(
-    moments: Sequence[Moment], views: Views, coupons: CouponSet, owner: Positions, position: Positions
-) -> Floats:
-    """What the shopper's history says of the coupon, its kind and its category, looked up in one table for each."""
+def _history_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
+    """What the shopper's history says of the coupon, its kind and its category."""
+    owner, position = views.pairs.owner, views.pairs.position
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
-    by_coupon = np.zeros((2, len(moments), len(coupons)))
-    rates = np.zeros((4, len(moments), len(coupons)))
-    for row, moment in enumerate(moments):
-        history = moment.shopper.history
+    # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
+    histories = [moment.shopper.history for moment in moments]
+    clicks = [_rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE) for history in histories]
+    redeems = [_rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE) for history in histories]
+    own = list(zip(clicks, redeems, strict=True))
+    neutral = np.array(own) * (1.0, 4.0)
+    of_coupon, of_kind = neutral[owner], np.repeat(neutral[:, None], len(coupons.kinds) + 1, axis=1)
+    tallies: dict[tuple[int, int], Tally] = {}
+    for row, history in enumerate(histories):
         for name, tally in history.by_category.items():
             if column := coupons.category_column(name):
                 issued[row, column] = math.log1p(tally.issued) / 2.0
                 redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
-        # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
-        own = (
-            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
-        )
-        rates[:, row] = [[own[0]], [4.0 * own[1]]] * 2
-        for coupon_id, tally in history.by_coupon.items():
-            for at_position in coupons.positions_of.get(coupon_id, ()):
-                by_coupon[:, row, at_position] = math.log1p(tally.issued), math.log1p(tally.redeemed)
-                rates[:2, row, at_position] = _rates(tally, own)
         for kind, tally in history.by_kind.items():
-            if (of_kind := coupons.of_kind.get(kind)) is not None:
-                rates[2:, row, of_kind] = np.array(_rates(tally, own))[:, None]
+            if number := coupons.kinds.get(kind):
+                of_kind[row, number] = _rates(tally, own[row])
+        for coupon_id, tally in history.by_coupon.items():
+            tallies |= {(row, at_position): tally for at_position in coupons.positions_of.get(coupon_id, ())}
+    by_coupon = np.zeros((len(owner), 2))
+    for n, pair in enumerate(zip(owner.tolist(), position.tolist(), strict=True)):
+        if pair in tallies:
+            tally = tallies[pair]
+            by_coupon[n] = math.log1p(tally.issued), math.log1p(tally.redeemed)
+            of_coupon[n] = _rates(tally, own[pair[0]])
     first = coupons.first_category[position]
     return np.stack(
         (
-            views.recency[owner, position],
-            by_coupon[0, owner, position],
-            by_coupon[1, owner, position],
+            views.recency,
+            *by_coupon.T,
             issued[owner, first],
             redeem_rate[owner, first],
-            *rates[:, owner, position],
+            *of_coupon.T,
+            *of_kind[owner, coupons.kind[position]].T,
         ),
         axis=1,
     )

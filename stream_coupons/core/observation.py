@@ -17,15 +17,14 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import Neighbourhood, OpenIssue, Predicted, Shopper
 from stream_coupons.core.similarity import pack_vector
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Moment
 
 ORDER = HEADS.index("order")
 
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
     """Features of a moment with some coupons of a set, one row for each."""
-    rules = known.rules.profile
-    return extract([moment], look([moment], coupons, rules), coupons, [positions], rules)
+    return extract([moment], coupons, [positions], known.rules.profile)
 
 
 def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:

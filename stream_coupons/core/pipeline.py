@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core import attribution, decision_log, erasure, policy
+from stream_coupons.core.accounts import Limit
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
@@ -28,17 +29,19 @@ from stream_coupons.core.events import (
     Coupon,
     CouponIssue,
     DecisionResult,
+    LoggedDecision,
     OrderEvent,
     Reason,
     UserVector,
 )
 from stream_coupons.core.features import SCHEMA, hashed_names
-from stream_coupons.core.judgement import judge
+from stream_coupons.core.judgement import Judgement, judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
+from stream_coupons.core.price import cost_of
 from stream_coupons.core.profile import category_portrait, fold, is_duplicate, is_familiar, portrait
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.core.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.scoring import HEADS, Knowledge
 from stream_coupons.core.shopper import OpenControl, OpenIssue, Predicted, Shopper
@@ -134,10 +137,7 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
     if attribution.is_decided(shopper, identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.of_domain(event.domain)
-    positions = eligible(shopper, coupons, at, rules) if coupons is not None else np.array([], dtype=np.intp)
-    if coupons is not None:
-        # So that neither a backlog nor a history that is loaded leads to coupons that end before they are given.
-        positions = positions[(coupons.valid_until[positions] > now) & (coupons.redeem_within_s[positions] > now - at)]
+    positions = np.array([], np.intp) if coupons is None else eligible(shopper, coupons, at, rules, now)
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
@@ -157,29 +157,47 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     Each is scored as it would be alone, to the last bit; together they cost a fraction. They draw on the wallets one
     after the other, and what early feedback frees is there for the next one.
     """
-    by_domain: defaultdict[str, list[Undecided]] = defaultdict(list)
-    for one in undecided:
-        by_domain[one.event.domain].append(one)
-    for domain, together in by_domain.items():
-        size = max(MAX_TOGETHER // together[0].coupons.width, 1)
-        for first in range(0, len(together), size):
-            _decide_in(domain, together[first : first + size], known)
+    by_domain: defaultdict[str, list[int]] = defaultdict(list)
+    for index, one in enumerate(undecided):
+        by_domain[one.event.domain].append(index)
+    scored: dict[int, _Scored] = {}
+    for domain, indices in by_domain.items():
+        size = max(MAX_TOGETHER // undecided[indices[0]].coupons.width, 1)
+        for first in range(0, len(indices), size):
+            chunk = indices[first : first + size]
+            scored.update(zip(chunk, _score(domain, [undecided[index] for index in chunk], known), strict=True))
+    # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
+    for index, one in enumerate(undecided):
+        found = scored[index]
+        result = _conclude(_decision(one, found), known) if found.is_finite else NoCoupon.NOT_FINITE
+        one.effects.count("decision", result)
+        one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
 
-def _decide_in(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> None:
+class _Scored(NamedTuple):
+    """The candidates of one trigger, and their rows among those of all that were judged together."""
+
+    positions: Positions
+    rows: Positions
+    packed: PackedRows
+    judged: Judgement
+    version: int
+    is_finite: bool
+
+
+def _score(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> list[_Scored]:
     moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
     judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
     # A row that is not finite is forged or broken: no model says anything of it, and no message can hold it.
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
-    packed, first = attribution.pack(judged.rows), 0
-    for one, positions in zip(undecided, judged.chosen, strict=True):
+    packed, first, scored = attribution.pack(judged.rows), 0, []
+    for positions in judged.chosen:
         rows = np.arange(first, first + len(positions))
         first += len(positions)
-        decision = _Decision(one, positions, rows, packed, judged.predicted, judged.worth, scorer.version)
-        one.effects.count("decision", _conclude(decision, known) if is_finite[rows].all() else NoCoupon.NOT_FINITE)
-        one.wallet.book(one.effects.freed)  # before the next one is decided, as if each were alone
+        scored.append(_Scored(positions, rows, packed, judged, scorer.version, bool(is_finite[rows].all())))
+    return scored
 
 
 def _conclude(considered: "_Decision", known: Knowledge) -> str:
@@ -189,42 +207,28 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
     if undecided.refusal is not None:
         _open_control(shopper, considered, 0, known)
         return undecided.refusal
-    coupons = considered.coupons()
-    can_be_had = [undecided.wallet.shortage(coupon, moment.at) is None for coupon in coupons]
-    is_holdout = policy.is_holdout(moment.user_id, rules, key)
-    if not all(can_be_had):
-        wished = policy.choose(considered.values(), undecided.identity, rules, key).row
-        if wished is not None and not can_be_had[wished] and not is_holdout:
-            undecided.wallet.want(coupons[wished], moment.at, undecided.effects)
-        if not any(can_be_had):
-            return NoCoupon.SOLD_OUT
-    decision = considered.narrowed(np.array(can_be_had))
+    wallet, is_holdout = undecided.wallet, policy.is_holdout(moment.user_id, rules, key)
+    limited = [undecided.coupons.limited[position] for position in considered.positions.tolist()]
+    shortages = [
+        wallet.shortage(limits, held) if limits else None
+        for limits, held in zip(limited, considered.held_minor, strict=True)
+    ]
+    if not is_holdout:
+        _note_demand(considered, limited, shortages, rules.min_value_minor)
+    can_be_had = np.array([shortage is None for shortage in shortages])
+    if not can_be_had.all() and not is_holdout:
+        for row in _missed(considered, can_be_had, known):
+            wallet.want(limited[row], considered.held_minor[row], moment.at, undecided.effects)
+    if not can_be_had.any():
+        return NoCoupon.SOLD_OUT
+    decision = considered.narrowed(can_be_had)
     is_due = True
     if is_holdout:
         decision, is_due = _under_caps_of_holdout(decision, known)
-    choice = policy.choose(decision.values(), undecided.identity, rules, key)
+    choice = policy.choose(decision.net(), undecided.identity, rules, key)
     result, refusal = _outcome(choice, is_holdout=is_holdout)
     if decision_log.is_logged(undecided.identity, rules, key):
-        given = choice.row if result == "given" else None
-        undecided.effects.emit(
-            decision_log.entry(
-                [coupon.coupon_id for coupon in decision.coupons()],
-                decision.values(),
-                choice,
-                decision_id=undecided.identity,
-                user_id=moment.user_id,
-                domain=undecided.event.domain,
-                at=moment.at,
-                trigger_id=undecided.event.event_id,
-                result=result,
-                model_version=decision.model_version,
-                ratio=rules.decisions_logged_ratio,
-                sold_out=[coupon.coupon_id for coupon, can in zip(coupons, can_be_had, strict=True) if not can],
-                coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
-                propensity=None if result == "holdout" else round(choice.propensity(given), 9),
-                is_holdout=is_holdout,
-            )
-        )
+        undecided.effects.emit(_entry(decision, considered, can_be_had, choice, result, known))
     if refusal is None and choice.row is not None:
         _give(decision, choice, choice.row, known)
         return "given"
@@ -237,6 +241,83 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
         row = policy.control_row(len(decision.positions), undecided.identity, key)
         _open_control(shopper, decision, row, known)
     return refusal or NoCoupon.NOT_WORTH_IT
+
+
+def _missed(considered: "_Decision", can_be_had: NDArray[np.bool_], known: Knowledge) -> list[int]:
+    """Return the rows that would be given if they could be had: the drawn one, and all that are better than the rest.
+
+    Not the best one alone: it may be sold out everywhere, and what lies idle of the next one would never be asked for.
+    """
+    rules, net = known.rules.policy, considered.net()
+    choice = policy.choose(net, considered.undecided.identity, rules, known.rules.key)
+    if choice.is_control:
+        return []
+    least = max(float(net[can_be_had].max(initial=-np.inf)), rules.min_value_minor)
+    missed = np.flatnonzero(~can_be_had & (net > least)).tolist()
+    if choice.row is None or can_be_had[choice.row] or choice.row in missed:
+        return missed
+    return [*missed, choice.row]
+
+
+def _note_demand(
+    considered: "_Decision",
+    limited: Sequence[tuple[Limit, ...]],
+    shortages: Sequence[Shortage | None],
+    least_value_minor: float,
+) -> None:
+    """Count what the decision would draw on each account with a price, were that price another one.
+
+    A coupon without stock asks for no money. One without money asks for it: demand is what sets the price.
+    """
+    if not considered.undecided.coupons.is_priced[considered.positions].any():
+        return
+    wallet, net = considered.undecided.wallet, considered.net()
+    allowed = np.where([shortage is Shortage.STOCK for shortage in shortages], -np.inf, net)
+    rows_of: defaultdict[Limit, list[int]] = defaultdict(list)
+    for row, limits in enumerate(limited):
+        for limit in limits:
+            if limit.is_priced and (limit.is_stock or allowed[row] > -np.inf):
+                rows_of[limit].append(row)
+    top = int(np.argmax(allowed))
+    for limit, rows in rows_of.items():
+        others = float(np.delete(allowed, rows).max(initial=-np.inf)) if top in rows else float(allowed[top])
+        outside = max(others, least_value_minor)
+        costs = np.full(len(rows), float(limit.unit_minor)) if limit.is_stock else considered.costs_minor[rows]
+        before_price = net[rows] + wallet.price(limit) * costs
+        if before_price.max() > outside:
+            wallet.add_demand(limit, before_price, costs, outside)
+
+
+def _entry(
+    decision: "_Decision",
+    considered: "_Decision",
+    can_be_had: NDArray[np.bool_],
+    choice: Choice,
+    result: DecisionResult,
+    known: Knowledge,
+) -> LoggedDecision:
+    """Return the record of a decision; `considered` has the candidates that could not be had, too."""
+    undecided, rules = decision.undecided, known.rules.policy
+    user_id = undecided.moment.user_id
+    given = choice.row if result == "given" else None
+    return decision_log.entry(
+        [coupon.coupon_id for coupon in decision.coupons()],
+        decision.values_minor,
+        decision.prices_minor,
+        choice,
+        decision_id=undecided.identity,
+        user_id=user_id,
+        domain=undecided.event.domain,
+        at=undecided.moment.at,
+        trigger_id=undecided.event.event_id,
+        result=result,
+        model_version=decision.model_version,
+        ratio=rules.decisions_logged_ratio,
+        sold_out=[coupon.coupon_id for coupon, can in zip(considered.coupons(), can_be_had, strict=True) if not can],
+        coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
+        propensity=None if result == "holdout" else round(choice.propensity(given), 9),
+        is_holdout=policy.is_holdout(user_id, rules, known.rules.key),
+    )
 
 
 def _outcome(choice: Choice, *, is_holdout: bool) -> tuple[DecisionResult, NoCoupon | None]:
@@ -267,12 +348,41 @@ class _Decision:
     """Of the candidates, among those of all that were decided together."""
     packed: PackedRows
     predicted: Floats
-    worth: Floats
+    """P(click), P(redeem) and P(order), shape (n, 3)."""
+    values_minor: Floats
+    """What each candidate is worth, before the price of a budget."""
+    discounts_minor: Floats
+    """E(discount | redeem)."""
+    prices_minor: Floats
+    """Price of its expected cost, by all budgets that it draws on."""
+    held_minor: list[int]
+    """Money that it holds of each."""
     model_version: int
 
     def narrowed(self, kept: NDArray[np.bool_]) -> "_Decision":
         """Some of its candidates."""
-        return self if kept.all() else replace(self, positions=self.positions[kept], rows=self.rows[kept])
+        if kept.all():
+            return self
+        return replace(
+            self,
+            positions=self.positions[kept],
+            rows=self.rows[kept],
+            predicted=self.predicted[kept],
+            values_minor=self.values_minor[kept],
+            discounts_minor=self.discounts_minor[kept],
+            prices_minor=self.prices_minor[kept],
+            held_minor=[held for held, is_kept in zip(self.held_minor, kept, strict=True) if is_kept],
+        )
+
+    def net(self) -> Floats:
+        """Value less price, minor units."""
+        return self.values_minor - self.prices_minor
+
+    @property
+    def costs_minor(self) -> Floats:
+        """Expected cost."""
+        costs: Floats = self.predicted[:, REDEEM] * self.discounts_minor
+        return costs
 
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
@@ -282,15 +392,42 @@ class _Decision:
         coupons = self.undecided.coupons.coupons
         return [coupons[position] for position in self.positions.tolist()]
 
-    def values(self) -> Floats:
-        """What each candidate is worth, minor units, shape (n,)."""
-        return self.worth[self.rows]
-
     def features(self, row: int) -> tuple[bytes, bytes]:
         return self.packed.row(int(self.rows[row]))
 
     def probabilities(self, row: int) -> Predicted:
-        return attribution.stored(self.predicted[self.rows[row]].tolist())
+        return attribution.stored(self.predicted[row].tolist())
+
+
+def _decision(undecided: Undecided, scored: _Scored) -> _Decision:
+    """Return a decision with prices and holds as they are in its partition."""
+    positions, rows, packed, judged, version, _ = scored
+    predicted, discounts = judged.predicted[rows], judged.discounts_minor[rows]
+    prices, held = charges(undecided.coupons, positions, predicted[:, REDEEM], discounts, undecided.wallet)
+    return _Decision(
+        undecided, positions, rows, packed, predicted, judged.worth[rows], discounts, prices, held, version
+    )
+
+
+def charges(
+    coupons: CouponSet, positions: Positions, redeems: Floats, discounts_minor: Floats, wallet: Wallet
+) -> tuple[Floats, list[int]]:
+    """Return the price of what each candidate draws, and the money that it holds of each budget, minor units.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+    redeems, discounts_minor : array, shape (n,)
+        P(redeem) and E(discount | redeem).
+    """
+    prices, held = np.zeros(len(positions)), []
+    each = zip(positions.tolist(), redeems.tolist(), discounts_minor.tolist(), strict=True)
+    for row, (position, redeem, discount) in enumerate(each):
+        limits, most = coupons.limited[position], coupons.coupons[position].max_discount_minor
+        held.append(wallet.hold(limits, most, redeem, discount) if limits else most)
+        if coupons.is_priced[position]:
+            prices[row] = sum(wallet.price(limit) * (limit.unit_minor or redeem * discount) for limit in limits)
+    return prices, held
 
 
 def _open_control(
@@ -373,19 +510,29 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         p_click=predicted[0],
         p_redeem=predicted[1],
         p_order=predicted[2],
-        value_minor=round(float(decision.values()[row]), 3),
+        value_minor=round(float(decision.values_minor[row]), 3),
+        price_minor=round(float(decision.prices_minor[row]), 3),
+        campaign_id=coupon.campaign_id,
+        held_minor=decision.held_minor[row],
         propensity=round(choice.propensity(row), 9),
         is_explored=choice.is_drawn,
         model_version=decision.model_version,
         reasons=_reasons(undecided, coupon, numeric, hashed, known),
     )
+    limits = undecided.coupons.accounts[int(decision.positions[row])]
+    expected, variance = cost_of(predicted[REDEEM], float(decision.discounts_minor[row]))
     opened = OpenIssue(
         issue_id=issue.issue_id,
         coupon_id=coupon.coupon_id,
         domain=issue.domain,
         at=issue.issued_at,
         expires_at=issue.expires_at + rules.attribution.grace_s,
-        held_minor=coupon.max_discount_minor,
+        held_minor=issue.held_minor,
+        campaign_id=coupon.campaign_id,
+        most_minor=coupon.max_discount_minor,
+        keeps_rest=any(limit.hold == "maximum" for limit in limits if limit.most is not None and not limit.is_stock),
+        expected_minor=expected,
+        variance=variance,
         numeric=numeric,
         hashed=hashed,
         predicted=predicted,
@@ -397,7 +544,7 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         until=issue.expires_at,
         scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
     )
-    undecided.wallet.draw(coupon, moment.at, effects)
+    undecided.wallet.draw(limits, attribution.opening(opened), effects)
     told = attribution.open_issue(shopper, opened, known.catalogue, rules.attribution)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.emit(issue)

@@ -11,17 +11,15 @@ References
 """
 
 import math
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.events import BudgetCurve, BudgetHold
 
-Curve = Literal["even", "front_loaded", "by_traffic"]
-Hold = Literal["maximum", "quantile"]
+Floats = NDArray[np.float64]
 
 PRICES: Floats = np.geomspace(0.02, 20.0, 32)
 """Prices at which demand is reported: value over expected cost, ascending. At the last one a spent budget stays."""
@@ -35,6 +33,11 @@ LAST_HORIZON = 0.001
 """Share of a campaign below which the horizon does not shrink at its end."""
 CHASED_NOISE = 2.0
 """Deviations from the curve are corrected over this many times the share of the budget that is noise."""
+QUANTILE_Z = 1.645
+"""Standard deviations that a quantile hold adds to the expected cost of all that is open: 95 %."""
+UPDATES = 500
+"""Of the price in a campaign, if it is neither short nor long."""
+LEAST_UPDATE_S, MOST_UPDATE_S = 10.0, 3600.0
 WEEK_HOURS = 168
 HOUR_S = 3600.0
 PRIOR_S = 900.0
@@ -109,7 +112,7 @@ class Budget(Struct, frozen=True, array_like=True):
         Money, minor units.
     starts_at, ends_at : float
         UTC epoch seconds, ascending.
-    curve : Curve
+    curve : BudgetCurve
         How much of it should be spent by when; see `share_due`.
     lag_s : float
         Mean time from an issue to its redemption: so far ahead of the curve money is committed.
@@ -118,7 +121,7 @@ class Budget(Struct, frozen=True, array_like=True):
     amount_minor: float
     starts_at: float
     ends_at: float
-    curve: Curve = "even"
+    curve: BudgetCurve = "even"
     lag_s: float = 0.0
 
 
@@ -212,12 +215,12 @@ def risk_of(variance: float, z: float) -> float:
     return z / math.sqrt(variance) if variance > 0.0 else math.inf
 
 
-def hold_of(hold: Hold, most_minor: float, redeems: float, discount_minor: float, risk: float) -> float:
+def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor: float, risk: float) -> float:
     """Return what an open coupon holds of each of its budgets, minor units.
 
     Parameters
     ----------
-    hold : Hold
+    hold : BudgetHold
         `maximum` is the most that it can cost. `quantile` is its share of a quantile of all that is open: expectation
         plus `risk` times variance, at the most the same. With `risk_of` the sum over all open coupons is about their
         expectation plus z standard deviations.
@@ -251,18 +254,19 @@ class Falling(Struct, array_like=True):
 
     def add(self, amount: float, issued_at: float, ends_at: float) -> None:
         """Add an amount; the negative one removes it, whatever is left of it."""
-        per_second = amount / (ends_at - issued_at)
+        per_second = amount / max(ends_at - issued_at, 1.0)
         self.level += per_second * ends_at
         self.slope += per_second
+
+    def added(self, amount: float, issued_at: float, ends_at: float) -> "Falling":
+        """Return the sum with an amount added."""
+        sum_ = Falling(self.level, self.slope)
+        sum_.add(amount, issued_at, ends_at)
+        return sum_
 
     def at(self, at: float) -> float:
         """Return what is left at a time, not below 0."""
         return max(0.0, self.level - self.slope * at)
-
-
-def total_price(prices: Iterable[float]) -> float:
-    """Return the price of a coupon that draws on several budgets at once: prices add."""
-    return sum(prices)
 
 
 def outside_of(net: Floats) -> Floats:
@@ -296,7 +300,7 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
     return np.where(net[account, best, price] > outside[:, None], costs[account, best], 0.0)
 
 
-def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: float) -> Price:
+def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: float, cost_ratio: float = 1.0) -> Price:
     """Return the price that takes spending to the target curve, by the demand that was reported.
 
     What is spent and expected is to meet the curve at the end of a horizon. That is short where the budget pays many
@@ -314,9 +318,11 @@ def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: f
         Decisions by hour of the week.
     at : float
         UTC epoch seconds.
+    cost_ratio : float
+        Observed over expected cost, by which demand is multiplied.
     """
     if price.at is None:
-        return Price(at=at, seen=totals.demand)
+        return Price(at=at, seen=totals.demand, lump_minor=price.lump_minor)
     if at <= price.at:
         return price
     kept = max(0.5 ** ((at - price.at) / HALF_LIFE_S), LEAST_KEPT)
@@ -325,7 +331,7 @@ def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: f
     expected = totals.expected_minor
     lump = totals.variance / expected if expected > 0.0 else price.lump_minor
     need, horizon = _needed(totals, budget, traffic, at, lump)
-    value = solve(demand / max(seconds, 1.0) * traffic.between(at, at + horizon), need)
+    value = solve(cost_ratio * demand / max(seconds, 1.0) * traffic.between(at, at + horizon), need)
     return Price(value, at, tuple(demand.tolist()), seconds, totals.demand, lump)
 
 

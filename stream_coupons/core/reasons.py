@@ -42,6 +42,8 @@ class Ineligible(StrEnum):
     """The coupon is of another domain than the event."""
     NOT_YET_VALID = "not_yet_valid"
     """The coupon's `valid_from` is later."""
+    PAUSED = "paused"
+    """The coupon or its campaign is paused."""
     EXPIRED = "expired"
     """The coupon's `valid_until` has passed."""
     SHOPPER_CAP = "shopper_cap"
@@ -84,8 +86,6 @@ class Shortage(StrEnum):
     """All units are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
-    PACING = "pacing"
-    """The budget has some left, but not for this early."""
 
 
 class Passed(StrEnum):
@@ -93,8 +93,10 @@ class Passed(StrEnum):
 
     NOT_SHORTLISTED = "not_shortlisted"
     """`policy.max_candidates` others are nearer to the shopper, so it was not scored."""
+    PRICED_OUT = "priced_out"
+    """The coupon was worth more than giving none, but no more than the price of its budgets."""
     OUTRANKED = "outranked"
-    """Another coupon was worth more."""
+    """Another coupon was worth more, less the price of its budgets."""
     EXPLORED = "explored"
     """Another coupon was drawn by chance, to learn."""
     NOT_KNOWN = "not_known"

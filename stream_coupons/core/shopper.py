@@ -2,6 +2,7 @@
 
 from msgspec import Struct, field, msgpack
 
+from stream_coupons.core.effects import Stake
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
@@ -121,6 +122,28 @@ class OpenIssue(Struct, array_like=True):
     """What the coupon took off, whenever it was redeemed."""
     scope_mark: int = 0
     """As in `OpenControl`."""
+    campaign_id: str | None = None
+    most_minor: int = 0
+    """The most that it may take off."""
+    keeps_rest: bool = False
+    """Whether the rest of what it may take off stays held after a purchase, of which more may be reported later."""
+    expected_minor: float = 0.0
+    variance: float = 0.0
+    """Of its cost, when it was given."""
+    reported_at: float = 0.0
+    """When the purchase, refund or cancellation happened that counts."""
+
+    @property
+    def is_falling(self) -> bool:
+        """Whether what is held for it falls evenly to nothing."""
+        return not self.keeps_rest and self.held_minor < self.most_minor
+
+    @property
+    def stake(self) -> Stake:
+        """What it takes of its budgets."""
+        if not self.redeemed:
+            return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor)
+        return Stake(self.most_minor - self.spent_minor if self.keeps_rest else 0, spent_minor=self.spent_minor)
 
     @property
     def has_sold(self) -> bool:

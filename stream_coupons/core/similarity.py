@@ -30,6 +30,12 @@ def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.
     return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f4").astype(np.float64)
 
 
+def as_arrays(vector: Mapping[int, float]) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """(indices, weights) of a sparse vector, in its order."""
+    n = len(vector)
+    return np.fromiter(vector, np.uint32, n), np.fromiter(vector.values(), np.float64, n)
+
+
 def name_index(name: str) -> int:
     """Index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
 

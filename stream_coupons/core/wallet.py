@@ -1,12 +1,17 @@
 """What one partition may give: its purses, drawn on by decisions, filled by leases, emptied by what is spent."""
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
+import numpy as np
+
 from stream_coupons.core import leases
-from stream_coupons.core.effects import Effects, Freed
-from stream_coupons.core.events import Coupon, Lease
-from stream_coupons.core.leases import REPORT_EVERY_S, Limit, Purse, money_limit, money_of, units_limit, units_of
+from stream_coupons.core.accounts import Limit, budgets_of
+from stream_coupons.core.effects import Booking, Effects
+from stream_coupons.core.events import Lease
+from stream_coupons.core.leases import Purse
+from stream_coupons.core.price import Floats, demand_of, hold_of
 from stream_coupons.core.reasons import Shortage
 
 
@@ -37,52 +42,93 @@ class Wallet:
         self._partition = partition
         self._partitions = partitions
 
-    def shortage(self, coupon: Coupon, at: float) -> Shortage | None:
-        """What one more coupon would lack here; None when it can be given."""
-        if coupon.stock is not None and not self._has(units_of(coupon.coupon_id), units_limit(coupon), 1):
-            return Shortage.STOCK
-        limit = money_limit(coupon, at)
-        if self._has(money_of(coupon.coupon_id), limit, coupon.max_discount_minor):
-            return None
-        is_early = limit.most is not None and limit.most < (coupon.budget_minor or 0)
-        return Shortage.PACING if is_early else Shortage.BUDGET
+    def price(self, limit: Limit) -> float:
+        """Return the price of an account: value that a minor unit of expected cost must bring."""
+        purse = self._purses.get(limit.account_id) if limit.is_priced else None
+        return 0.0 if purse is None else purse.price
 
-    def _has(self, account_id: str, limit: Limit, amount: int) -> bool:
-        purse = self._purses.get(account_id)
+    def hold(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> int:
+        """Return the money that one more coupon holds of each of its budgets, minor units: the most that one asks for.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on, those without a limit left out.
+        redeems, discount_minor : float
+            P(redeem) and E(discount | redeem).
+        """
+        holds = [self._hold(limit, most_minor, redeems, discount_minor) for limit in limits if not limit.is_stock]
+        # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
+        return math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
+
+    def _hold(self, limit: Limit, most_minor: int, redeems: float, discount_minor: float) -> float:
+        purse = self._purses.get(limit.account_id)
+        if purse is None or purse.risk is None:
+            return most_minor
+        return hold_of(limit.hold, most_minor, min(redeems * purse.cost_ratio, 1.0), discount_minor, purse.risk)
+
+    def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
+        """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
+        for limit in limits:
+            if not self._has(limit, 1 if limit.is_stock else held_minor):
+                return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+        return None
+
+    def _has(self, limit: Limit, amount: int) -> bool:
+        purse = self._purses.get(limit.account_id)
         if purse is None:
             return limit.most is None or leases.first_lease(limit, self._partitions, self._partition) >= amount
         is_countable = purse.drawn + amount <= leases.MAX_TOTAL
         return is_countable and (limit.most is None or purse.available >= amount)
 
-    def draw(self, coupon: Coupon, at: float, effects: Effects) -> None:
-        """Take a unit and the most that it can cost; more is asked for in time."""
-        for account_id, limit, amount in _accounts(coupon, at):
-            purse = self._open(account_id, limit)
-            leases.draw(purse, amount)
-            self._ask_if_low(account_id, purse, limit, at, effects)
+    def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
+        """Take a unit and the money that a coupon holds; more is asked for in time."""
+        for limit in limits:
+            purse = self._open(limit)
+            if limit.is_stock:
+                leases.draw(purse, 1)
+            else:
+                leases.book(purse, booking)
+            self._ask_if_low(limit, purse, booking.at, effects)
 
-    def want(self, coupon: Coupon, at: float, effects: Effects) -> None:
+    def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
         """Ask for what a coupon lacks that was to be given."""
-        for account_id, limit, amount in _accounts(coupon, at):
-            if limit.most is None or self._has(account_id, limit, amount):
+        for limit in limits:
+            amount = 1 if limit.is_stock else held_minor
+            if limit.most is None or self._has(limit, amount):
                 continue
-            purse = self._purses.get(account_id)
+            purse = self._purses.get(limit.account_id)
             if purse is None or leases.may_ask(purse, at):  # each of thousands would write it anew
-                purse = self._open(account_id, limit)
+                purse = self._open(limit)
                 leases.want(purse, amount)
-                self._ask_if_low(account_id, purse, limit, at, effects)
+                self._ask_if_low(limit, purse, at, effects)
 
-    def _open(self, account_id: str, limit: Limit) -> Purse:
-        return self._purses.change(account_id, leases.open_purse(limit, self._partitions, self._partition))
+    def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
+        """Count what a decision would draw on an account at each price.
 
-    def _ask_if_low(self, account_id: str, purse: Purse, limit: Limit, at: float, effects: Effects) -> None:
+        Parameters
+        ----------
+        values, costs : array, shape (n,)
+            Value before the account's own price, and expected cost, of its n coupons.
+        outside : float
+            The best that the decision has without the account.
+        """
+        [demand] = demand_of(values[None], costs[None], np.array([outside]))
+        if demand.any():
+            leases.add_demand(self._open(limit), demand)
+
+    def _open(self, limit: Limit) -> Purse:
+        return self._purses.change(limit.account_id, leases.open_purse(limit, self._partitions, self._partition))
+
+    def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
         if leases.is_low(purse, limit) and leases.may_ask(purse, at):
-            effects.emit(leases.report(account_id, self._partition, purse, at, asks=True))
+            effects.emit(leases.report(limit.account_id, self._partition, purse, at, asks=True))
 
-    def book(self, freed: Iterable[Freed]) -> None:
+    def book(self, bookings: Iterable[Booking]) -> None:
         """Book what became of coupons that were given."""
-        for coupon_id, held_minor, spent_minor in freed:
-            leases.free(self._purses.change(money_of(coupon_id)), held_minor, spent_minor)
+        for booking in bookings:
+            for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
+                leases.book(self._purses.change(account_id), booking)
 
     def receive(self, lease: Lease) -> Effects:
         """Take in a lease."""
@@ -100,19 +146,9 @@ class Wallet:
     def tell(self, at: float) -> Effects:
         """Report what has changed, each account now and then; at one time again, the same: it may have been lost."""
         effects = Effects()
-        changed = [
-            account_id
-            for account_id, purse in self._purses.items()
-            if purse.told_at == at or (purse.all_totals != purse.told and abs(at - purse.told_at) >= REPORT_EVERY_S)
-        ]
+        changed = [account_id for account_id, purse in self._purses.items() if leases.is_news(purse, at)]
         for account_id in changed:
-            effects.emit(leases.report(account_id, self._partition, self._purses.change(account_id), at))
+            purse = self._purses.change(account_id)
+            leases.fall(purse, at)
+            effects.emit(leases.report(account_id, self._partition, purse, at))
         return effects
-
-
-def _accounts(coupon: Coupon, at: float) -> tuple[tuple[str, Limit, int], ...]:
-    """The accounts that a coupon draws on, and how much of each."""
-    return (
-        (units_of(coupon.coupon_id), units_limit(coupon), 1),
-        (money_of(coupon.coupon_id), money_limit(coupon, at), coupon.max_discount_minor),
-    )

@@ -250,6 +250,7 @@ class LocalTarget:
         self._pipeline = LocalPipeline(
             settings,
             world.catalogue(),
+            campaigns=world.campaigns(),
             scorer=scorer,
             serves_at_once=False,
             partitions=self.partitions,
@@ -288,7 +289,9 @@ class DirectTarget:
     def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
         self._issues: list[CouponIssue] = []
         self._listener = listener
-        self._pipeline = DirectPipeline(settings, world.catalogue(), scorer=scorer, on_message=self._take)
+        self._pipeline = DirectPipeline(
+            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_message=self._take
+        )
         self.facts = self._pipeline.facts
 
     def _take(self, message: Struct) -> None:

@@ -26,7 +26,7 @@ from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.clients import LINGER_MS, Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.events import Campaign, Coupon
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Settings, is_setting
 from stream_coupons.signals import uninterrupted
@@ -125,11 +125,13 @@ class LocalSystem:
         """A publisher to this system."""
         return Publisher(self.connection, self.settings.kafka.partitions, linger_ms)
 
-    def prepare(self, coupons: Iterable[Coupon]) -> None:
+    def prepare(self, coupons: Iterable[Coupon], campaigns: Iterable[Campaign] = ()) -> None:
         """Create the topics and load the catalogue."""
         with admin.admin_client(self.connection) as client:
             admin.apply(client, self.settings.kafka)
         with self.publisher() as publisher:
+            for campaign in campaigns:
+                publisher.send(topics.CAMPAIGNS, campaign)
             for coupon in coupons:
                 publisher.send(topics.CATALOG, coupon)
 

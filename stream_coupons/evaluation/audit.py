@@ -14,11 +14,13 @@ from stream_coupons.evaluation.findings import Check, Findings, place_of
 from stream_coupons.evaluation.limits import Limits
 from stream_coupons.evaluation.marks import Marks, Retained
 from stream_coupons.runtime.records import Record
+from stream_coupons.topics import Topic
 
-KNOWN_FIRST = (topics.DEAD_LETTERS.name, topics.CATALOG.name, *TABLES)
-CHAIN = (topics.ISSUES, topics.LEASES, topics.LEASE_REPORTS, topics.TICKS)
+TERMS = (topics.CATALOG.name, topics.CAMPAIGNS.name)
+KNOWN_FIRST = (topics.DEAD_LETTERS.name, *TERMS, *TABLES)
+BEFORE_INPUTS = (topics.ISSUES, topics.LEASES, topics.TICKS)
 INPUTS = tuple(topic.name for topic in topics.INPUTS)
-READ = (*KNOWN_FIRST, *(topic.name for topic in CHAIN), *INPUTS)
+READ = (*KNOWN_FIRST, *(topic.name for topic in BEFORE_INPUTS), *INPUTS, topics.LEASE_REPORTS.name)
 """The topics that an audit reads."""
 FOLLOWED = (topics.LEASES.name, topics.LEASE_REPORTS.name)
 """Those between the agents of which every record is accounted for."""
@@ -58,26 +60,30 @@ class _Audit:
         for record in self._upto_end(read(KNOWN_FIRST)):
             if record.topic == topics.DEAD_LETTERS.name:
                 self._accounts.take_letter(record)
-            elif record.topic == topics.CATALOG.name:
-                self._limits.take_coupon(record)
+            elif record.topic in TERMS:
+                self._limits.take_terms(record)
             else:
                 self._accounts.take_cell(record)
-        for topic in CHAIN:
-            decode = Decoder(topic)
-            for record in self._upto_end(read((topic.name,))):
-                self._take(record, decode)
-            if topic is topics.LEASES:
-                self._limits.end_leases()
+        self._limits.end_terms()
+        for topic in BEFORE_INPUTS:
+            self._follow(read, topic)
+        self._limits.end_leases()
         decode = Decoder(topics.FEEDBACK)
         for record in self._upto_end(read(INPUTS)):
             self._accounts.check(record)
             if record.topic == topics.FEEDBACK.name:
                 self._take_feedback(record, decode)
+        self._follow(read, topics.LEASE_REPORTS)
         self._limits.end()
         self._decisions.end(self._accounts.purses)
         # Of ticks, only the last ones count.
         self._findings.shortened = self._retained.shortened(name for name in READ if name != topics.TICKS.name)
         return self._findings
+
+    def _follow(self, read: Read, topic: Topic) -> None:
+        decode = Decoder(topic)
+        for record in self._upto_end(read((topic.name,))):
+            self._take(record, decode)
 
     def _upto_end(self, records: Iterable[Record]) -> Iterable[Record]:
         for record in records:

@@ -1,18 +1,28 @@
 """Follow every issue: its trigger, its copies, what its partition drew for it, and what became of its money.
 
 A worker saves what it draws together with the shopper's state, before the issue is sent. So a purse has drawn at least
-what is issued, and more only for triggers that are not committed. Money is spent by purchases in the topic of feedback,
-and freed by them or by a tick after the coupon's time. Where the topics do not say whether a purchase was applied, or
-a coupon has ended, both are taken into account: only what no course of events explains is a violation.
+what is issued, and more only for triggers that are not committed. Money is held by issues, spent and refunded by
+feedback, and freed by feedback, by the time that passes, and by a tick after the coupon's end. An account of money has
+the sum over all of its coupons:
+
+    drawn = held by issues + spent + held again after a refund or a cancellation
+
+Where the topics do not say whether feedback was applied, or a coupon has ended, all is taken into account: only what no
+course of events explains is a violation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
 
 from stream_coupons import topics
-from stream_coupons.core.attribution import CLOCKS_DIFFER_S
+from stream_coupons.core.accounts import budgets_of, units_of
+from stream_coupons.core.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
 from stream_coupons.core.events import CouponIssue, FeedbackEvent, Tick
-from stream_coupons.core.leases import Purse, money_of, units_of
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.pipeline import KINDS, issue_id
 from stream_coupons.evaluation.accounts import PlacedPurse, fingerprint
 from stream_coupons.evaluation.findings import Check, Findings, place_of
@@ -24,6 +34,64 @@ ISSUES, FEEDBACK, TICKS, LETTERS = (
     topic.name for topic in (topics.ISSUES, topics.FEEDBACK, topics.TICKS, topics.DEAD_LETTERS)
 )
 TRIGGERS = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
+MAX_UNSURE = 6
+"""Reports on one coupon that may be applied or not, of which all courses are followed."""
+ENDLESS = 10**15
+"""More than any sum of money that a purse can have."""
+ROUNDING = 1e-3
+"""Of sums of parts of holds, minor units."""
+
+
+class Settlement(NamedTuple):
+    """A purchase, refund or cancellation; `is_sure` if it was applied for certain."""
+
+    event_id: int
+    at: float
+    kind: str
+    taken_minor: int
+    is_sure: bool
+
+
+class Course(NamedTuple):
+    """One course of events of an issue, minor units: what was spent and refunded in all.
+
+    Attributes
+    ----------
+    redemptions, cancellations : int
+        How often it was used, and how often that was cancelled.
+    """
+
+    spent: int = 0
+    refunded: int = 0
+    redemptions: int = 0
+    cancellations: int = 0
+    is_redeemed: bool = False
+
+    @property
+    def net(self) -> int:
+        """Spent and not refunded."""
+        return self.spent - self.refunded
+
+
+def course_of(applied: Iterable[Settlement]) -> Course:
+    """Return what reports lead to that are applied in this order: the one that happened last counts.
+
+    >>> purchase = Settlement(1, 10.0, "purchase", 60, is_sure=True)
+    >>> course_of([purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])
+    Course(spent=60, refunded=40, redemptions=1, cancellations=0, is_redeemed=True)
+    """
+    spent = refunded = redemptions = cancellations = taken = 0
+    latest, is_redeemed = 0.0, False
+    for one in applied:
+        if one.at < latest:
+            continue
+        is_used = one.kind != "cancel"
+        redemptions += is_used and not is_redeemed
+        cancellations += is_redeemed and not is_used
+        spent += max(one.taken_minor - taken, 0)
+        refunded += max(taken - one.taken_minor, 0)
+        latest, is_redeemed, taken = one.at, is_used, one.taken_minor
+    return Course(spent, refunded, redemptions, cancellations, is_redeemed)
 
 
 @dataclass(slots=True)
@@ -32,55 +100,137 @@ class Given:
 
     Attributes
     ----------
-    least, most : int or None
-        Of what purchases may have spent; None if there is no purchase.
-    is_sure : bool
-        Whether one of them was applied for certain.
+    keeps : tuple of bool
+        Whether the rest of what it may take off stays held after a purchase: what may be so.
     at_ms : int
         When the issue was appended.
+    settlements : tuple of Settlement
+        In the order in which they were appended.
     """
 
     content: int
     user: int
     coupon_id: str
+    campaign_id: str | None
     partition: int
     held_minor: int
+    most_minor: int
+    keeps: tuple[bool, ...]
     issued_at: float
     expires_at: float
     at_ms: int
-    least: int | None = None
-    most: int | None = None
-    is_sure: bool = False
+    settlements: tuple[Settlement, ...] = ()
+
+    def courses(self, *, has_lost: bool) -> Iterator[Course]:
+        """Return all courses that events may have taken; `has_lost` if feedback may be there no more."""
+        unsure = [index for index, one in enumerate(self.settlements) if not one.is_sure]
+        if has_lost or len(unsure) > MAX_UNSURE:
+            yield Course()
+            yield Course(self.most_minor, 0, ENDLESS, ENDLESS, is_redeemed=True)
+            yield Course(ENDLESS, ENDLESS, ENDLESS, ENDLESS)
+            return
+        for applied in product((False, True), repeat=len(unsure)):
+            left_out = {index for index, is_applied in zip(unsure, applied, strict=True) if not is_applied}
+            yield course_of(one for index, one in enumerate(self.settlements) if index not in left_out)
+
+
+class Clock(NamedTuple):
+    """How far time has come in a partition.
+
+    Attributes
+    ----------
+    reached : float
+        By ticks, which end coupons.
+    latest : float
+        By anything, which lets holds fall.
+    gap_s : float
+        The longest time between two ticks.
+    """
+
+    reached: float = -math.inf
+    latest: float = -math.inf
+    gap_s: float = 0.0
+
+    def fallen(self, given: Given) -> float:
+        """Return the share of a hold that may have fallen: above 1 if a coupon was over before a tick ended it."""
+        length = max(given.expires_at - given.issued_at, 1.0)
+        passed = min(self.latest - given.issued_at, length)
+        beyond = min(max(self.latest - given.expires_at, 0.0), max(self.gap_s, self.latest - self.reached))
+        return max(passed + beyond, 0.0) / length
+
+
+@dataclass(slots=True)
+class Bounds:
+    """Bounds of a sum over issues, minor units."""
+
+    least: float = 0
+    most: float = 0
+
+    def add(self, values: Iterable[float]) -> None:
+        """Add one of several values."""
+        known = list(values)
+        self.least += min(known)
+        self.most += max(known)
 
 
 @dataclass(slots=True)
 class Sums:
-    """What all issues of a coupon in one partition come to; `max_freed` and the like are bounds."""
+    """What all issues of an account in one partition come to.
 
-    place: str = ""
-    count: int = 0
+    Attributes
+    ----------
+    held : int
+        When they were issued.
+    again : Bounds
+        Held again.
+    spent : Bounds
+        And not refunded.
+    open, committed : Bounds
+        Held now, and held or spent.
+    """
+
+    place: str
     held: int = 0
-    min_spent: int = 0
-    max_spent: int = 0
-    max_freed: int = 0
-    committed: int = 0
+    again: Bounds = field(default_factory=Bounds)
+    spent: Bounds = field(default_factory=Bounds)
+    refunded: Bounds = field(default_factory=Bounds)
+    freed: Bounds = field(default_factory=Bounds)
+    open: Bounds = field(default_factory=Bounds)
+    committed: Bounds = field(default_factory=Bounds)
 
-    def add(self, given: Given, *, is_over: bool, has_lost: bool) -> None:
-        """One more; `is_over` if its time may be over, `has_lost` if a purchase may be there no more."""
-        held = given.held_minor
-        least, most = (held, 0) if given.least is None or given.most is None else (given.least, given.most)
-        if has_lost:
-            least, most = 0, held
-        self.count += 1
-        self.held += held
-        self.min_spent += least if given.is_sure else 0
-        self.max_spent += most
-        self.max_freed += held if is_over and not given.is_sure else held - least
-        self.committed += least if given.is_sure or not is_over else 0
+    def add(self, given: Given, courses: list[Course], clock: Clock, *, is_over: bool) -> None:
+        """One more; `is_over` if its time may be over."""
+        self.held += given.held_minor
+        ways = [_way(given, course, clock, keeps=keeps, is_over=is_over) for course in courses for keeps in given.keeps]
+        self.spent.add(course.net for course in courses)
+        self.refunded.add(course.refunded for course in courses)
+        for bounds, values in zip(
+            (self.again, self.freed, self.open, self.committed), zip(*ways, strict=True), strict=True
+        ):
+            bounds.add(values)
+
+
+def _way(
+    given: Given, course: Course, clock: Clock, *, keeps: bool, is_over: bool
+) -> tuple[float, float, float, float]:
+    """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
+    held, fallen = given.held_minor, clock.fallen(given) if given.held_minor < given.most_minor else 0.0
+    if keeps:
+        rest = given.most_minor - course.net
+        moved = course.spent + course.refunded
+        if is_over:
+            return course.refunded, moved + rest, 0, course.net
+        return course.refunded, moved, rest, given.most_minor
+    freed: float = course.refunded + held * course.redemptions
+    if not course.is_redeemed:
+        freed += held * (max(fallen, 1.0) if is_over else fallen)
+    is_held = not (course.is_redeemed or is_over)
+    left = held * max(1.0 - fallen, 0.0) if is_held else 0.0
+    return held * course.cancellations, freed, 0.0 if course.redemptions else left, left + course.net
 
 
 class Decisions:
-    """Checks triggers, copies and issues; read issues, then ticks and feedback."""
+    """Checks triggers, copies, issues and amounts; read issues, then ticks and feedback."""
 
     def __init__(self, marks: Marks, retained: Retained, limits: Limits, findings: Findings) -> None:
         self._marks = marks
@@ -91,7 +241,7 @@ class Decisions:
         self._issues_of: dict[int, tuple[str, ...]] = {}
         self._places: dict[tuple[str, int], str] = {}
         self._heard: set[int] = set()
-        self._reached: dict[int, float] = {}
+        self._clocks: defaultdict[int, Clock] = defaultdict(Clock)
         self._partitions = marks.partitions(ISSUES) or 1
 
     # ------------------------------------------------------------ one record
@@ -118,17 +268,26 @@ class Decisions:
 
     def _keep(self, record: Record, issue: CouponIssue) -> None:
         home = topics.partition_for(issue.user_id.encode(), self._partitions)
-        self._places[issue.coupon_id, home] = place_of(record)
+        for account_id in (units_of(issue.coupon_id), *budgets_of(issue.coupon_id, issue.campaign_id)):
+            self._places[account_id, home] = place_of(record)
+        self._pass(home, issue.issued_at)
         self._given[issue.issue_id] = Given(
             content=fingerprint(record),
             user=hash(issue.user_id),
             coupon_id=issue.coupon_id,
+            campaign_id=issue.campaign_id,
             partition=home,
-            held_minor=issue.max_discount_minor,
+            held_minor=issue.held_minor,
+            most_minor=issue.max_discount_minor,
+            keeps=self._limits.keeps(record, issue),
             issued_at=issue.issued_at,
             expires_at=issue.expires_at,
             at_ms=record.timestamp_ms,
         )
+
+    def _pass(self, partition: int, at: float) -> None:
+        clock = self._clocks[partition]
+        self._clocks[partition] = clock._replace(latest=max(at, clock.latest))
 
     def _is_copy(self, record: Record, identity: str) -> bool:
         """Whether this was issued before; if so, it must have been in the same bytes."""
@@ -146,7 +305,9 @@ class Decisions:
         """Time passes in a partition, but never beyond when the tick was appended."""
         appended_at = record.appended_at
         at = tick.at if appended_at is None else min(tick.at, appended_at)
-        self._reached[record.partition] = max(at, self._reached.get(record.partition, at))
+        clock = self._clocks[record.partition]
+        gap_s = at - clock.reached if clock.reached > -math.inf else 0.0
+        self._clocks[record.partition] = Clock(max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s))
 
     def feedback(self, record: Record, event: FeedbackEvent, *, may_be_refused: bool) -> None:
         """Feedback that has no dead letter; `may_be_refused` if a copy of it has one."""
@@ -156,12 +317,9 @@ class Decisions:
         event_id = hash((event.user_id, event.event_id))
         is_first = event_id not in self._heard
         self._heard.add(event_id)
-        is_other = event.coupon_id is not None and event.coupon_id != given.coupon_id
-        if event.kind != "purchase" or is_other or given.is_sure:
+        if event.kind not in MONEY_KINDS or event.coupon_id not in (None, given.coupon_id):
             return
-        held = given.held_minor
-        spent = held if event.discount_minor is None else min(event.discount_minor, held)
-        given.is_sure = (
+        is_sure = (
             is_first
             and not may_be_refused
             and event.occurred_at >= given.issued_at - CLOCKS_DIFFER_S
@@ -169,37 +327,65 @@ class Decisions:
             and self._marks.is_committed(record.topic, record.partition, record.offset)
             and not self._retained.may_have_lost(LETTERS, record.partition, record.timestamp_ms)
         )
-        given.least = spent if given.least is None else min(given.least, spent)
-        given.most = spent if given.most is None else max(given.most, spent)
+        settlement = Settlement(event_id, event.occurred_at, event.kind, _taken(event, given), is_sure)
+        if _is_repeated(settlement, given.settlements):
+            return
+        given.settlements += (settlement,)
+        appended_at = record.appended_at
+        self._pass(record.partition, event.occurred_at if appended_at is None else min(event.occurred_at, appended_at))
+        if event.kind == "cancel":
+            account_ids = budgets_of(given.coupon_id, given.campaign_id)
+            self._limits.hold_again(account_ids, given.partition, given.held_minor)
 
     # ------------------------------------------------------------ when all is read
 
     def end(self, purses: Mapping[tuple[str, int], PlacedPurse]) -> None:
         """Compare what was issued with what the purses say was drawn for it."""
+        counts: dict[tuple[str, int], int] = {}
         sums: dict[tuple[str, int], Sums] = {}
         for given in self._given.values():
-            of_coupon = sums.setdefault((given.coupon_id, given.partition), Sums())
-            of_coupon.add(given, is_over=self._may_be_over(given), has_lost=self._has_lost(given))
-        committed: dict[str, int] = {}
-        for key, each in sums.items():
-            each.place = self._places[key]
-            committed[key[0]] = committed.get(key[0], 0) + each.committed
-        for coupon_id, minor in committed.items():
-            place = next(each.place for key, each in sums.items() if key[0] == coupon_id)
-            self._limits.commit(coupon_id, minor, place)
-        drawn_on = ((account_id.partition(":")[2], home) for account_id, home in purses)
-        for coupon_id, home in dict.fromkeys([*sums, *drawn_on]):
-            units, money = (purses.get((account(coupon_id), home)) for account in (units_of, money_of))
-            self._compare(coupon_id, home, sums.get((coupon_id, home), Sums()), units, money)
+            home, is_over = given.partition, self._may_be_over(given)
+            counts[given.coupon_id, home] = counts.get((given.coupon_id, home), 0) + 1
+            courses = list(given.courses(has_lost=self._has_lost(given)))
+            for account_id in budgets_of(given.coupon_id, given.campaign_id):
+                each = sums.setdefault((account_id, home), Sums(self._places[account_id, home]))
+                each.add(given, courses, self._clocks[home], is_over=is_over)
+        self._commit(sums)
+        is_stock = {key: key[0] == units_of(key[0].partition(":")[2]) for key in purses}
+        drawn_on = [(account_id.partition(":")[2], home) for account_id, home in purses if is_stock[account_id, home]]
+        beyond = {key: self._compare(*key, counts.get(key, 0), purses) for key in dict.fromkeys([*counts, *drawn_on])}
+        for account_id, home in dict.fromkeys([*sums, *(key for key in purses if not is_stock[key])]):
+            each = sums.get((account_id, home), Sums(""))
+            units = [beyond.get((one, home), 0) for one in self._limits.drawn_on_by(account_id)]
+            if min(units, default=0) >= 0:
+                purse, place = purses.get((account_id, home)) or PlacedPurse(Purse(), each.place)
+                self._compare_money(
+                    f"of {account_id} in partition {home}",
+                    each,
+                    purse,
+                    place,
+                    is_whole=self._retained.begin(ISSUES, home) == 0,
+                    is_open=max(units, default=0) > 0,
+                )
+
+    def _commit(self, sums: Mapping[tuple[str, int], Sums]) -> None:
+        of_account: dict[str, list[Sums]] = {}
+        for (account_id, _), each in sums.items():
+            of_account.setdefault(account_id, []).append(each)
+        for account_id, parts in of_account.items():
+            held, committed = (
+                sum(math.floor(part) for part in each)
+                for each in ([part.open.least for part in parts], [part.committed.least for part in parts])
+            )
+            self._limits.commit(account_id, held, committed, parts[0].place)
 
     def _may_be_over(self, given: Given) -> bool:
         """Whether time may have ended an issue in its partition, as far as ticks say."""
-        reached = self._reached.get(given.partition)
-        is_over = reached is not None and given.expires_at <= reached
+        is_over = given.expires_at <= self._clocks[given.partition].reached
         return is_over or self._retained.may_have_lost(TICKS, given.partition, given.expires_at * 1000)
 
     def _has_lost(self, given: Given) -> bool:
-        """Whether retention may have dropped a purchase with an issue; some purchases are appended before it."""
+        """Whether retention may have dropped feedback on an issue; some is appended before it."""
         earliest_ms = given.at_ms - CLOCKS_DIFFER_S * 1000
         return self._retained.may_have_lost(FEEDBACK, given.partition, earliest_ms)
 
@@ -209,55 +395,70 @@ class Decisions:
         ends = ((marks.ends.get((name, partition), 0), marks.committed.get((name, partition), 0)) for name in TRIGGERS)
         return sum(max(end - committed, 0) for end, committed in ends)
 
-    def _compare(
-        self, coupon_id: str, home: int, sums: Sums, units: PlacedPurse | None, money: PlacedPurse | None
-    ) -> None:
-        purse, place = units or PlacedPurse(Purse(), sums.place)
+    def _compare(self, coupon_id: str, home: int, count: int, purses: Mapping[tuple[str, int], PlacedPurse]) -> int:
+        """Check a purse of stock; the units drawn beyond the issues."""
+        account_id = units_of(coupon_id)
+        issued_at = self._places.get((account_id, home), "")
+        purse, place = purses.get((account_id, home)) or PlacedPurse(Purse(), issued_at)
         where = f"of coupon {coupon_id} in partition {home}"
-        beyond = purse.drawn - sums.count
-        is_whole = self._retained.begin(ISSUES, home) == 0
-        self._findings.passed(Check.ISSUES, sums.count)
+        beyond = purse.drawn - count
+        self._findings.passed(Check.ISSUES, count)
         if beyond < 0:
-            detail = f"{sums.count} issues {where}, but {purse.drawn} units drawn: expected one for each"
-            self._findings.violate(Check.ISSUES, sums.place, detail)
-        elif beyond and not is_whole:
+            detail = f"{count} issues {where}, but {purse.drawn} units drawn: expected one for each"
+            self._findings.violate(Check.ISSUES, issued_at, detail)
+        elif beyond and self._retained.begin(ISSUES, home) > 0:
             self._findings.skip(Check.ISSUES)
         elif beyond > self._lag(home):
-            detail = f"{purse.drawn} units {where} are drawn and committed, but {sums.count} issued: expected all"
+            detail = f"{purse.drawn} units {where} are drawn and committed, but {count} issued: expected all"
             self._findings.violate(Check.ISSUES, place, detail)
         elif beyond:
             self._findings.leave_open(Check.ISSUES)
         if purse.freed or purse.spent:
             detail = f"{purse.freed} units {where} are freed and {purse.spent} spent, expected each to stay given"
             self._findings.violate(Check.ISSUES, place, detail)
-        if beyond >= 0:
-            self._compare_money(where, sums, money, is_whole=is_whole, is_open=beyond > 0)
+        return beyond
 
     def _compare_money(
-        self, where: str, sums: Sums, money: PlacedPurse | None, *, is_whole: bool, is_open: bool
+        self, where: str, sums: Sums, purse: Purse, place: str, *, is_whole: bool, is_open: bool
     ) -> None:
         """Check a purse of money; `is_whole` if all issues are there, `is_open` if some are still on their way."""
-        purse, place = money or PlacedPurse(Purse(), sums.place)
+        net, held = purse.spent - purse.refunded, sums.held + purse.spent
         for name, amount, least, most in (
-            ("drawn", purse.drawn, sums.held, sums.held),
-            ("spent", purse.spent, sums.min_spent, sums.max_spent),
-            ("freed", purse.freed, 0, sums.max_freed),
+            ("drawn", purse.drawn, held + sums.again.least, held + sums.again.most),
+            ("spent and not refunded", net, sums.spent.least, sums.spent.most),
+            ("refunded", purse.refunded, sums.refunded.least, sums.refunded.most),
+            ("freed", purse.freed, 0, sums.freed.most),
         ):
             if amount < least:
-                detail = f"{amount} {where} is {name}, expected at least {least} by its issues and purchases"
+                detail = f"{amount} {where} is {name}, expected at least {least} by its issues and feedback"
                 self._findings.violate(Check.AMOUNTS, place, detail)
-            elif amount <= most:
+            elif amount <= most + ROUNDING:
                 self._findings.passed(Check.AMOUNTS)
             elif not is_whole:
                 self._findings.skip(Check.AMOUNTS)
             elif is_open:
                 self._findings.leave_open(Check.AMOUNTS)
             else:
-                detail = f"{amount} {where} is {name}, expected at most {most} by its issues and purchases"
+                detail = f"{amount} {where} is {name}, expected at most {math.floor(most)} by its issues and feedback"
                 self._findings.violate(Check.AMOUNTS, place, detail)
-        if purse.freed + purse.spent > purse.drawn:
-            detail = f"{purse.freed} {where} is freed and {purse.spent} spent, expected at most the {purse.drawn} drawn"
+        if purse.freed + net > purse.drawn:
+            detail = f"{purse.freed} {where} is freed and {net} spent, expected at most the {purse.drawn} drawn"
             self._findings.violate(Check.AMOUNTS, place, detail)
+
+
+def _taken(event: FeedbackEvent, given: Given) -> int:
+    """Return what the coupon has taken off in all, by a report."""
+    if event.kind == "cancel":
+        return 0
+    if event.discount_minor is None:
+        return given.most_minor if event.kind == "purchase" else 0
+    return min(event.discount_minor, given.most_minor)
+
+
+def _is_repeated(one: Settlement, known: tuple[Settlement, ...]) -> bool:
+    """Whether it is a copy, which changes nothing even if it is applied again."""
+    is_copy = any(other[:-1] == one[:-1] for other in known)
+    return is_copy and all(other.at != one.at or other[:-1] == one[:-1] for other in known)
 
 
 def _are_of_several_kinds(issue: CouponIssue, before: tuple[str, ...]) -> bool:

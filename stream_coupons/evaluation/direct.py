@@ -17,7 +17,7 @@ from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Coupon, OpenDecision, TrainingExample
+from stream_coupons.core.events import Campaign, Coupon, OpenDecision, TrainingExample
 from stream_coupons.core.leases import Purse
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
@@ -52,6 +52,8 @@ class DirectPipeline:
         The same as a worker's; there is one partition, whatever they say.
     coupons : iterable of Coupon
         The catalogue.
+    campaigns : iterable of Campaign
+        Whose budgets coupons share.
     scorer : Scorer, optional
         Scores in place of the model that learns. Nothing is learnt then.
     on_message : callable, optional
@@ -70,11 +72,13 @@ class DirectPipeline:
         settings: Settings,
         coupons: Iterable[Coupon],
         *,
+        campaigns: Iterable[Campaign] = (),
         scorer: Scorer | None = None,
         on_message: Callable[[Struct], None] = lambda _: None,
     ) -> None:
         rules = rules_of(settings)
-        self._known = Knowledge(rules, Catalogue(coupons, rules.policy.typical_price_minor), {}, scorer or prior())
+        catalogue = Catalogue(coupons, rules.policy.typical_price_minor, campaigns=campaigns)
+        self._known = Knowledge(rules, catalogue, {}, scorer or prior())
         self._learns = scorer is None
         self._on_message = on_message
         self._trainer = Trainer(settings.learning)

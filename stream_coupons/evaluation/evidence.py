@@ -111,7 +111,7 @@ class Evidence:
         Topics of which the shopper's partition is read.
     """
 
-    READ = (topics.CATALOG.name, topics.SNAPSHOTS.name, ACCOUNTS)
+    READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.SNAPSHOTS.name, ACCOUNTS)
 
     def __init__(self, rules: Rules, user_id: str, partitions: int, issue: CouponIssue | None = None) -> None:
         self.now: Shopper | None = None
@@ -147,6 +147,10 @@ class Evidence:
                 read = self._known.read_coupon(record.key, record.value)
                 if read is not None:
                     self._known.take_coupon(read)
+            elif record.topic == topics.CAMPAIGNS.name:
+                campaign = self._known.read_campaign(record.key, record.value)
+                if campaign is not None:
+                    self._known.take_campaign(campaign)
             elif record.topic == topics.SNAPSHOTS.name and record.value is not None:
                 self._take_snapshot(record.value)
             elif record.topic == ACCOUNTS:
@@ -218,8 +222,10 @@ class Evidence:
             If a snapshot does not fit this program, and none of its domain does.
         """
         issue = self._issue
-        typical = self._rules.policy.typical_price_minor
-        catalogue = self._known.now().catalogue if coupons is None else Catalogue(coupons, typical)
+        catalogue = self._known.now().catalogue
+        if coupons is not None:
+            typical = self._rules.policy.typical_price_minor
+            catalogue = Catalogue(coupons, typical, campaigns=catalogue.campaigns.values())
         wanted = self._unfit | self._snapshots if with_models else {}
         if issue is not None and with_models:
             if issue.model_version == 0:

@@ -4,41 +4,38 @@ Pure: what is known of the shopper, the catalogue, the rules and the models come
 """
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core import policy
+from stream_coupons.core.accounts import Limit
 from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.events import Coupon, CouponIssue, LoggedDecision
-from stream_coupons.core.leases import (
-    Account,
-    Purse,
-    first_lease,
-    money_limit,
-    money_of,
-    units_limit,
-    units_of,
-)
+from stream_coupons.core.events import CouponIssue, LoggedDecision
+from stream_coupons.core.judgement import Judgement
+from stream_coupons.core.leases import Account, Purse, first_lease
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.observation import pass_time
-from stream_coupons.core.pipeline import ShopEvent
+from stream_coupons.core.pipeline import REDEEM, ShopEvent, charges
 from stream_coupons.core.profile import fold
-from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
+from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.core.similarity import DIGEST_BYTES
 from stream_coupons.core.views import Moment
 from stream_coupons.core.wallet import Wallet
 from stream_coupons.evaluation.phrases import Told, score_of, tell
-from stream_coupons.evaluation.verdicts import WORDS, Code, Judged, Lack, Score, Verdict, of_another_domain
+from stream_coupons.evaluation.verdicts import WORDS, Code, Judged, Lack, Score, Terms, Verdict, free, of_another_domain
 from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.topics import DECISIONS
 
+PRICE_ROUNDING = 0.01
+"""Of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
 """Of a stored row, as `attribution.pack` makes it."""
 
@@ -133,27 +130,45 @@ class Funds:
     partition: int
     partitions: int
 
-    def lack(self, coupon: Coupon, at: float) -> Lack | None:
-        """What one more coupon would lack for the shopper; None when it can be given."""
-        shortage = Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions).shortage(coupon, at)
-        if shortage is None:
-            return None
-        if shortage is Shortage.STOCK:
-            account_id, limit, needed = units_of(coupon.coupon_id), units_limit(coupon), 1
-        else:
-            account_id, limit = money_of(coupon.coupon_id), money_limit(coupon, at)
-            needed = coupon.max_discount_minor
-        purse, account = self.purses.get(account_id), self.accounts.get(account_id, Account())
-        drawn = {number: holding.drawn - holding.freed for number, holding in account.holdings.items()}
+    @property
+    def wallet(self) -> Wallet:
+        """What the shopper's partition may give."""
+        return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
+
+    def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
+        """Return what one more coupon would lack that draws on these accounts; None when it can be given."""
+        for limit in limits:
+            shortage = self.wallet.shortage([limit], held_minor)
+            if shortage is not None:
+                return Lack(
+                    shortage=shortage,
+                    account_id=limit.account_id,
+                    needed=1 if limit.is_stock else held_minor,
+                    here=self._here(limit),
+                    in_all=self._in_all(limit),
+                )
+        return None
+
+    def _here(self, limit: Limit) -> int:
+        purse = self.purses.get(limit.account_id)
+        return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
+
+    def _in_all(self, limit: Limit) -> int:
+        account, purse = self.accounts.get(limit.account_id, Account()), self.purses.get(limit.account_id)
+        committed = {number: holding.committed for number, holding in account.holdings.items()}
         if purse is not None:  # it knows more than it has reported
-            drawn[self.partition] = purse.drawn - purse.freed
-        return Lack(
-            shortage=shortage,
-            account_id=account_id,
-            needed=needed,
-            here=first_lease(limit, self.partitions, self.partition) if purse is None else purse.available,
-            in_all=max((limit.most or 0) - sum(drawn.values()), 0),
-        )
+            committed[self.partition] = purse.committed
+        return max((limit.most or 0) - sum(committed.values()), 0)
+
+    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> Terms:
+        """Return what is charged for candidates now, and which cannot be had; fill `lacking` with what they lack."""
+        [positions] = judged.chosen
+        prices, held = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
+        for position, held_minor in zip(positions.tolist(), held, strict=True):
+            lack = self.lack(coupons.limited[position], held_minor)
+            if lack is not None:
+                lacking[position] = lack
+        return Terms(prices, lacking)
 
 
 def explain_shopper(
@@ -174,8 +189,9 @@ def explain_shopper(
         standing = NoCoupon.HOLDOUT
     moment, verdicts = _moment(user_id, shopper, at, None, known), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
-        lacking = _lacking(coupons, at, funds)
-        judged = Judged(moment, coupons, domain, known, lacking)
+        lacking: dict[int, Lack] = {}
+        terms_of = free if funds is None else partial(funds.terms_of, lacking=lacking)
+        judged = Judged(moment, coupons, domain, known, terms_of)
         for position in range(len(coupons)):
             reason = _why_not_now(judged, position, standing, is_sold_out=position in lacking)
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
@@ -196,21 +212,14 @@ def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None
     return Moment(user_id, shopper, at, context, trigger)
 
 
-def _lacking(coupons: CouponSet, at: float, funds: Funds | None) -> dict[int, Lack]:
-    """What is sold out, by position."""
-    if funds is None:
-        return {}
-    found = {position: funds.lack(coupon, at) for position, coupon in enumerate(coupons.coupons)}
-    return {position: lack for position, lack in found.items() if lack is not None}
-
-
 def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool) -> Code | None:
     """The first of the reasons, those of the coupon itself before those of the shopper."""
     objection = judged.objection(position)
     if objection is not None:
         return objection
-    if position not in judged.worthwhile:
-        return NoCoupon.NOT_WORTH_IT
+    not_worth_it = judged.why_not_worth_it(position)
+    if not_worth_it is not None:
+        return not_worth_it
     if is_sold_out:
         return NoCoupon.SOLD_OUT
     if standing is not None:
@@ -228,7 +237,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     """
     choice = Choice.EXPLORED if issue.is_explored else Choice.BEST
     sold_out = kept.decision.sold_out if kept.decision is not None else []
-    judged = _judge_again(issue, kept, known, sold_out)
+    judged = _judge_again(issue, kept, known)
     own, others = _verdicts(issue, choice, judged, sold_out) if judged is not None else (None, [])
     others += [of_another_domain(one) for one in known.catalogue.by_id.values() if one.domain != issue.domain]
     content, neighbours = _stored_scores(issue, kept)
@@ -250,7 +259,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     )
 
 
-def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge, sold_out: Collection[str]) -> Judged | None:
+def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | None:
     coupons = known.catalogue.of_domain(issue.domain)
     state, trigger = kept.now, kept.trigger
     if kept.before is not None:
@@ -260,8 +269,18 @@ def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge, sold_out: Col
     if state is None or coupons is None:
         return None
     moment = _moment(issue.user_id, state, issue.issued_at, trigger, known)
-    gone = {coupons.position[coupon_id] for coupon_id in sold_out if coupon_id in coupons.position}
-    return Judged(moment, coupons, issue.domain, known, gone)
+    return Judged(moment, coupons, issue.domain, known, partial(_terms_then, issue=issue, decision=kept.decision))
+
+
+def _terms_then(coupons: CouponSet, judged: Judgement, issue: CouponIssue, decision: LoggedDecision | None) -> Terms:
+    """Return what was charged for candidates, and which were sold out, by the record of a decision."""
+    prices, sold_out = {issue.coupon_id: issue.price_minor}, set[int]()
+    if decision is not None:
+        priced = decision.prices_minor or [0.0] * len(decision.arms)
+        prices = dict(zip(decision.arms, priced, strict=True)) | prices
+        sold_out = {coupons.position[one] for one in decision.sold_out if one in coupons.position}
+    ids = (coupons.coupons[position].coupon_id for position in judged.chosen[0].tolist())
+    return Terms(np.array([prices.get(coupon_id, 0.0) for coupon_id in ids]), sold_out)
 
 
 def _verdicts(
@@ -282,13 +301,16 @@ def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Cho
     objection = judged.objection(position)
     if objection is not None:
         return objection
-    if position not in judged.worthwhile:
-        return NoCoupon.NOT_WORTH_IT
+    not_worth_it = judged.why_not_worth_it(position)
+    if not_worth_it is not None:
+        return not_worth_it
     if is_sold_out:
         return NoCoupon.SOLD_OUT
     if judged.is_random:
         return Passed.EXPLORED
-    if judged.value_minor(position) <= issue.value_minor:
+    price_minor = judged.price_minor(position)
+    rounding = PRICE_ROUNDING if price_minor or issue.price_minor else 0.0
+    if judged.value_minor(position) - price_minor <= issue.value_minor - issue.price_minor + rounding:
         return Passed.OUTRANKED
     return Passed.EXPLORED if choice is Choice.EXPLORED else Passed.NOT_KNOWN
 
@@ -322,7 +344,10 @@ def event_digests(shopper: Shopper) -> set[bytes]:
 def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge, *, is_same: bool) -> Iterator[str]:
     """What is no longer kept of the decision, and what that means."""
     if kept.decision is None:
-        yield f"the decision is not in the topic {DECISIONS.name}: which coupons were sold out is not known"
+        yield (
+            f"the decision is not in the topic {DECISIONS.name}: which coupons were sold out, and what budgets charged "
+            "for them, is not known"
+        )
     if kept.before is None and kept.now is None:
         yield "no state of this shopper is kept: why not the others cannot be said"
     elif kept.before is None:

@@ -15,7 +15,7 @@ class Check(Enum):
 
     TRIGGERS = ("I1", "triggers", "a trigger of a shopper has one issue, an issue one trigger")
     STOCK = ("I2", "stock", "issued <= stock and leased to all partitions <= stock, per coupon")
-    BUDGET = ("I2", "budget", "held + spent <= budget and leased to all partitions <= budget, per coupon")
+    BUDGET = ("I2", "budget", "held and leased <= budget, and spent within its bound, per coupon and campaign")
     CAPS = ("I2", "caps", "a shopper has a coupon at most max_per_user times")
     LEASES = ("I2", "leases", "totals only grow, and a partition draws no more than it was granted")
     AMOUNTS = ("I2", "amounts", "a partition holds, spends and frees what its issues and purchases say")
@@ -39,6 +39,28 @@ class Violation(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.check.invariant} {self.check.title}: {self.place}: {self.detail}"
+
+
+class Overspent(NamedTuple):
+    """A budget of which more was spent than there was.
+
+    Attributes
+    ----------
+    beyond_minor, budget_minor : int
+        Minor units: what was spent beyond the budget, and the budget.
+    """
+
+    account_id: str
+    beyond_minor: int
+    budget_minor: int
+
+    @property
+    def share(self) -> float:
+        """What was spent beyond the budget, over the budget."""
+        return self.beyond_minor / max(self.budget_minor, 1)
+
+    def __str__(self) -> str:
+        return f"{self.account_id} by {self.beyond_minor} of {self.budget_minor} ({self.share:.1%})"
 
 
 @dataclass(slots=True)
@@ -72,12 +94,15 @@ class Findings:
         How every check went.
     violations : list of Violation
         The first of every check, in the order in which they were found.
+    overspent : list of Overspent
+        Budgets with quantile holds may be, within a bound.
     shortened : list of str
         Topics that have lost their beginning.
     """
 
     tallies: dict[Check, Tally] = field(default_factory=lambda: {check: Tally() for check in Check})
     violations: list[Violation] = field(default_factory=list)
+    overspent: list[Overspent] = field(default_factory=list)
     shortened: list[str] = field(default_factory=list)
 
     def passed(self, check: Check, count: int = 1) -> None:

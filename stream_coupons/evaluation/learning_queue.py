@@ -19,7 +19,7 @@ from stream_coupons.core.features import FeatureRows, extract
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.scoring import HEADS, Scorer, first_of
 from stream_coupons.core.shopper import Predicted
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Moment
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import News, Trainer
 from stream_coupons.models.linear import prior
@@ -159,7 +159,7 @@ class LearningQueue:
     def _extract_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
         moments, coupons = [moment for moment, _ in each], each[0][1].coupons
         chosen = [np.array(arms.positions, np.intp) for _, arms in each]
-        rows = extract(moments, look(moments, coupons, self._profile), coupons, chosen, self._profile)
+        rows = extract(moments, coupons, chosen, self._profile)
         first = 0
         for _, arms in each:
             some = slice(first, first + len(arms.positions))

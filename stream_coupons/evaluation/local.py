@@ -17,7 +17,7 @@ from stream_coupons.agents.wire import dead_letter, sender_of
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, Coupon, OpenDecision, Tick
+from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, OpenDecision, Tick
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
@@ -54,6 +54,8 @@ class LocalPipeline:
         The same as a worker's.
     coupons : iterable of Coupon
         The catalogue.
+    campaigns : iterable of Campaign
+        Whose budgets coupons share.
     scorer : Scorer, optional
         Scores in place of the model that learns: a baseline or the ground truth. Nothing is learnt then.
     serves_at_once : bool
@@ -71,6 +73,7 @@ class LocalPipeline:
         settings: Settings,
         coupons: Iterable[Coupon],
         *,
+        campaigns: Iterable[Campaign] = (),
         scorer: Scorer | None = None,
         serves_at_once: bool = True,
         partitions: int = 1,
@@ -78,7 +81,7 @@ class LocalPipeline:
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = rules_of(settings)
-        self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor)
+        self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
         self._fixed = scorer
         self._serves_at_once = serves_at_once
         self._on_output = on_output

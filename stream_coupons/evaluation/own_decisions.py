@@ -30,7 +30,10 @@ class OwnDecisions:
     arm : array of int, shape (n, a)
         Which of `names` each column is; -1 for columns that a row does not have. What was sold out has no column.
     value : array, shape (n, a)
-        Value of each arm at that moment, minor units; 0 for none, -inf in columns that a row does not have.
+        Value of each arm at that moment, minor units, before the price of its budgets; 0 for none, -inf in columns that
+        a row does not have.
+    price : array, shape (n, a)
+        Price of each arm's expected cost by its budgets, minor units; 0 for none.
     logging : array, shape (n, a)
         Probability of each arm by the policy that decided; rows sum to 1.
     chosen : array of int, shape (n,)
@@ -48,6 +51,7 @@ class OwnDecisions:
     names: tuple[str, ...]
     arm: Rows
     value: Floats
+    price: Floats
     logging: Floats
     chosen: Rows
     user_ids: list[str]
@@ -64,6 +68,12 @@ class OwnDecisions:
         """Which columns are a coupon of the row, shape (n, a)."""
         is_coupon: Mask = self.arm > 0
         return is_coupon
+
+    @property
+    def net(self) -> Floats:
+        """Value less price: what the policy chooses by, shape (n, a)."""
+        net: Floats = self.value - self.price
+        return net
 
     @property
     def propensity(self) -> Floats:
@@ -97,16 +107,18 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     names = (NO_COUPON, *sorted({arm for one in kept for arm in one.arms}))
     index = {name: number for number, name in enumerate(names)}
     n, width = len(kept), 1 + max(len(one.arms) for one in kept)
-    arm, value = np.full((n, width), -1), np.full((n, width), -np.inf)
+    arm, value, price = np.full((n, width), -1), np.full((n, width), -np.inf), np.zeros((n, width))
     arm[:, 0] = value[:, 0] = 0
     for row, one in enumerate(kept):
         arm[row, 1 : 1 + len(one.arms)] = [index[name] for name in one.arms]
         value[row, 1 : 1 + len(one.arms)] = one.values_minor
+        price[row, 1 : 1 + len(one.prices_minor)] = one.prices_minor
     users: dict[str, int] = {}
     return OwnDecisions(
         names=names,
         arm=arm,
         value=value,
+        price=price,
         logging=_logging(kept, arm),
         chosen=np.array([1 + one.arms.index(one.coupon_id) if one.result == "given" else 0 for one in kept]),
         shopper=np.array([users.setdefault(one.user_id, len(users)) for one in kept]),

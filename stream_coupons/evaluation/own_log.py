@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
+from stream_coupons.core.attribution import MONEY_KINDS
 from stream_coupons.core.coupons import is_in_scope
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import Coupon, FeedbackEvent, Item, LoggedDecision, OrderEvent
@@ -71,7 +72,10 @@ class OwnLog:
         self.unreadable = 0
         self._typical_price_minor = typical_price_minor
         self._orders: dict[str, OrderEvent] = {}
-        self._purchases: dict[str, FeedbackEvent] = {}
+        self._used_at: dict[str, float] = {}
+        """When a coupon was used, by issue."""
+        self._reports: dict[str, FeedbackEvent] = {}
+        """Of purchases, refunds and cancellations, the one that happened last, by issue."""
         self._decoders = {topic.name: Decoder(topic) for topic in READ}
 
     def take(self, topic: str, value: bytes | None) -> None:
@@ -93,14 +97,23 @@ class OwnLog:
                 self.ends_at = max(self.ends_at, message.occurred_at)
             case FeedbackEvent():
                 self.ends_at = max(self.ends_at, message.occurred_at)
-                if message.kind == "purchase":
-                    self._purchases[message.issue_id] = message
+                if message.kind in MONEY_KINDS:
+                    self._take_report(message)
             case Coupon():
                 self.coupons[message.coupon_id] = message
+
+    def _take_report(self, event: FeedbackEvent) -> None:
+        known = self._reports.get(event.issue_id)
+        if known is None or event.occurred_at >= known.occurred_at:
+            self._reports[event.issue_id] = event
+        if event.kind == "purchase":
+            first_at = self._used_at.get(event.issue_id, math.inf)
+            self._used_at[event.issue_id] = min(event.occurred_at, first_at)
 
     def money(self) -> dict[tuple[str, str], Money]:
         """Return what each shopper brought in each domain: the margin of all orders less all discounts.
 
+        A discount counts when the coupon was first used, by the amount that was reported last: a refund corrects it.
         The margin of an item is its price times the mean `margin_ratio` of the coupons that it is in the scope of, or
         of all coupons of the domain. An item without a price has the mean price of the same item in other orders.
 
@@ -115,20 +128,23 @@ class OwnLog:
         amounts: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         for order in self._orders.values():
             amounts[order.user_id, order.domain].append((order.occurred_at, margins.of_order(order)))
-        for purchase in self._purchases.values():
-            amounts[purchase.user_id, purchase.domain].append((purchase.occurred_at, -self._discount(purchase)))
+        for issue_id, report in self._reports.items():
+            used_at = self._used_at.get(issue_id, report.occurred_at)
+            amounts[report.user_id, report.domain].append((used_at, -self._discount(report)))
         found = {}
         for key, of_shopper in amounts.items():
             of_shopper.sort()
             found[key] = Money([at for at, _ in of_shopper], list(accumulate(amount for _, amount in of_shopper)))
         return found
 
-    def _discount(self, purchase: FeedbackEvent) -> float:
-        """What the coupon took off; where that is not said, the most that it may take off, as the budgets book it."""
-        if purchase.discount_minor is not None:
-            return float(purchase.discount_minor)
-        decision = self.decisions.get(purchase.issue_id)
-        coupon_id = purchase.coupon_id or (decision.coupon_id if decision is not None else "")
+    def _discount(self, report: FeedbackEvent) -> float:
+        """What the coupon took off; where a purchase does not say it, the most that it may, as the budgets book it."""
+        if report.kind == "cancel":
+            return 0.0
+        if report.discount_minor is not None or report.kind == "refund":
+            return float(report.discount_minor or 0)
+        decision = self.decisions.get(report.issue_id)
+        coupon_id = report.coupon_id or (decision.coupon_id if decision is not None else "")
         coupon = self.coupons.get(coupon_id)
         return float(coupon.max_discount_minor) if coupon is not None else 0.0
 

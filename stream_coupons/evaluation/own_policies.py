@@ -58,18 +58,20 @@ def target(policy: Policy, decisions: OwnDecisions, rules: PolicyRules) -> Float
     - `average` ranks coupons for all shoppers alike, by their mean value in the log.
     - `random` draws among the coupons that could be had, as exploring does.
     - `always` gives one coupon wherever it could be had, else nothing.
+
+    Where a policy goes by value, it is the value less the price of the budgets at that moment.
     """
     nobody = np.zeros(len(decisions), dtype=np.intp)
-    is_coupon, value, least = decisions.is_coupon, decisions.value, rules.min_value_minor
+    is_coupon, net, least = decisions.is_coupon, decisions.net, rules.min_value_minor
     always, never = np.ones(len(decisions)), np.zeros(len(decisions))
     match policy.kind:
         case "logged":
             return decisions.logging
         case "greedy":
-            return probabilities(_best(value, policy.number(least), decisions), is_coupon, never)
+            return probabilities(_best(net, policy.number(least), decisions), is_coupon, never)
         case "epsilon":
             ratio = policy.number(rules.exploration_ratio)
-            return probabilities(_best(value, least, decisions), is_coupon, always * ratio)
+            return probabilities(_best(net, least, decisions), is_coupon, always * ratio)
         case "average":
             return probabilities(_best(_average(decisions), least, decisions), is_coupon, never)
         case "random":
@@ -89,10 +91,10 @@ def _best(score: Floats, above: float, decisions: OwnDecisions) -> Rows:
 
 
 def _average(decisions: OwnDecisions) -> Floats:
-    """The mean value of each column's coupon over all decisions, shape (n, a)."""
+    """The mean value less price of each column's coupon over all decisions, shape (n, a)."""
     is_arm = decisions.arm >= 0
     arms = decisions.arm[is_arm]
     size = len(decisions.names)
-    mean = np.bincount(arms, decisions.value[is_arm], size) / np.maximum(np.bincount(arms, minlength=size), 1)
+    mean = np.bincount(arms, decisions.net[is_arm], size) / np.maximum(np.bincount(arms, minlength=size), 1)
     averages: Floats = np.where(is_arm, mean[decisions.arm], -np.inf)
     return averages

@@ -1,18 +1,20 @@
 """Every coupon of a domain judged for one moment, by the very functions that decide, and what each code means."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
+import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core import policy
 from stream_coupons.core.candidates import eligible, objection
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.coupons import CouponSet, Floats
 from stream_coupons.core.events import Coupon, Reason
-from stream_coupons.core.judgement import judge
+from stream_coupons.core.judgement import Judgement, judge
 from stream_coupons.core.pipeline import REDEEM
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.views import Moment
+from stream_coupons.core.views import Moment, look
 from stream_coupons.evaluation.phrases import Told, tell
 
 Code = Ineligible | NoCoupon | Passed
@@ -20,6 +22,7 @@ Code = Ineligible | NoCoupon | Passed
 WORDS: Mapping[Code, str] = {
     Ineligible.OTHER_DOMAIN: "it is of another domain than the event",
     Ineligible.NOT_YET_VALID: "it is not valid yet",
+    Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.EXPIRED: "it is no longer valid",
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
@@ -31,7 +34,8 @@ WORDS: Mapping[Code, str] = {
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
     NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
-    Passed.OUTRANKED: "another one is worth more",
+    Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
+    Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
     Passed.NOT_KNOWN: "not known: by what is kept today it would have been worth more",
 }
@@ -44,9 +48,13 @@ class Score(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     value_minor : float
-        What giving it is worth against giving none.
+        What giving it is worth against giving none, before the price of its budgets.
+    price_minor : float
+        What its budgets charge for its expected cost.
+    charged_by : list of str
+        Accounts that do, or may have done.
     rank : int
-        Its place by value among all candidates, from 1.
+        Its place by value less price among all candidates, from 1.
     propensity : float
         How likely a trigger leads to it, exploration and all; 0 if it is sold out.
     reasons : list of Told
@@ -57,6 +65,8 @@ class Score(Struct, frozen=True, kw_only=True):
     p_redeem: float
     p_order: float
     value_minor: float
+    price_minor: float
+    charged_by: list[str]
     rank: int
     propensity: float
     reasons: list[Told]
@@ -68,7 +78,8 @@ class Lack(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     account_id : str
-        The limit: `units:` and the coupon's id is its stock, `money:` and the coupon's id its budget in minor units.
+        The limit: `units:` and the coupon's id is its stock, `money:` and the coupon's id its budget in minor units,
+        `campaign:` and the campaign's id that of its campaign.
     needed : int
         What one more coupon takes.
     here : int
@@ -112,24 +123,51 @@ class Verdict(Struct, frozen=True, kw_only=True):
     score: Score | None = None
 
 
+class Terms(NamedTuple):
+    """What a partition charges for the candidates of a moment, and what of them cannot be had.
+
+    Attributes
+    ----------
+    prices_minor : array, shape (n,)
+        By row of the judgement.
+    sold_out : collection of int
+        Positions.
+    """
+
+    prices_minor: Floats
+    sold_out: Collection[int] = ()
+
+
+def free(coupons: CouponSet, judged: Judgement) -> Terms:  # noqa: ARG001
+    """Return terms by which all coupons can be had, and none has a price."""
+    return Terms(np.zeros(len(judged.worth)))
+
+
 class Judged:
     """Every coupon of a domain at one moment.
 
     Parameters
     ----------
-    sold_out : collection of int
-        Positions of what cannot be had.
+    terms_of : callable
+        Says what is charged for the candidates, and which are sold out.
 
     Attributes
     ----------
     worthwhile : set of int
         Positions of what is worth giving, sold out or not; under the strategy "random", of all candidates.
+    priced_out : set of int
+        Positions of what would be worth giving, but for the price of its budgets.
     leader : int or None
         Position of what is given when not exploring.
     """
 
     def __init__(
-        self, moment: Moment, coupons: CouponSet, domain: str, known: Knowledge, sold_out: Collection[int] = ()
+        self,
+        moment: Moment,
+        coupons: CouponSet,
+        domain: str,
+        known: Knowledge,
+        terms_of: Callable[[CouponSet, Judgement], Terms] = free,
     ) -> None:
         self.coupons = coupons
         self.rules = known.rules.policy
@@ -138,19 +176,26 @@ class Judged:
         self._scorer = known.scorer(domain)
         positions = eligible(moment.shopper, coupons, moment.at, self.rules)
         self._judged = judge([moment], [positions], coupons, self._scorer, known.rules)
+        self._views = look([moment], coupons, [np.arange(len(coupons))], known.rules.profile)
         self._eligible = set(positions.tolist())
         candidates: list[int] = self._judged.chosen[0].tolist()
         self._row = {position: row for row, position in enumerate(candidates)}
-        worth = self._judged.worth
-        self._rank = {row: rank for rank, row in enumerate(policy.ranking(worth).tolist(), start=1)}
-        is_worth_it = worth > self.rules.min_value_minor
+        worth, terms = self._judged.worth, terms_of(coupons, self._judged)
+        self._prices = terms.prices_minor
+        net = worth - self._prices
+        self._rank = {row: rank for rank, row in enumerate(policy.ranking(net).tolist(), start=1)}
+        least = self.rules.min_value_minor
+        is_worth_it = net > least
         self.worthwhile = {position for position, row in self._row.items() if self.is_random or is_worth_it[row]}
-        had = [row for position, row in self._row.items() if position not in sold_out]
+        self.priced_out = {
+            position for position, row in self._row.items() if position not in self.worthwhile and worth[row] > least
+        }
+        had = [row for position, row in self._row.items() if position not in terms.sold_out]
         self._propensity: dict[int, float] = {}
         self.leader: int | None = None
         if had:
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(worth[had], "", self.rules, known.rules.key)
+            choice = policy.choose(net[had], "", self.rules, known.rules.key)
             self._propensity = {row: choice.propensity(index) for index, row in enumerate(had)}
             self.leader = None if choice.leader is None else candidates[had[choice.leader]]
 
@@ -165,11 +210,19 @@ class Judged:
         """What a candidate is worth, as an issue says it."""
         return round(float(self._judged.worth[self._row[position]]), 3)
 
+    def price_minor(self, position: int) -> float:
+        """What is charged for a candidate, as an issue says it."""
+        return round(float(self._prices[self._row[position]]), 3)
+
+    def why_not_worth_it(self, position: int) -> NoCoupon | Passed | None:
+        """Why a candidate is not worth giving; None if it is."""
+        if position in self.worthwhile:
+            return None
+        return Passed.PRICED_OUT if position in self.priced_out else NoCoupon.NOT_WORTH_IT
+
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """All that is to be said of a coupon, and why it is not given."""
-        coupon, views = self.coupons.coupons[position], self._judged.views
-        assert views is not None, "what is explained is decided by a model, which reads features"
-        content = views.category[0, position] + views.brand[0, position] + views.item[0, position]
+        coupon = self.coupons.coupons[position]
         return Verdict(
             coupon_id=coupon.coupon_id,
             title=coupon.title,
@@ -177,8 +230,8 @@ class Judged:
             eligible=position in self._eligible,
             reason=reason,
             lacks=lacks,
-            content=float(content),
-            neighbours=float(views.collaborative[0, position]),
+            content=float(self._views.content[position]),
+            neighbours=float(self._views.collaborative[position]),
             score=self._score(position),
         )
 
@@ -194,6 +247,8 @@ class Judged:
             p_redeem=round(redeem, 6),
             p_order=round(order, 6),
             value_minor=self.value_minor(position),
+            price_minor=self.price_minor(position),
+            charged_by=[limit.account_id for limit in self.coupons.limited[position] if limit.is_priced],
             rank=self._rank[row],
             propensity=round(self._propensity.get(row, 0.0), 6),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.core.events import Campaign, Coupon, CouponIssue, FeedbackEvent
 from stream_coupons.simulation.assortment import make_assortment
 from stream_coupons.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, Shopper
 from stream_coupons.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
@@ -183,6 +183,10 @@ class World:
     def catalogue(self) -> list[Coupon]:
         """The coupons there are to give."""
         return list(self._coupons)
+
+    def campaigns(self) -> list[Campaign]:
+        """The campaigns that they belong to."""
+        return []
 
     @property
     def user_ids(self) -> list[str]:

@@ -9,6 +9,7 @@ from core.builders import (
     DAY_S,
     FixedScorer,
     browse,
+    campaign,
     cart,
     coupon,
     erasure,
@@ -25,6 +26,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.codec import encode
+from stream_coupons.core.accounts import money_of, units_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import (
     Lease,
@@ -32,7 +34,7 @@ from stream_coupons.core.events import (
     Tick,
     UserVector,
 )
-from stream_coupons.core.leases import Account, Holding, Purse, money_of, units_of
+from stream_coupons.core.leases import Account, Holding, Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.shopper import Shopper
@@ -412,21 +414,25 @@ def test_two_shoppers_whose_windows_close_in_one_tick_free_their_money_once_what
 
 
 @pytest.mark.parametrize("crash", [0.0, 1.0, 1.3, 2.0])
-def test_what_a_redemption_spends_is_booked_once_whatever_crashes(crash: float) -> None:
+def test_a_redemption_and_its_corrections_are_booked_once_whatever_crashes(crash: float) -> None:
     made = shop()
     made.publish(topics.BROWSE, browse("t1"))
     made.settle()
     [issue] = made.messages(topics.ISSUES)
-    made.publish(topics.FEEDBACK, feedback("purchase", issue.issue_id, AT + 1, discount_minor=70))
-    made.process("users", 0, crash=crash)
-    made.settle()
-    made.publish(topics.FEEDBACK, feedback("purchase", issue.issue_id, AT + 2, "again", discount_minor=90))
-    made.settle()
-    assert totals(made.purse(MONEY))[2:] == (100, 30, 70)
+    # A redemption frees the hold of 100, a refund what was spent; a cancellation holds 100 again.
+    booked = [(170, 100, 70), (190, 100, 90), (190, 150, 90), (290, 190, 90)]
+    reports = [("purchase", 70), ("purchase", 90), ("refund", 40), ("cancel", None)]
+    for number, ((kind, discount), expected) in enumerate(zip(reports, booked, strict=True), start=1):
+        event = feedback(kind, issue.issue_id, AT + number, discount_minor=discount)
+        made.publish(topics.FEEDBACK, event)
+        made.process("users", 0, crash=crash)
+        made.settle()
+        assert totals(made.purse(MONEY))[2:] == expected
     made.tick(AT + 30 * DAY_S)
     made.settle()
-    assert totals(made.purse(MONEY))[2:] == (100, 30, 70)
-    assert made.state("budgets", MONEY).spent == 70
+    assert totals(made.purse(MONEY))[2:] == (290, 290, 90)
+    account = made.state("budgets", MONEY)
+    assert (account.spent, account.drawn) == (0, 0)
 
 
 @pytest.mark.parametrize("where", [0.0, 1.0, 1.2, 1.5, 1.8, 2.0])
@@ -528,3 +534,39 @@ def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> No
     told = [each for each in made.messages(topics.LEASE_REPORTS) if each.account_id == MONEY]
     assert [(each.drawn, each.asks) for each in told] == [(100, False)]
     assert made.state("budgets", MONEY).drawn == 100
+
+
+def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_anew() -> None:
+    shared = campaign(budget_minor=900, starts_at=AT, ends_at=AT + 10 * DAY_S)
+    terms = [coupon("c1", campaign_id="k1", discount_minor=30), coupon("c2", budget_minor=400, stock=9)]
+    same = knowledge(*terms, campaigns=[shared], rules=rules_with())
+
+    def run(*, restarts: bool) -> Shop:
+        made = Shop(lambda: same, 2)
+        made.now = AT
+        for number in range(40):
+            made.publish(topics.BROWSE, browse(f"t{number}", AT + 600 * number, item("A"), f"u{number % 7}"))
+            made.settle()
+            if number % 3 == 0:
+                for issue in made.messages(topics.ISSUES)[-2:]:
+                    kind = ("purchase", "refund", "cancel")[number // 3 % 3]
+                    event = feedback(kind, issue.issue_id, made.now, f"f{number}{issue.user_id}", user_id=issue.user_id)
+                    made.publish(topics.FEEDBACK, event)
+            made.tick(made.now)
+            for owner in made.owners.values():
+                if restarts:
+                    owner.start()
+            made.settle()
+        return made
+
+    first, again, restarted = run(restarts=False), run(restarts=False), run(restarts=True)
+    issues = first.messages(topics.ISSUES)
+    assert any(issue.held_minor < issue.max_discount_minor for issue in issues)
+    assert any(issue.price_minor > 0.0 for issue in issues)
+    logs = [[(one.topic, one.partition, one.key, one.value) for one in made.everything] for made in (first, again)]
+    assert logs[0] == logs[1]
+    for other in (again, restarted):
+        for name, owner in first.owners.items():
+            assert other.owners[name].table == owner.table
+            assert dict(other.owners[name].tables) == dict(owner.tables)
+        assert [encode(issue) for issue in other.messages(topics.ISSUES)] == [encode(issue) for issue in issues]

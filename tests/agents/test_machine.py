@@ -6,17 +6,35 @@ I1, I2, I3, I6 of the design, over logs in memory with three partitions.
 
 import itertools
 from collections import Counter, defaultdict
+from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
-from core.builders import AT, DAY_S, FixedScorer, browse, cart, coupon, erasure, feedback, item, knowledge, order, rules
+from core.builders import (
+    AT,
+    DAY_S,
+    FixedScorer,
+    browse,
+    campaign,
+    cart,
+    coupon,
+    erasure,
+    feedback,
+    item,
+    knowledge,
+    order,
+    rules,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stream_coupons import topics
-from stream_coupons.core.leases import ASK_AGAIN_S, Purse, first_lease, limit_of, money_of, units_of
+from stream_coupons.core.accounts import budgets_of, campaign_of, money_of, units_of
+from stream_coupons.core.leases import ASK_AGAIN_S, Purse, fallen, first_lease
 from stream_coupons.core.rules import AttributionRules, ProfileRules
+from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import ORIGIN_HEADER, Output
 
 from .fakes import Shop
@@ -25,7 +43,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 """A time limit that is reached amid a batch looks to the machine like a crash, and then like a bug."""
 
 WINDOW_S = 7200.0
-PACED_S = 20_000.0
+LASTS_S = 20_000.0
 CAP = 2
 HORIZON = 3
 RULES = rules(
@@ -38,22 +56,50 @@ RULES = rules(
 )
 MODELS = [FixedScorer(by="discount_depth"), FixedScorer(by="time_to_redeem", redeem=0.6, version=8)]
 WEEK = {"redeem_within_s": 7200.0}
+SPRING, TRIAL = "spring", "trial"
+HARD: dict[str, Any] = {"budget_hold": "maximum"}
+FIRST_COME = {"budget_curve": "none", **HARD, **WEEK}
 COUPONS = [
-    coupon("few", stock=2, **WEEK),
-    coupon("poor", budget_minor=250, discount_minor=120, max_discount_minor=120, redeem_within_s=3600.0),
-    coupon("once", max_per_user=1, discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **WEEK),
-    coupon("paced", valid_from=AT, valid_until=AT + PACED_S, pacing="even", budget_minor=410, **WEEK),
+    coupon("few", stock=2, campaign_id=TRIAL, budget_curve="none", **WEEK),
+    coupon("poor", budget_minor=250, discount_minor=120, max_discount_minor=120, redeem_within_s=3600.0, **HARD),
+    coupon("once", max_per_user=1, discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **FIRST_COME),
+    coupon("spring", campaign_id=SPRING, **WEEK),
+    coupon("trial", campaign_id=TRIAL, budget_minor=1000, discount_minor=30, **WEEK),
+    coupon("lost", campaign_id="unknown", **WEEK),
 ]
+"""Those with `HARD` budgets never overspend; the campaign `trial` holds shares of a quantile, and may. Without a curve,
+the last units are for who comes first."""
+CAMPAIGNS = [
+    campaign(SPRING, budget_minor=410, starts_at=AT, ends_at=AT + LASTS_S, **HARD),
+    campaign(TRIAL, budget_minor=900, starts_at=AT, ends_at=AT + 365 * DAY_S),
+]
+PAUSED = [msgspec.structs.replace(each, paused=True) for each in CAMPAIGNS]
 TERMS = {each.coupon_id: each for each in COUPONS}
 TRIGGERS = {browse: topics.BROWSE, cart: topics.CART}
 AGENTS = ("users", "budgets", "neighbours")
 SHOPPERS = ("ann", "bob", "cat", "eve")
 HOMES = (0, 1, 2)
 ABOUT_LEASES = (topics.LEASES.name, topics.LEASE_REPORTS.name)
-ACCOUNTS = [of(each.coupon_id) for each in COUPONS for of in (units_of, money_of)]
+ACCOUNTS = [
+    *(of(each.coupon_id) for each in COUPONS for of in (units_of, money_of)),
+    *(campaign_of(each.campaign_id) for each in CAMPAIGNS),
+    campaign_of("unknown"),
+]
+
+
+@cache
+def _knowledge(model: int, is_paused: bool) -> Knowledge:
+    campaigns = PAUSED if is_paused else CAMPAIGNS
+    return knowledge(*COUPONS, campaigns=campaigns, rules=RULES, scorer=MODELS[model])
+
 
 acts = st.tuples(
     st.sampled_from(SHOPPERS), st.sampled_from([browse, browse, cart, order]), st.sampled_from([0, 0, 0, 60, 5000])
+)
+answers = st.tuples(
+    st.sampled_from(["click", "purchase", "purchase", "refund", "cancel"]),
+    st.sampled_from([None, 0, 50, 999]),
+    st.sampled_from([0, 0, 600]),
 )
 batches = st.tuples(
     st.sampled_from(AGENTS), st.sampled_from(HOMES), st.sampled_from([1, 2, 3, 100]), st.none() | st.floats(0, 2)
@@ -64,10 +110,11 @@ batches = st.tuples(
 class System(RuleBasedStateMachine):
     """Rules are what the world does; invariants are looked at after each."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(warm=st.booleans())
+    def begin(self, warm: bool) -> None:
         self.model = 0
-        self.shop = Shop(lambda: knowledge(*COUPONS, rules=RULES, scorer=MODELS[self.model]), len(HOMES), AGENTS)
+        self.is_paused = False
+        self.shop = Shop(self._known, len(HOMES), AGENTS)
         self.shop.now = AT
         self.shop.route = self._route
         self.fates: list[str] = []
@@ -80,6 +127,20 @@ class System(RuleBasedStateMachine):
         self.triggers: dict[tuple[str, str], str] = {}
         self.answered: defaultdict[str, set[int | None]] = defaultdict(set)
         self.said: dict[tuple[str, bytes], tuple[bytes | None, bytes | None]] = {}
+
+        if warm:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Give some coupons, and let partitions hear of prices and risks."""
+        for number in range(12):
+            self.shop.publish(topics.BROWSE, browse(f"warm{number}", self.shop.now, item("A"), f"w{number % 6}"))
+            self.shop.now += ASK_AGAIN_S
+            self.shop.tick(self.shop.now)
+            self.shop.settle()
+
+    def _known(self) -> Knowledge:
+        return _knowledge(self.model, self.is_paused)
 
     # ------------------------------------------------------------ what may happen
 
@@ -149,6 +210,10 @@ class System(RuleBasedStateMachine):
     def take_another_model_into_use(self) -> None:
         self.model = 1 - self.model
 
+    @rule()
+    def pause_the_campaigns_or_let_them_go_on(self) -> None:
+        self.is_paused = not self.is_paused
+
     @rule(data=st.data())
     @precondition(lambda self: self.shop.everything)
     def send_a_second_copy(self, data: st.DataObject) -> None:
@@ -175,26 +240,25 @@ class System(RuleBasedStateMachine):
         if ticking:
             self.shop.tick(self.shop.now)
 
-    @rule(
-        kind=st.sampled_from(["click", "purchase", "purchase"]),
-        data=st.data(),
-        spent=st.sampled_from([None, 0, 50, 999]),
-    )
+    @rule(answers=st.lists(answers, min_size=1, max_size=4), data=st.data(), newest=st.booleans())
     @precondition(lambda self: self.issues)
-    def answer(self, kind: str, data: st.DataObject, spent: int | None) -> None:
-        issue = data.draw(st.sampled_from(list(self.issues.values())))
-        self._answer(kind, issue.issue_id, issue.user_id, spent)
+    def answer(self, answers: list[tuple[str, int | None, float]], data: st.DataObject, newest: bool) -> None:
+        issues = list(self.issues.values())
+        issue = data.draw(st.sampled_from(issues[-3:] if newest else issues))
+        for kind, spent, ago_s in answers:
+            self._answer(kind, issue.issue_id, issue.user_id, spent, ago_s)
 
     @rule(user=st.sampled_from(SHOPPERS))
     @precondition(lambda self: self.events % 7 == 0)
     def forge(self, user: str) -> None:
         self._answer("purchase", "forged", user, None)
 
-    def _answer(self, kind: str, issue_id: str, user: str, spent: int | None) -> None:
+    def _answer(self, kind: str, issue_id: str, user: str, spent: int | None, ago_s: float = 0.0) -> None:
         self.events += 1
-        if kind == "purchase":
-            self.answered[issue_id].add(spent)
-        event = feedback(kind, issue_id, self.shop.now, f"f{self.events}", user_id=user, discount_minor=spent)
+        if kind in ("purchase", "refund"):
+            self.answered[issue_id].add(0 if kind == "refund" and spent is None else spent)
+        at = self.shop.now - ago_s
+        event = feedback(kind, issue_id, at, f"f{self.events}", user_id=user, discount_minor=spent)
         self.shop.publish(topics.FEEDBACK, event)
 
     # ------------------------------------------------------------ what must hold
@@ -245,13 +309,15 @@ class System(RuleBasedStateMachine):
 
     def _check_accounts(self) -> None:
         """No limit is passed by what partitions hold, nor by what they may hold, nor by what the owner knows of."""
-        known = knowledge(*COUPONS, rules=RULES)
+        known = self._known().catalogue.accounts
         for account_id in ACCOUNTS:
-            limit, purses = limit_of(account_id, known.catalogue, self.shop.now), self._purses(account_id)
+            limit, purses = known.limit(account_id), self._purses(account_id)
             if limit.most is None:
                 continue
-            assert all(purse.available >= 0 for purse in purses.values())
-            assert sum(purse.drawn - purse.freed for purse in purses.values()) <= limit.most
+            assert all(purse.committed >= purse.spent - purse.refunded >= 0 for purse in purses.values())
+            if limit.hold == "maximum":
+                assert all(purse.available >= 0 for purse in purses.values())
+                assert sum(purse.committed for purse in purses.values()) <= limit.most
             unopened = sum(first_lease(limit, len(HOMES), home) for home in HOMES if home not in purses)
             assert sum(purse.granted - purse.returned for purse in purses.values()) + unopened <= limit.most
             holdings = self.shop.state("budgets", account_id).holdings
@@ -259,19 +325,27 @@ class System(RuleBasedStateMachine):
         self._check_books()
 
     def _check_books(self) -> None:
-        """What a partition has drawn is what its shoppers were given, and its money what their open coupons hold."""
+        """What a partition has drawn is what its shoppers were given, and its money what they hold or spent."""
         held: Counter[tuple[int, str]] = Counter()
+        falling: Counter[tuple[int, str]] = Counter()
+        spent: Counter[tuple[int, str]] = Counter()
         for user in {*SHOPPERS, *(issue.user_id for issue in self.issues.values())}:
             shopper = self.shop.state("users", user)
             for issue in map(shopper.issue, shopper.issues):
-                held[self._home(user), issue.coupon_id] += 0 if issue.redeemed else issue.held_minor
+                for account_id in budgets_of(issue.coupon_id, issue.campaign_id):
+                    place = self._home(user), account_id
+                    (falling if issue.is_falling else held)[place] += issue.stake.held_minor
+                    spent[place] += issue.spent_minor
         given = Counter((self._home(issue.user_id), issue.coupon_id) for issue in self.issues.values())
-        for home, terms in itertools.product(HOMES, COUPONS):
-            money = self.shop.purse(money_of(terms.coupon_id), home) or Purse()
-            assert money.drawn - money.freed - money.spent == held[home, terms.coupon_id]
-            units = self.shop.purse(units_of(terms.coupon_id), home) or Purse()
-            assert units.drawn * terms.max_discount_minor == money.drawn
-            assert units.drawn >= given[home, terms.coupon_id], "a coupon was given that was not drawn"
+        for home, account_id in itertools.product(HOMES, ACCOUNTS):
+            purse = self.shop.purse(account_id, home) or Purse()
+            if account_id.startswith("units:"):
+                assert purse.drawn >= given[home, account_id[6:]], "a coupon was given that was not drawn"
+                continue
+            place = home, account_id
+            assert purse.spent - purse.refunded >= spent[place], "it is that of those that are over, too"
+            assert purse.committed - (purse.spent - purse.refunded) == held[place] + purse.falling_held
+            assert purse.falling_held - fallen(purse, self.shop.now) <= falling[place]
 
     def _home(self, user: str) -> int:
         return topics.partition_for(user.encode(), len(HOMES))
@@ -281,6 +355,7 @@ class System(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "shop"):
             return
+        self.fates.clear()  # a report that is lost is repaired by the next one, which comes when something changes
         self.shop.settle()
         for _ in range(3):
             self.shop.now += 30 * DAY_S
@@ -301,20 +376,28 @@ class System(RuleBasedStateMachine):
             given = [issue for issue in self.issues.values() if issue.coupon_id == terms.coupon_id]
             units = self._purses(units_of(terms.coupon_id)).values()
             assert sum(purse.drawn for purse in units) == len(given), "a coupon was drawn that was not given"
-            money = self._purses(money_of(terms.coupon_id)).values()
-            spent, most = sum(purse.spent for purse in money), terms.max_discount_minor
-            assert sum(purse.drawn - purse.freed for purse in money) == spent
-            told = [self.answered.get(issue.issue_id, set()) for issue in given]
-            assert spent <= sum(
+            told, most = [self.answered.get(issue.issue_id, set()) for issue in given], terms.max_discount_minor
+            assert self._spent(money_of(terms.coupon_id)) <= sum(
                 max((min(most if one is None else one, most) for one in each), default=0) for each in told
             )
+        for each in CAMPAIGNS:
+            own = [terms.coupon_id for terms in COUPONS if terms.campaign_id == each.campaign_id]
+            assert self._spent(campaign_of(each.campaign_id)) == sum(self._spent(money_of(one)) for one in own)
+
+    def _spent(self, account_id: str) -> int:
+        """All that is spent of an account; nothing of it is held any more."""
+        purses = self._purses(account_id).values()
+        spent = sum(purse.spent - purse.refunded for purse in purses)
+        assert sum(purse.committed for purse in purses) == spent
+        assert not any(purse.falling_held for purse in purses)
+        return spent
 
     def _ask_for_all_that_is_left(self) -> None:
         """Shoppers who were never seen before come to one partition only: what lies idle elsewhere is for them."""
-        self.fates.clear()
+        self.is_paused = False
         home = self.events % len(HOMES)
         late = (name for name in map(str, itertools.count()) if self._home(name) == home)
-        has_left = {terms.coupon_id for terms in COUPONS if terms.coupon_id != "paced"}
+        has_left = {terms.coupon_id for terms in COUPONS if terms.campaign_id not in (SPRING, "unknown")}
         for number in range(100):
             has_left -= {coupon_id for coupon_id in has_left if self._is_given_away(TERMS[coupon_id])}
             if not has_left:
@@ -326,11 +409,14 @@ class System(RuleBasedStateMachine):
         assert not has_left
 
     def _is_given_away(self, terms: Any) -> bool:
-        """Whether no unit is left, or too little money for one more."""
-        given = sum(purse.drawn for purse in self._purses(units_of(terms.coupon_id)).values())
-        held = sum(purse.drawn - purse.freed for purse in self._purses(money_of(terms.coupon_id)).values())
-        has_unit = terms.stock is None or given < terms.stock
-        return not has_unit or (terms.budget_minor or 1e9) - held < terms.max_discount_minor
+        """Whether no unit is left, or of one of its budgets too little for one more."""
+        return any(
+            sum(purse.committed for purse in self._purses(limit.account_id).values())
+            + (1 if limit.is_stock else terms.max_discount_minor)
+            > limit.most
+            for limit in self._known().catalogue.accounts.of(terms)
+            if limit.most is not None
+        )
 
     def _check_every_record_is_counted(self) -> None:
         counted: Counter[str] = Counter()

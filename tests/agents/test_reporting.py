@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry
 from stream_coupons import topics
 from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.core.coupons import Catalogue
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.events import Campaign, Coupon
 from stream_coupons.core.leases import Account, Holding
+from stream_coupons.core.price import Price
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.attempt import Result
 
@@ -69,6 +70,90 @@ def test_gauges_of_a_domain_end_with_its_last_coupon_and_come_back_with_the_next
         assert gauges(registry) == [None, None, None]
     report(CATALOGUE, ACCOUNTS, owned, PARTITIONS)
     assert gauges(registry) == [1250, 0.75, 1]
+
+
+def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(f"stream_coupons_{name}", labels)
+
+
+def spent(amount: int, held: int = 0) -> Account:
+    return Account({0: Holding(granted=9000, drawn=amount + held, spent=amount)}, opened_at=0.0)
+
+
+def test_spending_beyond_budgets_is_summed_by_domain_and_hold() -> None:
+    registry = CollectorRegistry()
+    catalogue = Catalogue(
+        [
+            terms("a", budget_minor=1000),
+            terms("b", budget_minor=1000, budget_hold="maximum"),
+            terms("c", budget_minor=1000, campaign_id="spring"),
+            terms("d", budget_minor=1000, campaign_id="gone"),
+        ],
+        campaigns=[Campaign(campaign_id="spring", budget_minor=500)],
+    )
+    accounts = {
+        "money:a": spent(1100, held=300),
+        "money:b": spent(900, held=200),
+        "money:c": spent(1000, held=300),
+        "campaign:spring": spent(560),
+        "campaign:gone": spent(700),
+        "money:removed": spent(700),
+    }
+    report = BudgetReporter(Metrics(registry))
+    report(catalogue, accounts, set(range(PARTITIONS)), PARTITIONS)
+    assert sample(registry, "overspent_minor", domain="shop", hold="quantile") == 100 + 60
+    assert sample(registry, "overspent_minor", domain="shop", hold="maximum") == 100, "what is held counts there"
+    assert sample(registry, "budget_remaining_minor", domain="shop") == 1000, "what one lacks is no other's"
+    report(catalogue, accounts, set(), PARTITIONS)
+    assert sample(registry, "overspent_minor", domain="shop", hold="quantile") == 0
+    report(Catalogue([]), accounts, set(range(PARTITIONS)), PARTITIONS)
+    assert sample(registry, "overspent_minor", domain="shop", hold="quantile") is None
+
+
+def test_a_campaign_is_reported_by_the_owner_of_its_account_until_it_is_removed() -> None:
+    registry = CollectorRegistry()
+    campaigns = [
+        Campaign(campaign_id="spring", budget_minor=1000, starts_at=0.0, ends_at=1000.0),
+        Campaign(campaign_id="free"),
+    ]
+    catalogue = Catalogue([terms("a", campaign_id="spring")], campaigns=campaigns)
+    account = spent(300, held=50)
+    account.price = Price(value=0.5, at=400.0)
+    report = BudgetReporter(Metrics(registry))
+    owner = topics.partition_for(b"campaign:spring", PARTITIONS)
+
+    def of_spring() -> list[float | None]:
+        names = ("budget_minor", "spent_minor", "held_minor", "price", "due_ratio")
+        return [sample(registry, f"campaign_{name}", campaign="spring") for name in names]
+
+    report(catalogue, {"campaign:spring": account}, set(range(PARTITIONS)), PARTITIONS)
+    assert of_spring() == [1000, 300, 50, 0.5, 0.4]
+    assert sample(registry, "campaign_budget_minor", campaign="free") is None
+    assert sample(registry, "campaign_due_ratio", campaign="free") is None
+    assert sample(registry, "campaign_spent_minor", campaign="free") == 0
+    report(catalogue, {"campaign:spring": account}, set(range(PARTITIONS)) - {owner}, PARTITIONS)
+    assert of_spring() == [None] * 5
+    report(catalogue, {"campaign:spring": account}, {owner}, PARTITIONS)
+    report(Catalogue([]), {"campaign:spring": account}, {owner}, PARTITIONS)
+    assert of_spring() == [None] * 5
+
+
+def test_coupons_of_a_spent_campaign_are_exhausted() -> None:
+    registry = CollectorRegistry()
+    coupons = [terms(name, campaign_id="spring") for name in "abc"]
+    coupons += [terms("d", campaign_id="gone"), terms("e", campaign_id="free"), terms("f", stock=0, campaign_id="gone")]
+    report, owned = BudgetReporter(Metrics(registry)), set(range(PARTITIONS))
+    for hold, drawn, expected in (
+        ("quantile", 999, 2),
+        ("quantile", 1000, 5),
+        ("quantile", 1020, 5),
+        ("maximum", 900, 2),
+        ("maximum", 901, 5),
+    ):
+        campaigns = [Campaign(campaign_id="spring", budget_minor=1000, budget_hold=hold), Campaign(campaign_id="free")]
+        account = Account({0: Holding(granted=1000, drawn=drawn)})
+        report(Catalogue(coupons, campaigns=campaigns), {"campaign:spring": account}, owned, PARTITIONS)
+        assert sample(registry, "coupons_exhausted", domain="shop") == expected, (hold, drawn)
 
 
 def test_redemptions_above_what_is_held_are_counted_by_domain() -> None:

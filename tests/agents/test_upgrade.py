@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
-from stream_coupons.core.leases import money_of
+from stream_coupons.core.accounts import money_of
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.metrics import Metrics

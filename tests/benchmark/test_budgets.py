@@ -98,7 +98,7 @@ def test_figures_are_means_over_seeds_and_go_between_the_marks_of_the_page() -> 
     assert figures.of_bound.mean == 80.0
     assert figures.of_bound_by_seed == {1: 75.0, 2: 85.0}
     assert figures.of_looser_bound.mean == 40.0
-    page = page_with(f"before {BEGIN} old {END} after", [figures], [1, 2])
+    page = page_with(f"before {BEGIN} old {END} after", [figures], [1, 2], BEGIN)
     assert page.startswith(f"before {BEGIN}")
     assert page.endswith(f"{END} after")
     assert (

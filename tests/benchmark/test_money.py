@@ -228,6 +228,7 @@ def issue_of(coupon_id: str, user_id: str, at: float) -> CouponIssue:
         expires_at=at + 3600.0,
         trigger_id="t",
         max_discount_minor=500,
+        held_minor=500,
         p_click=0.0,
         p_redeem=0.0,
         p_order=0.0,

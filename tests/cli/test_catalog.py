@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from stream_coupons import topics
-from stream_coupons.cli.catalog_file import Reading, doubts, read_catalogue
+from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries, unissuable
 from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.events import Campaign, Coupon
 
 from .conftest import Run, records, write_lines
 
@@ -22,8 +22,8 @@ def coupon(coupon_id: str = "tea", **fields: Any) -> dict[str, Any]:
     return {"coupon_id": coupon_id, "discount_percent": 10.0, "max_discount_minor": 500, "stock": 5, **fields}
 
 
-def read(*coupons: dict[str, Any]) -> Reading:
-    return read_catalogue(json.dumps(coupons).encode(), "catalog.json", NOW)
+def read(*coupons: dict[str, Any]) -> Reading[Coupon]:
+    return read_entries(COUPONS, json.dumps(coupons).encode(), "catalog.json", NOW)
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,13 @@ def read(*coupons: dict[str, Any]) -> Reading:
         ({"max_discount_minor": "5"}, ["$.max_discount_minor", "`int`"]),
         ({"discount_percent": 120.0}, ["$.discount_percent", "<= 100"]),
         ({"coupon_id": ""}, ["$.coupon_id", "length >= 1"]),
-        ({"pacing": "fast"}, ["$.pacing", "fast"]),
+        ({"budget_curve": "steps"}, ["$.budget_curve", "steps"]),
+        ({"budget_hold": "all"}, ["$.budget_hold", "all"]),
         ({"discount_percent": None}, ["discount_percent, discount_minor", "no discount", "above 0"]),
         ({"discount_percent": None, "discount_minor": 0}, ["no discount"]),
         ({"valid_from": 20.0, "valid_until": 10.0}, ["valid_until: 10.0", "later than valid_from (20.0)"]),
         ({"valid_from": 20.0, "valid_until": 20.0}, ["valid_until"]),
-        ({"pacing": "even"}, ["pacing: 'even' without valid_from and valid_until, expected both"]),
-        ({"pacing": "even", "valid_from": NOW}, ["pacing: 'even' without valid_until, expected both"]),
-        ({"pacing": "even", "valid_until": NOW}, ["pacing: 'even' without valid_from, expected both"]),
+        ({"pacing": "even"}, ["pacing: no such field"]),
         ({"bugdet_minor": 5}, ["bugdet_minor: no such field, expected budget_minor?"]),
     ],
 )
@@ -49,12 +48,13 @@ def test_a_bad_coupon_is_refused_with_field_and_expectation(fields: dict[str, An
     (refusal,) = reading.refusals.first
     assert refusal.line == 2
     assert [text for text in expected if text not in refusal.detail] == []
-    assert [good.coupon_id for good in reading.coupons] == ["good"]
+    assert [good.coupon_id for good in reading.entries] == ["good"]
 
 
-def test_a_budget_may_be_spread_over_a_time_with_both_ends() -> None:
-    reading = read(coupon(pacing="even", valid_from=NOW, valid_until=NOW + 86400.0, budget_minor=5000))
-    assert (reading.refusals.count, len(reading.coupons), reading.warnings) == (0, 1, [])
+@pytest.mark.parametrize("curve", ["even", "front_loaded", "by_traffic"])
+def test_a_budget_may_be_spread_over_a_time_with_an_end(curve: str) -> None:
+    reading = read(coupon(budget_curve=curve, valid_until=NOW + 86400.0, budget_minor=5000))
+    assert (reading.refusals.count, len(reading.entries), reading.warnings) == (0, 1, [])
 
 
 def test_the_second_coupon_of_an_id_is_refused() -> None:
@@ -80,6 +80,10 @@ def test_every_bad_coupon_is_reported() -> None:
         ({"discount_minor": 100}, "both discount_minor and discount_percent"),
         ({"discount_percent": None, "discount_minor": 501}, "which caps it"),
         ({"redeem_within_s": 120.0}, "it may be over then"),
+        ({"budget_minor": 5000}, "without valid_until: its spending is not steered"),
+        ({"budget_minor": 5000, "budget_curve": "by_traffic"}, "without valid_until: its spending is not steered"),
+        ({"budget_curve": "none"}, "budget_curve without budget_minor: no effect"),
+        ({"budget_curve": "none", "budget_hold": "maximum"}, "budget_curve and budget_hold without budget_minor"),
     ],
 )
 def test_doubts_are_warnings(fields: dict[str, Any], expected: str) -> None:
@@ -88,8 +92,40 @@ def test_doubts_are_warnings(fields: dict[str, Any], expected: str) -> None:
     assert expected in "; ".join(reading.warnings)
 
 
-def test_a_sound_coupon_raises_no_doubts() -> None:
-    assert doubts(Coupon(coupon_id="a", discount_percent=5.0, max_discount_minor=5, stock=1), NOW) == []
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"budget_minor": 5000, "budget_curve": "none"},
+        {"stock": None, "campaign_id": "spring"},
+        {"budget_minor": 5000, "campaign_id": "spring"},
+    ],
+)
+def test_a_sound_coupon_raises_no_doubts(fields: dict[str, Any]) -> None:
+    assert read(coupon(**fields)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "campaign", "expected"),
+    [
+        ({}, None, ["coupon 'tea': campaign 'spring' is not known"]),
+        ({"valid_until": NOW}, {"starts_at": NOW}, ["has no time in common"]),
+        ({"stock": None}, {}, ["nothing limits what it costs"]),
+        ({}, {"budget_minor": 499}, ["a budget_minor (499) below its max_discount_minor (500)"]),
+        ({}, {}, []),
+        ({"stock": None, "budget_minor": 500}, {}, []),
+        ({"stock": None}, {"budget_minor": 500}, []),
+        ({"campaign_id": None}, {"budget_minor": 0}, []),
+    ],
+)
+def test_a_campaign_that_keeps_a_coupon_from_being_issued_is_a_warning(
+    fields: dict[str, Any], campaign: dict[str, Any] | None, expected: list[str]
+) -> None:
+    known = {} if campaign is None else {"spring": Campaign(campaign_id="spring", **campaign)}
+    [one] = read(coupon(**{"campaign_id": "spring", **fields})).entries
+    warnings = unissuable([one], known)
+    assert len(warnings) == len(expected)
+    assert [text for text, warning in zip(expected, warnings, strict=True) if text not in warning] == []
 
 
 def test_attributes_that_are_not_looked_at_are_named(run: Run, tmp_path: Path) -> None:
@@ -123,17 +159,17 @@ def test_attributes_of_the_catalogue_that_a_push_hides_are_named(
 
 def test_a_file_may_be_an_array_lines_or_one_coupon(tmp_path: Path) -> None:
     as_lines = write_lines(tmp_path / "c.jsonl", coupon("a"), b"", coupon("b"), {"coupon_id": "c"}).read_bytes()
-    reading = read_catalogue(as_lines, "c.jsonl", NOW)
-    assert [c.coupon_id for c in reading.coupons] == ["a", "b"]
+    reading = read_entries(COUPONS, as_lines, "c.jsonl", NOW)
+    assert [c.coupon_id for c in reading.entries] == ["a", "b"]
     assert (reading.place, reading.refusals.first[0].line) == ("line", 4)
     pretty = json.dumps(coupon("a"), indent=2).encode()
-    assert [c.coupon_id for c in read_catalogue(pretty, "one.json", NOW).coupons] == ["a"]
+    assert [c.coupon_id for c in read_entries(COUPONS, pretty, "one.json", NOW).entries] == ["a"]
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n", b"[]", b"[{]", b'[{"coupon_id": "\xff"}]x'])
 def test_a_file_that_is_no_catalogue_is_an_error(data: bytes) -> None:
     with pytest.raises(BadConfig, match=r"catalog\.json"):
-        read_catalogue(data, "catalog.json", NOW)
+        read_entries(COUPONS, data, "catalog.json", NOW)
 
 
 def test_dry_run_checks_without_a_broker(run: Run, tmp_path: Path) -> None:
@@ -185,7 +221,7 @@ def test_a_removed_coupon_is_a_tombstone(run: Run, bootstrap: str, unique: str, 
     result = run("catalog", "remove", f"{unique}-a", f"{unique}-x", "-b", bootstrap)
     assert result.exit_code == 1
     assert f"{unique}-a: removed" in result.stdout
-    assert f"{unique}-x: not in the catalogue" in result.stdout
+    assert f"{unique}-x: no such coupon in coupon-catalog" in result.stdout
     assert records(bootstrap, topics.CATALOG.name, unique)[-1].value is None
     listed = run("catalog", "list", "--json", "-b", bootstrap).stdout
     assert [c["coupon_id"] for c in json.loads(listed) if unique in c["coupon_id"]] == [f"{unique}-b"]
@@ -201,3 +237,32 @@ def test_what_is_no_coupon_is_named_and_can_be_removed(run: Run, bootstrap: str,
     assert f"key {unique} of coupon-catalog is no coupon" in result.stderr
     assert run("catalog", "remove", unique, "-b", bootstrap).exit_code == 0
     assert unique not in run("catalog", "list", "-b", bootstrap).stderr
+
+
+@pytest.mark.kafka
+def test_pausing_changes_one_flag_and_nothing_else_of_the_record(run: Run, bootstrap: str, unique: str) -> None:
+    value = b'{"coupon_id":"%s","max_discount_minor":5,"of_a_later_version":1.50}' % unique.encode()
+    with Publisher(Connection(bootstrap), 4) as publisher:
+        publisher.send_bytes(topics.CATALOG, unique.encode(), value)
+        publisher.send_bytes(topics.CATALOG, f"{unique}-bad".encode(), b"{}")
+    paused = run("catalog", "pause", unique, f"{unique}-bad", "-b", bootstrap, "--json")
+    assert paused.exit_code == 1
+    assert json.loads(paused.stdout) == {"paused": [unique], "unknown": [f"{unique}-bad"]}
+    assert records(bootstrap, topics.CATALOG.name, f'"{unique}"')[-1].value == value[:-1] + b',"paused":true}'
+    row = next(line for line in run("catalog", "list", "-b", bootstrap).stdout.splitlines() if unique in line)
+    assert "paused" in row
+    assert run("catalog", "resume", unique, "-b", bootstrap).stdout == f"{unique}: resumed\n"
+    assert records(bootstrap, topics.CATALOG.name, f'"{unique}"')[-1].value == value
+    assert run("catalog", "remove", unique, f"{unique}-bad", "-b", bootstrap).exit_code == 0
+
+
+@pytest.mark.kafka
+def test_a_coupon_whose_campaign_is_not_known_is_named_when_it_is_pushed(
+    run: Run, bootstrap: str, unique: str, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "c.jsonl", coupon(unique, campaign_id=f"{unique}-spring"))
+    result = run("catalog", "push", path, "-b", bootstrap, "--json")
+    assert result.exit_code == 0
+    [warning] = json.loads(result.stdout)["warnings"]
+    assert f"campaign '{unique}-spring' is not known" in warning
+    assert run("catalog", "remove", unique, "-b", bootstrap).exit_code == 0

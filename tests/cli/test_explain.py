@@ -11,18 +11,25 @@ from typing import Any
 import msgspec
 import pytest
 from agents.fakes import Shop
-from core.builders import AT
+from core.builders import AT, FixedScorer, browse, coupon, rules, see
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
+from rich.text import Text
 
 from stream_coupons import secret, topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.cli import explain_text
 from stream_coupons.cli.explain import parse_time
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import encode
 from stream_coupons.connection import Connection
+from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.events import Campaign, CouponIssue
+from stream_coupons.core.leases import Purse
+from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.shopper import Shopper
+from stream_coupons.evaluation.explanation import Funds, Kept, explain_issue, explain_shopper
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import KafkaSettings, Settings
@@ -132,7 +139,10 @@ def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop,
     }
     assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
     text = run(*ask, later)
-    chosen = "worth most of all that this shopper could get; what is ranked above it is sold out (propensity 1)"
+    chosen = (
+        "worth most of all that this shopper could get, less what budgets charge; what is ranked above it is sold out "
+        "(propensity 1)"
+    )
     assert f"gets: tea\nhow it is chosen: {chosen}" in text.stdout
     assert "sold_out (stock)" in text.stdout
     assert "units:few: 0 left in this shopper's partition, 0 in all" in text.stdout
@@ -176,6 +186,26 @@ def test_a_snapshot_that_does_not_fit(run: Run, run_broker: RunBroker, config: P
         # An issue that was made by the prior does not need it.
         result = run("explain", issues(shop)[0].issue_id, "-b", broker.bootstrap, "-c", config)
         assert (result.exit_code, "to the last digit" in result.stdout) == (0, True)
+
+
+def test_what_budgets_charge_is_said() -> None:
+    spring = Campaign(campaign_id="spring", budget_minor=500, ends_at=AT + 86400.0)
+    shared, dear = coupon("shared", discount_minor=20, campaign_id="spring"), coupon("dear", discount_minor=60)
+    known = Knowledge(rules(min_value_minor=0.0), Catalogue([shared, dear], campaigns=[spring]), {}, FixedScorer())
+    funds = Funds({"campaign:spring": Purse(granted=500, price=26.0)}, {}, partition=0, partitions=1)
+    said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds))
+    lines = [part.plain for part in said if isinstance(part, Text)]
+    assert "shared: worth 252.0, but the budget of campaign spring charges 260.0 for it" in lines
+    [code] = [line for line in lines if line.startswith("priced_out: ")]
+    assert code.endswith("no more than its budgets charge for its expected cost")
+
+    funds.purses["campaign:spring"].price = 1.0  # type: ignore[attr-defined]
+    effects, kept = see(Shopper(), browse("now", AT), known, funds.wallet), Kept(before=Shopper())
+    [issue] = [message for message in effects.messages if isinstance(message, CouponIssue)]
+    said = explain_text.of_issue(explain_issue(issue, kept, known))
+    lines = [part.plain for part in said if isinstance(part, Text)]
+    worth = "worth: +252.0 cents against giving none, of which its budgets charge 10.0 for its expected cost"
+    assert (issue.coupon_id, worth in lines) == ("shared", True)
 
 
 @pytest.mark.parametrize(

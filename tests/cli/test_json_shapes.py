@@ -13,6 +13,7 @@ from stream_coupons.bench.latency import Latency
 from stream_coupons.bench.live import AgentBatches, LiveRate
 from stream_coupons.bench.throughput import Memory, Throughput
 from stream_coupons.cli import dlq, evaluate, publish, replay, simulate
+from stream_coupons.cli.campaigns import CampaignState
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
 from stream_coupons.evaluation import explanation, valuation
@@ -22,12 +23,14 @@ from stream_coupons.evaluation.tuned import Tuned
 from .conftest import Run
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "travel"
+EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 
 
 @pytest.mark.parametrize(
     ("verb", "types"),
     [
         ("catalog embed", [Embedded]),
+        ("campaigns list", [CampaignState]),
         ("publish", [publish.Report]),
         ("dlq show", [dlq.Shown]),
         ("state digest", [Digest]),
@@ -79,6 +82,13 @@ def test_what_is_read_from_a_broker_is_that_json(run: Run, bootstrap: str, uniqu
         ("secret show",),
         ("catalog push", SAMPLE / "catalog.json"),
         ("catalog remove", "no-such-coupon"),
+        ("catalog pause", "no-such-coupon"),
+        ("catalog resume", "no-such-coupon"),
+        ("campaigns push", EXAMPLES / "coupon-campaigns.v1.json"),
+        ("campaigns list",),
+        ("campaigns pause", "always"),
+        ("campaigns resume", "always"),
+        ("campaigns remove", "always", "spring-tea"),
         ("dlq list",),
         ("dlq redrive", "--reason", "unknown_version", "--topic", "user-vectors", "--dry-run"),
         ("erase", unique),

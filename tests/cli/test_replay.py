@@ -94,6 +94,23 @@ def test_the_summary_adds_up(run: Run, log: Path, catalog: Path, tmp_path: Path)
     assert summary["refused"] == {}
 
 
+def test_coupons_of_a_campaign_are_given_where_it_is_known(run: Run, log: Path, tmp_path: Path) -> None:
+    shared = [msgspec.structs.replace(one, campaign_id="spring") for one in COUPONS]
+    catalog = write_lines(tmp_path / "shared.jsonl", *shared)
+    spring = {"campaign_id": "spring", "budget_minor": 100_000}
+    out = tmp_path / "out.jsonl"
+    assert replay(run, log, catalog)["issues"] == 0
+    for number, lines in enumerate([[spring], [[spring]]]):
+        campaigns = write_lines(tmp_path / f"campaigns{number}.json", *lines)
+        assert replay(run, log, catalog, "--campaigns", campaigns, "--out", out)["issues"] > 0
+        issues = [msgspec.json.decode(line, type=CouponIssue) for line in out.read_bytes().splitlines()]
+        assert {issue.campaign_id for issue in issues} == {"spring"}
+    bad = write_lines(tmp_path / "bad.jsonl", spring, {"budget_minor": 1})
+    result = run("replay", log, "--catalog", catalog, "--campaigns", bad)
+    assert result.exit_code == 2
+    assert "1 campaigns are not valid" in result.stderr
+
+
 def test_without_a_file_the_digest_is_the_same(run: Run, log: Path, catalog: Path, tmp_path: Path) -> None:
     assert replay(run, log, catalog) == replay(run, log, catalog, "--out", tmp_path / "out.jsonl")
 

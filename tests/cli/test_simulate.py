@@ -82,6 +82,7 @@ class Shop:
             expires_at=event.occurred_at + 86400.0,
             trigger_id=event.event_id,
             max_discount_minor=coupon.max_discount_minor,
+            held_minor=coupon.max_discount_minor,
             p_click=0.1,
             p_redeem=0.1,
             p_order=0.1,

@@ -41,6 +41,7 @@ def issue(user_id: str) -> CouponIssue:
         trigger_id="t",
         title="Tea \x1b[2J",
         max_discount_minor=5,
+        held_minor=5,
         p_click=0.25,
         p_redeem=0.125,
         p_order=0.1,

@@ -84,6 +84,7 @@ def test_json_has_every_check_with_its_counts(run: Run, idle: str, shop: Shop) -
     found = json.loads(run("verify", "-b", idle, "--json").stdout)
     assert tuple(found) == SHAPES["verify"][0].keys
     assert (found["clean"], found["violations"], found["first"], found["not_committed"]) == (True, 0, [], {})
+    assert found["overspent"] == []
     counts = {one["check"]: one for one in found["checks"]}
     assert list(counts) == [check.title for check in Check]
     issued = len(shop.messages(topics.ISSUES))

@@ -1,17 +1,19 @@
 """Messages, coupons, wallets and knowledge, complete but for what a test cares about; a scorer that says what it is
 told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 
 from stream_coupons.core.coupons import Catalogue, Floats
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.events import (
     BrowseEvent,
+    Campaign,
     CartEvent,
     Coupon,
     ErasureRequest,
@@ -26,7 +28,7 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
-from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.shopper import OpenIssue, Shopper
 from stream_coupons.core.wallet import Wallet
 from stream_coupons.runtime.shared import SharedStates
 
@@ -39,6 +41,30 @@ def coupon(coupon_id: str = "c1", **terms: Any) -> Coupon:
     """A coupon of 1.00 off something of about 20.00, unless the terms say otherwise."""
     base: dict[str, Any] = {"max_discount_minor": 100, "discount_minor": 100, "typical_price_minor": 2000}
     return Coupon(coupon_id=coupon_id, **(base | terms))
+
+
+def campaign(campaign_id: str = "k1", **terms: Any) -> Campaign:
+    """A campaign without a limit, unless the terms say otherwise."""
+    return Campaign(campaign_id=campaign_id, **terms)
+
+
+def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
+    """A coupon of ours that was given, as it is kept: it can be used for a week, and a day of grace follows."""
+    known: dict[str, Any] = {
+        "issue_id": "i1",
+        "domain": "ecommerce",
+        "expires_at": at + 8 * DAY_S,
+        "held_minor": 100,
+        "most_minor": 100,
+        "numeric": b"",
+        "hashed": b"",
+        "predicted": (0.1, 0.2, 0.3),
+        "propensity": 1.0,
+        "model_version": 1,
+        "observed": False,
+        "until": at + 7 * DAY_S,
+    }
+    return OpenIssue(coupon_id=coupon_id, at=at, **(known | about))
 
 
 def item(item_id: str = "A", **about: Any) -> Item:
@@ -124,8 +150,10 @@ def knowledge(
     rules: Rules | None = None,
     scorer: Scorer | None = None,
     scorers: Mapping[str, Scorer] | None = None,
+    campaigns: Iterable[Campaign] = (),
 ) -> Knowledge:
-    return Knowledge(rules or RULES, Catalogue(coupons), scorers or {}, scorer or FixedScorer())
+    catalogue = Catalogue(coupons, campaigns=campaigns)
+    return Knowledge(rules or RULES, catalogue, scorers or {}, scorer or FixedScorer())
 
 
 RULES = rules()
@@ -151,6 +179,24 @@ def see(
     """What an event brings about, decided on if it may lead to a coupon; without a wallet all stock is there."""
     step = take_in(event.user_id, shopper, event, known, holds or wallet(), times)
     return decide([step], known)[0] if isinstance(step, Undecided) else step
+
+
+def changes(bookings: Iterable[Booking]) -> list[tuple[int, int]]:
+    """By how much each booking changes what a coupon holds, and what it has spent."""
+    return [
+        (after.held_minor - before.held_minor, after.spent_minor - before.spent_minor)
+        for _, _, before, after, *_ in bookings
+    ]
+
+
+def as_read(message: Any) -> Any:
+    """A message as its reader decodes it; an error where it says more than its type allows."""
+    return msgspec.json.decode(msgspec.json.encode(message), type=type(message))
+
+
+def restarted(state: Any) -> Any:
+    """A state as its next owner reads it."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
 
 
 def of_type(messages: list[Any], kind: type) -> list[Any]:

@@ -24,7 +24,7 @@ def values(*events: object) -> dict[str, float]:
     for event in events:
         fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
     everything = np.arange(len(SHOP))
-    found = order_values([Moment("u", shopper, AT, {})], SHOP, np.zeros(len(SHOP), np.intp), everything)
+    found = order_values([Moment("u", shopper, AT, {})], SHOP, SHOP.pairs([everything]))
     return dict(zip([each.coupon_id for each in SHOP.coupons], found.tolist(), strict=True))
 
 

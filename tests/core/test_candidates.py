@@ -13,7 +13,7 @@ from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper import History, Shopper
 from stream_coupons.core.similarity import pack_vector
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Interests, Moment
 
 from .builders import AT, DAY_S, browse, coupon, item, order
 
@@ -38,6 +38,7 @@ def why_not(shopper: Shopper, one: Coupon, at: float = AT) -> Ineligible | None:
         (coupon(valid_from=AT + 1), Ineligible.NOT_YET_VALID),
         (coupon(valid_until=AT + 1), None),
         (coupon(valid_until=AT), Ineligible.EXPIRED),
+        (coupon(paused=True), Ineligible.PAUSED),
         (coupon(max_per_user=3), None),
         (coupon(max_per_user=2), Ineligible.SHOPPER_CAP),
         (coupon(max_per_user=0), Ineligible.SHOPPER_CAP),
@@ -62,6 +63,7 @@ coupons = st.builds(
     valid_from=st.sampled_from([0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT - 5, AT + 5, AT + 99]),
     max_per_user=st.sampled_from([None, 0, 1, 2]),
+    paused=st.booleans(),
     items=st.lists(st.sampled_from("ABC"), max_size=2),
 )
 
@@ -94,7 +96,7 @@ def test_the_shortlist_keeps_the_most_promising() -> None:
         for n in range(times):
             fold(shopper.profile, browse(f"{name}{n}", what=item(name)), ProfileRules())
     compiled = CouponSet([coupon(f"c{name}", items=[name]) for name in "ABCD"], 1000.0)
-    [promise] = look([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise
+    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise(compiled)
     everything = np.arange(4)
     assert shortlist(everything, promise, 2).tolist() == [0, 2]
     assert shortlist(everything, promise, 3).tolist() == [0, 1, 2]
@@ -109,5 +111,5 @@ def test_neighbours_promise_too() -> None:
     neighbour = Shopper()
     fold(neighbour.profile, order("o", AT, item("B")), ProfileRules())
     shopper.neighbourhood.packed = pack_vector(dict.fromkeys(neighbour.profile.interests, 1e6))
-    [promise] = look([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise
+    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise(compiled)
     assert shortlist(np.arange(2), promise, 1).tolist() == [1]

@@ -17,7 +17,7 @@ from stream_coupons.core.coupons import (
     price_of,
 )
 from stream_coupons.core.events import MAX_SCOPE, Coupon
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import as_arrays, feature_index
 
 from .builders import coupon, item
 
@@ -38,7 +38,8 @@ coupon_lists = st.lists(
 )
 def test_content_scores_are_the_inner_products_of_the_formula(coupons: list[Coupon], taste: dict[str, float]) -> None:
     compiled = CouponSet(coupons, 1000.0)
-    [scores] = compiled.content_scores(compiled.dense([{feature_index(name): w for name, w in taste.items()}]))
+    vector = {feature_index(name): weight for name, weight in taste.items()}
+    [scores] = compiled.scopes.content(compiled.dense([as_arrays(vector)]))
     for score, each in zip(scores, compiled.coupons, strict=True):
         expected = sum(taste.get(f"category:{name}", 0.0) for name in each.categories)
         expected += sum(taste.get(f"item:{name}", 0.0) for name in each.items)
@@ -52,9 +53,9 @@ def names_of(kind: str, count: int) -> list[str]:
 
 def test_a_coupon_names_no_more_pairs_of_category_and_brand_than_can_be_written_out() -> None:
     widest = coupon(categories=names_of("c", MAX_SCOPE // 4), brands=names_of("b", 4))
-    assert Catalogue([widest]).domains[widest.domain].scopes.columns.shape == (1, MAX_SCOPE)
+    assert Catalogue([widest]).domains[widest.domain].scopes.narrowest.columns.shape == (1, MAX_SCOPE)
     one_sided = coupon(categories=names_of("c", MAX_SCOPE + 1))
-    assert Catalogue([one_sided]).domains[one_sided.domain].scopes.columns.shape == (1, MAX_SCOPE + 1)
+    assert Catalogue([one_sided]).domains[one_sided.domain].scopes.narrowest.columns.shape == (1, MAX_SCOPE + 1)
     with pytest.raises(ValueError, match="101 categories times 100 brands, expected at most 10000 pairs"):
         coupon(categories=names_of("c", 101), brands=names_of("b", 100))
 
@@ -147,7 +148,7 @@ def test_a_domain_sees_its_own_coupons_only() -> None:
 
 def test_an_empty_vector_scores_nothing() -> None:
     compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
-    assert not compiled.content_scores(compiled.dense([{}])).any()
+    assert not compiled.scopes.content(compiled.dense([as_arrays({})])).any()
     assert not np.isnan(compiled.static_numeric).any()
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from stream_coupons.agents.users import Users
-from stream_coupons.core.effects import Freed
 from stream_coupons.core.erasure import STAYS_S, erase, mark_of
 from stream_coupons.core.events import CouponIssue, OpenDecision, TrainingExample, UserVector
 from stream_coupons.core.neighbourhood import Cells, Member, cell_key, departure, update
@@ -22,6 +21,7 @@ from .builders import (
     HOUR_S,
     browse,
     cart,
+    changes,
     coupon,
     erasure,
     feedback,
@@ -94,16 +94,16 @@ def test_a_coupon_stays_good_and_its_money_is_told_of_but_nothing_is_learnt(regu
     assert {(decision.issue_id, decision.is_over) for decision in told} == {(issue_id, True), ("x1", True)}
     assert [one.reason for one in hear(regular, feedback("purchase", "x1", AT + 2), KNOWN).refused] == ["late"]
     bought = hear(regular, feedback("purchase", issue_id, AT + DAY_S, discount_minor=60), KNOWN)
-    assert (bought.freed, ("end", "redeemed") in bought.facts) == ([Freed("c1", 100, 60)], True)
+    assert (changes(bought.bookings), ("end", "redeemed") in bought.facts) == ([(-100, 60)], True)
     assert of_type(bought.messages, OpenDecision) == []
     closed = pass_time("u", regular, OVER, KNOWN)
-    assert (closed.messages, closed.freed, closed.refused, closed.is_over) == ([], [], [], False)
+    assert (closed.messages, changes(closed.bookings), closed.refused, closed.is_over) == ([], [(0, 0)], [], False)
 
 
 def test_an_unused_coupon_gives_its_money_back(regular: Shopper) -> None:
     erase("u", regular, erasure(at=AT + 1), AT + 1)
     closed = pass_time("u", regular, OVER, KNOWN)
-    assert (closed.messages, closed.freed, closed.facts) == ([], [Freed("c1", 100, 0)], [("end", "expired")])
+    assert (closed.messages, changes(closed.bookings), closed.facts) == ([], [(-100, 0)], [("end", "expired")])
 
 
 def test_a_trigger_whose_id_is_forgotten_too_gives_no_second_coupon(regular: Shopper) -> None:

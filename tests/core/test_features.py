@@ -36,7 +36,7 @@ from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import History, Shopper, Tally
 from stream_coupons.core.similarity import feature_index, pack_vector
 from stream_coupons.core.vectors import CODES
-from stream_coupons.core.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, look
+from stream_coupons.core.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 
@@ -160,7 +160,12 @@ def rows_of(shopper: Shopper, at: float = AT, user: str = "u", **context: str | 
 
 
 def rows_at(moment: Moment, chosen: Positions = ALL) -> FeatureRows:
-    return extract([moment], look([moment], COUPONS, RULES), COUPONS, [chosen], RULES)
+    return extract([moment], COUPONS, [chosen], RULES)
+
+
+def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> Views:
+    """Of every coupon of a set."""
+    return look([Moment("u", shopper, at, {})], coupons, [np.arange(len(coupons))], RULES)
 
 
 TEA = item("A", category="tea")
@@ -169,7 +174,7 @@ TEA = item("A", category="tea")
 def number(shopper: Shopper, coupons: CouponSet, name: str, at: float) -> list[float]:
     """A number of each coupon of a set."""
     moments = [Moment("u", shopper, at, {})]
-    rows = extract(moments, look(moments, coupons, RULES), coupons, [np.arange(len(coupons))], RULES)
+    rows = extract(moments, coupons, [np.arange(len(coupons))], RULES)
     return column(rows, name)
 
 
@@ -319,11 +324,10 @@ def test_the_share_of_a_scope_is_of_what_is_in_all_of_it() -> None:
     shopper = Shopper()
     for event_id, what in enumerate((item("A", category="tea"), item("B", category="soap", brand="x"))):
         fold(shopper.profile, browse(str(event_id), what=what), RULES)
-    moments = [Moment("u", shopper, AT, {})]
-    [(all_of_it, both, tea)] = look(moments, coupons, RULES).demand_share.tolist()
+    all_of_it, both, tea = views_of(shopper, coupons).demand_share.tolist()
     assert all_of_it == 0.0 < both < tea, "no tea by x was seen; a coupon without a scope has no share to go by"
     fold(shopper.profile, browse("2", what=item("C", category="tea", brand="x")), RULES)
-    assert look(moments, coupons, RULES).demand_share[0, 1] > both
+    assert views_of(shopper, coupons).demand_share[1] > both
 
 
 def test_a_share_does_not_grow_with_the_number_of_visits() -> None:
@@ -355,7 +359,7 @@ def test_a_share_is_of_days_and_what_is_looked_at_again_within_one_says_no_more(
         for n, (day, what) in enumerate([(0, tea), (1, soap), (2, soap), *[(2, tea)] * looks]):
             fold(shopper.profile, browse(str(n), AT + day * DAY_S, what), RULES)
     at = AT + 2 * DAY_S
-    one, other = (look([Moment("u", each, at, {})], coupons, RULES).demand_share[0] for each in (seldom, often))
+    one, other = (views_of(each, coupons, at).demand_share for each in (seldom, often))
     assert one.tolist() == other.tolist()
     old, new = 2.0 ** (-2 / 14), 2.0 ** (-1 / 14)
     days = np.array([new + 1.0, old + 1.0])
@@ -371,7 +375,7 @@ def test_a_brand_is_a_part_of_its_categories() -> None:
     shopper = Shopper()
     for n, brand in enumerate(["x", "y", "y", "y"]):
         fold(shopper.profile, browse(str(n), what=item("A", category="tea", brand=brand)), RULES)
-    [(tea, of_x, y)] = look([Moment("u", shopper, AT, {})], coupons, RULES).demand_share.tolist()
+    tea, of_x, y = views_of(shopper, coupons).demand_share.tolist()
     assert math.exp(3.0 * (of_x - tea)) == pytest.approx((1.0 + 1.0) / (4.0 + 1.0))
     assert PRIOR_SHARE * math.exp(3.0 * y) == pytest.approx((3.0 + PRIOR_SHARE) / (4.0 + 1.0))
 
@@ -388,8 +392,7 @@ def test_a_coupon_for_less_is_for_a_smaller_part_of_its_category() -> None:
     )
 
     def parts(shopper: Shopper) -> list[float]:
-        [found] = look([Moment("u", shopper, AT, {})], coupons, RULES).scope_part
-        return np.exp(3.0 * found).round(9).tolist()
+        return np.exp(3.0 * views_of(shopper, coupons).scope_part).round(9).tolist()
 
     shopper = Shopper()
     assert parts(shopper) == [1.0, PART_OF_ITEM, PART_OF_BRAND, 1.0]
@@ -675,7 +678,7 @@ def test_a_moment_is_described_alike_beside_one_that_has_more_keys() -> None:
         dict.fromkeys("abcdefghijk", "x"),
     ]
     moments = [Moment(f"u{n}", Shopper(), AT, context) for n, context in enumerate(contexts)]
-    together = extract(moments, look(moments, COUPONS, RULES), COUPONS, [ALL] * len(moments), RULES)
+    together = extract(moments, COUPONS, [ALL] * len(moments), RULES)
     packed = pack(together)
     for place, moment in enumerate(moments):
         alone, first = rows_at(moment), place * len(COUPONS)
@@ -688,14 +691,14 @@ def test_attributes_of_coupons_are_features_and_one_that_is_missing_is_known_to_
         [coupon("a", attributes={"colour": "red", "size": 3}), coupon("b", attributes={"colour": "blue"})], 1000.0
     )
     moment = Moment("u", Shopper(), AT, {"weather": "rain"})
-    rows = extract([moment], look([moment], coupons, RULES), coupons, [np.arange(2)], RULES)
+    rows = extract([moment], coupons, [np.arange(2)], RULES)
     names = hashed_names({"colour": "red", "size": 3}, {"weather": "rain"})
     assert rows.hashed.shape == (2, len(names))
     for name in ("colour=red", "size=3", "shopper*colour=red", "weather=rain*size=3"):
         column = names.index(name)
         assert rows.hashed[0, column] != rows.hashed[1, column]
         assert rows.hashed[:, column].min() > 0
-    alone = extract([moment], look([moment], coupons.alone(1), RULES), coupons.alone(1), [np.array([0])], RULES)
+    alone = extract([moment], coupons.alone(1), [np.array([0])], RULES)
     assert alone.hashed[0].tolist() == rows.hashed[1].tolist()
     assert alone.numeric[0].tolist() == rows.numeric[1].tolist()
 
@@ -706,7 +709,7 @@ def vectors(*, of: dict[str, list[float] | None]) -> CouponSet:
 
 def rows_for(coupons: CouponSet, **context: str) -> FeatureRows:
     moment = Moment("u", Shopper(), AT, context)
-    return extract([moment], look([moment], coupons, RULES), coupons, [np.arange(len(coupons))], RULES)
+    return extract([moment], coupons, [np.arange(len(coupons))], RULES)
 
 
 def test_alike_vectors_share_places_by_themselves_and_with_the_shopper() -> None:
@@ -785,11 +788,10 @@ def test_many_items_of_one_coupon_are_scored_as_those_of_few() -> None:
     shopper = Shopper()
     for n in range(10):
         fold(shopper.profile, order(f"o{n}", AT - n * DAY_S, item(f"i{n}"), item(f"j{n}")), RULES)
-    moments = [Moment("u", shopper, AT, {})]
     padded, ragged = CouponSet(few, 1000.0), CouponSet([*few, many, coupon("all")], 1000.0)
-    assert padded.items.starts is None is not ragged.items.starts
-    assert look(moments, ragged, RULES).item[0, :20].tolist() == look(moments, padded, RULES).item[0].tolist()
-    assert look(moments, ragged, RULES).habit[0, ragged.position["many"]] == pytest.approx(10.0, rel=0.1)
+    assert padded.scopes.items.starts is None is not ragged.scopes.items.starts
+    assert views_of(shopper, ragged).item[:20].tolist() == views_of(shopper, padded).item.tolist()
+    assert views_of(shopper, ragged).habit[ragged.position["many"]] == pytest.approx(10.0, rel=0.1)
 
 
 def test_no_rows_are_no_rows() -> None:

@@ -14,7 +14,7 @@ from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.profile import Profile, fold
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Moment
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 
@@ -34,7 +34,7 @@ def told(profile: Profile, category: str, name: str, at: float) -> float:
     """A number of a coupon for one category."""
     coupons = CouponSet([coupon("c1", categories=[category])], 1000.0)
     moments = [Moment("u", Shopper(profile=profile), at, {})]
-    rows = extract(moments, look(moments, coupons, RULES), coupons, [np.array([0])], RULES)
+    rows = extract(moments, coupons, [np.array([0])], RULES)
     return float(rows.numeric[0, NUMERIC.index(name)])
 
 

@@ -12,7 +12,7 @@ from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import MAX_WEIGHT, NeighbourUpdate, UserVector
 from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.similarity import SparseVector, cosine, feature_index, pack_vector, top
+from stream_coupons.core.similarity import SparseVector, as_arrays, cosine, feature_index, pack_vector, top
 
 from .builders import AT, coupon
 
@@ -50,7 +50,7 @@ def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() 
         {"u2": 2 / 3, "u3": 2 / 3}
     )
     compiled = CouponSet([coupon(name, items=[name]) for name in "ABCD"], 1000.0)
-    scores = dict(zip("ABCD", compiled.content_scores(compiled.dense([sums]))[0], strict=True))
+    scores = dict(zip("ABCD", compiled.scopes.content(compiled.dense([as_arrays(sums)]))[0], strict=True))
     assert scores["D"] == pytest.approx(4 / 3)
     assert scores == pytest.approx({"A": 2 / 3, "B": 2 / 3, "C": 4 / 3, "D": 4 / 3})
 

@@ -20,7 +20,7 @@ from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper import Related, Shopper
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Moment
 
 from .builders import AT, DAY_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
 
@@ -33,8 +33,7 @@ def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     coupons = KNOWN.catalogue.of_domain("ecommerce")
     assert coupons is not None
     moments = [Moment("u", shopper, AT, {"weather": "rain"})]
-    views = look(moments, coupons, ProfileRules())
-    expected = extract(moments, views, coupons, [coupons.valid_from.argsort()[:1]], ProfileRules())
+    expected = extract(moments, coupons, [coupons.valid_from.argsort()[:1]], ProfileRules())
     effects = observe("u", shopper, observed(context={"weather": "rain"}, propensity=0.25), KNOWN)
     assert effects.facts == [("observed", "scored")]
     first = of_type(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages, TrainingExample)[0]
@@ -49,7 +48,7 @@ def test_an_observed_coupon_is_never_issued_and_frees_no_money() -> None:
     joined = hear(shopper, feedback("purchase", "x1"), KNOWN)
     closed = pass_time("u", shopper, AT + 30 * DAY_S, KNOWN)
     said = effects.messages + joined.messages + closed.messages
-    assert of_type(said, CouponIssue) == effects.freed + joined.freed + closed.freed == []
+    assert of_type(said, CouponIssue) == effects.bookings + joined.bookings + closed.bookings == []
     labels = [(example.head, example.label) for example in of_type(said, TrainingExample)]
     assert labels == [("click", False), ("redeem", True)]
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core import attribution, observation
+from stream_coupons.core.accounts import money_of, units_of
 from stream_coupons.core.attribution import unpack
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.draws import DrawKey
@@ -28,7 +29,7 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, extract
-from stream_coupons.core.leases import Purse, money_of, units_of
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
 from stream_coupons.core.policy import propensity_of
@@ -39,7 +40,7 @@ from stream_coupons.core.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.shopper import MAX_CLOSED, Shopper
 from stream_coupons.core.similarity import feature_index, stable_hash
 from stream_coupons.core.vectors import CODES
-from stream_coupons.core.views import Moment, look
+from stream_coupons.core.views import Moment
 from stream_coupons.core.wallet import Wallet
 
 from .builders import (
@@ -92,7 +93,7 @@ class Case:
         return self._book(pass_time(self.user, self.shopper, at, self.known))
 
     def _book(self, effects: Effects) -> Effects:
-        self.wallet.book(effects.freed)
+        self.wallet.book(effects.bookings)
         return self._take(effects)
 
     def issues(self) -> list[CouponIssue]:
@@ -233,10 +234,10 @@ def test_feedback_that_came_before_its_issue_counts_when_it_comes() -> None:
     assert case.money() == (0, 0, 0)
     effects = case.see(browse("t1"))
     assert ("end", "redeemed") in effects.facts
-    assert (case.money(), case.shopper.early) == ((100, 70, 30), [])
+    assert (case.money(), case.shopper.early) == ((130, 100, 30), [])
     case.wait(AT + 30 * DAY_S)
     assert {each.head for each in of_type(case.said, TrainingExample) if each.label} == {"click", "redeem"}
-    assert case.money() == (100, 70, 30)
+    assert case.money() == (130, 100, 30)
 
 
 @pytest.mark.parametrize("is_together", [True, False])
@@ -262,7 +263,7 @@ def test_money_is_free_again_when_the_coupon_cannot_be_used_any_more() -> None:
     assert ("end", "expired") in case.wait(AT + 8 * DAY_S).facts
     assert decision(case.see(browse("t4", AT + 3))) == ["given"]
     case.listen(feedback("purchase", case.issues()[1].issue_id, AT + 4, discount_minor=60))
-    assert case.money() == (200, 140, 60)
+    assert case.money() == (260, 200, 60)
     assert decision(case.see(browse("t5", AT + 5))) == [NoCoupon.SOLD_OUT], "40 are left, and one may cost 100"
 
 
@@ -285,11 +286,22 @@ def test_what_is_sold_out_makes_way_for_the_next_best_which_has_its_chance() -> 
     assert [each.account_id for each in of_type(effects.messages, LeaseReport)] == [units_of("b")]
 
 
-def test_of_what_is_sold_out_only_the_one_that_was_to_be_given_is_wanted() -> None:
+def test_of_what_is_sold_out_all_that_is_better_than_the_rest_is_wanted() -> None:
     case = Case(knowledge(*(coupon(name, discount_minor=90 + n, stock=0) for n, name in enumerate("abc"))))
     assert decision(case.see(browse("t1"))) == [NoCoupon.SOLD_OUT]
     assert (case.issues(), records(case), case.shopper.controls) == ([], [], {})
-    assert [account_id for account_id, _ in case.purses.items()] == [units_of("a")]
+    assert {account_id for account_id, _ in case.purses.items()} == {units_of(name) for name in "abc"}
+
+
+def test_what_is_worth_less_than_what_can_be_had_is_not_wanted() -> None:
+    terms = [
+        coupon(name, discount_minor=90 + n, stock=stock)
+        for n, (name, stock) in enumerate(zip("abc", (0, 9, 0), strict=False))
+    ]
+    case = Case(knowledge(*terms))
+    case.see(browse("t1"))
+    assert [issue.coupon_id for issue in case.issues()] == ["b"]
+    assert {account_id for account_id, purse in case.purses.items() if purse.wanted} == {units_of("a")}
 
 
 @pytest.mark.parametrize("policy", [{"holdout_ratio": 1.0}, {"control_ratio": 1.0}, {"min_value_minor": 1e6}])
@@ -776,7 +788,7 @@ def test_the_rows_that_were_scored_are_kept(policy: dict[str, float]) -> None:
     coupons, profile = undecided.coupons, case.known.rules.profile
     moments = [Moment("u", case.shopper, AT, event.context)]
     chosen = [coupons.valid_from.argsort(kind="stable")]
-    rows = extract(moments, look(moments, coupons, profile), coupons, chosen, profile)
+    rows = extract(moments, coupons, chosen, profile)
     decide([undecided], case.known)
     kept = [case.shopper.issue(each) for each in case.shopper.issues] + [*case.shopper.controls.values()]
     assert len(kept) == (3 if policy else 1)

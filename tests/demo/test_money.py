@@ -22,6 +22,7 @@ def issue(user_id: str) -> CouponIssue:
         expires_at=2.0,
         trigger_id="t",
         max_discount_minor=1,
+        held_minor=1,
         p_click=0.1,
         p_redeem=0.1,
         p_order=0.1,

@@ -27,6 +27,7 @@ def issue(trigger_id: str) -> CouponIssue:
         expires_at=AT + 1,
         trigger_id=trigger_id,
         max_discount_minor=100,
+        held_minor=100,
         p_click=0.1,
         p_redeem=0.1,
         p_order=0.1,

@@ -57,7 +57,9 @@ def populate(metrics: Metrics) -> None:
         metrics.ends.labels(outcome=outcome).inc()
     for outcome in ("scored", "unknown_coupon", "crowded_out"):
         metrics.observed.labels(outcome=outcome).inc()
-    for kind in ("early", "impression", "click", "purchase", "repeated", "unknown"):
+    for kind in (
+        "early", "impression", "click", "purchase", "refund", "cancel", "corrected", "outdated", "repeated", "unknown"
+    ):  # fmt: skip
         metrics.feedback.labels(kind=kind).inc()
     for kind in ("familiar", "strange"):
         metrics.interests.labels(kind=kind).inc()
@@ -73,6 +75,11 @@ def populate(metrics: Metrics) -> None:
     metrics.coupons_refused.inc()
     metrics.snapshots_refused.inc()
     _populate_domain(metrics, "ecommerce")
+    metrics.campaign_budget.labels(campaign="spring").set(100000)
+    metrics.campaign_spent.labels(campaign="spring").set(41000)
+    metrics.campaign_held.labels(campaign="spring").set(2500)
+    metrics.campaign_price.labels(campaign="spring").set(0.7)
+    metrics.campaign_due.labels(campaign="spring").set(0.43)
 
 
 def _populate_domain(metrics: Metrics, domain: str) -> None:
@@ -83,6 +90,8 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
     metrics.model_age.labels(domain=domain).set(4)
     metrics.budget_left.labels(domain=domain).set(0.7)
     metrics.budget_remaining.labels(domain=domain).set(70000)
+    for hold in ("quantile", "maximum"):
+        metrics.overspent.labels(domain=domain, hold=hold).set(0)
     metrics.stock_exhausted.labels(domain=domain).set(1)
     metrics.catalogue_coupons.labels(domain=domain).set(9)
     metrics.model_level.labels(domain=domain, head="effect").set(1.1)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.cli.catalog_file import read_catalogue
+from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.cli.main import app
 from stream_coupons.clients import Publisher
 from stream_coupons.codec import Decoder
@@ -94,7 +94,7 @@ def issue(user_id: str, number: int) -> CouponIssue:
     return CouponIssue(
         issue_id=f"{user_id}-i{number}", user_id=user_id, coupon_id="c", domain="ecommerce", issued_at=1.0,
         expires_at=2.0, trigger_id=f"t{number}", max_discount_minor=1, p_click=0.1, p_redeem=0.1, p_order=0.1,
-        value_minor=1.0, propensity=1.0, model_version=0,
+        value_minor=1.0, held_minor=1, propensity=1.0, model_version=0,
     )  # fmt: skip
 
 
@@ -123,10 +123,13 @@ def test_the_search_space_example_is_good(tmp_path: Path) -> None:
 
 
 def test_the_catalogue_example_is_good() -> None:
-    reading = read_catalogue(block("catalogue").encode(), "a page", now=1_767_348_000.0)
-    assert not reading.refusals.count
-    assert not reading.warnings
-    assert len(reading.coupons) == 1
+    coupons = read_entries(COUPONS, block("catalogue").encode(), "a page", now=1_767_348_000.0)
+    campaigns = read_entries(CAMPAIGNS, block("campaigns").encode(), "a page", now=1_767_348_000.0)
+    for reading in (coupons, campaigns):
+        assert not reading.refusals.count
+        assert not reading.warnings
+        assert len(reading.entries) == 1
+    assert unissuable(coupons.entries, {one.campaign_id: one for one in campaigns.entries}) == []
 
 
 def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:

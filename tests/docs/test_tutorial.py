@@ -112,11 +112,14 @@ def test_the_tutorial_ends_with_a_coupon_in_the_category_that_the_shopper_looked
                 command = block.strip()
                 command += f" --port {port.number}" if command.endswith(" broker") else ""
                 stack.enter_context(in_a_terminal(command, clone, environment))
-    catalogue = json.loads((ROOT / "deploy" / "catalog.json").read_text(encoding="utf-8"))
-    coupon = next(coupon for coupon in catalogue if coupon["coupon_id"] == issue["coupon_id"])
-    assert (issue["user_id"], coupon["categories"]) == ("ada", ["coffee"])
+    assert (issue["user_id"], issue["coupon_id"]) == ("ada", "coffee-15-percent")
+    assert (issue["campaign_id"], issue["held_minor"]) == ("breakfast", 400)
     assert issue["value_minor"] > 0
     text = "".join(printed)
     assert f"Issue {issue['issue_id']}" in text
     assert "not_worth_it" in text
-    assert '"drawn":400,"freed":265,"spent":135' in text
+    assert '"drawn":535,"freed":400,"spent":135' in text
+    assert '"drawn":535,"freed":445,"spent":135,"refunded":45' in text
+    listed = [line.split() for line in text.splitlines() if "breakfast" in line and "200000" in line]
+    assert [line[line.index("200000") + 1 :][:2] for line in listed] == [["0", "0"], ["135", "0"], ["90", "0"]]
+    assert "breakfast: paused\nbreakfast: resumed\n" in text

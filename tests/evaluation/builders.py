@@ -1,11 +1,11 @@
 """Logs in memory: made by hand, one decision at a time, or by the agents themselves; and what an audit says of them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from agents.fakes import Shop
-from core.builders import FixedScorer, browse, cart, coupon, feedback, item, knowledge, order, rules
+from core.builders import FixedScorer, browse, cart, coupon, feedback, item, order, rules
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -13,9 +13,13 @@ from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import encode
 from stream_coupons.core import leases
-from stream_coupons.core.events import BrowseEvent, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
-from stream_coupons.core.leases import Purse, money_of, units_of
+from stream_coupons.core.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.effects import Booking, Stake
+from stream_coupons.core.events import BrowseEvent, Campaign, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.scoring import Knowledge
 from stream_coupons.evaluation.accounts import COLUMNS
 from stream_coupons.evaluation.audit import audit
 from stream_coupons.evaluation.findings import Findings
@@ -31,8 +35,9 @@ BROWSE, FEEDBACK, ISSUES = topics.BROWSE.name, topics.FEEDBACK.name, topics.ISSU
 LEASES, REPORTS, LETTERS = topics.LEASES.name, topics.LEASE_REPORTS.name, topics.DEAD_LETTERS.name
 USERS = topics.changelog("users").name
 TABLE_OF_AGENT = {"users": USERS, "budgets": topics.changelog("accounts").name}
-UNITS, MONEY = units_of("c"), money_of("c")
+UNITS, MONEY, SPRING = units_of("c"), money_of("c"), campaign_of("spring")
 HOLD = 100
+WINDOW_S = 100.0
 
 
 class Log:
@@ -146,9 +151,10 @@ def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
         "coupon_id": "c",
         "domain": "ecommerce",
         "issued_at": AT,
-        "expires_at": AT + 100,
+        "expires_at": AT + WINDOW_S,
         "trigger_id": f"trigger-{one}",
         "max_discount_minor": HOLD,
+        "held_minor": HOLD,
         "p_click": 0.1,
         "p_redeem": 0.1,
         "p_order": 0.1,
@@ -162,17 +168,33 @@ def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
 class Handmade(Log):
     """One coupon `c`, and issues written down step by step; call `save_cells` when all is written.
 
-    Each step does to the purses of its partition what a worker does.
+    Each step does to the purses of its partition what a worker does. Coupons hold the most that they can cost, unless
+    the limits say otherwise; with a campaign, they are part of `spring`.
     """
 
-    def __init__(self, *, at_ms: int = AT_MS, partitions: int = 1, **limits: Any) -> None:
+    def __init__(
+        self, *, at_ms: int = AT_MS, partitions: int = 1, campaign: dict[str, Any] | None = None, **limits: Any
+    ) -> None:
         super().__init__(partitions)
-        terms = Coupon(coupon_id="c", max_discount_minor=HOLD, **limits)
-        self.append(topics.CATALOG, terms, at_ms=at_ms)
-        self.limits = {UNITS: leases.units_limit(terms), MONEY: leases.money_limit(terms, AT)}
+        self.campaign_id = None if campaign is None else "spring"
+        known: dict[str, Any] = {"budget_hold": "maximum", "campaign_id": self.campaign_id}
+        self.terms = Coupon(coupon_id="c", max_discount_minor=HOLD, **(known | limits))
+        self.append(topics.CATALOG, self.terms, at_ms=at_ms)
+        campaigns = []
+        if campaign is not None:
+            campaigns = [Campaign(campaign_id="spring", **campaign)]
+            self.append(topics.CAMPAIGNS, campaigns[0], at_ms=at_ms)
+        self.limits = Accounts([self.terms], campaigns).limits
         self.purses: dict[tuple[str, int], Purse] = {}
         self.events: dict[str, Record] = {}
         self.users: dict[str, str] = {}
+        self.stakes: dict[str, Stake] = {}
+
+    @property
+    def keeps_rest(self) -> bool:
+        """Whether the rest of what a coupon may take off stays held after a purchase."""
+        budgets = [self.limits[one] for one in budgets_of("c", self.campaign_id)]
+        return any(limit.hold == "maximum" for limit in budgets if limit.most is not None)
 
     def home(self, one: str) -> int:
         """The partition of the shopper of an issue."""
@@ -194,18 +216,19 @@ class Handmade(Log):
     def draw(self, one: str, held: int = HOLD) -> None:
         """A unit and its money are drawn."""
         leases.draw(self.purse(UNITS, self.home(one)), 1)
-        leases.draw(self.purse(MONEY, self.home(one)), held)
+        self.stakes[one] = Stake()
+        self.book(one, held=held)
 
     def issue(self, one: str, at_ms: int = AT_MS, **about: Any) -> Record:
         """The coupon goes out."""
         return self.append(topics.ISSUES, issue(one, self.users[one], **about), self.events[one], at_ms)
 
-    def give(self, *ids: str, user_id: str | None = None) -> "Handmade":
+    def give(self, *ids: str, user_id: str | None = None, held: int = HOLD) -> "Handmade":
         """Whole decisions, one after the other."""
         for one in ids:
             self.look(one, user_id)
-            self.draw(one)
-            self.issue(one)
+            self.draw(one, held)
+            self.issue(one, held_minor=held, campaign_id=self.campaign_id)
         return self
 
     def say(self, one: str, kind: Any = "purchase", at_ms: int = AT_MS, **about: Any) -> Record:
@@ -218,14 +241,18 @@ class Handmade(Log):
         }
         return self.append(topics.FEEDBACK, FeedbackEvent(kind=kind, **(known | about)), at_ms=at_ms)
 
-    def book(self, one: str, spent: int = 0, held: int = HOLD) -> None:
-        """What was held is spent or free."""
-        leases.free(self.purse(MONEY, self.home(one)), held, spent)
+    def book(self, one: str, spent: int = 0, held: int = 0, at: float = AT, falling: bool = False) -> None:
+        """A coupon has spent so much now, and holds so much; `falling` if that falls with time."""
+        before, after = self.stakes[one], Stake(held, spent_minor=spent)
+        booking = Booking("c", self.campaign_id, before, after, at, AT, AT + WINDOW_S, falling)
+        for account_id in budgets_of("c", self.campaign_id):
+            leases.book(self.purse(account_id, self.home(one)), booking)
+        self.stakes[one] = after
 
     def buy(self, one: str, spent: int = HOLD, **about: Any) -> None:
         """A purchase, and its money."""
         self.say(one, discount_minor=spent, **about)
-        self.book(one, spent)
+        self.book(one, spent, HOLD - spent if self.keeps_rest else 0)
 
     def tick(self, at: float, partition: int = 0, at_ms: int | None = None) -> Record:
         """Time passes."""
@@ -266,18 +293,28 @@ class Handmade(Log):
 # ---------------------------------------------------------------- by the agents
 
 SHOPPERS = ("ann", "bob", "eve", "joe", "kim", "zoe")
+CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, ends_at=AT + 5 * 86400.0)]
 COUPONS = [
     coupon("few", stock=4, redeem_within_s=3600.0),
-    coupon("poor", budget_minor=450, redeem_within_s=1800.0, discount_minor=80),
+    coupon("poor", budget_minor=450, budget_hold="maximum", redeem_within_s=1800.0, discount_minor=80),
     coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
+    coupon("shared", campaign_id="spring", discount_minor=70, redeem_within_s=7200.0),
+    coupon("both", campaign_id="spring", discount_minor=50, redeem_within_s=7200.0, budget_minor=1000),
 ]
 RULES = rules(exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
 HALF_HOUR_S = 1800.0
+REACTIONS = (
+    ("click", "purchase", "refund", "purchase"),
+    ("purchase", "cancel", "purchase"),
+    ("impression", "purchase", "purchase"),
+    (),
+)
 
 
 def new_shop(partitions: int = 2) -> Shop:
     """Agents that have done nothing yet."""
-    known = knowledge(*COUPONS, rules=RULES, scorer=FixedScorer(by="discount_depth"))
+    catalogue = Catalogue(COUPONS, campaigns=CAMPAIGNS)
+    known = Knowledge(RULES, catalogue, {}, FixedScorer(by="discount_depth"))
     shop = Shop(lambda: known, partitions)
     shop.now = AT
     return shop
@@ -290,9 +327,13 @@ def shoppers_act(shop: Shop, visit: int) -> None:
         shop.publish(*((topics.BROWSE, browse(*about)) if (visit + number) % 3 else (topics.CART, cart(*about))))
     user = SHOPPERS[visit % len(SHOPPERS)]
     shop.publish(topics.ORDER, order(f"o-{user}-{visit}", shop.now, item("i1"), user=user))
-    for number, given in enumerate(shop.messages(topics.ISSUES)[-4:]):
-        kind = ("click", "purchase", "impression")[number % 3]
-        event = feedback(kind, given.issue_id, shop.now, user_id=given.user_id)
+    heard = Counter(event.issue_id for event in {one.event_id: one for one in shop.messages(topics.FEEDBACK)}.values())
+    for number, given in list(enumerate(shop.messages(topics.ISSUES)))[-15:]:
+        kinds, step = REACTIONS[number % len(REACTIONS)], heard[given.issue_id]
+        if step >= len(kinds):
+            continue
+        taken = 20 * step + number if number % 5 else None
+        event = feedback(kinds[step], given.issue_id, shop.now, user_id=given.user_id, discount_minor=taken)
         shop.publish(topics.FEEDBACK, event)
         shop.publish(topics.FEEDBACK, event)
 
@@ -308,6 +349,8 @@ def log_of(shop: Shop) -> Log:
     log = Log(shop.partitions)
     for each in COUPONS:
         log.append(topics.CATALOG, each)
+    for campaign in CAMPAIGNS:
+        log.append(topics.CAMPAIGNS, campaign)
     for record in shop.everything:
         log.put(record)
     for agent, table in TABLE_OF_AGENT.items():

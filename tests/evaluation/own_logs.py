@@ -1,6 +1,7 @@
 """Logs of the engine's own, made by the functions that choose, draw and record, with effects that are known."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -8,8 +9,9 @@ import numpy as np
 from stream_coupons import topics
 from stream_coupons.codec import encode
 from stream_coupons.core import decision_log, policy
+from stream_coupons.core.accounts import Accounts
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.events import (
     NO_COUPON,
     Coupon,
@@ -44,6 +46,7 @@ EFFECTS = np.array([[0.3, 0.1, 0.0], [0.0, 0.4, 0.25], [0.05, 0.1, 0.3]])
 """P(one more order) by each coupon, in truth."""
 GAINS = EFFECTS * (MARGIN_RATIO * PRICE - DISCOUNT)
 NAMES = ("a", "b", "c")
+NO_PRICES = (0.0, 0.0, 0.0)
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Shop:
     seed: int = 0
     stock: int | None = None
     rules: PolicyRules = RULES
+    prices: tuple[float, ...] = NO_PRICES
+    """What budgets charge for each coupon."""
     records: list[tuple[str, bytes]] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
 
@@ -71,6 +76,7 @@ class Shop:
             )
             for name in NAMES
         ]  # fmt: skip
+        self._limits = [Accounts([one]).of(one) for one in self.coupons]
         self._wallet = Wallet(SharedStates({}, Purse), partition=0, partitions=1)
         for coupon in self.coupons:
             self._add(topics.CATALOG, coupon)
@@ -78,11 +84,12 @@ class Shop:
     def _add(self, topic: topics.Topic, message: msgspec.Struct) -> None:
         self.records.append((topic.name, encode(message)))
 
-    def see(self, shoppers: int, holdout_ratio: float = 0.0) -> None:
+    def see(self, shoppers: int, holdout_ratio: float = 0.0) -> Self:
         """Let so many shoppers come, a minute apart, and the last windows pass."""
         for n in range(shoppers):
             self._decide(f"u{n}", AT + 60.0 * n, is_holdout=self._rng.random() < holdout_ratio)
         self._order("later", AT + 60.0 * shoppers + 2 * WINDOW_S)
+        return self
 
     def log(self) -> OwnLog:
         """What `ope` reads."""
@@ -93,7 +100,7 @@ class Shop:
 
     def _decide(self, user_id: str, at: float, *, is_holdout: bool) -> None:
         kind = int(self._rng.integers(3))
-        left = [row for row, each in enumerate(self.coupons) if self._wallet.shortage(each, at) is None]
+        left = [row for row, limits in enumerate(self._limits) if self._wallet.shortage(limits, DISCOUNT) is None]
         given = self._record(user_id, at, left, VALUES[kind, left], is_holdout=is_holdout) if left else None
         if left and not is_holdout:
             self.kinds.append(kind)
@@ -101,16 +108,19 @@ class Shop:
 
     def _record(self, user_id: str, at: float, left: list[int], worth: np.ndarray, *, is_holdout: bool) -> int | None:
         """Choose among what is left; the coupon that is given."""
-        choice = policy.choose(worth, user_id, self.rules, KEY)
+        prices = np.array([self.prices[row] for row in left])
+        choice = policy.choose(worth - prices, user_id, self.rules, KEY)
         given: int | None = None
         result: DecisionResult = "control" if choice.is_control else "not_worth_it"
         if choice.row is not None:
             result = "holdout" if is_holdout else "given"
         if result == "given" and choice.row is not None:
             given = left[choice.row]
-            self._wallet.draw(self.coupons[given], at, Effects())
+            stake = Stake(DISCOUNT)
+            booking = Booking(NAMES[given], None, Stake(), stake, at, at, at + WINDOW_S, is_falling=False)
+            self._wallet.draw(self._limits[given], booking, Effects())
         record = decision_log.entry(
-            [NAMES[row] for row in left], worth, choice, decision_id=f"i-{user_id}", user_id=user_id,
+            [NAMES[row] for row in left], worth, prices, choice, decision_id=f"i-{user_id}", user_id=user_id,
             domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1, ratio=1.0,
             sold_out=[name for row, name in enumerate(NAMES) if row not in left],
             coupon_id=NO_COUPON if given is None else NAMES[given],

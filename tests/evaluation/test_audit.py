@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -77,19 +78,33 @@ def test_a_running_system_is_clean_at_every_moment_whatever_crashes(seed: int) -
     assert red(log_of(shop)) == set()
 
 
-def _again(log: Log, topic: str, old: bytes, new: bytes) -> None:
+def _again(log: Log, topic: str, old: bytes, new: bytes, of: bytes = b"") -> None:
     """Append a copy of the first record that has some text, with another text in its place."""
-    one = next(record for record in log.read((topic,)) if old in (record.value or b""))
+    one = next(record for record in log.read((topic,)) if old in (record.value or b"") and of in (record.value or b""))
     log.put(one._replace(value=(one.value or b"").replace(old, new)))
 
 
-def _instead(log: Log, topic: str, old: bytes, new: bytes) -> None:
+def _instead(log: Log, topic: str, old: bytes, new: bytes, of: bytes = b"") -> None:
     """Put another text into the first record that has some text."""
     for records in (found for (name, _), found in sorted(log.records.items()) if name == topic):
         for index, one in enumerate(records):
-            if old in (one.value or b""):
+            if old in (one.value or b"") and of in (one.value or b""):
                 records[index] = one._replace(value=(one.value or b"").replace(old, new))
                 return
+    raise AssertionError(f"no record of {topic} has {old!r}")
+
+
+def _with_other_hold(log: Log, by: int) -> None:
+    """Change what the first issue of the campaign says that it holds."""
+    for records in (found for (name, _), found in sorted(log.records.items()) if name == ISSUES):
+        for index, one in enumerate(records):
+            issue = msgspec.json.decode(one.value or b"")
+            if issue.get("campaign_id") == "spring" and 1 < issue["held_minor"] < 100:
+                records[index] = one._replace(
+                    value=msgspec.json.encode(issue | {"held_minor": issue["held_minor"] + by})
+                )
+                return
+    raise AssertionError("no issue of the campaign holds less than the most")
 
 
 def _without(log: Log, topic: str, text: bytes) -> None:
@@ -115,9 +130,11 @@ def _spoil(log: Log, account_id: str, **totals: int) -> None:
     log.put(one._replace(value=PURSES.encode(changed)))
 
 
-def _forge(log: Log, topic: str, origin: bytes | None = None, **fields: int) -> None:
-    """Append another message like the last one of a stock, with other fields and another origin."""
-    last = [one for one in log.read((topic,)) if b'"units:few"' in (one.value or b"")][-1]
+def _forge(
+    log: Log, topic: str, origin: bytes | None = None, account_id: str = "units:few", **fields: float | None
+) -> None:
+    """Append another message like the last one of an account, with other fields and another origin."""
+    last = [one for one in log.read((topic,)) if f'"{account_id}"'.encode() in (one.value or b"")][-1]
     message = Decoder(topics.BY_NAME[topic])(last.value)
     headers = last.headers if origin is None else ((ORIGIN_HEADER, origin),)
     log.put(last._replace(value=encode(replace(message, **fields)), headers=headers))
@@ -134,16 +151,48 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
         {"copies", "triggers"},
     ),
     "a trigger has a second issue": (
-        lambda log: _again(log, ISSUES, b'"issue_id":"i', b'"issue_id":"j'),
+        lambda log: _again(log, ISSUES, b'"issue_id":"i', b'"issue_id":"j', of=b'"coupon_id":"once"'),
         {"triggers", "issues", "caps"},
     ),
-    "an issue promises more": (
-        lambda log: _instead(log, ISSUES, b'"max_discount_minor":100', b'"max_discount_minor":101'),
+    "an issue holds more": (
+        lambda log: _with_other_hold(log, 1),
+        {"amounts"},
+    ),
+    "an issue holds less": (
+        lambda log: _with_other_hold(log, -1),
+        {"amounts"},
+    ),
+    "an issue holds less than the maximum": (
+        lambda log: _instead(log, ISSUES, b'"held_minor":100', b'"held_minor":99', of=b'"coupon_id":"poor"'),
+        {"amounts", "budget"},
+    ),
+    "an issue holds more than it can cost": (
+        lambda log: _instead(log, ISSUES, b'"held_minor":100', b'"held_minor":101', of=b'"coupon_id":"poor"'),
+        {"amounts", "budget"},
+    ),
+    "an issue names a campaign that is none": (
+        lambda log: _instead(log, ISSUES, b'"campaign_id":"spring"', b'"campaign_id":"winter"'),
+        {"amounts", "budget"},
+    ),
+    "an issue draws on no campaign": (
+        lambda log: _instead(log, ISSUES, b'"campaign_id":"spring",', b""),
         {"amounts"},
     ),
     "a unit is drawn twice": (lambda log: _spoil(log, "units:once", drawn=1), {"issues"}),
     "a hold is freed too soon": (lambda log: _spoil(log, "money:once", freed=60), {"amounts"}),
+    "a hold of a campaign is freed too soon": (lambda log: _spoil(log, "campaign:spring", freed=300), {"amounts"}),
     "a redemption is booked twice": (lambda log: _spoil(log, "money:once", spent=60), {"amounts"}),
+    "a redemption of a campaign is booked alone": (
+        lambda log: _spoil(log, "campaign:spring", drawn=60, spent=60),
+        {"amounts"},
+    ),
+    "a refund is forged": (lambda log: _spoil(log, "money:once", refunded=40, freed=40), {"amounts"}),
+    "a refund of a campaign is forged": (
+        lambda log: _spoil(log, "campaign:spring", refunded=40, freed=40),
+        {"amounts"},
+    ),
+    "a refund is not booked": (lambda log: _without(log, FEEDBACK, b'"kind":"refund"'), {"amounts"}),
+    "a cancellation is not booked": (lambda log: _without(log, FEEDBACK, b'"kind":"cancel"'), {"amounts"}),
     "a purse has forgotten what was reported": (
         lambda log: _spoil(log, "money:once", drawn=-60),
         {"amounts", "leases"},
@@ -151,8 +200,20 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
     "a purse draws beyond its leases": (lambda log: _spoil(log, "money:poor", drawn=1000), {"amounts", "leases"}),
     "purchases are lost": (lambda log: _without(log, FEEDBACK, b'"kind":"purchase"'), {"amounts"}),
     "a lease grants beyond the stock": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:23:0", granted=100, version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:44:0", granted=100, version=100),
         {"stock", "records"},
+    ),
+    "a lease grants beyond the budget of a campaign": (
+        lambda log: _forge(log, LEASES, b"lease-reports:1:55:0", "campaign:spring", granted=3000, version=100),
+        {"budget", "records"},
+    ),
+    "a lease says another price of the same version": (
+        lambda log: _forge(log, LEASES, b"lease-reports:1:55:0", "campaign:spring", price=0.5),
+        {"leases"},
+    ),
+    "a report of a campaign draws beyond its leases": (
+        lambda log: _forge(log, REPORTS, None, "campaign:spring", drawn=9000),
+        {"leases", "records"},
     ),
     "a lease is sent by nobody": (lambda log: log.change(LEASES, headers=()), {"leases"}),
     "a report draws beyond its leases": (
@@ -160,7 +221,7 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
         {"leases", "records"},
     ),
     "a lease is not taken in": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:23:0", version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:44:0", version=100),
         {"records"},
     ),
     "a lease says more under an old origin": (

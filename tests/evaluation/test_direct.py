@@ -1,6 +1,7 @@
 """A system without records decides what the one with records decides."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from msgspec import Struct
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
-from stream_coupons.core.events import Coupon, CouponIssue
+from stream_coupons.core.events import Campaign, Coupon, CouponIssue
 from stream_coupons.core.scoring import Scorer
 from stream_coupons.demo.rankings import TrueValue
 from stream_coupons.evaluation.direct import DirectPipeline
@@ -26,12 +27,20 @@ SETTINGS = msgspec.structs.replace(
 
 
 def catalogue_of(world: World) -> list[Coupon]:
-    """The world's coupons; the money of some is released little by little, so that leases follow leases."""
-    terms = {"pacing": "even", "valid_from": world.now, "valid_until": world.ends_at}
+    """The world's coupons: the money of some is scarce and has a price, some share that of a campaign."""
+    terms = {"valid_from": world.now, "valid_until": world.ends_at}
+    spring: dict[str, Any] = {"campaign_id": "spring"}
+    own: list[dict[str, Any]] = [spring, spring, {"budget_hold": "maximum"} | terms, terms]
     return [
-        msgspec.structs.replace(each, budget_minor=each.max_discount_minor * 8, **terms) if number % 2 else each
+        msgspec.structs.replace(
+            each, budget_minor=each.max_discount_minor * 8 if number % 4 > 1 else None, **own[number % 4]
+        )
         for number, each in enumerate(world.catalogue())
     ]
+
+
+def campaigns_of(world: World) -> list[Campaign]:
+    return [Campaign(campaign_id="spring", budget_minor=900, starts_at=world.now, ends_at=world.ends_at)]
 
 
 def played(
@@ -69,6 +78,7 @@ def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
         scorer=scorer_of(world),
         on_output=take,
         on_result=lambda r: facts.append(r.facts),
+        campaigns=campaigns_of(world),
     )
     expected = played(world, local.send, local.tick, issues)
 
@@ -78,10 +88,13 @@ def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
         catalogue_of(world),
         scorer=scorer_of(world),
         on_message=lambda message: issues.append(message) if isinstance(message, CouponIssue) else None,
+        campaigns=campaigns_of(world),
     )
     found = played(world, lambda _, message: direct.send(message), direct.tick, issues)
     assert len(found) > 40
     assert found == expected
+    assert {issue.campaign_id for issue in found} == {None, "spring"}
+    assert any(issue.price_minor > 0.0 for issue in found)
     assert direct.facts == sum(facts[1:], facts[0])
-    assert direct.facts["lease", "granted"] > 0
+    assert direct.facts["lease", "granted"] > 0, "one partition has all: leases carry prices"
     assert not direct.refused

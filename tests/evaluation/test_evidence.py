@@ -10,9 +10,10 @@ from evaluation.builders import USERS, Log
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, order_later, whole_log
 from stream_coupons import topics
 from stream_coupons.codec import encode
+from stream_coupons.core.accounts import Accounts
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import CouponIssue, LoggedDecision, ModelSnapshot
+from stream_coupons.core.events import Campaign, CouponIssue, LoggedDecision, ModelSnapshot
 from stream_coupons.core.leases import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
@@ -155,7 +156,8 @@ def test_a_decision_that_is_not_on_record_is_said(log: Log) -> None:
     for value in (encode(forged), b"nonsense " + sold_out.issue_id.encode()):
         log.put(record._replace(value=value))
     found = explain(log, sold_out.issue_id)
-    note = "the decision is not in the topic decisions: which coupons were sold out is not known"
+    unknown = "which coupons were sold out, and what budgets charged for them, is not known"
+    note = f"the decision is not in the topic decisions: {unknown}"
     assert (found.is_reproduced, found.notes) == (True, [note])
     assert NoCoupon.SOLD_OUT not in {one.reason for one in found.others}
 
@@ -208,16 +210,16 @@ def test_a_shopper_without_a_state_any_more_is_not_known(log: Log) -> None:
 
 def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log: Log) -> None:
     evidence = Evidence(RULES, "ann", log.partitions)
-    few = next(one for one in CATALOGUE if one.coupon_id == "few")
+    few = next(Accounts([one]).of(one) for one in CATALOGUE if one.coupon_id == "few")
     lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0, in_all=0)
     for record in (*log.read(evidence.READ), *log.read(evidence.read_of_shopper)):
         evidence.take(record)
-    assert evidence.funds().lack(few, AT) == lack
+    assert evidence.funds().lack(few, 100) == lack
     one_left = StateCodec(Purse).encode(Purse(granted=5, drawn=4))
     evidence.take(Record(USERS, 1 - ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, AT) == lack
+    assert evidence.funds().lack(few, 100) == lack
     evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, AT) is None
+    assert evidence.funds().lack(few, 100) is None
     evidence.take(Record(ACCOUNTS, 0, 0, 0, b"units:few", None))
     assert "units:few" not in evidence.funds().accounts
 
@@ -341,3 +343,14 @@ def test_what_another_version_of_the_program_keeps_beside_ours_is_not_looked_at(
 def test_another_catalogue_may_be_tried() -> None:
     evidence = Evidence(RULES, "ann", 2)
     assert set(evidence.knowledge([coupon("new")]).catalogue.by_id) == {"new"}
+
+
+def test_campaigns_are_known_with_any_catalogue() -> None:
+    evidence = Evidence(RULES, "ann", 2)
+    log = Log()
+    log.append(topics.CAMPAIGNS, Campaign(campaign_id="spring", paused=True))
+    for record in log.read(evidence.READ):
+        evidence.take(record)
+    shared = coupon("new", campaign_id="spring")
+    assert evidence.knowledge([shared]).catalogue.by_id["new"].paused
+    assert set(evidence.knowledge().catalogue.campaigns) == {"spring"}

@@ -5,18 +5,34 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, knowledge, of_type, order, rules, see
+from core.builders import (
+    AT,
+    DAY_S,
+    HOUR_S,
+    FixedScorer,
+    browse,
+    cart,
+    coupon,
+    item,
+    knowledge,
+    of_type,
+    order,
+    rules,
+    see,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.core.accounts import Accounts, Limit
 from stream_coupons.core.candidates import eligible
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LoggedDecision
 from stream_coupons.core.leases import Account, Holding, Purse
 from stream_coupons.core.pipeline import Times
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import History, Shopper
 from stream_coupons.evaluation.explanation import (
     Funds,
@@ -50,6 +66,9 @@ coupons = st.builds(
     valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
     max_per_user=st.sampled_from([None, 1, 2]),
     stock=st.sampled_from([None, None, 0]),
+    paused=st.sampled_from([False, False, False, True]),
+    campaign_id=st.sampled_from([None, None, "spring", "unknown"]),
+    budget_minor=st.sampled_from([None, None, 100, 5000]),
     discount_minor=st.sampled_from([20, 100, 700]),
     max_discount_minor=st.just(700),
 )
@@ -59,6 +78,25 @@ some_rules = st.builds(
     holdout_ratio=st.sampled_from([0.0, 0.0, 1.0]),
     quiet_from_hour=st.sampled_from([0.0, 0.0, 1.0]),
     max_candidates=st.sampled_from([1, 2, 64]),
+)
+campaigns = st.builds(
+    Campaign,
+    campaign_id=st.just("spring"),
+    budget_minor=st.sampled_from([None, 600, 5000]),
+    starts_at=st.sampled_from([0.0, 0.0, AT + 5]),
+    ends_at=st.just(AT + 2 * DAY_S),
+    budget_hold=st.sampled_from(["quantile", "maximum"]),
+    paused=st.sampled_from([False, False, True]),
+)
+purses = st.dictionaries(
+    st.sampled_from(["campaign:spring", *(f"money:{one}" for one in IDS)]),
+    st.builds(
+        Purse,
+        granted=st.sampled_from([80, 5000]),
+        price=st.sampled_from([0.0, 0.05, 0.5, 5.0]),
+        risk=st.sampled_from([None, 0.01]),
+    ),
+    max_size=4,
 )
 NOTHING_GIVEN = Funds({}, {}, partition=0, partitions=1)
 
@@ -87,9 +125,11 @@ def reasons(explanation: ShopperExplanation) -> dict[str, str | None]:
 
 @pytest.mark.long
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(shoppers(), catalogues, some_rules)
-def test_the_eligible_are_those_of_the_decision(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:
-    known = knowledge(*catalogue, rules=some, scorer=prior())
+@given(shoppers(), catalogues, campaigns, some_rules)
+def test_the_eligible_are_those_of_the_decision(
+    shopper: Shopper, catalogue: list[Any], campaign: Campaign, some: Rules
+) -> None:
+    known = knowing(*catalogue, campaign=campaign, some=some, scorer=prior())
     found = explain(shopper, known)
     assert len(found.coupons) == len(catalogue)
     for domain, compiled in known.catalogue.domains.items():
@@ -103,15 +143,17 @@ def test_the_eligible_are_those_of_the_decision(shopper: Shopper, catalogue: lis
 
 @pytest.mark.long
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(shoppers(), catalogues, some_rules)
-def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any], some: Rules) -> None:
-    known = knowledge(*catalogue, rules=some, scorer=prior())
+@given(shoppers(), catalogues, campaigns, purses, some_rules)
+def test_what_it_says_is_what_is_decided(
+    shopper: Shopper, catalogue: list[Any], campaign: Campaign, held: dict[str, Purse], some: Rules
+) -> None:
+    known, funds = knowing(*catalogue, campaign=campaign, some=some, scorer=prior()), Funds(held, {}, 0, 1)
     event = browse("now", AT)
     before = copy.deepcopy(shopper)
     fold(before.profile, event, some.profile)
-    found = explain(before, known)
+    found = explain(before, known, funds)
 
-    effects = see(shopper, event, known)
+    effects = see(shopper, event, known, funds.wallet)
     [decision] = [kind for noun, kind in effects.facts if noun == "decision"]
     ours = [verdict for verdict in found.coupons if verdict.domain == "ecommerce"]
     given_now = [verdict for verdict in ours if verdict.reason is None]
@@ -122,6 +164,7 @@ def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any],
         said = (verdict.score.p_click, verdict.score.p_redeem, verdict.score.p_order)
         assert (verdict.coupon_id, said) == (issue.coupon_id, (issue.p_click, issue.p_redeem, issue.p_order))
         assert (verdict.score.value_minor, verdict.score.propensity) == (issue.value_minor, issue.propensity)
+        assert verdict.score.price_minor == issue.price_minor
         return
     assert not given_now
     candidates = [verdict for verdict in ours if verdict.score is not None]
@@ -130,7 +173,8 @@ def test_what_it_says_is_what_is_decided(shopper: Shopper, catalogue: list[Any],
     elif decision == NoCoupon.NO_CANDIDATE:
         assert not any(verdict.eligible for verdict in ours)
     else:
-        assert {verdict.reason for verdict in candidates} <= {NoCoupon.NOT_WORTH_IT, NoCoupon.SOLD_OUT}
+        why = {NoCoupon.NOT_WORTH_IT, NoCoupon.SOLD_OUT, Passed.PRICED_OUT}
+        assert {verdict.reason for verdict in candidates} <= why
         is_left = any(verdict.lacks is None for verdict in candidates)
         assert decision == (NoCoupon.NOT_WORTH_IT if is_left else NoCoupon.SOLD_OUT)
 
@@ -141,6 +185,19 @@ CHEAP, DEAR, LOSS = (
     coupon("loss", discount_minor=900, max_discount_minor=900, typical_price_minor=1000, margin_ratio=0.1),
 )
 WORTH = rules(min_value_minor=0.0)
+SPRING = Campaign(campaign_id="spring", budget_minor=200, ends_at=AT + DAY_S)
+
+
+def knowing(
+    *coupons: Coupon, campaign: Campaign = SPRING, some: Rules = WORTH, scorer: Scorer | None = None
+) -> Knowledge:
+    """What is known with a campaign."""
+    return Knowledge(some, Catalogue(coupons, campaigns=[campaign]), {}, scorer or FixedScorer())
+
+
+def limits_of(one: Coupon) -> tuple[Limit, ...]:
+    """The accounts that a coupon draws on."""
+    return Accounts([one]).of(one)
 
 
 def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
@@ -149,21 +206,23 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
 
 
-EVEN = {"budget_minor": 1000, "pacing": "even", "valid_until": AT + 9 * AT}
-
-
 @pytest.mark.parametrize(
     ("account", "purse", "limits", "lack"),
     [
         ("units:cheap", Purse(granted=3, drawn=3), {"stock": 3}, (Shortage.STOCK, 1, 0)),
         ("money:cheap", Purse(granted=1000, drawn=950), {"budget_minor": 1000}, (Shortage.BUDGET, 100, 50)),
-        ("money:cheap", Purse(granted=100, drawn=90, freed=30), EVEN, (Shortage.PACING, 100, 40)),
+        (
+            "campaign:spring",
+            Purse(granted=200, drawn=190, freed=30),
+            {"campaign_id": "spring"},
+            (Shortage.BUDGET, 100, 40),
+        ),
     ],
 )
 def test_what_is_sold_out_makes_way_for_the_next(
     account: str, purse: Purse, limits: dict[str, Any], lack: tuple[Shortage, int, int]
 ) -> None:
-    known = knowledge(coupon("cheap", discount_minor=20, **limits), DEAR, rules=WORTH)
+    known = knowing(coupon("cheap", discount_minor=20, **limits), DEAR)
     found = explain(Shopper(), known, Funds({account: purse}, {}, partition=0, partitions=1))
     shortage, needed, left = lack
     lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left, in_all=left)
@@ -172,6 +231,57 @@ def test_what_is_sold_out_makes_way_for_the_next(
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.0, 1.0]
     for funds in (NOTHING_GIVEN, None):
         assert reasons(explain(Shopper(), known, funds)) == {"cheap": None, "dear": Passed.OUTRANKED}
+
+
+def priced(price: float) -> Funds:
+    """The campaign has a price, and money enough."""
+    return Funds({"campaign:spring": Purse(granted=200, price=price)}, {}, partition=0, partitions=1)
+
+
+SHARED = coupon("shared", discount_minor=20, campaign_id="spring")
+
+
+def test_a_coupon_may_be_worth_less_than_its_budgets_charge() -> None:
+    """With P(redeem) = 0.5, a price of 10 charges 100 for a discount of 20."""
+    known = knowing(SHARED, DEAR)
+    by_price = {price: explain(Shopper(), known, priced(price)) for price in (0.0, 10.0, 26.0)}
+    assert {price: reasons(found) for price, found in by_price.items()} == {
+        0.0: {"dear": Passed.OUTRANKED, "shared": None},
+        10.0: {"dear": None, "shared": Passed.OUTRANKED},
+        26.0: {"dear": None, "shared": Passed.PRICED_OUT},
+    }
+    scores = [found.coupons[1].score for found in by_price.values()]
+    assert [score and (score.value_minor, score.price_minor, score.rank) for score in scores] == [
+        (252.0, 0.0, 1),
+        (252.0, 100.0, 2),
+        (252.0, 260.0, 2),
+    ]
+    assert {tuple(score.charged_by) for score in scores if score is not None} == {("campaign:spring",)}
+
+
+def test_a_paused_coupon_says_so() -> None:
+    paused = Campaign(campaign_id="spring", paused=True)
+    found = explain(Shopper(), knowing(SHARED, coupon("halted", paused=True), DEAR, campaign=paused))
+    assert reasons(found) == {"dear": None, "halted": Ineligible.PAUSED, "shared": Ineligible.PAUSED}
+
+
+def test_a_coupon_of_a_campaign_that_is_not_known_is_sold_out() -> None:
+    found = explain(Shopper(), knowing(coupon("shared", campaign_id="winter"), DEAR))
+    [_, verdict] = found.coupons
+    assert (verdict.reason, verdict.lacks and verdict.lacks.account_id) == (NoCoupon.SOLD_OUT, "campaign:winter")
+
+
+@pytest.mark.parametrize(("price", "why"), [(10.0, Passed.OUTRANKED), (26.0, Passed.PRICED_OUT)])
+def test_the_price_of_then_is_on_record(price: float, why: Passed) -> None:
+    known, shopper, event = knowing(SHARED, DEAR), Shopper(), browse("now", AT)
+    effects = see(shopper, event, known, priced(price).wallet)
+    [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
+    kept = Kept(trigger=event, decision=decision, before=Shopper(), after=shopper)
+    found = explain_issue(issue, kept, known)
+    assert (issue.coupon_id, found.is_reproduced, found.notes) == ("dear", True, [])
+    assert [(one.coupon_id, one.reason) for one in found.others] == [("shared", why)]
+    assert found.others[0].score is not None
+    assert found.others[0].score.price_minor == 10.0 * price
 
 
 HEARD = Account({0: Holding(granted=4, drawn=3), 1: Holding(granted=4, drawn=2, freed=1)})
@@ -189,13 +299,13 @@ def test_how_much_is_left_here_and_how_much_in_all(
     purses: dict[str, Purse], accounts: dict[str, Account], left: tuple[int, int]
 ) -> None:
     funds = Funds(purses, accounts, partition=0, partitions=4)
-    found = funds.lack(coupon("c", stock=10, budget_minor=10_000), AT)
+    found = funds.lack(limits_of(coupon("c", stock=10, budget_minor=10_000)), 100)
     assert found is not None
     assert (found.here, found.in_all) == left
 
 
 def test_the_last_unit_may_be_left_in_no_partition() -> None:
-    found = Funds({}, {}, partition=1, partitions=4).lack(coupon("c", stock=1), AT)
+    found = Funds({}, {}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
     assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0, in_all=1)
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder
+from stream_coupons.core.accounts import budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.events import (
     BrowseEvent,
+    Campaign,
     CartEvent,
     Coupon,
     CouponIssue,
@@ -22,7 +24,7 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.leases import Purse, money_of, units_of
+from stream_coupons.core.leases import Purse
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.evaluation.local import LocalPipeline
@@ -175,6 +177,9 @@ WORLD = WorldSettings(seed=5, shoppers=80, coupons=12, days=5)
 SIMULATED = Settings(policy=PolicyRules(cooldown_s=3600.0, min_value_minor=-1e6, exploration_ratio=0.2))
 
 
+SPRING = Campaign(campaign_id="spring", budget_minor=60_000)
+
+
 class Simulated(Recorded):
     """A few days of a world whose shoppers are given what the system issues; stock and budget are scarce."""
 
@@ -187,11 +192,13 @@ class Simulated(Recorded):
                 budget_minor=each.max_discount_minor * (6 + n % 3),
                 max_per_user=1 + n % 2,
                 redeem_within_s=DAY_S,
+                budget_hold="maximum" if n % 2 else "quantile",
+                campaign_id="spring" if n % 3 else None,
             )
             for n, each in enumerate(self.world.catalogue())
         ]
         self.terms = {each.coupon_id: each for each in scarce}
-        super().__init__(SIMULATED, scarce)
+        super().__init__(SIMULATED, scarce, campaigns=[SPRING])
         heard = 0
         while self.world.now < self.world.ends_at:
             for topic, event in self.world.advance(self.world.now + 3600.0):
@@ -217,6 +224,7 @@ def test_something_happens_in_the_simulated_shop(simulated: Simulated) -> None:
 
 
 def test_stock_budget_and_caps_hold_at_every_prefix_of_the_simulated_log(simulated: Simulated) -> None:
+    """Where the most is held it is held until the window has closed, whatever a purchase took off."""
     stock: dict[str, int] = defaultdict(int)
     cost: dict[str, dict[str, int]] = defaultdict(dict)
     own: dict[tuple[str, str], int] = defaultdict(int)
@@ -226,20 +234,39 @@ def test_stock_budget_and_caps_hold_at_every_prefix_of_the_simulated_log(simulat
             terms = simulated.terms[message.coupon_id]
             stock[message.coupon_id] += 1
             own[message.user_id, message.coupon_id] += 1
-            cost[message.coupon_id][message.issue_id] = message.max_discount_minor
             assert stock[message.coupon_id] <= (terms.stock or 0)
             assert own[message.user_id, message.coupon_id] <= (terms.max_per_user or 0)
-            assert sum(cost[message.coupon_id].values()) <= (terms.budget_minor or 0)
-        elif isinstance(message, FeedbackEvent) and message.kind == "purchase":
-            cost[message.coupon_id or ""][message.issue_id] = message.discount_minor or 0
-        elif isinstance(message, TrainingExample) and message.head == "redeem":
+            if terms.budget_hold == "maximum":
+                assert message.held_minor == message.max_discount_minor
+                cost[message.coupon_id][message.issue_id] = message.max_discount_minor
+                assert sum(cost[message.coupon_id].values()) <= (terms.budget_minor or 0)
+        elif isinstance(message, TrainingExample) and message.issue_id in cost[message.coupon_id]:
             cost[message.coupon_id][message.issue_id] = message.discount_minor
-    for name, of_issues in cost.items():
-        units, money = (simulated.purses()[account] for account in (units_of(name), money_of(name)))
-        assert units.drawn == len(of_issues)
-        assert money.drawn - money.freed == sum(of_issues.values())
-        assert money.spent <= money.drawn - money.freed
     assert any(stock[name] == terms.stock for name, terms in simulated.terms.items())
+    assert {simulated.terms[name].budget_hold for name in stock} == {"maximum", "quantile"}
+
+
+def test_accounts_of_the_simulated_shop_have_what_issues_hold_and_redemptions_take(simulated: Simulated) -> None:
+    issues = {issue.issue_id: issue for issue in simulated.said(CouponIssue)}
+    held: dict[str, int] = defaultdict(int)
+    spent: dict[str, int] = defaultdict(int)
+    for issue in issues.values():
+        for account_id in budgets_of(issue.coupon_id, issue.campaign_id):
+            held[account_id] += issue.held_minor
+    feedback = (message_of(output) for output in simulated.outputs if output.topic == topics.FEEDBACK.name)
+    for event in feedback:
+        if isinstance(event, FeedbackEvent) and event.kind == "purchase":
+            issue = issues[event.issue_id]
+            for account_id in budgets_of(issue.coupon_id, issue.campaign_id):
+                spent[account_id] += min(event.discount_minor or 0, issue.max_discount_minor)
+    purses = simulated.purses()
+    for account_id, amount in held.items():
+        purse = purses[account_id]
+        assert (purse.drawn, purse.spent, purse.refunded) == (amount + spent[account_id], spent[account_id], 0)
+        assert purse.spent <= purse.committed <= purse.granted + purse.spent
+    assert spent[campaign_of("spring")] > 0
+    counts = Counter(issue.coupon_id for issue in issues.values())
+    assert all(purses[units_of(name)].drawn == count for name, count in counts.items())
 
 
 def test_the_frequency_cap_holds_in_the_simulated_shop(simulated: Simulated) -> None:
@@ -259,7 +286,7 @@ def test_every_trigger_has_at_most_one_issue_and_every_issue_one_content(simulat
 
 
 def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated: Simulated) -> None:
-    again = Recorded(SIMULATED, list(simulated.terms.values()))
+    again = Recorded(SIMULATED, list(simulated.terms.values()), campaigns=[SPRING])
     ours = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
     for output in simulated.outputs:
         if output.topic in ours:

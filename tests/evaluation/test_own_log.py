@@ -26,6 +26,7 @@ from .own_logs import (
     GAINS,
     MARGIN_RATIO,
     NAMES,
+    NO_PRICES,
     PRICE,
     RULES,
     WINDOW_S,
@@ -36,9 +37,15 @@ from .own_logs import (
 SHOPPERS = 3000
 
 
-@pytest.fixture(scope="module", params=[None, 600], ids=["plenty", "sold out"])
+PRICES = (35.0, 15.0, 0.0)
+
+
+@pytest.fixture(
+    scope="module", params=[(None, NO_PRICES), (600, NO_PRICES), (None, PRICES)], ids=["plenty", "sold out", "priced"]
+)
 def shop(request: pytest.FixtureRequest) -> Shop:
-    shop = Shop(seed=3, stock=request.param)
+    stock, prices = request.param
+    shop = Shop(seed=3, stock=stock, prices=prices)
     shop.see(SHOPPERS)
     return shop
 
@@ -180,6 +187,52 @@ def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
     assert sum(money.between(*each) for each in pairwise([AT - 1, AT, AT + 7, AT + 9])) == pytest.approx(
         of_order - 80 + 300
     )
+
+
+@pytest.mark.parametrize(
+    ("reports", "taken"),
+    [
+        ([("purchase", 5, 60), ("purchase", 9, 50)], 50),
+        ([("purchase", 9, 50), ("purchase", 5, 60)], 50),
+        ([("purchase", 5, 60), ("refund", 9, 20)], 20),
+        ([("refund", 9, None), ("purchase", 5, 60)], 0),
+        ([("purchase", 5, 60), ("cancel", 9, 60)], 0),
+        ([("purchase", 5, 60), ("cancel", 7, None), ("purchase", 9, None)], 80),
+        ([("cancel", 5, None)], 0),
+        ([("purchase", 5, 60), ("click", 9, 20)], 60),
+    ],
+)
+def test_the_report_on_what_happened_last_says_what_a_coupon_took_off(
+    reports: list[tuple[Any, float, int | None]], taken: int
+) -> None:
+    log = OwnLog()
+    log.take(topics.CATALOG.name, encode(Coupon(coupon_id="tea", max_discount_minor=80)))
+    for number, (kind, after_s, minor) in enumerate(reports):
+        event = FeedbackEvent(
+            event_id=f"f{number}", user_id="u", occurred_at=AT + after_s, issue_id="i1", kind=kind, coupon_id="tea",
+            discount_minor=minor,
+        )  # fmt: skip
+        log.take(topics.FEEDBACK.name, encode(event))
+    money = log.money()["u", "ecommerce"]
+    assert money.between(AT, AT + 5) == -taken  # when it was first used
+    assert money.between(AT + 5, math.inf) == 0
+
+
+def test_policies_go_by_value_less_price() -> None:
+    shop = Shop(seed=5, prices=PRICES)
+    shop.see(200)
+    decisions = decided(shop)
+    best = own_policies.target(Policy("greedy"), decisions, RULES).argmax(axis=1)
+    names = [decisions.names[arm] for arm in decisions.arm[np.arange(len(decisions)), best]]
+    by_kind = {kind: {name for name, each in zip(names, shop.kinds, strict=True) if each == kind} for kind in range(3)}
+    assert by_kind == {0: {"a"}, 1: {"b"}, 2: {"none"}}
+    dear = Shop(seed=5, prices=(45.0, 50.0, 0.0))
+    dear.see(200)
+    best = own_policies.target(Policy("greedy"), decided(dear), RULES).argmax(axis=1)
+    names = [decisions.names[arm] for arm in decided(dear).arm[np.arange(len(best)), best]]
+    by_kind = {kind: {name for name, each in zip(names, dear.kinds, strict=True) if each == kind} for kind in range(3)}
+    assert by_kind == {0: {"none"}, 1: {"c"}, 2: {"none"}}
+    assert not decided(Shop(seed=5).see(20)).price.any()
 
 
 def test_decisions_whose_window_is_open_are_left_out() -> None:

@@ -64,7 +64,7 @@ def sentences() -> dict[str, str]:
     terms = {"categories": ["tea"], "discount_minor": 150, "max_discount_minor": 150, "typical_price_minor": 1000}
     coupons = CouponSet([coupon(redeem_within_s=5 * DAY_S, **terms)], 1000.0)
     moments = [Moment("u", shopper, AT, {}, browse("b", AT, item("t", category="tea")))]
-    rows = extract(moments, look(moments, coupons, RULES), coupons, [np.array([0])], RULES)
+    rows = extract(moments, coupons, [np.array([0])], RULES)
     numbers = zip(NUMERIC, rows.numeric[0].tolist(), strict=True)
     return {name: tell(Reason(name, value, 1.0)).sentence.partition(":")[0] for name, value in numbers}
 
@@ -118,11 +118,11 @@ def test_scores_are_those_of_the_features() -> None:
     shopper.neighbourhood.packed = pack_vector(dict.fromkeys(shopper.profile.interests, 2.5))
     coupons = CouponSet([coupon(categories=["tea"])], 1000.0)
     moments = [Moment("u", shopper, AT, {})]
-    views = look(moments, coupons, RULES)
-    rows = extract(moments, views, coupons, [np.array([0])], RULES)
+    views = look(moments, coupons, [np.array([0])], RULES)
+    rows = extract(moments, coupons, [np.array([0])], RULES, views)
     content, neighbours = (rows.numeric[0, NUMERIC.index(name)] for name in ("content", "collaborative"))
-    assert score_of(content) == pytest.approx((views.category + views.brand + views.item)[0, 0], rel=1e-3)
-    assert score_of(neighbours) == pytest.approx(views.collaborative[0, 0], rel=1e-3)
+    assert score_of(content) == pytest.approx(views.content[0], rel=1e-3)
+    assert score_of(neighbours) == pytest.approx(views.collaborative[0], rel=1e-3)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -14,8 +14,8 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.accounts import money_of
 from stream_coupons.core.events import FeedbackEvent
-from stream_coupons.core.leases import money_of
 from stream_coupons.demo.system import LocalSystem
 from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import DAY_S, browse, coupon, messages, wait_until

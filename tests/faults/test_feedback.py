@@ -7,8 +7,8 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.accounts import money_of
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.core.leases import money_of
 from stream_coupons.core.pipeline import KINDS, issue_id
 from tests.integration.builders import DAY_S, IDLE_WITHIN_S, total, wait_until
 

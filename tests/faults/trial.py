@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,9 +16,10 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Coupon, CouponIssue
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.core.leases import Purse, Totals
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.similarity import stable_hash
 from stream_coupons.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.settings import Guarantee, Settings, Store
@@ -46,6 +47,9 @@ PAUSE_S = 0.1
 CHAIN = (topics.ISSUES, topics.DECISIONS)
 COUNTED_AS_APPLIED = {(topics.FEEDBACK.name, Rejection.UNKNOWN_ISSUE)}
 """Refused only after it has waited: it counts as applied when it comes."""
+
+BUDGET_OF_CAMPAIGN = 20_000
+Money = Literal["purchase", "refund", "cancel"]
 
 FIGURES: list[dict[str, Any]] = []
 """What every trial that passed its check has counted."""
@@ -108,6 +112,8 @@ class Trial:
         """Live on for a simulated hour, but not beyond a time."""
         for topic, event in self.world.advance(min(self.world.now + 3600.0, until)):
             self.send(topics.BY_NAME[topic], event)
+            for later in corrections(event):
+                self.send(topics.FEEDBACK, later)
         self.tick(self.world.now)
         self.hand_out()
 
@@ -279,6 +285,55 @@ class Trial:
             assert sum(counts.values()) == len(records(self.system, topic.name)), (topic.name, counts)
 
 
+def corrections(event: Struct) -> Iterator[FeedbackEvent]:
+    """What is reported later of some purchases: other amounts, refunds, cancellations, and purchases after these."""
+    if not isinstance(event, FeedbackEvent) or event.kind != "purchase":
+        return
+    draw = stable_hash(event.event_id) % 8
+    kinds: dict[int, tuple[tuple[Money, int | None], ...]] = {
+        0: (("purchase", 0), ("purchase", event.discount_minor)),
+        1: (("refund", (event.discount_minor or 0) // 2),),
+        2: (("cancel", None),),
+        3: (("cancel", None), ("purchase", event.discount_minor)),
+    }
+    for number, (kind, amount) in enumerate(kinds.get(draw, ()), start=1):
+        yield msgspec.structs.replace(
+            event,
+            event_id=f"{event.event_id}-{number}",
+            occurred_at=event.occurred_at + number,
+            kind=kind,
+            discount_minor=amount,
+        )
+
+
+class CampaignWorld(World):
+    """A world whose coupons belong to a campaign with a small budget, every second one with a budget of its own."""
+
+    def __init__(self, settings: WorldSettings, hold: BudgetHold) -> None:
+        super().__init__(settings)
+        self.campaign = Campaign(
+            campaign_id="shared",
+            budget_minor=BUDGET_OF_CAMPAIGN,
+            budget_hold=hold,
+            starts_at=settings.start_at,
+            ends_at=self.ends_at,
+        )
+        self._coupons = [
+            msgspec.structs.replace(
+                one,
+                campaign_id=self.campaign.campaign_id,
+                budget_hold=hold,
+                budget_minor=one.budget_minor if number % 2 else None,
+            )
+            for number, one in enumerate(self._coupons)
+        ]
+        self._by_id = {one.coupon_id: one for one in self._coupons}
+
+    def campaigns(self) -> list[Campaign]:
+        """The one campaign."""
+        return [self.campaign]
+
+
 @contextmanager
 def trial(
     broker: BrokerProcess,
@@ -298,7 +353,7 @@ def trial(
 @contextmanager
 def trial_of(system: LocalSystem, world: World) -> Iterator[Trial]:
     """A trial of a system that is not started yet with a world of its own."""
-    system.prepare(world.catalogue())
+    system.prepare(world.catalogue(), world.campaigns())
     with (
         system,
         system.publisher() as publisher,
@@ -343,7 +398,7 @@ def purses(system: LocalSystem, account_id: str) -> Purse:
     for record in records(system, topics.changelog("users").name):
         if record.key == key:
             latest[record.partition] = msgspec.msgpack.decode(record.value, type=Purse)
-    names = ("granted", "returned", "drawn", "freed", "spent")
+    names = [name for name in Totals.__struct_fields__ if name != "version"]
     return Purse(**{name: sum(getattr(purse, name) for purse in latest.values()) for name in names})
 
 

@@ -53,8 +53,9 @@ def settings(
 
 
 def coupon(coupon_id: str, **terms: Any) -> Coupon:
-    """A coupon of 1.00 off."""
-    return Coupon(coupon_id=coupon_id, **({"max_discount_minor": 100, "discount_minor": 100} | terms))
+    """A coupon of 1.00 off, whose budget is never overspent."""
+    usual = {"max_discount_minor": 100, "discount_minor": 100, "budget_hold": "maximum"}
+    return Coupon(coupon_id=coupon_id, **(usual | terms))
 
 
 def browse(event_id: str, user_id: str, item_id: str | None = None, at: float = AT, **about: Any) -> BrowseEvent:

@@ -12,8 +12,9 @@ from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.clients import Publisher
 from stream_coupons.connection import Connection
+from stream_coupons.core.accounts import units_of
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.leases import Account, Holding, units_of
+from stream_coupons.core.leases import Account, Holding
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX

@@ -10,19 +10,21 @@ from typer.testing import CliRunner
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
+from stream_coupons.core.events import Campaign
 from stream_coupons.demo.system import LocalSystem
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, publish_journey, send_ticks, settings
 
 pytestmark = pytest.mark.kafka
 
+CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=4000, ends_at=AT + 30 * DAY_S)]
 COUPONS = [
     coupon("few", stock=20, redeem_within_s=DAY_S),
     coupon("poor", budget_minor=3000, redeem_within_s=DAY_S),
-    coupon("once", max_per_user=1, redeem_within_s=DAY_S),
+    coupon("once", max_per_user=1, redeem_within_s=DAY_S, campaign_id="spring"),
 ]
-ACCOUNTS = 2 * len(COUPONS)
-"""Stock and money of each, of which every partition has a purse."""
+ACCOUNTS = 2 * len(COUPONS) + len(CAMPAIGNS)
+"""Stock and money of each, and the money of the campaign: of all every partition has a purse."""
 SHOPPERS = 40
 
 
@@ -49,6 +51,9 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
 ) -> None:
     system = LocalSystem(empty_broker, settings(), tmp_path, workers=2)
     system.prepare(COUPONS)
+    with system.publisher() as publisher:
+        for campaign in CAMPAIGNS:
+            publisher.send(topics.CAMPAIGNS, campaign)
     with system:
         system.wait_ready()
         for visit in range(3):

@@ -23,6 +23,7 @@ def issue_of(coupon: Coupon, user_id: str, at: float, issue_id: str) -> CouponIs
         expires_at=at + coupon.redeem_within_s,
         trigger_id=f"trigger-{issue_id}",
         max_discount_minor=coupon.max_discount_minor,
+        held_minor=coupon.max_discount_minor,
         p_click=0.0,
         p_redeem=0.0,
         p_order=0.0,

@@ -1,0 +1,193 @@
+"""Coupons and campaigns in their topics: read, publish, remove, pause and resume them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+import msgspec
+import typer
+from msgspec import Raw, Struct
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.catalog_file import Entry, Kind, Reading, read_entries
+from stream_coupons.cli.options import require_topics, settings_from
+from stream_coupons.codec import Decoder
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import END_OF_TIME
+from stream_coupons.settings import Settings
+
+if TYPE_CHECKING:  # imported where it is used: no help needs it
+    from stream_coupons.clients import Publisher
+
+
+class Published(Struct, Generic[Entry]):
+    """The records of a topic as they are now.
+
+    Attributes
+    ----------
+    entries : dict
+        By id, in its order.
+    unreadable : dict
+        By key, what is wrong with a record that workers ignore.
+    records : dict
+        Values of all of them, by key.
+    """
+
+    entries: dict[str, Entry]
+    unreadable: dict[str, str]
+    records: dict[str, bytes]
+
+
+def checked_settings(config: Path | None, bootstrap: str | None) -> Settings:
+    """Return settings of brokers that answer and have the topics.
+
+    Raises
+    ------
+    BadConfig
+    """
+    settings = settings_from(config, bootstrap)
+    require_topics(settings.kafka)
+    return settings
+
+
+def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
+    """Read the topic of a kind to its end."""
+    from stream_coupons.clients import Reader
+
+    found: Published[Entry] = Published({}, {}, {})
+    decode = Decoder(kind.topic)
+    with Reader(settings.kafka, [kind.topic.name], from_beginning=True) as reader:
+        for record in reader.read_to_end():
+            key = (record.key or b"").decode(errors="replace")
+            for by_key in (found.entries, found.unreadable, found.records):
+                by_key.pop(key, None)
+            if record.value is None:
+                continue
+            found.records[key] = record.value
+            try:
+                found.entries[key] = decode(record.value)
+            except BadMessage as bad:
+                found.unreadable[key] = bad.detail
+    found.entries = dict(sorted(found.entries.items()))
+    return found
+
+
+def warn_of_unreadable(found: Published[Entry], kind: Kind[Entry]) -> None:
+    """Print a warning for each record that is no entry."""
+    for key, detail in found.unreadable.items():
+        terminal.warn(f"key {key} of {kind.topic.name} is no {kind.noun}, workers ignore it: {detail}")
+
+
+def push(  # noqa: PLR0913 - options of the verbs
+    kind: Kind[Entry],
+    file: Path,
+    settings: Callable[[], Settings],
+    compare: Callable[[Sequence[Entry], Settings | None], list[str]],
+    *,
+    skip_invalid: bool,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Check a file and publish its entries, unless one is bad.
+
+    Parameters
+    ----------
+    settings : callable
+        Called before anything is published.
+    compare : callable
+        Returns warnings of the file's entries beside those that are published; without settings these are not known.
+    """
+    with terminal.opened(file) as source:
+        reading = read_entries(kind, source.read(), str(file), time.time())
+    terminal.report_refusals(reading.refusals, reading.place)
+    is_good = skip_invalid or not reading.refusals.count
+    target = settings() if is_good and not dry_run else None
+    reading.warnings += compare(reading.entries, target)
+    for warning in reading.warnings:
+        terminal.warn(warning)
+    count = len(reading.entries)
+    if target is not None:
+        with _publisher(target) as publisher:
+            for entry in reading.entries:
+                publisher.send(kind.topic, entry)
+        count = publisher.appended
+    if json:
+        report = _report(reading, 0 if target is None else count)
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
+        terminal.stdout().print(f"{count} {kind.noun}s {what}; {reading.refusals.count} refused", markup=False)
+    raise typer.Exit(1 if reading.refusals.count else 0)
+
+
+def _report(reading: Reading[Entry], pushed: int) -> dict[str, Any]:
+    return {
+        "good": len(reading.entries),
+        "published": pushed,
+        "refused": [
+            {reading.place: refusal.line, "reason": refusal.reason, "detail": refusal.detail}
+            for refusal in reading.refusals.first
+        ],
+        "refused_count": reading.refusals.count,
+        "warnings": reading.warnings,
+    }
+
+
+def remove(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, json: bool) -> None:
+    """Remove entries, also those that cannot be read."""
+    values = dict.fromkeys(published(settings, kind).records)
+    _publish(kind, ids, values, settings, "removed", json=json)
+
+
+def set_paused(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, paused: bool, json: bool) -> None:
+    """Publish entries again with another flag `paused`; all their other fields stay byte for byte."""
+    found = published(settings, kind)
+    values = {entry_id: _with_flag(found.records[entry_id], paused=paused) for entry_id in found.entries}
+    _publish(kind, ids, values, settings, "paused" if paused else "resumed", json=json)
+
+
+def _with_flag(value: bytes, *, paused: bool) -> bytes:
+    fields = msgspec.json.decode(value, type=dict[str, Raw])
+    fields.pop("paused", None)
+    return msgspec.json.encode(fields | ({"paused": Raw(b"true")} if paused else {}))
+
+
+def _publish(
+    kind: Kind[Entry],
+    ids: Sequence[str],
+    values: Mapping[str, bytes | None],
+    settings: Settings,
+    done: str,
+    *,
+    json: bool,
+) -> None:
+    """Publish new values of some ids; say which are not there, and exit with 1 if there is one."""
+    wanted = list(dict.fromkeys(ids))
+    known = [entry_id for entry_id in wanted if entry_id in values]
+    with _publisher(settings) as publisher:
+        for entry_id in known:
+            publisher.send_bytes(kind.topic, entry_id.encode(), values[entry_id])
+    if json:
+        unknown = [entry_id for entry_id in wanted if entry_id not in values]
+        typer.echo(msgspec.json.encode({done: known, "unknown": unknown}).decode())
+    for entry_id in () if json else wanted:
+        what = done if entry_id in values else f"no such {kind.noun} in {kind.topic.name}"
+        terminal.stdout().print(f"{terminal.printable(entry_id)}: {what}", markup=False, soft_wrap=True)
+    raise typer.Exit(0 if len(known) == len(wanted) else 1)
+
+
+def _publisher(settings: Settings) -> Publisher:
+    from stream_coupons.clients import Publisher
+
+    return Publisher(settings.kafka, settings.kafka.partitions)
+
+
+def span(since: float, until: float) -> Iterator[str]:
+    """Yield the two ends of a time to read, those left out that are no bound."""
+    if since:
+        yield f"from {terminal.utc(since)[:10]}"
+    if until < END_OF_TIME:
+        yield f"until {terminal.utc(until)[:10]}"

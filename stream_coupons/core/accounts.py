@@ -1,0 +1,148 @@
+"""The accounts that coupons draw on: every limit of stock or money, made from coupons and campaigns.
+
+A coupon draws on its stock, on its own budget and on that of its campaign. Each is an account with an id, a limit and,
+if it is money with an end, a target curve of spending.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from stream_coupons.core.events import END_OF_TIME, BudgetCurve, BudgetHold, Campaign, Coupon
+
+UNITS, MONEY, CAMPAIGN = "units", "money", "campaign"
+LAG_RATIO = 0.4
+"""Mean time from an issue to its redemption, over the time that a coupon can be used: most use comes early."""
+
+
+def units_of(coupon_id: str) -> str:
+    """Return the account of a coupon's stock."""
+    return f"{UNITS}:{coupon_id}"
+
+
+def money_of(coupon_id: str) -> str:
+    """Return the account of a coupon's own budget."""
+    return f"{MONEY}:{coupon_id}"
+
+
+def campaign_of(campaign_id: str) -> str:
+    """Return the account of a campaign's budget."""
+    return f"{CAMPAIGN}:{campaign_id}"
+
+
+def budgets_of(coupon_id: str, campaign_id: str | None) -> tuple[str, ...]:
+    """Return the accounts of money that a coupon draws on.
+
+    >>> budgets_of("tea", "spring")
+    ('money:tea', 'campaign:spring')
+    """
+    own = money_of(coupon_id)
+    return (own,) if campaign_id is None else (own, campaign_of(campaign_id))
+
+
+class Limit(NamedTuple):
+    """Terms of one account.
+
+    Attributes
+    ----------
+    most : int or None
+        What it may give in all, units or minor units of money; None: it has no limit.
+    quantum : int
+        The least that is of use to a partition: one unit, or the most that one coupon can cost.
+    starts_at, ends_at : float
+        UTC epoch seconds.
+    lag_s : float
+        About the mean time from an issue to its redemption.
+    unit_minor : int
+        Minor units that one unit of stock counts for where prices are set; 0 of money.
+    """
+
+    most: int | None
+    quantum: int
+    account_id: str = ""
+    hold: BudgetHold = "maximum"
+    curve: BudgetCurve = "none"
+    starts_at: float = 0.0
+    ends_at: float = END_OF_TIME
+    lag_s: float = 0.0
+    unit_minor: int = 0
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether it is in units."""
+        return self.account_id.startswith(f"{UNITS}:")
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether its use is steered by a price."""
+        return self.most is not None and self.curve != "none" and self.ends_at < END_OF_TIME
+
+
+class Accounts:
+    """All accounts of a catalogue.
+
+    Attributes
+    ----------
+    limits : dict
+        By account id.
+    """
+
+    def __init__(self, coupons: Iterable[Coupon] = (), campaigns: Iterable[Campaign] = ()) -> None:
+        self.limits: dict[str, Limit] = {}
+        self._of_coupon: dict[str, tuple[Limit, ...]] = {}
+        members = list(coupons)
+        of_campaign: defaultdict[str | None, list[Coupon]] = defaultdict(list)
+        for coupon in members:
+            of_campaign[coupon.campaign_id].append(coupon)
+        for campaign in campaigns:
+            self._add(_shared_limit(campaign, of_campaign[campaign.campaign_id]))
+        for coupon in members:
+            own = [self._add(limit) for limit in _own_limits(coupon)]
+            if coupon.campaign_id is not None:
+                own.append(self.limit(campaign_of(coupon.campaign_id)))
+            self._of_coupon[coupon.coupon_id] = tuple(own)
+
+    def _add(self, limit: Limit) -> Limit:
+        self.limits[limit.account_id] = limit
+        return limit
+
+    def limit(self, account_id: str) -> Limit:
+        """Return the terms of an account; of one that is not in the catalogue the limit is 0."""
+        return self.limits.get(account_id) or Limit(0, 1, account_id)
+
+    def of(self, coupon: Coupon) -> tuple[Limit, ...]:
+        """Return the accounts that a coupon draws on: its stock, then those of money."""
+        return self._of_coupon.get(coupon.coupon_id) or _own_limits(coupon)
+
+
+def _shared_limit(campaign: Campaign, coupons: Sequence[Coupon]) -> Limit:
+    return Limit(
+        campaign.budget_minor,
+        max((coupon.max_discount_minor for coupon in coupons), default=1),
+        campaign_of(campaign.campaign_id),
+        campaign.budget_hold,
+        campaign.budget_curve,
+        campaign.starts_at,
+        campaign.ends_at,
+        LAG_RATIO * sum(coupon.redeem_within_s for coupon in coupons) / max(len(coupons), 1),
+    )
+
+
+def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
+    most, span = coupon.max_discount_minor, (coupon.valid_from, coupon.valid_until)
+    stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, most)
+    lag_s = LAG_RATIO * coupon.redeem_within_s
+    own = money_of(coupon.coupon_id)
+    return stock, Limit(coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s)
+
+
+def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:
+    """Return from when and until when a coupon may be issued, and whether it is paused, its campaign considered."""
+    campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
+    if campaign is None:
+        return coupon.valid_from, coupon.valid_until, coupon.paused
+    return (
+        max(coupon.valid_from, campaign.starts_at),
+        min(coupon.valid_until, campaign.ends_at),
+        coupon.paused or campaign.paused,
+    )

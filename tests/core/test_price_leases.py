@@ -1,0 +1,49 @@
+"""Leases that carry a price: they grant no more than the limit, and say nothing that their readers refuse."""
+
+import msgspec
+import pytest
+
+from stream_coupons.core import leases
+from stream_coupons.core.accounts import Limit
+from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.leases import Account
+
+AT = 1_000_000_000.0
+PARTITIONS = 4
+
+
+def limit(most: int, quantum: int = 100) -> Limit:
+    return Limit(most, quantum, "campaign:spring", "quantile", "even", AT, AT + 1000.0)
+
+
+def report(at: float, variance: float = 2500.0, partition: int = 0) -> LeaseReport:
+    """A partition has a coupon open."""
+    return LeaseReport(
+        account_id="campaign:spring", partition=partition, at=at, version=0, granted=0, drawn=1,
+        expected=(10.0, 0.0), variance=(variance, 0.0),
+    )  # fmt: skip
+
+
+def test_a_partition_hears_of_price_and_risk_once_it_has_reported() -> None:
+    """One that was never heard of opens its purse by itself: a lease would have to say how much of it there is."""
+    account, told = Account(), dict[int, Lease]()
+    for n in range(3):
+        for lease in leases.take_report(account, report(AT + 20.0 * n), limit(10_000), PARTITIONS):
+            told[lease.partition] = lease
+    assert set(told) == {0}
+    assert told[0].risk is not None
+    later = leases.take_report(account, report(AT + 61.0, partition=2), limit(10_000), PARTITIONS)
+    heard = {lease.partition: (lease.price, lease.risk) for lease in later}
+    assert heard[2] == heard.get(0, (told[0].price, told[0].risk))
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-14, 1e-9, 0.5, 1.0, 1e9])
+def test_the_risk_of_almost_nothing_is_not_known(variance: float) -> None:
+    """What is left when all coupons have ended is a sum of numbers of 64 bits, and seldom 0."""
+    account, told = Account(), list[Lease]()
+    for n, left in enumerate((2500.0, variance)):
+        told += leases.take_report(account, report(AT + 20.0 * n, left), limit(10_000), 1)
+        account.holdings[0].heard = -1.0
+    assert [lease.risk is None for lease in told[-1:]] == [variance < 1.0]
+    for lease in told:
+        assert msgspec.json.decode(msgspec.json.encode(lease), type=Lease) == lease
