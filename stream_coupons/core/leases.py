@@ -377,6 +377,8 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
 
 
 def _merge(holding: Holding, said: LeaseReport) -> None:
+    if not holding.is_known and not holding.version:
+        holding.granted = said.granted  # its first lease; what was kept for it may be more
     holding.is_known = True
     holding.heard_version = max(holding.heard_version, said.version)
     for name in Totals.__struct_fields__:

@@ -491,3 +491,10 @@ def test_a_lost_lease_is_sent_again_with_the_next_report() -> None:
     machine.deliver(leases.report("units:c", 0, purse, 5.0))
     machine.deliver_all()
     assert purse.available > 1
+
+
+def test_what_was_kept_for_a_partition_is_free_when_it_says_that_it_has_less() -> None:
+    limit, account = money(130, 120), Account({1: Holding(granted=120)})
+    asks = LeaseReport(account_id="money:c", partition=1, at=1_000.0, version=0, granted=0, asks=True)
+    [lease] = leases.take_report(account, asks, limit, 2)
+    assert (lease.partition, lease.granted) == (1, 120)

@@ -296,7 +296,7 @@ def test_of_what_is_sold_out_all_that_is_better_than_the_rest_is_wanted() -> Non
 def test_what_is_worth_less_than_what_can_be_had_is_not_wanted() -> None:
     terms = [
         coupon(name, discount_minor=90 + n, stock=stock)
-        for n, (name, stock) in enumerate(zip("abc", (0, 9, 0), strict=False))
+        for n, (name, stock) in enumerate(zip("abc", (0, 9, 0), strict=True))
     ]
     case = Case(knowledge(*terms))
     case.see(browse("t1"))
