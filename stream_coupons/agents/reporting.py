@@ -67,7 +67,7 @@ class BatchReporter:
 
 
 class _Left:
-    """What is neither held nor spent of the accounts that are owned and have a limit, each computed once."""
+    """Units and money left of each owned account with a limit, computed once."""
 
     def __init__(self, accounts: Mapping[str, Account], partitions: Container[int], count: int) -> None:
         self._accounts = accounts

@@ -69,12 +69,12 @@ class Limit(NamedTuple):
 
     @property
     def is_stock(self) -> bool:
-        """Whether it is in units."""
+        """Return whether the account is in units of stock."""
         return self.account_id.startswith(f"{UNITS}:")
 
     @property
     def is_priced(self) -> bool:
-        """Whether its use is steered by a price."""
+        """Return whether the account has a price."""
         return self.most is not None and self.curve != "none" and self.ends_at < END_OF_TIME
 
 

@@ -161,7 +161,7 @@ def is_closed(shopper: Shopper, identity: str) -> bool:
 
 
 def is_decided(shopper: Shopper, identity: str) -> bool:
-    """Whether this id led to an issue of ours.
+    """Return whether this id led to an issue of ours.
 
     Another system may have given the id to an issue of its own: that says nothing.
     """
@@ -352,7 +352,8 @@ def _settle(
     is_same = is_again and issue.spent_minor == before.spent_minor
     effects.count("feedback", "repeated" if is_same else "corrected" if is_again else event.kind)
     if not issue.observed:
-        _book(issue, before, issue.stake, min(event.occurred_at, latest), effects)
+        if issue.stake != before:
+            effects.book(_booking(issue, before, issue.stake, min(event.occurred_at, latest)))
         if issue.redeemed and not was_redeemed:
             effects.count("end", "redeemed")
 
@@ -370,15 +371,13 @@ def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
 
 def opening(issue: OpenIssue) -> Booking:
     """Return the booking of an issue that is given."""
-    span = issue.at, issue.at, issue.expires_at
-    return Booking(issue.coupon_id, issue.campaign_id, Stake(), issue.stake, *span, issue.is_falling)
+    return _booking(issue, Stake(), issue.stake, issue.at)
 
 
-def _book(issue: OpenIssue, before: Stake, after: Stake, at: float, effects: Effects) -> None:
-    """Book a change of what an issue takes of its budgets."""
-    if after != before:
-        span = at, issue.at, issue.expires_at
-        effects.book(Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling))
+def _booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: float | None = None) -> Booking:
+    """Return a change of what an issue takes of its budgets; `final` is `Booking.final_expected_minor`."""
+    span = at, issue.at, issue.expires_at
+    return Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling, final)
 
 
 def _expire(  # noqa: PLR0913 - the same
@@ -502,16 +501,7 @@ def _close_issue(
         _teach(user_id, issue, at, catalogue, rules, effects)
     if issue.observed:
         return
-    closing = Booking(
-        issue.coupon_id,
-        issue.campaign_id,
-        issue.stake,
-        Stake(spent_minor=issue.spent_minor),
-        *(at, issue.at, issue.expires_at),
-        issue.is_falling,
-        issue.expected_minor,
-    )
-    effects.book(closing)
+    effects.book(_booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor))
     if not issue.redeemed:
         effects.count("end", "expired")
 

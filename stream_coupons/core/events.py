@@ -242,7 +242,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_per_user: Count | None = None
     """How often one shopper gets it; absent for no limit."""
     paused: bool = False
-    """Whether none are issued for now."""
+    """True: none are issued for now."""
     attributes: Context = {}
     """Whatever else is known of it; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
@@ -278,7 +278,7 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     paused: bool = False
-    """Whether none of its coupons are issued for now."""
+    """True: none of its coupons are issued for now."""
 
 
 class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):

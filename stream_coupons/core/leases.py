@@ -454,8 +454,8 @@ def _next_update(account: Account, limit: Limit) -> float:
     if account.price.at is None:
         return 0.0
     is_first_risk = limit.hold == "quantile" and account.told[1] is None
-    length = limit.ends_at - max(limit.starts_at, account.opened_at or 0.0)
-    every = min(max(length / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
+    terms = _terms(account, limit)
+    every = min(max((terms.ends_at - terms.starts_at) / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
     return account.price.at + (pricing.LEAST_UPDATE_S if is_first_risk else every)
 
 

@@ -228,7 +228,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
     choice = policy.choose(decision.net(), undecided.identity, rules, key)
     result, refusal = _outcome(choice, is_holdout=is_holdout)
     if decision_log.is_logged(undecided.identity, rules, key):
-        undecided.effects.emit(_entry(decision, considered, can_be_had, choice, result, known))
+        undecided.effects.emit(_entry(decision, considered, can_be_had, choice, result, is_holdout, known))
     if refusal is None and choice.row is not None:
         _give(decision, choice, choice.row, known)
         return "given"
@@ -288,17 +288,17 @@ def _note_demand(
             wallet.add_demand(limit, before_price, costs, outside)
 
 
-def _entry(
+def _entry(  # noqa: PLR0913 - all that a decision says
     decision: "_Decision",
     considered: "_Decision",
     can_be_had: NDArray[np.bool_],
     choice: Choice,
     result: DecisionResult,
+    is_holdout: bool,
     known: Knowledge,
 ) -> LoggedDecision:
     """Return the record of a decision; `considered` has the candidates that could not be had, too."""
     undecided, rules = decision.undecided, known.rules.policy
-    user_id = undecided.moment.user_id
     given = choice.row if result == "given" else None
     return decision_log.entry(
         [coupon.coupon_id for coupon in decision.coupons()],
@@ -306,7 +306,7 @@ def _entry(
         decision.prices_minor,
         choice,
         decision_id=undecided.identity,
-        user_id=user_id,
+        user_id=undecided.moment.user_id,
         domain=undecided.event.domain,
         at=undecided.moment.at,
         trigger_id=undecided.event.event_id,
@@ -316,7 +316,7 @@ def _entry(
         sold_out=[coupon.coupon_id for coupon, can in zip(considered.coupons(), can_be_had, strict=True) if not can],
         coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
         propensity=None if result == "holdout" else round(choice.propensity(given), 9),
-        is_holdout=policy.is_holdout(user_id, rules, known.rules.key),
+        is_holdout=is_holdout,
     )
 
 
