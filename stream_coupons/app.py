@@ -63,6 +63,11 @@ class CouponApp(Member):
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
+        self.faust.transport.urgent = frozenset(
+            topic.name
+            for kind, topic in (("browse", topics.BROWSE), ("cart", topics.CART), ("order", topics.ORDER))
+            if kind in settings.policy.triggers
+        )
         self.add_services(Clock(self), Reporter(self))
 
     def _may_read(self) -> bool:

@@ -26,12 +26,11 @@ from faust.types import TP
 from stream_coupons.connection import Connection
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.consumer_thread import BatchConsumerThread, Membership
+from stream_coupons.runtime.fetch_sessions import Priority
 from stream_coupons.runtime.records import Record
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
-BUSY_WITHIN_S = 0.05
-"""Two fetches with records within this time are busy."""
 
 
 class Chunk(NamedTuple):
@@ -79,7 +78,6 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._sought_in: int | None = None
         self._is_fetching = False
         self._rewinding: list[TP] = []
-        self._fetched_at = -BUSY_WITHIN_S
         self._handed: dict[TP, int] = {}
         self._taken: dict[TP, int] = {}
         self._done: dict[TP, int] = {}
@@ -181,7 +179,6 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         fetched, active = await self._wait_next_records(timeout)
         if self.should_stop:
             return
-        self._pace(fetched)
         messages: dict[str, Any] = {}
         for tp, records in fetched.items():
             is_due = active is None or tp in active or tp in self._buffered_partitions
@@ -204,16 +201,6 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._is_fetching = False
         for message in messages.values():
             yield message.tp, message
-
-    def _pace(self, fetched: Mapping[TP, Sequence[Any]]) -> None:
-        """Let the broker collect if records keep coming and there is none that it has and we have not."""
-        now = time.monotonic()
-        is_behind = any(
-            records and (self._thread.highwater(tp) or 0) > records[-1].offset + 1 for tp, records in fetched.items()
-        )
-        self._thread.pace(is_busy=bool(fetched) and not is_behind and now - self._fetched_at < BUSY_WITHIN_S)
-        if fetched:
-            self._fetched_at = now
 
     def _is_wanted(self) -> bool:
         """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
@@ -357,6 +344,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
         By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
     between_agents : frozenset of str
         Topics of what agents tell each other.
+    urgent : frozenset of str
+        Topics that are fetched at once; their agent's other topics are fetched with them.
     """
 
     Consumer = BatchConsumer
@@ -366,9 +355,17 @@ class BatchTransport(Transport):  # type: ignore[misc]
         super().__init__(url, app)
         self.connection = connection
         self.between_agents = frozenset(between_agents)
+        self.urgent: frozenset[str] = frozenset()
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
         self.breakers: dict[str, CircuitBreaker] = {}
+
+    def priority_of(self, topic: str) -> Priority:
+        """Return how soon a topic is fetched."""
+        if topic in self.urgent:
+            return Priority.URGENT
+        is_beside = any(self.agents[other] == self.agents[topic] for other in self.urgent)
+        return Priority.WITH_URGENT if is_beside else Priority.PATIENT
 
     def may_fetch(self, topic: str) -> bool:
         """Return whether the circuit of a topic lets a fetch through now."""

@@ -13,12 +13,6 @@ from faust.types import TP
 
 from stream_coupons.runtime.fetched import new_consumer
 
-IDLE, BUSY = (1, 500), (64 * 1024, 5)
-"""Bytes that a broker collects before it answers a fetch, and the milliseconds that it waits for them at most. What
-comes to an idle worker is fetched at once. A busy one is served sooner if it asks less often: a chunk costs much, a
-record little, and what waits behind chunks waits longest. One that is behind asks as an idle one: there is always
-something to answer with, and what is not behind is not to wait for what is."""
-
 HELD_BACK_PAUSE_S = 0.2
 
 
@@ -61,8 +55,6 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            fetch_min_bytes=IDLE[0],
-            fetch_max_wait_ms=IDLE[1],
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -75,7 +67,9 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Connect, and note every heartbeat that is answered."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        consumer = self._ensure_consumer()
+        consumer._fetcher.priority_of = self.transport.priority_of
+        coordinator = consumer._coordinator
         beat = coordinator._do_heartbeat
 
         async def beat_and_note() -> Any:
@@ -166,11 +160,6 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
         committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
-
-    def pace(self, *, is_busy: bool) -> None:
-        """From the next fetch on, ask as an idle worker does or as a busy one."""
-        fetcher = self._ensure_consumer()._fetcher
-        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = BUSY if is_busy else IDLE
 
     def membership(self) -> Membership:
         """As the coordinator gave it last."""

@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import consumer, fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
 from stream_coupons.connection import Connection
 from stream_coupons.header_names import LenientBytes
+from stream_coupons.runtime.fetch_sessions import SessionFetcher
 from stream_coupons.unpacking import readable, size_of
 
 
 def new_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
-    """A consumer, not started, which gets past every record."""
+    """A consumer, not started, which gets past every record, and fetches in sessions."""
+    consumer.Fetcher = SessionFetcher
     fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, Records
     return AIOKafkaConsumer(**connection.options(), **options)
 

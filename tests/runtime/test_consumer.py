@@ -37,20 +37,12 @@ class Log:
         self.positions = dict.fromkeys(logs, 0)
         self.gaps: dict[TP, int] = {}
         """Where the position stands after all records were fetched: behind markers, say."""
-        self.is_busy = False
-        self.lag = 0
         self.now = 1000.0
-
-    def highwater(self, tp: TP) -> int:
-        return self.positions[tp] + self.lag
 
     def end_of(self, tp: TP) -> tuple[int, float] | None:
         if tp not in self.logs:
             return None
         return max([self.gaps.get(tp, 0), *(offset + 1 for offset in self.logs[tp])]), self.now
-
-    def pace(self, *, is_busy: bool) -> None:
-        self.is_busy = is_busy
 
     async def seek_to_start(self) -> dict[TP, int]:
         self.positions = {tp: self.committed.get(tp, 0) for tp in self.logs}
@@ -90,7 +82,6 @@ class Consumer(BatchConsumer):
         self._buffered_partitions = set()
         self._epoch, self._seeks, self._sought_in, self._is_fetching = 0, 0, None, False
         self._rewinding = []
-        self._fetched_at = -1.0
         self._handed, self._taken, self._done, self._reached = {}, {}, {}, {}
         self.during_fetch = lambda: None
         self.futures: list[Any] = []
@@ -448,31 +439,6 @@ def test_a_worker_that_leaves_amid_a_fetch_leaves_in_peace(is_leaving: bool) -> 
     reading.during_fetch = cancel
     with nullcontext() if is_leaving else pytest.raises(asyncio.CancelledError):
         assert drained(reading, 9) == []
-
-
-def test_who_fetches_records_again_and_again_waits_for_more_and_who_is_idle_for_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr(consumer.time, "monotonic", lambda: now)
-    reading = Consumer({HERE: list(range(8))})
-    paces = []
-    for pause_s in (0.0, consumer.BUSY_WITHIN_S / 2, 2 * consumer.BUSY_WITHIN_S, consumer.BUSY_WITHIN_S / 2, 0.0):
-        now += pause_s
-        assert bool(reading.take_all(reading.get())) == (len(paces) < 4)
-        paces.append(reading._thread.is_busy)
-    assert paces == [False, True, False, True, False]
-
-
-def test_who_is_behind_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer.time, "monotonic", lambda: 100.0)
-    reading = Consumer({HERE: list(range(8))})
-    paces = []
-    for lag in (0, 0, 3, 0):
-        reading._thread.lag = lag
-        reading.get()
-        paces.append(reading._thread.is_busy)
-    assert paces == [False, True, False, True]
 
 
 def test_time_has_come_as_far_as_what_is_done_where_more_is_left() -> None:
