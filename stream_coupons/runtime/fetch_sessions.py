@@ -235,6 +235,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         self._sessions: defaultdict[Place, Session] = defaultdict(Session)
         self._due: dict[Place, float] = {}
         self._served: Any = None
+        self._parts: list[tuple[TopicPartition, Any, Priority]] = []
         super().__init__(_ByGroup(client), *args, **options)
 
     def _get_actions_per_node(self, assignment: Any) -> tuple[Any, ...]:
@@ -243,20 +244,18 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         As aiokafka's own, but requests are made for each place, when it is due.
         """
         if assignment is not self._served:
-            self._served = assignment
-            for session in self._sessions.values():
-                session.begin_anew()
+            self._serve(assignment)
         leader_of, records, in_flight = self._client.cluster.leader_for_partition, self._records, self._in_flight
         wanted: defaultdict[Place, dict[TopicPartition, int]] = defaultdict(dict)
         untaken: dict[Place, float] = {}
         lost: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         resumed, is_leaderless, now = [], False, time.monotonic()
-        for tp in assignment.tps:
-            node, state = leader_of(tp), assignment.state_value(tp)
+        for tp, state, priority in self._parts:
+            node = leader_of(tp)
             if node is None or node == -1:
                 is_leaderless = is_leaderless or tp not in records
                 continue
-            place = self._place_of(node, tp)
+            place = Place(node, priority)
             if tp in records:
                 if backoff := records[tp].calculate_backoff():
                     untaken[place] = max(untaken.get(place, 0.0), backoff)
@@ -281,8 +280,13 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 requests.append((place, self._request(place, positions, self._fetch_max_wait_ms)))
         return requests, lost, min(waits), is_leaderless, resumed
 
-    def _place_of(self, node: int, tp: TopicPartition) -> Place:
-        return Place(node, Priority.URGENT if self.priority_of is None else self.priority_of(tp.topic))
+    def _serve(self, assignment: Any) -> None:
+        """Begin to fetch for an assignment: no session knows of it."""
+        priority_of = self.priority_of or (lambda _: Priority.URGENT)
+        self._served = assignment
+        self._parts = [(tp, assignment.state_value(tp), priority_of(tp.topic)) for tp in assignment.tps]
+        for session in self._sessions.values():
+            session.begin_anew()
 
     def _request(self, place: Place, positions: Mapping[TopicPartition, int], max_wait_ms: int) -> SessionRequest:
         def encode(
@@ -332,12 +336,12 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         """Fetch what is there for decisions to know. A request that is under way has found nothing until now."""
         if place in self._in_flight:
             return
-        leader_of, states = self._client.cluster.leader_for_partition, assignment.state_value
+        leader_of, records = self._client.cluster.leader_for_partition, self._records
         positions = {
-            tp: states(tp).position
-            for tp in assignment.tps
-            if tp not in self._records and leader_of(tp) == place.node and self._place_of(place.node, tp) == place
-            if states(tp).has_valid_position and not states(tp).paused
+            tp: state.position
+            for tp, state, priority in self._parts
+            if priority is place.priority and tp not in records and leader_of(tp) == place.node
+            if state.has_valid_position and not state.paused
         }
         if positions:
             self._in_flight.add(place)
