@@ -39,6 +39,13 @@ TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and 
 """Whose events a tick must not overtake, and whose records say by the broker's clock when they were appended."""
 
 
+def urgent_topics(settings: Settings) -> frozenset[str]:
+    """Return the topics that are fetched at once: triggers, and leases and their reports, which are few."""
+    kinds = {"browse": topics.BROWSE, "cart": topics.CART, "order": topics.ORDER}
+    triggers = {topic.name for kind, topic in kinds.items() if kind in settings.policy.triggers}
+    return frozenset(triggers | {topics.LEASES.name, topics.LEASE_REPORTS.name})
+
+
 class CouponApp(Member):
     """All parts of the process that decides."""
 
@@ -63,11 +70,7 @@ class CouponApp(Member):
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
-        self.faust.transport.urgent = frozenset(
-            topic.name
-            for kind, topic in (("browse", topics.BROWSE), ("cart", topics.CART), ("order", topics.ORDER))
-            if kind in settings.policy.triggers
-        )
+        self.faust.transport.urgent = urgent_topics(settings)
         self.add_services(Clock(self), Reporter(self))
 
     def _may_read(self) -> bool:
