@@ -6,9 +6,15 @@ import sys
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
@@ -18,6 +24,7 @@ from hypothesis import strategies as st
 
 from stream_coupons import topics
 from stream_coupons.broker import open_broker
+from stream_coupons.clients import Reader
 from stream_coupons.connection import Connection
 from stream_coupons.record_batches import read_header
 from stream_coupons.runtime import producer
@@ -39,6 +46,8 @@ class Client:
     def __init__(self) -> None:
         self.written: list[object] = []
 
+    cluster = SimpleNamespace(leader_for_partition=lambda _: 0)
+
     async def ready(self, node_id: int) -> bool:  # noqa: ARG002
         return True
 
@@ -47,7 +56,12 @@ class Client:
 
 
 class Producer:
-    """A connection to a broker that appends what is sent, but not record 1 while it refuses."""
+    """A connection to a broker that appends what is sent, but not record 1 while it refuses.
+
+    An earlier batch is under way, so that all of it goes through the queue.
+    """
+
+    _message_accumulator = SimpleNamespace(_batches={}, _pending_batches={"earlier"})
 
     def __init__(self, broker: "Sending") -> None:
         self.broker = broker
@@ -194,6 +208,98 @@ def test_cells_that_say_that_they_fit_are_one_batch(sizes: dict[str, int | None]
     changes = [Output("t", 0, key.encode(), data) for key, data in result.cells.items()]
     sending.run(changes, result.changed_bytes)
     assert sending.batches == [("t", 0, len(sizes))]
+
+
+class Unlucky:
+    """The client of a producer, whose produce requests fail in turn: before or after the broker has appended them."""
+
+    def __init__(self, client: Any, failures: list[str]) -> None:
+        self.client, self.failures, self.requests = client, failures, 0
+        self.send, client.send = client.send, self.fail
+
+    async def fail(self, node: int, request: object, **about: Any) -> Any:
+        if not isinstance(request, ProduceRequest):
+            return await self.send(node, request, **about)
+        self.requests += 1
+        failure = self.failures.pop(0) if self.failures else ""
+        if failure == "lost":
+            raise KafkaConnectionError
+        answer = await self.send(node, request, **about)
+        if failure == "unanswered":
+            raise RequestTimedOutError
+        return self.altered(answer, failure) if failure else answer
+
+    @staticmethod
+    def altered(answer: Any, failure: str) -> Any:
+        """The answer with an error for the first partition in it."""
+        code = {"refused": MessageSizeTooLargeError.errno, "moved": NotLeaderForPartitionError.errno}[failure]
+        (topic, [first, *others]), *more = answer.topics
+        answer.topics = [(topic, [(first[0], code, *first[2:]), *others]), *more]
+        return answer
+
+
+FAILURES = ["", "lost", "unanswered", "moved"]
+
+
+@pytest.mark.process
+def test_each_delivery_is_one_request_and_whatever_fails_each_record_is_appended_once(tmp_path: Path) -> None:
+    numbers = range(24)
+
+    async def deliver(connection: Connection) -> int:
+        made: list[Any] = []
+
+        def connect() -> Any:
+            made.append(new_producer(connection, 10.0, 32 * MIB))
+            return made[-1]
+
+        sender = Sender("users", connect, print, 60.0)
+        await sender.start()
+        await sender.deliver([Output("t", partition, b"k", b"first") for partition in range(3)])
+        client = Unlucky(made[0].client, FAILURES * (len(numbers) // len(FAILURES)))
+        for number in numbers:
+            await sender.deliver([Output("t", partition, b"k", b"%d" % number) for partition in range(3)])
+            assert sender.is_able
+        assert len(made) == 1
+        await sender.stop()
+        return client.requests
+
+    with open_broker("embedded", tmp_path) as broker:
+        create_topic(broker.bootstrap, "t", 3)
+        requests = asyncio.run(deliver(Connection(broker.bootstrap)))
+        with Reader(Connection(broker.bootstrap), ["t"], from_beginning=True) as reader:
+            found = [(record.partition, record.value) for record in reader.read_to_end()]
+    values = [b"first", *(b"%d" % number for number in numbers)]
+    assert [[value for place, value in found if place == partition] for partition in range(3)] == [values] * 3
+    failing = len(numbers) * (len(FAILURES) - 1) // len(FAILURES)
+    assert requests == len(numbers) + failing, "each that failed was sent once more"
+
+
+@pytest.mark.process
+def test_a_record_that_the_broker_refuses_is_sent_again_by_a_new_producer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "FIRST_PAUSE_S", 0.0)
+    failed: list[str] = []
+
+    async def deliver(connection: Connection) -> int:
+        made: list[Any] = []
+
+        def connect() -> Any:
+            made.append(new_producer(connection, 10.0, 32 * MIB))
+            return made[-1]
+
+        sender = Sender("users", connect, failed.append, 60.0)
+        await sender.start()
+        await sender.deliver(OUTPUTS)
+        Unlucky(made[0].client, ["refused"])
+        await sender.deliver(OUTPUTS)
+        await sender.stop()
+        return len(made)
+
+    with open_broker("embedded", tmp_path) as broker:
+        create_topic(broker.bootstrap, "t", 3)
+        assert asyncio.run(deliver(Connection(broker.bootstrap))) == 2
+    assert failed == ["users"]
 
 
 @pytest.mark.process
