@@ -25,6 +25,8 @@ URGENT_PAUSE_S = 0.01
 """Pause between two answers with urgent records: what comes meanwhile is processed together."""
 PATIENCE_S = 0.1
 """Longest time for which a record waits at the broker that is not urgent."""
+KNOWN_WITHIN_S = 0.02
+"""Age of the last fetch of `Priority.WITH_URGENT` beyond which an urgent record waits for another one."""
 BACKLOG_BYTES = 64 * 1024
 """An answer of this size is part of a backlog: nothing waits then."""
 MAX_EPOCH = 2**31 - 1
@@ -39,7 +41,7 @@ class Priority(IntEnum):
     URGENT = 0
     """At once; every decision on such a record waits."""
     WITH_URGENT = 2
-    """With every urgent record, so that a decision knows what was appended before; else as `PATIENT`."""
+    """With urgent records, so that a decision knows what was appended before; else as `PATIENT`."""
     PATIENT = 3
     """`PATIENCE_S` after the last ones."""
 
@@ -334,7 +336,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
 
     async def _fetch_with_urgent(self, assignment: Any, place: Place) -> None:
         """Fetch what is there for decisions to know. A request that is under way has found nothing until now."""
-        if place in self._in_flight:
+        now = time.monotonic()
+        if place in self._in_flight or now < self._due.get(place, 0.0) - PATIENCE_S + KNOWN_WITHIN_S:
             return
         leader_of, records = self._client.cluster.leader_for_partition, self._records
         positions = {
@@ -345,7 +348,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         }
         if positions:
             self._in_flight.add(place)
-            self._due[place] = time.monotonic() + PATIENCE_S
+            self._due[place] = now + PATIENCE_S
             try:
                 await self._proc_fetch_request(assignment, place, self._request(place, positions, 0))
             finally:
