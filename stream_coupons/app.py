@@ -2,23 +2,18 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from faust.types import TP
-from mode import Service
-
 from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
+from stream_coupons.agents.clock import Clock
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
-from stream_coupons.codec import encode
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Tick
 from stream_coupons.knowledge_topics import KnowledgeTopics
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.member import Member, Reporter
@@ -26,7 +21,6 @@ from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.lane import Lane
-from stream_coupons.runtime.records import Output
 from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
 
@@ -34,9 +28,6 @@ TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "accounts"}
 BESIDE_A_CELL_BYTES = 16 * 1024
 """Room in a changelog's record batch for the cell's key, for what the runtime notes at the end of a batch, and for the
 shared states that one record changes, which must be in the cell's batch."""
-
-TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and topic is not topics.TICKS)
-"""Whose events a tick must not overtake, and whose records say by the broker's clock when they were appended."""
 
 
 def urgent_topics(settings: Settings) -> frozenset[str]:
@@ -71,7 +62,8 @@ class CouponApp(Member):
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
         self.faust.transport.urgent = urgent_topics(settings)
-        self.add_services(Clock(self), Reporter(self))
+        clock = Clock(settings.worker.tick_every_s, settings.kafka.partitions, self.clock_sender, self.faust)
+        self.add_services(clock, Reporter(self))
 
     def _may_read(self) -> bool:
         return self.knowledge.is_caught_up
@@ -130,36 +122,6 @@ class CouponApp(Member):
         owned = {tp.partition for tp in self.faust.consumer.assignment() if tp.topic == topics.LEASE_REPORTS.name}
         count = self.settings.kafka.partitions
         self._report_on_budgets(self.known.now().catalogue, self.budgets.accounts, owned, count)
-
-
-class Clock(Service):  # type: ignore[misc]
-    """Writes a tick into every partition of `ticks` that this worker owns, so that time is an event like any other.
-
-    It says how far the partition's events are done, by the time of their append: a window must not be closed by a tick
-    while a purchase that came in time waits in a backlog. Where that is not known, there is no tick. One that says an
-    earlier time than another before it, as those of two workers may, ends nothing.
-    """
-
-    def __init__(self, parts: CouponApp) -> None:
-        super().__init__()
-        self._parts = parts
-
-    @Service.task  # type: ignore[untyped-decorator]
-    async def _tick(self) -> None:
-        every_s = self._parts.settings.worker.tick_every_s
-        if every_s == 0:
-            return
-        while not self.should_stop:
-            await self.sleep(every_s)
-            await self._parts.clock_sender.deliver(list(self._ticks()))
-
-    def _ticks(self) -> Iterator[Output]:
-        consumer = self._parts.faust.consumer
-        for name, partition in consumer.assignment():
-            if name == topics.TICKS.name:
-                at = consumer.reached([TP(other, partition) for other in TIMED])
-                if at is not None:
-                    yield Output(name, partition, str(partition).encode(), encode(Tick(at=at)))
 
 
 def open_stores(worker: WorkerSettings) -> Stores:

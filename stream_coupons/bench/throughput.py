@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle
 
 import msgspec
 from kafka import KafkaAdminClient
@@ -14,6 +15,7 @@ from kafka.errors import KafkaError
 from msgspec import Struct, field
 
 from stream_coupons import admin, topics
+from stream_coupons.agents import clock
 from stream_coupons.bench import processes
 from stream_coupons.clients import Reader
 from stream_coupons.codec import encode
@@ -165,10 +167,12 @@ def ticking(system: LocalSystem, every_s: float) -> Iterator[None]:
     is_over = threading.Event()
 
     def tick() -> None:
-        partitions = system.settings.kafka.partitions
+        turns = clock.turns(system.settings.kafka.partitions)
         with suppress(StreamCouponsError), system.publisher() as publisher:  # without a broker there is nothing to tell
-            while not is_over.wait(every_s):
-                for partition in range(partitions):
+            for turn in cycle(turns):
+                if is_over.wait(every_s / len(turns)):
+                    return
+                for partition in turn:
                     said = encode(Tick(at=time.time()))
                     publisher.send_bytes(topics.TICKS, str(partition).encode(), said, partition)
                 publisher.flush()

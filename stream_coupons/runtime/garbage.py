@@ -7,4 +7,4 @@ def collect_rarely() -> None:
     """Look less often: by default it walks thousands of live states, which have no cycles, a sixth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(2_000, 10, 10_000)
