@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
-from faust.types import TP
 from mode import Service
 
 from stream_coupons import topics
@@ -68,8 +67,8 @@ class Clock(Service):  # type: ignore[misc]
 
     def _ticks(self, turn: Sequence[int]) -> Iterator[Output]:
         consumer = self._app.consumer
-        for name, partition in consumer.assignment():
-            if name == topics.TICKS.name and partition in turn:
-                at = consumer.reached([TP(other, partition) for other in TIMED])
+        for tp in consumer.assignment():
+            if tp.topic == topics.TICKS.name and tp.partition in turn:
+                at = consumer.reached([tp._replace(topic=other) for other in TIMED])
                 if at is not None:
-                    yield Output(name, partition, str(partition).encode(), encode(Tick(at=at)))
+                    yield Output(tp.topic, tp.partition, str(tp.partition).encode(), encode(Tick(at=at)))
