@@ -3,6 +3,7 @@
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
+from uuid import uuid4
 
 import faust
 from aiokafka import AIOKafkaProducer
@@ -13,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from stream_coupons import topics
 from stream_coupons.metrics import Metrics
 from stream_coupons.runtime.consumer import BatchTransport
-from stream_coupons.runtime.delivery import RETRY_PAUSE_MS, AtLeastOnce, Delivery, ExactlyOnce
+from stream_coupons.runtime.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from stream_coupons.runtime.inbox import Inbox
 from stream_coupons.runtime.producer import Sender, new_producer
+from stream_coupons.runtime.transactions import TransactionalProducer
 from stream_coupons.settings import Guarantee, KafkaSettings, Settings
 
 REPORT_EVERY_S = 1.0
@@ -65,10 +67,10 @@ class Member:
         self._group_id = group_id
         self.delivery = self._new_delivery(agents)
 
-    def _new_producer(self, **options: Any) -> AIOKafkaProducer:
+    def _new_producer(self) -> AIOKafkaProducer:
         kafka = self.settings.kafka
         largest = max(topic.max_message_bytes for topic in topics.ALL)
-        return new_producer(kafka, kafka.produce_timeout_s, largest, **options)
+        return new_producer(kafka, kafka.produce_timeout_s, largest)
 
     def _count_failure(self, agent: str) -> None:
         self.metrics.batch_failures.labels(agent).inc()
@@ -87,12 +89,10 @@ class Member:
             senders = {name: self.new_sender(name) for name in agents}
             self.add_services(*senders.values())
             return AtLeastOnce(senders, topics.changelog("users").max_message_bytes)
-        timeout_ms = int(kafka.transaction_timeout_s * 1000)
         delivery = ExactlyOnce(
-            lambda name: self._new_producer(
-                transactional_id=name, transaction_timeout_ms=timeout_ms, retry_backoff_ms=RETRY_PAUSE_MS
+            lambda agent: TransactionalProducer(
+                kafka, f"{self._group_id}-{agent}-{uuid4()}", self._group_id, kafka.transaction_timeout_s
             ),
-            self._group_id,
             self._count_failure,
         )
         self.add_services(delivery)

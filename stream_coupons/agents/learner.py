@@ -154,11 +154,11 @@ class Learner(Service):  # type: ignore[misc]
         self._is_asked = False
         self._unacknowledged.clear()
         self._letters.clear()
+        if PARTITION in ownership.partitions:
+            await self._delivery.join(self.name, ownership.membership)
         if PARTITION not in ownership.keeps(self._owned):
             self._trainer = None
-            await self._delivery.release(self.name, [PARTITION])
             if PARTITION in ownership.partitions:
-                await self._delivery.take_over(self.name, [PARTITION])
                 self._trainer = await self._resume()
         self._owned = ownership
 

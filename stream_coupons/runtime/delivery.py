@@ -5,9 +5,9 @@ one record batch, which a broker appends as a whole. A crash in between replays 
 says that it was applied, and its outbox holds the bytes to send again. A worker that was paused beyond its session is
 held back by its lease: right before each write it looks whether the group still counts on it.
 
-Exactly once: one transaction per batch and partition over cells, outputs and offsets, under a transactional id
-per agent and partition. Whoever takes a partition over initialises its producer first; that ends the transaction of
-whoever had it before and fences him for good.
+Exactly once: one transaction per turn of an agent over the cells, outputs and offsets of all its partitions. The
+offsets are committed as a member of the group: of whoever is none any more nothing is committed. Whoever takes a
+partition over reads its changelog to the end, also behind what is undecided, and so waits until that is decided.
 
 Either way, what cannot be delivered ends the worker: nothing was acknowledged, so the next process does it again.
 """
@@ -16,26 +16,19 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiokafka.producer.sender
-from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from stream_coupons.runtime.producer import Sender, send_all, wait_for_all
+from stream_coupons.runtime.consumer_thread import Membership
+from stream_coupons.runtime.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.runtime.records import Output
+from stream_coupons.runtime.transactions import TransactionalProducer
 
 log = logging.getLogger(__name__)
-
-Place = tuple[str, int]
-"""Agent and partition."""
-
-RETRY_PAUSE_MS = 10
-NEXT_TRANSACTION_PAUSE_S = 0.002
-"""aiokafka's own, 100 and 20 ms, make a transaction of 6 to 9 ms one of 33 (p50), and one in ten 130."""
 
 PAUSE_S = 5.0
 LATE_AFTER_S = 10.0
@@ -71,11 +64,8 @@ class Delivery(Protocol):
     def is_able(self) -> bool:
         """Whether what was to be delivered lately could be."""
 
-    async def take_over(self, agent: str, partitions: Collection[int]) -> None:
-        """Shut out whoever delivered for these partitions before."""
-
-    async def release(self, agent: str, partitions: Collection[int]) -> None:
-        """Deliver no more for these partitions."""
+    async def join(self, agent: str, membership: Membership) -> None:
+        """Deliver for an agent as this member of its group from now on."""
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
         """Return when all of it is appended, or raise: then any part of it may be."""
@@ -104,11 +94,8 @@ class AtLeastOnce:
         """Whether the last attempts to send succeeded, and none is late."""
         return all(sender.is_able for sender in self._senders.values())
 
-    async def take_over(self, agent: str, partitions: Collection[int]) -> None:
+    async def join(self, agent: str, membership: Membership) -> None:
         """Nothing: the lease of whoever was paused has run out when his partitions are given away."""
-
-    async def release(self, agent: str, partitions: Collection[int]) -> None:
-        """Nothing."""
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
         """Append all cells, then all outputs."""
@@ -118,18 +105,15 @@ class AtLeastOnce:
 
 
 class ExactlyOnce(Service):  # type: ignore[misc]
-    """A transaction per parcel.
+    """A transaction per delivery: all of its parcels, or none.
 
-    Within a transaction aiokafka asks again until the broker answers, and fails when it was fenced or refused. No such
-    error is survived here: whether a commit took place may be unknown then, and who was fenced must not come back with
-    what he knows. The next process reads what was committed.
+    No error is survived here: whether a commit took place may be unknown then. The next process reads what was
+    committed, and the broker aborts what was not, at the latest when the time of a transaction is up.
 
     Parameters
     ----------
     connect : callable
-        Makes a producer, not started, with a transactional id.
-    group : str
-        The consumer group whose offsets are part of the transactions, and the prefix of transactional ids.
+        Makes a producer of an agent, not started.
     on_failure : callable
         Told for which agent a transaction failed.
     """
@@ -137,17 +121,13 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     is_transactional = True
     whole_bytes = sys.maxsize
 
-    def __init__(
-        self, connect: Callable[[str], AIOKafkaProducer], group: str, on_failure: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connect: Callable[[str], TransactionalProducer], on_failure: Callable[[str], None]) -> None:
         super().__init__()
-        # Kafka writes the markers of a transaction after it has answered; a next one that comes sooner is told to wait.
-        aiokafka.producer.sender.BACKOFF_OVERRIDE = NEXT_TRANSACTION_PAUSE_S
         self._connect = connect
-        self._group = group
         self._on_failure = on_failure
-        self._producers: dict[Place, AIOKafkaProducer] = {}
-        self._began: dict[Place, float] = {}
+        self._producers: dict[str, TransactionalProducer] = {}
+        self._memberships: dict[str, Membership] = {}
+        self._began: dict[str, float] = {}
         self._has_failed = False
 
     @property
@@ -158,51 +138,40 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         """Disconnect."""
-        for agent, partition in list(self._producers):
-            await self.release(agent, [partition])
+        await asyncio.gather(*(producer.stop() for producer in self._producers.values()))
 
-    async def take_over(self, agent: str, partitions: Collection[int]) -> None:
-        """Fence the producers that had these partitions, and wait until their transactions have ended."""
-        await asyncio.gather(*(self._take_over_one(agent, partition) for partition in partitions))
-
-    async def _take_over_one(self, agent: str, partition: int) -> None:
-        await self.release(agent, [partition])
-        producer = self._connect(f"{self._group}-{agent}-{partition}")
-        await producer.start()
-        self._producers[agent, partition] = producer
-
-    async def release(self, agent: str, partitions: Collection[int]) -> None:
-        """Disconnect the producers of these partitions."""
-        stopping = [self._producers.pop((agent, partition), None) for partition in partitions]
-        await asyncio.gather(*(producer.stop() for producer in stopping if producer is not None))
+    async def join(self, agent: str, membership: Membership) -> None:
+        """Commit as this member: the broker refuses the offsets of one that is not the group's present one."""
+        self._memberships[agent] = membership
+        if agent not in self._producers:
+            producer = self._connect(agent)
+            await producer.start()
+            self._producers[agent] = producer
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
-        """Commit a transaction per parcel.
+        """Commit a transaction.
 
         Raises
         ------
         KafkaError
-            If one was fenced, or a record was refused; after a pause in which the worker is not ready, so that whoever
-            looks sees it, and a supervisor does not start it anew at once.
+            If a record or an offset was refused; after a pause in which the worker is not ready, so that whoever looks
+            sees it, and a supervisor does not start it anew at once.
         """
+        outputs = [output for parcel in parcels for output in (*parcel.changes, *parcel.outputs)]
+        offsets = {
+            TopicPartition(topic, parcel.partition): offset
+            for parcel in parcels
+            for topic, offset in parcel.offsets.items()
+        }
+        self._began[agent] = time.monotonic()
         try:
-            await wait_for_all([self._commit(agent, parcel) for parcel in parcels])
+            batches = in_batches(outputs, BATCH_BYTES, is_transactional=True)
+            await self._producers[agent].commit(batches, offsets, self._memberships[agent])
         except Exception as error:
             self._has_failed = True
             self._on_failure(agent)
             log.error("%s: a transaction failed: %r", agent, error)
             await self.sleep(PAUSE_S)
             raise
-
-    async def _commit(self, agent: str, parcel: Parcel) -> None:
-        place = (agent, parcel.partition)
-        producer = self._producers[place]
-        self._began[place] = time.monotonic()
-        await producer.begin_transaction()
-        answers = await send_all(producer, [*parcel.changes, *parcel.outputs])
-        offsets = {TopicPartition(topic, parcel.partition): offset for topic, offset in parcel.offsets.items()}
-        answers.append(producer.send_offsets_to_transaction(offsets, self._group))
-        # Every answer is looked at: aiokafka would commit a transaction of which a record was refused.
-        await wait_for_all(answers)
-        await producer.commit_transaction()
-        del self._began[place]
+        finally:
+            del self._began[agent]

@@ -108,15 +108,13 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
                 await self._process(taken)
 
     async def _own(self, ownership: Ownership) -> None:
-        """Let go of partitions, and take over others: shut out who had them, then read what they came to."""
+        """Let go of partitions, and take over others: read what they came to."""
         kept = ownership.keeps(self._owned)
-        dropped = self._batches.owned - kept
-        for partition in dropped:
+        for partition in self._batches.owned - kept:
             self._batches.drop(partition)
-        await self._delivery.release(self.name, dropped)
         gained = ownership.partitions - kept
         began = time.monotonic()
-        await self._delivery.take_over(self.name, gained)
+        await self._delivery.join(self.name, ownership.membership)
         while (count := await self._recover(gained)) is None:
             await self.sleep(MEND_PAUSE_S)
             if self.should_stop or ownership is not self.inbox.ownership:

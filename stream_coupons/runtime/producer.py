@@ -36,9 +36,7 @@ class LeaseExpired(KafkaError):  # type: ignore[misc]
     retriable = True
 
 
-def new_producer(
-    connection: Connection, request_timeout_s: float, max_request_bytes: int, **options: Any
-) -> AIOKafkaProducer:
+def new_producer(connection: Connection, request_timeout_s: float, max_request_bytes: int) -> AIOKafkaProducer:
     """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
     return AIOKafkaProducer(
         **connection.options(),
@@ -47,42 +45,28 @@ def new_producer(
         max_request_size=max_request_bytes,
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=int(request_timeout_s * 1000),
-        **options,
     )
 
 
-async def send_all(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int = 0) -> list[Awaitable[Any]]:
-    """Hand records to a producer, in order within each partition; each answer must be awaited.
+def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: bool = False) -> list[Placed]:
+    """Return records as batches: those of a partition, in order, in as few as hold them.
 
-    A batch at a time: aiokafka's own way, a record at a time, makes a future and a task switch of each. Up to
-    `whole_bytes` of a partition are one batch, which a broker appends as a whole or not at all.
+    A broker appends a batch as a whole or not at all. aiokafka's own way, a record at a time, makes a future and a task
+    switch of each.
     """
-    return await _queue(producer, _in_batches(producer, outputs, whole_bytes))
-
-
-async def _queue(producer: AIOKafkaProducer, batches: Sequence[Placed]) -> list[Awaitable[Any]]:
-    return [await producer.send_batch(batch, tp.topic, partition=tp.partition) for tp, batch in batches]
-
-
-def _in_batches(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> list[Placed]:
     by_place: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
     for output in outputs:
         by_place[TopicPartition(output.topic, output.partition)].append(output)
-    return [(tp, batch) for tp, records in by_place.items() for batch in _batched(producer, records, whole_bytes)]
+    return [(tp, batch) for tp, records in by_place.items() for batch in _batched(records, max_bytes, is_transactional)]
 
 
-def _batched(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> Iterator[BatchBuilder]:
-    """Records of one partition, in order, in as few batches as hold them."""
-
-    def new_batch() -> BatchBuilder:
-        return BatchBuilder(whole_bytes, 0) if whole_bytes else producer.create_batch()
-
-    batch = new_batch()
+def _batched(outputs: Sequence[Output], max_bytes: int, is_transactional: bool) -> Iterator[BatchBuilder]:
+    batch = BatchBuilder(max_bytes, 0, is_transactional=is_transactional)
     for output in outputs:
         record = {"timestamp": None, "key": output.key, "value": output.value, "headers": output.headers}
         if batch.append(**record) is None:
             yield batch
-            batch = new_batch()
+            batch = BatchBuilder(max_bytes, 0, is_transactional=is_transactional)
             batch.append(**record)
     batch.close()
     yield batch
@@ -95,11 +79,13 @@ async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
             raise answer
 
 
-async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> None:
-    batches = _in_batches(producer, outputs, whole_bytes)
+async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], batch_bytes: int) -> None:
+    batches = in_batches(outputs, batch_bytes)
     by_leader = _by_leader(producer, batches)
     if by_leader is None:
-        await wait_for_all(await _queue(producer, batches))
+        await wait_for_all(
+            [await producer.send_batch(batch, tp.topic, partition=tp.partition) for tp, batch in batches]
+        )
     elif len(by_leader) == 1:
         [(node, of_node)] = by_leader.items()
         await _request(producer, node, of_node)
@@ -216,12 +202,12 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is not None:
             await self._producer.stop()
 
-    async def deliver(self, outputs: Sequence[Output], whole_bytes: int = 0) -> None:
+    async def deliver(self, outputs: Sequence[Output], batch_bytes: int = BATCH_BYTES) -> None:
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
-        process. What an attempt appended before it failed is appended again: the same bytes. `whole_bytes` is as for
-        `send_all`.
+        process. What an attempt appended before it failed is appended again: the same bytes. Up to `batch_bytes` of a
+        partition are one batch, which a broker appends as a whole or not at all.
 
         Raises
         ------
@@ -234,7 +220,7 @@ class Sender(Service):  # type: ignore[misc]
         for attempt in range(1, ATTEMPTS + 1) if outputs else ():
             producer = self._producer or await self._connected()
             try:
-                await self._attempt(producer, outputs, whole_bytes)
+                await self._attempt(producer, outputs, batch_bytes)
             except KafkaError as error:
                 self._fail()
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
@@ -247,7 +233,7 @@ class Sender(Service):  # type: ignore[misc]
                 self.is_able = True
                 return
 
-    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output], whole_bytes: int) -> None:
+    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output], batch_bytes: int) -> None:
         """Send and wait, however long it takes; that it is late is counted, and logged at doubling intervals."""
         loop = asyncio.get_running_loop()
         began, said_s = time.monotonic(), 0.0
@@ -264,7 +250,7 @@ class Sender(Service):  # type: ignore[misc]
 
         timer = loop.call_later(self._late_after_s, note_late)
         try:
-            await _send_and_wait(producer, outputs, whole_bytes)
+            await _send_and_wait(producer, outputs, batch_bytes)
         finally:
             timer.cancel()
 
