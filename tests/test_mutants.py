@@ -87,8 +87,8 @@ MUTANTS = {
     ),
     "cells of a partition are several batches": Mutant(
         "runtime/producer.py",
-        "for batch in _batched(producer, records, whole_bytes)",
-        "for batch in _batched(producer, records, 0)",
+        "in_batches(outputs, batch_bytes)",
+        "in_batches(outputs, 1)",
         "runtime/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
     ),
     "acknowledged before it is delivered": Mutant(
@@ -106,21 +106,10 @@ MUTANTS = {
         "runtime/test_delivery.py::test_at_least_once_appends_all_cells_before_any_output",
     ),
     "a transaction is committed of which a record was refused": Mutant(
-        "runtime/delivery.py",
-        "await wait_for_all(answers)",
-        "await asyncio.gather(*answers, return_exceptions=True)",
-        "runtime/test_delivery.py::test_nothing_is_committed_of_which_a_part_was_refused",
-    ),
-    "read before the predecessor is shut out": Mutant(
-        "runtime/lane.py",
-        "await self._delivery.take_over(self.name, gained)\n"
-        "        while (count := await self._recover(gained)) is None:\n"
-        "            await self.sleep(MEND_PAUSE_S)\n"
-        "            if self.should_stop or ownership is not self.inbox.ownership:\n                return\n",
-        "while (count := await self._recover(gained)) is None:\n            await self.sleep(MEND_PAUSE_S)\n"
-        "            if self.should_stop or ownership is not self.inbox.ownership:\n                return\n"
-        "        await self._delivery.take_over(self.name, gained)\n",
-        "runtime/test_lane.py::test_partitions_are_owned_once_whoever_had_them_is_shut_out_and_their_cells_are_read",
+        "runtime/transactions.py",
+        "await wait_for_all([self._append(",
+        "await asyncio.gather(return_exceptions=True, *[self._append(",
+        "runtime/test_transactions.py::test_nothing_is_committed_of_which_a_part_was_refused",
     ),
     "a broken chain is taken": Mutant(
         "runtime/consumer.py",

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     ConcurrentTransactions,
     DuplicateSequenceNumber,
@@ -246,8 +246,9 @@ class TransactionalProducer:
         async def coordinator(_: TopicPartition) -> int:
             return await self._coordinator(CoordinationType.GROUP, self._group_id)
 
-        # By a connection of its own: a broker answers one after the other.
-        await self._send(offsets, coordinator, request, deadline, ConnectionGroup.COORDINATION)
+        # By the same connection as records: a broker processes what comes by one in turn. If it had both at once to add
+        # to the transaction, one of them would wait there for tens of milliseconds.
+        await self._send(offsets, coordinator, request, deadline)
 
     async def _send(
         self,
@@ -255,7 +256,6 @@ class TransactionalProducer:
         node_of: Callable[[TopicPartition], Awaitable[int]],
         request: Callable[[Mapping[TopicPartition, Row]], Request[Any]],
         deadline: float,
-        group: ConnectionGroup = ConnectionGroup.DEFAULT,
     ) -> None:
         """Send rows to their brokers, those that could not be taken once more, until all are."""
         left = dict(rows)
@@ -266,7 +266,7 @@ class TransactionalProducer:
                 for tp, row in left.items():
                     by_node[await node_of(tp)][tp] = row
                 answers = await asyncio.gather(
-                    *(self._client.send(node, request(rows), group=group) for node, rows in by_node.items())
+                    *(self._client.send(node, request(rows)) for node, rows in by_node.items())
                 )
             except KafkaError as failed:
                 _raise_unless_retriable(type(failed), failed)

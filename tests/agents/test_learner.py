@@ -253,10 +253,9 @@ class OneLog:
         end = self._taken + len(self.records)
         return {name: end if name == topics.EXAMPLES.name else 0 for name in names}
 
-    async def release(self, *_: Any) -> None:
-        """Nothing is held."""
+    async def join(self, *_: Any) -> None:
+        """Nothing to be told of."""
 
-    take_over = release
     is_transactional = False
 
     async def deliver(self, _agent: str, parcels: list[Any]) -> None:

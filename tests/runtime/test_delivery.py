@@ -1,61 +1,50 @@
-"""What a parcel's parts are appended in, and that no transaction is committed of which a record was refused."""
+"""What a turn's parcels are appended in, and what becomes of a worker whose transaction failed."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
-from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.errors import IllegalGenerationError, KafkaError
+from aiokafka.structs import TopicPartition
 
 from stream_coupons.runtime import delivery
+from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.delivery import AtLeastOnce, ExactlyOnce, Parcel
+from stream_coupons.runtime.producer import BATCH_BYTES, Placed
 from stream_coupons.runtime.records import Output
 
-CHANGE, OUTPUT = Output("changelog", 1, b"k", b"cell"), Output("issues", 2, b"k", b"issue")
-PARCELS = [Parcel(1, [CHANGE], [OUTPUT], {"browse": 7}), Parcel(3, [CHANGE], [], {"browse": 9, "cart": 2})]
+PARCELS = [
+    Parcel(1, [Output("changelog", 1, b"k", b"cell")], [Output("issues", 2, b"k", b"issue")], {"browse": 7}),
+    Parcel(3, [Output("changelog", 3, b"k", b"cell")], [], {"browse": 9, "cart": 2}),
+]
+FIRST, SECOND = Membership("m", 1), Membership("m", 2)
 
 
 class Producer:
-    """Notes what it is told; `refused` topics and fenced producers fail."""
+    """Notes what it commits; fails with `error` if there is one."""
 
-    def __init__(self, name: str, log: list[Any], refused: set[str]) -> None:
-        self.name, self.log, self.refused = name, log, refused
+    def __init__(self, log: list[Any], error: KafkaError | None) -> None:
+        self.log, self.error = log, error
 
     async def start(self) -> None:
-        self.log.append((self.name, "start"))
+        self.log.append("start")
 
     async def stop(self) -> None:
-        self.log.append((self.name, "stop"))
+        self.log.append("stop")
 
-    async def begin_transaction(self) -> None:
-        self.log.append((self.name, "begin"))
-
-    def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(10_000, 0)
-
-    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> Awaitable[None]:  # noqa: ARG002
-        self.log.append((self.name, topic))
-
-        async def answer() -> None:
-            if topic in self.refused:
-                raise MessageSizeTooLargeError
-
-        return asyncio.ensure_future(answer())
-
-    async def send_offsets_to_transaction(self, offsets: dict[Any, int], group: str) -> None:
-        named = {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
-        self.log.append((self.name, group, named))
-        if "fenced" in self.refused:
-            raise ProducerFenced
-
-    async def commit_transaction(self) -> None:
-        self.log.append((self.name, "commit"))
+    async def commit(
+        self, batches: Collection[Placed], offsets: Mapping[TopicPartition, int], membership: Membership
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        counts = {(tp.topic, tp.partition): batch.record_count() for tp, batch in batches}
+        self.log.append((counts, {tuple(tp): offset for tp, offset in offsets.items()}, membership))
 
 
-def exactly_once(refused: set[str]) -> tuple[ExactlyOnce, list[Any]]:
+def exactly_once(error: KafkaError | None = None) -> tuple[ExactlyOnce, list[Any]]:
     log: list[Any] = []
-    return ExactlyOnce(lambda name: Producer(name, log, refused), "g", lambda agent: log.append(("failed", agent))), log
+    return ExactlyOnce(lambda _: Producer(log, error), lambda agent: log.append(("failed", agent))), log
 
 
 @pytest.fixture(autouse=True)
@@ -63,46 +52,42 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "PAUSE_S", 0.0)
 
 
-def test_a_transaction_holds_cells_outputs_and_offsets_of_one_partition() -> None:
+def test_one_transaction_holds_cells_outputs_and_offsets_of_all_partitions() -> None:
     async def run() -> list[Any]:
-        delivering, log = exactly_once(set())
-        await delivering.take_over("users", [1, 3])
-        assert log == [("g-users-1", "start"), ("g-users-3", "start")], "one transactional id per agent and partition"
-        log.clear()
+        delivering, log = exactly_once()
+        await delivering.join("users", FIRST)
         await delivering.deliver("users", PARCELS)
         assert delivering.is_able
-        return [entry[1:] for entry in log if entry[0] == "g-users-1"]
+        await delivering.on_stop()
+        return log
 
-    steps = asyncio.run(run())
-    assert steps[0] == ("begin",)
-    assert steps[-1] == ("commit",)
-    assert set(map(str, steps[1:-1])) == {"('changelog',)", "('issues',)", "('g', {('browse', 1): 7})"}
+    batches = {("changelog", 1): 1, ("changelog", 3): 1, ("issues", 2): 1}
+    offsets = {("browse", 1): 7, ("browse", 3): 9, ("cart", 3): 2}
+    assert asyncio.run(run()) == ["start", (batches, offsets, FIRST), "stop"]
 
 
-@pytest.mark.parametrize("refused", ["issues", "fenced"])
-def test_nothing_is_committed_of_which_a_part_was_refused(refused: str) -> None:
+def test_it_commits_as_the_member_that_owned_the_partitions_when_they_were_taken_over() -> None:
     async def run() -> list[Any]:
-        delivering, log = exactly_once({refused})
-        await delivering.take_over("users", [1])
-        with pytest.raises((MessageSizeTooLargeError, ProducerFenced)):
-            await delivering.deliver("users", PARCELS[:1])
+        delivering, log = exactly_once()
+        await delivering.join("users", FIRST)
+        await delivering.join("users", SECOND)
+        await delivering.deliver("users", PARCELS[:1])
+        return log
+
+    start, (_, _, membership) = asyncio.run(run())
+    assert (start, membership) == ("start", SECOND), "one producer, however often the group rebalances"
+
+
+def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
+    async def run() -> list[Any]:
+        delivering, log = exactly_once(IllegalGenerationError())
+        await delivering.join("users", FIRST)
+        with pytest.raises(IllegalGenerationError):
+            await delivering.deliver("users", PARCELS)
         assert not delivering.is_able
         return log
 
-    log = asyncio.run(run())
-    assert ("g-users-1", "commit") not in log
-    assert ("failed", "users") in log
-
-
-def test_who_lets_go_disconnects_and_who_takes_over_again_fences_anew() -> None:
-    async def run() -> list[Any]:
-        delivering, log = exactly_once(set())
-        await delivering.take_over("users", [1])
-        await delivering.take_over("users", [1])
-        await delivering.release("users", [1, 2])
-        return log
-
-    assert asyncio.run(run()) == [("g-users-1", what) for what in ("start", "stop", "start", "stop")]
+    assert asyncio.run(run()) == ["start", ("failed", "users")]
 
 
 def test_at_least_once_appends_all_cells_before_any_output() -> None:
@@ -112,12 +97,12 @@ def test_at_least_once_appends_all_cells_before_any_output() -> None:
         def __init__(self) -> None:
             self.sent: list[list[object]] = []
 
-        async def deliver(self, outputs: list[Output], whole_bytes: int = 0) -> None:
-            self.sent.append([*(output.topic for output in outputs), whole_bytes])
+        async def deliver(self, outputs: list[Output], batch_bytes: int = BATCH_BYTES) -> None:
+            self.sent.append([*(output.topic for output in outputs), batch_bytes])
 
     sender = Sender()
     asyncio.run(AtLeastOnce({"users": sender}, 5000).deliver("users", PARCELS))
-    assert sender.sent == [["changelog", "changelog", 5000], ["issues", 0]], "cells of a partition are one batch"
+    assert sender.sent == [["changelog", "changelog", 5000], ["issues", BATCH_BYTES]], "cells of a partition: one batch"
     sender.is_able = False
     others = {"users": sender, "budgets": Sender()}
     assert not AtLeastOnce(others, 5000).is_able, "who cannot send is not covered by others who can"

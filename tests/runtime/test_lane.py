@@ -82,11 +82,8 @@ class World:
         self.in_pause()
 
     # the delivery
-    async def take_over(self, agent: str, partitions: Any) -> None:  # noqa: ARG002
-        self.log.append(("shut out", sorted(partitions)))
-
-    async def release(self, agent: str, partitions: Any) -> None:  # noqa: ARG002
-        self.log.append(("release", sorted(partitions)))
+    async def join(self, agent: str, membership: Membership) -> None:  # noqa: ARG002
+        self.log.append(("join", membership.generation))
 
     async def deliver(self, agent: str, parcels: Any) -> None:  # noqa: ARG002
         if self.is_broken:
@@ -173,28 +170,28 @@ def world() -> World:
     return world
 
 
-def test_partitions_are_owned_once_whoever_had_them_is_shut_out_and_their_cells_are_read() -> None:
+def test_partitions_are_owned_once_the_lane_delivers_as_the_new_member_and_their_cells_are_read() -> None:
     world = World()
     assert not world.lane.is_ready
     world.assign(BOTH)
     assert not world.lane.is_ready
-    assert world.run() == [("release", []), ("shut out", [0, 1]), ("read", [0, 1]), "committed?"]
+    assert world.run() == [("join", 1), ("read", [0, 1]), "committed?"]
     assert world.lane.is_ready
 
 
 def test_only_what_was_gained_is_read_and_what_was_lost_is_forgotten(world: World) -> None:
     world.assign(frozenset({1}), 2)
-    assert world.run() == [("release", [0]), ("shut out", []), ("read", []), "committed?"]
+    assert world.run() == [("join", 2), ("read", []), "committed?"]
     assert world.batches.owned == {1}
     world.assign(BOTH, 3)
-    assert world.run() == [("release", []), ("shut out", [0]), ("read", [0]), "committed?"]
+    assert world.run() == [("join", 3), ("read", [0]), "committed?"]
 
 
 def test_nothing_is_kept_by_who_was_away_for_a_generation_or_came_back_as_another(world: World) -> None:
     world.assign(BOTH, 3)
-    assert world.run()[:2] == [("release", [0, 1]), ("shut out", [0, 1])]
+    assert world.run()[:2] == [("join", 3), ("read", [0, 1])]
     world.assign(BOTH, 4, "another")
-    assert world.run()[:2] == [("release", [0, 1]), ("shut out", [0, 1])]
+    assert world.run()[:2] == [("join", 4), ("read", [0, 1])]
 
 
 def test_a_batch_is_delivered_saved_and_then_acknowledged(world: World) -> None:

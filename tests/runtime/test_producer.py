@@ -112,10 +112,10 @@ class Sending:
         self.producers.append(Producer(self))
         return self.producers[-1]
 
-    def run(self, outputs: list[Output] = OUTPUTS, whole_bytes: int = 0) -> Sender:
+    def run(self, outputs: list[Output] = OUTPUTS, batch_bytes: int = BATCH_BYTES) -> Sender:
         async def deliver() -> Sender:
             self.sender = Sender("users", self.connect, self.fail, self.late_after_s, lambda: self.is_held)
-            await self.sender.deliver(outputs, whole_bytes)
+            await self.sender.deliver(outputs, batch_bytes)
             return self.sender
 
         return asyncio.run(deliver())

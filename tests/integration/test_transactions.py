@@ -1,0 +1,81 @@
+"""Transactions of our own requests on a broker: all of one or nothing, and nothing of who is no member any more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalGenerationError
+from kafka.admin import NewTopic
+
+from stream_coupons import admin
+from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.connection import Connection
+from stream_coupons.runtime.consumer_thread import Membership
+from stream_coupons.runtime.producer import in_batches
+from stream_coupons.runtime.records import Output
+from stream_coupons.runtime.transactions import TransactionalProducer
+
+pytestmark = pytest.mark.kafka
+TIMEOUT_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _has_transactions(engine: Engine) -> None:
+    if engine == "embedded":
+        pytest.skip("the embedded broker has no transactions")
+
+
+def in_group(
+    broker: BrokerProcess, run: Callable[[AIOKafkaConsumer, Membership, TransactionalProducer], Awaitable[Any]]
+) -> Any:
+    """Run with a consumer of the input in group g, its membership, and a producer."""
+    connection = Connection(bootstrap=broker.bootstrap)
+    with admin.admin_client(connection) as client:
+        client.create_topics([NewTopic(name, num_partitions=2, replication_factor=1) for name in ("in", "out")])
+
+    async def whole() -> Any:
+        producer = TransactionalProducer(connection, "t", "g", TIMEOUT_S)
+        consumer = AIOKafkaConsumer("in", bootstrap_servers=broker.bootstrap, group_id="g", enable_auto_commit=False)
+        async with consumer:
+            await consumer.getmany(timeout_ms=1)  # it is assigned its partitions
+            await producer.start()
+            try:
+                coordinator = consumer._coordinator
+                return await run(consumer, Membership(coordinator.member_id, coordinator.generation), producer)
+            finally:
+                await producer.stop()
+
+    return asyncio.run(whole())
+
+
+async def committed_values(broker: BrokerProcess) -> list[bytes]:
+    async with AIOKafkaConsumer(
+        "out", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+    ) as reader:
+        found: list[bytes] = []
+        while records := await reader.getmany(timeout_ms=1500):
+            found += [record.value for of_partition in records.values() for record in of_partition]
+        return sorted(found)
+
+
+def test_a_former_member_of_the_group_commits_nothing(empty_broker: BrokerProcess) -> None:
+    async def run(consumer: AIOKafkaConsumer, membership: Membership, producer: TransactionalProducer) -> Any:
+        def batches(value: bytes) -> Any:
+            return in_batches([Output("out", n, b"k", value) for n in (0, 1)], 1000, is_transactional=True)
+
+        place = TopicPartition("in", 0)
+        for turn in (1, 2, 3):
+            await producer.commit(batches(b"%d" % turn), {place: turn}, membership)
+        former = membership._replace(generation=membership.generation - 1)
+        with pytest.raises(IllegalGenerationError):
+            await producer.commit(batches(b"never"), {place: 9}, former)
+        successor = TransactionalProducer(producer._connection, "t", "g", TIMEOUT_S)
+        await successor.start()
+        await successor.commit(batches(b"4"), {place: 4}, membership)
+        await successor.stop()
+        # In this order: offsets are those of the last transaction only when its markers are written.
+        return await committed_values(empty_broker), await consumer.committed(place)
+
+    assert in_group(empty_broker, run) == ([b"1", b"1", b"2", b"2", b"3", b"3", b"4", b"4"], 4)
