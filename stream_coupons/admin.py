@@ -8,7 +8,6 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
 from kafka.errors import AuthorizationError, KafkaError
-from kafka.protocol.api_key import ApiKey
 
 from stream_coupons import topics
 from stream_coupons.clients import BOOTSTRAP_TIMEOUT_MS, first_records
@@ -19,8 +18,9 @@ from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.settings import Guarantee, KafkaSettings
 from stream_coupons.topics import Topic
 
-FENCING_VERSION = 4
-"""Of AddPartitionsToTxn."""
+TRANSACTIONS = "transaction.version"
+NEEDED_TRANSACTIONS = 2
+"""Level of that feature of a cluster from which on requests add themselves to a transaction (KIP-890)."""
 
 STATES = (topics.changelog("users"), topics.changelog("accounts"))
 """Whose records' keys are those that choose the partition."""
@@ -138,15 +138,15 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
     Raises
     ------
     BadConfig
-        If it must fence with transactions and cannot: from Apache Kafka 3.6 on a broker checks that a partition is in
-        its producer's transaction before it appends.
+        If its transactions do not do what `runtime.transactions` needs.
     """
     if settings.guarantee is Guarantee.EXACTLY_ONCE:
-        _, newest = client.api_versions().get(ApiKey.AddPartitionsToTxn, (0, -1))
-        if newest < FENCING_VERSION:
+        _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+        if level < NEEDED_TRANSACTIONS:
             raise BadConfig(
-                f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has no transactions as of "
-                "Apache Kafka 3.6 or later: set kafka.guarantee = at_least_once, or use such a broker"
+                f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has {TRANSACTIONS} {level}, "
+                f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0 or newer; "
+                f"after an upgrade: kafka-features.sh upgrade --feature {TRANSACTIONS}={NEEDED_TRANSACTIONS}"
             )
 
 
