@@ -18,7 +18,7 @@ from stream_coupons.core.events import (
     ObservedIssue,
     OrderEvent,
 )
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due

@@ -29,10 +29,10 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, extract
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
 from stream_coupons.core.policy import propensity_of
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules

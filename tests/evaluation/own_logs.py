@@ -21,7 +21,7 @@ from stream_coupons.core.events import (
     LoggedDecision,
     OrderEvent,
 )
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.wallet import Wallet
 from stream_coupons.evaluation.own_log import OwnLog
