@@ -74,11 +74,6 @@ class Effects:
         """Send a message to the topic of its type."""
         self.messages.append(message)
 
-    def emit_if(self, message: Struct | None) -> None:
-        """Send a message, if there is one."""
-        if message is not None:
-            self.messages.append(message)
-
     def add(self, others: "Effects") -> None:
         """Append the effects of a part of the step."""
         self.messages += others.messages

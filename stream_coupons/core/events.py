@@ -6,17 +6,13 @@ Evolution is additive: new fields get a default, unknown fields are ignored, `sc
 Anything may be missing from an event but its ids and its time.
 """
 
-from typing import Annotated, Literal, NewType
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from stream_coupons.core.vector_form import MAX_NUMBERS, check_vector
 
 SCHEMA_VERSION = 1
-
-UserId = NewType("UserId", str)
-CouponId = NewType("CouponId", str)
-IssueId = NewType("IssueId", str)
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 LongId = Annotated[str, Meta(min_length=1, max_length=256)]
