@@ -60,16 +60,6 @@ def discount_of(coupon: Coupon, default_price_minor: float) -> float:
     return min(given, float(coupon.max_discount_minor))
 
 
-def most_off(coupon: Coupon) -> int:
-    """The most that one redemption takes off, minor units.
-
-    >>> most_off(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=500))
-    150
-    """
-    most = coupon.max_discount_minor
-    return most if coupon.discount_minor is None else min(coupon.discount_minor, most)
-
-
 def depth_of(coupon: Coupon) -> float | None:
     """What one redemption takes off as a share of the typical price, [0, 1]; None if that is not known.
 
