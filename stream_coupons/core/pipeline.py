@@ -312,7 +312,7 @@ def _entry(  # noqa: PLR0913 - all that a decision says
         trigger_id=undecided.event.event_id,
         result=result,
         model_version=decision.model_version,
-        ratio=rules.decisions_logged_ratio,
+        logged_ratio=rules.decisions_logged_ratio,
         sold_out=[coupon.coupon_id for coupon, can in zip(considered.coupons(), can_be_had, strict=True) if not can],
         coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
         propensity=None if result == "holdout" else round(choice.propensity(given), 9),

@@ -121,7 +121,7 @@ class Shop:
             self._wallet.draw(self._limits[given], booking, Effects())
         record = decision_log.entry(
             [NAMES[row] for row in left], worth, prices, choice, decision_id=f"i-{user_id}", user_id=user_id,
-            domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1, ratio=1.0,
+            domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1,
             sold_out=[name for row, name in enumerate(NAMES) if row not in left],
             coupon_id=NO_COUPON if given is None else NAMES[given],
             propensity=None if is_holdout else choice.propensity(None if given is None else choice.row),
