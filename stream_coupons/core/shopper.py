@@ -1,5 +1,7 @@
 """Everything that is owned per shopper: profile, neighbourhood, coupon history, and what is open."""
 
+from typing import ClassVar
+
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.effects import Stake
@@ -132,6 +134,8 @@ class OpenIssue(Struct, array_like=True):
     """Of its cost, when it was given."""
     reported_at: float = 0.0
     """When the purchase, refund or cancellation happened that counts."""
+    withheld: ClassVar[bool] = False
+    """It was given, or another system chose not to."""
 
     @property
     def is_falling(self) -> bool:
@@ -165,11 +169,6 @@ class OpenIssue(Struct, array_like=True):
         """Whether there is a coupon: another system may have given none, and looked at what the shopper does."""
         return self.coupon_id != NO_COUPON
 
-    @property
-    def withheld(self) -> bool:
-        """False: it was given, or another system chose not to."""
-        return False
-
 
 _pack_issue = msgpack.Encoder().encode
 _unpack_issue = msgpack.Decoder(OpenIssue).decode
@@ -201,26 +200,15 @@ class OpenControl(Struct, array_like=True):
     """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
     order_value_minor: int = 0
     """Of all that was ordered in its scope until then, before any discount."""
-
-    @property
-    def spent_minor(self) -> int:
-        """0: nothing was given."""
-        return 0
+    spent_minor: ClassVar[int] = 0
+    propensity: ClassVar[None] = None
+    observed: ClassVar[bool] = False
+    """The decision was ours, and nothing was given."""
 
     @property
     def issue_id(self) -> str:
         """The id of the issue that was not made."""
         return self.control_id
-
-    @property
-    def propensity(self) -> None:
-        """None: nothing was given."""
-        return None
-
-    @property
-    def observed(self) -> bool:
-        """False: the decision was ours."""
-        return False
 
 
 class EarlyFeedback(Struct, array_like=True):
