@@ -158,14 +158,21 @@ class Choice:
     is_control: bool = False
 
     def propensity(self, row: int | None) -> float:
-        """Probability that this row was to be given; see `propensity_of`."""
-        return propensity_of(row, self.leader, self.tried, self.epsilon, self.control_ratio)
+        """Return the probability, over all triggers, that `choose` gives this row; None is NO_COUPON.
+
+        >>> choice = Choice(0, False, leader=0, tried=[0, 1, 2, 3], epsilon=0.2, best=0)
+        >>> [round(choice.propensity(row), 3) for row in (0, 1, None)]
+        [0.85, 0.05, 0.0]
+        """
+        drawn = self.epsilon / len(self.tried) if row in self.tried else 0.0
+        given = drawn + (1.0 - self.epsilon) * (row == self.leader)
+        return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
     """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
 
-    The candidates are all that can be had, so the probability of what is given is exact (`propensity_of`). The draw
+    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). The draw
     depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
     part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
     epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
@@ -175,12 +182,12 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    tried, epsilon = explored(worth, rules), exploration_ratio(rules)
+    tried, epsilon = explored(worth, rules), 1.0 if rules.strategy == "random" else rules.exploration_ratio
     best, control = int(np.argmax(worth)), rules.control_ratio
     leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
     if control > 0.0 and key.uniform("control", trigger) < control:
         return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
-    if not is_exploring(trigger, rules, key):
+    if key.uniform("explore", trigger) >= epsilon:
         return Choice(leader, False, leader, tried, epsilon, best, control)
     drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
     return Choice(drawn, True, leader, tried, epsilon, best, control)
@@ -200,26 +207,3 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     if rules.strategy == "random":
         return list(range(len(worth)))
     return sorted(ranking(worth)[: rules.explored_candidates].tolist())
-
-
-def exploration_ratio(rules: PolicyRules) -> float:
-    """Epsilon; 1 under the strategy "random"."""
-    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
-
-
-def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
-    """Return whether the draw of this trigger explores, that is, may choose a coupon that is not the best."""
-    return key.uniform("explore", trigger) < exploration_ratio(rules)
-
-
-def propensity_of(
-    row: int | None, leader: int | None, tried: list[int], epsilon: float, control_ratio: float = 0.0
-) -> float:
-    """Return the probability, over all triggers, that `choose` leads to this row being given; None is NO_COUPON.
-
-    >>> [round(propensity_of(row, 0, [0, 1, 2, 3], 0.2), 3) for row in (0, 1, None)]
-    [0.85, 0.05, 0.0]
-    """
-    drawn = epsilon / len(tried) if row in tried else 0.0
-    given = drawn + (1.0 - epsilon) * (row == leader)
-    return (1.0 - control_ratio) * given + control_ratio * (row is None)
