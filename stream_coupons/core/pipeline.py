@@ -9,7 +9,7 @@ randomness but what its arguments hand it. If it raises, the caller throws the s
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import SCHEMA, hashed_names
-from stream_coupons.core.judgement import Judgement, judge
+from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
@@ -160,44 +160,36 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     by_domain: defaultdict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(undecided):
         by_domain[one.event.domain].append(index)
-    scored: dict[int, _Scored] = {}
+    decisions: dict[int, _Decision] = {}
     for domain, indices in by_domain.items():
         size = max(MAX_TOGETHER // undecided[indices[0]].coupons.width, 1)
         for first in range(0, len(indices), size):
             chunk = indices[first : first + size]
-            scored.update(zip(chunk, _score(domain, [undecided[index] for index in chunk], known), strict=True))
+            decisions.update(zip(chunk, _score(domain, [undecided[index] for index in chunk], known), strict=True))
     # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
     for index, one in enumerate(undecided):
-        found = scored[index]
-        result = _conclude(_decision(one, found), known) if found.is_finite else NoCoupon.NOT_FINITE
+        result = _conclude(decisions[index], known) if decisions[index].is_finite else NoCoupon.NOT_FINITE
         one.effects.count("decision", result)
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
 
-class _Scored(NamedTuple):
-    """The candidates of one trigger, and their rows among those of all that were judged together."""
-
-    positions: Positions
-    rows: Positions
-    packed: PackedRows
-    judged: Judgement
-    version: int
-    is_finite: bool
-
-
-def _score(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> list[_Scored]:
+def _score(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> "list[_Decision]":
     moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
     judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
     # A row that is not finite is forged or broken: no model says anything of it, and no message can hold it.
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
-    packed, first, scored = attribution.pack(judged.rows), 0, []
-    for positions in judged.chosen:
+    packed, first, decisions = attribution.pack(judged.rows), 0, []
+    for one, positions in zip(undecided, judged.chosen, strict=True):
         rows = np.arange(first, first + len(positions))
         first += len(positions)
-        scored.append(_Scored(positions, rows, packed, judged, scorer.version, bool(is_finite[rows].all())))
-    return scored
+        predicted, values, discounts = judged.predicted[rows], judged.worth[rows], judged.discounts_minor[rows]
+        is_whole = bool(is_finite[rows].all())
+        decisions.append(
+            _Decision(one, positions, rows, packed, predicted, values, discounts, scorer.version, is_whole)
+        )
+    return decisions
 
 
 def _conclude(considered: "_Decision", known: Knowledge) -> str:
@@ -207,6 +199,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
     if undecided.refusal is not None:
         _open_control(shopper, considered, 0, known)
         return undecided.refusal
+    considered.charge()
     wallet, is_holdout = undecided.wallet, policy.is_holdout(moment.user_id, rules, key)
     limited = [undecided.coupons.limited[position] for position in considered.positions.tolist()]
     shortages = [
@@ -338,9 +331,9 @@ def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
     return f"i{stable_hash(user_id, kind, trigger_id):016x}{stable_hash(trigger_id, kind, user_id):016x}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Decision:
-    """The candidates of one trigger and all that was computed of them, row by row."""
+    """The candidates of one trigger and all that was computed of them, row by row. Mutable: `charge` adds prices."""
 
     undecided: Undecided
     positions: Positions
@@ -353,11 +346,19 @@ class _Decision:
     """What each candidate is worth, before the price of a budget."""
     discounts_minor: Floats
     """E(discount | redeem)."""
-    prices_minor: Floats
-    """Price of its expected cost, by all budgets that it draws on."""
-    held_minor: list[int]
-    """Money that it holds of each."""
     model_version: int
+    is_finite: bool
+    """Whether every number of every candidate is."""
+    prices_minor: Floats = field(default_factory=lambda: np.zeros(0))
+    """Price of its expected cost, by all budgets that it draws on."""
+    held_minor: list[int] = field(default_factory=list)
+    """Money that it holds of each."""
+
+    def charge(self) -> None:
+        """Add prices and holds as they are in the partition now."""
+        coupons, wallet = self.undecided.coupons, self.undecided.wallet
+        redeems, discounts = self.predicted[:, REDEEM], self.discounts_minor
+        self.prices_minor, self.held_minor = charges(coupons, self.positions, redeems, discounts, wallet)
 
     def narrowed(self, kept: NDArray[np.bool_]) -> "_Decision":
         """Some of its candidates."""
@@ -397,16 +398,6 @@ class _Decision:
 
     def probabilities(self, row: int) -> Predicted:
         return attribution.stored(self.predicted[row].tolist())
-
-
-def _decision(undecided: Undecided, scored: _Scored) -> _Decision:
-    """Return a decision with prices and holds as they are in its partition."""
-    positions, rows, packed, judged, version, _ = scored
-    predicted, discounts = judged.predicted[rows], judged.discounts_minor[rows]
-    prices, held = charges(undecided.coupons, positions, predicted[:, REDEEM], discounts, undecided.wallet)
-    return _Decision(
-        undecided, positions, rows, packed, predicted, judged.worth[rows], discounts, prices, held, version
-    )
 
 
 def charges(
@@ -580,13 +571,10 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     shopper.vector_sent_at = at
     known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
     weights = _damped(known_by)
-    cell = f"{event.domain}/{simhash(dict(zip(known_by, weights, strict=True)), rules.cells)}"
-    vectors = []
-    if shopper.cell and shopper.cell != cell:
-        vectors.append(departure(user_id, shopper.cell, at))
-    shopper.cell = cell
-    vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(known_by), weights=weights))
-    return vectors
+    bucket = simhash(dict(zip(known_by, weights, strict=True)), rules.cells)
+    before, shopper.cell = shopper.cell, f"{event.domain}/{bucket}"
+    arrival = UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=list(known_by), weights=weights)
+    return _moving(before, at, arrival)
 
 
 def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
@@ -603,13 +591,16 @@ def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Kno
     known_by = category_portrait(shopper.profile, at, known.rules.profile, MAX_VECTOR)
     if not known_by:
         return []
-    vectors, bucket = [], bucket_of(user_id, event.domain, rules.related_buckets)
-    if related.bucket and related.bucket != bucket:
-        vectors.append(departure(user_id, related.bucket, max(at, related.asked_at)))
-    related.bucket, related.asked_at = bucket, at
-    weights = _damped(known_by)
-    vectors.append(UserVector(user_id=user_id, cell=bucket, at=at, indices=list(known_by), weights=weights))
-    return vectors
+    before, left_at = related.bucket, max(at, related.asked_at)
+    related.bucket, related.asked_at = bucket_of(user_id, event.domain, rules.related_buckets), at
+    arrival = UserVector(user_id=user_id, cell=related.bucket, at=at, indices=list(known_by), weights=_damped(known_by))
+    return _moving(before, left_at, arrival)
+
+
+def _moving(before: str, left_at: float, arrival: UserVector) -> list[UserVector]:
+    """Return a vector, behind a departure if the shopper was in another cell before."""
+    has_moved = before not in ("", arrival.cell)
+    return [departure(arrival.user_id, before, left_at), arrival] if has_moved else [arrival]
 
 
 def _may_recommend(domain: str, known: Knowledge) -> bool:
