@@ -146,7 +146,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        attribution.tell_over(shopper.issue(issue_id), at, effects)
+        attribution.tell(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
         attribution.remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
