@@ -155,7 +155,7 @@ def _mark_of(identity: str, *, observed: bool) -> int:
 
 
 def is_closed(shopper: Shopper, identity: str) -> bool:
-    """Whether an issue of this id is over, ours or observed."""
+    """Return whether an issue of this id is over, ours or observed."""
     observed = _mark_of(identity, observed=True)
     is_ours = _mark_of(identity, observed=False) in shopper.closed
     # States of before have both in one list.
@@ -197,7 +197,7 @@ def open_issue(
 
 
 def _is_told(issue: OpenIssue, rules: AttributionRules) -> bool:
-    """Whether it would be reported that the shopper saw it.
+    """Return whether it would be reported that the shopper saw it.
 
     Silence on one that was given before its channel was said to report says nothing of whether it was seen.
     """
@@ -205,7 +205,7 @@ def _is_told(issue: OpenIssue, rules: AttributionRules) -> bool:
 
 
 def _known_of(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
-    """Whether silence would say something, as it does not of a coupon unseen; whether it led to a click, to a sale."""
+    """Return whether silence says something (not so if unseen), whether it led to a click, and whether to a sale."""
     says_something = issue.was_seen or not issue.is_given or not _is_told(issue, rules)
     return says_something, issue.clicked and issue.is_given, issue.has_sold
 
@@ -459,7 +459,7 @@ def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> b
 
 
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    """Whether orders were noted all the time: the coupon is still for what it was for when the decision was made."""
+    """Return whether orders were noted all the time: the coupon is for what it was for when the decision was made."""
     return opened.scope_mark != 0 and opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 

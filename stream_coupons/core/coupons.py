@@ -50,7 +50,7 @@ def price_of(coupon: Coupon, default_minor: float) -> float:
 
 
 def discount_of(coupon: Coupon, default_price_minor: float) -> float:
-    """What one redemption gives away at the typical price, minor units; never above the maximum."""
+    """Return the discount of one redemption at the typical price, minor units; never above the maximum."""
     if coupon.discount_minor is not None:
         given = float(coupon.discount_minor)
     elif coupon.discount_percent is not None:
@@ -61,7 +61,7 @@ def discount_of(coupon: Coupon, default_price_minor: float) -> float:
 
 
 def depth_of(coupon: Coupon) -> float | None:
-    """What one redemption takes off as a share of the typical price, [0, 1]; None if that is not known.
+    """Return the discount of one redemption as a share of the typical price, [0, 1]; None if that is not known.
 
     An amount without a price of its own says nothing of depth: a price that stands in for those of a whole shop would
     make every amount above it a gift.
@@ -77,7 +77,7 @@ def depth_of(coupon: Coupon) -> float | None:
 
 
 def is_in_scope(coupon: Coupon, item: Item) -> bool:
-    """Whether the coupon may be used on this item; what the coupon does not name, it does not limit."""
+    """Return whether the coupon may be used on this item; what the coupon does not name, it does not limit."""
     return (
         (not coupon.items or item.item_id in coupon.items)
         and (not coupon.categories or item.category in coupon.categories)
@@ -130,7 +130,7 @@ class Terms:
 
 
 class Scopes(NamedTuple):
-    """What each of some rows is for, as terms; `narrowest` are those of the narrowest that its coupon names."""
+    """The scopes of some rows, as terms; `narrowest` are those of the narrowest that its coupon names."""
 
     categories: Terms
     brands: Terms
@@ -299,7 +299,7 @@ class CouponSet:
         """Of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
         self.attribute_hashes[len(given) :] = ABSENT
         self.has_vectors = any(c.vector is not None for c in each)
-        """Whether any coupon has a vector."""
+        """True if any coupon has a vector."""
         codes = CODES if self.has_vectors else 0
         self.vector_hashes: Hashes = np.array(
             [vector_codes(c.vector) if c.vector is not None else [ABSENT] * codes for c in each], dtype=np.uint32
@@ -348,7 +348,7 @@ class CouponSet:
 
     @property
     def width(self) -> int:
-        """How many numbers the longest array has of one moment: one for each feature, term or coupon."""
+        """The length of the longest array of one moment: one number for each feature, term or coupon."""
         return max(len(self.vocabulary) + 1, *(each.columns.size for each in self.scopes[:3]))
 
     def pairs(self, chosen: Sequence[Positions]) -> Pairs:
@@ -442,12 +442,12 @@ class Catalogue:
         return self.domains.get(domain)
 
     def value_of(self, item: Item, coupon: Coupon) -> int:
-        """What was ordered of an item, minor units; where it has no price, the coupon's typical price is taken."""
+        """Return the value of an ordered item, minor units, by the coupon's typical price if it has none."""
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
     def scope_mark(self, coupon_id: str) -> int | None:
-        """What tells the scope of a coupon from what it was before an edit, never 0; None of an unknown coupon."""
+        """Return a mark of the scope of a coupon, which an edit changes, never 0; None of an unknown coupon."""
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]

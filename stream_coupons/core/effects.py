@@ -68,7 +68,7 @@ class Effects:
         self.refused: list[Refused] = []
         self.bookings: list[Booking] = []
         self.is_over = False
-        """Whether nothing of the state is needed any more: what comes to its key finds a new one."""
+        """True if nothing of the state is needed any more: what comes to its key finds a new one."""
 
     def emit(self, message: Struct) -> None:
         """Send a message to the topic of its type."""

@@ -65,7 +65,7 @@ def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> 
 
 
 def _caps_of(history: History) -> History:
-    """What limits how many coupons a shopper gets."""
+    """Return the part of a history that limits how many coupons a shopper gets."""
     return History(
         given=history.given,
         recent_issues=history.recent_issues,
@@ -89,12 +89,12 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
 
 
 def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Whether something happened before the shopper asked to be forgotten."""
+    """Return whether something happened before the shopper asked to be forgotten."""
     return shopper.erased_at is not None and occurred_at <= shopper.erased_at
 
 
 def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
-    """When a shopper of whom nothing is open will have been idle for so long that the state may end; None: never."""
+    """Return when a shopper of whom nothing is open was idle long enough for the state to end; None: never."""
     if not rules.forget_after_s or shopper.leaves_at is not None or not shopper.has_nothing_open:
         return None
     last_heard_at = max(shopper.profile.last_event_at, shopper.history.last_issued_at or 0.0)
@@ -117,5 +117,5 @@ def mark_of(shopper: Shopper) -> Shopper | None:
 
 
 def is_over(shopper: Shopper, at: float) -> bool:
-    """Whether nothing of the state is needed any more."""
+    """Return whether nothing of the state is needed any more."""
     return shopper.leaves_at is not None and shopper.leaves_at <= at and shopper.has_nothing_open

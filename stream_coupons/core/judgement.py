@@ -22,7 +22,7 @@ ALIKE_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was computed of some moments; rows are the first moment's candidates, then those of the next.
+    """The scores of some moments; rows are the first moment's candidates, then those of the next.
 
     Attributes
     ----------

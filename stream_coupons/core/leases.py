@@ -46,20 +46,20 @@ LEAST_VARIANCE = 1.0
 
 
 class Holding(Totals, array_like=True):
-    """What the owner knows of one partition: what it granted, and the totals that it heard."""
+    """The owner's books on one partition: what it granted, and the totals that it heard."""
 
     heard_version: int = 0
     """Of the last lease that the partition had taken in when it was heard of."""
     keep: int | None = None
-    """What it was told to keep, by the lease of this version."""
+    """The most that it was told to keep, by the lease of this version."""
     is_known: bool = False
-    """Whether it was ever heard of."""
+    """True if it was ever heard of."""
     is_waiting: bool = False
-    """Whether it asked for more than there was."""
+    """True if it asked for more than there was."""
     granted_at: float = 0.0
-    """When it was granted something last."""
+    """Time of the last grant."""
     called_at: float = 0.0
-    """When it was told last to give something back."""
+    """Time of the last call to give something back."""
     heard: float = -1.0
     """All totals added of the newest report."""
     expected: Falling = field(default_factory=Falling)
@@ -71,11 +71,11 @@ class Holding(Totals, array_like=True):
 
     @property
     def is_called(self) -> bool:
-        """Whether it was told to give something back, and has not answered."""
+        """True if it was told to give something back, and has not answered."""
         return self.keep is not None and self.heard_version < self.version
 
     def taken(self, first: int) -> int:
-        """What cannot be granted to anybody else: its lease, or what it drew beyond it.
+        """Return the amount that cannot be granted to anybody else: its lease, or what it drew beyond it.
 
         A partition that was never heard of may have opened its purse with a first lease.
         """
@@ -116,7 +116,7 @@ def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
 
 
 def left(account: Account, limit: Limit, partitions: int) -> int:
-    """What may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
+    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
     unheard = Holding()
     committed = sum(
         account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
@@ -233,7 +233,7 @@ def _has_moved(before: float | None, after: float | None) -> bool:
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
-    """What it lacks of the least that is of use."""
+    """Return the amount that a partition lacks of the least that is of use."""
     return max(limit.quantum - max(holding.available, 0), 0)
 
 

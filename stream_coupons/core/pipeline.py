@@ -58,12 +58,12 @@ those that leave a processor's cache cost more than deciding together saves."""
 
 
 class Times(NamedTuple):
-    """What is known of the time besides what an event says; None where there is no clock."""
+    """Times that an event does not say itself; None where there is no clock."""
 
     appended_at: float | None = None
-    """When the event was appended."""
+    """Time at which the event was appended."""
     now: float | None = None
-    """When it is worked on."""
+    """Time at which it is worked on."""
 
 
 ANY_TIME = Times()
@@ -79,11 +79,11 @@ class Undecided:
     coupons: CouponSet
     eligible: Positions
     wallet: Wallet
-    """What the shopper's partition may give."""
+    """The purses of the shopper's partition."""
     effects: Effects
-    """What it has brought about until here."""
+    """Its effects so far."""
     refusal: NoCoupon | None = None
-    """Why nothing is given, whatever it is worth: the trigger is a control observation of the one eligible coupon."""
+    """The reason why nothing is given: the trigger is a control observation of the one eligible coupon."""
 
 
 def take_in(
@@ -314,7 +314,7 @@ def _entry(  # noqa: PLR0913 - all that a decision says
 
 
 def _outcome(choice: Choice, *, is_holdout: bool) -> tuple[DecisionResult, NoCoupon | None]:
-    """What a choice leads to, as the record of the decision and the metrics say it."""
+    """Return the result of a choice, for the record of the decision, and its reason, for the metrics."""
     if choice.is_control:
         return "control", NoCoupon.CONTROL
     if choice.row is None:
@@ -343,12 +343,12 @@ class _Decision:
     predicted: Floats
     """P(click), P(redeem) and P(order), shape (n, 3)."""
     values_minor: Floats
-    """What each candidate is worth, before the price of a budget."""
+    """Value of each candidate, before the price of a budget."""
     discounts_minor: Floats
     """E(discount | redeem)."""
     model_version: int
     is_finite: bool
-    """Whether every number of every candidate is."""
+    """True if every number of every candidate is finite."""
     prices_minor: Floats = field(default_factory=lambda: np.zeros(0))
     """Price of its expected cost, by all budgets that it draws on."""
     held_minor: list[int] = field(default_factory=list)

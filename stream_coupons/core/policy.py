@@ -20,7 +20,7 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 
 def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
-    """Why this shopper gets no coupon at all at this moment, before any coupon is looked at.
+    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is looked at.
 
     `at` is the time of the trigger, `now` when it is decided.
     """
@@ -36,7 +36,7 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
 
 
 def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Whether these are as many coupons within the window as the cap allows; `recent` are times of the last ones."""
+    """Return whether the cap allows no more coupons in the window; `recent` are the times of the last ones."""
     since = at - rules.issue_window_s
     return sum(issued > since for issued in recent) >= rules.max_issues_per_window
 
@@ -48,7 +48,7 @@ def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
 
 
 def is_quiet(at: float, rules: PolicyRules) -> bool:
-    """Whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
+    """Return whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
 
     >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
     >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)

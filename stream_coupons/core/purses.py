@@ -32,7 +32,7 @@ MAX_DEMAND = 1e15
 
 
 def first_lease(limit: Limit, partitions: int, number: int) -> int:
-    """What a partition may draw before its owner has heard of it: its part of half the limit; the only one has all.
+    """Return the lease of a partition before its owner has heard of it: its part of half the limit; the only one has all.
 
     Of each more that half the limit allows, one partition after the other has its part: so a limit that rises while
     some have not opened their purses gives them no more, together, than it has risen by, or its owner keeps
@@ -50,7 +50,7 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
 
 
 class Totals(Struct, array_like=True):
-    """What is told of one partition's part of an account; none of it ever shrinks."""
+    """The totals of one partition's part of an account; none of them ever shrinks."""
 
     version: int = 0
     """Of the last lease."""
@@ -68,7 +68,7 @@ class Totals(Struct, array_like=True):
 
     @property
     def available(self) -> int:
-        """What may be drawn; below 0 where more was drawn while there was no limit."""
+        """The amount that may be drawn; below 0 where more was drawn while there was no limit."""
         return self.granted - self.returned - self.drawn + self.freed
 
     @property
@@ -78,12 +78,12 @@ class Totals(Struct, array_like=True):
 
 
 class Purse(Totals, array_like=True):
-    """What a partition holds of one account. Mutable."""
+    """One partition's part of an account. Mutable."""
 
     size: int = 0
     """Of the last lease: when half of it is drawn, the next one is asked for."""
     asked_at: float | None = None
-    """When more was asked for, unless it came."""
+    """Time at which more was asked for, unless it came."""
     told: float = 0.0
     """All totals added, as of the last report."""
     told_at: float = 0.0
@@ -183,12 +183,12 @@ def add_demand(purse: Purse, demand: Floats) -> None:
 
 
 def is_low(purse: Purse, limit: Limit) -> bool:
-    """Whether it is time to ask for more: half of the last lease is drawn, or the least that is of use is not there."""
+    """Return whether to ask for more: half of the last lease is drawn, or the least that is of use is not there."""
     return limit.most is not None and purse.available < max(purse.size // 2, limit.quantum)
 
 
 def may_ask(purse: Purse, at: float) -> bool:
-    """Whether nothing was asked for, or so long ago that the answer must be lost or there may be more by now."""
+    """Return whether nothing was asked for, or so long ago that the answer must be lost or there may be more."""
     return purse.asked_at is None or at >= purse.asked_at + ASK_AGAIN_S or at < purse.asked_at - ASK_AGAIN_S
 
 
