@@ -28,7 +28,7 @@ REDEEMS, DISCOUNT_RATIO = 0.3, 0.7
 
 def units(most: int | None) -> Limit:
     """A stock."""
-    return Limit(most, 1, "units:c")
+    return Limit(most, 1, "units:c", unit_minor=100)
 
 
 def money(most: int | None, quantum: int, hold: Any = "maximum", **terms: Any) -> Limit:
