@@ -120,12 +120,12 @@ class Terms:
 
     def score(self, vectors: Floats) -> Floats:
         """Return the sum of each vector over the columns of every row, shape (..., rows), of (..., columns)."""
-        values = np.take(vectors, self.columns, axis=-1)
+        values = vectors.take(self.columns, axis=-1)
         return values.sum(axis=self.axis) if self.starts is None else np.add.reduceat(values, self.starts, axis=-1)
 
     def greatest(self, vectors: Floats) -> Floats:
         """Return the greatest value of each vector in the columns of every row, shapes as in `score`."""
-        values = np.take(vectors, self.columns, axis=-1)
+        values = vectors.take(self.columns, axis=-1)
         return values.max(axis=self.axis) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=-1)
 
 

@@ -43,7 +43,13 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
     shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
-    shopper.history = _caps_of(shopper.history)
+    old = shopper.history
+    shopper.history = History(  # what limits how many coupons a shopper gets
+        given=old.given,
+        recent_issues=old.recent_issues,
+        withheld=old.withheld,
+        recent_withheld=old.recent_withheld,
+    )
     shopper.considered_at = None
     shopper.controls.clear()
     _strip_issues(shopper, at, effects)
@@ -62,16 +68,6 @@ def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> 
     if related.bucket:
         effects.emit(departure(user_id, related.bucket, max(at, related.asked_at)))
     related.bucket, related.asked_at = "", 0.0
-
-
-def _caps_of(history: History) -> History:
-    """Return the part of a history that limits how many coupons a shopper gets."""
-    return History(
-        given=history.given,
-        recent_issues=history.recent_issues,
-        withheld=history.withheld,
-        recent_withheld=history.recent_withheld,
-    )
 
 
 def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:

@@ -174,11 +174,10 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     """Take in who is near, or what is related; news from a cell that the shopper has left, or older than known, is
     ignored."""
-    related = shopper.related
+    related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
     if update.cell == related.bucket and update.at >= related.at:
-        related.at, related.packed = update.at, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
+        related.at, related.packed = update.at, packed
     elif update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
-        packed = pack_vector(dict(zip(update.indices, update.weights, strict=True)))
         shopper.neighbourhood = Neighbourhood(update.at, packed)
     return Effects()
 

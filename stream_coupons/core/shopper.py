@@ -8,15 +8,10 @@ from stream_coupons.core.effects import Stake
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
+from stream_coupons.core.similarity import PackedVector
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-
-
-def _unpacked(packed: PackedVector) -> SparseVector:
-    indices, weights = unpack_vector(packed)
-    return dict(zip(indices.tolist(), weights.tolist(), strict=True))
 
 
 class Neighbourhood(Struct, array_like=True):
@@ -24,11 +19,6 @@ class Neighbourhood(Struct, array_like=True):
 
     at: float = 0.0
     packed: PackedVector = (b"", b"")
-
-    @property
-    def interests(self) -> SparseVector:
-        """The sum of the vectors."""
-        return _unpacked(self.packed)
 
 
 class Related(Struct, array_like=True):
@@ -39,11 +29,6 @@ class Related(Struct, array_like=True):
     asked_at: float = 0.0
     at: float = 0.0
     packed: PackedVector = (b"", b"")
-
-    @property
-    def scores(self) -> SparseVector:
-        """The scores by category."""
-        return _unpacked(self.packed)
 
 
 class Tally(Struct, array_like=True):
