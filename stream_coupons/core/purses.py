@@ -32,7 +32,7 @@ MAX_DEMAND = 1e15
 
 
 def first_lease(limit: Limit, partitions: int, number: int) -> int:
-    """Return the lease of a partition before its owner has heard of it: its part of half the limit; the only one has all.
+    """Return the lease of a partition that its owner has not heard of: its part of half the limit; all, if it is alone.
 
     Of each more that half the limit allows, one partition after the other has its part: so a limit that rises while
     some have not opened their purses gives them no more, together, than it has risen by, or its owner keeps
