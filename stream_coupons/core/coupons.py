@@ -238,8 +238,8 @@ class CouponSet:
         """Accounts that each coupon draws on: its stock, then those of money."""
         self.limited = [tuple(limit for limit in limits if limit.most is not None) for limits in self.accounts]
         """Those of them that have a limit."""
-        self.is_priced = np.array([any(limit.is_priced for limit in limits) for limits in self.limited], dtype=bool)
-        """True where one of the accounts has a price."""
+        self.priced = [tuple(limit for limit in limits if limit.is_priced) for limits in self.limited]
+        """Those of them that have a price."""
         self._for_nobody = [position for position, c in enumerate(each) if c.max_per_user == 0]
         self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
         for position, c in enumerate(each):

@@ -7,6 +7,7 @@ A step takes a shopper's state, changes it in place and returns its effects. It 
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,7 +208,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
         for limits, held in zip(limited, considered.held_minor, strict=True)
     ]
     if not is_holdout:
-        _note_demand(considered, limited, shortages, rules.min_value_minor)
+        _note_demand(considered, shortages, rules.min_value_minor)
     can_be_had = np.array([shortage is None for shortage in shortages])
     if not can_be_had.all() and not is_holdout:
         for row in _missed(considered, can_be_had, known):
@@ -252,33 +253,37 @@ def _missed(considered: "_Decision", can_be_had: NDArray[np.bool_], known: Knowl
     return [*missed, choice.row]
 
 
-def _note_demand(
-    considered: "_Decision",
-    limited: Sequence[tuple[Limit, ...]],
-    shortages: Sequence[Shortage | None],
-    least_value_minor: float,
-) -> None:
+def _note_demand(considered: "_Decision", shortages: Sequence[Shortage | None], least_value_minor: float) -> None:
     """Count what the decision would draw on each account with a price, were that price another one.
 
     A coupon without stock asks for no money. One without money asks for it: demand is what sets the price.
     """
-    if not considered.undecided.coupons.is_priced[considered.positions].any():
+    coupons, wallet = considered.undecided.coupons, considered.undecided.wallet
+    priced = [coupons.priced[position] for position in considered.positions.tolist()]
+    if not any(priced):
         return
-    wallet, net = considered.undecided.wallet, considered.net()
-    allowed = np.where([shortage is Shortage.STOCK for shortage in shortages], -np.inf, net)
-    rows_of: defaultdict[Limit, list[int]] = defaultdict(list)
-    for row, limits in enumerate(limited):
+    # Most accounts have one row: arrays would cost more than they save.
+    net, costs = considered.net().tolist(), (considered.predicted[:, REDEEM] * considered.discounts_minor).tolist()
+    allowed = [
+        -math.inf if shortage is Shortage.STOCK else value for value, shortage in zip(net, shortages, strict=True)
+    ]
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    limit_of: dict[str, Limit] = {}
+    for row, limits in enumerate(priced):
         for limit in limits:
-            if limit.is_priced and (limit.is_stock or allowed[row] > -np.inf):
-                rows_of[limit].append(row)
-    top = int(np.argmax(allowed))
-    for limit, rows in rows_of.items():
-        others = float(np.delete(allowed, rows).max(initial=-np.inf)) if top in rows else float(allowed[top])
-        outside = max(others, least_value_minor)
-        costs = np.full(len(rows), float(limit.unit_minor)) if limit.is_stock else considered.costs_minor[rows]
-        before_price = net[rows] + wallet.price(limit) * costs
-        if before_price.max() > outside:
-            wallet.add_demand(limit, before_price, costs, outside)
+            if limit.is_stock or allowed[row] > -math.inf:
+                rows_of[limit.account_id].append(row)
+                limit_of[limit.account_id] = limit
+    best = max(allowed)
+    top = allowed.index(best)
+    for account_id, rows in rows_of.items():
+        limit = limit_of[account_id]
+        others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
+        outside, price = max(others, least_value_minor), wallet.price(limit)
+        drawn = [float(limit.unit_minor or costs[row]) for row in rows]
+        before_price = [net[row] + price * cost for row, cost in zip(rows, drawn, strict=True)]
+        if max(before_price) > outside:
+            wallet.add_demand(limit, np.array(before_price), np.array(drawn), outside)
 
 
 def _entry(  # noqa: PLR0913 - all that a decision says
@@ -379,12 +384,6 @@ class _Decision:
         """Value less price, minor units."""
         return self.values_minor - self.prices_minor
 
-    @property
-    def costs_minor(self) -> Floats:
-        """Expected cost."""
-        costs: Floats = self.predicted[:, REDEEM] * self.discounts_minor
-        return costs
-
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
 
@@ -416,8 +415,9 @@ def charges(
     for row, (position, redeem, discount) in enumerate(each):
         limits, most = coupons.limited[position], coupons.coupons[position].max_discount_minor
         held.append(wallet.hold(limits, most, redeem, discount) if limits else most)
-        if coupons.is_priced[position]:
-            prices[row] = sum(wallet.price(limit) * (limit.unit_minor or redeem * discount) for limit in limits)
+        priced = coupons.priced[position]
+        if priced:
+            prices[row] = sum(wallet.price(limit) * (limit.unit_minor or redeem * discount) for limit in priced)
     return prices, held
 
 
