@@ -389,25 +389,14 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.units += grown * quantity
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
     note_orders(profile.in_category, (item.category for item in items if item.category is not None), at)
-    profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
-    _add_habits(profile, items, at, rules, is_discounted=bool(event.discount_minor))
-
-
-def _add_habits(
-    profile: Profile, items: Sequence[Item], at: float, rules: ProfileRules, *, is_discounted: bool
-) -> None:
-    grown = habit_fading(profile.habits_at - at, rules)
-    faded = habit_fading(at - profile.habits_at, rules)
+    if len(profile.ordered_at) > MAX_RECENT_ORDERS:
+        latest = sorted(profile.ordered_at.items(), key=lambda entry: (-entry[1], entry[0]))
+        profile.ordered_at = dict(latest[:MAX_RECENT_ORDERS])
+    new, faded = habit_fading(profile.habits_at - at, rules), habit_fading(at - profile.habits_at, rules)
     profile.habits_at = max(profile.habits_at, at)
-    profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
-    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * is_discounted
-    profile.habits = count_ordered(profile.habits, items, faded, grown, rules.max_habits)
-
-
-def _latest(times: dict[str, float], size: int) -> dict[str, float]:
-    if len(times) <= size:
-        return times
-    return dict(sorted(times.items(), key=lambda entry: (-entry[1], entry[0]))[:size])
+    profile.usual_orders = profile.usual_orders * faded[0] + new[0]
+    profile.usual_discounted = profile.usual_discounted * faded[0] + new[0] * bool(event.discount_minor)
+    profile.habits = count_ordered(profile.habits, items, faded, new, rules.max_habits)
 
 
 def favourite(profile: Profile) -> str:
