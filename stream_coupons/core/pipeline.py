@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core import attribution, decision_log, erasure, policy
+from stream_coupons.core import attribution, erasure, policy
 from stream_coupons.core.accounts import Limit
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
@@ -221,7 +221,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
         decision, is_due = _under_caps_of_holdout(decision, known)
     choice = policy.choose(decision.net(), undecided.identity, rules, key)
     result, refusal = _outcome(choice, is_holdout=is_holdout)
-    if decision_log.is_logged(undecided.identity, rules, key):
+    if policy.is_logged(undecided.identity, rules, key):
         undecided.effects.emit(_entry(decision, considered, can_be_had, choice, result, is_holdout, known))
     if refusal is None and choice.row is not None:
         _give(decision, choice, choice.row, known)
@@ -267,17 +267,14 @@ def _note_demand(considered: "_Decision", shortages: Sequence[Shortage | None], 
     allowed = [
         -math.inf if shortage is Shortage.STOCK else value for value, shortage in zip(net, shortages, strict=True)
     ]
-    rows_of: defaultdict[str, list[int]] = defaultdict(list)
-    limit_of: dict[str, Limit] = {}
+    rows_of: dict[str, tuple[Limit, list[int]]] = {}
     for row, limits in enumerate(priced):
         for limit in limits:
             if limit.is_stock or allowed[row] > -math.inf:
-                rows_of[limit.account_id].append(row)
-                limit_of[limit.account_id] = limit
+                rows_of.setdefault(limit.account_id, (limit, []))[1].append(row)
     best = max(allowed)
     top = allowed.index(best)
-    for account_id, rows in rows_of.items():
-        limit = limit_of[account_id]
+    for limit, rows in rows_of.values():
         others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
         outside, price = max(others, least_value_minor), wallet.price(limit)
         drawn = [float(limit.unit_minor or costs[row]) for row in rows]
@@ -298,11 +295,10 @@ def _entry(  # noqa: PLR0913 - all that a decision says
     """Return the record of a decision; `considered` has the candidates that could not be had, too."""
     undecided, rules = decision.undecided, known.rules.policy
     given = choice.row if result == "given" else None
-    return decision_log.entry(
+    return choice.logged(
         [coupon.coupon_id for coupon in decision.coupons()],
         decision.values_minor,
         decision.prices_minor,
-        choice,
         decision_id=undecided.identity,
         user_id=undecided.moment.user_id,
         domain=undecided.event.domain,

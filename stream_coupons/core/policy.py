@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.events import LoggedDecision
 from stream_coupons.core.profile import DAY_S, HOUR_S
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
@@ -167,6 +169,26 @@ class Choice:
         drawn = self.epsilon / len(self.tried) if row in self.tried else 0.0
         given = drawn + (1.0 - self.epsilon) * (row == self.leader)
         return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
+
+    def logged(self, arms: list[str], values_minor: Floats, prices_minor: Floats, **said: Any) -> LoggedDecision:
+        """Return the record of a decision among `arms`, the coupon ids of the rows; `said` are its other fields."""
+        return LoggedDecision(
+            arms=arms,
+            values_minor=values_minor.round(2).tolist(),
+            prices_minor=prices_minor.round(2).tolist() if prices_minor.any() else [],
+            best=self.leader,
+            tried=[] if len(self.tried) == len(arms) else self.tried,
+            exploration_ratio=self.epsilon,
+            drawn=self.row if self.is_drawn else None,
+            control_ratio=self.control_ratio,
+            **said,
+        )
+
+
+def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the decision of this identity is on record: `PolicyRules.decisions_logged_ratio` of all are."""
+    ratio = rules.decisions_logged_ratio
+    return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:

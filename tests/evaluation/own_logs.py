@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.core import decision_log, policy
+from stream_coupons.core import policy
 from stream_coupons.core.accounts import Accounts
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Booking, Effects, Stake
@@ -119,8 +119,8 @@ class Shop:
             stake = Stake(DISCOUNT)
             booking = Booking(NAMES[given], None, Stake(), stake, at, at, at + WINDOW_S, is_falling=False)
             self._wallet.draw(self._limits[given], booking, Effects())
-        record = decision_log.entry(
-            [NAMES[row] for row in left], worth, prices, choice, decision_id=f"i-{user_id}", user_id=user_id,
+        record = choice.logged(
+            [NAMES[row] for row in left], worth, prices, decision_id=f"i-{user_id}", user_id=user_id,
             domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1,
             sold_out=[name for row, name in enumerate(NAMES) if row not in left],
             coupon_id=NO_COUPON if given is None else NAMES[given],
