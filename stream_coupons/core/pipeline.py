@@ -409,11 +409,10 @@ def charges(
     prices, held = np.zeros(len(positions)), []
     each = zip(positions.tolist(), redeems.tolist(), discounts_minor.tolist(), strict=True)
     for row, (position, redeem, discount) in enumerate(each):
-        limits, most = coupons.limited[position], coupons.coupons[position].max_discount_minor
-        held.append(wallet.hold(limits, most, redeem, discount) if limits else most)
-        priced = coupons.priced[position]
-        if priced:
-            prices[row] = sum(wallet.price(limit) * (limit.unit_minor or redeem * discount) for limit in priced)
+        limits, hold = coupons.limited[position], coupons.coupons[position].max_discount_minor
+        if limits:
+            prices[row], hold = wallet.charge(limits, hold, redeem, discount)
+        held.append(hold)
     return prices, held
 
 

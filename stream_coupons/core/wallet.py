@@ -47,8 +47,12 @@ class Wallet:
         purse = self._purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
-    def hold(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> int:
-        """Return the money that one more coupon holds of each of its budgets, minor units: the most that one asks for.
+    def charge(
+        self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float
+    ) -> tuple[float, int]:
+        """Return the price of what one more coupon draws, and the money that it holds of each of its budgets.
+
+        Both in minor units; the hold is the most that one of the budgets asks for.
 
         Parameters
         ----------
@@ -57,15 +61,20 @@ class Wallet:
         redeems, discount_minor : float
             P(redeem) and E(discount | redeem).
         """
-        holds = [self._hold(limit, most_minor, redeems, discount_minor) for limit in limits if not limit.is_stock]
+        price, holds = 0.0, list[float]()
+        for limit in limits:
+            purse = self._purses.get(limit.account_id)
+            if purse is not None and limit.is_priced:
+                price += purse.price * (limit.unit_minor or redeems * discount_minor)
+            if limit.is_stock:
+                continue
+            if purse is None or purse.risk is None:
+                holds.append(most_minor)
+            else:
+                chance = min(redeems * purse.cost_ratio, 1.0)
+                holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
         # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
-        return math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
-
-    def _hold(self, limit: Limit, most_minor: int, redeems: float, discount_minor: float) -> float:
-        purse = self._purses.get(limit.account_id)
-        if purse is None or purse.risk is None:
-            return most_minor
-        return hold_of(limit.hold, most_minor, min(redeems * purse.cost_ratio, 1.0), discount_minor, purse.risk)
+        return price, math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
 
     def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
         """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
