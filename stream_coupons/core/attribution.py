@@ -185,11 +185,10 @@ def open_issue(
         tell(issue, min(issue.at, latest), effects, is_first=True)
     if not issue.is_given:
         return effects
-    history.issued += 1
     of_days, of_weeks = history.exposures_at(issue.at)
     history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    for each in _tallies(history, issue.coupon_id, catalogue):
+    for each in _counts(history, issue.coupon_id, catalogue):
         each.issued += 1
     if not issue.observed:  # capped or not: the catalogue may set a cap later
         history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
@@ -316,8 +315,7 @@ def _apply(
     else:
         issue.clicked = True
         if issue.is_given:
-            shopper.history.clicked += 1
-            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+            for each in _counts(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
         effects.count("feedback", "click")
     shopper.keep_issue(issue)
@@ -363,8 +361,7 @@ def _settle(
     issue.redeemed = event.kind != "cancel"
     if issue.is_given and issue.redeemed != was_redeemed:
         change = 1 if issue.redeemed else -1
-        shopper.history.redeemed = max(shopper.history.redeemed + change, 0)
-        for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+        for each in _counts(shopper.history, issue.coupon_id, catalogue):
             each.redeemed = max(each.redeemed + change, 0)
     issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
     is_again = is_purchase and was_redeemed
@@ -411,15 +408,15 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {detail}", waited)
 
 
-def _tallies(history: History, coupon_id: str, catalogue: Catalogue) -> list[Tally]:
-    """The tallies that a coupon is counted in."""
-    tallies = [tally(history.by_coupon, coupon_id)]
+def _counts(history: History, coupon_id: str, catalogue: Catalogue) -> list[History | Tally]:
+    """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories."""
+    counts: list[History | Tally] = [history, tally(history.by_coupon, coupon_id)]
     coupon = catalogue.by_id.get(coupon_id)
     if coupon is not None and coupon.kind:
-        tallies.append(tally(history.by_kind, coupon.kind))
+        counts.append(tally(history.by_kind, coupon.kind))
     if coupon is not None and coupon.categories:
-        tallies.append(tally(history.by_category, coupon.categories[0]))
-    return tallies
+        counts.append(tally(history.by_category, coupon.categories[0]))
+    return counts
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:

@@ -446,14 +446,14 @@ class Catalogue:
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
-    def scope_mark(self, coupon_id: str) -> int | None:
-        """Return a mark of the scope of a coupon, which an edit changes, never 0; None of an unknown coupon."""
+    def scope_mark(self, coupon_id: str) -> int:
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
             parts = (part for names in named for part in (str(len(names)), *names))
             self._scope_marks[coupon_id] = stable_hash(*parts) | 1
-        return self._scope_marks.get(coupon_id)
+        return self._scope_marks.get(coupon_id, 0)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
         """Return the set of the one pseudo-coupon that represents giving none of these coupons; see `bare_of`."""

@@ -119,7 +119,7 @@ def note(
         feature_schema=SCHEMA,
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
-        scope_mark=known.catalogue.scope_mark(event.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(event.coupon_id),
     )
 
 

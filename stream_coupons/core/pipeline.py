@@ -441,7 +441,7 @@ def _open_control(
         model_version=decision.model_version,
         withheld=withheld,
         feature_schema=SCHEMA,
-        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 
@@ -528,7 +528,7 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         feature_schema=SCHEMA,
         awaits_impressions=rules.attribution.awaits_impressions(issue.domain),
         until=issue.expires_at,
-        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
     undecided.wallet.draw(limits, attribution.opening(opened), effects)
     told = attribution.open_issue(shopper, opened, known.catalogue, rules.attribution)
