@@ -263,7 +263,8 @@ def _note_demand(considered: "_Decision", shortages: Sequence[Shortage | None], 
     if not any(priced):
         return
     # Most accounts have one row: arrays would cost more than they save.
-    net, costs = considered.net().tolist(), (considered.predicted[:, REDEEM] * considered.discounts_minor).tolist()
+    values, net = considered.values_minor.tolist(), considered.net().tolist()
+    costs = (considered.predicted[:, REDEEM] * considered.discounts_minor).tolist()
     allowed = [
         -math.inf if shortage is Shortage.STOCK else value for value, shortage in zip(net, shortages, strict=True)
     ]
@@ -276,7 +277,10 @@ def _note_demand(considered: "_Decision", shortages: Sequence[Shortage | None], 
     top = allowed.index(best)
     for limit, rows in rows_of.values():
         others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
-        outside, price = max(others, least_value_minor), wallet.price(limit)
+        outside = max(others, least_value_minor)
+        if max([values[row] for row in rows]) <= outside:  # not even at prices of 0
+            continue
+        price = wallet.price(limit)
         drawn = [float(limit.unit_minor or costs[row]) for row in rows]
         before_price = [net[row] + price * cost for row, cost in zip(rows, drawn, strict=True)]
         if max(before_price) > outside:
