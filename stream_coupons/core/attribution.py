@@ -237,7 +237,7 @@ def tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = Fals
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
     """Remember a coupon that was not given; the oldest makes room."""
-    shopper.controls[control.control_id] = control
+    shopper.controls[control.issue_id] = control
     while len(shopper.controls) > rules.max_open_controls:
         del shopper.controls[next(iter(shopper.controls))]
 
@@ -428,7 +428,7 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
     """
     for control in [*shopper.controls.values()]:
         if _has_other_scope(control, catalogue):
-            del shopper.controls[control.control_id]
+            del shopper.controls[control.issue_id]
         else:
             _note_order(control, event, catalogue)
     for issue_id in shopper.issues:
@@ -471,7 +471,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         remember_closed(shopper, issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
-        del shopper.controls[control.control_id]
+        del shopper.controls[control.issue_id]
         if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
             effects.emit(example(user_id, control, "order", control.ordered, at, knows_orders=knows))

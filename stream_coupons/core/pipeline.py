@@ -431,10 +431,10 @@ def _open_control(
 ) -> None:
     """Watch whether the shopper orders in the scope of a coupon that they do not get; `is_beside` another one."""
     coupon, moment, event = decision.coupon(row), decision.undecided.moment, decision.undecided.event
-    control_id = f"{decision.undecided.identity}-{coupon.coupon_id}" if is_beside else decision.undecided.identity
+    identity = decision.undecided.identity
     numeric, hashed = decision.features(row)
     control = OpenControl(
-        control_id=control_id,
+        issue_id=f"{identity}-{coupon.coupon_id}" if is_beside else identity,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
         at=moment.at,

@@ -165,7 +165,8 @@ class OpenControl(Struct, array_like=True):
     The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
     """
 
-    control_id: str
+    issue_id: str
+    """The id of the issue that was not made."""
     coupon_id: str
     domain: str
     at: float
@@ -189,11 +190,6 @@ class OpenControl(Struct, array_like=True):
     propensity: ClassVar[None] = None
     observed: ClassVar[bool] = False
     """The decision was ours, and nothing was given."""
-
-    @property
-    def issue_id(self) -> str:
-        """The id of the issue that was not made."""
-        return self.control_id
 
 
 class EarlyFeedback(Struct, array_like=True):

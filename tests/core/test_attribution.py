@@ -55,9 +55,9 @@ def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed:
     )
 
 
-def control(control_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
+def control(issue_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
     return OpenControl(
-        control_id,
+        issue_id,
         coupon_id,
         "ecommerce",
         at,

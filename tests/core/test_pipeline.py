@@ -638,7 +638,7 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
     assert decision(case.see(browse("t1"))) == [NoCoupon.HOLDOUT]
     assert (case.issues(), dict(case.purses.items())) == ([], {})
     [control] = case.shopper.controls.values()
-    assert (control.coupon_id, control.control_id, control.until) == (
+    assert (control.coupon_id, control.issue_id, control.until) == (
         "c1",
         issue_id("u", "browse", "t1"),
         AT + 7 * DAY_S,
