@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import CouponSet, Floats, most_off
+from stream_coupons.core.coupons import CouponSet, Floats
 from stream_coupons.core.events import BudgetHold, Coupon
 from stream_coupons.core.price import (
     PRICES,
@@ -29,7 +29,6 @@ from stream_coupons.core.price import (
     cost_of,
     demand_of,
     hold_of,
-    outside_of,
     risk_of,
     update,
 )
@@ -52,6 +51,30 @@ CENTS_PER_EXCESS = 40.0
 """First step of the price of a coupon for a shopper who would get it once too often, minor units."""
 
 Ints = NDArray[np.int64]
+
+
+def most_off(coupon: Coupon) -> int:
+    """The most that one redemption takes off, minor units.
+
+    >>> most_off(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=500))
+    150
+    """
+    most = coupon.max_discount_minor
+    return most if coupon.discount_minor is None else min(coupon.discount_minor, most)
+
+
+def outside_of(net: Floats) -> Floats:
+    """Return for each account the best that a decision has without it, shape (A,), not below 0: giving nothing.
+
+    Parameters
+    ----------
+    net : array, shape (A,)
+        Best value of each account's coupons at current prices, minor units.
+    """
+    best = int(np.argmax(net))
+    outside = np.full(len(net), max(0.0, float(net[best])))
+    outside[best] = max([0.0, *net[:best].tolist(), *net[best + 1 :].tolist()])
+    return outside
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -134,11 +134,11 @@ class KeyedAgent(Generic[State]):
         return [self._outcome(each, record) for each, (_, record) in zip(effects, deferred, strict=True)]
 
     def due(self, state: State) -> float | None:  # noqa: ARG002 - most states do not wait for time
-        """When time alone will change this state next."""
+        """Return the time at which time alone changes this state next."""
         return None
 
     def remains(self, state: State) -> State | None:  # noqa: ARG002 - of most states nothing stays
-        """What stays of a state that is over; None for nothing."""
+        """Return the rest of a state that is over; None for nothing."""
         return None
 
     def expire(self, state_key: str, state: State, at: float, partition: int, shared: SharedStates[Any]) -> Effects:

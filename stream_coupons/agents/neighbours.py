@@ -8,8 +8,8 @@ from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import UserVector
-from stream_coupons.core.neighbourhood import Cells, Member, cell_key, split_cell_key, update
-from stream_coupons.core.relations import CategoryBuckets, is_category_bucket, relate, slot_of
+from stream_coupons.core.neighbourhood import Cell, Member, cell_key, split_cell_key, update
+from stream_coupons.core.relations import CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.shared import SharedStates
@@ -30,8 +30,9 @@ class Neighbours(KeyedAgent[Member]):
         super().__init__(known, partitions)
         rules = known().rules.neighbourhood
         self._slots = rules.related_members
-        self._cells: defaultdict[int, Cells] = defaultdict(lambda: Cells(rules))
-        self._categories: defaultdict[int, CategoryBuckets] = defaultdict(CategoryBuckets)
+        self._cells: defaultdict[int, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(lambda: Cell(rules)))
+        self._categories: defaultdict[int, defaultdict[str, CategoryBucket]]
+        self._categories = defaultdict(lambda: defaultdict(CategoryBucket))
 
     def state_key(self, message: UserVector, record_key: str) -> str:
         """One state for a shopper in a cell; one for a slot of a bucket of categories."""
@@ -53,16 +54,16 @@ class Neighbours(KeyedAgent[Member]):
         """Take in a vector."""
         cell, slot = split_cell_key(state_key)
         if is_category_bucket(cell):
-            return relate(state, slot, message, self._categories[record.partition].bucket(cell))
-        return update(state, message, self._cells[record.partition])
+            return relate(state, slot, message, self._categories[record.partition][cell])
+        return update(state, message, self._cells[record.partition][cell])
 
     def place(self, partition: int, state_key: str, state: Member) -> None:
         """Bring the arrays of a cell, or the sample of a bucket, in line with one member."""
         cell, slot = split_cell_key(state_key)
         if is_category_bucket(cell):
-            self._categories[partition].bucket(cell).put(slot, state)
-            return
-        self._cells[partition].put(state_key, state)
+            self._categories[partition][cell].put(slot, state)
+        else:
+            self._cells[partition][cell].put(slot, state)
 
     def forget(self, partition: int) -> None:
         """Drop the arrays of a partition's cells, and the models of its buckets."""

@@ -66,28 +66,32 @@ class BatchReporter:
             self._metrics.decision_latency.observe(max(time.time() - int(began_ms) / 1000.0, 0.0))
 
 
-class _Left:
-    """Units and money left of each owned account with a limit, computed once."""
+class _Owned:
+    """The accounts that this worker owns."""
 
     def __init__(self, accounts: Mapping[str, Account], partitions: Container[int], count: int) -> None:
-        self._accounts = accounts
+        self.accounts = accounts
         self._partitions = partitions
         self._count = count
-        self._known: dict[str, int | None] = {}
+        self._left: dict[str, int | None] = {}
 
-    def of(self, limit: Limit) -> int | None:
-        """Return what is left, not below 0; None where there is no limit, or another worker owns the account."""
+    def account(self, account_id: str) -> Account | None:
+        """Return an account; None if another worker owns it."""
+        is_owned = topics.partition_for(account_id.encode(), self._count) in self._partitions
+        return self.accounts.get(account_id, UNTOUCHED) if is_owned else None
+
+    def left(self, limit: Limit) -> int | None:
+        """Return what is left, not below 0; None if there is no limit, or another worker owns the account."""
         if limit.most is None:
             return None
-        if limit.account_id not in self._known:
-            is_owned = topics.partition_for(limit.account_id.encode(), self._count) in self._partitions
-            drawn = self._accounts.get(limit.account_id, UNTOUCHED).drawn
-            self._known[limit.account_id] = max(limit.most - drawn, 0) if is_owned else None
-        return self._known[limit.account_id]
+        if limit.account_id not in self._left:
+            account = self.account(limit.account_id)
+            self._left[limit.account_id] = None if account is None else max(limit.most - account.drawn, 0)
+        return self._left[limit.account_id]
 
     def is_gone(self, limit: Limit, most_minor: int) -> bool:
         """Return whether too little is left for one more coupon that can cost so much."""
-        left = self.of(limit)
+        left = self.left(limit)
         holds_most = limit.hold == "maximum" and not limit.is_stock
         return left is not None and left < (most_minor if holds_most else 1)
 
@@ -122,45 +126,41 @@ class BudgetReporter:
             for hold in HOLDS:
                 metrics.overspent.remove(domain, hold)
         self._domains = set(catalogue.domains)
-        left = _Left(accounts, partitions, count)
+        owned = _Owned(accounts, partitions, count)
         for domain, members in catalogue.domains.items():
             ratio, remaining, exhausted = 1.0, 0, 0
             for coupon, limits in zip(members.coupons, members.accounts, strict=True):
-                exhausted += any(left.is_gone(limit, coupon.max_discount_minor) for limit in limits)
-                own = left.of(limits[1])
+                exhausted += any(owned.is_gone(limit, coupon.max_discount_minor) for limit in limits)
+                own = owned.left(limits[1])
                 if own is not None:
                     remaining += own
                     ratio = min(ratio, own / max(coupon.budget_minor or 0, 1))
             metrics.stock_exhausted.labels(domain).set(exhausted)
             metrics.budget_left.labels(domain).set(ratio)
             metrics.budget_remaining.labels(domain).set(remaining)
-        self._report_overspent(catalogue, accounts, partitions, count)
-        self._report_campaigns(catalogue, accounts, partitions, count)
+        self._report_overspent(catalogue, owned)
+        self._report_campaigns(catalogue, owned)
 
-    def _report_overspent(
-        self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
-    ) -> None:
+    def _report_overspent(self, catalogue: Catalogue, owned: _Owned) -> None:
         if catalogue is not self._catalogue:
             self._catalogue, self._domain_of = catalogue, dict(_domains_of_budgets(catalogue))
         beyond = {(domain, hold): 0 for domain in catalogue.domains for hold in HOLDS}
-        for account_id, account in accounts.items():
+        for account_id, account in owned.accounts.items():
             limit, domain = catalogue.accounts.limits.get(account_id), self._domain_of.get(account_id)
             if limit is None or limit.most is None or domain is None:
                 continue
             used = account.drawn if limit.hold == "maximum" else account.spent
-            if used > limit.most and topics.partition_for(account_id.encode(), count) in partitions:
+            if used > limit.most and owned.account(account_id) is not None:
                 beyond[domain, limit.hold] += used - limit.most
         for labels, amount in beyond.items():
             self._metrics.overspent.labels(*labels).set(amount)
 
-    def _report_campaigns(
-        self, catalogue: Catalogue, accounts: Mapping[str, Account], partitions: Container[int], count: int
-    ) -> None:
+    def _report_campaigns(self, catalogue: Catalogue, owned: _Owned) -> None:
         metrics, values = self._metrics, {}
         for campaign_id in catalogue.campaigns:
             limit = catalogue.accounts.limit(campaign_of(campaign_id))
-            if topics.partition_for(limit.account_id.encode(), count) in partitions:
-                values[campaign_id] = _figures(limit, accounts.get(limit.account_id, UNTOUCHED))
+            if (account := owned.account(limit.account_id)) is not None:
+                values[campaign_id] = _figures(limit, account)
         gauges = (
             metrics.campaign_budget,
             metrics.campaign_spent,

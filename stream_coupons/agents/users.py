@@ -18,7 +18,7 @@ from stream_coupons.core.events import (
     ObservedIssue,
     OrderEvent,
 )
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due
@@ -107,12 +107,12 @@ class Users(KeyedAgent[Shopper]):
         return self._wallet(partition, shared).tell(at)
 
     def due(self, state: Shopper) -> float | None:
-        """When the first issue, control or waiting feedback ends, or the state itself."""
+        """Return the time at which the first issue, control or waiting feedback ends, or the state itself."""
         rules = self.known().rules
         return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
 
     def remains(self, state: Shopper) -> Shopper | None:
-        """What stays of a state that is over: that the shopper asked to be forgotten, and when."""
+        """Return the rest of a state that is over: that the shopper asked to be forgotten, and when."""
         return erasure.mark_of(state)
 
     def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:

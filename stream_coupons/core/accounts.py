@@ -54,7 +54,7 @@ class Limit(NamedTuple):
     lag_s : float
         About the mean time from an issue to its redemption.
     unit_minor : int
-        Minor units that one unit of stock counts for where prices are set; 0 of money.
+        Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
     """
 
     most: int | None
@@ -70,7 +70,7 @@ class Limit(NamedTuple):
     @property
     def is_stock(self) -> bool:
         """Return whether the account is in units of stock."""
-        return self.account_id.startswith(f"{UNITS}:")
+        return self.unit_minor > 0
 
     @property
     def is_priced(self) -> bool:

@@ -57,8 +57,10 @@ FEEDBACK = "feedback"
 """The kind of event that feedback is, beside those of the shop."""
 MONEY_KINDS = frozenset({"purchase", "refund", "cancel"})
 """Kinds of feedback that say what a coupon has taken off."""
-NEVER_ISSUED = "never issued to this shopper"
-CLOSED = "its window has closed"
+Fault = tuple[Rejection, str]
+"""Why feedback is refused."""
+NEVER_ISSUED: Fault = (Rejection.UNKNOWN_ISSUE, "never issued to this shopper")
+LATE: Fault = (Rejection.LATE, "its window has closed")
 MAX_VALUE_MINOR = 2**53
 """Of all that is ordered in the scope of one coupon: the most that a message can say."""
 CLOCKS_DIFFER_S = 86400.0
@@ -153,7 +155,7 @@ def _mark_of(identity: str, *, observed: bool) -> int:
 
 
 def is_closed(shopper: Shopper, identity: str) -> bool:
-    """Whether an issue of this id is over, ours or observed."""
+    """Return whether an issue of this id is over, ours or observed."""
     observed = _mark_of(identity, observed=True)
     is_ours = _mark_of(identity, observed=False) in shopper.closed
     # States of before have both in one list.
@@ -180,14 +182,13 @@ def open_issue(
     history = shopper.history
     shopper.keep_issue(issue)
     if _known_of(issue, rules)[0]:
-        _tell(issue, min(issue.at, latest), effects, is_first=True)
+        tell(issue, min(issue.at, latest), effects, is_first=True)
     if not issue.is_given:
         return effects
-    history.issued += 1
     of_days, of_weeks = history.exposures_at(issue.at)
     history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    for each in _tallies(history, issue.coupon_id, catalogue):
+    for each in _counts(history, issue.coupon_id, catalogue):
         each.issued += 1
     if not issue.observed:  # capped or not: the catalogue may set a cap later
         history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
@@ -195,7 +196,7 @@ def open_issue(
 
 
 def _is_told(issue: OpenIssue, rules: AttributionRules) -> bool:
-    """Whether it would be reported that the shopper saw it.
+    """Return whether it would be reported that the shopper saw it.
 
     Silence on one that was given before its channel was said to report says nothing of whether it was seen.
     """
@@ -203,18 +204,16 @@ def _is_told(issue: OpenIssue, rules: AttributionRules) -> bool:
 
 
 def _known_of(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
-    """Whether silence would say something, as it does not of a coupon unseen; whether it led to a click, to a sale."""
+    """Return whether silence says something (not so if unseen), whether it led to a click, and whether to a sale."""
     says_something = issue.was_seen or not issue.is_given or not _is_told(issue, rules)
     return says_something, issue.clicked and issue.is_given, issue.has_sold
 
 
-def tell_over(issue: OpenIssue, at: float, effects: Effects) -> None:
-    """Tell that nothing more can come of an issue, before its labels are due."""
-    _tell(issue, at, effects, is_over=True)
+def tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False) -> None:
+    """Tell what has come of an issue so far; nothing of one of another release, or whose end is not known.
 
-
-def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False) -> None:
-    """Tell what has come of an issue by now; nothing of one of another release, or whose end is not known."""
+    `is_over` says that nothing more can come of it, before its labels are due.
+    """
     if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
         return
     effects.emit(
@@ -238,7 +237,7 @@ def _tell(issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = Fal
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
     """Remember a coupon that was not given; the oldest makes room."""
-    shopper.controls[control.control_id] = control
+    shopper.controls[control.issue_id] = control
     while len(shopper.controls) > rules.max_open_controls:
         del shopper.controls[next(iter(shopper.controls))]
 
@@ -251,11 +250,12 @@ def join_early(
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
-        for event in waiting:
-            if issue_id in shopper.issues:
-                _apply(shopper, event, event, catalogue, rules, latest, effects)
-            else:  # an expiry before it ended the issue
-                _refuse(shopper, event, Rejection.LATE, CLOSED, event, effects)
+    for event in waiting:
+        # An expiry before it may have ended the issue.
+        is_open = issue_id in shopper.issues
+        fault = _apply(shopper, event, catalogue, rules, latest, effects) if is_open else LATE
+        if fault is not None:
+            _refuse(shopper, event, fault, effects, event)
     return effects
 
 
@@ -267,41 +267,43 @@ def join(
     Only an issue in this shopper's own state is believed. Feedback on an unknown one waits for it (topics are not
     ordered among each other) and is refused when it does not come.
     """
-    effects = Effects()
+    effects, fault = Effects(), None
     if event.issue_id in shopper.issues:
-        _apply(shopper, event, None, catalogue, rules, latest, effects)
+        fault = _apply(shopper, event, catalogue, rules, latest, effects)
     elif is_closed(shopper, event.issue_id):
-        _refuse(shopper, event, Rejection.LATE, CLOSED, None, effects)
+        fault = LATE
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
-        _refuse(shopper, event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, None, effects)
+        fault = NEVER_ISSUED
     else:
         shopper.early.append(EarlyFeedback(event.occurred_at + rules.early_feedback_s, event))
         effects.count("feedback", "early")
+    if fault is not None:
+        _refuse(shopper, event, fault, effects)
     return effects
 
 
-def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
+def _apply(
     shopper: Shopper,
     event: FeedbackEvent,
-    waited: FeedbackEvent | None,
     catalogue: Catalogue,
     rules: AttributionRules,
     latest: float,
     effects: Effects,
-) -> None:
-    """Mark the issue with one piece of feedback; `waited` is the event again if it is not the one at hand."""
+) -> Fault | None:
+    """Mark the issue with one piece of feedback; or return why it is refused."""
     issue = shopper.issue(event.issue_id)
-    if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
-        fault = f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
-        _refuse(shopper, event, Rejection.WRONG_COUPON, fault, waited, effects)
-        return
-    if event.occurred_at < issue.at - max(rules.early_feedback_s, CLOCKS_DIFFER_S):
-        fault = f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
-        _refuse(shopper, event, Rejection.INVALID, fault, waited, effects)
-        return
+    fault = _fault_of(event, issue, rules)
+    if fault is not None:
+        return fault
     if event.kind == "expiry":
-        _expire(shopper, issue, event, waited, catalogue, rules, latest, effects)
-        return
+        at = min(event.occurred_at, latest)
+        effects.count("feedback", "expiry")
+        del shopper.issues[issue.issue_id]
+        remember_closed(shopper, issue.issue_id, observed=True)
+        if at < issue.expires_at:
+            tell(issue, at, effects, is_over=True)
+        _close_issue(event.user_id, issue, at, catalogue, rules, effects)
+        return None
     before = _known_of(issue, rules)
     if event.kind in MONEY_KINDS:
         _settle(shopper, issue, event, catalogue, latest, effects)
@@ -313,14 +315,29 @@ def _apply(  # noqa: PLR0913 - what is known of one piece of feedback
     else:
         issue.clicked = True
         if issue.is_given:
-            shopper.history.clicked += 1
-            for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+            for each in _counts(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
         effects.count("feedback", "click")
     shopper.keep_issue(issue)
     after = _known_of(issue, rules)
     if after != before:
-        _tell(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
+        tell(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
+    return None
+
+
+def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -> Fault | None:
+    """Return why feedback on an open issue is refused; None if it is not.
+
+    Only time ends an issue of ours: whoever could end one at will would free the money that is held for it, while the
+    shopper may still use the coupon.
+    """
+    if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
+        return Rejection.WRONG_COUPON, f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
+    if event.occurred_at < issue.at - max(rules.early_feedback_s, CLOCKS_DIFFER_S):
+        return Rejection.INVALID, f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
+    if event.kind == "expiry" and not issue.observed:
+        return Rejection.INVALID, "we issued it, it ends when its time is over"
+    return None
 
 
 def _settle(
@@ -344,8 +361,7 @@ def _settle(
     issue.redeemed = event.kind != "cancel"
     if issue.is_given and issue.redeemed != was_redeemed:
         change = 1 if issue.redeemed else -1
-        shopper.history.redeemed = max(shopper.history.redeemed + change, 0)
-        for each in _tallies(shopper.history, issue.coupon_id, catalogue):
+        for each in _counts(shopper.history, issue.coupon_id, catalogue):
             each.redeemed = max(each.redeemed + change, 0)
     issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
     is_again = is_purchase and was_redeemed
@@ -380,55 +396,27 @@ def _booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: fl
     return Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling, final)
 
 
-def _expire(  # noqa: PLR0913 - the same
-    shopper: Shopper,
-    issue: OpenIssue,
-    event: FeedbackEvent,
-    waited: FeedbackEvent | None,
-    catalogue: Catalogue,
-    rules: AttributionRules,
-    latest: float,
-    effects: Effects,
-) -> None:
-    """Close the window of an issue that another system says is over.
-
-    Of ours only time says so: whoever could end one at will would free the money that is held for it, while the shopper
-    may still use the coupon.
-    """
-    if not issue.observed:
-        _refuse(shopper, event, Rejection.INVALID, "we issued it, it ends when its time is over", waited, effects)
-        return
-    effects.count("feedback", "expiry")
-    del shopper.issues[issue.issue_id]
-    remember_closed(shopper, issue.issue_id, observed=True)
-    at = min(event.occurred_at, latest)
-    if at < issue.expires_at:
-        tell_over(issue, at, effects)
-    _close_issue(event.user_id, issue, at, catalogue, rules, effects)
-
-
 def _refuse(
-    shopper: Shopper,
-    event: FeedbackEvent,
-    reason: Rejection,
-    fault: str,
-    waited: FeedbackEvent | None,
-    effects: Effects,
+    shopper: Shopper, event: FeedbackEvent, fault: Fault, effects: Effects, waited: FeedbackEvent | None = None
 ) -> None:
-    """Refuse feedback as if it had never come: sent again when its fault is mended, it is no duplicate."""
+    """Refuse feedback as if it had never come: sent again when its fault is mended, it is no duplicate.
+
+    `waited` is the event again if it is not the one at hand.
+    """
     forget_event(shopper.profile, FEEDBACK, event.event_id)
-    effects.refuse(reason, f"issue {event.issue_id}: {fault}", waited)
+    reason, detail = fault
+    effects.refuse(reason, f"issue {event.issue_id}: {detail}", waited)
 
 
-def _tallies(history: History, coupon_id: str, catalogue: Catalogue) -> list[Tally]:
-    """The tallies that a coupon is counted in."""
-    tallies = [tally(history.by_coupon, coupon_id)]
+def _counts(history: History, coupon_id: str, catalogue: Catalogue) -> list[History | Tally]:
+    """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories."""
+    counts: list[History | Tally] = [history, tally(history.by_coupon, coupon_id)]
     coupon = catalogue.by_id.get(coupon_id)
     if coupon is not None and coupon.kind:
-        tallies.append(tally(history.by_kind, coupon.kind))
+        counts.append(tally(history.by_kind, coupon.kind))
     if coupon is not None and coupon.categories:
-        tallies.append(tally(history.by_category, coupon.categories[0]))
-    return tallies
+        counts.append(tally(history.by_category, coupon.categories[0]))
+    return counts
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
@@ -440,7 +428,7 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
     """
     for control in [*shopper.controls.values()]:
         if _has_other_scope(control, catalogue):
-            del shopper.controls[control.control_id]
+            del shopper.controls[control.issue_id]
         else:
             _note_order(control, event, catalogue)
     for issue_id in shopper.issues:
@@ -468,7 +456,7 @@ def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> b
 
 
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    """Whether orders were noted all the time: the coupon is still for what it was for when the decision was made."""
+    """Return whether orders were noted all the time: the coupon is for what it was for when the decision was made."""
     return opened.scope_mark != 0 and opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 
@@ -483,38 +471,29 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         remember_closed(shopper, issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
-        del shopper.controls[control.control_id]
+        del shopper.controls[control.issue_id]
         if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
             effects.emit(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.count("feedback", "unknown")
-        _refuse(shopper, early.event, Rejection.UNKNOWN_ISSUE, NEVER_ISSUED, early.event, effects)
+        _refuse(shopper, early.event, NEVER_ISSUED, effects, early.event)
     return effects
 
 
 def _close_issue(
     user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
 ) -> None:
-    if issue.can_teach:
-        _teach(user_id, issue, at, catalogue, rules, effects)
-    if issue.observed:
-        return
-    effects.book(_booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor))
-    if not issue.redeemed:
-        effects.count("end", "expired")
-
-
-def _teach(
-    user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
-) -> None:
-    knows = _knows_orders(issue, catalogue)
-    if not issue.is_given:
+    if issue.can_teach and not issue.is_given:
         effects.emit(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
-        return
-    seen = issue.was_seen if _is_told(issue, rules) else None
-    if seen is False:
-        effects.count("unseen", issue.domain)
-    effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
-    effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
+    elif issue.can_teach:
+        knows, seen = _knows_orders(issue, catalogue), issue.was_seen if _is_told(issue, rules) else None
+        if seen is False:
+            effects.count("unseen", issue.domain)
+        effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
+        effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
+    if not issue.observed:
+        effects.book(_booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor))
+        if not issue.redeemed:
+            effects.count("end", "expired")

@@ -28,7 +28,7 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
 
 
 def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
-    """Why the shopper may not get the coupon at this position; None when they may."""
+    """Return the reason why the shopper may not get the coupon at this position; None when they may."""
     if coupons.is_paused[position]:
         return Ineligible.PAUSED
     if at < coupons.valid_from[position]:
@@ -53,7 +53,7 @@ def _personal_objection(
 
 
 def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
-    """Whether a shopper who was given so many of each was given this one as often as it allows."""
+    """Return whether a shopper who was given so many of each was given this one as often as it allows."""
     return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
 
 

@@ -50,7 +50,7 @@ def price_of(coupon: Coupon, default_minor: float) -> float:
 
 
 def discount_of(coupon: Coupon, default_price_minor: float) -> float:
-    """What one redemption gives away at the typical price, minor units; never above the maximum."""
+    """Return the discount of one redemption at the typical price, minor units; never above the maximum."""
     if coupon.discount_minor is not None:
         given = float(coupon.discount_minor)
     elif coupon.discount_percent is not None:
@@ -60,18 +60,8 @@ def discount_of(coupon: Coupon, default_price_minor: float) -> float:
     return min(given, float(coupon.max_discount_minor))
 
 
-def most_off(coupon: Coupon) -> int:
-    """The most that one redemption takes off, minor units.
-
-    >>> most_off(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=500))
-    150
-    """
-    most = coupon.max_discount_minor
-    return most if coupon.discount_minor is None else min(coupon.discount_minor, most)
-
-
 def depth_of(coupon: Coupon) -> float | None:
-    """What one redemption takes off as a share of the typical price, [0, 1]; None if that is not known.
+    """Return the discount of one redemption as a share of the typical price, [0, 1]; None if that is not known.
 
     An amount without a price of its own says nothing of depth: a price that stands in for those of a whole shop would
     make every amount above it a gift.
@@ -87,7 +77,7 @@ def depth_of(coupon: Coupon) -> float | None:
 
 
 def is_in_scope(coupon: Coupon, item: Item) -> bool:
-    """Whether the coupon may be used on this item; what the coupon does not name, it does not limit."""
+    """Return whether the coupon may be used on this item; what the coupon does not name, it does not limit."""
     return (
         (not coupon.items or item.item_id in coupon.items)
         and (not coupon.categories or item.category in coupon.categories)
@@ -130,17 +120,17 @@ class Terms:
 
     def score(self, vectors: Floats) -> Floats:
         """Return the sum of each vector over the columns of every row, shape (..., rows), of (..., columns)."""
-        values = np.take(vectors, self.columns, axis=-1)
+        values = vectors.take(self.columns, axis=-1)
         return values.sum(axis=self.axis) if self.starts is None else np.add.reduceat(values, self.starts, axis=-1)
 
     def greatest(self, vectors: Floats) -> Floats:
         """Return the greatest value of each vector in the columns of every row, shapes as in `score`."""
-        values = np.take(vectors, self.columns, axis=-1)
+        values = vectors.take(self.columns, axis=-1)
         return values.max(axis=self.axis) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=-1)
 
 
 class Scopes(NamedTuple):
-    """What each of some rows is for, as terms; `narrowest` are those of the narrowest that its coupon names."""
+    """The scopes of some rows, as terms; `narrowest` are those of the narrowest that its coupon names."""
 
     categories: Terms
     brands: Terms
@@ -248,8 +238,8 @@ class CouponSet:
         """Accounts that each coupon draws on: its stock, then those of money."""
         self.limited = [tuple(limit for limit in limits if limit.most is not None) for limits in self.accounts]
         """Those of them that have a limit."""
-        self.is_priced = np.array([any(limit.is_priced for limit in limits) for limits in self.limited], dtype=bool)
-        """True where one of the accounts has a price."""
+        self.priced = [tuple(limit for limit in limits if limit.is_priced) for limits in self.limited]
+        """Those of them that have a price."""
         self._for_nobody = [position for position, c in enumerate(each) if c.max_per_user == 0]
         self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
         for position, c in enumerate(each):
@@ -309,7 +299,7 @@ class CouponSet:
         """Of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
         self.attribute_hashes[len(given) :] = ABSENT
         self.has_vectors = any(c.vector is not None for c in each)
-        """Whether any coupon has a vector."""
+        """True if any coupon has a vector."""
         codes = CODES if self.has_vectors else 0
         self.vector_hashes: Hashes = np.array(
             [vector_codes(c.vector) if c.vector is not None else [ABSENT] * codes for c in each], dtype=np.uint32
@@ -358,7 +348,7 @@ class CouponSet:
 
     @property
     def width(self) -> int:
-        """How many numbers the longest array has of one moment: one for each feature, term or coupon."""
+        """The length of the longest array of one moment: one number for each feature, term or coupon."""
         return max(len(self.vocabulary) + 1, *(each.columns.size for each in self.scopes[:3]))
 
     def pairs(self, chosen: Sequence[Positions]) -> Pairs:
@@ -452,18 +442,18 @@ class Catalogue:
         return self.domains.get(domain)
 
     def value_of(self, item: Item, coupon: Coupon) -> int:
-        """What was ordered of an item, minor units; where it has no price, the coupon's typical price is taken."""
+        """Return the value of an ordered item, minor units, by the coupon's typical price if it has none."""
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
-    def scope_mark(self, coupon_id: str) -> int | None:
-        """What tells the scope of a coupon from what it was before an edit, never 0; None of an unknown coupon."""
+    def scope_mark(self, coupon_id: str) -> int:
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
             parts = (part for names in named for part in (str(len(names)), *names))
             self._scope_marks[coupon_id] = stable_hash(*parts) | 1
-        return self._scope_marks.get(coupon_id)
+        return self._scope_marks.get(coupon_id, 0)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
         """Return the set of the one pseudo-coupon that represents giving none of these coupons; see `bare_of`."""

@@ -68,16 +68,11 @@ class Effects:
         self.refused: list[Refused] = []
         self.bookings: list[Booking] = []
         self.is_over = False
-        """Whether nothing of the state is needed any more: what comes to its key finds a new one."""
+        """True if nothing of the state is needed any more: what comes to its key finds a new one."""
 
     def emit(self, message: Struct) -> None:
         """Send a message to the topic of its type."""
         self.messages.append(message)
-
-    def emit_if(self, message: Struct | None) -> None:
-        """Send a message, if there is one."""
-        if message is not None:
-            self.messages.append(message)
 
     def add(self, others: "Effects") -> None:
         """Append the effects of a part of the step."""

@@ -12,7 +12,7 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.attribution import remember_closed, tell_over
+from stream_coupons.core.attribution import remember_closed, tell
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import ErasureRequest
 from stream_coupons.core.neighbourhood import departure
@@ -43,7 +43,13 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
     shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
-    shopper.history = _caps_of(shopper.history)
+    old = shopper.history
+    shopper.history = History(  # what limits how many coupons a shopper gets
+        given=old.given,
+        recent_issues=old.recent_issues,
+        withheld=old.withheld,
+        recent_withheld=old.recent_withheld,
+    )
     shopper.considered_at = None
     shopper.controls.clear()
     _strip_issues(shopper, at, effects)
@@ -64,21 +70,11 @@ def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> 
     related.bucket, related.asked_at = "", 0.0
 
 
-def _caps_of(history: History) -> History:
-    """What limits how many coupons a shopper gets."""
-    return History(
-        given=history.given,
-        recent_issues=history.recent_issues,
-        withheld=history.withheld,
-        recent_withheld=history.recent_withheld,
-    )
-
-
 def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
     """Leave of our open issues what their money needs, and of others' nothing."""
     for issue_id in [*shopper.issues]:
         issue = shopper.issue(issue_id)
-        tell_over(issue, at, effects)
+        tell(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
             remember_closed(shopper, issue_id, observed=True)
@@ -89,12 +85,12 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
 
 
 def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Whether something happened before the shopper asked to be forgotten."""
+    """Return whether something happened before the shopper asked to be forgotten."""
     return shopper.erased_at is not None and occurred_at <= shopper.erased_at
 
 
 def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
-    """When a shopper of whom nothing is open will have been idle for so long that the state may end; None: never."""
+    """Return when a shopper of whom nothing is open was idle long enough for the state to end; None: never."""
     if not rules.forget_after_s or shopper.leaves_at is not None or not shopper.has_nothing_open:
         return None
     last_heard_at = max(shopper.profile.last_event_at, shopper.history.last_issued_at or 0.0)
@@ -117,5 +113,5 @@ def mark_of(shopper: Shopper) -> Shopper | None:
 
 
 def is_over(shopper: Shopper, at: float) -> bool:
-    """Whether nothing of the state is needed any more."""
+    """Return whether nothing of the state is needed any more."""
     return shopper.leaves_at is not None and shopper.leaves_at <= at and shopper.has_nothing_open

@@ -6,17 +6,13 @@ Evolution is additive: new fields get a default, unknown fields are ignored, `sc
 Anything may be missing from an event but its ids and its time.
 """
 
-from typing import Annotated, Literal, NewType
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.vector_form import MAX_NUMBERS, check_vector
-
 SCHEMA_VERSION = 1
-
-UserId = NewType("UserId", str)
-CouponId = NewType("CouponId", str)
-IssueId = NewType("IssueId", str)
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 LongId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -53,6 +49,8 @@ MAX_WEIGHT = 1e6
 """Of one entry of a sparse vector, and of a sum of such."""
 MAX_WINDOW_S = 366 * 86400.0
 """How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
+MAX_NUMBERS = 4096
+"""Of a coupon's vector."""
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -258,6 +256,23 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError(f"{named}, expected at most {MAX_SCOPE} pairs")
         if self.vector is not None:
             check_vector(self.vector)
+
+
+def check_vector(vector: Sequence[float]) -> None:
+    """Refuse what has no direction.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, longer than `MAX_NUMBERS`, all zeros, or holds what is not a finite number.
+    """
+    if not 1 <= len(vector) <= MAX_NUMBERS:
+        raise ValueError(f"vector has {len(vector)} numbers, expected 1 to {MAX_NUMBERS}")
+    for place, number in enumerate(vector):
+        if not math.isfinite(number):
+            raise ValueError(f"vector[{place}] is {number}, expected a finite number")
+    if not any(vector):
+        raise ValueError("vector is all zeros, expected one number at least that is not")
 
 
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -165,7 +165,7 @@ class FeatureRows:
 
 
 def places_of(hashed: Indices) -> Indices:
-    """What is hashed without the groups."""
+    """Return hashed features without their groups."""
     return hashed % np.uint32(DIMENSIONS)
 
 

@@ -60,7 +60,7 @@ def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float6
 
 
 def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
-    """What is left of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
+    """Return the rest of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
     halvings = -max(age_s, 0.0) / rules.habit_half_life_s
     return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
 

@@ -21,9 +21,9 @@ class InCategory(Struct, array_like=True):
     """The slots of two days in which it was ordered, as bits: 1 is that of the latest order, 2 the one before."""
     carted_at: float = 0.0
     taken_out_at: float = 0.0
-    """When it was last put into the cart, and taken out of it; 0 if it never was."""
+    """The last times it was put into the cart, and taken out of it; 0 if it never was."""
     ordered_at: float = 0.0
-    """When it was last ordered; 0 if it never was."""
+    """The last time it was ordered; 0 if it never was."""
 
     @property
     def touched_at(self) -> float:
@@ -35,7 +35,7 @@ Categories = dict[str, InCategory]
 
 
 def admit(known: Categories, name: str, at: float) -> InCategory | None:
-    """What is known of a category, which is touched at this time; None if there is no room for it.
+    """Return the record of a category, which is touched at this time; None if there is no room for it.
 
     Of too many the one makes room that was touched longest ago, of those alike the first by name; but none does that
     was touched at this time or later. So the categories of one order do not push out each other.
@@ -91,7 +91,7 @@ def note_order(known: InCategory, at: float) -> None:
 
 
 def with_orders(known: Categories, ordered_at: Mapping[str, float]) -> Categories:
-    """What an older version kept apart, when each category was last ordered, with all else that is known of it.
+    """Merge the times of the last orders, which an older version kept apart, into the records of the categories.
 
     That version forgot in one place what it remembered in the other. A category of which it only knew the latest order
     was ordered once; of one whose latest order it had forgotten nothing is kept, for slots hang on it, and what was in

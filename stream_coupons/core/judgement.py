@@ -22,7 +22,7 @@ ALIKE_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was computed of some moments; rows are the first moment's candidates, then those of the next.
+    """The scores of some moments; rows are the first moment's candidates, then those of the next.
 
     Attributes
     ----------
@@ -84,10 +84,6 @@ def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArra
     Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed.
     """
     is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
-    hardly_known: NDArray[np.bool_] = np.array([is_hardly_known(moment, rules) for moment in moments])
-    return hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
-
-
-def is_hardly_known(moment: Moment, rules: Rules) -> bool:
-    """Return whether fewer than `PolicyRules.known_after` events of the shopper are known."""
-    return events_of(moment.shopper.profile, moment.at, rules.profile) < rules.policy.known_after
+    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
+    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
+    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike

@@ -1,10 +1,9 @@
 """Stock and money as leases: the owner of a limit grants parts of it to partitions, which draw on theirs alone.
 
 Every limit is an account (`accounts`), in units or in minor units of money. The owner knows what it granted to each
-partition, a partition what it drew. Both sides send totals that only grow, and the reader takes the larger: copies,
-lost messages and another order change nothing.
+partition, a partition what it drew (`purses`). Both sides send totals that only grow, and the reader takes the larger:
+copies, lost messages and another order change nothing.
 
-    available = granted - returned - drawn + freed
     granted - returned, summed over all partitions, is at most the limit: at every prefix of the log
 
 A coupon is given where its unit and its money lie: the check and what follows from it are one act, in one partition.
@@ -14,10 +13,8 @@ A partition that nobody heard of yet has a first lease, which both sides compute
 So there is something to draw on before the first message. Later leases halve what is left, down to the last unit, and
 what lies idle is called back when it is wanted elsewhere and nothing else is left.
 
-An open coupon holds money: the most that it can cost, or a share of a quantile of all that is open, which falls to
-nothing until its end (`price.hold_of`). A redemption frees the hold and draws what it took off, so that spending may
-pass a lease where holds are quantiles; the owner then sees that more is spent than there was. Leases carry the price of
-an account and the risk that holds are computed by; reports carry expected costs and demand, which the price follows.
+Leases carry the price of an account and the risk that holds are computed by; reports carry expected costs and demand,
+which the price follows.
 
 References
 ----------
@@ -26,29 +23,19 @@ References
        SRDS.
 """
 
-import math
-
 import numpy as np
 from msgspec import Struct, field
 
 from stream_coupons.core import price as pricing
 from stream_coupons.core.accounts import Limit
-from stream_coupons.core.effects import Booking
 from stream_coupons.core.events import Lease, LeaseReport
-from stream_coupons.core.price import PRICES, Budget, Falling, Floats, Price, Traffic
+from stream_coupons.core.price import PRICES, Budget, Falling, Price, Traffic
+from stream_coupons.core.purses import ASK_AGAIN_S, Totals, first_lease, sum_of_totals
 
-ASK_AGAIN_S = 5.0
-"""After an answer that granted nothing, or none at all."""
 RESTS_S = 4.0
 """A lease is not called back sooner: of two partitions that want the last unit, each would only see it pass by."""
-REPORT_EVERY_S = 5.0
-"""How long totals that only the owner's books need may wait."""
 NOTHING_TOLD: tuple[float, float | None, float] = (0.0, None, 1.0)
 """Price, risk and cost ratio of a purse that is opened."""
-MAX_TOTAL = 2**53
-"""Of what is drawn, or wanted, of one account: the most that a message can say."""
-NOTICED_FALL = 64
-"""A hold that falls by time alone is booked when it has fallen by one part of so many."""
 NOTICED_CHANGE = 0.02
 """Relative change of a price, or of a risk, of which partitions hear."""
 CALIBRATED_AFTER = 10
@@ -56,248 +43,23 @@ CALIBRATED_AFTER = 10
 MAX_COST_RATIO = 10.0
 LEAST_VARIANCE = 1.0
 """Of the cost of all open coupons, minor units squared: what is less is what sums of numbers of 64 bits are off by."""
-MAX_DEMAND = 1e15
-"""The most demand that a message can hold, minor units."""
-
-
-def first_lease(limit: Limit, partitions: int, number: int) -> int:
-    """What a partition may draw before its owner has heard of it: its part of half the limit; the only one has all.
-
-    Of each more that half the limit allows, one partition after the other has its part: so a limit that rises while
-    some have not opened their purses gives them no more, together, than it has risen by, or its owner keeps
-    (`_first_at_most`).
-
-    >>> [[first_lease(Limit(most, 1), 4, number) for number in range(4)] for most in (100, 7, 3)]
-    [[12, 12, 13, 13], [0, 1, 1, 1], [0, 0, 0, 1]]
-    >>> first_lease(Limit(100, 1), 1, 0), first_lease(Limit(500, 100), 4, 3)
-    (100, 100)
-    """
-    most = limit.most or 0
-    if partitions == 1:
-        return most
-    return (most // limit.quantum // 2 + number) // partitions * limit.quantum
-
-
-def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
-    """What must be kept for a partition that was never heard of: it may open its purse when the limit has risen."""
-    return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
-
-
-class Totals(Struct, array_like=True):
-    """What is told of one partition's part of an account; none of it ever shrinks."""
-
-    version: int = 0
-    """Of the last lease."""
-    granted: int = 0
-    returned: int = 0
-    drawn: int = 0
-    """Given, or held for what was given."""
-    freed: int = 0
-    """Drawn before, and neither held nor spent any more."""
-    spent: int = 0
-    refunded: int = 0
-    """Spent before, and not any more."""
-    wanted: int = 0
-    """Asked for by a decision, but not available."""
-
-    @property
-    def available(self) -> int:
-        """What may be drawn; below 0 where more was drawn while there was no limit."""
-        return self.granted - self.returned - self.drawn + self.freed
-
-    @property
-    def committed(self) -> int:
-        """Held or spent."""
-        return self.drawn - self.freed
-
-
-# ------------------------------------------------------------ a partition's side
-
-
-class Purse(Totals, array_like=True):
-    """What a partition holds of one account. Mutable."""
-
-    size: int = 0
-    """Of the last lease: when half of it is drawn, the next one is asked for."""
-    asked_at: float | None = None
-    """When more was asked for, unless it came."""
-    told: float = 0.0
-    """All totals added, as of the last report."""
-    told_at: float = 0.0
-    price: float = 0.0
-    risk: float | None = None
-    cost_ratio: float = 1.0
-    """See `Lease`."""
-    over_expected: float = 0.0
-    over_spent: int = 0
-    """See `LeaseReport`."""
-    expected: Falling = field(default_factory=Falling)
-    """Expected cost of all open coupons."""
-    variance: Falling = field(default_factory=Falling)
-    falling: Falling = field(default_factory=Falling)
-    """Of what open coupons hold, the part that falls with time."""
-    falling_held: int = 0
-    """The same part, as it is drawn."""
-    demand: tuple[float, ...] = ()
-    """Expected cost that decisions would have drawn at each of `price.PRICES`."""
-    fallen_at: float = 0.0
-    """Time of the tick until which holds have fallen."""
-
-    @property
-    def all_totals(self) -> float:
-        """All totals added: a greater number whenever one of them has grown."""
-        return _sum_of_totals(self)
-
-
-def _sum_of_totals(said: "Purse | LeaseReport") -> float:
-    grown = said.returned + said.drawn + said.freed + said.spent + said.refunded + said.wanted
-    return float(grown + said.over_spent) + round(sum(said.demand) + said.over_expected, 2)
-
-
-def open_purse(limit: Limit, partitions: int, number: int) -> Purse:
-    """The purse of an account that the partition of this number had nothing to do with until now."""
-    first = first_lease(limit, partitions, number)
-    return Purse(granted=first, size=first)
-
-
-def draw(purse: Purse, amount: int) -> None:
-    """Take from a purse what was seen to be available, or what has no limit."""
-    purse.drawn += amount
-
-
-def want(purse: Purse, amount: int) -> None:
-    """Note that a decision would have drawn on it, had there been enough."""
-    purse.wanted = min(purse.wanted + amount, MAX_TOTAL)
-
-
-def book(purse: Purse, booking: Booking) -> None:
-    """Book a change of the money that one coupon holds and has spent."""
-    before, after = booking.before, booking.after
-    held, spent = after.held_minor - before.held_minor, after.spent_minor - before.spent_minor
-    purse.drawn += max(held, 0) + max(spent, 0)
-    purse.spent += max(spent, 0)
-    purse.refunded += max(-spent, 0)
-    purse.freed += max(-spent, 0)
-    span = booking.issued_at, booking.ends_at
-    if booking.is_falling:
-        _book_falling(purse, held, booking)
-    else:
-        purse.freed += max(-held, 0)
-    purse.expected = purse.expected.added(after.expected_minor - before.expected_minor, *span)
-    purse.variance = purse.variance.added(after.variance - before.variance, *span)
-    if booking.final_expected_minor is not None:
-        purse.over_expected += booking.final_expected_minor
-        purse.over_spent += after.spent_minor
-
-
-def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
-    """Add a hold that falls, or free what is left of it, as of the last tick.
-
-    The sum falls by ticks alone: a coupon that is over counts below nothing until a tick has removed it.
-    """
-    issued_at, ends_at = booking.issued_at, booking.ends_at
-    purse.falling = purse.falling.added(held, issued_at, ends_at)
-    at = max(booking.at, purse.fallen_at) if held > 0 else purse.fallen_at
-    passed = max(at - issued_at, 0.0) / max(ends_at - issued_at, 1.0)
-    left = abs(held) * max(1.0 - passed, 0.0)
-    if held > 0:
-        purse.falling_held += math.ceil(left)
-        purse.freed += held - math.ceil(left)
-    else:
-        freed = min(math.floor(left), purse.falling_held)
-        purse.falling_held -= freed
-        purse.freed += freed
-
-
-def fallen(purse: Purse, at: float) -> int:
-    """Return by how much holds have fallen since that was booked last."""
-    return max(purse.falling_held - math.ceil(purse.falling.at(at) - 1e-6), 0)
-
-
-def fall(purse: Purse, at: float) -> None:
-    """Free what holds have fallen by until a tick, which has ended all coupons that are over."""
-    freed = fallen(purse, at)
-    purse.fallen_at = max(purse.fallen_at, at)
-    purse.falling_held -= freed
-    purse.freed += freed
-
-
-def add_demand(purse: Purse, demand: Floats) -> None:
-    """Add what a decision would have drawn at each price."""
-    known = purse.demand or (0.0,) * len(PRICES)
-    purse.demand = tuple(min(total, MAX_DEMAND) for total in (np.array(known) + demand).tolist())
-
-
-def is_low(purse: Purse, limit: Limit) -> bool:
-    """Whether it is time to ask for more: half of the last lease is drawn, or the least that is of use is not there."""
-    return limit.most is not None and purse.available < max(purse.size // 2, limit.quantum)
-
-
-def may_ask(purse: Purse, at: float) -> bool:
-    """Whether nothing was asked for, or so long ago that the answer must be lost or there may be more by now."""
-    return purse.asked_at is None or at >= purse.asked_at + ASK_AGAIN_S or at < purse.asked_at - ASK_AGAIN_S
-
-
-def is_news(purse: Purse, at: float) -> bool:
-    """Return whether a purse is to be reported: something has changed, and the last report is a while ago."""
-    if purse.told_at == at:
-        return True
-    has_fallen = fallen(purse, at) > purse.falling_held // NOTICED_FALL
-    return (has_fallen or purse.all_totals != purse.told) and abs(at - purse.told_at) >= REPORT_EVERY_S
-
-
-def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bool = False) -> LeaseReport:
-    """Tell the owner the totals of a purse, and ask for more."""
-    if asks:
-        purse.asked_at = at
-    purse.told, purse.told_at = purse.all_totals, at
-    return LeaseReport(
-        account_id=account_id,
-        partition=partition,
-        at=at,
-        asks=asks,
-        expected=(purse.expected.level, purse.expected.slope),
-        variance=(purse.variance.level, purse.variance.slope),
-        over_expected=round(purse.over_expected, 3),
-        over_spent=purse.over_spent,
-        demand=np.round(purse.demand, 3).tolist(),
-        **{name: min(getattr(purse, name), MAX_TOTAL) for name in Totals.__struct_fields__},
-    )
-
-
-def receive(purse: Purse, lease: Lease) -> bool:
-    """Take in a lease; whether something is given back, of which the owner must hear."""
-    if lease.version <= purse.version:
-        return False
-    purse.version = lease.version
-    purse.price, purse.risk, purse.cost_ratio = lease.price, lease.risk, lease.cost_ratio
-    grown = lease.granted - purse.granted
-    if grown > 0:
-        purse.granted, purse.size, purse.asked_at = lease.granted, grown, None
-    if lease.keep is None or purse.available <= lease.keep:
-        return lease.keep is not None
-    purse.returned += purse.available - lease.keep
-    return True
-
-
-# ------------------------------------------------------------ the owner's side
 
 
 class Holding(Totals, array_like=True):
-    """What the owner knows of one partition: what it granted, and the totals that it heard."""
+    """The owner's books on one partition: what it granted, and the totals that it heard."""
 
     heard_version: int = 0
     """Of the last lease that the partition had taken in when it was heard of."""
     keep: int | None = None
-    """What it was told to keep, by the lease of this version."""
+    """The most that it was told to keep, by the lease of this version."""
     is_known: bool = False
-    """Whether it was ever heard of."""
+    """True if it was ever heard of."""
     is_waiting: bool = False
-    """Whether it asked for more than there was."""
+    """True if it asked for more than there was."""
     granted_at: float = 0.0
-    """When it was granted something last."""
+    """Time of the last grant."""
     called_at: float = 0.0
-    """When it was told last to give something back."""
+    """Time of the last call to give something back."""
     heard: float = -1.0
     """All totals added of the newest report."""
     expected: Falling = field(default_factory=Falling)
@@ -309,11 +71,11 @@ class Holding(Totals, array_like=True):
 
     @property
     def is_called(self) -> bool:
-        """Whether it was told to give something back, and has not answered."""
+        """True if it was told to give something back, and has not answered."""
         return self.keep is not None and self.heard_version < self.version
 
     def taken(self, first: int) -> int:
-        """What cannot be granted to anybody else: its lease, or what it drew beyond it.
+        """Return the amount that cannot be granted to anybody else: its lease, or what it drew beyond it.
 
         A partition that was never heard of may have opened its purse with a first lease.
         """
@@ -348,8 +110,13 @@ class Account(Struct, array_like=True):
         return self.drawn - self.spent
 
 
+def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
+    """Return what is kept for a partition that was never heard of: it may open its purse when the limit has risen."""
+    return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
+
+
 def left(account: Account, limit: Limit, partitions: int) -> int:
-    """What may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
+    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
     unheard = Holding()
     committed = sum(
         account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
@@ -383,7 +150,7 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
     holding.heard_version = max(holding.heard_version, said.version)
     for name in Totals.__struct_fields__:
         setattr(holding, name, max(getattr(holding, name), getattr(said, name)))
-    heard = _sum_of_totals(said)
+    heard = sum_of_totals(said)
     if heard > holding.heard:
         holding.heard = heard
         holding.expected, holding.variance = Falling(*said.expected), Falling(*said.variance)
@@ -466,7 +233,7 @@ def _has_moved(before: float | None, after: float | None) -> bool:
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
-    """What it lacks of the least that is of use."""
+    """Return the amount that a partition lacks of the least that is of use."""
     return max(limit.quantum - max(holding.available, 0), 0)
 
 

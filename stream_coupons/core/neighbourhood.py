@@ -7,7 +7,7 @@ in v(j): the sum of the neighbours' vectors, each times its similarity, is all t
 score any coupon, and it is bounded, so that is what is sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -225,25 +225,6 @@ class Cell:
         return dict(zip(indices[order].tolist(), sums[order].tolist(), strict=True))
 
 
-class Cells:
-    """All cells of one partition."""
-
-    def __init__(self, rules: NeighbourhoodRules) -> None:
-        self._rules = rules
-        self._cells: dict[str, Cell] = {}
-
-    def put(self, key: str, member: Member) -> None:
-        """Bring the view in line with one member's state; `key` is `cell_key`."""
-        cell, user_id = split_cell_key(key)
-        if cell not in self._cells:
-            self._cells[cell] = Cell(self._rules)
-        self._cells[cell].put(user_id, member)
-
-    def cell(self, name: str) -> Cell:
-        """The cell of that name, which must have a member."""
-        return self._cells[name]
-
-
 def cell_key(cell: str, user_id: str) -> str:
     """Key of a shopper's state within a cell."""
     return f"{len(cell)}:{cell}{user_id}"
@@ -260,27 +241,27 @@ def departure(user_id: str, cell: str, at: float) -> UserVector:
     return UserVector(user_id=user_id, cell=cell, at=at, indices=[], weights=[])
 
 
-def update(member: Member, message: UserVector, cells: Cells) -> Effects:
+def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int, float]) -> NeighbourUpdate:
+    """Return what the owner of a shopper hears of a vector that was sent: who is near, and the weights found."""
+    return NeighbourUpdate(
+        user_id=message.user_id,
+        cell=message.cell,
+        at=message.at,
+        neighbours=neighbours,
+        indices=list(found),
+        weights=list(found.values()),
+    )
+
+
+def update(member: Member, message: UserVector, cell: Cell) -> Effects:
     """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored."""
     effects = Effects()
     if message.at < member.at:
         return effects
     member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
-    cells.put(cell_key(message.cell, message.user_id), member)
+    cell.put(message.user_id, member)
     if message.has_left:
-        effects.is_over = cells.cell(message.cell).release(message.user_id)
-        return effects
-    if message.user_id not in cells.cell(message.cell):
-        return effects
-    neighbours, sums = cells.cell(message.cell).nearest(message.user_id)
-    effects.emit(
-        NeighbourUpdate(
-            user_id=message.user_id,
-            cell=message.cell,
-            at=message.at,
-            neighbours=neighbours,
-            indices=list(sums),
-            weights=list(sums.values()),
-        )
-    )
+        effects.is_over = cell.release(message.user_id)
+    elif message.user_id in cell:
+        effects.emit(answer(message, *cell.nearest(message.user_id)))
     return effects

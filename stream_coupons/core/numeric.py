@@ -102,7 +102,7 @@ def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) 
 
 
 def _above(successes: float, trials: float, neutral: float) -> float:
-    """How far a rate is above a neutral one, in log-odds, as models add them: 0 for who had nothing yet."""
+    """Return the distance of a rate above a neutral one, in log-odds, as models add them: 0 for who had nothing yet."""
     rate = _rate(successes, trials, neutral)
     return min(max(_log_odds(rate) - _log_odds(neutral), -MOST_ABOVE), MOST_ABOVE)
 
@@ -199,7 +199,7 @@ def _match_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) 
 
 
 def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
-    """What the shopper did in the coupon's category, looked up in one table for each."""
+    """Return features of the shopper's carts and orders in the coupon's category, looked up in one table for each."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     ordered_at, carted_at = times = np.full((2, *of_categories), -math.inf)
     gap_s = np.full(of_categories, math.nan)
@@ -236,7 +236,7 @@ def _of_ratio(log2: Floats) -> Floats:
 
 
 def _history_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
-    """What the shopper's history says of the coupon, its kind and its category."""
+    """Return features of the shopper's history with the coupon, its kind and its category."""
     owner, position = views.pairs.owner, views.pairs.position
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)

@@ -119,7 +119,7 @@ def note(
         feature_schema=SCHEMA,
         awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
         until=event.expires_at,
-        scope_mark=known.catalogue.scope_mark(event.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(event.coupon_id),
     )
 
 
@@ -146,7 +146,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        attribution.tell_over(shopper.issue(issue_id), at, effects)
+        attribution.tell(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
         attribution.remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
@@ -174,11 +174,10 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     """Take in who is near, or what is related; news from a cell that the shopper has left, or older than known, is
     ignored."""
-    related = shopper.related
+    related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
     if update.cell == related.bucket and update.at >= related.at:
-        related.at, related.packed = update.at, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
+        related.at, related.packed = update.at, packed
     elif update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
-        packed = pack_vector(dict(zip(update.indices, update.weights, strict=True)))
         shopper.neighbourhood = Neighbourhood(update.at, packed)
     return Effects()
 

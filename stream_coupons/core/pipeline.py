@@ -7,15 +7,16 @@ A step takes a shopper's state, changes it in place and returns its effects. It 
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core import attribution, decision_log, erasure, policy
+from stream_coupons.core import attribution, erasure, policy
 from stream_coupons.core.accounts import Limit
 from stream_coupons.core.attribution import PackedRows
 from stream_coupons.core.candidates import eligible, is_over_own_cap
@@ -35,7 +36,7 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import SCHEMA, hashed_names
-from stream_coupons.core.judgement import Judgement, judge
+from stream_coupons.core.judgement import judge
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import departure
 from stream_coupons.core.policy import Choice
@@ -58,12 +59,12 @@ those that leave a processor's cache cost more than deciding together saves."""
 
 
 class Times(NamedTuple):
-    """What is known of the time besides what an event says; None where there is no clock."""
+    """Times that an event does not say itself; None where there is no clock."""
 
     appended_at: float | None = None
-    """When the event was appended."""
+    """Time at which the event was appended."""
     now: float | None = None
-    """When it is worked on."""
+    """Time at which it is worked on."""
 
 
 ANY_TIME = Times()
@@ -79,11 +80,11 @@ class Undecided:
     coupons: CouponSet
     eligible: Positions
     wallet: Wallet
-    """What the shopper's partition may give."""
+    """The purses of the shopper's partition."""
     effects: Effects
-    """What it has brought about until here."""
+    """Its effects so far."""
     refusal: NoCoupon | None = None
-    """Why nothing is given, whatever it is worth: the trigger is a control observation of the one eligible coupon."""
+    """The reason why nothing is given: the trigger is a control observation of the one eligible coupon."""
 
 
 def take_in(
@@ -160,44 +161,36 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     by_domain: defaultdict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(undecided):
         by_domain[one.event.domain].append(index)
-    scored: dict[int, _Scored] = {}
+    decisions: dict[int, _Decision] = {}
     for domain, indices in by_domain.items():
         size = max(MAX_TOGETHER // undecided[indices[0]].coupons.width, 1)
         for first in range(0, len(indices), size):
             chunk = indices[first : first + size]
-            scored.update(zip(chunk, _score(domain, [undecided[index] for index in chunk], known), strict=True))
+            decisions.update(zip(chunk, _score(domain, [undecided[index] for index in chunk], known), strict=True))
     # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
     for index, one in enumerate(undecided):
-        found = scored[index]
-        result = _conclude(_decision(one, found), known) if found.is_finite else NoCoupon.NOT_FINITE
+        result = _conclude(decisions[index], known) if decisions[index].is_finite else NoCoupon.NOT_FINITE
         one.effects.count("decision", result)
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
 
-class _Scored(NamedTuple):
-    """The candidates of one trigger, and their rows among those of all that were judged together."""
-
-    positions: Positions
-    rows: Positions
-    packed: PackedRows
-    judged: Judgement
-    version: int
-    is_finite: bool
-
-
-def _score(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> list[_Scored]:
+def _score(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> "list[_Decision]":
     moments, candidates = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
     judged = judge(moments, candidates, undecided[0].coupons, scorer, known.rules)
     # A row that is not finite is forged or broken: no model says anything of it, and no message can hold it.
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
-    packed, first, scored = attribution.pack(judged.rows), 0, []
-    for positions in judged.chosen:
+    packed, first, decisions = attribution.pack(judged.rows), 0, []
+    for one, positions in zip(undecided, judged.chosen, strict=True):
         rows = np.arange(first, first + len(positions))
         first += len(positions)
-        scored.append(_Scored(positions, rows, packed, judged, scorer.version, bool(is_finite[rows].all())))
-    return scored
+        predicted, values, discounts = judged.predicted[rows], judged.worth[rows], judged.discounts_minor[rows]
+        is_whole = bool(is_finite[rows].all())
+        decisions.append(
+            _Decision(one, positions, rows, packed, predicted, values, discounts, scorer.version, is_whole)
+        )
+    return decisions
 
 
 def _conclude(considered: "_Decision", known: Knowledge) -> str:
@@ -207,6 +200,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
     if undecided.refusal is not None:
         _open_control(shopper, considered, 0, known)
         return undecided.refusal
+    considered.charge()
     wallet, is_holdout = undecided.wallet, policy.is_holdout(moment.user_id, rules, key)
     limited = [undecided.coupons.limited[position] for position in considered.positions.tolist()]
     shortages = [
@@ -214,7 +208,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
         for limits, held in zip(limited, considered.held_minor, strict=True)
     ]
     if not is_holdout:
-        _note_demand(considered, limited, shortages, rules.min_value_minor)
+        _note_demand(considered, shortages, rules.min_value_minor)
     can_be_had = np.array([shortage is None for shortage in shortages])
     if not can_be_had.all() and not is_holdout:
         for row in _missed(considered, can_be_had, known):
@@ -227,7 +221,7 @@ def _conclude(considered: "_Decision", known: Knowledge) -> str:
         decision, is_due = _under_caps_of_holdout(decision, known)
     choice = policy.choose(decision.net(), undecided.identity, rules, key)
     result, refusal = _outcome(choice, is_holdout=is_holdout)
-    if decision_log.is_logged(undecided.identity, rules, key):
+    if policy.is_logged(undecided.identity, rules, key):
         undecided.effects.emit(_entry(decision, considered, can_be_had, choice, result, is_holdout, known))
     if refusal is None and choice.row is not None:
         _give(decision, choice, choice.row, known)
@@ -259,33 +253,38 @@ def _missed(considered: "_Decision", can_be_had: NDArray[np.bool_], known: Knowl
     return [*missed, choice.row]
 
 
-def _note_demand(
-    considered: "_Decision",
-    limited: Sequence[tuple[Limit, ...]],
-    shortages: Sequence[Shortage | None],
-    least_value_minor: float,
-) -> None:
+def _note_demand(considered: "_Decision", shortages: Sequence[Shortage | None], least_value_minor: float) -> None:
     """Count what the decision would draw on each account with a price, were that price another one.
 
     A coupon without stock asks for no money. One without money asks for it: demand is what sets the price.
     """
-    if not considered.undecided.coupons.is_priced[considered.positions].any():
+    coupons, wallet = considered.undecided.coupons, considered.undecided.wallet
+    priced = [coupons.priced[position] for position in considered.positions.tolist()]
+    if not any(priced):
         return
-    wallet, net = considered.undecided.wallet, considered.net()
-    allowed = np.where([shortage is Shortage.STOCK for shortage in shortages], -np.inf, net)
-    rows_of: defaultdict[Limit, list[int]] = defaultdict(list)
-    for row, limits in enumerate(limited):
+    # Most accounts have one row: arrays would cost more than they save.
+    values, net = considered.values_minor.tolist(), considered.net().tolist()
+    costs = (considered.predicted[:, REDEEM] * considered.discounts_minor).tolist()
+    allowed = [
+        -math.inf if shortage is Shortage.STOCK else value for value, shortage in zip(net, shortages, strict=True)
+    ]
+    rows_of: dict[str, tuple[Limit, list[int]]] = {}
+    for row, limits in enumerate(priced):
         for limit in limits:
-            if limit.is_priced and (limit.is_stock or allowed[row] > -np.inf):
-                rows_of[limit].append(row)
-    top = int(np.argmax(allowed))
-    for limit, rows in rows_of.items():
-        others = float(np.delete(allowed, rows).max(initial=-np.inf)) if top in rows else float(allowed[top])
+            if limit.is_stock or allowed[row] > -math.inf:
+                rows_of.setdefault(limit.account_id, (limit, []))[1].append(row)
+    best = max(allowed)
+    top = allowed.index(best)
+    for limit, rows in rows_of.values():
+        others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
         outside = max(others, least_value_minor)
-        costs = np.full(len(rows), float(limit.unit_minor)) if limit.is_stock else considered.costs_minor[rows]
-        before_price = net[rows] + wallet.price(limit) * costs
-        if before_price.max() > outside:
-            wallet.add_demand(limit, before_price, costs, outside)
+        if max([values[row] for row in rows]) <= outside:  # not even at prices of 0
+            continue
+        price = wallet.price(limit)
+        drawn = [float(limit.unit_minor or costs[row]) for row in rows]
+        before_price = [net[row] + price * cost for row, cost in zip(rows, drawn, strict=True)]
+        if max(before_price) > outside:
+            wallet.add_demand(limit, np.array(before_price), np.array(drawn), outside)
 
 
 def _entry(  # noqa: PLR0913 - all that a decision says
@@ -300,11 +299,10 @@ def _entry(  # noqa: PLR0913 - all that a decision says
     """Return the record of a decision; `considered` has the candidates that could not be had, too."""
     undecided, rules = decision.undecided, known.rules.policy
     given = choice.row if result == "given" else None
-    return decision_log.entry(
+    return choice.logged(
         [coupon.coupon_id for coupon in decision.coupons()],
         decision.values_minor,
         decision.prices_minor,
-        choice,
         decision_id=undecided.identity,
         user_id=undecided.moment.user_id,
         domain=undecided.event.domain,
@@ -312,7 +310,7 @@ def _entry(  # noqa: PLR0913 - all that a decision says
         trigger_id=undecided.event.event_id,
         result=result,
         model_version=decision.model_version,
-        ratio=rules.decisions_logged_ratio,
+        logged_ratio=rules.decisions_logged_ratio,
         sold_out=[coupon.coupon_id for coupon, can in zip(considered.coupons(), can_be_had, strict=True) if not can],
         coupon_id=NO_COUPON if given is None else decision.coupon(given).coupon_id,
         propensity=None if result == "holdout" else round(choice.propensity(given), 9),
@@ -321,7 +319,7 @@ def _entry(  # noqa: PLR0913 - all that a decision says
 
 
 def _outcome(choice: Choice, *, is_holdout: bool) -> tuple[DecisionResult, NoCoupon | None]:
-    """What a choice leads to, as the record of the decision and the metrics say it."""
+    """Return the result of a choice, for the record of the decision, and its reason, for the metrics."""
     if choice.is_control:
         return "control", NoCoupon.CONTROL
     if choice.row is None:
@@ -338,9 +336,9 @@ def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
     return f"i{stable_hash(user_id, kind, trigger_id):016x}{stable_hash(trigger_id, kind, user_id):016x}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Decision:
-    """The candidates of one trigger and all that was computed of them, row by row."""
+    """The candidates of one trigger and all that was computed of them, row by row. Mutable: `charge` adds prices."""
 
     undecided: Undecided
     positions: Positions
@@ -350,14 +348,22 @@ class _Decision:
     predicted: Floats
     """P(click), P(redeem) and P(order), shape (n, 3)."""
     values_minor: Floats
-    """What each candidate is worth, before the price of a budget."""
+    """Value of each candidate, before the price of a budget."""
     discounts_minor: Floats
     """E(discount | redeem)."""
-    prices_minor: Floats
-    """Price of its expected cost, by all budgets that it draws on."""
-    held_minor: list[int]
-    """Money that it holds of each."""
     model_version: int
+    is_finite: bool
+    """True if every number of every candidate is finite."""
+    prices_minor: Floats = field(default_factory=lambda: np.zeros(0))
+    """Price of its expected cost, by all budgets that it draws on."""
+    held_minor: list[int] = field(default_factory=list)
+    """Money that it holds of each."""
+
+    def charge(self) -> None:
+        """Add prices and holds as they are in the partition now."""
+        coupons, wallet = self.undecided.coupons, self.undecided.wallet
+        redeems, discounts = self.predicted[:, REDEEM], self.discounts_minor
+        self.prices_minor, self.held_minor = charges(coupons, self.positions, redeems, discounts, wallet)
 
     def narrowed(self, kept: NDArray[np.bool_]) -> "_Decision":
         """Some of its candidates."""
@@ -378,12 +384,6 @@ class _Decision:
         """Value less price, minor units."""
         return self.values_minor - self.prices_minor
 
-    @property
-    def costs_minor(self) -> Floats:
-        """Expected cost."""
-        costs: Floats = self.predicted[:, REDEEM] * self.discounts_minor
-        return costs
-
     def coupon(self, row: int) -> Coupon:
         return self.undecided.coupons.coupons[int(self.positions[row])]
 
@@ -397,16 +397,6 @@ class _Decision:
 
     def probabilities(self, row: int) -> Predicted:
         return attribution.stored(self.predicted[row].tolist())
-
-
-def _decision(undecided: Undecided, scored: _Scored) -> _Decision:
-    """Return a decision with prices and holds as they are in its partition."""
-    positions, rows, packed, judged, version, _ = scored
-    predicted, discounts = judged.predicted[rows], judged.discounts_minor[rows]
-    prices, held = charges(undecided.coupons, positions, predicted[:, REDEEM], discounts, undecided.wallet)
-    return _Decision(
-        undecided, positions, rows, packed, predicted, judged.worth[rows], discounts, prices, held, version
-    )
 
 
 def charges(
@@ -423,10 +413,10 @@ def charges(
     prices, held = np.zeros(len(positions)), []
     each = zip(positions.tolist(), redeems.tolist(), discounts_minor.tolist(), strict=True)
     for row, (position, redeem, discount) in enumerate(each):
-        limits, most = coupons.limited[position], coupons.coupons[position].max_discount_minor
-        held.append(wallet.hold(limits, most, redeem, discount) if limits else most)
-        if coupons.is_priced[position]:
-            prices[row] = sum(wallet.price(limit) * (limit.unit_minor or redeem * discount) for limit in limits)
+        limits, hold = coupons.limited[position], coupons.coupons[position].max_discount_minor
+        if limits:
+            prices[row], hold = wallet.charge(limits, hold, redeem, discount)
+        held.append(hold)
     return prices, held
 
 
@@ -441,10 +431,10 @@ def _open_control(
 ) -> None:
     """Watch whether the shopper orders in the scope of a coupon that they do not get; `is_beside` another one."""
     coupon, moment, event = decision.coupon(row), decision.undecided.moment, decision.undecided.event
-    control_id = f"{decision.undecided.identity}-{coupon.coupon_id}" if is_beside else decision.undecided.identity
+    identity = decision.undecided.identity
     numeric, hashed = decision.features(row)
     control = OpenControl(
-        control_id=control_id,
+        issue_id=f"{identity}-{coupon.coupon_id}" if is_beside else identity,
         coupon_id=coupon.coupon_id,
         domain=event.domain,
         at=moment.at,
@@ -455,7 +445,7 @@ def _open_control(
         model_version=decision.model_version,
         withheld=withheld,
         feature_schema=SCHEMA,
-        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
     attribution.open_control(shopper, control, known.rules.attribution)
 
@@ -542,7 +532,7 @@ def _give(decision: _Decision, choice: Choice, row: int, known: Knowledge) -> No
         feature_schema=SCHEMA,
         awaits_impressions=rules.attribution.awaits_impressions(issue.domain),
         until=issue.expires_at,
-        scope_mark=known.catalogue.scope_mark(coupon.coupon_id) or 0,
+        scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
     undecided.wallet.draw(limits, attribution.opening(opened), effects)
     told = attribution.open_issue(shopper, opened, known.catalogue, rules.attribution)
@@ -580,13 +570,10 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     shopper.vector_sent_at = at
     known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
     weights = _damped(known_by)
-    cell = f"{event.domain}/{simhash(dict(zip(known_by, weights, strict=True)), rules.cells)}"
-    vectors = []
-    if shopper.cell and shopper.cell != cell:
-        vectors.append(departure(user_id, shopper.cell, at))
-    shopper.cell = cell
-    vectors.append(UserVector(user_id=user_id, cell=cell, at=at, indices=list(known_by), weights=weights))
-    return vectors
+    bucket = simhash(dict(zip(known_by, weights, strict=True)), rules.cells)
+    before, shopper.cell = shopper.cell, f"{event.domain}/{bucket}"
+    arrival = UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=list(known_by), weights=weights)
+    return _moving(before, at, arrival)
 
 
 def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
@@ -603,13 +590,16 @@ def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Kno
     known_by = category_portrait(shopper.profile, at, known.rules.profile, MAX_VECTOR)
     if not known_by:
         return []
-    vectors, bucket = [], bucket_of(user_id, event.domain, rules.related_buckets)
-    if related.bucket and related.bucket != bucket:
-        vectors.append(departure(user_id, related.bucket, max(at, related.asked_at)))
-    related.bucket, related.asked_at = bucket, at
-    weights = _damped(known_by)
-    vectors.append(UserVector(user_id=user_id, cell=bucket, at=at, indices=list(known_by), weights=weights))
-    return vectors
+    before, left_at = related.bucket, max(at, related.asked_at)
+    related.bucket, related.asked_at = bucket_of(user_id, event.domain, rules.related_buckets), at
+    arrival = UserVector(user_id=user_id, cell=related.bucket, at=at, indices=list(known_by), weights=_damped(known_by))
+    return _moving(before, left_at, arrival)
+
+
+def _moving(before: str, left_at: float, arrival: UserVector) -> list[UserVector]:
+    """Return a vector, behind a departure if the shopper was in another cell before."""
+    has_moved = before not in ("", arrival.cell)
+    return [departure(arrival.user_id, before, left_at), arrival] if has_moved else [arrival]
 
 
 def _may_recommend(domain: str, known: Knowledge) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from stream_coupons.core.coupons import CouponSet, Floats, Positions
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.events import LoggedDecision
 from stream_coupons.core.profile import DAY_S, HOUR_S
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
@@ -20,7 +22,7 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 
 def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
-    """Why this shopper gets no coupon at all at this moment, before any coupon is looked at.
+    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is looked at.
 
     `at` is the time of the trigger, `now` when it is decided.
     """
@@ -36,7 +38,7 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
 
 
 def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Whether these are as many coupons within the window as the cap allows; `recent` are times of the last ones."""
+    """Return whether the cap allows no more coupons in the window; `recent` are the times of the last ones."""
     since = at - rules.issue_window_s
     return sum(issued > since for issued in recent) >= rules.max_issues_per_window
 
@@ -48,7 +50,7 @@ def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
 
 
 def is_quiet(at: float, rules: PolicyRules) -> bool:
-    """Whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
+    """Return whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
 
     >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
     >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
@@ -158,14 +160,41 @@ class Choice:
     is_control: bool = False
 
     def propensity(self, row: int | None) -> float:
-        """Probability that this row was to be given; see `propensity_of`."""
-        return propensity_of(row, self.leader, self.tried, self.epsilon, self.control_ratio)
+        """Return the probability, over all triggers, that `choose` gives this row; None is NO_COUPON.
+
+        >>> choice = Choice(0, False, leader=0, tried=[0, 1, 2, 3], epsilon=0.2, best=0)
+        >>> [round(choice.propensity(row), 3) for row in (0, 1, None)]
+        [0.85, 0.05, 0.0]
+        """
+        drawn = self.epsilon / len(self.tried) if row in self.tried else 0.0
+        given = drawn + (1.0 - self.epsilon) * (row == self.leader)
+        return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
+
+    def logged(self, arms: list[str], values_minor: Floats, prices_minor: Floats, **said: Any) -> LoggedDecision:
+        """Return the record of a decision among `arms`, the coupon ids of the rows; `said` are its other fields."""
+        return LoggedDecision(
+            arms=arms,
+            values_minor=values_minor.round(2).tolist(),
+            prices_minor=prices_minor.round(2).tolist() if prices_minor.any() else [],
+            best=self.leader,
+            tried=[] if len(self.tried) == len(arms) else self.tried,
+            exploration_ratio=self.epsilon,
+            drawn=self.row if self.is_drawn else None,
+            control_ratio=self.control_ratio,
+            **said,
+        )
+
+
+def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the decision of this identity is on record: `PolicyRules.decisions_logged_ratio` of all are."""
+    ratio = rules.decisions_logged_ratio
+    return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
 
 
 def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
     """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
 
-    The candidates are all that can be had, so the probability of what is given is exact (`propensity_of`). The draw
+    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). The draw
     depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
     part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
     epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
@@ -175,12 +204,12 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    tried, epsilon = explored(worth, rules), exploration_ratio(rules)
+    tried, epsilon = explored(worth, rules), 1.0 if rules.strategy == "random" else rules.exploration_ratio
     best, control = int(np.argmax(worth)), rules.control_ratio
     leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
     if control > 0.0 and key.uniform("control", trigger) < control:
         return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
-    if not is_exploring(trigger, rules, key):
+    if key.uniform("explore", trigger) >= epsilon:
         return Choice(leader, False, leader, tried, epsilon, best, control)
     drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
     return Choice(drawn, True, leader, tried, epsilon, best, control)
@@ -200,26 +229,3 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     if rules.strategy == "random":
         return list(range(len(worth)))
     return sorted(ranking(worth)[: rules.explored_candidates].tolist())
-
-
-def exploration_ratio(rules: PolicyRules) -> float:
-    """Epsilon; 1 under the strategy "random"."""
-    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
-
-
-def is_exploring(trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
-    """Return whether the draw of this trigger explores, that is, may choose a coupon that is not the best."""
-    return key.uniform("explore", trigger) < exploration_ratio(rules)
-
-
-def propensity_of(
-    row: int | None, leader: int | None, tried: list[int], epsilon: float, control_ratio: float = 0.0
-) -> float:
-    """Return the probability, over all triggers, that `choose` leads to this row being given; None is NO_COUPON.
-
-    >>> [round(propensity_of(row, 0, [0, 1, 2, 3], 0.2), 3) for row in (0, 1, None)]
-    [0.85, 0.05, 0.0]
-    """
-    drawn = epsilon / len(tried) if row in tried else 0.0
-    given = drawn + (1.0 - epsilon) * (row == leader)
-    return (1.0 - control_ratio) * given + control_ratio * (row is None)

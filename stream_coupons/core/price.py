@@ -269,20 +269,6 @@ class Falling(Struct, array_like=True):
         return max(0.0, self.level - self.slope * at)
 
 
-def outside_of(net: Floats) -> Floats:
-    """Return for each account the best that a decision has without it, shape (A,), not below 0: giving nothing.
-
-    Parameters
-    ----------
-    net : array, shape (A,)
-        Best value of each account's coupons at current prices, minor units.
-    """
-    best = int(np.argmax(net))
-    outside = np.full(len(net), max(0.0, float(net[best])))
-    outside[best] = max([0.0, *net[:best].tolist(), *net[best + 1 :].tolist()])
-    return outside
-
-
 def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
     """Return what a decision would cost each of A accounts in expectation at each price, shape (A, `len(PRICES)`).
 
@@ -292,7 +278,7 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
         Value before the account's own price, and expected cost, of the coupons that the decision may give; a value of
         -inf marks none.
     outside : array, shape (A,)
-        The best that it has without the account; see `outside_of`.
+        The best that it has without the account, or by giving nothing.
     """
     net = values[..., None] - costs[..., None] * PRICES
     account, price = np.arange(len(net))[:, None], np.arange(len(PRICES))

@@ -90,7 +90,7 @@ class Profile(Struct, array_like=True):
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
     category_ordered_at: dict[str, float] = field(default_factory=dict)
-    """What older versions kept there; it is in `in_category` now, and moves when the profile is read."""
+    """Kept by older versions; it is in `in_category` now, and moves when the profile is read."""
     habits: Habits = (b"", b"", b"")
     habits_at: float = 0.0
     """The latest order: habits are as of then."""
@@ -107,7 +107,7 @@ class Profile(Struct, array_like=True):
     the one before."""
     days_until: int = 0
     half_life_s: float = 0.0
-    """What the weights are kept under; 0 if that was not said: before the first event, and by older versions."""
+    """The half-life of the weights; 0 if it is not known: before the first event, and by older versions."""
     rhythm: Counts = field(default_factory=list)
     in_category: Categories = field(default_factory=dict)
     price_levels: dict[str, PriceLevel] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Profile(Struct, array_like=True):
 
 
 def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules) -> bool:
-    """Whether this event was folded before; remembers it if not.
+    """Return whether this event was folded before; remember it if not.
 
     Ids are told apart by kind: a shop that numbers its orders may well give the number of one to what it reports of
     it, and no purchase may be lost for that. The horizon is the shopper's last `max_seen_events` events.
@@ -183,7 +183,7 @@ def _landmark(at: float, half_life_s: float) -> float:
 
 
 def _growth(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """What 1 at this time weighs in the profile's units."""
+    """Return the weight of 1 at this time in the profile's units."""
     return float(2.0 ** ((at - profile.landmark) / rules.half_life_s))
 
 
@@ -223,7 +223,7 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
 
 
 def is_familiar(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: ProfileRules) -> bool | None:
-    """Whether the shopper cared for the category of what they look at, or put into the cart, before this event.
+    """Return whether the shopper cared for the category of what they look at, or put into the cart, before this event.
 
     Of an event that is folded already. None where it has no category, and of a shopper of whom little is known.
     """
@@ -239,7 +239,7 @@ def is_familiar(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, r
 
 
 def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
-    """What a shopper is known by to others at time `at`: at most `size` weights, categories first, then the strongest.
+    """Return the weights that others know a shopper by at a time: `size` at most, categories first, then the strongest.
 
     An interest weighs what is left of it, or what its orders weigh as a habit if that is more: what was looked at fades
     within weeks, what was bought does not.
@@ -389,25 +389,14 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
             profile.units += grown * quantity
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
     note_orders(profile.in_category, (item.category for item in items if item.category is not None), at)
-    profile.ordered_at = _latest(profile.ordered_at, MAX_RECENT_ORDERS)
-    _add_habits(profile, items, at, rules, is_discounted=bool(event.discount_minor))
-
-
-def _add_habits(
-    profile: Profile, items: Sequence[Item], at: float, rules: ProfileRules, *, is_discounted: bool
-) -> None:
-    grown = habit_fading(profile.habits_at - at, rules)
-    faded = habit_fading(at - profile.habits_at, rules)
+    if len(profile.ordered_at) > MAX_RECENT_ORDERS:
+        latest = sorted(profile.ordered_at.items(), key=lambda entry: (-entry[1], entry[0]))
+        profile.ordered_at = dict(latest[:MAX_RECENT_ORDERS])
+    new, faded = habit_fading(profile.habits_at - at, rules), habit_fading(at - profile.habits_at, rules)
     profile.habits_at = max(profile.habits_at, at)
-    profile.usual_orders = profile.usual_orders * faded[0] + grown[0]
-    profile.usual_discounted = profile.usual_discounted * faded[0] + grown[0] * is_discounted
-    profile.habits = count_ordered(profile.habits, items, faded, grown, rules.max_habits)
-
-
-def _latest(times: dict[str, float], size: int) -> dict[str, float]:
-    if len(times) <= size:
-        return times
-    return dict(sorted(times.items(), key=lambda entry: (-entry[1], entry[0]))[:size])
+    profile.usual_orders = profile.usual_orders * faded[0] + new[0]
+    profile.usual_discounted = profile.usual_discounted * faded[0] + new[0] * bool(event.discount_minor)
+    profile.habits = count_ordered(profile.habits, items, faded, new, rules.max_habits)
 
 
 def favourite(profile: Profile) -> str:

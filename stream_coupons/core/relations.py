@@ -25,8 +25,8 @@ import numpy as np
 
 from stream_coupons.core.coupons import Floats, Hashes
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import MAX_WEIGHT, NeighbourUpdate, UserVector
-from stream_coupons.core.neighbourhood import Member
+from stream_coupons.core.events import MAX_WEIGHT, UserVector
+from stream_coupons.core.neighbourhood import Member, answer
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.similarity import PackedVector, pack_vector, stable_hash, unpack_vector
 
@@ -153,17 +153,6 @@ class CategoryBucket:
         return known, related
 
 
-class CategoryBuckets:
-    """All buckets of categories of one partition."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[str, CategoryBucket] = {}
-
-    def bucket(self, name: str) -> CategoryBucket:
-        """The bucket of that name, made when it is new."""
-        return self._buckets.setdefault(name, CategoryBucket())
-
-
 def _counting_before(member: Member, period: int) -> tuple[float, PackedVector]:
     """(time, vector) of a member that counts in the model of a period: the last one applied before it began."""
     return (member.at, member.packed) if member.period < period else (member.settled_at, member.settled)
@@ -172,8 +161,8 @@ def _counting_before(member: Member, period: int) -> tuple[float, PackedVector]:
 def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucket) -> Effects:
     """Take a shopper's vector into the sample, if the slot is theirs or free, and send what is related to it.
 
-    `member` is the state of the slot. There is no
-    answer to departures, to messages older than the member's vector, and where nothing is related.
+    `member` is the state of the slot. There is no answer to departures, to messages older than the member's vector, and
+    where nothing is related.
     """
     effects, period = Effects(), max(int(message.at // FIT_EVERY_S), bucket.period)
     is_free = member.at < 0.0 or period * FIT_EVERY_S - member.at >= FREE_AFTER_S
@@ -192,14 +181,5 @@ def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucke
         bucket.put(slot, member)
     related = bucket.related(message.indices, message.weights)
     if related:
-        effects.emit(
-            NeighbourUpdate(
-                user_id=message.user_id,
-                cell=message.cell,
-                at=message.at,
-                neighbours=[],
-                indices=list(related),
-                weights=list(related.values()),
-            )
-        )
+        effects.emit(answer(message, [], related))
     return effects

@@ -70,13 +70,7 @@ class ValueScorer:
         """Return zeros of shape (n, 3): there are no probabilities."""
         return np.zeros((len(rows), len(HEADS)))
 
-    def contributions(
-        self,
-        rows: FeatureRows,  # noqa: ARG002
-        row: int,  # noqa: ARG002
-        head: int,  # noqa: ARG002
-        names: Sequence[str] = (),  # noqa: ARG002
-    ) -> list[tuple[str, float, float]]:
+    def contributions(self, *args: object, **kwargs: object) -> list[tuple[str, float, float]]:  # noqa: ARG002
         """Return nothing: there are no weights."""
         return []
 

@@ -1,20 +1,17 @@
 """Everything that is owned per shopper: profile, neighbourhood, coupon history, and what is open."""
 
+from typing import ClassVar
+
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.effects import Stake
 from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
 from stream_coupons.core.profile import Profile
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.similarity import PackedVector, SparseVector, unpack_vector
+from stream_coupons.core.similarity import PackedVector
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-
-
-def _unpacked(packed: PackedVector) -> SparseVector:
-    indices, weights = unpack_vector(packed)
-    return dict(zip(indices.tolist(), weights.tolist(), strict=True))
 
 
 class Neighbourhood(Struct, array_like=True):
@@ -23,25 +20,15 @@ class Neighbourhood(Struct, array_like=True):
     at: float = 0.0
     packed: PackedVector = (b"", b"")
 
-    @property
-    def interests(self) -> SparseVector:
-        """The sum of the vectors."""
-        return _unpacked(self.packed)
-
 
 class Related(Struct, array_like=True):
-    """What is related to the shopper's categories: scores of categories that are new to them, see `relations`."""
+    """Categories related to those of the shopper: scores of categories that are new to them, see `relations`."""
 
     bucket: str = ""
     """The one that was asked last; empty if none was."""
     asked_at: float = 0.0
     at: float = 0.0
     packed: PackedVector = (b"", b"")
-
-    @property
-    def scores(self) -> SparseVector:
-        """The scores by category."""
-        return _unpacked(self.packed)
 
 
 class Tally(Struct, array_like=True):
@@ -103,72 +90,69 @@ class OpenIssue(Struct, array_like=True):
     model_version: int
     observed: bool
     seen: bool = False
-    """Whether an impression was reported."""
+    """True if an impression was reported."""
     clicked: bool = False
     redeemed: bool = False
     feature_schema: str = ""
     """Of the row; empty if a version kept it that did not say so. An upgrade may have changed it since."""
     awaits_impressions: bool = False
-    """Whether its channel was said to report every impression when it was given."""
+    """True if its channel was said to report every impression when it was given."""
     until: float = END_OF_TIME
-    """Until when a purchase is a yes; `expires_at` has the grace, too. Of what was kept before the end is not known."""
+    """End of the window in which a purchase is a yes; `expires_at` has the grace, too. Not known of older issues."""
     is_late: bool = False
-    """Whether it was redeemed after that only: the money is spent, and no control is watched for so long."""
+    """True if it was redeemed after that only: the money is spent, and no control is watched for so long."""
     ordered: bool = False
-    """Whether the shopper ordered in the coupon's scope until then, with it or without: as of a control."""
+    """True if the shopper ordered in the coupon's scope until then, with it or without: as of a control."""
     order_value_minor: int = 0
     """Of all that was ordered in its scope until then, before any discount."""
     spent_minor: int = 0
-    """What the coupon took off, whenever it was redeemed."""
+    """The discount that was taken, whenever it was redeemed."""
     scope_mark: int = 0
     """As in `OpenControl`."""
     campaign_id: str | None = None
     most_minor: int = 0
     """The most that it may take off."""
     keeps_rest: bool = False
-    """Whether the rest of what it may take off stays held after a purchase, of which more may be reported later."""
+    """True if the rest of what it may take off stays held after a purchase, of which more may be reported later."""
     expected_minor: float = 0.0
     variance: float = 0.0
     """Of its cost, when it was given."""
     reported_at: float = 0.0
-    """When the purchase, refund or cancellation happened that counts."""
+    """Time of the purchase, refund or cancellation that counts."""
+    withheld: ClassVar[bool] = False
+    """It was given, or another system chose not to."""
 
     @property
     def is_falling(self) -> bool:
-        """Whether what is held for it falls evenly to nothing."""
+        """True if its hold falls evenly to nothing."""
         return not self.keeps_rest and self.held_minor < self.most_minor
 
     @property
     def stake(self) -> Stake:
-        """What it takes of its budgets."""
+        """The money that it takes of its budgets."""
         if not self.redeemed:
             return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor)
         return Stake(self.most_minor - self.spent_minor if self.keeps_rest else 0, spent_minor=self.spent_minor)
 
     @property
     def has_sold(self) -> bool:
-        """Whether the shopper bought with it, or without one where none was given, in as much time as a control has."""
+        """True if the shopper bought with it, or without one where none was given, in as much time as a control has."""
         return self.redeemed and not self.is_late
 
     @property
     def was_seen(self) -> bool:
-        """Whether anything says that the shopper saw it: who clicked or bought did, impression or not."""
+        """True if anything says that the shopper saw it: who clicked or bought did, impression or not."""
         return self.seen or self.clicked or self.redeemed
 
     @property
     def can_teach(self) -> bool:
-        """Whether its features are kept; those of an erased shopper are not."""
+        """True if its features are kept; those of an erased shopper are not."""
         return bool(self.numeric)
 
     @property
     def is_given(self) -> bool:
-        """Whether there is a coupon: another system may have given none, and looked at what the shopper does."""
+        """True if there is a coupon: another system may have given none, and observed what the shopper does."""
         return self.coupon_id != NO_COUPON
-
-    @property
-    def withheld(self) -> bool:
-        """False: it was given, or another system chose not to."""
-        return False
 
 
 _pack_issue = msgpack.Encoder().encode
@@ -181,46 +165,31 @@ class OpenControl(Struct, array_like=True):
     The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
     """
 
-    control_id: str
+    issue_id: str
+    """The id of the issue that was not made."""
     coupon_id: str
     domain: str
     at: float
     until: float
-    """Until when an order is a yes; it is waited for the grace longer, as feedback on an issue is."""
+    """End of the window in which an order is a yes; it is waited for the grace longer, as feedback on an issue is."""
     numeric: bytes
     hashed: bytes
     predicted: Predicted
     model_version: int
     ordered: bool = False
-    """Whether the shopper ordered in the coupon's scope until then."""
+    """True if the shopper ordered in the coupon's scope until then."""
     withheld: bool = False
-    """Whether it would have been given, but for the holdout."""
+    """True if it would have been given, but for the holdout."""
     feature_schema: str = ""
     """Of the row, as in `OpenIssue`."""
     scope_mark: int = 0
     """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
     order_value_minor: int = 0
     """Of all that was ordered in its scope until then, before any discount."""
-
-    @property
-    def spent_minor(self) -> int:
-        """0: nothing was given."""
-        return 0
-
-    @property
-    def issue_id(self) -> str:
-        """The id of the issue that was not made."""
-        return self.control_id
-
-    @property
-    def propensity(self) -> None:
-        """None: nothing was given."""
-        return None
-
-    @property
-    def observed(self) -> bool:
-        """False: the decision was ours."""
-        return False
+    spent_minor: ClassVar[int] = 0
+    propensity: ClassVar[None] = None
+    observed: ClassVar[bool] = False
+    """The decision was ours, and nothing was given."""
 
 
 class EarlyFeedback(Struct, array_like=True):
@@ -249,12 +218,12 @@ class Shopper(Struct, array_like=True):
     erased_at: float | None = None
     """Up to when nothing that the shopper did may be known any more."""
     leaves_at: float | None = None
-    """When this state ends, unless the shopper comes back until then; None: never."""
+    """Time at which this state ends, unless the shopper comes back until then; None: never."""
     related: Related = field(default_factory=Related)
 
     @property
     def has_nothing_open(self) -> bool:
-        """Whether nothing waits for feedback or for its time to pass."""
+        """True if nothing waits for feedback or for its time to pass."""
         return not (self.issues or self.controls or self.early)
 
     def issue(self, issue_id: str) -> OpenIssue:
@@ -287,7 +256,7 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
 
 
 def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
-    """When time alone will change this state next; None when nothing is open."""
+    """Return the time at which time alone changes this state next; None when nothing is open."""
     deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
     if shopper.controls:
         deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]

@@ -1,6 +1,5 @@
 """Sparse vectors over hashed feature names, and how alike two of them are."""
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -67,28 +66,6 @@ def stable_digest(*parts: str) -> bytes:
 def stable_hash(*parts: str) -> int:
     """Unsigned 64-bit hash of some strings: their digest as a number."""
     return int.from_bytes(stable_digest(*parts), "big")
-
-
-def dot(a: Mapping[int, float], b: Mapping[int, float]) -> float:
-    """Inner product of two sparse vectors."""
-    if len(a) > len(b):
-        a, b = b, a
-    return sum(weight * b[index] for index, weight in a.items() if index in b)
-
-
-def norm(vector: Mapping[int, float]) -> float:
-    """Euclidean length."""
-    return math.sqrt(sum(weight * weight for weight in vector.values()))
-
-
-def cosine(a: Mapping[int, float], b: Mapping[int, float]) -> float:
-    """Cosine of the angle between two sparse vectors; 0 when either is empty.
-
-    >>> round(cosine({1: 1.0, 2: 1.0, 3: 1.0}, {2: 1.0, 3: 1.0, 4: 1.0}), 4)
-    0.6667
-    """
-    lengths = norm(a) * norm(b)
-    return dot(a, b) / lengths if lengths > 0 else 0.0
 
 
 def top(vector: Mapping[int, float], size: int) -> SparseVector:

@@ -29,7 +29,7 @@ PRIOR_DAYS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Who is looked at, when, in what context, and what they do just then."""
+    """A shopper at a time, with the context, and what they do just then."""
 
     user_id: str
     shopper: Shopper
@@ -39,7 +39,7 @@ class Moment:
 
 
 class Interests(NamedTuple):
-    """What draws the shoppers of some moments: dense vectors over the vocabulary of a set, (8, moments, columns).
+    """Interests of the shoppers of some moments: dense vectors over the vocabulary of a set, (8, moments, columns).
 
     They are what is related to the shopper's categories; the days on which the shopper cared for them; what they look
     at, or put into the cart, just now; their own interests; those of their neighbours; how often they ordered, ever and
@@ -89,7 +89,7 @@ class Interests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """How near coupons are to the shoppers of some moments: arrays of shape (n,), one number for each of `pairs`.
+    """Nearness of coupons to the shoppers of some moments: arrays of shape (n,), one number for each of `pairs`.
 
     The scores R(u, i) by the shopper's own interests, split by what they are in, by the neighbours', and by what is
     related to the shopper's categories, of categories that are new to them; the logarithm

@@ -6,12 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from stream_coupons.core import leases
+from stream_coupons.core import purses
 from stream_coupons.core.accounts import Limit, budgets_of
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.events import Lease
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.price import Floats, demand_of, hold_of
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Shortage
 
 
@@ -47,8 +47,12 @@ class Wallet:
         purse = self._purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
-    def hold(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> int:
-        """Return the money that one more coupon holds of each of its budgets, minor units: the most that one asks for.
+    def charge(
+        self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float
+    ) -> tuple[float, int]:
+        """Return the price of what one more coupon draws, and the money that it holds of each of its budgets.
+
+        Both in minor units; the hold is the most that one of the budgets asks for.
 
         Parameters
         ----------
@@ -57,15 +61,20 @@ class Wallet:
         redeems, discount_minor : float
             P(redeem) and E(discount | redeem).
         """
-        holds = [self._hold(limit, most_minor, redeems, discount_minor) for limit in limits if not limit.is_stock]
+        price, holds = 0.0, list[float]()
+        for limit in limits:
+            purse = self._purses.get(limit.account_id)
+            if purse is not None and limit.is_priced:
+                price += purse.price * (limit.unit_minor or redeems * discount_minor)
+            if limit.is_stock:
+                continue
+            if purse is None or purse.risk is None:
+                holds.append(most_minor)
+            else:
+                chance = min(redeems * purse.cost_ratio, 1.0)
+                holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
         # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
-        return math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
-
-    def _hold(self, limit: Limit, most_minor: int, redeems: float, discount_minor: float) -> float:
-        purse = self._purses.get(limit.account_id)
-        if purse is None or purse.risk is None:
-            return most_minor
-        return hold_of(limit.hold, most_minor, min(redeems * purse.cost_ratio, 1.0), discount_minor, purse.risk)
+        return price, math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
 
     def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
         """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
@@ -77,8 +86,8 @@ class Wallet:
     def _has(self, limit: Limit, amount: int) -> bool:
         purse = self._purses.get(limit.account_id)
         if purse is None:
-            return limit.most is None or leases.first_lease(limit, self._partitions, self._partition) >= amount
-        is_countable = purse.drawn + amount <= leases.MAX_TOTAL
+            return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
+        is_countable = purse.drawn + amount <= purses.MAX_TOTAL
         return is_countable and (limit.most is None or purse.available >= amount)
 
     def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
@@ -86,9 +95,9 @@ class Wallet:
         for limit in limits:
             purse = self._open(limit)
             if limit.is_stock:
-                leases.draw(purse, 1)
+                purse.drawn += 1
             else:
-                leases.book(purse, booking)
+                purses.book(purse, booking)
             self._ask_if_low(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
@@ -98,9 +107,9 @@ class Wallet:
             if limit.most is None or self._has(limit, amount):
                 continue
             purse = self._purses.get(limit.account_id)
-            if purse is None or leases.may_ask(purse, at):  # each of thousands would write it anew
+            if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
-                leases.want(purse, amount)
+                purses.want(purse, amount)
                 self._ask_if_low(limit, purse, at, effects)
 
     def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
@@ -115,20 +124,20 @@ class Wallet:
         """
         [demand] = demand_of(values[None], costs[None], np.array([outside]))
         if demand.any():
-            leases.add_demand(self._open(limit), demand)
+            purses.add_demand(self._open(limit), demand)
 
     def _open(self, limit: Limit) -> Purse:
-        return self._purses.change(limit.account_id, leases.open_purse(limit, self._partitions, self._partition))
+        return self._purses.change(limit.account_id, purses.open_purse(limit, self._partitions, self._partition))
 
     def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
-        if leases.is_low(purse, limit) and leases.may_ask(purse, at):
-            effects.emit(leases.report(limit.account_id, self._partition, purse, at, asks=True))
+        if purses.is_low(purse, limit) and purses.may_ask(purse, at):
+            effects.emit(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def book(self, bookings: Iterable[Booking]) -> None:
         """Book what became of coupons that were given."""
         for booking in bookings:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
-                leases.book(self._purses.change(account_id), booking)
+                purses.book(self._purses.change(account_id), booking)
 
     def receive(self, lease: Lease) -> Effects:
         """Take in a lease."""
@@ -139,16 +148,16 @@ class Wallet:
         if is_known:
             effects.count("duplicate", "lease")
         # One that comes again is answered again: a crash may have lost the report on what was given back.
-        if is_known or leases.receive(purse, lease):
-            effects.emit(leases.report(lease.account_id, self._partition, purse, lease.at))
+        if is_known or purses.receive(purse, lease):
+            effects.emit(purses.report(lease.account_id, self._partition, purse, lease.at))
         return effects
 
     def tell(self, at: float) -> Effects:
         """Report what has changed, each account now and then; at one time again, the same: it may have been lost."""
         effects = Effects()
-        changed = [account_id for account_id, purse in self._purses.items() if leases.is_news(purse, at)]
+        changed = [account_id for account_id, purse in self._purses.items() if purses.is_news(purse, at)]
         for account_id in changed:
             purse = self._purses.change(account_id)
-            leases.fall(purse, at)
-            effects.emit(leases.report(account_id, self._partition, purse, at))
+            purses.fall(purse, at)
+            effects.emit(purses.report(account_id, self._partition, purse, at))
         return effects

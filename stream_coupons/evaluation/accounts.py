@@ -15,7 +15,7 @@ from stream_coupons.agents.wire import DIGEST_HEADER, digest
 from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import FeedbackEvent, Lease
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.evaluation.findings import Check, Findings, place_of
 from stream_coupons.evaluation.marks import Marks, Retained

@@ -22,8 +22,8 @@ from stream_coupons import topics
 from stream_coupons.core.accounts import budgets_of, units_of
 from stream_coupons.core.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
 from stream_coupons.core.events import CouponIssue, FeedbackEvent, Tick
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.pipeline import KINDS, issue_id
+from stream_coupons.core.purses import Purse
 from stream_coupons.evaluation.accounts import PlacedPurse, fingerprint
 from stream_coupons.evaluation.findings import Check, Findings, place_of
 from stream_coupons.evaluation.limits import Limits

@@ -18,7 +18,7 @@ from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Campaign, Coupon, OpenDecision, TrainingExample
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior

@@ -15,8 +15,9 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import Coupon, CouponIssue, LoggedDecision
-from stream_coupons.core.leases import Account, Purse
+from stream_coupons.core.leases import Account
 from stream_coupons.core.pipeline import ShopEvent
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.scoring import Knowledge, Scorer

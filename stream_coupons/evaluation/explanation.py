@@ -17,12 +17,13 @@ from stream_coupons.core.accounts import Limit
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import CouponIssue, LoggedDecision
 from stream_coupons.core.judgement import Judgement
-from stream_coupons.core.leases import Account, Purse, first_lease
+from stream_coupons.core.leases import Account
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.observation import pass_time
 from stream_coupons.core.pipeline import REDEEM, ShopEvent, charges
 from stream_coupons.core.profile import fold
+from stream_coupons.core.purses import Purse, first_lease
 from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper

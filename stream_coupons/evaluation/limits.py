@@ -23,7 +23,7 @@ from stream_coupons.codec import Decoder
 from stream_coupons.core.accounts import UNITS, Accounts, Limit, budgets_of, campaign_of, units_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, Lease, LeaseReport
-from stream_coupons.core.leases import Purse, Totals, first_lease
+from stream_coupons.core.purses import Purse, Totals, first_lease
 from stream_coupons.evaluation.accounts import PlacedPurse
 from stream_coupons.evaluation.findings import Check, Findings, Overspent, place_of
 from stream_coupons.evaluation.marks import Marks, Retained

@@ -31,9 +31,9 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, hashed_names
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.missing import fill_context
 from stream_coupons.core.neighbourhood import Member
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper, next_due

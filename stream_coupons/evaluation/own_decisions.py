@@ -143,7 +143,7 @@ def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
 
 
 def probabilities(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
-    """Return the probability of giving each arm, as `core.policy.propensity_of` has it of one, shape (n, a).
+    """Return the probability of giving each arm, as `core.policy.Choice.propensity` has it of one, shape (n, a).
 
     Parameters
     ----------

@@ -248,7 +248,7 @@ class Judged:
             p_order=round(order, 6),
             value_minor=self.value_minor(position),
             price_minor=self.price_minor(position),
-            charged_by=[limit.account_id for limit in self.coupons.limited[position] if limit.is_priced],
+            charged_by=[limit.account_id for limit in self.coupons.priced[position]],
             rank=self._rank[row],
             propensity=round(self._propensity.get(row, 0.0), 6),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],

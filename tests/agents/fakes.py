@@ -17,7 +17,7 @@ from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import SOFT
 from stream_coupons.codec import encode
 from stream_coupons.core.events import Lease, Tick
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches

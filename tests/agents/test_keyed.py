@@ -34,7 +34,8 @@ from stream_coupons.core.events import (
     Tick,
     UserVector,
 )
-from stream_coupons.core.leases import Account, Holding, Purse
+from stream_coupons.core.leases import Account, Holding
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.shopper import Shopper

@@ -32,7 +32,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stream_coupons import topics
 from stream_coupons.core.accounts import budgets_of, campaign_of, money_of, units_of
-from stream_coupons.core.leases import ASK_AGAIN_S, Purse, fallen, first_lease
+from stream_coupons.core.purses import ASK_AGAIN_S, Purse, fallen, first_lease
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.runtime.records import ORIGIN_HEADER, Output

@@ -26,7 +26,7 @@ from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Campaign, CouponIssue
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper
 from stream_coupons.evaluation.explanation import Funds, Kept, explain_issue, explain_shopper

@@ -23,9 +23,9 @@ from stream_coupons.core.events import (
     OrderEvent,
 )
 from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.numeric import NUMERIC
 from stream_coupons.core.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer
 from stream_coupons.core.shopper import OpenIssue, Shopper

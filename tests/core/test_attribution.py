@@ -55,9 +55,9 @@ def issue(issue_id: str = "i1", coupon_id: str = "c1", at: float = AT, observed:
     )
 
 
-def control(control_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
+def control(issue_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> OpenControl:
     return OpenControl(
-        control_id,
+        issue_id,
         coupon_id,
         "ecommerce",
         at,
@@ -136,7 +136,7 @@ CLOSED = AT + 8 * DAY_S
 
 def test_those_who_were_given_a_coupon_are_followed_by_the_same_orders_as_those_who_were_not(case: Case) -> None:
     given, withheld = issue(), control()
-    given.scope_mark = withheld.scope_mark = KNOWN.catalogue.scope_mark(given.coupon_id) or 0
+    given.scope_mark = withheld.scope_mark = KNOWN.catalogue.scope_mark(given.coupon_id)
     case.give(given)
     case.withhold(withheld)
     for at in (AT - 1, AT + DAY_S, AT + 6 * DAY_S, AT + 7 * DAY_S + 1):
@@ -155,7 +155,7 @@ def test_those_who_were_given_a_coupon_are_followed_by_the_same_orders_as_those_
 
 def test_no_order_is_worth_more_than_a_message_can_say(case: Case) -> None:
     given = issue()
-    given.scope_mark = KNOWN.catalogue.scope_mark(given.coupon_id) or 0
+    given.scope_mark = KNOWN.catalogue.scope_mark(given.coupon_id)
     case.give(given)
     dear = item("A", category="tea", price_minor=2**53, quantity=1e6)
     for n in range(2):

@@ -13,7 +13,7 @@ from stream_coupons.core.attribution import opening
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import FeedbackEvent, TrainingExample
 from stream_coupons.core.features import SCHEMA
-from stream_coupons.core.leases import Purse, book
+from stream_coupons.core.purses import Purse, book
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper import OpenIssue, Shopper

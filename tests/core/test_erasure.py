@@ -7,7 +7,7 @@ import pytest
 from stream_coupons.agents.users import Users
 from stream_coupons.core.erasure import STAYS_S, erase, mark_of
 from stream_coupons.core.events import CouponIssue, OpenDecision, TrainingExample, UserVector
-from stream_coupons.core.neighbourhood import Cells, Member, cell_key, departure, update
+from stream_coupons.core.neighbourhood import Cell, Member, departure, update
 from stream_coupons.core.observation import feedback as hear
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import issue_id
@@ -82,10 +82,10 @@ def test_neighbours_hear_that_the_shopper_is_gone(regular: Shopper) -> None:
     assert regular.related == Related()
     assert also_gone.at == max(AT - DAY_S, asked_at)
     assert gone.at == AT, "it is older than what they know, so they ignore it"
-    cells, member = Cells(NeighbourhoodRules()), Member()
-    cells.put(cell_key(cell, "u"), Member(AT))
-    assert update(member, gone, cells).is_over
-    assert len(cells.cell(cell)) == 0
+    view, member = Cell(NeighbourhoodRules()), Member()
+    view.put("u", Member(AT))
+    assert update(member, gone, view).is_over
+    assert len(view) == 0
 
 
 def test_a_coupon_stays_good_and_its_money_is_told_of_but_nothing_is_learnt(regular: Shopper) -> None:
@@ -255,9 +255,9 @@ def test_shoppers_stay_unless_it_is_said_for_how_long(regular: Shopper) -> None:
 
 
 def test_who_moved_away_from_a_full_cell_keeps_the_place() -> None:
-    cells = Cells(NeighbourhoodRules(max_members=2))
+    cell = Cell(NeighbourhoodRules(max_members=2))
     for user in "ab":
         message = UserVector(user_id=user, cell="shop/0", at=AT, indices=[1], weights=[1.0])
-        update(Member(), message, cells)
+        update(Member(), message, cell)
     gone = departure("a", "shop/0", AT + 1)
-    assert not update(Member(AT), gone, cells).is_over
+    assert not update(Member(AT), gone, cell).is_over

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core import leases
+from stream_coupons.core import leases, purses
 from stream_coupons.core.accounts import Limit
 from stream_coupons.core.attribution import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.events import Lease, LeaseReport
-from stream_coupons.core.leases import Account, Holding, Purse, Totals
+from stream_coupons.core.leases import Account, Holding
 from stream_coupons.core.price import cost_of, demand_of, hold_of
+from stream_coupons.core.purses import Purse, Totals
 from stream_coupons.core.shopper import OpenIssue
 
 from .builders import as_read, opened, restarted
@@ -27,7 +28,7 @@ REDEEMS, DISCOUNT_RATIO = 0.3, 0.7
 
 def units(most: int | None) -> Limit:
     """A stock."""
-    return Limit(most, 1, "units:c")
+    return Limit(most, 1, "units:c", unit_minor=100)
 
 
 def money(most: int | None, quantum: int, hold: Any = "maximum", **terms: Any) -> Limit:
@@ -71,7 +72,7 @@ class Machine:
 
     def purse(self, number: int) -> Purse:
         if number not in self.purses:
-            self.purses[number] = leases.open_purse(self.limit, self.partitions, number)
+            self.purses[number] = purses.open_purse(self.limit, self.partitions, number)
         return self.purses[number]
 
     def shopper(self, number: int, most: int) -> bool:
@@ -83,10 +84,10 @@ class Machine:
         value = 10.0 * self.chance.lognormvariate(0.0, 1.0)
         if limit.is_priced:
             [demand] = demand_of(np.array([[value]]), np.array([[expected]]), np.zeros(1))
-            leases.add_demand(purse, demand)
+            purses.add_demand(purse, demand)
         is_available = purse.available >= held
         if is_available and limit.is_stock:
-            leases.draw(purse, 1)
+            purse.drawn += 1
         elif is_available:
             about: dict[str, Any] = {
                 "held_minor": held,
@@ -96,12 +97,12 @@ class Machine:
             }
             issue = opened(at=self.now, expires_at=self.now + WINDOW_S, keeps_rest=limit.hold == "maximum", **about)
             self.open.append((number, issue))
-            leases.book(purse, opening(issue))
+            purses.book(purse, opening(issue))
         else:
-            leases.want(purse, held)
+            purses.want(purse, held)
         self.given += held * is_available
-        if leases.is_low(purse, limit) and leases.may_ask(purse, self.now):
-            self.send(leases.report(limit.account_id, number, purse, self.now, asks=True))
+        if purses.is_low(purse, limit) and purses.may_ask(purse, self.now):
+            self.send(purses.report(limit.account_id, number, purse, self.now, asks=True))
         return is_available
 
     def learn(self, place: int, *, is_redeemed: bool, spent: int) -> None:
@@ -119,14 +120,14 @@ class Machine:
 
     def _book(self, number: int, issue: OpenIssue, before: Stake, after: Stake) -> None:
         span = self.now, issue.at, issue.expires_at
-        leases.book(self.purses[number], Booking("c", None, before, after, *span, issue.is_falling))
+        purses.book(self.purses[number], Booking("c", None, before, after, *span, issue.is_falling))
 
     def tell(self) -> None:
         """Every partition reports what has changed."""
         for number, purse in self.purses.items():
-            if leases.is_news(purse, self.now):
-                leases.fall(purse, self.now)
-                self.send(leases.report(self.limit.account_id, number, purse, self.now))
+            if purses.is_news(purse, self.now):
+                purses.fall(purse, self.now)
+                self.send(purses.report(self.limit.account_id, number, purse, self.now))
 
     def send(self, message: Lease | LeaseReport) -> None:
         """Send a message, which is read as its type says."""
@@ -144,8 +145,8 @@ class Machine:
                 self.send(lease)
         else:
             purse = self.purses.setdefault(message.partition, Purse())
-            if leases.receive(purse, message):
-                self.send(leases.report(message.account_id, message.partition, purse, self.now))
+            if purses.receive(purse, message):
+                self.send(purses.report(message.account_id, message.partition, purse, self.now))
 
     def deliver_all(self) -> None:
         while self.on_way:
@@ -153,7 +154,7 @@ class Machine:
 
     def check(self) -> None:
         """What must hold at every prefix."""
-        granted, first = 0, leases.first_lease
+        granted, first = 0, purses.first_lease
         for number in range(self.partitions):
             purse = self.purses.get(number)
             if purse is None:
@@ -217,7 +218,7 @@ def restful(machine: Machine) -> None:
     while machine.open:
         machine.end(0)
     for _ in range(3):
-        machine.now += leases.REPORT_EVERY_S
+        machine.now += purses.REPORT_EVERY_S
         machine.tell()
         machine.deliver_all()
     machine.check()
@@ -228,7 +229,7 @@ def use_up(machine: Machine) -> None:
     """Let shoppers of one partition take and use all that is left."""
     tries = 0
     while tries < 20:
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         tries = 0 if machine.shopper(0, machine.limit.quantum) else tries + 1
         for place in range(len(machine.open)):
             machine.learn(place, is_redeemed=True, spent=machine.limit.quantum // 2)
@@ -310,9 +311,9 @@ def test_a_price_that_comes_amid_a_call_back_calls_back_too() -> None:
     [again] = [lease for lease in priced if lease.partition == 0]
     assert (again.version, again.keep, again.price) == (called.version + 1, 500, account.price.value)
     purse = Purse(granted=1_000)
-    assert leases.receive(purse, again)
+    assert purses.receive(purse, again)
     assert (purse.returned, purse.available) == (500, 500)
-    assert not leases.receive(purse, called), "it is older"
+    assert not purses.receive(purse, called), "it is older"
 
 
 @pytest.mark.parametrize("partitions", [1, 4, 12])
@@ -331,7 +332,7 @@ def test_all_is_given_where_only_one_partition_wants_it(stock: int) -> None:
     machine = Machine(units(stock), 8, random.Random(0))
     tries = 0
     while machine.given < stock:
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         machine.shopper(3, 1)
         machine.deliver_all()
         tries += 1
@@ -349,7 +350,7 @@ def test_what_lies_idle_comes_back_though_its_partition_draws_nothing_any_more()
         machine.shopper(0, 1)
         machine.deliver_all()
         tries += 1
-    assert tries < 98 + 5 * (leases.ASK_AGAIN_S + leases.RESTS_S)
+    assert tries < 98 + 5 * (purses.ASK_AGAIN_S + leases.RESTS_S)
 
 
 def test_the_last_unit_wanted_in_all_partitions_is_given_once_and_soon() -> None:
@@ -377,18 +378,18 @@ def test_money_that_is_too_little_everywhere_is_brought_together() -> None:
 def test_money_that_is_freed_is_given_again_elsewhere() -> None:
     machine = Machine(money(1_000, 500), 4, random.Random(0))
     while machine.given < 1_000:
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         machine.shopper(0, 500)
         machine.deliver_all()
     machine.end(0)
-    machine.now += leases.REPORT_EVERY_S
+    machine.now += purses.REPORT_EVERY_S
     machine.tell()
     machine.deliver_all()
-    machine.now += leases.ASK_AGAIN_S
+    machine.now += purses.ASK_AGAIN_S
     tries = 0
     while not machine.shopper(2, 500):
         machine.deliver_all()
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         tries += 1
     assert tries <= 2
 
@@ -396,13 +397,13 @@ def test_money_that_is_freed_is_given_again_elsewhere() -> None:
 def test_what_was_drawn_before_there_was_a_limit_counts() -> None:
     machine = Machine(units(None), 2, random.Random(0))
     for _ in range(30):
-        leases.draw(machine.purse(0), 1)
+        machine.purse(0).drawn += 1
     machine.tell()
     machine.deliver_all()
     machine.limit = units(40)
     given = 30
     for _ in range(60):
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         given += machine.shopper(machine.chance.randrange(2), 1)
         machine.deliver_all()
     assert given == 40
@@ -427,7 +428,7 @@ def test_demand_decides_who_gets_how_much() -> None:
 @pytest.mark.parametrize(("quantum", "partitions"), [(1, 2), (1, 7), (3, 4), (10, 3), (100, 16)])
 def test_first_leases_are_half_of_the_limit_in_parts_that_are_of_use(quantum: int, partitions: int) -> None:
     for most in range(0, 40 * quantum, max(quantum // 3, 1)):
-        parts = [leases.first_lease(Limit(most, quantum), partitions, number) for number in range(partitions)]
+        parts = [purses.first_lease(Limit(most, quantum), partitions, number) for number in range(partitions)]
         assert sum(parts) == most // quantum // 2 * quantum
         assert max(parts) - min(parts) in (0, quantum)
         assert all(part % quantum == 0 for part in parts)
@@ -443,7 +444,7 @@ def test_no_limit_is_passed_that_rises_while_partitions_have_not_opened_their_pu
     for most in range(0, 3 * partitions * quantum, max(quantum // 2, 1)):
         machine = Machine(money(most, quantum), partitions, chance)
         for _ in range(12):  # the first partition takes all that it can get
-            machine.now += leases.ASK_AGAIN_S
+            machine.now += purses.ASK_AGAIN_S
             machine.shopper(0, quantum)
             machine.deliver_all()
         for rise in (chance.choice([1, 2, quantum, 3 * quantum]), chance.randrange(2 * partitions * quantum)):
@@ -461,13 +462,13 @@ def test_a_lost_call_for_what_lies_idle_is_repeated() -> None:
     while machine.shopper(0, 1):
         machine.deliver_all()
     for _ in range(3):
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         machine.shopper(0, 1)
         machine.on_way = [one for one in machine.on_way if isinstance(one, LeaseReport)]
         machine.deliver(machine.on_way.pop())
         machine.on_way.clear()
     for _ in range(200):
-        machine.now += leases.ASK_AGAIN_S
+        machine.now += purses.ASK_AGAIN_S
         machine.shopper(0, 1)
         machine.deliver_all()
     assert machine.given == 100
@@ -477,7 +478,7 @@ def test_a_lost_answer_is_asked_for_again() -> None:
     machine = Machine(units(10), 4, random.Random(0))
     while machine.shopper(0, 1):
         machine.on_way.clear()
-    machine.now += leases.ASK_AGAIN_S
+    machine.now += purses.ASK_AGAIN_S
     machine.shopper(0, 1)
     machine.deliver_all()
     assert machine.shopper(0, 1)
@@ -486,9 +487,9 @@ def test_a_lost_answer_is_asked_for_again() -> None:
 def test_a_lost_lease_is_sent_again_with_the_next_report() -> None:
     machine = Machine(units(10), 4, random.Random(0))
     purse = machine.purse(0)
-    machine.deliver(leases.report("units:c", 0, purse, 0.0, asks=True))
+    machine.deliver(purses.report("units:c", 0, purse, 0.0, asks=True))
     machine.on_way.clear()  # the lease
-    machine.deliver(leases.report("units:c", 0, purse, 5.0))
+    machine.deliver(purses.report("units:c", 0, purse, 5.0))
     machine.deliver_all()
     assert purse.available > 1
 

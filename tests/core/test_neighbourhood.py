@@ -1,6 +1,8 @@
 """Neighbours by cosine: the golden case, brute force, moving, eviction, and what the view forgets."""
 
+import math
 import random
+from collections import defaultdict
 
 import msgspec
 import numpy as np
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.coupons import CouponSet
 from stream_coupons.core.events import MAX_WEIGHT, NeighbourUpdate, UserVector
-from stream_coupons.core.neighbourhood import Cell, Cells, Member, cell_key, split_cell_key, update
+from stream_coupons.core.neighbourhood import Cell, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.similarity import SparseVector, as_arrays, cosine, feature_index, pack_vector, top
+from stream_coupons.core.similarity import SparseVector, as_arrays, feature_index, pack_vector, top
 
 from .builders import AT, coupon
 
@@ -58,6 +60,11 @@ def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() 
 sparse = st.dictionaries(
     st.integers(1, 12), st.floats(-10, 10, width=32).filter(lambda w: abs(w) > 1e-3), min_size=1, max_size=6
 )
+
+
+def cosine(a: SparseVector, b: SparseVector) -> float:
+    lengths = math.hypot(*a.values()) * math.hypot(*b.values())
+    return sum(weight * b.get(index, 0.0) for index, weight in a.items()) / lengths if lengths else 0.0
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -151,18 +158,17 @@ def test_a_full_cell_gives_up_its_stalest_member() -> None:
 def test_a_view_made_anew_holds_whom_the_one_that_saw_all_come_and_go_holds(
     steps: list[tuple[str, int, bool]],
 ) -> None:
-    cells, members, at = Cells(NeighbourhoodRules(max_members=3)), {}, AT
+    cell, members, at = Cell(NeighbourhoodRules(max_members=3)), dict[str, Member](), AT
     for user, passed_s, stays in steps:
         at += passed_s
         message = vector_message(user, {1: 1.0} if stays else {}, at)
-        key = cell_key("shop/0", user)
-        if update(members.setdefault(key, Member()), message, cells).is_over:
-            del members[key]
-    anew = Cells(NeighbourhoodRules(max_members=3))
-    for key, each in sorted(members.items()):
-        anew.put(key, each)
+        if update(members.setdefault(user, Member()), message, cell).is_over:
+            del members[user]
+    anew = Cell(NeighbourhoodRules(max_members=3))
+    for user, each in sorted(members.items()):
+        anew.put(user, each)
     last = vector_message("me", {1: 1.0}, at)
-    told = [update(Member(), last, view).messages for view in (cells, anew)]
+    told = [update(Member(), last, view).messages for view in (cell, anew)]
     assert told[0] == told[1]
 
 
@@ -224,12 +230,12 @@ class Town:
     """States and view of some cells, as the neighbours agent keeps them."""
 
     def __init__(self) -> None:
-        self.cells = Cells(EVERYBODY)
+        self.cells = defaultdict[str, Cell](lambda: Cell(EVERYBODY))
         self.members: dict[str, Member] = {}
 
     def take(self, message: UserVector) -> list[NeighbourUpdate]:
         state = self.members.setdefault(cell_key(message.cell, message.user_id), Member())
-        return update(state, message, self.cells).messages  # type: ignore[return-value]
+        return update(state, message, self.cells[message.cell]).messages  # type: ignore[return-value]
 
 
 def test_the_owner_hears_who_is_near() -> None:
@@ -289,13 +295,11 @@ def test_a_view_made_of_the_states_is_the_view_that_grew() -> None:
     for n in range(200):
         vector = {rng.randrange(30): rng.random() + 0.1 for _ in range(rng.randrange(5))}
         town.take(vector_message(f"u{rng.randrange(20)}", vector, AT + n))
-    recovered = Cells(EVERYBODY)
+    recovered = Cell(EVERYBODY)
     for key, state in town.members.items():
-        recovered.put(key, state)
+        recovered.put(split_cell_key(key)[1], state)
     living = [split_cell_key(key)[1] for key, state in town.members.items() if state.packed[0]]
     assert len(living) > 10
     for user in living:
-        assert similarities(recovered.cell("shop/0"), user) == pytest.approx(
-            similarities(town.cells.cell("shop/0"), user), abs=1e-12
-        )
-        assert np.isfinite(list(similarities(recovered.cell("shop/0"), user).values())).all()
+        assert similarities(recovered, user) == pytest.approx(similarities(town.cells["shop/0"], user), abs=1e-12)
+        assert np.isfinite(list(similarities(recovered, user).values())).all()

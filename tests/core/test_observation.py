@@ -19,7 +19,8 @@ from stream_coupons.core.observation import learn_neighbours, observe, pass_time
 from stream_coupons.core.profile import fold
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.shopper import Related, Shopper
+from stream_coupons.core.shopper import Neighbourhood, Related, Shopper
+from stream_coupons.core.similarity import pack_vector
 from stream_coupons.core.views import Moment
 
 from .builders import AT, DAY_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
@@ -307,12 +308,12 @@ def near(cell: str, at: float, index: int = 1) -> NeighbourUpdate:
 def test_news_of_neighbours_is_taken_from_the_own_cell_and_never_backwards() -> None:
     shopper = Shopper(cell="ecommerce/1")
     learn_neighbours(shopper, near("ecommerce/2", AT))
-    assert shopper.neighbourhood.interests == {}
+    assert shopper.neighbourhood == Neighbourhood()
     learn_neighbours(shopper, near("ecommerce/1", AT, 1))
     learn_neighbours(shopper, near("ecommerce/1", AT - 1, 2))
-    assert shopper.neighbourhood.interests == {1: 0.5}
+    assert shopper.neighbourhood.packed == pack_vector({1: 0.5})
     learn_neighbours(shopper, near("ecommerce/1", AT + 1, 3))
-    assert shopper.neighbourhood.interests == {3: 0.5}
+    assert shopper.neighbourhood.packed == pack_vector({3: 0.5})
 
 
 def test_what_is_related_is_taken_from_the_bucket_asked_and_never_backwards() -> None:
@@ -320,6 +321,7 @@ def test_what_is_related_is_taken_from_the_bucket_asked_and_never_backwards() ->
     learn_neighbours(shopper, near("ecommerce/categories-1", AT))
     learn_neighbours(shopper, near("ecommerce/categories-0", AT + 1, 1))
     learn_neighbours(shopper, near("ecommerce/categories-0", AT, 2))
-    assert shopper.related.scores == {1: 0.5}
+    assert shopper.related.packed == pack_vector({1: 0.5})
     learn_neighbours(shopper, near("ecommerce/1", AT, 3))
-    assert (shopper.related.scores, shopper.neighbourhood.interests) == ({1: 0.5}, {3: 0.5})
+    assert shopper.related.packed == pack_vector({1: 0.5})
+    assert shopper.neighbourhood.packed == pack_vector({3: 0.5})

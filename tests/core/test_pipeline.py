@@ -29,10 +29,10 @@ from stream_coupons.core.events import (
     UserVector,
 )
 from stream_coupons.core.features import FeatureRows, extract
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.observation import observe, pass_time
 from stream_coupons.core.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
-from stream_coupons.core.policy import propensity_of
+from stream_coupons.core.policy import Choice
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
@@ -404,8 +404,9 @@ def test_every_arm_is_given_as_often_as_its_record_says_while_things_sell_out(
 def _count(record: LoggedDecision, excess: Counter[str], variance: Counter[str]) -> None:
     """Add, for every arm, whether it was given less the probability of that; and how much that varies."""
     tried, total = record.tried or list(range(len(record.arms))), 0.0
+    choice = Choice(None, False, record.best, tried, record.exploration_ratio, 0, record.control_ratio)
     for row, arm in [*enumerate(record.arms), (None, "none")]:
-        chance = propensity_of(row, record.best, tried, record.exploration_ratio, record.control_ratio)
+        chance = choice.propensity(row)
         excess[arm] += (record.coupon_id == arm) - chance  # type: ignore[assignment]
         variance[arm] += chance * (1 - chance)  # type: ignore[assignment]
         total += chance
@@ -637,7 +638,7 @@ def test_the_holdout_gets_nothing_and_is_compared() -> None:
     assert decision(case.see(browse("t1"))) == [NoCoupon.HOLDOUT]
     assert (case.issues(), dict(case.purses.items())) == ([], {})
     [control] = case.shopper.controls.values()
-    assert (control.coupon_id, control.control_id, control.until) == (
+    assert (control.coupon_id, control.issue_id, control.until) == (
         "c1",
         issue_id("u", "browse", "t1"),
         AT + 7 * DAY_S,

@@ -12,7 +12,6 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.policy import (
     choose,
     explored,
-    is_exploring,
     is_holdout,
     is_over_frequency_cap,
     is_quiet,
@@ -110,7 +109,8 @@ def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: Polic
     for trigger in TRIGGERS[:50]:
         choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
         assert sum(choice.propensity(row) for row in (None, *range(len(worth)))) == pytest.approx(1.0)
-        assert choice.is_drawn == (is_exploring(trigger, rules, OTHER_KEY) and not choice.is_control)
+        explores = OTHER_KEY.uniform("explore", trigger) < choice.epsilon
+        assert choice.is_drawn == (explores and not choice.is_control)
         assert choice.is_drawn or choice.row == (None if choice.is_control else choice.leader)
         assert choice.tried == explored(np.array(worth), rules)
 

@@ -23,7 +23,6 @@ from stream_coupons.core.price import (
     cost_of,
     demand_of,
     hold_of,
-    outside_of,
     risk_of,
     share_due,
     solve,
@@ -167,11 +166,8 @@ class TestDemand:
         assert (np.diff(demand) <= 1e-9).all()
 
     def test_accounts_compete_at_current_prices(self) -> None:
-        values, costs, prices = np.array([[50.0], [40.0]]), np.array([[10.0], [10.0]]), np.array([2.0, 0.5])
-        net = (values - prices[:, None] * costs).max(axis=1)
-        assert outside_of(net).tolist() == [35.0, 30.0]
-        assert outside_of(np.array([-3.0])).tolist() == [0.0]
-        bought = demand_of(values, costs, outside_of(net)) > 0.0
+        values, costs = np.array([[50.0], [40.0]]), np.array([[10.0], [10.0]])
+        bought = demand_of(values, costs, outside=np.array([35.0, 30.0])) > 0.0
         assert bought[0].tolist() == (PRICES < 1.5).tolist()
         assert bought[1].tolist() == (PRICES < 1.0).tolist()
 

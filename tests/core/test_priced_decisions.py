@@ -13,9 +13,9 @@ from stream_coupons.core.accounts import campaign_of, money_of, units_of
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LeaseReport, LoggedDecision
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.pipeline import Undecided, decide, take_in
 from stream_coupons.core.price import PRICES
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.shopper import Shopper

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stream_coupons.core.vector_form import MAX_NUMBERS, check_vector
+from stream_coupons.core.events import MAX_NUMBERS, check_vector
 from stream_coupons.core.vectors import BITS, CODES, vector_codes
 
 PINNED = (

@@ -17,8 +17,9 @@ from stream_coupons.core.accounts import Accounts, Limit, campaign_of, money_of,
 from stream_coupons.core.attribution import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.events import Campaign, Coupon, Lease, LeaseReport
-from stream_coupons.core.leases import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Account, Purse
+from stream_coupons.core.leases import Account
 from stream_coupons.core.price import cost_of
+from stream_coupons.core.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper import OpenIssue
 from stream_coupons.core.wallet import Wallet
@@ -254,7 +255,7 @@ def test_nothing_is_ever_below_zero(moves: list[tuple[str, int]], stock: int, bu
     is_open = 0
     for version, (kind, amount) in enumerate(moves, start=1):
         account_id = UNITS if amount % 2 else MONEY
-        purse = shared.get(account_id) or leases.open_purse(accounts.limit(account_id), partitions, 0)
+        purse = shared.get(account_id) or open_purse(accounts.limit(account_id), partitions, 0)
         if kind == "give":
             if shortage(holds, terms) is None:
                 draw(holds, terms)
@@ -304,9 +305,9 @@ def test_a_coupon_holds_the_most_that_one_of_its_budgets_asks_for(
     limits = Accounts([terms], [campaign(budget_minor=1000, budget_hold=holds_shared)]).of(terms)
     held = Purse(granted=1000, risk=risk)
     holds = Wallet(SharedStates({MONEY: held, campaign_of("k1"): held}, Purse), 0, 1)
-    assert holds.hold(limits, 100, 0.4, 100.0) == expected
-    assert holds.hold(limits, 100, 0.0, 100.0) == 100, "nothing is predicted"
-    assert holds.hold([], 100, 0.4, 100.0) == 100, "nothing is limited"
+    assert holds.charge(limits, 100, 0.4, 100.0) == (0.0, expected)
+    assert holds.charge(limits, 100, 0.0, 100.0) == (0.0, 100), "nothing is predicted"
+    assert holds.charge([], 100, 0.4, 100.0) == (0.0, 100), "nothing is limited"
     assert cost_of(0.4, 100.0) == (40.0, 2400.0)
 
 
@@ -346,7 +347,7 @@ class Network:
         effects, number, terms = Effects(), self.chance.randrange(self.partitions), self.chance.choice(self.coupons)
         holds, limits, most = self.wallets[number], self.of.of(terms), terms.max_discount_minor
         limited = [limit for limit in limits if limit.most is not None]
-        held = holds.hold(limited, most, 0.3, most) if limited else most
+        _, held = holds.charge(limited, most, 0.3, most)
         expected, variance = cost_of(0.3, most)
         value, price = most * self.chance.lognormvariate(0.0, 1.0), sum(holds.price(limit) for limit in limited)
         for limit in limited:
@@ -483,7 +484,7 @@ def test_a_campaign_that_fifty_coupons_share_is_not_passed_by_a_lossy_network(ho
 def _check_account(shop: Network, account_id: str, limit: Limit, hold: str) -> None:
     held = shop.holdings(account_id)
     unopened = [
-        leases.first_lease(limit, shop.partitions, number)
+        first_lease(limit, shop.partitions, number)
         for number, purses_ in enumerate(shop.purses)
         if purses_.get(account_id) is None
     ]

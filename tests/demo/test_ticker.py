@@ -39,7 +39,7 @@ def issue(trigger_id: str) -> CouponIssue:
 
 def control(redeem: float, order: float, *, withheld: bool = False) -> OpenControl:
     return OpenControl(
-        control_id="x",
+        issue_id="x",
         coupon_id="c1",
         domain="shop",
         at=AT,

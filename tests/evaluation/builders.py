@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.codec import encode
-from stream_coupons.core import leases
+from stream_coupons.core import purses
 from stream_coupons.core.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.events import BrowseEvent, Campaign, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.evaluation.accounts import COLUMNS
@@ -203,7 +203,7 @@ class Handmade(Log):
     def purse(self, account_id: str, partition: int = 0) -> Purse:
         """A purse of a partition, opened with the first lease."""
         return self.purses.setdefault(
-            (account_id, partition), leases.open_purse(self.limits[account_id], self.partitions, partition)
+            (account_id, partition), purses.open_purse(self.limits[account_id], self.partitions, partition)
         )
 
     def look(self, one: str, user_id: str | None = None) -> Record:
@@ -215,7 +215,7 @@ class Handmade(Log):
 
     def draw(self, one: str, held: int = HOLD) -> None:
         """A unit and its money are drawn."""
-        leases.draw(self.purse(UNITS, self.home(one)), 1)
+        self.purse(UNITS, self.home(one)).drawn += 1
         self.stakes[one] = Stake()
         self.book(one, held=held)
 
@@ -246,7 +246,7 @@ class Handmade(Log):
         before, after = self.stakes[one], Stake(held, spent_minor=spent)
         booking = Booking("c", self.campaign_id, before, after, at, AT, AT + WINDOW_S, falling)
         for account_id in budgets_of("c", self.campaign_id):
-            leases.book(self.purse(account_id, self.home(one)), booking)
+            purses.book(self.purse(account_id, self.home(one)), booking)
         self.stakes[one] = after
 
     def buy(self, one: str, spent: int = HOLD, **about: Any) -> None:
@@ -261,7 +261,7 @@ class Handmade(Log):
 
     def report(self, account_id: str = UNITS, partition: int = 0, at_ms: int = AT_MS, **said: Any) -> Record:
         """A purse is reported, or whatever is said instead."""
-        whole = leases.report(account_id, partition, self.purse(account_id, partition), AT)
+        whole = purses.report(account_id, partition, self.purse(account_id, partition), AT)
         cause = self.put(Record(topics.TICKS.name, partition, 0, AT_MS, b"%d" % partition, encode(Tick(at=AT))))
         return self.append(topics.LEASE_REPORTS, replace(whole, **said), cause, at_ms)
 
@@ -272,7 +272,7 @@ class Handmade(Log):
         purse = self.purse(account_id, partition)
         known: dict[str, Any] = {"version": purse.version + 1, "granted": granted, "keep": None}
         lease = Lease(account_id=account_id, partition=partition, at=AT, **(known | about))
-        leases.receive(purse, lease)
+        purses.receive(purse, lease)
         return self.append(topics.LEASES, lease, cause, at_ms)
 
     def save_cells(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stream_coupons import topics
 from stream_coupons.codec import encode
-from stream_coupons.core import decision_log, policy
+from stream_coupons.core import policy
 from stream_coupons.core.accounts import Accounts
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Booking, Effects, Stake
@@ -21,7 +21,7 @@ from stream_coupons.core.events import (
     LoggedDecision,
     OrderEvent,
 )
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.wallet import Wallet
 from stream_coupons.evaluation.own_log import OwnLog
@@ -119,9 +119,9 @@ class Shop:
             stake = Stake(DISCOUNT)
             booking = Booking(NAMES[given], None, Stake(), stake, at, at, at + WINDOW_S, is_falling=False)
             self._wallet.draw(self._limits[given], booking, Effects())
-        record = decision_log.entry(
-            [NAMES[row] for row in left], worth, prices, choice, decision_id=f"i-{user_id}", user_id=user_id,
-            domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1, ratio=1.0,
+        record = choice.logged(
+            [NAMES[row] for row in left], worth, prices, decision_id=f"i-{user_id}", user_id=user_id,
+            domain="ecommerce", at=at, trigger_id="t", result=result, model_version=1,
             sold_out=[name for row, name in enumerate(NAMES) if row not in left],
             coupon_id=NO_COUPON if given is None else NAMES[given],
             propensity=None if is_holdout else choice.propensity(None if given is None else choice.row),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from stream_coupons import topics
 from stream_coupons.codec import Decoder, encode
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.evaluation.accounts import NOT_FOLLOWED
 from stream_coupons.evaluation.audit import READ
 from stream_coupons.evaluation.findings import FIRST_KEPT, Check

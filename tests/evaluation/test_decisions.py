@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from stream_coupons import topics
-from stream_coupons.core import leases
+from stream_coupons.core import purses
 from stream_coupons.core.accounts import money_of, units_of
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.pipeline import issue_id
+from stream_coupons.core.purses import Purse
 from stream_coupons.evaluation.findings import Check, Tally
 
 from .builders import (
@@ -359,7 +359,7 @@ def falling(at: float, held: int = 80, **limits: Any) -> Handmade:
     log.book("1", held=held, falling=True)
     log.issue("1", held_minor=held, campaign_id=log.campaign_id)
     for account_id in (MONEY, SPRING) if log.campaign_id else (MONEY,):
-        leases.fall(log.purse(account_id), at)
+        purses.fall(log.purse(account_id), at)
     return log
 
 
@@ -450,7 +450,7 @@ def test_coupons_of_a_campaign_draw_on_it_together() -> None:
     log.look("2")
     log.purses[units_of("d"), 0] = Purse(drawn=1)
     log.purses[money_of("d"), 0] = Purse(drawn=100)
-    leases.draw(log.purse(SPRING), 100)
+    log.purse(SPRING).drawn += 100
     log.issue("2", coupon_id="d", campaign_id="spring")
     assert finished(log) == []
     log.spoil(SPRING, drawn=-100)

@@ -9,7 +9,8 @@ from core.builders import browse, coupon, feedback, knowledge
 from runtime.fakes import keep
 
 from stream_coupons import topics
-from stream_coupons.core.leases import Account, Holding, Purse
+from stream_coupons.core.leases import Account, Holding
+from stream_coupons.core.purses import Purse
 from stream_coupons.evaluation.digest import AGENTS, Digest, StateDigest, digests_of
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
 from stream_coupons.runtime.records import Output

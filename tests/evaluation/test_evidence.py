@@ -14,7 +14,7 @@ from stream_coupons.core.accounts import Accounts
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import Campaign, CouponIssue, LoggedDecision, ModelSnapshot
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.scoring import Knowledge
 from stream_coupons.core.shopper import Shopper

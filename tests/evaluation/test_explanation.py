@@ -27,9 +27,10 @@ from stream_coupons.core.accounts import Accounts, Limit
 from stream_coupons.core.candidates import eligible
 from stream_coupons.core.coupons import Catalogue
 from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LoggedDecision
-from stream_coupons.core.leases import Account, Holding, Purse
+from stream_coupons.core.leases import Account, Holding
 from stream_coupons.core.pipeline import Times
 from stream_coupons.core.profile import fold
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.scoring import Knowledge, Scorer

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stream_coupons import topics
-from stream_coupons.core import leases
+from stream_coupons.core import purses
 from stream_coupons.core.events import Coupon
 from stream_coupons.evaluation.findings import Check, Tally
 from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
@@ -239,7 +239,7 @@ def test_the_first_lease_of_money_is_of_whole_coupons() -> None:
     assert details(log, Check.LEASES) == ["money:c in partition 0 says granted 201, expected at most 200 by its leases"]
 
 
-@pytest.mark.parametrize("total", leases.Totals.__struct_fields__)
+@pytest.mark.parametrize("total", purses.Totals.__struct_fields__)
 def test_totals_only_grow(total: str) -> None:
     log = Handmade()
     for said in (5, 4):

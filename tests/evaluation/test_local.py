@@ -24,7 +24,7 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.leases import Purse
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.core.similarity import feature_index
 from stream_coupons.evaluation.local import LocalPipeline

@@ -17,7 +17,7 @@ from stream_coupons.clients import Publisher, Reader
 from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, FeedbackEvent
-from stream_coupons.core.leases import Purse, Totals
+from stream_coupons.core.purses import Purse, Totals
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.similarity import stable_hash
 from stream_coupons.demo.system import LocalSystem, WorkerProcess

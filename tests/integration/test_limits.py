@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.leases import ASK_AGAIN_S
+from stream_coupons.core.purses import ASK_AGAIN_S
 from stream_coupons.demo.system import LocalSystem
 
 from .builders import (

@@ -1,8 +1,8 @@
 """Cells survive their own bytes, and know what they have seen."""
 
 from stream_coupons.core.events import FeedbackEvent
-from stream_coupons.core.leases import Purse
 from stream_coupons.core.neighbourhood import Member
+from stream_coupons.core.purses import Purse
 from stream_coupons.core.shopper import EarlyFeedback, OpenControl, Shopper
 from stream_coupons.core.similarity import pack_vector
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec, is_cell

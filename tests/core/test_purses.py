@@ -7,11 +7,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from stream_coupons.core import leases
+from stream_coupons.core import purses
 from stream_coupons.core.attribution import opening
 from stream_coupons.core.effects import Booking, Stake
-from stream_coupons.core.leases import Purse, Totals
 from stream_coupons.core.price import cost_of, hold_of
+from stream_coupons.core.purses import Purse, Totals
 from stream_coupons.core.shopper import OpenIssue
 
 from .builders import AT, DAY_S, HOUR_S, opened, restarted
@@ -65,7 +65,7 @@ class Books(RuleBasedStateMachine):
             self.open[issue.issue_id] = issue
             self._book(opening(issue))
         else:
-            leases.want(self.purse, held)
+            purses.want(self.purse, held)
         return issue.issue_id
 
     @rule(issue_id=issues, spent=amounts, ago_s=st.sampled_from([0.0, HOUR_S, DAY_S]))
@@ -93,10 +93,10 @@ class Books(RuleBasedStateMachine):
     @rule()
     def report(self) -> None:
         """Report now and then, as the ticks do."""
-        if leases.is_news(self.purse, self.now):
-            leases.fall(self.purse, self.now)
-            leases.report("money:c", 0, self.purse, self.now)
-            assert self.purse.told == self.purse.all_totals
+        if purses.is_news(self.purse, self.now):
+            purses.fall(self.purse, self.now)
+            purses.report("money:c", 0, self.purse, self.now)
+            assert self.purse.told == purses.sum_of_totals(self.purse)
 
     @rule()
     @precondition(lambda self: self.number % 5 == 4)
@@ -123,7 +123,7 @@ class Books(RuleBasedStateMachine):
     def _book(self, booking: Booking) -> None:
         for name in ("held_minor", "spent_minor"):
             self.drawn += max(getattr(booking.after, name) - getattr(booking.before, name), 0)
-        leases.book(self.purse, booking)
+        purses.book(self.purse, booking)
 
     # ------------------------------------------------------------ what must hold
 
@@ -137,7 +137,7 @@ class Books(RuleBasedStateMachine):
         assert purse.spent - purse.refunded == spent
         assert purse.committed >= spent
         held = sum(issue.stake.held_minor for issue in self.open.values())
-        assert purse.committed - leases.fallen(purse, self.now) <= spent + held
+        assert purse.committed - purses.fallen(purse, self.now) <= spent + held
         assert 0 <= purse.falling_held <= purse.committed - spent
         if self.is_maximum:
             assert purse.available >= 0
@@ -165,29 +165,29 @@ TestBooks.settings = settings(max_examples=100, stateful_step_count=40, deadline
 def test_a_hold_falls_evenly_and_what_it_has_lost_can_be_drawn() -> None:
     purse = Purse(granted=100)
     issue = opened(held_minor=80, most_minor=500)
-    leases.book(purse, opening(issue))
+    purses.book(purse, opening(issue))
     available = []
     for days in (0, 2, 4, 6, 8, 9):
-        leases.fall(purse, AT + days * DAY_S)
+        purses.fall(purse, AT + days * DAY_S)
         available.append(purse.available)
     assert available == [20, 40, 60, 80, 100, 100]
 
 
 def test_a_hold_of_the_most_stays_until_the_end() -> None:
     purse = Purse(granted=100)
-    leases.book(purse, opening(opened(held_minor=80, most_minor=80)))
-    leases.fall(purse, AT + 7 * DAY_S)
+    purses.book(purse, opening(opened(held_minor=80, most_minor=80)))
+    purses.fall(purse, AT + 7 * DAY_S)
     assert (purse.available, purse.falling_held) == (20, 0)
 
 
 def test_a_hold_that_comes_back_is_what_would_be_left_of_it() -> None:
     purse = Purse(granted=1000)
     issue = opened(held_minor=80, most_minor=500)
-    leases.book(purse, opening(issue))
+    purses.book(purse, opening(issue))
     for day, (is_redeemed, spent, committed) in enumerate([(True, 300, 300), (False, 0, 60), (True, 50, 50)], start=1):
         before = issue.stake
         issue.redeemed, issue.spent_minor = is_redeemed, spent
         change = Booking("c1", None, before, issue.stake, AT + day * DAY_S, AT, issue.expires_at, issue.is_falling)
-        leases.book(purse, change)
+        purses.book(purse, change)
         assert purse.committed == committed
     assert (purse.spent, purse.refunded) == (350, 300)
