@@ -145,7 +145,7 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
         if level < NEEDED_TRANSACTIONS:
             raise BadConfig(
                 f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has {TRANSACTIONS} {level}, "
-                f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0 or newer; "
+                f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0; "
                 f"after an upgrade: kafka-features.sh upgrade --feature {TRANSACTIONS}={NEEDED_TRANSACTIONS}"
             )
 

@@ -6,13 +6,13 @@ It is the product's own worker, but for a SIGKILL at the COUNTth time that it co
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from stream_coupons.cli.main import main
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.consumer import BatchConsumer
-from stream_coupons.runtime.delivery import AtLeastOnce, ExactlyOnce
+from stream_coupons.runtime.delivery import AtLeastOnce
+from stream_coupons.runtime.transactions import TransactionalProducer
 
 AT = ("after-decide", "after-changelog", "after-output", "before-commit", "after-commit")
 
@@ -46,7 +46,7 @@ def install(point: Failpoint) -> None:
 
     Batches.apply_all = apply_and_reach  # type: ignore[method-assign]
     _around_sends(AtLeastOnce, point)
-    _around_transactions(ExactlyOnce, point)
+    _around_transactions(point)
     commit = BatchConsumer._commit
 
     async def commit_and_reach(self: Any, offsets: Any) -> Any:
@@ -72,27 +72,23 @@ def _around_sends(kind: Any, point: Failpoint) -> None:
     kind.deliver = deliver
 
 
-def _around_transactions(kind: Any, point: Failpoint) -> None:
-    connect: Callable[..., Any] = kind._take_over_one
+def _around_transactions(point: Failpoint) -> None:
+    append, end = TransactionalProducer._append, TransactionalProducer._take_producer
 
-    async def take_over_one(self: Any, agent: str, partition: int) -> None:
-        await connect(self, agent, partition)
-        producer = self._producers[agent, partition]
-        commit, offsets = producer.commit_transaction, producer.send_offsets_to_transaction
+    async def append_and_reach(self: Any, *given: Any) -> None:
+        await append(self, *given)
+        point.reach("after-changelog")
 
-        async def commit_and_reach() -> None:
+    async def end_and_reach(self: Any, ask: Any) -> None:
+        if is_begun := self._producer[0] >= 0:
             point.reach("after-output")
             point.reach("before-commit")
-            await commit()
+        await end(self, ask)
+        if is_begun:
             point.reach("after-commit")
 
-        async def offsets_and_reach(*given: Any) -> None:
-            point.reach("after-changelog")
-            await offsets(*given)
-
-        producer.commit_transaction, producer.send_offsets_to_transaction = commit_and_reach, offsets_and_reach
-
-    kind._take_over_one = take_over_one
+    TransactionalProducer._append = append_and_reach  # type: ignore[method-assign]
+    TransactionalProducer._take_producer = end_and_reach  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
