@@ -43,7 +43,7 @@ from stream_coupons.core.events import OrderEvent
 from stream_coupons.core.habits import unpack_habits
 from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import feature_index
+from stream_coupons.core.similarity import PackedVector, feature_index, unpack_vector
 from stream_coupons.datasets import completejourney
 from stream_coupons.evaluation.local import LocalPipeline
 from stream_coupons.runtime.cells import CellCodec
@@ -179,6 +179,11 @@ def states(
     return found + [_held(pipeline, purchases) for _ in left]
 
 
+def _weights(packed: PackedVector) -> dict[int, float]:
+    indices, weights = unpack_vector(packed)
+    return dict(zip(indices.tolist(), weights.tolist(), strict=True))
+
+
 def _held(pipeline: LocalPipeline, purchases: Purchases) -> list[Matrix]:
     codec: CellCodec[Shopper] = CellCodec(Shopper)
     features = [feature_index(f"category:{name}") for name in purchases.categories]
@@ -189,7 +194,8 @@ def _held(pipeline: LocalPipeline, purchases: Purchases) -> list[Matrix]:
             shopper = codec.decode(cell).state
             indices, counts, _ = unpack_habits(shopper.profile.habits)
             habits = dict(zip(indices, counts, strict=True))
-            vectors = shopper.profile.interests, habits, shopper.neighbourhood.interests, shopper.related.scores
+            near, related = (_weights(packed) for packed in (shopper.neighbourhood.packed, shopper.related.packed))
+            vectors = shopper.profile.interests, habits, near, related
             for matrix, vector in zip(parts, vectors, strict=True):
                 matrix[row[user_id]] = [vector.get(feature, 0.0) for feature in features]
     return parts
