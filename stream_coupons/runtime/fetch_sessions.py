@@ -29,6 +29,8 @@ KNOWN_WITHIN_S = 0.02
 """Age of the last fetch of `Priority.WITH_URGENT` beyond which an urgent record waits for another one."""
 BACKLOG_BYTES = 64 * 1024
 """An answer of this size is part of a backlog: nothing waits then."""
+LEFT_OUT_WAIT_MS = 25
+"""Longest wait for records at the broker, while a partition of the same place is paused or has records to be taken."""
 MAX_EPOCH = 2**31 - 1
 
 
@@ -250,6 +252,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         leader_of, records, in_flight = self._client.cluster.leader_for_partition, self._records, self._in_flight
         wanted: defaultdict[Place, dict[TopicPartition, int]] = defaultdict(dict)
         untaken: dict[Place, float] = {}
+        left_out: set[Place] = set()
         lost: defaultdict[int, list[TopicPartition]] = defaultdict(list)
         resumed, is_leaderless, now = [], False, time.monotonic()
         for tp, state, priority in self._parts:
@@ -258,6 +261,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 is_leaderless = is_leaderless or tp not in records
                 continue
             place = Place(node, priority)
+            if tp in records or state.paused:
+                left_out.add(place)
             if tp in records:
                 if backoff := records[tp].calculate_backoff():
                     untaken[place] = max(untaken.get(place, 0.0), backoff)
@@ -279,7 +284,9 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             if (wait_s := self._due.get(place, 0.0) - now) > 0.0:
                 waits.append(wait_s)
             else:
-                requests.append((place, self._request(place, positions, self._fetch_max_wait_ms)))
+                # Who is left out is wanted again before a request for the others has waited for long.
+                max_wait_ms = LEFT_OUT_WAIT_MS if place in left_out else self._fetch_max_wait_ms
+                requests.append((place, self._request(place, positions, max_wait_ms)))
         return requests, lost, min(waits), is_leaderless, resumed
 
     def _serve(self, assignment: Any) -> None:

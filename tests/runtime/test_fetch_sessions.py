@@ -134,7 +134,9 @@ class Broker:
 class Reading:
     """A fetcher of all partitions of that broker."""
 
-    def __init__(self, broker: Broker, priority_of: Callable[[str], Priority] | None = None) -> None:
+    def __init__(
+        self, broker: Broker, priority_of: Callable[[str], Priority] | None = None, max_wait_ms: int = 50
+    ) -> None:
         cluster = SimpleNamespace(leader_for_partition=lambda _: 0)
         client = SimpleNamespace(
             send=broker.send, cluster=cluster, _loop=asyncio.get_running_loop(), _metadata_max_age_ms=1000
@@ -145,7 +147,7 @@ class Reading:
         for tp in PLACES:
             self.assignment.state_value(tp).reset_to(0)
         self.fetcher = SessionFetcher(
-            client, subscriptions, isolation_level="read_committed", retry_backoff_ms=1, fetch_max_wait_ms=50
+            client, subscriptions, isolation_level="read_committed", retry_backoff_ms=1, fetch_max_wait_ms=max_wait_ms
         )
         self.fetcher.priority_of = priority_of
         self.taken: dict[TopicPartition, list[int]] = {tp: [] for tp in PLACES}
@@ -287,6 +289,21 @@ def test_a_backlog_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(3):
             broker.append(TopicPartition(VECTORS, 0), 10)
             await reading.take_all(broker)
+        await reading.fetcher.close()
+
+    run(scenario)
+
+
+def test_who_was_paused_does_not_wait_for_a_request_for_the_others() -> None:
+    async def scenario(broker: Broker) -> None:
+        reading = Reading(broker, PRIORITIES.__getitem__, max_wait_ms=60_000)
+        paused = reading.assignment.state_value(PLACES[0])
+        paused.pause()
+        assert await reading.take(0.1) == {}
+        assert broker.named, "the others are asked for"
+        paused.resume()
+        broker.append(PLACES[0])
+        assert await reading.take() == {PLACES[0]: 1}
         await reading.fetcher.close()
 
     run(scenario)
