@@ -125,15 +125,6 @@ def test_a_bad_frame_closes_its_connection_and_no_other(embedded: EmbeddedBroker
         assert answer.error_code == 0
 
 
-def test_transactions_are_refused_with_an_error_clients_report(embedded: EmbeddedBroker, unique: str) -> None:
-    with connect(embedded) as connection:
-        answer = ask(connection, InitProducerIdRequest(version=1, transactional_id="t"))
-        assert answer.error_code == ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    producer = confluent_kafka.Producer(librdkafka(embedded.bootstrap, {"transactional.id": unique}))
-    with pytest.raises(confluent_kafka.KafkaException, match="has no transactions"):
-        producer.init_transactions(DEADLINE_S)
-
-
 def test_compaction_shrinks_the_file_while_in_use(tmp_path: Path, unique: str) -> None:
     with EmbeddedBroker(tmp_path / "data") as broker:
         create_topic(broker.bootstrap, unique, cleanup_policy="compact", segment_bytes="100000")
