@@ -261,10 +261,12 @@ class Transactions:
         return ProducerRef(self._topics.new_producer_id(), 0)
 
     def _forget_idle(self) -> None:
-        idle = [name for name in self._transactions if name not in self._unsettled]
-        for name in idle[: len(self._transactions) - MAX_TRANSACTIONAL_IDS + 1]:
-            self._journal.append([{"forget": name}])
-            del self._transactions[name]
+        if len(self._transactions) < MAX_TRANSACTIONAL_IDS:
+            return
+        idle = next((name for name in self._transactions if name not in self._unsettled), None)
+        if idle is not None:
+            self._journal.append([{"forget": idle}])
+            del self._transactions[idle]
 
     def _recover(self) -> None:
         """End what the last process left."""

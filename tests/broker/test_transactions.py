@@ -13,10 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from stream_coupons.broker.api_records import RecordsApi
 from stream_coupons.broker.cleaning import apply_retention, clean_topics
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.offsets import Committed, CommittedOffsets
-from stream_coupons.broker.protocol import ErrorCode
+from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Header
 from stream_coupons.broker.sequences import AppendRefused
 from stream_coupons.broker.topics import Topics
 from stream_coupons.broker.transactions import (
@@ -30,6 +31,7 @@ from stream_coupons.broker.transactions import (
 
 from .builders import KeyValue, Sender, make_batch
 from .committed import ANY_SIZE, committed
+from .wire import READ_COMMITTED, fetch_request
 
 TOPIC, PARTITIONS, GROUP = "t", 3, "g"
 TIMEOUT_MS = 10_000
@@ -143,6 +145,15 @@ def test_aborted_records_are_named_to_readers_who_fetch_from_their_midst(node: N
         assert log.read_committed(offset, ANY_SIZE, True)[1] == expected
 
 
+def test_only_aborted_records_that_were_fetched_are_named(node: Node, producer: Producer) -> None:
+    log = node.log()
+    log.append(make_batch([(b"plain", b"v")]), ANY_SIZE)
+    producer.append(node, b"a")
+    producer.end(node, is_commit=False)
+    assert log.read_committed(0, 1, whole_first=True)[1] == []
+    assert [one.first_offset for one in log.read_committed(0, ANY_SIZE, True)[1]] == [1]
+
+
 def test_one_transaction_holds_several_partitions_and_groups(node: Node, producer: Producer) -> None:
     for partition in range(PARTITIONS):
         producer.append(node, b"a", partition=partition)
@@ -168,6 +179,25 @@ def test_a_time_finds_no_marker_and_a_marker_does_not_hide_later_records(node: N
     log = node.log()
     log.append(make_batch([(b"b", b"v")], timestamp=5_000), ANY_SIZE)
     assert log.find_timestamp(2_000) == (2, 5_000)
+
+
+@pytest.mark.parametrize("is_commit", [False, True])
+def test_a_reader_that_waits_hears_of_the_end(node: Node, producer: Producer, is_commit: bool) -> None:
+    records = RecordsApi(node.topics, node.transactions)
+    request = fetch_request(TOPIC, READ_COMMITTED, max_wait_ms=60_000)
+    producer.append(node, b"a")
+
+    async def wait_and_end() -> Fields:
+        waiting = asyncio.create_task(records.fetch(Header(ApiKey.FETCH, 11, 0, "c"), request))
+        await asyncio.sleep(0)  # it has looked and found nothing
+        assert not waiting.done()
+        producer.end(node, is_commit)
+        async with asyncio.timeout(30):
+            return await waiting
+
+    ((row,),) = (topic["partitions"] for topic in asyncio.run(wait_and_end())["responses"])
+    assert row["last_stable_offset"] == 2
+    assert len(row["aborted_transactions"]) == (0 if is_commit else 1)
 
 
 # ------------------------------------------------------------ epochs and fences
@@ -252,10 +282,16 @@ def test_who_is_unknown_is_told_so(node: Node, producer: Producer) -> None:
 
 def test_ids_that_are_idle_longest_are_forgotten_first(node: Node, producer: Producer) -> None:
     producer.append(node, b"a")
-    for number in range(MAX_TRANSACTIONAL_IDS):
-        started(f"other-{number}", node)
+    others = [started(f"other-{number}", node) for number in range(MAX_TRANSACTIONAL_IDS - 1)]
+    others[0].append(node, b"b")
+    others[0].end(node)
+    for name in ("next", "one after it"):
+        started(name, node)
     assert producer.end(node) is OK, "its transaction is open"
-    assert Producer("other-0", ProducerRef(1, 0)).end(node) is ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert others[0].append(node, b"c") is OK, "it was in use"
+    for forgotten in others[1:3]:
+        assert forgotten.append(node, b"d") is ErrorCode.INVALID_PRODUCER_ID_MAPPING
+    assert others[3].append(node, b"e") is OK
 
 
 # ------------------------------------------------------------ ends
@@ -309,6 +345,12 @@ def test_what_is_open_too_long_is_aborted_and_fenced(node: Node, producer: Produ
     assert producer.end(node) is ErrorCode.INVALID_PRODUCER_EPOCH
     assert producer.end(node, is_commit=False) is OK, "it may abort what was aborted, and go on"
     assert producer.append(node, b"c") is OK
+
+
+def test_a_producer_that_keeps_its_epoch_is_fenced_by_an_abort_of_the_broker(node: Node, producer: Producer) -> None:
+    producer.append(node, b"a")
+    node.transactions.tick(TIMEOUT_MS)
+    assert producer.end(node, is_commit=False, takes_next_epoch=False) is ErrorCode.INVALID_PRODUCER_EPOCH
 
 
 def test_a_topic_that_was_deleted_does_not_hold_up_an_end(node: Node, producer: Producer) -> None:
