@@ -108,19 +108,18 @@ class Transactions:
         if not 0 < timeout_ms <= MAX_TIMEOUT_MS:
             return ErrorCode.INVALID_TRANSACTION_TIMEOUT, NO_PRODUCER
         known = self._transactions.get(name)
+        if known is not None and expected not in (NO_PRODUCER, known.producer):
+            return ErrorCode.INVALID_PRODUCER_EPOCH, NO_PRODUCER
+        was_open = known is not None and known.state is State.OPEN
+        if known is not None and was_open:
+            known = self._end(known, is_commit=False, takes_next_epoch=True)
         if known is None:
             self._forget_idle()
             producer = ProducerRef(self._topics.new_producer_id(), 0)
+        elif known.state in _DECIDED:
+            return ErrorCode.CONCURRENT_TRANSACTIONS, NO_PRODUCER
         else:
-            if expected not in (NO_PRODUCER, known.producer):
-                return ErrorCode.INVALID_PRODUCER_EPOCH, NO_PRODUCER
-            if known.state is State.OPEN:
-                known = self._end(known, is_commit=False, takes_next_epoch=True)
-                producer = known.producer
-            else:
-                producer = self._next(known.producer)
-            if known.state in _DECIDED:
-                return ErrorCode.CONCURRENT_TRANSACTIONS, NO_PRODUCER
+            producer = known.producer if was_open else self._next(known.producer)
         self._save(Transaction(name, producer, timeout_ms, began_at=now))
         return ErrorCode.NONE, producer
 
@@ -206,12 +205,12 @@ class Transactions:
     def _find(self, name: str, producer: ProducerRef) -> tuple[Transaction | None, ErrorCode]:
         """Return the transaction that a producer may change, or why it may not."""
         known = self._transactions.get(name)
+        if known is not None and known.state in _DECIDED and producer in (known.producer, known.ended):
+            return None, ErrorCode.CONCURRENT_TRANSACTIONS
         if known is None or known.producer.producer_id != producer.producer_id:
             return None, ErrorCode.INVALID_PRODUCER_ID_MAPPING
         if known.producer != producer:
             return None, ErrorCode.INVALID_PRODUCER_EPOCH
-        if known.state in _DECIDED:
-            return None, ErrorCode.CONCURRENT_TRANSACTIONS
         return known, ErrorCode.NONE
 
     def _open(self, transaction: Transaction, now: float) -> Transaction:

@@ -98,6 +98,16 @@ class Producer:
         return error
 
 
+class FullDisk:
+    """Refuses all that comes after the first marker."""
+
+    is_full = True
+
+    def use(self, _: PartitionLog) -> None:
+        if self.is_full:
+            raise OSError("no space left on device")
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     node = Node(tmp_path)
@@ -362,6 +372,37 @@ def test_a_topic_that_was_deleted_does_not_hold_up_an_end(node: Node, producer: 
     assert producer.end(node) is OK
     assert committed(node.log()) == [b"a"]
     assert node.offsets.of_group(GROUP) == {}
+
+
+def test_what_was_decided_is_finished_when_the_disk_has_room_again(node: Node, producer: Producer) -> None:
+    disk = FullDisk()
+    node.transactions.on_marker = disk.use
+    for partition in range(PARTITIONS):
+        producer.append(node, b"a", partition=partition)
+    producer.add_offset(node, 7)
+    wait = ErrorCode.CONCURRENT_TRANSACTIONS
+    assert producer.end(node) is wait
+    assert producer.end(node) is wait, "asked again it is still under way, not refused"
+    assert producer.append(node, b"b") is wait
+    assert producer.init(node) is wait
+    assert node.transactions.pending_offsets(GROUP) == {(TOPIC, 0)}
+    disk.is_full = False
+    node.transactions.tick(0.0)
+    assert producer.end(node) is OK
+    assert [committed(node.log(partition)) for partition in range(PARTITIONS)] == [[b"a"]] * PARTITIONS
+    assert [node.log(partition).end_offset for partition in range(PARTITIONS)] == [2] * PARTITIONS
+    assert node.offsets.of_group(GROUP) == {(TOPIC, 0): Committed(7, "")}
+
+
+def test_what_was_decided_is_finished_by_a_restart(node: Node, producer: Producer) -> None:
+    node.transactions.on_marker = FullDisk().use
+    producer.append(node, b"a")
+    producer.append(node, b"b", partition=1)
+    producer.end(node)
+    again = node.restarted()
+    assert [committed(again.log(partition)) for partition in range(2)] == [[b"a"], [b"b"]]
+    assert producer.end(again) is OK
+    again.close()
 
 
 # ------------------------------------------------------------ after a restart
