@@ -186,7 +186,7 @@ class GroupsApi:
     async def fetch_offsets(self, _header: Header, request: Request) -> Fields:
         """Answer with a group's committed offsets, all of them if none are named.
 
-        Who requires stable offsets is told to ask again for those that an open transaction may change.
+        With `require_stable`, offsets that an open transaction may change are answered UNSTABLE_OFFSET_COMMIT.
         """
         committed = self._offsets.of_group(request.group_id)
         pending = self._transactions.pending_offsets(request.group_id) if request.require_stable else frozenset()

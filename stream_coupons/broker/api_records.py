@@ -18,7 +18,7 @@ _READ_COMMITTED: Final = 1
 MAX_FETCH_BYTES: Final = 48 * 1024 * 1024
 MAX_WAIT_S: Final = 300.0
 _ADDS_PARTITIONS_SINCE: Final = 12
-"""The version of Produce from which on a batch adds its partition to the transaction (KIP-890)."""
+"""The first version of Produce in which a batch adds its partition to the transaction (KIP-890)."""
 
 
 class RecordsApi:
@@ -81,10 +81,10 @@ class RecordsApi:
     def _admit_to_transaction(
         self, partition: tuple[str, int], batch: bytes, transactional_id: str | None, adds_partitions: bool
     ) -> None:
-        """Raise AppendRefused for a batch of a transaction that its producer does not have."""
+        """Raise AppendRefused for a transactional batch whose producer may not append it."""
         try:
             header = read_header(batch)
-        except CorruptBatch:  # what is appended is checked there
+        except CorruptBatch:  # the log refuses it
             return
         if not header.is_transactional:
             return
@@ -99,7 +99,7 @@ class RecordsApi:
             raise AppendRefused(error, f"{transactional_id}: {error.name}")
 
     def _wake(self, log: PartitionLog) -> None:
-        """Let those look again who wait for more of a log."""
+        """Wake the fetches that wait for more of a log."""
         for event in self._waiting.get(log, ()):
             event.set()
 

@@ -10,17 +10,17 @@ from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, 
 from stream_coupons.broker.topics import Topics
 from stream_coupons.broker.transactions import NO_PRODUCER, ProducerRef, Transactions
 
-_MAPPED_SINCE: Final = {
+_FENCED_SINCE: Final = {
     ApiKey.INIT_PRODUCER_ID: 4,
     ApiKey.ADD_PARTITIONS_TO_TXN: 2,
     ApiKey.ADD_OFFSETS_TO_TXN: 2,
     ApiKey.END_TXN: 2,
 }
-"""The versions from which on a fenced producer is told PRODUCER_FENCED, before INVALID_PRODUCER_EPOCH."""
+"""The first version of each request that is answered PRODUCER_FENCED in place of INVALID_PRODUCER_EPOCH."""
 _VERSION_2_SINCE: Final = 5
-"""The version of EndTxn and TxnOffsetCommit from which on transactions are those of KIP-890."""
+"""The first version of EndTxn and TxnOffsetCommit that follows KIP-890."""
 _MANY_SINCE: Final = 4
-"""The version of AddPartitionsToTxn from which on it names several transactions."""
+"""The first version of AddPartitionsToTxn that names several transactions."""
 
 
 class TransactionsApi:
@@ -90,7 +90,7 @@ class TransactionsApi:
                     error = self._transactions.check_partition(name, producer, partition)
                 else:
                     error = self._transactions.add_partition(name, producer, partition, time.monotonic())
-                results.append({"partition_index": index, "partition_error_code": _told(header, error)})
+                results.append({"partition_index": index, "partition_error_code": _code_for(header, error)})
             rows.append({"name": topic.name, "results_by_partition": results})
         return rows
 
@@ -100,7 +100,7 @@ class TransactionsApi:
         error = self._transactions.add_offsets(
             request.transactional_id, producer, request.group_id, {}, time.monotonic()
         )
-        return {"throttle_time_ms": 0, "error_code": _told(header, error)}
+        return {"throttle_time_ms": 0, "error_code": _code_for(header, error)}
 
     async def commit_offsets(self, header: Header, request: Request) -> Fields:
         """Add offsets to a transaction, if the member, where one is named, belongs to the current generation."""
@@ -138,7 +138,7 @@ class TransactionsApi:
             group, MemberRef(request.member_id, request.generation_id, request.group_instance_id)
         )
         if error is ErrorCode.NONE and header.version < _VERSION_2_SINCE:
-            error = self._transactions.has_group(name, producer, group)
+            error = self._transactions.check_group(name, producer, group)
         if error is ErrorCode.NONE:
             error = self._transactions.add_offsets(name, producer, group, offsets, time.monotonic())
         return error
@@ -157,14 +157,14 @@ class TransactionsApi:
 def _producer_answer(header: Header, error: ErrorCode, producer: ProducerRef) -> Fields:
     return {
         "throttle_time_ms": 0,
-        "error_code": _told(header, error),
+        "error_code": _code_for(header, error),
         "producer_id": producer.producer_id,
         "producer_epoch": producer.epoch,
     }
 
 
-def _told(header: Header, error: ErrorCode) -> ErrorCode:
-    """Return the code for a fenced producer that the version of the request knows, other codes as they are."""
-    if error is ErrorCode.INVALID_PRODUCER_EPOCH and header.version >= _MAPPED_SINCE[header.api]:
+def _code_for(header: Header, error: ErrorCode) -> ErrorCode:
+    """Return the error code for the version of the request: those of fenced producers differ."""
+    if error is ErrorCode.INVALID_PRODUCER_EPOCH and header.version >= _FENCED_SINCE[header.api]:
         return ErrorCode.PRODUCER_FENCED
     return error

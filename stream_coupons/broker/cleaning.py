@@ -43,7 +43,7 @@ def is_compaction_due(log: PartitionLog, topic: Topic) -> bool:
 async def _compact(log: PartitionLog, topic: Topic, now_ms: int) -> None:
     """Compact all but the newest batch, in a thread; what is appended meanwhile is kept.
 
-    It ends at the stable offset: a reader of committed records cannot see yet what comes after.
+    Compaction ends at the stable offset, because readers of committed records cannot see later records yet.
     """
     until = min(log.last_batch_position(), log.stable_position())
     head = log.read_file(0, until)

@@ -1,4 +1,4 @@
-"""The transactions of one partition, as its log tells them: which are open, which were aborted."""
+"""The open and the aborted transactions of one partition, derived from its log."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class AbortedTransaction(NamedTuple):
-    """A transaction whose records a reader of committed records skips, from `first_offset` to its marker."""
+    """An aborted transaction, from its first record to its marker."""
 
     producer_id: int
     first_offset: int
@@ -16,7 +16,7 @@ class AbortedTransaction(NamedTuple):
 
 @dataclass(slots=True)
 class PartitionTransactions:
-    """Open and aborted transactions, told of every transactional batch and every marker in order of offset."""
+    """Open and aborted transactions; `begin` and `end` are called in order of offset."""
 
     _open: dict[int, int] = field(default_factory=dict)
     _aborted: list[AbortedTransaction] = field(default_factory=list)
@@ -27,11 +27,11 @@ class PartitionTransactions:
         return list(self._open)
 
     def begin(self, producer_id: int, offset: int) -> None:
-        """Note a batch of a transaction; the first one opens it."""
+        """Record a transactional batch; the first one opens the transaction."""
         self._open.setdefault(producer_id, offset)
 
     def end(self, producer_id: int, offset: int, is_commit: bool) -> None:
-        """Note a marker; one without records before it, which retention has dropped, ends nothing."""
+        """Record a marker; one whose records retention has dropped ends nothing."""
         first_offset = self._open.pop(producer_id, None)
         if first_offset is not None and not is_commit:
             self._aborted.append(AbortedTransaction(producer_id, first_offset, offset))

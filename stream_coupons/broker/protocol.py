@@ -142,7 +142,7 @@ FEATURES: Final[Fields] = {
     "finalized_features_epoch": 0,
     "finalized_features": [{"name": "transaction.version", "max_version_level": 2, "min_version_level": 2}],
 }
-"""What ApiVersions also tells: that producers may use the transactions of KIP-890."""
+"""The features in the answer to ApiVersions: producers may use the transactions of KIP-890."""
 
 
 class BadFrame(Exception):

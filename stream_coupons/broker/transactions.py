@@ -1,15 +1,14 @@
-"""The transaction coordinator: who may write in which transaction, and its end in all partitions at once.
+"""The transaction coordinator: producers by transactional id, and the atomic end of their transactions.
 
-An end is decided by one line in a file. What follows from it, markers in the partitions and offsets of groups, is done
-before anything else is answered, and done again on start if the process died meanwhile: it does nothing twice. An open
-transaction does not survive the process: its producer is fenced on start, as its partitions and offsets are not in the
-file.
+One line in a file decides how a transaction ends. The markers in its partitions and the offsets of its groups are
+written before the broker answers another request. If the process dies in between, the next one writes what is missing,
+and nothing twice. An open transaction does not survive the process, because its partitions and offsets are not in the
+file: the next process aborts it and fences its producer.
 
 References
 ----------
 .. [1] Apache Kafka, KIP-98, KIP-447 and KIP-890: transactions, group metadata in them, and an epoch for each ("version
-   2"). Deviation: a request for a transactional id whose transaction is open ends it before it is answered, so that
-   nobody is asked to come again.
+   2"). Deviation: the answer to InitProducerId and EndTxn comes after the markers, so clients rarely have to retry.
 """
 
 import logging
@@ -30,14 +29,14 @@ from stream_coupons.broker.topics import Topics
 logger = logging.getLogger(__name__)
 
 MAX_TRANSACTIONAL_IDS: Final = 4096
-"""Remembered ones; of those without a transaction the one idle longest is forgotten first."""
+"""Bound of the ids in memory; beyond it, the id idle longest without a transaction is forgotten."""
 MAX_TIMEOUT_MS: Final = 15 * 60 * 1000
 MAX_EPOCH: Final = 2**15 - 1
-"""Of a marker; producers get lower ones, and then another producer id."""
+"""The highest epoch of a marker. Producers get lower ones, and after the last a new producer id."""
 
 
 class ProducerRef(NamedTuple):
-    """A producer as its requests name it."""
+    """A producer id and its epoch, as in requests and batches."""
 
     producer_id: int
     epoch: int
@@ -47,7 +46,7 @@ NO_PRODUCER: Final = ProducerRef(-1, -1)
 
 
 class State(StrEnum):
-    """Where a transactional id is."""
+    """The states of a transactional id."""
 
     EMPTY = "empty"
     OPEN = "open"
@@ -67,7 +66,7 @@ class Transaction:
     Attributes
     ----------
     ended : ProducerRef, optional
-        Whose transaction was the last that ended; its producer may ask for the same end again.
+        The producer of the last transaction that ended; it may repeat the same EndTxn.
     began_at : float
         Seconds of the monotonic clock.
     """
@@ -85,7 +84,7 @@ class Transaction:
 class Transactions:
     """Every transactional id and its transaction, kept in one file.
 
-    Opening it ends what the last process left: decided transactions are finished, undecided ones aborted.
+    Opening it finishes the decided transactions of the last process and aborts the open ones.
     """
 
     def __init__(self, path: Path, topics: Topics, offsets: CommittedOffsets) -> None:
@@ -98,12 +97,12 @@ class Transactions:
         self._recover()
 
     def init(self, name: str, timeout_ms: int, expected: ProducerRef, now: float) -> tuple[ErrorCode, ProducerRef]:
-        """Return the producer for a transactional id; it fences the one before and aborts its transaction.
+        """Return the producer of a transactional id, after fencing its predecessor and aborting its open transaction.
 
         Parameters
         ----------
         expected : ProducerRef
-            Who asks for a newer epoch; `NO_PRODUCER` for a client that has just started.
+            The producer that asks for a newer epoch; `NO_PRODUCER` for a client that has just started.
         """
         if not 0 < timeout_ms <= MAX_TIMEOUT_MS:
             return ErrorCode.INVALID_TRANSACTION_TIMEOUT, NO_PRODUCER
@@ -131,7 +130,7 @@ class Transactions:
         return ErrorCode.NONE if partition in transaction.partitions else ErrorCode.INVALID_TXN_STATE
 
     def add_partition(self, name: str, producer: ProducerRef, partition: TopicPartition, now: float) -> ErrorCode:
-        """Add a partition to a producer's transaction, which the first one opens."""
+        """Add a partition to a producer's transaction; the first one opens it."""
         transaction, error = self._find(name, producer)
         if transaction is None or partition in transaction.partitions:
             return error
@@ -139,7 +138,7 @@ class Transactions:
         self._hold(replace(opened, partitions=opened.partitions | {partition}))
         return ErrorCode.NONE
 
-    def has_group(self, name: str, producer: ProducerRef, group: str) -> ErrorCode:
+    def check_group(self, name: str, producer: ProducerRef, group: str) -> ErrorCode:
         """Return whether a group's offsets are part of a producer's open transaction."""
         transaction, error = self._find(name, producer)
         if transaction is None:
@@ -190,7 +189,7 @@ class Transactions:
         return ErrorCode.NONE, ended.producer
 
     def tick(self, now: float) -> None:
-        """Abort the transactions that are open longer than their timeout, and finish what a full disk held up."""
+        """Abort transactions open longer than their timeout; finish decided ones that a full disk has held up."""
         for transaction in [self._transactions[name] for name in self._unsettled]:
             if transaction.state in _DECIDED:
                 self._finish(transaction)
@@ -203,7 +202,7 @@ class Transactions:
         self._journal.close()
 
     def _find(self, name: str, producer: ProducerRef) -> tuple[Transaction | None, ErrorCode]:
-        """Return the transaction that a producer may change, or why it may not."""
+        """Return the transaction that a producer may change, or the error that it gets."""
         known = self._transactions.get(name)
         if known is not None and known.state in _DECIDED and producer in (known.producer, known.ended):
             return None, ErrorCode.CONCURRENT_TRANSACTIONS
@@ -219,7 +218,7 @@ class Transactions:
         return self._save(replace(transaction, state=State.OPEN, began_at=now))
 
     def _end(self, transaction: Transaction, is_commit: bool, takes_next_epoch: bool) -> Transaction:
-        """Decide how a transaction ends, and see that it does."""
+        """Decide how a transaction ends, and finish it."""
         decided = replace(
             transaction,
             state=State.COMMITTING if is_commit else State.ABORTING,
@@ -229,7 +228,7 @@ class Transactions:
         return self._finish(self._save(decided))
 
     def _finish(self, transaction: Transaction) -> Transaction:
-        """Write down everywhere what was decided; what was written before is not written again."""
+        """Write the markers and offsets of a decided transaction that are not yet written."""
         is_commit = transaction.state is State.COMMITTING
         try:
             self._write_markers(transaction, is_commit)
@@ -246,7 +245,7 @@ class Transactions:
     def _write_markers(self, transaction: Transaction, is_commit: bool) -> None:
         assert transaction.ended is not None
         producer_id, epoch = transaction.ended
-        # With the next epoch the partition itself refuses what comes late.
+        # A marker with the producer's next epoch makes the partition refuse late batches of the former one.
         epoch = transaction.producer.epoch if transaction.producer.producer_id == producer_id else MAX_EPOCH
         for key in sorted(transaction.partitions):
             log = self._topics.partition(*key)
@@ -268,7 +267,7 @@ class Transactions:
             del self._transactions[idle]
 
     def _recover(self) -> None:
-        """End what the last process left."""
+        """Finish or abort the transactions of the last process."""
         left = {key: log for key, log in self._topics.logs() if log.open_producers}
         for transaction in [self._transactions[name] for name in self._unsettled]:
             if transaction.state in _DECIDED:

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as AioPartition
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.protocol.producer import AddPartitionsToTxnRequest, InitProducerIdRequest
 from kafka.structs import OffsetAndMetadata
 
 from stream_coupons.broker import BrokerProcess
@@ -21,6 +22,7 @@ from .committed import batches
 from .wire import (
     READ_COMMITTED,
     WireProducer,
+    ask,
     committed_keys,
     committed_offset,
     connect,
@@ -258,3 +260,30 @@ def test_an_end_whose_answer_was_lost_is_asked_for_again(broker: BrokerProcess, 
         assert producer.ref == answered
         producer.ref = asked
         assert producer.end(is_commit=False) is not OK
+
+
+def test_partitions_of_several_transactions_are_checked_at_once(broker: BrokerProcess, unique: str) -> None:
+    create_topic(broker.bootstrap, unique, partitions=2)
+    with producer_of(broker, unique) as (connection, producer):
+        producer.append(unique, b"a")
+        asked = AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction
+        transaction = asked(
+            version=4,
+            transactional_id=unique,
+            producer_id=producer.ref.producer_id,
+            producer_epoch=producer.ref.epoch,
+            verify_only=True,
+            topics=[asked.AddPartitionsToTxnTopic(version=4, name=unique, partitions=[0, 1])],
+        )
+        answer = ask(connection, AddPartitionsToTxnRequest(version=4, transactions=[transaction]))
+        (topic,) = answer.results_by_transaction[0].topic_results
+        codes = {row.partition_index: row.partition_error_code for row in topic.results_by_partition}
+        assert codes == {0: OK, 1: ErrorCode.INVALID_TXN_STATE}
+
+
+def test_an_empty_transactional_id_is_refused(broker: BrokerProcess) -> None:
+    with connect(broker.bootstrap) as connection:
+        request = InitProducerIdRequest(
+            version=4, transactional_id="", transaction_timeout_ms=1000, producer_id=-1, producer_epoch=-1
+        )
+        assert ask(connection, request).error_code == ErrorCode.INVALID_REQUEST

@@ -334,7 +334,7 @@ def test_a_partition_that_was_not_added_is_refused(node: Node, producer: Produce
     producer.append(node, b"a", partition=0)
     assert node.transactions.check_partition("p", producer.ref, (TOPIC, 0)) is OK
     assert node.transactions.check_partition("p", producer.ref, (TOPIC, 1)) is ErrorCode.INVALID_TXN_STATE
-    assert node.transactions.has_group("p", producer.ref, GROUP) is ErrorCode.INVALID_TXN_STATE
+    assert node.transactions.check_group("p", producer.ref, GROUP) is ErrorCode.INVALID_TXN_STATE
 
 
 def test_a_plain_batch_of_a_producer_within_its_transaction_is_refused(node: Node, producer: Producer) -> None:
