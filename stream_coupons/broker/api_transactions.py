@@ -88,6 +88,8 @@ class TransactionsApi:
                     error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
                 elif verify_only:
                     error = self._transactions.check_partition(name, producer, partition)
+                    if error is ErrorCode.INVALID_TXN_STATE:  # as Apache Kafka answers other brokers
+                        error = ErrorCode.TRANSACTION_ABORTABLE
                 else:
                     error = self._transactions.add_partition(name, producer, partition, time.monotonic())
                 results.append({"partition_index": index, "partition_error_code": _code_for(header, error)})

@@ -59,6 +59,7 @@ class ErrorCode(IntEnum):
     INVALID_RECORD = 87
     UNSTABLE_OFFSET_COMMIT = 88
     PRODUCER_FENCED = 90
+    TRANSACTION_ABORTABLE = 120
 
 
 class ApiKey(IntEnum):

@@ -278,7 +278,7 @@ def test_partitions_of_several_transactions_are_checked_at_once(broker: BrokerPr
         answer = ask(connection, AddPartitionsToTxnRequest(version=4, transactions=[transaction]))
         (topic,) = answer.results_by_transaction[0].topic_results
         codes = {row.partition_index: row.partition_error_code for row in topic.results_by_partition}
-        assert codes == {0: OK, 1: ErrorCode.INVALID_TXN_STATE}
+        assert codes == {0: OK, 1: ErrorCode.TRANSACTION_ABORTABLE}
 
 
 def test_an_empty_transactional_id_is_refused(broker: BrokerProcess) -> None:
