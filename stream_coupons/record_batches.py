@@ -28,11 +28,16 @@ _CRC_START: Final = 17
 _CRC_END: Final = 21
 _MAGIC: Final = 2
 _CODEC_MASK: Final = 0x07
-_TRANSACTIONAL_OR_CONTROL: Final = 0x30
+_TRANSACTIONAL: Final = 0x10
+_CONTROL: Final = 0x20
 _APPEND_TIME: Final = 0x08
 _MAX_TIMESTAMP_AT: Final = 35 - _CRC_END
 """Place of the newest timestamp among the bytes that the checksum covers."""
 _GZIP: Final = 1
+_MARKER_RECORD: Final = struct.Struct(">5sHH8s")
+"""The record of a marker: sizes and deltas, the key (version 0, decision), the value (zeros) and no headers."""
+_MARKER_SIZES: Final = bytes([32, 0, 0, 0, 8])
+_MARKER_VALUE: Final = bytes([12, 0, 0, 0, 0, 0, 0, 0])
 _MAX_VARINT_BITS: Final = 70
 MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
 
@@ -70,7 +75,12 @@ class BatchHeader:
     @property
     def is_transactional(self) -> bool:
         """Whether the batch belongs to a transaction or is one of its markers."""
-        return bool(self.attributes & _TRANSACTIONAL_OR_CONTROL)
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the batch is the broker's own: it holds a marker that ends a transaction."""
+        return bool(self.attributes & _CONTROL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,31 @@ def stamp_batch(batch: bytes, at_ms: int) -> bytes:
     struct.pack_into(">h", checked, 0, int.from_bytes(checked[:2], "big") | _APPEND_TIME)
     struct.pack_into(">q", checked, _MAX_TIMESTAMP_AT, at_ms)
     return batch[: _CRC_END - _CRC.size] + _CRC.pack(calc_crc32c(bytes(checked))) + bytes(checked)
+
+
+def marker_batch(producer_id: int, producer_epoch: int, is_commit: bool, at_ms: int) -> bytes:
+    """Return the control batch of one record that ends a producer's transaction in a partition."""
+    record = _MARKER_RECORD.pack(_MARKER_SIZES, 0, int(is_commit), _MARKER_VALUE)
+    size = HEADER_SIZE + len(record)
+    fields = (0, size - LENGTH_OVERHEAD, 0, _MAGIC, 0, _TRANSACTIONAL | _CONTROL, 0, at_ms, at_ms)
+    return _checksummed(_HEADER.pack(*fields, producer_id, producer_epoch, -1, 1) + record)
+
+
+def is_commit_marker(batch: bytes) -> bool:
+    """Whether a control batch commits; else it aborts."""
+    key = next(read_records(batch)).key or b""
+    return int.from_bytes(key[2:4], "big") == 1
+
+
+def settle_batch(batch: bytes) -> bytes:
+    """Return a batch of a committed transaction as one of no transaction, which needs no marker."""
+    attributes = read_header(batch).attributes & ~_TRANSACTIONAL
+    return _checksummed(batch[:_CRC_END] + struct.pack(">h", attributes) + batch[_CRC_END + 2 :])
+
+
+def _checksummed(batch: bytes) -> bytes:
+    checked = batch[_CRC_END:]
+    return batch[:_CRC_START] + _CRC.pack(calc_crc32c(checked)) + checked
 
 
 def thin_batch(batch: bytes, kept: list[Record]) -> bytes:

@@ -17,20 +17,23 @@ from stream_coupons.broker.members import (
 )
 from stream_coupons.broker.offsets import Committed, CommittedOffsets
 from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, Header, Request
+from stream_coupons.broker.transactions import Transactions
 
 Answer = TypeVar("Answer", JoinAnswer, SyncAnswer)
 
 MAX_METADATA_BYTES: Final = 4096
-_TRANSACTION_COORDINATOR: Final = 1
 _NOT_COMMITTED: Final = Committed(-1, "")
 
 
 class GroupsApi:
     """The coordinator of every group, driven by requests and by `tick`."""
 
-    def __init__(self, node: Node, offsets: CommittedOffsets, initial_delay_s: float) -> None:
+    def __init__(
+        self, node: Node, offsets: CommittedOffsets, transactions: Transactions, initial_delay_s: float
+    ) -> None:
         self._node = node
         self._offsets = offsets
+        self._transactions = transactions
         self._initial_delay_s = initial_delay_s
         self._groups: dict[str, Group] = {}
 
@@ -64,17 +67,8 @@ class GroupsApi:
                 # The generation of a group that comes back starts over, as after a restart.
                 del self._groups[group.name]
 
-    async def find_coordinator(self, _header: Header, request: Request) -> Fields:
-        """Answer with this node; refuse transactional producers, which ask here first."""
-        if getattr(request, "key_type", 0) == _TRANSACTION_COORDINATOR:
-            return {
-                "throttle_time_ms": 0,
-                "error_code": ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-                "error_message": "the embedded broker has no transactions",
-                "node_id": -1,
-                "host": "",
-                "port": -1,
-            }
+    async def find_coordinator(self, _header: Header, _request: Request) -> Fields:
+        """Answer with this node, which coordinates all groups and transactions."""
         return {
             "throttle_time_ms": 0,
             "error_code": 0,
@@ -185,9 +179,17 @@ class GroupsApi:
             self._offsets.commit(request.group_id, accepted)
         return {"throttle_time_ms": 0, "topics": topics}
 
+    def check_transactional_commit(self, group_id: str, ref: MemberRef) -> ErrorCode:
+        """Return whether a member may add a group's offsets to a transaction."""
+        return self._groups.get(group_id, Group(group_id, 0.0)).check_transactional_commit(ref)
+
     async def fetch_offsets(self, _header: Header, request: Request) -> Fields:
-        """Answer with a group's committed offsets, all of them if none are named."""
+        """Answer with a group's committed offsets, all of them if none are named.
+
+        With `require_stable`, offsets that an open transaction may change are answered UNSTABLE_OFFSET_COMMIT.
+        """
         committed = self._offsets.of_group(request.group_id)
+        pending = self._transactions.pending_offsets(request.group_id) if request.require_stable else frozenset()
         wanted: dict[str, list[int]] = {}
         if request.topics is None:
             for topic, partition in committed:
@@ -198,7 +200,11 @@ class GroupsApi:
             {
                 "name": topic,
                 "partitions": [
-                    _offset_row(partition, committed.get((topic, partition), _NOT_COMMITTED))
+                    _offset_row(
+                        partition,
+                        committed.get((topic, partition), _NOT_COMMITTED),
+                        is_stable=(topic, partition) not in pending,
+                    )
                     for partition in partitions
                 ],
             }
@@ -293,11 +299,12 @@ def _member_ref(request: Request) -> MemberRef:
     return MemberRef(request.member_id, request.generation_id, instance_id)
 
 
-def _offset_row(partition: int, committed: Committed) -> Fields:
+def _offset_row(partition: int, committed: Committed, is_stable: bool) -> Fields:
+    shown = committed if is_stable else _NOT_COMMITTED
     return {
         "partition_index": partition,
-        "committed_offset": committed.offset,
+        "committed_offset": shown.offset,
         "committed_leader_epoch": -1,
-        "metadata": committed.metadata,
-        "error_code": 0,
+        "metadata": shown.metadata,
+        "error_code": ErrorCode.NONE if is_stable else ErrorCode.UNSTABLE_OFFSET_COMMIT,
     }

@@ -1,4 +1,4 @@
-"""Produce, fetch and list offsets, and the producer ids of idempotent producers."""
+"""Produce, fetch and list offsets."""
 
 import asyncio
 import time
@@ -9,18 +9,25 @@ from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, Header, Request
 from stream_coupons.broker.sequences import AppendRefused
 from stream_coupons.broker.topics import Topics
+from stream_coupons.broker.transactions import ProducerRef, Transactions
+from stream_coupons.record_batches import CorruptBatch, read_header
 
 _LATEST: Final = -1
 _EARLIEST: Final = -2
+_READ_COMMITTED: Final = 1
 MAX_FETCH_BYTES: Final = 48 * 1024 * 1024
 MAX_WAIT_S: Final = 300.0
+_ADDS_PARTITIONS_SINCE: Final = 12
+"""The first version of Produce in which a batch adds its partition to the transaction (KIP-890)."""
 
 
 class RecordsApi:
     """The requests that read and write records."""
 
-    def __init__(self, topics: Topics) -> None:
+    def __init__(self, topics: Topics, transactions: Transactions) -> None:
         self._topics = topics
+        self._transactions = transactions
+        transactions.on_marker = self._wake
         self._waiting: defaultdict[PartitionLog, set[asyncio.Event]] = defaultdict(set)
 
     def handlers(self) -> Handlers:
@@ -29,21 +36,24 @@ class RecordsApi:
             ApiKey.PRODUCE: self.produce,
             ApiKey.FETCH: self.fetch,
             ApiKey.LIST_OFFSETS: self.list_offsets,
-            ApiKey.INIT_PRODUCER_ID: self.init_producer_id,
         }
 
-    async def produce(self, _header: Header, request: Request) -> Fields | None:
+    async def produce(self, header: Header, request: Request) -> Fields | None:
         """Append batches; with acks=0 the client expects no answer."""
+        adds_partitions = header.version >= _ADDS_PARTITIONS_SINCE
         topics = [
             {
                 "name": topic.name,
-                "partition_responses": [self._append(topic.name, part) for part in topic.partition_data],
+                "partition_responses": [
+                    self._append(topic.name, part, request.transactional_id, adds_partitions)
+                    for part in topic.partition_data
+                ],
             }
             for topic in request.topic_data
         ]
         return None if request.acks == 0 else {"responses": topics, "throttle_time_ms": 0}
 
-    def _append(self, name: str, part: Request) -> Fields:
+    def _append(self, name: str, part: Request, transactional_id: str | None, adds_partitions: bool) -> Fields:
         topic = self._topics.get(name)
         log = self._topics.partition(name, part.index)
         answer = {
@@ -59,14 +69,39 @@ class RecordsApi:
             return answer | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
         at_ms = int(time.time() * 1000) if topic.config("message.timestamp.type") == "LogAppendTime" else None
         try:
+            self._admit_to_transaction((name, part.index), part.records or b"", transactional_id, adds_partitions)
             base_offset = log.append(
                 part.records or b"", topic.limit("max.message.bytes"), topic.has_policy("compact"), at_ms
             )
         except AppendRefused as refusal:
             return answer | {"error_code": refusal.code, "error_message": str(refusal)}
+        self._wake(log)
+        return answer | {"base_offset": base_offset, "log_append_time_ms": -1 if at_ms is None else at_ms}
+
+    def _admit_to_transaction(
+        self, partition: tuple[str, int], batch: bytes, transactional_id: str | None, adds_partitions: bool
+    ) -> None:
+        """Raise AppendRefused for a transactional batch whose producer may not append it."""
+        try:
+            header = read_header(batch)
+        except CorruptBatch:  # the log refuses it
+            return
+        if not header.is_transactional:
+            return
+        if transactional_id is None:
+            raise AppendRefused(ErrorCode.INVALID_RECORD, "a batch of a transaction needs a transactional id")
+        producer = ProducerRef(header.producer_id, header.producer_epoch)
+        if adds_partitions:
+            error = self._transactions.add_partition(transactional_id, producer, partition, time.monotonic())
+        else:
+            error = self._transactions.check_partition(transactional_id, producer, partition)
+        if error is not ErrorCode.NONE:
+            raise AppendRefused(error, f"{transactional_id}: {error.name}")
+
+    def _wake(self, log: PartitionLog) -> None:
+        """Wake the fetches that wait for more of a log."""
         for event in self._waiting.get(log, ()):
             event.set()
-        return answer | {"base_offset": base_offset, "log_append_time_ms": -1 if at_ms is None else at_ms}
 
     async def fetch(self, _header: Header, request: Request) -> Fields:
         """Answer with what there is, or wait for `min_bytes` of it as long as the client allows."""
@@ -108,7 +143,7 @@ class RecordsApi:
                 log = self._topics.partition(topic.topic, part.partition)
                 if log is None or not log.start_offset <= part.fetch_offset <= log.end_offset:
                     return True
-                found += log.available(part.fetch_offset, request.min_bytes)
+                found += log.available(part.fetch_offset, request.min_bytes, _is_committed(request))
                 if found >= request.min_bytes:
                     return True
         return False
@@ -121,7 +156,7 @@ class RecordsApi:
             rows = []
             for part in topic.partitions:
                 log = self._topics.partition(topic.topic, part.partition)
-                row, size = _read_partition(log, part, left, is_first)
+                row, size = _read_partition(log, part, left, is_first, _is_committed(request))
                 left -= size
                 is_first = is_first and size == 0
                 rows.append(row)
@@ -134,13 +169,15 @@ class RecordsApi:
         topics = [
             {
                 "name": topic.name,
-                "partitions": [self._find_offset(topic.name, part) for part in topic.partitions],
+                "partitions": [
+                    self._find_offset(topic.name, part, _is_committed(request)) for part in topic.partitions
+                ],
             }
             for topic in request.topics
         ]
         return {"throttle_time_ms": 0, "topics": topics}
 
-    def _find_offset(self, name: str, part: Request) -> Fields:
+    def _find_offset(self, name: str, part: Request, is_committed: bool) -> Fields:
         log = self._topics.partition(name, part.partition_index)
         row = {
             "partition_index": part.partition_index,
@@ -151,29 +188,29 @@ class RecordsApi:
         }
         if log is None:
             return row | {"error_code": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}
+        end = log.stable_offset if is_committed else log.end_offset
         if part.timestamp == _LATEST:
-            return row | {"offset": log.end_offset}
+            return row | {"offset": end}
         if part.timestamp == _EARLIEST:
             return row | {"offset": log.start_offset}
         found = log.find_timestamp(part.timestamp)
-        return row if found is None else row | {"offset": found[0], "timestamp": found[1]}
-
-    async def init_producer_id(self, _header: Header, request: Request) -> Fields:
-        """Give out a producer id; a transactional producer is refused."""
-        answer = {"throttle_time_ms": 0, "producer_id": -1, "producer_epoch": -1}
-        if request.transactional_id:
-            return answer | {"error_code": ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
-        producer_id = self._topics.new_producer_id()
-        return answer | {"error_code": 0, "producer_id": producer_id, "producer_epoch": 0}
+        return row if found is None or found[0] >= end else row | {"offset": found[0], "timestamp": found[1]}
 
 
-def _read_partition(log: PartitionLog | None, part: Request, bytes_left: int, is_first: bool) -> tuple[Fields, int]:
+def _is_committed(request: Request) -> bool:
+    """Whether a reader asks for committed records only."""
+    return bool(request.isolation_level == _READ_COMMITTED)
+
+
+def _read_partition(
+    log: PartitionLog | None, part: Request, bytes_left: int, is_first: bool, is_committed: bool
+) -> tuple[Fields, int]:
     """Return the row of one partition and how many bytes of records are in it."""
     row: dict[str, object] = {
         "partition_index": part.partition,
         "error_code": ErrorCode.NONE,
         "high_watermark": log.end_offset if log else -1,
-        "last_stable_offset": log.end_offset if log else -1,
+        "last_stable_offset": log.stable_offset if log else -1,
         "log_start_offset": log.start_offset if log else -1,
         "aborted_transactions": None,
         "preferred_read_replica": -1,
@@ -184,5 +221,9 @@ def _read_partition(log: PartitionLog | None, part: Request, bytes_left: int, is
     if not log.start_offset <= part.fetch_offset <= log.end_offset:
         return row | {"error_code": ErrorCode.OFFSET_OUT_OF_RANGE}, 0
     max_bytes = max(0, min(part.partition_max_bytes, bytes_left))
-    records = log.read(part.fetch_offset, max_bytes, whole_first=is_first)
-    return row | {"records": records}, len(records)
+    if not is_committed:
+        records = log.read(part.fetch_offset, max_bytes, whole_first=is_first)
+        return row | {"records": records}, len(records)
+    records, aborted = log.read_committed(part.fetch_offset, max_bytes, whole_first=is_first)
+    skipped = [{"producer_id": one.producer_id, "first_offset": one.first_offset} for one in aborted]
+    return row | {"records": records, "aborted_transactions": skipped}, len(records)

@@ -41,8 +41,11 @@ def is_compaction_due(log: PartitionLog, topic: Topic) -> bool:
 
 
 async def _compact(log: PartitionLog, topic: Topic, now_ms: int) -> None:
-    """Compact all but the newest batch, in a thread; what is appended meanwhile is kept."""
-    until = log.last_batch_position()
+    """Compact all but the newest batch, in a thread; what is appended meanwhile is kept.
+
+    Compaction ends at the stable offset, because readers of committed records cannot see later records yet.
+    """
+    until = min(log.last_batch_position(), log.stable_position())
     head = log.read_file(0, until)
     try:
         compacted = await asyncio.to_thread(compact, head, now_ms - topic.limit("delete.retention.ms"))

@@ -12,7 +12,7 @@ class EmbeddedBroker(BrokerProcess):
     """A Kafka-protocol broker of one node in Python, for demonstration and tests.
 
     It never syncs to disk: what it acknowledged survives its own death, not the machine's. It has
-    no replication, no transactions and no authentication. Never for production.
+    no replication and no authentication. Never for production.
     """
 
     def _prepare(self) -> list[str]:

@@ -120,6 +120,11 @@ class Group:
             self._remove(member_id, now)
         return error
 
+    def check_transactional_commit(self, ref: MemberRef) -> ErrorCode:
+        """Return whether a member may add offsets to a transaction; requests that name no member always may."""
+        is_anonymous = ref.generation < 0 and not ref.member_id and ref.instance_id is None
+        return ErrorCode.NONE if is_anonymous else self._check(ref)
+
     def check_commit(self, ref: MemberRef, now: float) -> ErrorCode:
         """Return whether a member, or with generation -1 an outsider, may commit offsets now."""
         if ref.generation < 0 and not self.members:

@@ -9,10 +9,12 @@ import logging
 import os
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from stream_coupons.broker.partition_transactions import AbortedTransaction, PartitionTransactions
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
 from stream_coupons.record_batches import (
@@ -21,6 +23,8 @@ from stream_coupons.record_batches import (
     CorruptBatch,
     UnsupportedCodec,
     check_batch,
+    is_commit_marker,
+    marker_batch,
     offset_prefix,
     read_header,
     read_records,
@@ -64,6 +68,7 @@ class PartitionLog:
         self._folder = folder
         self._index = _Index()
         self._sequences = ProducerSequences()
+        self._transactions = PartitionTransactions()
         self._path = self._newest_file()
         self._start = int(self._path.stem)
         self._end = self._start
@@ -81,6 +86,16 @@ class PartitionLog:
     def end_offset(self) -> int:
         """The offset the next record will get."""
         return self._end
+
+    @property
+    def stable_offset(self) -> int:
+        """The first offset of the oldest open transaction, the end of the log if none is open."""
+        return self._transactions.first_open_offset(self._end)
+
+    @property
+    def open_producers(self) -> list[int]:
+        """The ids of the producers with an open transaction in this partition."""
+        return self._transactions.open_producers
 
     @property
     def size(self) -> int:
@@ -120,17 +135,23 @@ class PartitionLog:
         if at_ms is not None:
             batch = stamp_batch(batch, at_ms)
             header = read_header(batch)
-        base_offset = self._end
-        self._write(offset_prefix(base_offset, header.size), memoryview(batch)[PREFIX_SIZE:])
-        self._note(header, base_offset, self._size)
-        return base_offset
+        return self._add(header, batch)
 
-    def available(self, offset: int, max_bytes: int) -> int:
-        """Bytes that `read` would return, counting no further than `max_bytes`."""
+    def append_marker(self, producer_id: int, producer_epoch: int, is_commit: bool, at_ms: int) -> None:
+        """End a producer's transaction in this partition; raises AppendRefused if the disk is full."""
+        batch = marker_batch(producer_id, producer_epoch, is_commit, at_ms)
+        self._add(read_header(batch), batch)
+
+    def available(self, offset: int, max_bytes: int, is_committed: bool = False) -> int:
+        """Bytes that `read` would return, counting no further than `max_bytes`.
+
+        With `is_committed`, only those before the stable offset.
+        """
         index = bisect_left(self._index.last, offset)
         if index == len(self._index):
             return 0
-        return min(self._size - self._index.position[index], max_bytes)
+        end = self.stable_position() if is_committed else self._size
+        return min(max(end - self._index.position[index], 0), max_bytes)
 
     def read(self, offset: int, max_bytes: int, whole_first: bool) -> bytes:
         """Return whole batches from the one that holds `offset` on, at most `max_bytes`.
@@ -138,30 +159,45 @@ class PartitionLog:
         With `whole_first` the first batch is returned even if it alone is larger, so that a
         consumer with a small buffer still makes progress.
         """
+        return self.read_file(*self._span(offset, max_bytes, whole_first, self._size))
+
+    def read_committed(
+        self, offset: int, max_bytes: int, whole_first: bool
+    ) -> tuple[bytes, Sequence[AbortedTransaction]]:
+        """Return batches before the stable offset, and the aborted transactions that have records among them."""
+        begin, end = self._span(offset, max_bytes, whole_first, self.stable_position())
+        if begin == end:
+            return b"", ()
+        next_batch = bisect_left(self._index.position, end)
+        until = self._index.first[next_batch] if next_batch < len(self._index) else self._end
+        return self.read_file(begin, end), self._transactions.aborted_between(offset, until)
+
+    def _span(self, offset: int, max_bytes: int, whole_first: bool, limit: int) -> tuple[int, int]:
+        """Return where in the file the batches of a read begin and end; none of them passes `limit`."""
         positions = self._index.position
         first = bisect_left(self._index.last, offset)
-        if first == len(self._index):
-            return b""
+        if first == len(self._index) or positions[first] >= limit:
+            return 0, 0
         begin = positions[first]
-        if self._size - begin <= max_bytes:
-            end = self._size
-        else:
-            stop = bisect_left(positions, begin + max_bytes + 1, lo=first + 1) - 1
-            end = positions[stop]
-            if stop == first:
-                end = self._batch_end(first) if whole_first else begin
-        return self.read_file(begin, end)
+        if limit - begin <= max_bytes:
+            return begin, limit
+        stop = bisect_left(positions, begin + max_bytes + 1, lo=first + 1) - 1
+        if stop > first:
+            return begin, positions[stop]
+        return begin, self._batch_end(first) if whole_first else begin
 
     def read_file(self, begin: int, end: int) -> bytes:
         """Return the bytes of the file between two positions."""
         return os.pread(self._fd, end - begin, begin)
 
     def find_timestamp(self, timestamp: int) -> tuple[int, int] | None:
-        """Return (offset, timestamp) of the first record not older than `timestamp`, in ms."""
+        """Return (offset, timestamp) of the first record not older than `timestamp`, in ms; never a marker."""
         for index, newest in enumerate(self._index.newest):
             if newest < timestamp:
                 continue
             batch = self.read_file(self._index.position[index], self._batch_end(index))
+            if read_header(batch).is_control:
+                continue
             try:
                 for record in read_records(batch):
                     if record.timestamp >= timestamp:
@@ -171,8 +207,11 @@ class PartitionLog:
         return None
 
     def first_batch_to_keep(self, max_bytes: int, oldest_ms: int) -> int:
-        """Return the index of the first batch that retention keeps; the last is always kept."""
-        last = len(self._index) - 1
+        """Return the index of the first batch that retention keeps.
+
+        The last one is always kept, and whatever is not before the stable offset.
+        """
+        last = min(len(self._index) - 1, bisect_left(self._index.first, self.stable_offset))
         index = 0
         while index < last and (
             self._index.newest[index] < oldest_ms or (0 <= max_bytes <= self._size - self._index.position[index + 1])
@@ -187,6 +226,11 @@ class PartitionLog:
     def last_batch_position(self) -> int:
         """Return where in the file the newest batch starts, 0 for an empty log."""
         return self._index.position[-1] if self._index else 0
+
+    def stable_position(self) -> int:
+        """Return where in the file the batch at the stable offset starts, the file's end if no transaction is open."""
+        index = bisect_left(self._index.first, self.stable_offset)
+        return self._index.position[index] if index < len(self._index) else self._size
 
     def drop_before(self, batch_index: int) -> None:
         """Forget every batch before `batch_index`; the log then starts at that batch."""
@@ -234,8 +278,10 @@ class PartitionLog:
             raise AppendRefused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
         if header.size != len(batch) or header.count != header.last_offset_delta + 1:
             raise AppendRefused(ErrorCode.INVALID_RECORD, "expected exactly one whole batch")
-        if header.is_transactional:
-            raise AppendRefused(ErrorCode.INVALID_RECORD, "transactions are not supported")
+        if header.is_control or (header.is_transactional and header.producer_id < 0):
+            raise AppendRefused(ErrorCode.INVALID_RECORD, "expected no marker, and a producer id in a transaction")
+        if not header.is_transactional and header.producer_id in self._transactions.open_producers:
+            raise AppendRefused(ErrorCode.INVALID_TXN_STATE, "expected a batch of the producer's transaction")
         if needs_keys:
             self._require_keys(batch)
         return header
@@ -263,12 +309,23 @@ class PartitionLog:
             os.ftruncate(self._fd, self._size)
             raise AppendRefused(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from None
 
-    def _note(self, header: BatchHeader, base_offset: int, position: int) -> None:
+    def _add(self, header: BatchHeader, batch: bytes) -> int:
+        """Write a batch at the end, and return the offset of its first record."""
+        base_offset = self._end
+        self._write(offset_prefix(base_offset, header.size), memoryview(batch)[PREFIX_SIZE:])
+        self._note(header, base_offset, self._size, batch)
+        return base_offset
+
+    def _note(self, header: BatchHeader, base_offset: int, position: int, batch: bytes) -> None:
         """Take a batch that is in the file into the index and the producers' state."""
         self._index.add(header, base_offset, position)
         self._end = base_offset + header.last_offset_delta + 1
         self._size = position + header.size
         self._sequences.note(header, base_offset)
+        if header.is_control:
+            self._transactions.end(header.producer_id, base_offset, is_commit_marker(batch))
+        elif header.is_transactional:
+            self._transactions.begin(header.producer_id, base_offset)
 
     def _newest_file(self) -> Path:
         """Return the log file to open; older ones are left by a death in `replace_head`."""
@@ -283,13 +340,14 @@ class PartitionLog:
         total = os.fstat(self._fd).st_size
         while self._size < total:
             try:
-                header = check_batch(self._batch_at(self._size, total))
+                batch = self._batch_at(self._size, total)
+                header = check_batch(batch)
                 if header.base_offset < self._end:
                     raise CorruptBatch(f"offset {header.base_offset} after {self._end}")
             except CorruptBatch as error:
                 logger.warning("%s: cut at byte %d: %s", self._path, self._size, error)
                 break
-            self._note(header, header.base_offset, self._size)
+            self._note(header, header.base_offset, self._size, batch)
         if self._size < total:
             os.ftruncate(self._fd, self._size)
         return total - self._size
@@ -304,6 +362,7 @@ class PartitionLog:
     def _rebuild_index(self) -> None:
         sequences, end = self._sequences, self._end
         self._index, self._size, self._sequences = _Index(), 0, ProducerSequences()
+        self._transactions = PartitionTransactions()
         self._end = self._start
         self._recover()
         self._sequences, self._end = sequences, end

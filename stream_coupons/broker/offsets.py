@@ -1,15 +1,10 @@
-"""Committed offsets of the groups, in memory and in a file of one JSON line a commit."""
+"""Committed offsets of the groups, in memory and in a file of one JSON line an offset."""
 
-import json
-import logging
-import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
 
-logger = logging.getLogger(__name__)
-
-_REWRITE_BYTES: Final = 4 * 1024 * 1024
+from stream_coupons.broker.journal import Journal
 
 TopicPartition = tuple[str, int]
 
@@ -22,17 +17,15 @@ class Committed:
     metadata: str
 
 
-class CommittedOffsets:
-    """The committed offsets of every group, kept in one file.
+Row = tuple[str, str, int, int, str]
 
-    The file is rewritten when it is opened and when it has grown to many times what it must hold.
-    """
+
+class CommittedOffsets:
+    """The committed offsets of every group, kept in one file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._groups: dict[str, dict[TopicPartition, Committed]] = {}
-        self._load()
-        self._file = self._rewrite()
+        self._journal = Journal(path, self._apply, self._rows)
 
     def groups(self) -> list[str]:
         """Return the names of the groups that have committed anything."""
@@ -42,20 +35,17 @@ class CommittedOffsets:
         """Return what a group has committed, empty for one that never did."""
         return dict(self._groups.get(group, {}))
 
-    def commit(self, group: str, offsets: dict[TopicPartition, Committed]) -> None:
+    def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Record `offsets` for `group`; they survive the death of the process on return."""
+        self._journal.append(offset_rows(group, offsets))
         self._groups.setdefault(group, {}).update(offsets)
-        for (topic, partition), committed in offsets.items():
-            row = [group, topic, partition, committed.offset, committed.metadata]
-            self._file.write(json.dumps(row) + "\n")
-        self._flush()
 
     def forget_group(self, group: str) -> bool:
         """Drop a group's offsets; return whether there were any."""
-        if self._groups.pop(group, None) is None:
+        if group not in self._groups:
             return False
-        self._file.write(json.dumps([group]) + "\n")
-        self._flush()
+        self._journal.append([[group]])
+        del self._groups[group]
         return True
 
     def forget_topic(self, topic: str) -> None:
@@ -63,31 +53,11 @@ class CommittedOffsets:
         for committed in self._groups.values():
             for key in [key for key in committed if key[0] == topic]:
                 del committed[key]
-        self._file.close()
-        self._file = self._rewrite()
+        self._journal.rewrite()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
-
-    def _flush(self) -> None:
-        self._file.flush()
-        if os.fstat(self._file.fileno()).st_size > self._rewrite_at:
-            self._file.close()
-            self._file = self._rewrite()
-
-    def _load(self) -> None:
-        if not self._path.exists():
-            return
-        for number, line in enumerate(self._path.read_bytes().split(b"\n"), start=1):
-            if not line:
-                continue
-            try:
-                self._apply(json.loads(line))
-            except (ValueError, TypeError):
-                # Only the last line can be torn by a kill; nothing after a bad one is trusted.
-                logger.warning("%s: cut at line %d", self._path, number)
-                return
+        self._journal.close()
 
     def _apply(self, row: list[str | int]) -> None:
         if len(row) == 1:
@@ -97,13 +67,12 @@ class CommittedOffsets:
         committed = Committed(int(offset), str(metadata))
         self._groups.setdefault(str(group), {})[str(topic), int(partition)] = committed
 
-    def _rewrite(self) -> TextIO:
-        scratch = self._path.with_suffix(".tmp")
-        with scratch.open("w", encoding="utf-8") as file:
-            for group, offsets in self._groups.items():
-                for (topic, partition), committed in offsets.items():
-                    row = [group, topic, partition, committed.offset, committed.metadata]
-                    file.write(json.dumps(row) + "\n")
-        scratch.replace(self._path)
-        self._rewrite_at = max(_REWRITE_BYTES, 4 * self._path.stat().st_size)
-        return self._path.open("a", encoding="utf-8")
+    def _rows(self) -> Iterable[Row]:
+        for group, offsets in self._groups.items():
+            yield from offset_rows(group, offsets)
+
+
+def offset_rows(group: str, offsets: Mapping[TopicPartition, Committed]) -> Iterable[Row]:
+    """Yield one row for each offset of a group, as files hold them."""
+    for (topic, partition), committed in offsets.items():
+        yield group, topic, partition, committed.offset, committed.metadata

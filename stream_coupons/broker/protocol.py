@@ -45,7 +45,10 @@ class ErrorCode(IntEnum):
     POLICY_VIOLATION = 44
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45
     INVALID_PRODUCER_EPOCH = 47
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
+    INVALID_TXN_STATE = 48
+    INVALID_PRODUCER_ID_MAPPING = 49
+    INVALID_TRANSACTION_TIMEOUT = 50
+    CONCURRENT_TRANSACTIONS = 51
     KAFKA_STORAGE_ERROR = 56
     NON_EMPTY_GROUP = 68
     GROUP_ID_NOT_FOUND = 69
@@ -54,6 +57,9 @@ class ErrorCode(IntEnum):
     GROUP_MAX_SIZE_REACHED = 81
     FENCED_INSTANCE_ID = 82
     INVALID_RECORD = 87
+    UNSTABLE_OFFSET_COMMIT = 88
+    PRODUCER_FENCED = 90
+    TRANSACTION_ABORTABLE = 120
 
 
 class ApiKey(IntEnum):
@@ -76,6 +82,10 @@ class ApiKey(IntEnum):
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
     INIT_PRODUCER_ID = 22
+    ADD_PARTITIONS_TO_TXN = 24
+    ADD_OFFSETS_TO_TXN = 25
+    END_TXN = 26
+    TXN_OFFSET_COMMIT = 28
     DESCRIBE_CONFIGS = 32
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
@@ -93,10 +103,11 @@ class Api:
     max_version: int
 
 
-# The upper bounds stop short of topic ids (Fetch 13, Metadata 10, DeleteTopics 6), of leader epochs
-# that a single node has no use for, and of requests that name several groups at once (OffsetFetch 8).
+# The upper bounds stop short of topic ids (Produce 13, Fetch 13, Metadata 10, DeleteTopics 6), of leader epochs
+# that a single node has no use for, of requests that name several groups at once (OffsetFetch 8), and of transactions
+# with two-phase commit (InitProducerId 6).
 APIS: Final[Mapping[ApiKey, Api]] = {
-    ApiKey.PRODUCE: Api(producer.ProduceRequest, producer.ProduceResponse, 3, 8),
+    ApiKey.PRODUCE: Api(producer.ProduceRequest, producer.ProduceResponse, 3, 12),
     ApiKey.FETCH: Api(consumer.FetchRequest, consumer.FetchResponse, 4, 11),
     ApiKey.LIST_OFFSETS: Api(consumer.ListOffsetsRequest, consumer.ListOffsetsResponse, 1, 5),
     ApiKey.METADATA: Api(metadata.MetadataRequest, metadata.MetadataResponse, 0, 9),
@@ -112,7 +123,11 @@ APIS: Final[Mapping[ApiKey, Api]] = {
     ApiKey.API_VERSIONS: Api(metadata.ApiVersionsRequest, metadata.ApiVersionsResponse, 0, 4),
     ApiKey.CREATE_TOPICS: Api(admin.CreateTopicsRequest, admin.CreateTopicsResponse, 0, 5),
     ApiKey.DELETE_TOPICS: Api(admin.DeleteTopicsRequest, admin.DeleteTopicsResponse, 0, 5),
-    ApiKey.INIT_PRODUCER_ID: Api(producer.InitProducerIdRequest, producer.InitProducerIdResponse, 0, 4),
+    ApiKey.INIT_PRODUCER_ID: Api(producer.InitProducerIdRequest, producer.InitProducerIdResponse, 0, 5),
+    ApiKey.ADD_PARTITIONS_TO_TXN: Api(producer.AddPartitionsToTxnRequest, producer.AddPartitionsToTxnResponse, 0, 5),
+    ApiKey.ADD_OFFSETS_TO_TXN: Api(producer.AddOffsetsToTxnRequest, producer.AddOffsetsToTxnResponse, 0, 4),
+    ApiKey.END_TXN: Api(producer.EndTxnRequest, producer.EndTxnResponse, 0, 5),
+    ApiKey.TXN_OFFSET_COMMIT: Api(producer.TxnOffsetCommitRequest, producer.TxnOffsetCommitResponse, 0, 5),
     ApiKey.DESCRIBE_CONFIGS: Api(admin.DescribeConfigsRequest, admin.DescribeConfigsResponse, 1, 4),
     ApiKey.CREATE_PARTITIONS: Api(admin.CreatePartitionsRequest, admin.CreatePartitionsResponse, 0, 3),
     ApiKey.DELETE_GROUPS: Api(admin.DeleteGroupsRequest, admin.DeleteGroupsResponse, 0, 2),
@@ -121,6 +136,14 @@ APIS: Final[Mapping[ApiKey, Api]] = {
     ),
     ApiKey.DESCRIBE_CLUSTER: Api(admin.DescribeClusterRequest, admin.DescribeClusterResponse, 0, 1),
 }
+
+
+FEATURES: Final[Fields] = {
+    "supported_features": [{"name": "transaction.version", "min_version": 0, "max_version": 2}],
+    "finalized_features_epoch": 0,
+    "finalized_features": [{"name": "transaction.version", "max_version_level": 2, "min_version_level": 2}],
+}
+"""The features in the answer to ApiVersions: producers may use the transactions of KIP-890."""
 
 
 class BadFrame(Exception):

@@ -55,7 +55,7 @@ class ProducerSequences:
                 f"producer epoch {header.producer_epoch}, expected {producer.epoch} or newer",
             )
         expected = 0
-        if header.producer_epoch == producer.epoch:
+        if header.producer_epoch == producer.epoch and producer.batches:
             for first, last, offset in producer.batches:
                 if (first, last) == (header.base_sequence, _last_sequence(header)):
                     return offset
@@ -68,13 +68,14 @@ class ProducerSequences:
         return None
 
     def note(self, header: BatchHeader, base_offset: int) -> None:
-        """Remember a batch that is in the log."""
+        """Remember a batch that is in the log; a marker has no sequence, but may bring a newer epoch."""
         if header.producer_id < 0:
             return
         producer = self._producers.get(header.producer_id)
         if producer is None or producer.epoch != header.producer_epoch:
             producer = self._producers[header.producer_id] = _Producer(header.producer_epoch)
-        producer.batches.append((header.base_sequence, _last_sequence(header), base_offset))
+        if not header.is_control:
+            producer.batches.append((header.base_sequence, _last_sequence(header), base_offset))
         self._producers.move_to_end(header.producer_id)
         if len(self._producers) > MAX_PRODUCERS:
             self._producers.popitem(last=False)

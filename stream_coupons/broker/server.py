@@ -15,9 +15,11 @@ from typing import Final
 from stream_coupons.broker.api_groups import GroupsApi
 from stream_coupons.broker.api_records import RecordsApi
 from stream_coupons.broker.api_topics import Node, TopicsApi
+from stream_coupons.broker.api_transactions import TransactionsApi
 from stream_coupons.broker.cleaning import clean_topics
 from stream_coupons.broker.offsets import CommittedOffsets
 from stream_coupons.broker.protocol import (
+    FEATURES,
     ApiKey,
     BadFrame,
     ErrorCode,
@@ -31,6 +33,7 @@ from stream_coupons.broker.protocol import (
     encode_response,
 )
 from stream_coupons.broker.topics import Topics
+from stream_coupons.broker.transactions import Transactions
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +55,9 @@ class BrokerServer:
     def __init__(self, data: Path, group_initial_delay_s: float = 0.2) -> None:
         self._topics = Topics(data)
         self._offsets = CommittedOffsets(data / "offsets.jsonl")
+        self._transactions = Transactions(data / "transactions.jsonl", self._topics, self._offsets)
         self._group_initial_delay_s = group_initial_delay_s
-        self._records = RecordsApi(self._topics)
+        self._records = RecordsApi(self._topics, self._transactions)
         self._groups: GroupsApi | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
@@ -64,10 +68,11 @@ class BrokerServer:
         handlers: Handlers = {}
         bound = await self._listen(port, handlers)
         node = Node(LOOPBACK, bound)
-        self._groups = groups = GroupsApi(node, self._offsets, self._group_initial_delay_s)
+        self._groups = groups = GroupsApi(node, self._offsets, self._transactions, self._group_initial_delay_s)
         handlers |= self._handlers_at(node, groups)
         self._chores = [
             asyncio.create_task(_every(_TICK_S, groups.tick)),
+            asyncio.create_task(_every(_TICK_S, self._end_late_transactions)),
             asyncio.create_task(_every(_CLEAN_EVERY_S, self._clean)),
         ]
         return bound
@@ -90,6 +95,7 @@ class BrokerServer:
         return {
             **self._records.handlers(),
             **groups.handlers(),
+            **TransactionsApi(self._transactions, self._topics, groups).handlers(),
             **TopicsApi(node, self._topics, self._offsets).handlers(),
             ApiKey.API_VERSIONS: self._api_versions,
         }
@@ -104,6 +110,10 @@ class BrokerServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._topics.close()
         self._offsets.close()
+        self._transactions.close()
+
+    async def _end_late_transactions(self) -> None:
+        self._transactions.tick(time.monotonic())
 
     async def _clean(self) -> None:
         await clean_topics(self._topics, time.time())
@@ -134,7 +144,7 @@ class BrokerServer:
             writer.close()
 
     async def _api_versions(self, _header: Header, _request: Request) -> Fields:
-        return {"error_code": 0, "api_keys": api_versions(), "throttle_time_ms": 0}
+        return {"error_code": 0, "api_keys": api_versions(), "throttle_time_ms": 0, **FEATURES}
 
 
 async def _answer(handlers: Handlers, frame: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -94,6 +94,12 @@ class Topics:
         if topic is None or not 0 <= index < len(topic.partitions):
             return None
         return topic.partitions[index]
+
+    def logs(self) -> Iterator[tuple[tuple[str, int], PartitionLog]]:
+        """Yield every partition, by topic and index, and its log."""
+        for topic in self._topics.values():
+            for index, log in enumerate(topic.partitions):
+                yield (topic.name, index), log
 
     def check_new(self, name: str, partitions: int, configs: Mapping[str, str]) -> None:
         """Raise `TopicRefused` if a topic like this cannot be made."""

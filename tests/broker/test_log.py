@@ -7,6 +7,7 @@ import pytest
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused
+from stream_coupons.record_batches import marker_batch
 
 from .builders import Sender, make_batch, numbered, read_all
 
@@ -125,8 +126,9 @@ def test_garbage_after_the_last_batch_is_cut(log: PartitionLog, folder: Path) ->
         (numbered(2) + numbered(2), ErrorCode.INVALID_RECORD),
         (make_batch([(None, b"v")]), ErrorCode.INVALID_RECORD),
         (make_batch([(b"k", b"v")], is_transactional=True), ErrorCode.INVALID_RECORD),
+        (marker_batch(7, 0, is_commit=True, at_ms=0), ErrorCode.INVALID_RECORD),
     ],
-    ids=["large", "empty", "short", "checksum", "two-batches", "no-key", "transaction"],
+    ids=["large", "empty", "short", "checksum", "two-batches", "no-key", "transaction-of-nobody", "marker"],
 )
 def test_a_bad_batch_is_refused(log: PartitionLog, batch: bytes, code: ErrorCode) -> None:
     with pytest.raises(AppendRefused) as refused:

@@ -8,19 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import confluent_kafka
 import pytest
 from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
 
 from stream_coupons.broker import BrokerFailed, EmbeddedBroker, open_broker
-from stream_coupons.broker.protocol import APIS, ApiKey, ErrorCode
+from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.server import MAX_FRAME_BYTES
 from stream_coupons.core.errors import BadConfig
 
 from .builders import Sender, make_batch, numbered
-from .clients import AIOKAFKA, DEADLINE_S, create_topic, end_offsets, librdkafka, until
+from .clients import AIOKAFKA, create_topic, end_offsets, librdkafka, until
+from .wire import READ_COMMITTED, WireProducer, ask, connect, fetch
 
 pytestmark = pytest.mark.process
 
@@ -29,22 +29,6 @@ pytestmark = pytest.mark.process
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker(tmp_path_factory.mktemp("embedded")) as broker:
         yield broker
-
-
-def connect(broker: EmbeddedBroker) -> socket.socket:
-    assert broker.port is not None
-    return socket.create_connection(("127.0.0.1", broker.port), timeout=DEADLINE_S)
-
-
-def ask(connection: socket.socket, request: Any) -> Any:
-    """Send one request and return the decoded response."""
-    request.with_header(correlation_id=3, client_id="raw")
-    connection.sendall(request.encode(header=True, framed=True))
-    with connection.makefile("rb") as stream:
-        (size,) = struct.unpack(">i", stream.read(4))
-        frame = stream.read(size)
-    response = APIS[ApiKey(request.API_KEY)].response
-    return response.decode(frame, version=request.API_VERSION, header=True)
 
 
 def produce(topic: str, batch: bytes, acks: int = -1) -> ProduceRequest:
@@ -65,7 +49,7 @@ def test_a_retried_idempotent_batch_is_suppressed_also_after_a_kill(tmp_path: Pa
         batch = make_batch([(b"k", b"v"), (b"k", b"w")], Sender(4242, 0, 0))
         rows = []
         for _ in range(2):
-            with connect(broker) as connection:
+            with connect(broker.bootstrap) as connection:
                 rows += [ask(connection, produce(unique, batch)) for _ in range(2)]
             broker.kill()
             broker.start()
@@ -85,7 +69,7 @@ def test_a_retried_idempotent_batch_is_suppressed_also_after_a_kill(tmp_path: Pa
 )
 def test_a_bad_batch_is_refused_with_its_code(embedded: EmbeddedBroker, unique: str, batch: bytes, code: int) -> None:
     create_topic(embedded.bootstrap, unique)
-    with connect(embedded) as connection:
+    with connect(embedded.bootstrap) as connection:
         answer = ask(connection, produce(unique, batch)).responses[0].partition_responses[0]
         assert answer.error_code == code
     assert end_offsets(embedded.bootstrap, unique) == {0: 0}
@@ -93,7 +77,7 @@ def test_a_bad_batch_is_refused_with_its_code(embedded: EmbeddedBroker, unique: 
 
 def test_answers_on_one_connection_come_in_order(embedded: EmbeddedBroker, unique: str) -> None:
     create_topic(embedded.bootstrap, unique)
-    with connect(embedded) as connection:
+    with connect(embedded.bootstrap) as connection:
         for correlation_id in range(20):
             request = produce(unique, numbered(1))
             request.with_header(correlation_id=correlation_id, client_id="raw")
@@ -118,20 +102,21 @@ def test_answers_on_one_connection_come_in_order(embedded: EmbeddedBroker, uniqu
     ids=["too-large", "negative", "garbage", "unknown-request"],
 )
 def test_a_bad_frame_closes_its_connection_and_no_other(embedded: EmbeddedBroker, sent: bytes) -> None:
-    with connect(embedded) as good, connect(embedded) as bad:
+    with connect(embedded.bootstrap) as good, connect(embedded.bootstrap) as bad:
         bad.sendall(sent)
         assert bad.recv(1) == b""
         answer = ask(good, InitProducerIdRequest(version=1, transactional_id=None))
         assert answer.error_code == 0
 
 
-def test_transactions_are_refused_with_an_error_clients_report(embedded: EmbeddedBroker, unique: str) -> None:
-    with connect(embedded) as connection:
-        answer = ask(connection, InitProducerIdRequest(version=1, transactional_id="t"))
-        assert answer.error_code == ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    producer = confluent_kafka.Producer(librdkafka(embedded.bootstrap, {"transactional.id": unique}))
-    with pytest.raises(confluent_kafka.KafkaException, match="has no transactions"):
-        producer.init_transactions(DEADLINE_S)
+def test_a_transaction_open_too_long_is_aborted_by_the_broker_itself(embedded: EmbeddedBroker, unique: str) -> None:
+    create_topic(embedded.bootstrap, unique)
+    with connect(embedded.bootstrap) as connection:
+        producer = WireProducer(connection, unique)
+        producer.init(timeout_ms=1)
+        assert producer.append(unique, b"lost") is ErrorCode.NONE
+        until(lambda: fetch(connection, unique, READ_COMMITTED).last_stable_offset == 2, "it is aborted")
+        assert producer.append(unique, b"late") is ErrorCode.INVALID_PRODUCER_EPOCH
 
 
 def test_compaction_shrinks_the_file_while_in_use(tmp_path: Path, unique: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.settings import Guarantee
 
 from .proxy import Proxy
@@ -54,10 +54,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(params=[Guarantee.AT_LEAST_ONCE, pytest.param(Guarantee.EXACTLY_ONCE, marks=pytest.mark.slow)])
-def guarantee(request: pytest.FixtureRequest, engine: Engine) -> Guarantee:
-    """What the workers promise; the embedded broker has no transactions."""
-    if engine == "embedded" and request.param is Guarantee.EXACTLY_ONCE:
-        pytest.skip("the embedded broker has no transactions")
+def guarantee(request: pytest.FixtureRequest) -> Guarantee:
+    """What the workers promise."""
     return Guarantee(request.param)
 
 

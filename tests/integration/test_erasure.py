@@ -7,7 +7,7 @@ import pytest
 
 from stream_coupons import topics
 from stream_coupons.agents.users import Users
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.erasure import STAYS_S
 from stream_coupons.core.events import ErasureRequest
 from stream_coupons.core.shopper import Shopper
@@ -25,11 +25,7 @@ USERS, CELLS = topics.changelog("users").name, topics.changelog("cells").name
 
 
 @pytest.fixture(params=[Guarantee.AT_LEAST_ONCE, pytest.param(Guarantee.EXACTLY_ONCE, marks=pytest.mark.slow)])
-def system(
-    empty_broker: BrokerProcess, engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[LocalSystem]:
-    if engine == "embedded" and request.param is Guarantee.EXACTLY_ONCE:
-        pytest.skip("the embedded broker has no transactions")
+def system(empty_broker: BrokerProcess, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LocalSystem]:
     system = LocalSystem(empty_broker, settings(guarantee=request.param), tmp_path, workers=1)
     system.prepare([coupon("c1")])
     with system:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream_coupons import admin, topics
 from stream_coupons.agents.users import Users
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.connection import Connection
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.demo.system import LocalSystem
@@ -26,12 +26,6 @@ pytestmark = pytest.mark.kafka
 
 USER, CHANGELOG = "u1", topics.changelog("users").name
 PARTITION = topics.partition_for(USER.encode(), settings().kafka.partitions)
-
-
-@pytest.fixture(autouse=True)
-def _has_transactions(engine: Engine) -> None:
-    if engine == "embedded":
-        pytest.skip("the embedded broker has no transactions")
 
 
 @asynccontextmanager
