@@ -117,9 +117,10 @@ class Broker:
         known = self._find(found)
         if known is None:
             return self._answered(sent, FetchResponse_v11(0, UNKNOWN_SESSION, 0, []))
-        while not (rows := self._rows(known)) and found.max_wait_time:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.appended.wait(), found.max_wait_time / 1000)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(found.max_wait_time / 1000):
+                while not (rows := self._rows(known)):
+                    await self.appended.wait()
         session = self.opened if found.session_epoch == 0 else found.session_id
         if not self.keeps_sessions:
             self.sessions.clear()
