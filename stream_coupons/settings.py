@@ -44,7 +44,7 @@ class Guarantee(StrEnum):
     AT_LEAST_ONCE = "at_least_once"
     """Copies, with identical bytes, may come after a fault. For brokers without transactions, and least latency."""
     EXACTLY_ONCE = "exactly_once"
-    """Readers with `read_committed` see no copy at all. Needs Apache Kafka 3.7 or later."""
+    """Readers with `read_committed` see no copy at all. Needs Apache Kafka 4.0 or later."""
 
 
 class Role(StrEnum):

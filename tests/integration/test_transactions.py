@@ -10,7 +10,7 @@ from aiokafka.errors import IllegalGenerationError
 from kafka.admin import NewTopic
 
 from stream_coupons import admin
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.connection import Connection
 from stream_coupons.runtime.consumer_thread import Membership
 from stream_coupons.runtime.producer import in_batches
@@ -19,12 +19,6 @@ from stream_coupons.runtime.transactions import TransactionalProducer
 
 pytestmark = pytest.mark.kafka
 TIMEOUT_S = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _has_transactions(engine: Engine) -> None:
-    if engine == "embedded":
-        pytest.skip("the embedded broker has no transactions")
 
 
 def in_group(
