@@ -24,7 +24,7 @@ from stream_coupons.bench.live import LiveRate
 from stream_coupons.bench.run import Machine, Report
 from stream_coupons.bench.target import FLOOR, OURS
 from stream_coupons.bench.throughput import Memory, Throughput
-from stream_coupons.broker import BrokerProcess, Engine
+from stream_coupons.broker import BrokerProcess
 from stream_coupons.connection import Connection
 
 from .conftest import DEADLINE_S, Run
@@ -104,8 +104,8 @@ def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
-def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker, engine: Engine) -> None:
-    guarantee = "exactly_once" if engine == "kafka" else "at_least_once"
+def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker) -> None:
+    guarantee = "exactly_once"
     with run_broker() as broker:
         result = run("bench", *TINY, "--bootstrap", broker.bootstrap, CONSENT, "--guarantee", guarantee, "--json", "-")
         assert result.exit_code == 0, result.stdout + result.stderr
@@ -147,7 +147,6 @@ def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> Non
         (("--workers", "5"), "--workers 5: with kafka.partitions = 4, expected at most 4"),
         (("--rate", "10", "--seconds", "2"), "--rate times --seconds is 20 events, expected at least 100"),
         (("--events", "1000000", "--shoppers", "10"), "--shoppers 10: each would come on 16,320 days"),
-        (("--guarantee", "exactly_once"), "kafka.guarantee is exactly_once, but the broker"),
         (("--json", "no-such-folder/bench.json"), "--json no-such-folder/bench.json: expected a file in a folder"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
