@@ -14,6 +14,7 @@ from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
 from stream_coupons.agents.users import Users
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.pipeline import KINDS
 from stream_coupons.knowledge_topics import KnowledgeTopics
 from stream_coupons.known import CurrentKnowledge
 from stream_coupons.member import Member, Reporter
@@ -32,8 +33,8 @@ shared states that one record changes, which must be in the cell's batch."""
 
 def urgent_topics(settings: Settings) -> frozenset[str]:
     """Return the topics that are fetched at once: triggers, and leases and their reports, which are few."""
-    kinds = {"browse": topics.BROWSE, "cart": topics.CART, "order": topics.ORDER}
-    triggers = {topic.name for kind, topic in kinds.items() if kind in settings.policy.triggers}
+    kind_of = {topic.name: kind for message, kind in KINDS.items() for topic in Users.reads if topic.message is message}
+    triggers = {name for name, kind in kind_of.items() if kind in settings.policy.triggers}
     return frozenset(triggers | {topics.LEASES.name, topics.LEASE_REPORTS.name})
 
 

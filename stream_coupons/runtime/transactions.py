@@ -142,7 +142,7 @@ class _EndTxn(_Request):
     SCHEMA = Schema(("transactional_id", _TEXT), *_PRODUCER, ("committed", Boolean), _TAGS)
 
 
-class _Sent(Request[_Request]):  # type: ignore[misc]
+class _Versioned(Request[_Request]):  # type: ignore[misc]
     """A request of one version, as aiokafka's client takes it."""
 
     API_KEY = _Request.API_KEY
@@ -189,7 +189,7 @@ class TransactionalProducer:
         """
         self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(self._timeout_s * 1000))
         await self._client.bootstrap()
-        ask = partial(_Sent, _InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)
+        ask = partial(_Versioned, _InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)
         await self._take_producer(ask)
 
     async def stop(self) -> None:
@@ -220,7 +220,7 @@ class TransactionalProducer:
             place[tp] += 1
         deadline = time.monotonic() + self._timeout_s
         await wait_for_all([self._append(rounds, deadline), self._commit_offsets(offsets, membership, deadline)])
-        await self._take_producer(lambda: _Sent(_EndTxn, self._id, *self._producer, True))
+        await self._take_producer(lambda: _Versioned(_EndTxn, self._id, *self._producer, True))
 
     def _numbered(self, tp: TopicPartition, batch: BatchBuilder) -> bytes:
         batch._set_producer_state(*self._producer, self._sequences[tp])
@@ -230,7 +230,7 @@ class TransactionalProducer:
     async def _append(self, rounds: Sequence[Mapping[TopicPartition, bytes]], deadline: float) -> None:
         def request(rows: Mapping[TopicPartition, bytes]) -> Request[Any]:
             topics = _in_topics(rows, lambda data: (data,))
-            return _Sent(_Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
+            return _Versioned(_Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
 
         for rows in rounds:
             await self._send(rows, self._leader, request, deadline)
@@ -241,7 +241,7 @@ class TransactionalProducer:
         def request(rows: Mapping[TopicPartition, int]) -> Request[Any]:
             topics = _in_topics(rows, lambda offset: (offset, ANY, ""))
             member = membership.generation, membership.member_id, None
-            return _Sent(_TxnOffsetCommit, self._id, self._group_id, *self._producer, *member, topics)
+            return _Versioned(_TxnOffsetCommit, self._id, self._group_id, *self._producer, *member, topics)
 
         async def coordinator(_: TopicPartition) -> int:
             return await self._coordinator(CoordinationType.GROUP, self._group_id)
@@ -270,8 +270,6 @@ class TransactionalProducer:
                 )
             except KafkaError as failed:
                 _raise_unless_retriable(type(failed), failed)
-                await self._forget_nodes()
-                await asyncio.sleep(FAILED_PAUSE_S)
             else:
                 for answer in answers:
                     for topic, partitions, _ in answer.topics:
@@ -280,10 +278,10 @@ class TransactionalProducer:
                                 left.pop(TopicPartition(topic, partition), None)
                             else:
                                 _raise_unless_retriable(error, error(f"{topic}:{partition}"))
-                if left:
-                    await self._pause(error)
-            if left and time.monotonic() > deadline:
-                raise error(f"{len(left)} partitions, the first is {next(iter(left))}")
+            if left:
+                await self._pause(error)
+                if time.monotonic() > deadline:
+                    raise error(f"{len(left)} partitions, the first is {next(iter(left))}")
 
     async def _pause(self, error: type[KafkaError]) -> None:
         if error is ConcurrentTransactions:
