@@ -198,7 +198,7 @@ class RecordsApi:
 
 
 def _is_committed(request: Request) -> bool:
-    """Whether a reader asks for committed records only."""
+    """Return True if a reader asks for committed records only."""
     return bool(request.isolation_level == _READ_COMMITTED)
 
 

@@ -115,7 +115,7 @@ def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> Readi
 
 
 def _is_one_object(data: bytes) -> bool:
-    """Whether the file is one entry, perhaps over several lines."""
+    """Return True if the file is one entry, perhaps over several lines."""
     try:
         msgspec.json.decode(data, type=dict[str, Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

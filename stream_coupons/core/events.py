@@ -50,7 +50,7 @@ MAX_WEIGHT = 1e6
 MAX_WINDOW_S = 366 * 86400.0
 """How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
 MAX_NUMBERS = 4096
-"""Of a coupon's vector."""
+"""Most numbers in a coupon's vector."""
 NO_COUPON = "none"
 """The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
 
@@ -134,13 +134,13 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     issue_id: Id
     """The issue that it is about."""
     kind: Literal["impression", "click", "purchase", "refund", "cancel", "expiry"]
-    """What happened: seen, clicked, used in an order; that order returned, in part or whole, or cancelled; no longer
-    usable."""
+    """Event: coupon seen, clicked, used in an order; that order returned, in part or whole, or cancelled; coupon no
+    longer usable."""
     coupon_id: Id | None = None
     """The coupon of the issue; refused if it is another one."""
     discount_minor: Amount | None = None
-    """What the coupon has taken off in all: of a purchase, absent, the issue's `max_discount_minor`; after a refund,
-    absent, nothing. The report with the latest `occurred_at` counts."""
+    """Discount that the coupon has taken off in all. Absent in a purchase: the issue's `max_discount_minor`; in a
+    refund: nothing. The report with the latest `occurred_at` counts."""
     order_value_minor: Amount | None = None
     """Value of the order that the coupon was used in."""
 
@@ -419,11 +419,11 @@ class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     drawn: Count = 0
     """Given (units), or held for what was given (money)."""
     freed: Count = 0
-    """Of what was drawn, what is neither held nor spent any more."""
+    """Drawn, and neither held nor spent any more."""
     spent: Count = 0
-    """Of what was drawn, what redemptions took off."""
+    """Drawn, and taken off by redemptions."""
     refunded: Count = 0
-    """Of what was spent, what later reports said was not."""
+    """Spent, and taken back by later reports."""
     wanted: Count = 0
     """What decisions would have drawn, had it been available."""
     asks: bool = False
@@ -435,7 +435,7 @@ class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     over_expected: Demand = 0.0
     """Expected cost, when they were given, of all coupons that are over; a total."""
     over_spent: Count = 0
-    """What these took off; a total."""
+    """Discounts taken off by the same coupons; a total."""
     demand: Annotated[list[Demand], Meta(max_length=64)] = []
     """Expected cost that decisions would have drawn at each of a few fixed prices, in minor units as prices count them:
     totals that only grow."""

@@ -42,7 +42,7 @@ CALIBRATED_AFTER = 10
 """Redemptions of the highest cost that the prior of the cost ratio counts for."""
 MAX_COST_RATIO = 10.0
 LEAST_VARIANCE = 1.0
-"""Of the cost of all open coupons, minor units squared: what is less is what sums of numbers of 64 bits are off by."""
+"""Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
 
 
 class Holding(Totals, array_like=True):

@@ -36,7 +36,7 @@ CHASED_NOISE = 2.0
 QUANTILE_Z = 1.645
 """Standard deviations that a quantile hold adds to the expected cost of all that is open: 95 %."""
 UPDATES = 500
-"""Of the price in a campaign, if it is neither short nor long."""
+"""Updates of the price in a campaign that is neither short nor long."""
 LEAST_UPDATE_S, MOST_UPDATE_S = 10.0, 3600.0
 WEEK_HOURS = 168
 HOUR_S = 3600.0

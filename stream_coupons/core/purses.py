@@ -1,4 +1,4 @@
-"""What one partition holds of an account, and what it reports of it to the owner (`leases`).
+"""Purse of one partition: its part of an account, and its reports to the owner (`leases`).
 
 A purse is filled by leases, drawn on by decisions, and emptied by what is spent. It holds totals that only grow:
 
