@@ -5,13 +5,17 @@ Run as `python -m benchmarks.peer_faust JOB`. Modes: `steps`, or `nothing` (agen
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import faust
 import msgspec
 import uvloop
+from kafka.admin import NewTopic
 
 from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
+from stream_coupons.admin import admin_client
+from stream_coupons.connection import Connection
 from stream_coupons.runtime.records import Record
 
 
@@ -64,6 +68,16 @@ def add_agent(app: faust.App, steps: AgentSteps, outputs: dict[str, Any]) -> Non
     app.agent(source, name=steps.name)(run)
 
 
+def make_changelogs(job: Job, tables: Iterable[str]) -> None:
+    """Create the changelogs of tables: Faust ends if the broker does not know yet those that it has just made."""
+    made = [
+        NewTopic(f"{job.group}-{table}-changelog", job.partitions, 1, topic_configs={"cleanup.policy": "compact"})
+        for table in tables
+    ]
+    with admin_client(Connection(job.bootstrap)) as client:
+        client.create_topics(made)
+
+
 async def nothing(stream: Any) -> None:
     """Read on."""
     async for _ in stream:
@@ -81,7 +95,9 @@ def main() -> None:
     else:
         raw = {"key_serializer": "raw", "value_serializer": "raw"}
         outputs = {name: app.topic(name, **raw) for name in WRITTEN.values()}
-        for steps in all_steps(job).values():
+        agents = all_steps(job)
+        make_changelogs(job, agents)
+        for steps in agents.values():
             add_agent(app, steps, outputs)
     worker = faust.Worker(app, loglevel="WARNING", quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
     worker.spinner = None

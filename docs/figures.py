@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,20 @@ def run(*args: str) -> Any:
     """Return the JSON that a command of stream-coupons prints."""
     print("stream-coupons", *args, file=sys.stderr)
     command = [sys.executable, "-m", "stream_coupons", *args]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return printed_by(command)
+
+
+def printed_by(command: Sequence[str]) -> Any:
+    """Return the JSON that a command prints. Ctrl-C is for the command, which ends what it started."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            output, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    if process.returncode:
+        raise SystemExit(f"{command[2]} ended with exit code {process.returncode}")
+    return json.loads(output)
 
 
 def measure_learning() -> dict[str, Any]:
@@ -61,7 +74,7 @@ def measure_peers(repeats: int = 3) -> dict[str, Any]:
     if not BENCH_PYTHON.exists():
         raise SystemExit("Quix Streams is not installed: run `make figures`, or `make .venv-bench/.ready` before")
     command = [str(BENCH_PYTHON), "-m", "benchmarks.speed", "--parts", "live", "--repeats", str(repeats)]
-    found = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    found = printed_by(command)
     return {"repeats": found["repeats"], "versions": found["environment"], "rows": found["live"]}
 
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,9 @@ from stream_coupons.runtime.transactions import TransactionalProducer
 log = logging.getLogger(__name__)
 
 PAUSE_S = 5.0
+PRODUCERS = 2
+"""Of each agent, which take turns. A broker completes a transaction behind its answer, and lets a producer that begins
+the next one before that wait for some 20 ms (`add.partitions.to.txn.retry.backoff.ms`)."""
 LATE_AFTER_S = 10.0
 """A delivery that takes longer makes the worker not ready."""
 
@@ -125,7 +129,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         super().__init__()
         self._connect = connect
         self._on_failure = on_failure
-        self._producers: dict[str, TransactionalProducer] = {}
+        self._producers: dict[str, deque[TransactionalProducer]] = {}
         self._memberships: dict[str, Membership] = {}
         self._began: dict[str, float] = {}
         self._has_failed = False
@@ -138,15 +142,15 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         """Disconnect."""
-        await asyncio.gather(*(producer.stop() for producer in self._producers.values()))
+        await asyncio.gather(*(producer.stop() for producers in self._producers.values() for producer in producers))
 
     async def join(self, agent: str, membership: Membership) -> None:
         """Commit as this member: the broker refuses the offsets of one that is not the group's present one."""
         self._memberships[agent] = membership
         if agent not in self._producers:
-            producer = self._connect(agent)
-            await producer.start()
-            self._producers[agent] = producer
+            producers = [self._connect(agent) for _ in range(PRODUCERS)]
+            await asyncio.gather(*(producer.start() for producer in producers))
+            self._producers[agent] = deque(producers)
 
     async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
         """Commit a transaction.
@@ -166,7 +170,9 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         self._began[agent] = time.monotonic()
         try:
             batches = in_batches(outputs, BATCH_BYTES, is_transactional=True)
-            await self._producers[agent].commit(batches, offsets, self._memberships[agent])
+            producers = self._producers[agent]
+            producers.rotate()
+            await producers[0].commit(batches, offsets, self._memberships[agent])
         except Exception as error:
             self._has_failed = True
             self._on_failure(agent)

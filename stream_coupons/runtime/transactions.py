@@ -7,9 +7,8 @@ and offsets leave at once, one more request ends the transaction, and its answer
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +17,6 @@ from aiokafka.errors import (
     ConcurrentTransactions,
     DuplicateSequenceNumber,
     KafkaError,
-    KafkaTimeoutError,
     LeaderNotAvailableError,
     for_code,
 )
@@ -46,6 +44,7 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.002
 """Pause before a request is sent again. A transaction that follows at once may meet the end of the one before."""
 FAILED_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 1.0
 ANY = -1
 ALL_REPLICAS = -1
 
@@ -159,6 +158,9 @@ class _Versioned(Request[_Request]):  # type: ignore[misc]
 class TransactionalProducer:
     """Commits one transaction after the other: records and offsets, all of it or nothing.
 
+    While no broker answers, requests are sent again and again. The broker aborts a transaction that takes too long, and
+    then refuses what comes of it.
+
     Parameters
     ----------
     transactional_id : str
@@ -167,7 +169,7 @@ class TransactionalProducer:
     group_id : str
         Whose offsets are committed.
     timeout_s : float
-        Time after which the broker aborts a transaction that was begun; in it a request is sent again and again.
+        Time after which the broker aborts a transaction that was begun.
     """
 
     def __init__(self, connection: Connection, transactional_id: str, group_id: str, timeout_s: float) -> None:
@@ -207,7 +209,7 @@ class TransactionalProducer:
         Raises
         ------
         KafkaError
-            If something was refused, or the time is up. Whether it was committed may be unknown then.
+            If something was refused. Whether the transaction was committed may be unknown then.
         """
         if not batches and not offsets:
             return
@@ -218,8 +220,7 @@ class TransactionalProducer:
                 rounds.append({})
             rounds[place[tp]][tp] = self._numbered(tp, batch)
             place[tp] += 1
-        deadline = time.monotonic() + self._timeout_s
-        await wait_for_all([self._append(rounds, deadline), self._commit_offsets(offsets, membership, deadline)])
+        await wait_for_all([self._append(rounds), self._commit_offsets(offsets, membership)])
         await self._take_producer(lambda: _Versioned(_EndTxn, self._id, *self._producer, True))
 
     def _numbered(self, tp: TopicPartition, batch: BatchBuilder) -> bytes:
@@ -227,17 +228,15 @@ class TransactionalProducer:
         self._sequences[tp] += batch.record_count()
         return bytes(batch._build())
 
-    async def _append(self, rounds: Sequence[Mapping[TopicPartition, bytes]], deadline: float) -> None:
+    async def _append(self, rounds: Sequence[Mapping[TopicPartition, bytes]]) -> None:
         def request(rows: Mapping[TopicPartition, bytes]) -> Request[Any]:
             topics = _in_topics(rows, lambda data: (data,))
             return _Versioned(_Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
 
         for rows in rounds:
-            await self._send(rows, self._leader, request, deadline)
+            await self._send(rows, self._leader, request)
 
-    async def _commit_offsets(
-        self, offsets: Mapping[TopicPartition, int], membership: Membership, deadline: float
-    ) -> None:
+    async def _commit_offsets(self, offsets: Mapping[TopicPartition, int], membership: Membership) -> None:
         def request(rows: Mapping[TopicPartition, int]) -> Request[Any]:
             topics = _in_topics(rows, lambda offset: (offset, ANY, ""))
             member = membership.generation, membership.member_id, None
@@ -248,20 +247,19 @@ class TransactionalProducer:
 
         # By the same connection as records: a broker processes what comes by one in turn. If it had both at once to add
         # to the transaction, one of them would wait there for tens of milliseconds.
-        await self._send(offsets, coordinator, request, deadline)
+        await self._send(offsets, coordinator, request)
 
     async def _send(
         self,
         rows: Mapping[TopicPartition, Row],
         node_of: Callable[[TopicPartition], Awaitable[int]],
         request: Callable[[Mapping[TopicPartition, Row]], Request[Any]],
-        deadline: float,
     ) -> None:
         """Send rows to their brokers, those that could not be taken once more, until all are."""
-        left = dict(rows)
+        left, pauses = dict(rows), _pauses()
         while left:
             by_node: defaultdict[int, dict[TopicPartition, Row]] = defaultdict(dict)
-            error: type[KafkaError] = KafkaTimeoutError
+            error: type[KafkaError] = KafkaError
             try:
                 for tp, row in left.items():
                     by_node[await node_of(tp)][tp] = row
@@ -279,20 +277,20 @@ class TransactionalProducer:
                             else:
                                 _raise_unless_retriable(error, error(f"{topic}:{partition}"))
             if left:
-                await self._pause(error)
-                if time.monotonic() > deadline:
-                    raise error(f"{len(left)} partitions, the first is {next(iter(left))}")
+                await self._pause(error, pauses)
 
-    async def _pause(self, error: type[KafkaError]) -> None:
+    async def _pause(self, error: type[KafkaError], pauses: Iterator[float]) -> None:
+        """Wait before the next attempt; leaders and coordinators are looked for anew in it."""
         if error is ConcurrentTransactions:
             await asyncio.sleep(PAUSE_S)
-        else:
-            await self._forget_nodes()
-            await asyncio.sleep(FAILED_PAUSE_S)
+            return
+        self._coordinators.clear()
+        await self._client.force_metadata_update()
+        await asyncio.sleep(next(pauses))
 
     async def _take_producer(self, ask: Callable[[], Request[Any]]) -> None:
         """Ask the coordinator of the transaction until it answers with the producer's id and epoch from now on."""
-        deadline = time.monotonic() + self._timeout_s
+        pauses = _pauses()
         while True:
             try:
                 answer = await self._client.send(await self._coordinator(CoordinationType.TRANSACTION, self._id), ask())
@@ -304,9 +302,7 @@ class TransactionalProducer:
                 if answer.error_code == 0:
                     break
                 _raise_unless_retriable(error, error(self._id))
-            if time.monotonic() > deadline:
-                raise error(self._id)
-            await self._pause(error)
+            await self._pause(error, pauses)
         if self._producer != (answer.producer_id, answer.producer_epoch):
             self._producer = answer.producer_id, answer.producer_epoch
             self._sequences.clear()
@@ -323,10 +319,13 @@ class TransactionalProducer:
             self._coordinators[kind] = await self._client.coordinator_lookup(kind, key)
         return self._coordinators[kind]
 
-    async def _forget_nodes(self) -> None:
-        """Look anew for leaders and coordinators before the next request."""
-        self._coordinators.clear()
-        await self._client.force_metadata_update()
+
+def _pauses() -> Iterator[float]:
+    """Return the seconds to wait before each further attempt."""
+    pause_s = FAILED_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _in_topics(rows: Mapping[TopicPartition, Row], fields: Callable[[Row], tuple[Any, ...]]) -> list[tuple[Any, ...]]:

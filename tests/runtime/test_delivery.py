@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from stream_coupons.runtime import delivery
 from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.delivery import AtLeastOnce, ExactlyOnce, Parcel
+from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce, Parcel
 from stream_coupons.runtime.producer import BATCH_BYTES, Placed
 from stream_coupons.runtime.records import Output
 
@@ -24,8 +25,8 @@ FIRST, SECOND = Membership("m", 1), Membership("m", 2)
 class Producer:
     """Notes what it commits; fails with `error` if there is one."""
 
-    def __init__(self, log: list[Any], error: KafkaError | None) -> None:
-        self.log, self.error = log, error
+    def __init__(self, number: int, log: list[Any], error: KafkaError | None) -> None:
+        self.number, self.log, self.error = number, log, error
 
     async def start(self) -> None:
         self.log.append("start")
@@ -39,12 +40,13 @@ class Producer:
         if self.error is not None:
             raise self.error
         counts = {(tp.topic, tp.partition): batch.record_count() for tp, batch in batches}
-        self.log.append((counts, {tuple(tp): offset for tp, offset in offsets.items()}, membership))
+        self.log.append((self.number, counts, {tuple(tp): offset for tp, offset in offsets.items()}, membership))
 
 
 def exactly_once(error: KafkaError | None = None) -> tuple[ExactlyOnce, list[Any]]:
     log: list[Any] = []
-    return ExactlyOnce(lambda _: Producer(log, error), lambda agent: log.append(("failed", agent))), log
+    numbers = count()
+    return ExactlyOnce(lambda _: Producer(next(numbers), log, error), lambda agent: log.append(("failed", agent))), log
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +65,20 @@ def test_one_transaction_holds_cells_outputs_and_offsets_of_all_partitions() -> 
 
     batches = {("changelog", 1): 1, ("changelog", 3): 1, ("issues", 2): 1}
     offsets = {("browse", 1): 7, ("browse", 3): 9, ("cart", 3): 2}
-    assert asyncio.run(run()) == ["start", (batches, offsets, FIRST), "stop"]
+    start, other_start, (_, *committed), *stops = asyncio.run(run())
+    assert (start, other_start, stops) == ("start", "start", ["stop", "stop"])
+    assert committed == [batches, offsets, FIRST]
+
+
+def test_producers_of_an_agent_take_turns_so_that_none_waits_for_its_last_transaction() -> None:
+    async def run() -> list[Any]:
+        delivering, log = exactly_once()
+        await delivering.join("users", FIRST)
+        for _ in range(4):
+            await delivering.deliver("users", PARCELS)
+        return [number for number, *_ in log[PRODUCERS:]]
+
+    assert asyncio.run(run()) in ([0, 1, 0, 1], [1, 0, 1, 0])
 
 
 def test_it_commits_as_the_member_that_owned_the_partitions_when_they_were_taken_over() -> None:
@@ -74,8 +89,8 @@ def test_it_commits_as_the_member_that_owned_the_partitions_when_they_were_taken
         await delivering.deliver("users", PARCELS[:1])
         return log
 
-    start, (_, _, membership) = asyncio.run(run())
-    assert (start, membership) == ("start", SECOND), "one producer, however often the group rebalances"
+    *starts, (*_, membership) = asyncio.run(run())
+    assert (starts, membership) == (["start"] * PRODUCERS, SECOND), "the same producers, however often it rebalances"
 
 
 def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
@@ -87,7 +102,7 @@ def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
         assert not delivering.is_able
         return log
 
-    assert asyncio.run(run()) == ["start", ("failed", "users")]
+    assert asyncio.run(run())[PRODUCERS:] == [("failed", "users")]
 
 
 def test_at_least_once_appends_all_cells_before_any_output() -> None:
