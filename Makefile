@@ -64,7 +64,7 @@ reference: $(READY)  ## write docs/reference anew from the code
 	@$(BIN)/python docs/generate.py
 
 bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
-	@$(BIN)/python -m stream_coupons.evaluation.vega_bundle
+	@$(BIN)/python -m stream_coupons.lab.reports.vega_bundle
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core import policy
-from stream_coupons.core.coupons import CouponSet, Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, FeedbackEvent, Item, OrderEvent
-from stream_coupons.core.features import Subject
+from stream_coupons.core.features.rows import Subject
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.scoring import ValueScorer
 
 PRIOR_UPLIFT = 0.02
 """Orders that a coupon brings about by the prior, of a typical basket each."""

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.events import BudgetCurve, BudgetHold, Campaign, CouponIssue, FeedbackEvent
-from stream_coupons.demo.play import HOURLY, DirectTarget, play
+from stream_coupons.lab.demo.play import HOURLY, DirectTarget, play
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
 
 from .budgets_replay import DAY_S, GRACE_DAYS, WINDOW_DAYS, Problem, Replayed, result_of
 

@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import CouponSet, Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.events import BudgetHold, Coupon
-from stream_coupons.core.price import (
+from stream_coupons.core.money.price import (
     PRICES,
     QUANTILE_Z,
     Budget,

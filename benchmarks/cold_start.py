@@ -22,15 +22,15 @@ from statistics import fmean
 import msgspec
 from rich.table import Table
 
-from stream_coupons import topics
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.codec import Decoder
+from stream_coupons.core.decision.pipeline import ShopEvent
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent
-from stream_coupons.core.pipeline import ShopEvent
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
+from stream_coupons.testing.local import LocalPipeline
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "deploy" / "catalog.json", *sorted((ROOT / "examples").glob("*/catalog.json"))]

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.datasets.foreign import take_all
-from stream_coupons.evaluation.progressive_run import run
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.lab.datasets.foreign import take_all
+from stream_coupons.lab.offline.progressive_run import run
+from stream_coupons.lab.offline.scored import Scored
+from stream_coupons.lab.recordings import lines
 from stream_coupons.models.progressive import Interval
-from stream_coupons.recordings import lines
 from stream_coupons.settings import Settings
 
 START_AT = 1_767_348_000.0

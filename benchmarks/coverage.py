@@ -25,19 +25,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from stream_coupons import topics
-from stream_coupons.codec import encode
 from stream_coupons.core.events import LoggedDecision, OrderEvent
-from stream_coupons.evaluation import own_policies, own_valuation
-from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.evaluation.ope import Estimator, Logged
-from stream_coupons.evaluation.own_decisions import OwnDecisions, arrays
-from stream_coupons.evaluation.own_log import OwnLog
-from stream_coupons.evaluation.policies import Policy
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.ope import own_policies, own_valuation
+from stream_coupons.lab.ope.ope import Estimator, Logged
+from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays
+from stream_coupons.lab.ope.own_log import OwnLog
+from stream_coupons.lab.ope.policies import Policy
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing.local import LocalPipeline
 
 DAY_S = 86400.0
 NEVER_S = 1e12

@@ -28,14 +28,14 @@ from msgspec import Struct
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.events import CouponIssue
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.core.scoring import USES_RATIO
-from stream_coupons.demo.play import play_scorer
+from stream_coupons.core.shopper.profile import DAY_S
+from stream_coupons.lab.demo.play import play_scorer
+from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.models.progressive import bootstrap_interval
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World
 
 from .money_runs import WORLDS, Configuration, settings_of
 

@@ -22,12 +22,12 @@ from typing import Any
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.codec import encode
-from stream_coupons.datasets.foreign import ForeignLog, take_all
-from stream_coupons.evaluation.progressive_run import run
-from stream_coupons.recordings import lines
-from stream_coupons.runtime.garbage import collect_rarely
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
+from stream_coupons.lab.offline.progressive_run import run
+from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
+from stream_coupons.worker.garbage import collect_rarely
 
 START_AT = 1_767_225_600.0
 DAY_S = 86400.0

@@ -19,8 +19,8 @@ from rich.table import Table
 from river import linear_model, optim
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.core.features import DIMENSIONS
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter

@@ -1,7 +1,7 @@
 """How the cost of the steps grows with shoppers, coupons and partitions: in process, without a broker.
 
 `python -m benchmarks.growth`. Drives the batches of users, budgets and neighbours over the workload of
-`stream_coupons.bench`; what an agent sends goes to the agent that reads it, as through Kafka. Every point runs in a
+`stream_coupons.lab.bench`; what an agent sends goes to the agent that reads it, as through Kafka. Every point runs in a
 process of its own, so that none finds the memory of another. Prints tables in Markdown and all of it as JSON, and for
 every curve its exponent: cost ~ x^exponent, by least squares over the logarithms. 0 is constant, 1 is linear.
 
@@ -30,25 +30,25 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.app import open_stores
-from stream_coupons.bench import processes
-from stream_coupons.bench.workload import Workload
-from stream_coupons.codec import encode
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import END_OF_TIME
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import Output, Record
+from stream_coupons.lab.bench import processes
+from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import NewStore, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
+from stream_coupons.worker.app import open_stores
 
 NO_CLOCK_MS = int(END_OF_TIME * 1000)
 """Time of arrival of every record: nothing is from the future."""

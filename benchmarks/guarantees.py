@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 from rich.progress import Progress
 
-from stream_coupons import topics
 from stream_coupons.broker import open_broker
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.runtime.records import BEGAN_HEADER
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.records import BEGAN_HEADER
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Guarantee, Settings
 from tests.integration.builders import AT, browse, coupon, settings
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_coupons import topics
 from stream_coupons.broker import open_broker
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import Decoder
 from stream_coupons.core.events import CouponIssue, FeedbackEvent, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.models.learner import Trainer
 from stream_coupons.settings import LearningSettings
 from tests.integration.builders import AT, DAY_S, browse, coupon, send_ticks, settings

@@ -14,10 +14,10 @@ import msgspec
 
 from benchmarks.measure import Bench, Watch
 from benchmarks.runtimes import Runtime, RuntimeFailed
-from stream_coupons import admin, topics
-from stream_coupons.bench import processes
-from stream_coupons.bench.latency import Client, Send, Timing, summary
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.bench import processes
+from stream_coupons.lab.bench.latency import Client, Send, Timing, summary
 
 WARM_UP = 2_000
 """Events that a runtime works off before the load."""

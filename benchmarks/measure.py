@@ -16,13 +16,13 @@ from kafka.errors import KafkaError
 
 from benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
 from benchmarks.steps import SOURCES, WRITTEN
-from stream_coupons import admin, topics
-from stream_coupons.bench import processes
-from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.codec import encode
-from stream_coupons.connection import Connection
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.bench import processes
+from stream_coupons.lab.bench.workload import Workload
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import KafkaSettings, Settings
 
 POLL_S = 0.1

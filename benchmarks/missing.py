@@ -26,20 +26,20 @@ import msgspec
 import numpy as np
 from rich.table import Table
 
-from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.codec import Decoder
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import BrowseEvent, CartEvent, CouponIssue, Item, OrderEvent, TrainingExample
-from stream_coupons.core.missing import fill_number, remember
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
-from stream_coupons.datasets import completejourney
-from stream_coupons.demo.shoppers import SLICE_S, settings_for_shoppers
-from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.evaluation.objective import Comparison, Metric, Sample, compare
-from stream_coupons.runtime.records import Output
+from stream_coupons.core.shopper.imputation import fill_number, remember
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.datasets import completejourney
+from stream_coupons.lab.demo.shoppers import SLICE_S, settings_for_shoppers
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.lab.tuning.objective import Comparison, Metric, Sample, compare
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing.local import LocalPipeline
 
 POLICIES: dict[str, tuple[str, ...]] = {
     "price": get_args(MissingPolicy),

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.cli import terminal
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import EPSILON, bootstrap_interval, roc_auc
 from stream_coupons.models.registry import make_model

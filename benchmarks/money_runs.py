@@ -17,15 +17,15 @@ from typing import Any
 import msgspec
 import threadpoolctl
 
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision.policy import is_holdout
+from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.policy import is_holdout
-from stream_coupons.core.scoring import Scorer
-from stream_coupons.demo.play import Listener, Played, play_scorer, rules_of
-from stream_coupons.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons.lab.demo.play import Listener, Played, play_scorer, rules_of
+from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
 
 from .average_learnt import AverageLearnt
 from .learnable import Learnable, fit
@@ -61,9 +61,9 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
 
 SIMULATION = (
     "stream_coupons/simulation/*.py",
-    "stream_coupons/demo/play.py",
-    "stream_coupons/demo/rankings.py",
-    "stream_coupons/evaluation/direct.py",
+    "stream_coupons/lab/demo/play.py",
+    "stream_coupons/lab/demo/rankings.py",
+    "stream_coupons/lab/offline/direct.py",
 )
 FEATURES = tuple(f"stream_coupons/core/{name}.py" for name in ("features", "views", "profile", "in_category", "habits"))
 SOURCES: Mapping[str, tuple[str, ...]] = {

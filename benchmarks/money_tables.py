@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.evaluation.report import Axis, Report
+from stream_coupons.lab.reports.report import Axis, Report
 
 from .money_compared import OURS, THIRDS, Comparison, Estimate
 from .money_runs import ABOUT, NONE

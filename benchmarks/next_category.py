@@ -37,17 +37,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.core.events import OrderEvent
-from stream_coupons.core.habits import unpack_habits
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import PackedVector, feature_index, unpack_vector
-from stream_coupons.datasets import completejourney
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.core.shopper.habits import unpack_habits
+from stream_coupons.core.shopper.profile import DAY_S
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.vectors.sparse import PackedVector, feature_index, unpack_vector
+from stream_coupons.kafka import topics
+from stream_coupons.lab.datasets import completejourney
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
+from stream_coupons.testing.local import LocalPipeline
 
 CUT = "2017-10-01"
 EARLIER_CUT = "2017-08-01"

@@ -14,9 +14,9 @@ import uvloop
 from kafka.admin import NewTopic
 
 from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
-from stream_coupons.admin import admin_client
-from stream_coupons.connection import Connection
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka.admin import admin_client
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.records import Record
 
 
 def new_app(job: Job) -> faust.App:

@@ -14,9 +14,9 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from benchmarks.steps import ALL_READ, SOURCES, AgentSteps, Job, all_steps
-from stream_coupons import topics
-from stream_coupons.codec import Decoder
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Record
 
 AT_A_TIME = 1000
 COMMIT_EVERY_S = 1.0

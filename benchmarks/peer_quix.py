@@ -18,7 +18,7 @@ from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.models import Serializer, Topic
 
 from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.kafka.records import Output, Record
 
 
 class OutputValue(Serializer):

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 BATCH, CELLS, KEYED = "stream_coupons.runtime.batch", "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
-PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.pipeline", "stream_coupons.core.neighbourhood"
-JUDGEMENT = "stream_coupons.core.judgement"
-POLICY, WALLET = "stream_coupons.core.policy", "stream_coupons.core.wallet"
+PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.decision.pipeline", "stream_coupons.core.neighbours.buckets"
+JUDGEMENT = "stream_coupons.core.decision.judgement"
+POLICY, WALLET = "stream_coupons.core.decision.policy", "stream_coupons.core.money.wallet"
 
 
 class Phase(NamedTuple):
@@ -31,14 +31,14 @@ PHASES = (
     Phase("cell: decode", ((CELLS, "CellCodec.decode"),)),
     Phase("cell: encode", ((CELLS, "CellCodec.encode"),)),
     Phase("cell: prune outbox", ((CELLS, "Cell.prune"),)),
-    Phase("parse: decode message", (("stream_coupons.codec", "Decoder.__call__"),)),
+    Phase("parse: decode message", (("stream_coupons.kafka.codec", "Decoder.__call__"),)),
     Phase("parse: key and rest", ((KEYED, "KeyedAgent.parse"),)),
     Phase("agent: dispatch and effects", ((KEYED, "KeyedAgent.apply"),)),
     Phase("output: encode message, partition", ((KEYED, "output"),)),
     Phase("take in: rest", ((PIPELINE, "take_in"),)),
     Phase("take in: known event?", ((PIPELINE, "is_duplicate"),)),
     Phase("take in: fold", ((PIPELINE, "fold"),)),
-    Phase("take in: observe order", (("stream_coupons.core.attribution", "observe_order"),)),
+    Phase("take in: observe order", (("stream_coupons.core.decision.attribution", "observe_order"),)),
     Phase("take in: publish vector", ((PIPELINE, "publish_vector"),)),
     Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
@@ -52,7 +52,7 @@ PHASES = (
     Phase("give: rest", ((PIPELINE, "_give"),)),
     Phase("give: draw", ((WALLET, "Wallet.draw"),)),
     Phase("give: reasons", ((PIPELINE, "_reasons"),)),
-    Phase("users: learn neighbours", (("stream_coupons.core.observation", "learn_neighbours"),)),
+    Phase("users: learn neighbours", (("stream_coupons.core.decision.observation", "learn_neighbours"),)),
     Phase("users: next deadline", (("stream_coupons.agents.users", "next_due"),)),
     Phase("neighbours: rest", (("stream_coupons.agents.neighbours", "update"),)),
     Phase("neighbours: put into cell", ((NEIGHBOURHOOD, "Cell.put"),)),

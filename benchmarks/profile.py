@@ -16,13 +16,13 @@ from rich.table import Table
 
 from benchmarks.phases import PHASES, Stopwatch
 from benchmarks.steps import READS, new_agents
-from stream_coupons import topics
-from stream_coupons.bench.workload import Workload
-from stream_coupons.codec import encode
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import Record
+from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.garbage import collect_rarely
-from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.worker.garbage import collect_rarely
 
 AT_MS = 1_900_000_000_000
 UNCOMMITTED = 1

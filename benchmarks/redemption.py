@@ -28,22 +28,22 @@ from numpy.typing import NDArray
 from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from stream_coupons import topics
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.codec import Decoder
 from stream_coupons.core.events import TrainingExample
-from stream_coupons.core.features import HASHED
-from stream_coupons.core.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER, OF_TIME
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.datasets import completejourney
-from stream_coupons.datasets.completejourney import CompleteJourney
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.core.features.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER, OF_TIME
+from stream_coupons.core.features.rows import HASHED
+from stream_coupons.core.shopper.profile import DAY_S
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.lab.datasets import completejourney
+from stream_coupons.lab.datasets.completejourney import CompleteJourney
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.model import Servable
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
+from stream_coupons.testing.local import LocalPipeline
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
 SCORED_UNTIL = 1_514_808_000.0  # 2018-01-01, noon: the midnight in New York after the year's last day is within it

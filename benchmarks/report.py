@@ -15,8 +15,8 @@ import msgspec
 from benchmarks.live import medians
 from benchmarks.page import PAGE
 from benchmarks.runtimes import BY_NAME, LIVE
-from stream_coupons.bench.workload import Workload
 from stream_coupons.broker.kafka_jars import KAFKA_VERSION
+from stream_coupons.lab.bench.workload import Workload
 
 COMPARED = ("faust", "quixstreams", "quix-unordered", "quix-counter", "floor")
 """What the worker is compared with."""

@@ -12,11 +12,11 @@ from msgspec import Struct
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import HEADS, Scorer
 from stream_coupons.core.events import TrainingExample
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.core.scoring import HEADS, Scorer
+from stream_coupons.core.features.rows import FeatureRows
+from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights

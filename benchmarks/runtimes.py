@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.steps import ALL_READ, SOURCES, Job
-from stream_coupons import topics
-from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.bench.workload import Workload
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.bench.workload import Workload
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Output, Record
+from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.steps import Deferred
 from stream_coupons.settings import Settings

@@ -21,11 +21,14 @@ import typer
 import yaml
 from prometheus_client import CollectorRegistry
 
-from stream_coupons import metrics, schemas, settings, topics
+from stream_coupons import settings
+from stream_coupons.contracts import schemas
+from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core import events, reasons
-from stream_coupons.datasets import foreign_records
-from stream_coupons.docstrings import attribute_docs
-from stream_coupons.evaluation import verdicts
+from stream_coupons.kafka import topics
+from stream_coupons.lab.datasets import foreign_records
+from stream_coupons.lab.explain import verdicts
+from stream_coupons.observability import metrics
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
 

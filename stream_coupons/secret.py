@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from stream_coupons import topics
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import encode
-from stream_coupons.connection import FOR_OTHERS, Connection
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import Rules
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import FOR_OTHERS, Connection
 from stream_coupons.settings import PREFIX, Settings
 
 SECRET_BYTES = 32

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from stream_coupons.connection import Connection
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
@@ -23,8 +22,9 @@ from stream_coupons.core.rules import (
     Rules,
     Size,
 )
+from stream_coupons.core.wording import explained, near
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.wording import explained, near
 
 PREFIX = "STREAM_COUPONS_"
 NOT_SETTINGS = frozenset(

@@ -3,11 +3,11 @@
 import time
 from collections import Counter
 
-from stream_coupons.app import CouponApp
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.member import LIVE_WITHIN_S
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.settings import Settings, WorkerSettings
+from stream_coupons.worker.app import CouponApp
+from stream_coupons.worker.member import LIVE_WITHIN_S
 
 
 def test_a_topic_that_is_held_back_is_exported_with_its_reason_and_not_fetched() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import admin, clients, topics
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused
 from stream_coupons.broker.server import BrokerServer
-from stream_coupons.clients import NotAppended, Publisher, Reader
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin, clients, topics
+from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 pytestmark = pytest.mark.process

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons import topics
-from stream_coupons.codec import MAX_EVENT_BYTES, Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import BrowseEvent, FeedbackEvent, UserVector
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode
 
 DECODERS = {topic.name: Decoder(topic) for topic in topics.with_message()}
 BROWSE = DECODERS["browse-events"]

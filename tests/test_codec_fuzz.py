@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
-from stream_coupons.codec import MAX_EVENT_BYTES, Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode
+from stream_coupons.kafka.records import Record
 from tests.test_codec import of_type
 
 DECODERS = {topic: Decoder(topic) for topic in topics.with_message()}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol, why_not_connected
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol, why_not_connected
 from stream_coupons.settings import load
 
 PREFIX = "STREAM_COUPONS_KAFKA__"

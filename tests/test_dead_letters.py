@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream_coupons import dead_letters, topics
 from stream_coupons.agents.wire import dead_letter, digest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.dead_letters import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import dead_letters, topics
+from stream_coupons.kafka.dead_letters import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
+from stream_coupons.kafka.records import Record
 
 
 class Fake(NamedTuple):

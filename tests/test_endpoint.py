@@ -16,8 +16,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.endpoint import Endpoint
-from stream_coupons.metrics import Metrics
+from stream_coupons.observability.endpoint import Endpoint
+from stream_coupons.observability.metrics import Metrics
 
 pytestmark = pytest.mark.process
 
@@ -115,7 +115,7 @@ def test_head_answers_without_a_body(worker: Worker) -> None:
 
 
 def test_who_asks_nothing_is_disconnected(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_coupons.endpoint.REQUEST_WITHIN_S", 0.1)
+    monkeypatch.setattr("stream_coupons.observability.endpoint.REQUEST_WITHIN_S", 0.1)
     with socket.create_connection(("127.0.0.1", worker.endpoint.port), timeout=10) as client:
         client.sendall(b"GET /metrics")
         assert client.recv(1) == b""

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from stream_coupons import frames
 from stream_coupons.cli.main import app
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.lab import frames
 from stream_coupons.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "travel"

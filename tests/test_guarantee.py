@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.admin import check_guarantee
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.admin import check_guarantee
 from stream_coupons.settings import Guarantee, KafkaSettings
 
 

@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from kafka import KafkaAdminClient
 
-from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol, connecting
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol, connecting
 
 pytestmark = pytest.mark.process
 

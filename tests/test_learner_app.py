@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 from faust.types import TP
 
-from stream_coupons import topics
 from stream_coupons.agents.learner import MAX_EXAMPLES
-from stream_coupons.learner_app import LearnerApp
+from stream_coupons.kafka import topics
 from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.worker.learner_app import LearnerApp
 
 EXAMPLES = TP(topics.EXAMPLES.name, 0)
 

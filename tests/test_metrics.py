@@ -5,9 +5,10 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from stream_coupons import __version__, topics
+from stream_coupons import __version__
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.metrics import WRITERS, Metrics
+from stream_coupons.kafka import topics
+from stream_coupons.observability.metrics import WRITERS, Metrics
 
 # Exported name (of a counter, with _total; of a histogram, without its suffixes): its type and its labels.
 EXPORTED = {

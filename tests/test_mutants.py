@@ -31,13 +31,13 @@ class Mutant:
 
 MUTANTS = {
     "a copy of an event counts again": Mutant(
-        "core/profile.py",
+        "core/shopper/profile.py",
         "    if place_of(profile.seen, digest) >= 0:\n        return True\n",
         "",
         "core/test_profile.py::test_an_event_is_a_duplicate_within_the_horizon_only",
     ),
     "a lost call for what lies idle is not repeated": Mutant(
-        "core/leases.py",
+        "core/money/leases.py",
         "not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S",
         "not holding.is_called",
         "core/test_leases.py::test_a_lost_call_for_what_lies_idle_is_repeated",
@@ -62,13 +62,13 @@ MUTANTS = {
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),
     "one more than the stock": Mutant(
-        "core/leases.py",
+        "core/money/leases.py",
         "        if rest < least:\n",
         "        if rest < least - 1:\n",
         "core/test_leases.py::test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered",
     ),
     "what is available is not looked at": Mutant(
-        "core/wallet.py",
+        "core/money/wallet.py",
         "(limit.most is None or purse.available >= amount)",
         "(limit.most is None or purse.available >= amount - 1)",
         "core/test_wallet.py",
@@ -86,7 +86,7 @@ MUTANTS = {
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
     ),
     "cells of a partition are several batches": Mutant(
-        "runtime/producer.py",
+        "kafka/producer.py",
         "in_batches(outputs, batch_bytes)",
         "in_batches(outputs, 1)",
         "runtime/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
@@ -106,25 +106,25 @@ MUTANTS = {
         "runtime/test_delivery.py::test_at_least_once_appends_all_cells_before_any_output",
     ),
     "a transaction is committed of which a record was refused": Mutant(
-        "runtime/transactions.py",
+        "kafka/transactions.py",
         "await wait_for_all([self._append(",
         "await asyncio.gather(return_exceptions=True, *[self._append(",
         "runtime/test_transactions.py::test_nothing_is_committed_of_which_a_part_was_refused",
     ),
     "a broken chain is taken": Mutant(
-        "runtime/consumer.py",
+        "runtime/faust_driver/consumer.py",
         "if self._taken.get(chunk.tp) != chunk.previous:",
         "if False:",
         "runtime/test_consumer.py::test_a_chunk_that_vanished_is_noticed_by_the_next_one",
     ),
     "what a stream skipped is committed": Mutant(
-        "runtime/consumer.py",
+        "runtime/faust_driver/consumer.py",
         "                self.add_future(self._rewind(chunk.tp))\n        return False",
         "                self._done[chunk.tp] = chunk.end\n        return False",
         "runtime/test_consumer.py::test_a_chunk_that_a_stream_skipped_is_handed_on_again_and_nothing_overtakes_it",
     ),
     "a lease that has run out does not hold back": Mutant(
-        "runtime/producer.py",
+        "kafka/producer.py",
         "if not is_held():",
         "if False:",
         "runtime/test_producer.py::test_no_record_leaves_without_a_lease_but_other_requests_do",

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from stream_coupons import schemas
 from stream_coupons.agents.wire import dead_letter
-from stream_coupons.codec import Decoder, encode
+from stream_coupons.contracts import schemas
+from stream_coupons.contracts.schemas import DeadLetterHeaders, breaking_changes
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons.recordings import Line, Refusals
-from stream_coupons.runtime.records import Record
-from stream_coupons.schemas import DeadLetterHeaders, breaking_changes
-from stream_coupons.topics import BROWSE, BY_NAME, CATALOG, DEAD_LETTERS, ISSUES, Topic, with_message
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.topics import BROWSE, BY_NAME, CATALOG, DEAD_LETTERS, ISSUES, Topic, with_message
+from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.lab.recordings import Line, Refusals
 
 FOLDER = Path(__file__).parents[1] / "schemas"
 TOPICS = with_message()

@@ -7,16 +7,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import admin, secret, topics
+from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Publisher
-from stream_coupons.codec import encode
+from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import BrowseEvent, Coupon, Item
-from stream_coupons.core.pipeline import issue_id
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.testing.local import LocalPipeline
 
 AT = 1_767_348_000.0
 SHOPPERS = 200

@@ -14,9 +14,9 @@ from aiokafka.record.util import calc_crc32c
 from kafka.record import memory_records
 from kafka.record.memory_records import MemoryRecords
 
-from stream_coupons.header_names import LenientBatch
-from stream_coupons.runtime.fetched import Batches, LenientBatches, Records
-from stream_coupons.unpacking import MOST_BYTES, UNPACKED_HEADER
+from stream_coupons.kafka.lenient.fetched import Batches, LenientBatches, Records
+from stream_coupons.kafka.lenient.header_names import LenientBatch
+from stream_coupons.kafka.lenient.unpacking import MOST_BYTES, UNPACKED_HEADER
 
 PACK: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "gzip": (1, lambda data: gzip_encode(data, 1)),

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import BrowseEvent, OrderEvent
-from stream_coupons.topics import Topic
-from stream_coupons.wording import unknown_fields, unlike_json
+from stream_coupons.core.wording import unknown_fields, unlike_json
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.topics import Topic
 
 IDS = {"event_id": "e", "user_id": "u", "occurred_at": 1.0}
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core import leases
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import LeaseReport
-from stream_coupons.core.leases import Account
+from stream_coupons.core.money import leases
+from stream_coupons.core.money.leases import Account
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.shared import SharedStates
 
 

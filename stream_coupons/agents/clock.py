@@ -6,12 +6,12 @@ from typing import Any
 
 from mode import Service
 
-from stream_coupons import topics
 from stream_coupons.agents.users import Users
-from stream_coupons.codec import encode
 from stream_coupons.core.events import Tick
-from stream_coupons.runtime.producer import Sender
-from stream_coupons.runtime.records import Output
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.producer import Sender
+from stream_coupons.kafka.records import Output
 
 TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and topic is not topics.TICKS)
 """Topics whose events a tick must not overtake; their records say by the broker's clock when they were appended."""

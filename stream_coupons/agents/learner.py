@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from mode import Service
 
-from stream_coupons import topics
-from stream_coupons.agents.quality import report_model, report_news
 from stream_coupons.agents.wire import dead_letter, output, sender_of, sources
-from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot, OpenDecision
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.metrics import Metrics
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.runtime.consumer import Chunk
+from stream_coupons.observability.metrics import Metrics
+from stream_coupons.observability.quality import report_model, report_news
 from stream_coupons.runtime.delivery import Delivery, Parcel
-from stream_coupons.runtime.inbox import NOTHING, Inbox
-from stream_coupons.runtime.records import Output, Record, check_whole
+from stream_coupons.runtime.faust_driver.consumer import Chunk
+from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import UserVector
-from stream_coupons.core.neighbourhood import Cell, Member, cell_key, split_cell_key, update
-from stream_coupons.core.relations import CategoryBucket, is_category_bucket, relate, slot_of
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.runtime.records import Record
+from stream_coupons.core.neighbours.buckets import Cell, Member, cell_key, split_cell_key, update
+from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.shared import SharedStates
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream_coupons import topics
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core import erasure, observation, pipeline
+from stream_coupons.core.decision import erasure, observation, pipeline
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
     BrowseEvent,
@@ -18,12 +18,12 @@ from stream_coupons.core.events import (
     ObservedIssue,
     OrderEvent,
 )
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Shopper, next_due
-from stream_coupons.core.wallet import Wallet
-from stream_coupons.runtime.records import Record
+from stream_coupons.core.shopper.state import Shopper, next_due
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 

@@ -7,12 +7,12 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from stream_coupons import topics
-from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import Lease, UserVector
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record, origin_of
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record, origin_of
 from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}

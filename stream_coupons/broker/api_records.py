@@ -10,7 +10,7 @@ from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, 
 from stream_coupons.broker.sequences import AppendRefused
 from stream_coupons.broker.topics import Topics
 from stream_coupons.broker.transactions import ProducerRef, Transactions
-from stream_coupons.record_batches import CorruptBatch, read_header
+from stream_coupons.kafka.lenient.record_batches import CorruptBatch, read_header
 
 _LATEST: Final = -1
 _EARLIEST: Final = -2

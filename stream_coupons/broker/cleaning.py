@@ -6,7 +6,7 @@ import logging
 from stream_coupons.broker.compaction import compact
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.topics import Topic, Topics
-from stream_coupons.record_batches import CorruptBatch, UnsupportedCodec
+from stream_coupons.kafka.lenient.record_batches import CorruptBatch, UnsupportedCodec
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,13 @@ References
 from collections import defaultdict
 from collections.abc import Iterator
 
-from stream_coupons.record_batches import is_commit_marker, read_header, read_records, settle_batch, thin_batch
+from stream_coupons.kafka.lenient.record_batches import (
+    is_commit_marker,
+    read_header,
+    read_records,
+    settle_batch,
+    thin_batch,
+)
 
 
 def compact(batches: bytes, drop_tombstones_before_ms: int) -> bytes:

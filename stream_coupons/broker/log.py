@@ -17,7 +17,7 @@ from typing import Final
 from stream_coupons.broker.partition_transactions import AbortedTransaction, PartitionTransactions
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused, ProducerSequences
-from stream_coupons.record_batches import (
+from stream_coupons.kafka.lenient.record_batches import (
     PREFIX_SIZE,
     BatchHeader,
     CorruptBatch,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stream_coupons.broker.protocol import ErrorCode
-from stream_coupons.record_batches import BatchHeader
+from stream_coupons.kafka.lenient.record_batches import BatchHeader
 
 MAX_PRODUCERS: Final = 4096
 """Producers remembered a partition; the one idle longest is forgotten first."""

@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from rich.progress import Progress
 from rich.table import Table
 
-from stream_coupons.bench import CONSENT
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.lab.bench import CONSENT
 from stream_coupons.settings import Guarantee, Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.bench.live import LiveRate
-    from stream_coupons.bench.run import Plan, Report, Show
+    from stream_coupons.lab.bench.live import LiveRate
+    from stream_coupons.lab.bench.run import Plan, Report, Show
 
 MIB = 1024 * 1024
 RATES = [100.0, 300.0, 1000.0, 3000.0]
@@ -78,8 +78,8 @@ def bench(  # noqa: PLR0913 - the options of a command
               stream-coupons bench --engine kafka --json bench.json
               stream-coupons bench --rate 300 --rate 1000 --seconds 60
     """
-    from stream_coupons.bench.run import Plan, check
-    from stream_coupons.bench.workload import Workload
+    from stream_coupons.lab.bench.run import Plan, check
+    from stream_coupons.lab.bench.workload import Workload
 
     plan = Plan(
         settings=_settings(config, bootstrap, engine, consent, guarantee),
@@ -124,8 +124,8 @@ def _settings(
 
 
 def _measured(plan: Plan) -> Report:
-    from stream_coupons.bench.interruption import Interruption
-    from stream_coupons.bench.run import run
+    from stream_coupons.lab.bench.interruption import Interruption
+    from stream_coupons.lab.bench.run import run
 
     warnings: list[str] = []
     with terminal.fraction_progress("starting the broker", 1.0) as progress, Interruption() as interruption:
@@ -201,7 +201,7 @@ def _print(report: Report) -> None:
 
 def _behind(found: LiveRate) -> str:
     """Return how far the agents that decide fell behind, and in which topic most."""
-    from stream_coupons.bench.live import DECIDING
+    from stream_coupons.lab.bench.live import DECIDING
 
     before = sum(count for topic, count in found.lag_before.items() if topic in DECIDING)
     after = {topic: count for topic, count in found.lag_after.items() if topic in DECIDING}

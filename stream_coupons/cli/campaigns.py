@@ -16,18 +16,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons import topics
 from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_entries import checked_settings, published
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, unissuable
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
-from stream_coupons.core.accounts import Accounts, campaign_of
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.money.accounts import Accounts, campaign_of
+from stream_coupons.kafka import topics
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.core.leases import Account
+    from stream_coupons.core.money.leases import Account
 
 app = typer.Typer(help="Publish campaigns, list what they have spent, take them out, pause them.", no_args_is_help=True)
 
@@ -202,7 +202,7 @@ def states_of(
     at : float
         UTC epoch seconds.
     """
-    from stream_coupons.core import leases
+    from stream_coupons.core.money import leases
 
     every, members = list(campaigns), list(coupons)
     limits = Accounts(members, every)
@@ -240,8 +240,8 @@ def _state(campaign: Campaign, at: float) -> str:
 
 def _accounts(settings: Settings) -> dict[str, Account]:
     """Return the accounts of all campaigns as their owners saved them last, by account id."""
-    from stream_coupons.clients import Reader
-    from stream_coupons.core.leases import Account
+    from stream_coupons.core.money.leases import Account
+    from stream_coupons.kafka.clients import Reader
     from stream_coupons.runtime.cells import CellCodec
 
     codec, changelog = CellCodec(Account), topics.changelog("accounts").name

@@ -12,9 +12,9 @@ from msgspec import Struct
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries
 from stream_coupons.cli.options import JsonOption
-from stream_coupons.codec import encode
 from stream_coupons.core.events import Coupon
-from stream_coupons.embedding import Embedder, EmbeddingModel, embedder
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.embedding import Embedder, EmbeddingModel, embedder
 
 BATCH = 64
 

@@ -14,13 +14,13 @@ from msgspec import Raw, Struct
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import Entry, Kind, Reading, read_entries
 from stream_coupons.cli.options import require_topics, settings_from
-from stream_coupons.codec import Decoder
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME
+from stream_coupons.kafka.codec import Decoder
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.clients import Publisher
+    from stream_coupons.kafka.clients import Publisher
 
 
 class Published(Struct, Generic[Entry]):
@@ -55,7 +55,7 @@ def checked_settings(config: Path | None, bootstrap: str | None) -> Settings:
 
 def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
     """Read the topic of a kind to its end."""
-    from stream_coupons.clients import Reader
+    from stream_coupons.kafka.clients import Reader
 
     found: Published[Entry] = Published({}, {}, {})
     decode = Decoder(kind.topic)
@@ -180,7 +180,7 @@ def _publish(
 
 
 def _publisher(settings: Settings) -> Publisher:
-    from stream_coupons.clients import Publisher
+    from stream_coupons.kafka.clients import Publisher
 
     return Publisher(settings.kafka, settings.kafka.partitions)
 

@@ -9,17 +9,17 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
-from stream_coupons.codec import Decoder
-from stream_coupons.core.accounts import within_campaign
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon
+from stream_coupons.core.money.accounts import within_campaign
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
-from stream_coupons.topics import Topic
-from stream_coupons.wording import unknown_fields
+from stream_coupons.core.wording import unknown_fields
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
 
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
@@ -213,7 +213,7 @@ def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]
     others : iterable of Coupon
         Those in the catalogue already.
     """
-    from stream_coupons.core.coupons import MAX_ATTRIBUTES
+    from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES
 
     pushed = {coupon.coupon_id: coupon for coupon in coupons}
     names: dict[str, set[str]] = {coupon.domain: set() for coupon in pushed.values()}

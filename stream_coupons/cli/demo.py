@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_coupons.signals import TakesSignals
+from stream_coupons.lab.signals import TakesSignals
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_coupons.evaluation.report import Report
+    from stream_coupons.lab.reports.report import Report
 
 INTERRUPTED = 130
 
@@ -104,7 +104,7 @@ def _play(  # noqa: PLR0913 - the options of the command
     """Play the inputs, and add the page of the report as soon as there is something on it."""
     from rich.console import Console
 
-    from stream_coupons.evaluation.report import Report
+    from stream_coupons.lab.reports.report import Report
 
     console = Console()
     page = Report("stream_coupons", "What the demonstration did, and what its coupons earned")
@@ -120,7 +120,7 @@ def _play(  # noqa: PLR0913 - the options of the command
 def _write(page: "Report", path: Path) -> None:
     from rich.console import Console
 
-    from stream_coupons.demo import reports
+    from stream_coupons.lab.demo import reports
 
     Console().print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
 
@@ -142,9 +142,9 @@ def _play_shoppers(
     workers: int,
     kill_worker: bool,
 ) -> bool:
-    from stream_coupons.demo import reports
-    from stream_coupons.demo.run import ShopperDemo
-    from stream_coupons.simulation.shoppers import WorldSettings
+    from stream_coupons.lab.demo import reports
+    from stream_coupons.lab.demo.run import ShopperDemo
+    from stream_coupons.lab.simulation.shoppers import WorldSettings
 
     seed, shoppers, days = size
     world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
@@ -161,11 +161,11 @@ def _play_shoppers(
 
 
 def _play_journey(console: "Console", page: "Report", households: int | None, engine: DemoBroker, workers: int) -> None:
-    from stream_coupons.datasets import completejourney
-    from stream_coupons.demo import reports
-    from stream_coupons.demo.journey import JourneyReplay, settings_for_journey
-    from stream_coupons.demo.run import running
-    from stream_coupons.demo.watch import Display, Watch
+    from stream_coupons.lab.datasets import completejourney
+    from stream_coupons.lab.demo import reports
+    from stream_coupons.lab.demo.journey import JourneyReplay, settings_for_journey
+    from stream_coupons.lab.demo.run import running
+    from stream_coupons.lab.demo.watch import Display, Watch
     from stream_coupons.settings import load
 
     console.print("loading Complete Journey")

@@ -15,16 +15,16 @@ from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
-from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.dead_letters import Done, Letter, Outcome, Redrive, Sending
+    from stream_coupons.kafka.dead_letters import Done, Letter, Outcome, Redrive, Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
@@ -98,7 +98,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq list --topic coupon-feedback --json
               stream-coupons dlq list --newest-first --limit 20 --before 2:17
     """
-    from stream_coupons import dead_letters
+    from stream_coupons.kafka import dead_letters
 
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
     selection = dead_letters.Selection(reason, _known(topic), since_at=since_at)
@@ -200,7 +200,7 @@ def show(
     Examples: stream-coupons dlq show 0:17
               stream-coupons dlq show 0:17 --json
     """
-    from stream_coupons import dead_letters
+    from stream_coupons.kafka import dead_letters
 
     place = dead_letters.place_of(letter)
     brokers = _reachable(settings_from(config, bootstrap))
@@ -340,9 +340,9 @@ def redrive(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
-    from stream_coupons import dead_letters
-    from stream_coupons.clients import Publisher
-    from stream_coupons.dead_letters import Outcome, Redrive, Selection
+    from stream_coupons.kafka import dead_letters
+    from stream_coupons.kafka.clients import Publisher
+    from stream_coupons.kafka.dead_letters import Outcome, Redrive, Selection
 
     selection = Selection(reason, _known(topic), places=frozenset(map(dead_letters.place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
@@ -385,7 +385,7 @@ class Told:
 
     def report(self, *, interrupted: bool) -> None:
         """Print the sums."""
-        from stream_coupons.dead_letters import Outcome
+        from stream_coupons.kafka.dead_letters import Outcome
 
         counts = self.counts
         if self._rows is not None:
@@ -406,7 +406,7 @@ class Told:
 
 def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
     """Send, and say what became of every letter; return whether it was interrupted."""
-    from stream_coupons.dead_letters import Outcome
+    from stream_coupons.kafka.dead_letters import Outcome
 
     overtaken: set[str] = set()
 
@@ -428,7 +428,7 @@ def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:
     """What became of a letter, on one line."""
-    from stream_coupons.dead_letters import Outcome
+    from stream_coupons.kafka.dead_letters import Outcome
 
     what = {
         Outcome.SENT: "would be sent" if dry_run else "sent",
@@ -458,7 +458,7 @@ def _known(topic: str | None) -> str | None:
 
 def _reachable(settings: Settings) -> Connection:
     """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
-    from stream_coupons import admin
+    from stream_coupons.kafka import admin
 
     with admin.admin_client(settings.kafka):
         return settings.kafka

@@ -9,12 +9,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
-from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import ErasureRequest
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder, encode
 
 
 def erase(
@@ -36,9 +36,9 @@ def erase(
     Examples: stream-coupons erase shopper-1042
               stream-coupons erase shopper-1042 shopper-1043 --json
     """
-    from stream_coupons.clients import Publisher
-    from stream_coupons.core.erasure import STAYS_S
-    from stream_coupons.core.profile import DAY_S
+    from stream_coupons.core.decision.erasure import STAYS_S
+    from stream_coupons.core.shopper.profile import DAY_S
+    from stream_coupons.kafka.clients import Publisher
 
     settings = settings_from(config, bootstrap)
     requests = [_request(user_id) for user_id in dict.fromkeys(user_ids)]

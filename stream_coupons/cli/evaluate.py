@@ -26,19 +26,19 @@ from stream_coupons.cli.foreign_logs import (
     write_decisions,
 )
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
-from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.datasets.foreign import WINDOW_S
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.datasets.foreign import WINDOW_S
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.baselines import Beside
-    from stream_coupons.evaluation.evaluated import Evaluated
-    from stream_coupons.evaluation.inspection import Change, ServedModel
-    from stream_coupons.evaluation.order_anyway import OrderAnyway
-    from stream_coupons.evaluation.quality import Quality, Slice
-    from stream_coupons.evaluation.scored import Scored
+    from stream_coupons.lab.offline.baselines import Beside
+    from stream_coupons.lab.offline.evaluated import Evaluated
+    from stream_coupons.lab.offline.inspection import Change, ServedModel
+    from stream_coupons.lab.offline.order_anyway import OrderAnyway
+    from stream_coupons.lab.offline.quality import Quality, Slice
+    from stream_coupons.lab.offline.scored import Scored
     from stream_coupons.models.progressive import Interval
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
@@ -127,9 +127,9 @@ def evaluate(  # noqa: PLR0913 - the options of a command
               stream-coupons evaluate sent.csv --mapping sent.toml \\
                 --report sent.html --decisions decisions.parquet --baselines
     """
-    from stream_coupons.evaluation import evaluation_report
-    from stream_coupons.evaluation.evaluated import evaluated
-    from stream_coupons.evaluation.progressive_run import ProgressiveRun
+    from stream_coupons.lab.offline.evaluated import evaluated
+    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+    from stream_coupons.lab.reports import evaluation_report
 
     if mapping_template:
         _print_template(log)
@@ -172,7 +172,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
 
 
 def _print_template(log: Path) -> None:
-    from stream_coupons.datasets import tables
+    from stream_coupons.lab.datasets import tables
 
     if not tables.is_table(log):
         raise BadConfig(f"--mapping-template {log}: expected a table whose name ends in .csv, .tsv or .parquet")
@@ -222,7 +222,7 @@ def _judge(found: Evaluated, *, interrupted: bool) -> Evaluation:
 
 
 def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
-    from stream_coupons.evaluation.segments import COUPON
+    from stream_coupons.lab.offline.segments import COUPON
 
     console = terminal.stdout()
     console.print(terminal.summary_table(_summary(evaluation)))

@@ -14,19 +14,19 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import COUPONS, read_entries
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.events import END_OF_TIME, Coupon
 from stream_coupons.core.rules import Rules
-from stream_coupons.evaluation.explanation import IssueExplanation, ShopperExplanation
+from stream_coupons.kafka import topics
+from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.evidence import Evidence
-    from stream_coupons.runtime.records import Record
+    from stream_coupons.kafka.records import Record
+    from stream_coupons.lab.explain.evidence import Evidence
 
 SHOW_EVERY = 500
 Explanation = TypeVar("Explanation", IssueExplanation, ShopperExplanation)
@@ -127,7 +127,7 @@ def _coupons(file: Path) -> list[Coupon]:
 
 
 def _warn_if_behind(settings: Settings) -> None:
-    from stream_coupons import admin
+    from stream_coupons.kafka import admin
 
     with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
@@ -141,8 +141,8 @@ def _warn_if_behind(settings: Settings) -> None:
 def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
     from kafka.admin import OffsetSpec
 
-    from stream_coupons import admin
-    from stream_coupons.evaluation.audit_topics import offsets, read_records
+    from stream_coupons.kafka import admin
+    from stream_coupons.lab.audit.audit_topics import offsets, read_records
 
     kafka = settings.kafka
 
@@ -174,10 +174,10 @@ def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
 def _of_issue(
     issue_id: str, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> IssueExplanation:
-    from stream_coupons.clients import Fetcher
-    from stream_coupons.evaluation.audit_topics import record_of
-    from stream_coupons.evaluation.evidence import Evidence, find_issue, trace
-    from stream_coupons.evaluation.explanation import explain_issue
+    from stream_coupons.kafka.clients import Fetcher
+    from stream_coupons.lab.audit.audit_topics import record_of
+    from stream_coupons.lab.explain.evidence import Evidence, find_issue, trace
+    from stream_coupons.lab.explain.explanation import explain_issue
 
     found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
     if found is None:
@@ -208,8 +208,8 @@ def _of_issue(
 def _of_shopper(
     user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> ShopperExplanation:
-    from stream_coupons.evaluation.evidence import Evidence
-    from stream_coupons.evaluation.explanation import explain_shopper
+    from stream_coupons.lab.explain.evidence import Evidence
+    from stream_coupons.lab.explain.explanation import explain_shopper
 
     evidence = Evidence(rules, user_id, settings.kafka.partitions)
     _gather(evidence, user_id, read)

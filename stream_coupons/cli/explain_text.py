@@ -7,11 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.terminal import printable, utc
-from stream_coupons.core.accounts import CAMPAIGN
+from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
-from stream_coupons.evaluation.explanation import Choice, IssueExplanation, ShopperExplanation
-from stream_coupons.evaluation.phrases import Told
-from stream_coupons.evaluation.verdicts import WORDS, Code, Lack, Score, Verdict
+from stream_coupons.lab.explain.explanation import Choice, IssueExplanation, ShopperExplanation
+from stream_coupons.lab.explain.phrases import Told
+from stream_coupons.lab.explain.verdicts import WORDS, Code, Lack, Score, Verdict
 
 CHOSEN: Mapping[Choice, str] = {
     Choice.BEST: "worth most of all that this shopper could get, less what budgets charge",

@@ -13,14 +13,14 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import MAX_WINDOW_S
-from stream_coupons.datasets.foreign import ForeignLog, take_all
-from stream_coupons.datasets.tables import first_row, is_table, require_extra
-from stream_coupons.recordings import Line, lines
-from stream_coupons.runtime.garbage import collect_rarely
+from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
+from stream_coupons.lab.datasets.tables import first_row, is_table, require_extra
+from stream_coupons.lab.recordings import Line, lines
+from stream_coupons.worker.garbage import collect_rarely
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.progressive_run import ProgressiveRun
-    from stream_coupons.evaluation.scored import Scored
+    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+    from stream_coupons.lab.offline.scored import Scored
 
 KEYS_SHOWN = 5
 LogArgument = Annotated[
@@ -70,8 +70,8 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
     ------
     BadConfig
     """
-    from stream_coupons.datasets import tables
-    from stream_coupons.datasets.mapping import mapping_of
+    from stream_coupons.lab.datasets import tables
+    from stream_coupons.lab.datasets.mapping import mapping_of
 
     if mapping is None:
         raise BadConfig(
@@ -95,7 +95,7 @@ def write_decisions(scored: Sequence[Scored], path: Path | None) -> None:
     BadConfig
     """
     if path is not None:
-        from stream_coupons import frames
+        from stream_coupons.lab import frames
 
         with terminal.replaced(path) as sink:
             assert sink is not None
@@ -120,7 +120,7 @@ def require_writable(path: Path | None) -> None:
 
 def doubts(log: ForeignLog) -> Iterator[str]:
     """What to say of what was taken in a way that may be wrong, and of feedback that looks so."""
-    from stream_coupons.core.features import MAX_CONTEXT
+    from stream_coupons.core.features.rows import MAX_CONTEXT
 
     for name, scope in log.scopes.items():
         yield (

@@ -1,7 +1,7 @@
 """The process that learns: `worker` starts it beside the one that decides, or is it, with `--roles learn`.
 
 As a child it reads settings, and what it is asked to do, from standard input, and writes a report every second to
-standard output; see `runtime/child.py`. It leaves when its standard input ends.
+standard output; see `worker/child.py`. It leaves when its standard input ends.
 """
 
 import logging
@@ -14,10 +14,10 @@ import msgspec
 from prometheus_client import ProcessCollector
 
 from stream_coupons.cli.worker_process import execute, prepare, serve
-from stream_coupons.learner_app import LearnerApp
-from stream_coupons.learner_link import PUBLISH, Greeting, Report, families_of
-from stream_coupons.runtime.child import frames, send_frame
 from stream_coupons.settings import Settings
+from stream_coupons.worker.child import frames, send_frame
+from stream_coupons.worker.learner_app import LearnerApp
+from stream_coupons.worker.learner_link import PUBLISH, Greeting, Report, families_of
 
 STDIN, STDOUT, STDERR = range(3)
 REPORT_EVERY_S = 1.0

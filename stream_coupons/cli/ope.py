@@ -25,13 +25,13 @@ from stream_coupons.cli.foreign_logs import (
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import MAX_WINDOW_S
-from stream_coupons.datasets.foreign import WINDOW_S
-from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.evaluation.rewards import Reward
+from stream_coupons.lab.datasets.foreign import WINDOW_S
+from stream_coupons.lab.ope.ope import Estimator
+from stream_coupons.lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.targeting import Targeting
-    from stream_coupons.evaluation.valuation import Report
+    from stream_coupons.lab.offline.targeting import Targeting
+    from stream_coupons.lab.ope.valuation import Report
 
 OptionalLog = Annotated[
     Path | None,
@@ -124,11 +124,12 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope own.jsonl --policy greedy:25 --policy random
     """
     from stream_coupons.cli import ope_own
-    from stream_coupons.evaluation import ope_report, valuation
-    from stream_coupons.evaluation.logged_decisions import decisions_of, missing_arms
-    from stream_coupons.evaluation.policies import parse
-    from stream_coupons.evaluation.progressive_run import ProgressiveRun
-    from stream_coupons.evaluation.valuation import Question
+    from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
+    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+    from stream_coupons.lab.ope import valuation
+    from stream_coupons.lab.ope.policies import parse
+    from stream_coupons.lab.ope.valuation import Question
+    from stream_coupons.lab.reports import ope_report
 
     settings = settings_from(config, bootstrap)
     if not 0 <= skip < 1:

@@ -12,14 +12,14 @@ from msgspec import Raw, Struct
 
 from stream_coupons.cli import ope_tables, terminal
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.datasets.tables import is_table
-from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.recordings import lines
+from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.ope.ope import Estimator
+from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.own_log import OwnLog
-    from stream_coupons.evaluation.own_valuation import Lift, OwnReport
+    from stream_coupons.lab.ope.own_log import OwnLog
+    from stream_coupons.lab.ope.own_valuation import Lift, OwnReport
 
 LEGEND = (
     "Minor units of money a decision. ESS: effective sample size. rewarded: decisions with a reward that the policy "
@@ -69,8 +69,9 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     json: bool,
 ) -> None:
     """Read, value and print."""
-    from stream_coupons.evaluation import ope_report, own_policies, own_valuation
-    from stream_coupons.evaluation.own_log import OwnLog
+    from stream_coupons.lab.ope import own_policies, own_valuation
+    from stream_coupons.lab.ope.own_log import OwnLog
+    from stream_coupons.lab.reports import ope_report
 
     with terminal.replaced(report) as page_sink:
         log = OwnLog(settings.policy.typical_price_minor)
@@ -91,9 +92,9 @@ def ope_own(  # noqa: PLR0913 - the options of a command
 
 
 def _read_topics(log: OwnLog, settings: Settings) -> int:
-    from stream_coupons import admin
-    from stream_coupons.clients import Reader
-    from stream_coupons.evaluation.own_log import READ
+    from stream_coupons.kafka import admin
+    from stream_coupons.kafka.clients import Reader
+    from stream_coupons.lab.ope.own_log import READ
 
     # It says within seconds that no broker answers; a consumer would try for ever.
     with admin.admin_client(settings.kafka):

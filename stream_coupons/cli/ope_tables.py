@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.evaluation.ope import Estimator
+from stream_coupons.lab.ope.ope import Estimator
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.ope import Valuation
+    from stream_coupons.lab.ope.ope import Valuation
     from stream_coupons.models.progressive import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}

@@ -32,7 +32,7 @@ def require_topics(kafka: KafkaSettings) -> None:
     ------
     BadConfig
     """
-    from stream_coupons import admin  # it takes kafka-python, which no help needs
+    from stream_coupons.kafka import admin  # it takes kafka-python, which no help needs
 
     with admin.admin_client(kafka) as client:
         admin.apply(client, kafka, check_only=True)

@@ -19,12 +19,14 @@ from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
-from stream_coupons.codec import Decoder, require_not_ahead
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.recordings import (
+from stream_coupons.core.wording import unknown_fields
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder, require_not_ahead
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.recordings import (
     FIRST_SHOWN,
     INPUT_NAMES,
     Entry,
@@ -36,11 +38,9 @@ from stream_coupons.recordings import (
     parse,
 )
 from stream_coupons.settings import KafkaSettings
-from stream_coupons.topics import Topic
-from stream_coupons.wording import unknown_fields
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.clients import NotAppended, Publisher
+    from stream_coupons.kafka.clients import NotAppended, Publisher
 
 MEMORY_BYTES = 16 * topics.MIB
 # A sleep lasts a little too long: without this, a high rate would never be reached.
@@ -202,7 +202,7 @@ class _Work:
 
     def send(self, source: IO[bytes], kafka: KafkaSettings) -> NotAppended | None:
         """Send what is good and wait for the broker to have it."""
-        from stream_coupons.clients import NotAppended, Publisher
+        from stream_coupons.kafka.clients import NotAppended, Publisher
 
         publisher = Publisher(kafka, kafka.partitions)
         wait = pacer(self.rate) if self.rate is not None else None

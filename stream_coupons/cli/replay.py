@@ -15,16 +15,16 @@ import msgspec
 import typer
 from msgspec import Raw, Struct
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, Kind, read_entries
 from stream_coupons.cli.catalog_file import Entry as CatalogEntry
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
-from stream_coupons.codec import encode
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, Tick
-from stream_coupons.recordings import (
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.recordings import (
     Entry,
     Refusals,
     has_ticks,
@@ -36,8 +36,8 @@ from stream_coupons.recordings import (
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.kafka.records import Output
     from stream_coupons.runtime.attempt import Result
-    from stream_coupons.runtime.records import Output
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
@@ -223,7 +223,7 @@ class Replay:
         write: _Writer,
         campaigns: Iterable[Campaign] = (),
     ) -> None:
-        from stream_coupons.evaluation.local import LocalPipeline
+        from stream_coupons.testing.local import LocalPipeline
 
         self.refusals = Refusals()
         self.lines = 0
@@ -263,7 +263,7 @@ class Replay:
 
     def summary(self, interrupted: bool, key: str, workers_key: str | None) -> Summary:
         """What happened until now."""
-        from stream_coupons.evaluation.digest import digests_of
+        from stream_coupons.lab.offline.digest import digests_of
 
         ticks = self._fed[topics.TICKS.name]
         return Summary(

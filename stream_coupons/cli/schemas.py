@@ -7,9 +7,9 @@ import msgspec
 import typer
 from rich.text import Text
 
-from stream_coupons import schemas
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import JsonOption
+from stream_coupons.contracts import schemas
 from stream_coupons.core.errors import BadConfig
 
 app = typer.Typer(help="Write and check the JSON Schemas of the topics.", no_args_is_help=True)

@@ -67,7 +67,8 @@ def adopt(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boot
 
     Example: STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt
     """
-    from stream_coupons import admin, secret
+    from stream_coupons import secret
+    from stream_coupons.kafka import admin
 
     settings = settings_from(config, bootstrap)
     if not settings.secret_file:

@@ -9,14 +9,14 @@ import typer
 from msgspec import Struct
 from rich.progress import Progress
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
+from stream_coupons.kafka import topics
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.demo.shoppers import ClosedLoop
-    from stream_coupons.simulation.shoppers import World
+    from stream_coupons.lab.demo.shoppers import ClosedLoop
+    from stream_coupons.lab.simulation.shoppers import World
 
 DAY_S = 86400.0
 DAY_IN_TEN_SECONDS = DAY_S / 10
@@ -78,7 +78,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
               stream-coupons simulate --shoppers 100 --days 7
               stream-coupons simulate --seed 1 --speed 60 --json
     """
-    from stream_coupons.simulation.shoppers import World, WorldSettings
+    from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
     settings = settings_from(config, bootstrap)
     world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons, domain=domain))
@@ -88,8 +88,8 @@ def simulate(  # noqa: PLR0913 - the options of a command
 
 
 def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[Report, float | None]:
-    from stream_coupons.clients import Publisher, Reader
-    from stream_coupons.demo.shoppers import ClosedLoop, Pace
+    from stream_coupons.kafka.clients import Publisher, Reader
+    from stream_coupons.lab.demo.shoppers import ClosedLoop, Pace
 
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]

@@ -10,14 +10,14 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.connection import Connection
 from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Connection
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.digest import Digest
+    from stream_coupons.lab.offline.digest import Digest
 
 app = typer.Typer(help="Look at what the workers hold.", no_args_is_help=True)
 
@@ -58,9 +58,9 @@ def digest(
     """
     from kafka.admin import OffsetSpec
 
-    from stream_coupons import admin
-    from stream_coupons.app import TABLE_OF
-    from stream_coupons.evaluation.audit_topics import offsets
+    from stream_coupons.kafka import admin
+    from stream_coupons.lab.audit.audit_topics import offsets
+    from stream_coupons.worker.app import TABLE_OF
 
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
@@ -96,9 +96,9 @@ def digest(
 def _read(
     connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: terminal.Interruptions
 ) -> Digest:
-    from stream_coupons.evaluation.audit_topics import read_records
-    from stream_coupons.evaluation.digest import StateDigest
-    from stream_coupons.evaluation.findings import place_of
+    from stream_coupons.lab.audit.audit_topics import read_records
+    from stream_coupons.lab.audit.findings import place_of
+    from stream_coupons.lab.offline.digest import StateDigest
 
     states = StateDigest(agent)
     for count, record in enumerate(interruptions.each(read_records(connection, [topic])), start=1):

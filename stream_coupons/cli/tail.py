@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka import topics
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
 NOT_SHOWN = {"schema_version", "feature_schema", "checksum"}
@@ -51,8 +51,8 @@ def tail(  # noqa: PLR0913 - the options of a command
               stream-coupons tail dead-letters --from-beginning
               stream-coupons tail coupon-issues --json --max 1 --timeout 30
     """
-    from stream_coupons import admin
-    from stream_coupons.clients import Reader
+    from stream_coupons.kafka import admin
+    from stream_coupons.kafka.clients import Reader
 
     write = _writer(json=json, recording=recording)
     _require_known(topic)

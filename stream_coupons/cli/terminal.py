@@ -24,9 +24,9 @@ from rich.text import Text
 
 from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stderr, stdout, warn
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.recordings import Refusals, not_readable, not_writable
-from stream_coupons.signals import TakesSignals
-from stream_coupons.wording import LOOKED_AT_BYTES, unlike_text
+from stream_coupons.core.wording import LOOKED_AT_BYTES, unlike_text
+from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
+from stream_coupons.lab.signals import TakesSignals
 
 if TYPE_CHECKING:  # it is of type checkers
     from _typeshed import ReadableBuffer

@@ -8,9 +8,9 @@ import msgspec
 import typer
 from rich.table import Table
 
-from stream_coupons import topics
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.kafka import topics
 
 app = typer.Typer(help="Create, check and list the topics.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def apply(
     Examples: stream-coupons topics apply --bootstrap 127.0.0.1:9092
               stream-coupons topics apply --check --json
     """
-    from stream_coupons import admin
+    from stream_coupons.kafka import admin
 
     settings = settings_from(config, bootstrap)
     with admin.admin_client(settings.kafka) as client:

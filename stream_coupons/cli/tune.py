@@ -20,19 +20,19 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.datasets import foreign
-from stream_coupons.datasets.tables import is_table
-from stream_coupons.evaluation.plan import Head, Method, Metric
-from stream_coupons.recordings import not_readable
+from stream_coupons.lab.datasets import foreign
+from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.recordings import not_readable
+from stream_coupons.lab.tuning.plan import Head, Method, Metric
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.objective import Objective, Sample
-    from stream_coupons.evaluation.search_space import Value
-    from stream_coupons.evaluation.tuned import Tuned
+    from stream_coupons.lab.tuning.objective import Objective, Sample
+    from stream_coupons.lab.tuning.search_space import Value
+    from stream_coupons.lab.tuning.tuned import Tuned
 
 if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
-    from stream_coupons.evaluation.tuning import Best, Study
+    from stream_coupons.lab.tuning.tuning import Best, Study
 
 METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
 
@@ -87,11 +87,11 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """
-    from stream_coupons.evaluation import search_space
-    from stream_coupons.evaluation.objective import Objective, compare, split_at
-    from stream_coupons.evaluation.plan import Plan
-    from stream_coupons.evaluation.processes import processes
-    from stream_coupons.evaluation.tuned import Tuned, settings_file
+    from stream_coupons.lab.tuning import search_space
+    from stream_coupons.lab.tuning.objective import Objective, compare, split_at
+    from stream_coupons.lab.tuning.plan import Plan
+    from stream_coupons.lab.tuning.processes import processes
+    from stream_coupons.lab.tuning.tuned import Tuned, settings_file
 
     _require_extra()
     _require_distinct(log, config, space, study, out, report)
@@ -108,8 +108,8 @@ def tune(  # noqa: PLR0913 - the options of a command
     cut = split_at(reading, held_out)
     objective = Objective(log, window, cut, metric, head, mapping)
 
-    from stream_coupons.evaluation import tune_report
-    from stream_coupons.evaluation.tuning import opened
+    from stream_coupons.lab.reports import tune_report
+    from stream_coupons.lab.tuning.tuning import opened
 
     with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
         before = _predict("scoring with the settings used today", base, objective, pool, interruptions)
@@ -188,7 +188,7 @@ def _search(
     study: Study, objective: Objective, pool: Executor, jobs: int, interruptions: terminal.Interruptions
 ) -> Best:
     """Try all trials; the best of them."""
-    from stream_coupons.evaluation.tuning import results
+    from stream_coupons.lab.tuning.tuning import results
 
     with terminal.fraction_progress("tuning", study.total) as progress:
         best = study.best()
@@ -240,7 +240,7 @@ def _stop(text: str) -> NoReturn:
 
 
 def _print(tuned: Tuned, json: bool) -> None:
-    from stream_coupons.evaluation.tuned import verdict
+    from stream_coupons.lab.tuning.tuned import verdict
 
     if json:
         typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())

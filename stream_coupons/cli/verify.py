@@ -15,16 +15,16 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.evaluation.findings import Findings
-    from stream_coupons.evaluation.marks import Marks
-    from stream_coupons.runtime.records import Record
+    from stream_coupons.kafka.records import Record
+    from stream_coupons.lab.audit.findings import Findings
+    from stream_coupons.lab.audit.marks import Marks
 
 SHOW_EVERY = 500
 
 
 def never_checked() -> str:
     """Return what no check covers."""
-    from stream_coupons.evaluation.accounts import NOT_FOLLOWED
+    from stream_coupons.lab.audit.accounts import NOT_FOLLOWED
 
     return (
         f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
@@ -58,9 +58,9 @@ def verify(
     Examples: stream-coupons verify
               stream-coupons verify --json --bootstrap 127.0.0.1:9092
     """
-    from stream_coupons import admin
-    from stream_coupons.evaluation.audit import READ, audit
-    from stream_coupons.evaluation.audit_topics import read_records, take_marks
+    from stream_coupons.kafka import admin
+    from stream_coupons.lab.audit.audit import READ, audit
+    from stream_coupons.lab.audit.audit_topics import read_records, take_marks
 
     settings = settings_from(config, bootstrap)
     with admin.admin_client(settings.kafka) as client:

@@ -45,7 +45,8 @@ def worker(
     Example: stream-coupons worker --config deploy/settings.toml
     """
     # Here, so that the help and completion need not import Faust.
-    from stream_coupons import admin, secret
+    from stream_coupons import secret
+    from stream_coupons.kafka import admin
 
     settings = _with_options(settings_from(config, bootstrap), metrics_port, roles)
     key = secret.workers_key(settings)

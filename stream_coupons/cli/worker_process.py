@@ -11,15 +11,15 @@ import faust
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from stream_coupons.app import CouponApp
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.endpoint import Endpoint, Probe
-from stream_coupons.learner_link import LearnerProcess, MergedRegistry
-from stream_coupons.member import Member
-from stream_coupons.runtime.garbage import collect_rarely
-from stream_coupons.runtime.repeats import say_once_a_minute
-from stream_coupons.runtime.watchdog import ENDS, Watchdog
+from stream_coupons.observability.endpoint import Endpoint, Probe
+from stream_coupons.observability.repeats import say_once_a_minute
 from stream_coupons.settings import Role, Settings, WorkerSettings
+from stream_coupons.worker.app import CouponApp
+from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons.worker.learner_link import LearnerProcess, MergedRegistry
+from stream_coupons.worker.member import Member
+from stream_coupons.worker.watchdog import ENDS, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.encoding import BIAS, Indices
 from stream_coupons.models.inputs import Row, each_row

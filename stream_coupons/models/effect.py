@@ -15,8 +15,8 @@ two estimates that err apart.
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.scoring import USES_RATIO
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import USES_RATIO
 
 LEAST = 1e-9
 

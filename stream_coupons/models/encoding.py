@@ -9,9 +9,9 @@ Indices: hashed places, then the numbers, then each number's bins, what is known
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, HASHED
-from stream_coupons.core.numeric import NUMERIC, TERMS
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.numeric import NUMERIC, TERMS
+from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, HASHED
 
 Indices = NDArray[np.int64]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.models.champion import Duel, log_loss
 from stream_coupons.models.rules import MAX_RATES

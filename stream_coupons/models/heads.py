@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import cast
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import HeadState, TrainingExample
-from stream_coupons.core.scoring import USES_RATIO
 from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import DIMENSIONS, FeatureRows
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows
 from stream_coupons.models.encoding import Indices, encode
 from stream_coupons.models.sigmoid import sigmoid
 

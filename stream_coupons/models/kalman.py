@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models.effect import Redemption, evidence
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, Indices
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting

@@ -3,14 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from stream_coupons.core.attribution import unpack
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.attribution import unpack
+from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
-from stream_coupons.core.features import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.scoring import HEADS, first_of, sources_of
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
 from stream_coupons.models.effect import Redemption
 from stream_coupons.models.encoding import (

@@ -14,10 +14,10 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO, Floats
-from stream_coupons.core.features import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO, Floats
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.models.effect import redemption
 from stream_coupons.models.encoding import (
     BIAS,

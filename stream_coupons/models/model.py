@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import FeatureRows
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.states import State
 

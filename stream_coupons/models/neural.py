@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.sigmoid import sigmoids

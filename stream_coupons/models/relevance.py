@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
-from stream_coupons.core.features import GROUPS
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.rows import GROUPS
 from stream_coupons.models.states import State, check_finite, check_no_less
 
 BELIEVED = 0.5

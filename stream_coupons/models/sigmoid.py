@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 
 MAX_LOGIT = 30.0
 """Log-odds beyond this are cut to it: so no exponential overflows, and no probability is 0 or 1."""

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnapshot
-from stream_coupons.core.features import SCHEMA
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.cells import Cell
 from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 from stream_coupons.runtime.stores import CellStore

@@ -17,9 +17,9 @@ import msgspec
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka.records import Output, Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.attempt import Attempt, Failure, Result, Shard, Unfinished
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
-from stream_coupons.runtime.records import Output, Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.shared import SHARED_PREFIX, Readable, SharedStates
 from stream_coupons.runtime.steps import Deferred, KeyedStep, Outcome
 from stream_coupons.runtime.stores import CellStore

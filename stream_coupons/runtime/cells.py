@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.kafka.records import Output, Record
 
 State = TypeVar("State")
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
-from stream_coupons.connection import Connection
-from stream_coupons.runtime.fetched import new_consumer
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.lenient.fetched import new_consumer
 from stream_coupons.runtime.stores import CellStore, NewStore
 
 log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from typing import Protocol
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.producer import BATCH_BYTES, Sender, in_batches
-from stream_coupons.runtime.records import Output
-from stream_coupons.runtime.transactions import TransactionalProducer
+from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
+from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.transactions import TransactionalProducer
+from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 log = logging.getLogger(__name__)
 

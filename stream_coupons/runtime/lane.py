@@ -13,14 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from faust.types import TP
 from mode import Service
 
+from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches, UnreadableCell, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.consumer import Chunk
 from stream_coupons.runtime.delivery import Delivery, Parcel
-from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
-from stream_coupons.runtime.records import Output, Record, merge
+from stream_coupons.runtime.faust_driver.consumer import Chunk
+from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from stream_coupons.runtime.records import Output, Record
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")

@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 from runtime.fakes import keep
 
-from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import SOFT
-from stream_coupons.codec import encode
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.events import Lease, Tick
-from stream_coupons.core.purses import Purse
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import MemoryCells
 

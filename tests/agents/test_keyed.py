@@ -21,12 +21,9 @@ from core.builders import (
 )
 from core.builders import rules as rules_with
 
-from stream_coupons import topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.codec import encode
-from stream_coupons.core.accounts import money_of, units_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import (
     Lease,
@@ -34,13 +31,16 @@ from stream_coupons.core.events import (
     Tick,
     UserVector,
 )
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import money_of, units_of
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.relations import is_category_bucket
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.similarity import feature_index
-from stream_coupons.runtime.records import Record
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.shared import SharedStates
 from stream_coupons.runtime.steps import Deferred
 

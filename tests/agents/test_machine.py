@@ -30,12 +30,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stream_coupons import topics
-from stream_coupons.core.accounts import budgets_of, campaign_of, money_of, units_of
-from stream_coupons.core.purses import ASK_AGAIN_S, Purse, fallen, first_lease
+from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
+from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse, fallen, first_lease
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.runtime.records import ORIGIN_HEADER, Output
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import ORIGIN_HEADER, Output
 
 from .fakes import Shop
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream_coupons import topics
-from stream_coupons.agents.reporting import BatchReporter, BudgetReporter
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.events import Campaign, Coupon
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.price import Price
-from stream_coupons.metrics import Metrics
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.price import Price
+from stream_coupons.kafka import topics
+from stream_coupons.observability.metrics import Metrics
+from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.attempt import Result
 
 PARTITIONS = 4

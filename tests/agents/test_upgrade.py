@@ -8,14 +8,14 @@ import pytest
 from core.builders import AT, DAY_S, browse, coupon, item, knowledge, observed, rules
 from prometheus_client import CollectorRegistry
 
-from stream_coupons import topics
 from stream_coupons.agents.learner import Learner
-from stream_coupons.core.accounts import money_of
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.metrics import Metrics
+from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.money.accounts import money_of
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
+from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.batch import MAX_FAILURES
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples

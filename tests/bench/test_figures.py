@@ -1,7 +1,7 @@
 """From samples and times to figures."""
 
-from stream_coupons.bench.latency import Timing, summary
-from stream_coupons.bench.throughput import Sample, memory, warmed_up
+from stream_coupons.lab.bench.latency import Timing, summary
+from stream_coupons.lab.bench.throughput import Sample, memory, warmed_up
 
 
 def sample(at: float, records: int) -> Sample:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.bench import hops
-from stream_coupons.bench.hops import Hop
-from stream_coupons.connection import Connection
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.bench import hops
+from stream_coupons.lab.bench.hops import Hop
 
 
 class Read:

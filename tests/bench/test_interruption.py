@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from stream_coupons.bench.interruption import Interruption
+from stream_coupons.lab.bench.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

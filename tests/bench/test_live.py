@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.bench.latency import Timing, summary
-from stream_coupons.bench.live import AgentBatches, Behind, LiveRate, Mark, live_rate, who_fell_behind
+from stream_coupons.lab.bench.latency import Timing, summary
+from stream_coupons.lab.bench.live import AgentBatches, Behind, LiveRate, Mark, live_rate, who_fell_behind
 
 NOTHING = summary(Timing(), 300.0, 3000)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons.bench.pace import on_schedule, percentile
+from stream_coupons.lab.bench.pace import on_schedule, percentile
 
 
 class Clock:

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.bench import run as bench_run
-from stream_coupons.bench.interruption import Interruption
-from stream_coupons.bench.run import Plan
-from stream_coupons.bench.throughput import Memory, Throughput
-from stream_coupons.bench.workload import Workload
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.lab.bench import run as bench_run
+from stream_coupons.lab.bench.interruption import Interruption
+from stream_coupons.lab.bench.run import Plan
+from stream_coupons.lab.bench.throughput import Memory, Throughput
+from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.settings import Settings
 
 PLAN = Plan(settings=Settings(), workload=Workload(), engine="kafka", workers=1, rates=(100.0, 300.0), seconds=10.0)

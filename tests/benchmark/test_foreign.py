@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.foreign import ARMS, drawn, main, timed_read
-from stream_coupons.codec import encode
+from stream_coupons.kafka.codec import encode
 
 
 def test_the_log_that_is_drawn_is_whole_and_the_same_for_a_seed() -> None:

@@ -15,10 +15,10 @@ from benchmarks.money_compared import Comparison, compare
 from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
 from benchmarks.money_tables import BEGIN, END, page_with, report_of
 from benchmarks.prices import prices_of
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue, Item, OrderEvent
-from stream_coupons.core.features import Subject
+from stream_coupons.core.features.rows import Subject
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.settings import Settings
 from tests.core.builders import coupon

@@ -17,8 +17,8 @@ from benchmarks.next_category import (
     states,
 )
 from stream_coupons.core.events import Item, OrderEvent
-from stream_coupons.core.profile import DAY_S
 from stream_coupons.core.rules import NeighbourhoodRules, ProfileRules
+from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.settings import Settings
 
 CUT = 100 * DAY_S

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.models import Extract
 from benchmarks.redemption import SCORED_FROM, Scored, rate_so_far, relearnt
-from stream_coupons.core.profile import DAY_S
+from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.settings import Settings
 from tests.models.builders import example, random_rows
 

@@ -1,7 +1,7 @@
 """The model that is fitted every night learns from the labels of its days and no others."""
 
 from benchmarks.retrained import RetrainedDaily
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.models.linear import prior
 from stream_coupons.models.progressive import roc_auc
 from tests.models.builders import example, random_rows

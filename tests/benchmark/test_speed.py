@@ -14,9 +14,9 @@ from benchmarks.report import Results, summary, write_report
 from benchmarks.runtimes import BY_NAME, RuntimeFailed
 from benchmarks.speed import Plan, check, measure, parse
 from benchmarks.steps import AgentSteps, new_agents
-from stream_coupons.bench.latency import Timing
-from stream_coupons.bench.workload import Workload
 from stream_coupons.broker import apache_kafka_missing
+from stream_coupons.lab.bench.latency import Timing
+from stream_coupons.lab.bench.workload import Workload
 
 WRITTEN = dict.fromkeys(("vectors", "updates", "issues", "open_decisions"), 100)
 
@@ -130,6 +130,6 @@ def test_every_timed_function_is_there_and_every_event_is_timed() -> None:
 
 def test_a_function_that_is_gone_is_named() -> None:
     watch = Stopwatch()
-    with watch.watching((Phase("gone", (("stream_coupons.codec", "Decoder.gone"),)),)):
+    with watch.watching((Phase("gone", (("stream_coupons.kafka.codec", "Decoder.gone"),)),)):
         pass
-    assert watch.missing == ["stream_coupons.codec.Decoder.gone"]
+    assert watch.missing == ["stream_coupons.kafka.codec.Decoder.gone"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from stream_coupons.record_batches import read_records
+from stream_coupons.kafka.lenient.record_batches import read_records
 
 KeyValue = tuple[bytes | None, bytes | None]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.partition_transactions import AbortedTransaction
-from stream_coupons.record_batches import is_commit_marker, read_header, read_records
+from stream_coupons.kafka.lenient.record_batches import is_commit_marker, read_header, read_records
 
 ANY_SIZE = 1 << 20
 

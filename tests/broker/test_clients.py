@@ -16,10 +16,10 @@ from kafka.errors import (
 )
 from kafka.partitioner.default import murmur2
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Fetcher, Reader
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Fetcher, Reader
+from stream_coupons.kafka.connection import Connection
 
 from .clients import (
     AIOKAFKA,

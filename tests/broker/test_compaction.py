@@ -7,7 +7,7 @@ from stream_coupons.broker.cleaning import apply_retention, clean_topics, is_com
 from stream_coupons.broker.compaction import compact
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.topics import Topic, Topics
-from stream_coupons.record_batches import check_batch, read_header, thin_batch
+from stream_coupons.kafka.lenient.record_batches import check_batch, read_header, thin_batch
 
 from .builders import KeyValue, make_batch, read_all
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Fetcher, Publisher, Reader, first_records
-from stream_coupons.connection import Connection
+from stream_coupons.kafka.clients import Fetcher, Publisher, Reader, first_records
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.follower import Follower, Reading
+from stream_coupons.kafka.topics import Cleanup, Topic
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.follower import Follower, Reading
 from stream_coupons.runtime.stores import in_memory
-from stream_coupons.topics import Cleanup, Topic
 
 from .clients import NoText, create_topic
 

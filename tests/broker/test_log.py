@@ -7,7 +7,7 @@ import pytest
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused
-from stream_coupons.record_batches import marker_batch
+from stream_coupons.kafka.lenient.record_batches import marker_batch
 
 from .builders import Sender, make_batch, numbered, read_all
 

@@ -15,7 +15,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.broker.protocol import ErrorCode
-from stream_coupons.record_batches import read_header
+from stream_coupons.kafka.lenient.record_batches import read_header
 
 from .clients import DEADLINE_S, create_topic, end_offsets, librdkafka, until
 from .committed import batches

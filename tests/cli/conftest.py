@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from stream_coupons import admin
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.clients import Reader
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 DEADLINE_S = 60.0

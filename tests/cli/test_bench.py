@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import admin
-from stream_coupons.bench import CONSENT
-from stream_coupons.bench import run as bench_run
-from stream_coupons.bench.hops import Hop
-from stream_coupons.bench.latency import Client, Latency, Send, Timing
-from stream_coupons.bench.live import LiveRate
-from stream_coupons.bench.run import Machine, Report
-from stream_coupons.bench.target import FLOOR, OURS
-from stream_coupons.bench.throughput import Memory, Throughput
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.bench import CONSENT
+from stream_coupons.lab.bench import run as bench_run
+from stream_coupons.lab.bench.hops import Hop
+from stream_coupons.lab.bench.latency import Client, Latency, Send, Timing
+from stream_coupons.lab.bench.live import LiveRate
+from stream_coupons.lab.bench.run import Machine, Report
+from stream_coupons.lab.bench.target import FLOOR, OURS
+from stream_coupons.lab.bench.throughput import Memory, Throughput
 
 from .conftest import DEADLINE_S, Run
 

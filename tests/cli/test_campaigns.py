@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.cli.campaigns import states_of
 from stream_coupons.cli.catalog_file import CAMPAIGNS, Reading, read_entries
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
 from stream_coupons.core.events import Campaign, Coupon
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.price import Falling, Price
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.price import Falling, Price
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.runtime.cells import Cell, CellCodec
 
 from .conftest import Run, records, write_lines

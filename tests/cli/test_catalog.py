@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries, unissuable
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
 
 from .conftest import Run, records, write_lines
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import dead_letters, topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.cli.dlq import Row, line_of, line_of_done, row_of, text_of
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.dead_letters import Done, Outcome, Redrive, letter_of
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import dead_letters, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.dead_letters import Done, Outcome, Redrive, letter_of
+from stream_coupons.kafka.records import Record
 
 from .conftest import Run, records
 

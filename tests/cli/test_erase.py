@@ -5,8 +5,8 @@ import time
 import msgspec
 import pytest
 
-from stream_coupons.codec import Decoder
-from stream_coupons.topics import ERASURES
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.topics import ERASURES
 
 from .conftest import Run, records
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.datasets.foreign_records import LogRecord
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from stream_coupons.lab.datasets.foreign_records import LogRecord
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun
 from tests.evaluation.foreign_logs import AT, DAY_S, HOUR_S, drawn, feedback, issue
 
 from .conftest import Run, write_lines
@@ -297,7 +297,7 @@ class Interrupted(ProgressiveRun):
 
 
 def test_ctrl_c_keeps_what_was_scored(run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_coupons.evaluation.progressive_run.ProgressiveRun", Interrupted)
+    monkeypatch.setattr("stream_coupons.lab.offline.progressive_run.ProgressiveRun", Interrupted)
     out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
     result = run("evaluate", log, "--json", "--predictions", out, "--report", page)
     assert result.exit_code == 130

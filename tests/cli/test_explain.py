@@ -15,21 +15,22 @@ from core.builders import AT, FixedScorer, browse, coupon, rules, see
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 from rich.text import Text
 
-from stream_coupons import secret, topics
+from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli import explain_text
 from stream_coupons.cli.explain import parse_time
-from stream_coupons.clients import Publisher
-from stream_coupons.codec import encode
-from stream_coupons.connection import Connection
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Campaign, CouponIssue
-from stream_coupons.core.purses import Purse
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.evaluation.explanation import Funds, Kept, explain_issue, explain_shopper
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.explain.explanation import Funds, Kept, explain_issue, explain_shopper
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import KafkaSettings, Settings

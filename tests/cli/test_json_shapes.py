@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.bench import run as bench_run
-from stream_coupons.bench.hops import Hop
-from stream_coupons.bench.latency import Latency
-from stream_coupons.bench.live import AgentBatches, LiveRate
-from stream_coupons.bench.throughput import Memory, Throughput
 from stream_coupons.cli import dlq, evaluate, publish, replay, simulate
 from stream_coupons.cli.campaigns import CampaignState
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
-from stream_coupons.evaluation import explanation, valuation
-from stream_coupons.evaluation.digest import Digest
-from stream_coupons.evaluation.tuned import Tuned
+from stream_coupons.lab.bench import run as bench_run
+from stream_coupons.lab.bench.hops import Hop
+from stream_coupons.lab.bench.latency import Latency
+from stream_coupons.lab.bench.live import AgentBatches, LiveRate
+from stream_coupons.lab.bench.throughput import Memory, Throughput
+from stream_coupons.lab.explain import explanation
+from stream_coupons.lab.offline.digest import Digest
+from stream_coupons.lab.ope import valuation
+from stream_coupons.lab.tuning.tuned import Tuned
 
 from .conftest import Run
 

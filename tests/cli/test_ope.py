@@ -11,10 +11,10 @@ import pytest
 from evaluation.randomised_log import RandomisedLog
 
 from stream_coupons.cli.foreign_logs import feed_all, read_log
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons.datasets.foreign_records import LogRecord
-from stream_coupons.evaluation.logged_decisions import decisions_of
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
+from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.lab.datasets.foreign_records import LogRecord
+from stream_coupons.lab.offline.logged_decisions import decisions_of
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun
 from stream_coupons.settings import Settings
 
 from .conftest import Run

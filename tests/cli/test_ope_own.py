@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from evaluation.own_logs import Shop, recording
 
-from stream_coupons import admin, topics
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 from .conftest import Run, RunBroker

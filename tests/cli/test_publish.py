@@ -11,10 +11,10 @@ from threading import Timer
 import msgspec
 import pytest
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import open_broker
 from stream_coupons.cli.publish import pacer
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import KafkaSettings
 
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines

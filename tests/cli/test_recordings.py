@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons import topics
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
+from stream_coupons.kafka import topics
+from stream_coupons.lab.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
 
 from .conftest import browse, envelope
 

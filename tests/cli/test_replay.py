@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import secret, topics
+from stream_coupons import secret
 from stream_coupons.cli.replay import EventClock
-from stream_coupons.codec import Decoder
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import CouponIssue
-from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.runtime.records import Output
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import KafkaSettings, Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing.local import LocalPipeline
 
 from .conftest import Run, browse, envelope, write_lines
 

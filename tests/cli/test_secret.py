@@ -10,7 +10,7 @@ import pytest
 from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import KafkaSettings, Settings
 
 from .conftest import Run

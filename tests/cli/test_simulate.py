@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import Struct
 
-from stream_coupons import topics
 from stream_coupons.cli.simulate import SETTLE_S, TICKS_BEHIND_S
-from stream_coupons.codec import encode
 from stream_coupons.core.events import BrowseEvent, Coupon, CouponIssue, Tick
-from stream_coupons.demo.shoppers import ClosedLoop, Pace
-from stream_coupons.simulation.shoppers import World, WorldSettings
-from stream_coupons.topics import Topic
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.demo.shoppers import ClosedLoop, Pace
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 from .conftest import DEADLINE_S, Run, records
 

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
 from stream_coupons.cli.tail import json_line, pretty_line, recording_line, until_quiet
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import encode
-from stream_coupons.connection import Connection
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
-from stream_coupons.recordings import parse
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.records import Record
+from stream_coupons.lab.recordings import parse
 
 from .conftest import Run, browse, records
 

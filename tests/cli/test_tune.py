@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from stream_coupons.evaluation import search_space
+from stream_coupons.lab.tuning import search_space
 from stream_coupons.settings import Settings, load
 from tests.evaluation.foreign_shop import write_log
 

@@ -11,15 +11,15 @@ from evaluation.builders import Log, live_shop, log_of
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from stream_coupons import admin, topics
-from stream_coupons.app import TABLE_OF
 from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.verify import never_checked
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
-from stream_coupons.evaluation.digest import AGENTS, digests_of
-from stream_coupons.evaluation.findings import Check
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.audit.findings import Check
+from stream_coupons.lab.offline.digest import AGENTS, digests_of
 from stream_coupons.settings import KafkaSettings
+from stream_coupons.worker.app import TABLE_OF
 
 from .conftest import Run, RunBroker
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from stream_coupons import admin
-from stream_coupons.connection import Connection
+from stream_coupons.kafka import admin
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.secret import ALLOW_PUBLIC
 
 pytestmark = pytest.mark.process

@@ -8,7 +8,9 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
-from stream_coupons.core.coupons import Catalogue, Floats
+from stream_coupons.core.catalogue.compiled import Catalogue, Floats
+from stream_coupons.core.decision.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
+from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.events import (
@@ -22,14 +24,12 @@ from stream_coupons.core.events import (
     ObservedIssue,
     OrderEvent,
 )
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
-from stream_coupons.core.scoring import Knowledge, Scorer
-from stream_coupons.core.shopper import OpenIssue, Shopper
-from stream_coupons.core.wallet import Wallet
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.runtime.shared import SharedStates
 
 AT = 1_000_000_000.0

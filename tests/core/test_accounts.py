@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core import leases
-from stream_coupons.core.accounts import Accounts, Limit, campaign_of, money_of, units_of
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.events import END_OF_TIME, Lease, LeaseReport
-from stream_coupons.core.leases import Account
-from stream_coupons.core.price import LEAST_UPDATE_S, PRICES, QUANTILE_Z
+from stream_coupons.core.money import leases
+from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
+from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.price import LEAST_UPDATE_S, PRICES, QUANTILE_Z
 
 from .builders import AT, DAY_S, HOUR_S, as_read, campaign, coupon, restarted
 

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core import attribution
+from stream_coupons.core.decision import attribution
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.events import (
     END_OF_TIME,
@@ -14,11 +14,11 @@ from stream_coupons.core.events import (
     OpenDecision,
     TrainingExample,
 )
-from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
 
 from .builders import AT, DAY_S, changes, coupon, feedback, item, knowledge, of_type, order
 

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.candidates import eligible, objection, shortlist
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.eligibility import eligible, objection, shortlist
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.profile import fold
+from stream_coupons.core.features.views import Interests, Moment
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
-from stream_coupons.core.shopper import History, Shopper
-from stream_coupons.core.similarity import pack_vector
-from stream_coupons.core.views import Interests, Moment
+from stream_coupons.core.shopper.profile import fold
+from stream_coupons.core.shopper.state import History, Shopper
+from stream_coupons.core.vectors.sparse import pack_vector
 
 from .builders import AT, DAY_S, browse, coupon, item, order
 

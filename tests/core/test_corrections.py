@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core import attribution
-from stream_coupons.core.attribution import opening
+from stream_coupons.core.decision import attribution
+from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import FeedbackEvent, TrainingExample
-from stream_coupons.core.features import SCHEMA
-from stream_coupons.core.purses import Purse, book
+from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.money.purses import Purse, book
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper import OpenIssue, Shopper
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
 
 from .builders import AT, DAY_S, HOUR_S, changes, coupon, feedback, knowledge, of_type, opened
 

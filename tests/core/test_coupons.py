@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.coupons import (
+from stream_coupons.core.catalogue.compiled import (
     ABSENT,
     BRAND_WEIGHT,
     PRIOR_DEPTH_RATIO,
@@ -17,7 +17,7 @@ from stream_coupons.core.coupons import (
     price_of,
 )
 from stream_coupons.core.events import MAX_SCOPE, Coupon
-from stream_coupons.core.similarity import as_arrays, feature_index
+from stream_coupons.core.vectors.sparse import as_arrays, feature_index
 
 from .builders import coupon, item
 

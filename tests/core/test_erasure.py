@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from stream_coupons.agents.users import Users
-from stream_coupons.core.erasure import STAYS_S, erase, mark_of
+from stream_coupons.core.decision.erasure import STAYS_S, erase, mark_of
+from stream_coupons.core.decision.observation import feedback as hear
+from stream_coupons.core.decision.observation import observe, pass_time
+from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.events import CouponIssue, OpenDecision, TrainingExample, UserVector
-from stream_coupons.core.neighbourhood import Cell, Member, departure, update
-from stream_coupons.core.observation import feedback as hear
-from stream_coupons.core.observation import observe, pass_time
-from stream_coupons.core.pipeline import issue_id
-from stream_coupons.core.profile import Profile
+from stream_coupons.core.neighbours.buckets import Cell, Member, departure, update
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
-from stream_coupons.core.shopper import Neighbourhood, Related, Shopper, next_due
+from stream_coupons.core.shopper.profile import Profile
+from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper, next_due
 
 from .builders import (
     AT,

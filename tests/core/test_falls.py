@@ -1,8 +1,8 @@
 """Holds fall by ticks: a coupon that is over, but not closed, frees nothing of what others hold."""
 
-from stream_coupons.core import purses
 from stream_coupons.core.effects import Booking, Stake
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.purses import Purse
 
 AT = 1_000_000_000.0
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.attribution import pack, unpack
-from stream_coupons.core.coupons import PART_OF_BRAND, PART_OF_ITEM, CouponSet, Positions
+from stream_coupons.core.catalogue.compiled import PART_OF_BRAND, PART_OF_ITEM, CouponSet, Positions
+from stream_coupons.core.catalogue.content_vectors import CODES
+from stream_coupons.core.decision.attribution import pack, unpack
 from stream_coupons.core.events import Item
-from stream_coupons.core.features import (
+from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
+from stream_coupons.core.features.rows import (
     DIMENSIONS,
     FIRST_OF_TERMS,
     GROUPS,
@@ -28,15 +30,13 @@ from stream_coupons.core.features import (
     hashed_names,
     places_of,
 )
-from stream_coupons.core.in_category import usual_gap_s
-from stream_coupons.core.numeric import NUMERIC, OF_TIME
-from stream_coupons.core.profile import HOUR_S, fold
-from stream_coupons.core.rhythm import MOST_COUNTED, weekday
+from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import History, Shopper, Tally
-from stream_coupons.core.similarity import feature_index, pack_vector
-from stream_coupons.core.vectors import CODES
-from stream_coupons.core.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
+from stream_coupons.core.shopper.category_history import usual_gap_s
+from stream_coupons.core.shopper.profile import HOUR_S, fold
+from stream_coupons.core.shopper.rhythm import MOST_COUNTED, weekday
+from stream_coupons.core.shopper.state import History, Shopper, Tally
+from stream_coupons.core.vectors.sparse import feature_index, pack_vector
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 

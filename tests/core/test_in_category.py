@@ -7,14 +7,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.features import extract
-from stream_coupons.core.in_category import MAX_CATEGORIES, InCategory, admit, note_cart, note_orders, usual_gap_s
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.profile import Profile, fold
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import extract
+from stream_coupons.core.features.views import Moment
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.views import Moment
+from stream_coupons.core.shopper.category_history import (
+    MAX_CATEGORIES,
+    InCategory,
+    admit,
+    note_cart,
+    note_orders,
+    usual_gap_s,
+)
+from stream_coupons.core.shopper.profile import Profile, fold
+from stream_coupons.core.shopper.state import Shopper
 
 from .builders import AT, DAY_S, browse, cart, coupon, item, order
 

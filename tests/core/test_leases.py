@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core import leases, purses
-from stream_coupons.core.accounts import Limit
-from stream_coupons.core.attribution import opening
+from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.events import Lease, LeaseReport
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.price import cost_of, demand_of, hold_of
-from stream_coupons.core.purses import Purse, Totals
-from stream_coupons.core.shopper import OpenIssue
+from stream_coupons.core.money import leases, purses
+from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.price import cost_of, demand_of, hold_of
+from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.core.shopper.state import OpenIssue
 
 from .builders import as_read, opened, restarted
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.core.decision.observation import observe
+from stream_coupons.core.decision.pipeline import Undecided, take_in
 from stream_coupons.core.events import BrowseEvent, CouponIssue
-from stream_coupons.core.item_features import price_band
-from stream_coupons.core.missing import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
-from stream_coupons.core.observation import observe
-from stream_coupons.core.pipeline import Undecided, take_in
-from stream_coupons.core.profile import Profile, decay, fold
+from stream_coupons.core.features.views import Moment
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
-from stream_coupons.core.shopper import OpenIssue, Shopper
-from stream_coupons.core.similarity import feature_index
-from stream_coupons.core.views import Moment
+from stream_coupons.core.shopper.imputation import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
+from stream_coupons.core.shopper.profile import Profile, decay, fold
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.vectors.items import price_band
+from stream_coupons.core.vectors.sparse import feature_index
 
 from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, of_type, order, rules, see, wallet
 

@@ -5,6 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from stream_coupons.core.decision.observation import feedback as hear
+from stream_coupons.core.decision.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
 from stream_coupons.core.events import (
     CouponIssue,
     Neighbour,
@@ -12,16 +14,14 @@ from stream_coupons.core.events import (
     OpenDecision,
     TrainingExample,
 )
-from stream_coupons.core.features import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
-from stream_coupons.core.numeric import NUMERIC, OF_SHOPPER, TERMS
-from stream_coupons.core.observation import feedback as hear
-from stream_coupons.core.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
-from stream_coupons.core.profile import fold
+from stream_coupons.core.features.numeric import NUMERIC, OF_SHOPPER, TERMS
+from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
+from stream_coupons.core.features.views import Moment
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.shopper import Neighbourhood, Related, Shopper
-from stream_coupons.core.similarity import pack_vector
-from stream_coupons.core.views import Moment
+from stream_coupons.core.shopper.profile import fold
+from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper
+from stream_coupons.core.vectors.sparse import pack_vector
 
 from .builders import AT, DAY_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from core.builders import AT, FixedScorer, browse, coupon, purses, rules
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.events import Campaign, CouponIssue
-from stream_coupons.core.pipeline import Undecided, decide, take_in
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.wallet import Wallet
+from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.shopper.state import Shopper
 
 DOMAINS = ("ecommerce", "travel", "ecommerce", "travel")
 

@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core import attribution, observation
-from stream_coupons.core.accounts import money_of, units_of
-from stream_coupons.core.attribution import unpack
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.content_vectors import CODES
+from stream_coupons.core.decision import attribution, observation
+from stream_coupons.core.decision.attribution import unpack
+from stream_coupons.core.decision.observation import observe, pass_time
+from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
+from stream_coupons.core.decision.policy import Choice
+from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import (
@@ -28,20 +32,16 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.features import FeatureRows, extract
-from stream_coupons.core.observation import observe, pass_time
-from stream_coupons.core.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
-from stream_coupons.core.policy import Choice
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.features.rows import FeatureRows, extract
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.money.accounts import money_of, units_of
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.relations import is_category_bucket
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
-from stream_coupons.core.scoring import USES_RATIO, Knowledge
-from stream_coupons.core.shopper import MAX_CLOSED, Shopper
-from stream_coupons.core.similarity import feature_index, stable_hash
-from stream_coupons.core.vectors import CODES
-from stream_coupons.core.views import Moment
-from stream_coupons.core.wallet import Wallet
+from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
+from stream_coupons.core.vectors.sparse import feature_index, stable_hash
 
 from .builders import (
     AT,

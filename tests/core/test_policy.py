@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.coupons import CouponSet
-from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.policy import (
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision.policy import (
     choose,
     explored,
     is_holdout,
@@ -18,10 +17,11 @@ from stream_coupons.core.policy import (
     standing_objection,
     values,
 )
+from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.scoring import USES_RATIO
-from stream_coupons.core.shopper import History, Shopper
+from stream_coupons.core.shopper.state import History, Shopper
 
 from .builders import AT, DAY_S, HOUR_S, coupon
 

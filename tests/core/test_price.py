@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.events import BudgetCurve
-from stream_coupons.core.price import (
+from stream_coupons.core.money.price import (
     PRICES,
     Budget,
     Falling,

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from stream_coupons.core import leases
-from stream_coupons.core.accounts import Limit
 from stream_coupons.core.events import Lease, LeaseReport
-from stream_coupons.core.leases import Account
+from stream_coupons.core.money import leases
+from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.leases import Account
 
 AT = 1_000_000_000.0
 PARTITIONS = 4

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core import observation
-from stream_coupons.core.accounts import campaign_of, money_of, units_of
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision import observation
+from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
+from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LeaseReport, LoggedDecision
-from stream_coupons.core.pipeline import Undecided, decide, take_in
-from stream_coupons.core.price import PRICES
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import campaign_of, money_of, units_of
+from stream_coupons.core.money.price import PRICES
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.scoring import USES_RATIO, Knowledge
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.wallet import Wallet
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.runtime.shared import SharedStates
 
 from .builders import AT, DAY_S, FixedScorer, browse, campaign, coupon, feedback, knowledge, of_type, rules, see

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
-from stream_coupons.core.habits import habit_indices, unpack_habits
-from stream_coupons.core.in_category import MAX_CATEGORIES
-from stream_coupons.core.item_features import interest_indices, price_band
-from stream_coupons.core.profile import (
+from stream_coupons.core.rules import MissingPolicy, ProfileRules
+from stream_coupons.core.shopper.category_history import MAX_CATEGORIES
+from stream_coupons.core.shopper.habits import habit_indices, unpack_habits
+from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_RECENT_ORDERS,
@@ -29,8 +29,8 @@ from stream_coupons.core.profile import (
     place_of,
     portrait,
 )
-from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.similarity import DIGEST_BYTES, feature_index, name_index
+from stream_coupons.core.vectors.items import interest_indices, price_band
+from stream_coupons.core.vectors.sparse import DIGEST_BYTES, feature_index, name_index
 
 from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
 

@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from stream_coupons.core import purses
-from stream_coupons.core.attribution import opening
+from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Booking, Stake
-from stream_coupons.core.price import cost_of, hold_of
-from stream_coupons.core.purses import Purse, Totals
-from stream_coupons.core.shopper import OpenIssue
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.price import cost_of, hold_of
+from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.core.shopper.state import OpenIssue
 
 from .builders import AT, DAY_S, HOUR_S, opened, restarted
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.events import NeighbourUpdate, UserVector
-from stream_coupons.core.neighbourhood import Member, departure
-from stream_coupons.core.relations import (
+from stream_coupons.core.neighbours.buckets import Member, departure
+from stream_coupons.core.neighbours.relations import (
     FIT_EVERY_S,
     FREE_AFTER_S,
     MAX_CATEGORIES,
@@ -22,7 +22,7 @@ from stream_coupons.core.relations import (
     relate,
     slot_of,
 )
-from stream_coupons.core.similarity import SparseVector
+from stream_coupons.core.vectors.sparse import SparseVector
 
 BUCKET = bucket_of("u", "shop", 1)
 DAY = FIT_EVERY_S

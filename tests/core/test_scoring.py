@@ -2,10 +2,10 @@
 
 import pytest
 
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.scoring import Knowledge
 
 from .builders import FixedScorer
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from stream_coupons.core.catalogue.content_vectors import BITS, CODES, vector_codes
 from stream_coupons.core.events import MAX_NUMBERS, check_vector
-from stream_coupons.core.vectors import BITS, CODES, vector_codes
 
 PINNED = (
     3168854771,
@@ -29,7 +29,7 @@ def shared(one: list[float], other: list[float]) -> int:
 
 
 def test_the_codes_are_the_ones_that_models_were_trained_on() -> None:
-    # A change of these needs a new SCHEMA in core/features.py: models know a content by them.
+    # A change of these needs a new SCHEMA in core/features/rows.py: models know a content by them.
     assert vector_codes([0.12, -0.53, 0.07, 0.84]) == PINNED
 
 

@@ -8,17 +8,17 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from stream_coupons.core.coupons import BRAND_WEIGHT, PART_OF_BRAND, PART_OF_ITEM, CouponSet
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, PART_OF_BRAND, PART_OF_ITEM, CouponSet
+from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, Item
-from stream_coupons.core.features import extract
-from stream_coupons.core.habits import habit_fading, unpack_habits
-from stream_coupons.core.item_features import category_brand, item_features
-from stream_coupons.core.judgement import judge
-from stream_coupons.core.profile import count_days, decay, fold
+from stream_coupons.core.features.rows import extract
+from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper import Shopper, Tally
-from stream_coupons.core.similarity import PackedVector, SparseVector, feature_index, pack_vector, unpack_vector
-from stream_coupons.core.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
+from stream_coupons.core.shopper.profile import count_days, decay, fold
+from stream_coupons.core.shopper.state import Shopper, Tally
+from stream_coupons.core.vectors.items import category_brand, item_features
+from stream_coupons.core.vectors.sparse import PackedVector, SparseVector, feature_index, pack_vector, unpack_vector
 
 from .builders import AT, DAY_S, FixedScorer, browse, cart, coupon, item, order, rules
 

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from stream_coupons.core import leases
-from stream_coupons.core.accounts import Accounts, Limit, campaign_of, money_of, units_of
-from stream_coupons.core.attribution import opening
+from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.events import Campaign, Coupon, Lease, LeaseReport
-from stream_coupons.core.leases import Account
-from stream_coupons.core.price import cost_of
-from stream_coupons.core.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
+from stream_coupons.core.money import leases
+from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
+from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.price import cost_of
+from stream_coupons.core.money.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
-from stream_coupons.core.shopper import OpenIssue
-from stream_coupons.core.wallet import Wallet
+from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.shared import SharedStates
 
 from .builders import AT, DAY_S, as_read, campaign, coupon, of_type, opened, purses, wallet

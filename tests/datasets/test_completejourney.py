@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon
-from stream_coupons.datasets.completejourney import CompleteJourney, load
-from stream_coupons.topics import BY_NAME, CATALOG, FEEDBACK, OBSERVED, ORDER
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.topics import BY_NAME, CATALOG, FEEDBACK, OBSERVED, ORDER
+from stream_coupons.lab.datasets.completejourney import CompleteJourney, load
 
 pytestmark = pytest.mark.long
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
-from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue
-from stream_coupons.recordings import lines
+from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
+from stream_coupons.lab.datasets.foreign_records import LoggedFeedback, LoggedIssue
+from stream_coupons.lab.recordings import lines
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples" / "foreign-log.v1.jsonl"
 AT = 1_767_348_000.0

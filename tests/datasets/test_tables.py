@@ -10,10 +10,10 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import NO_COUPON
-from stream_coupons.datasets.foreign import ForeignLog
-from stream_coupons.datasets.foreign_records import LoggedFeedback, LoggedIssue
-from stream_coupons.datasets.mapping import mapping_of
-from stream_coupons.datasets.tables import first_row, is_table, log_of, read_table, template
+from stream_coupons.lab.datasets.foreign import ForeignLog
+from stream_coupons.lab.datasets.foreign_records import LoggedFeedback, LoggedIssue
+from stream_coupons.lab.datasets.mapping import mapping_of
+from stream_coupons.lab.datasets.tables import first_row, is_table, log_of, read_table, template
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TEA = {"offer": "tea-10", "bought": 1}

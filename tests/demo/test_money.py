@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from stream_coupons.core.events import CouponIssue
-from stream_coupons.demo.money import Earned, earned, verdict
-from stream_coupons.demo.play import Outcomes, Played
+from stream_coupons.lab.demo.money import Earned, earned, verdict
+from stream_coupons.lab.demo.play import Outcomes, Played
 from stream_coupons.models.progressive import Interval
 
 USERS = [f"u{number}" for number in range(200)]

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.demo.panel import Flow, ShopperPanel
-from stream_coupons.demo.ticker import Ticker
-from stream_coupons.demo.waiting import Waiting
-from stream_coupons.demo.watch import Counts, Watch
+from stream_coupons.lab.demo.panel import Flow, ShopperPanel
+from stream_coupons.lab.demo.ticker import Ticker
+from stream_coupons.lab.demo.waiting import Waiting
+from stream_coupons.lab.demo.watch import Counts, Watch
 
 NO_SYSTEM: Any = None
 LATEST = {

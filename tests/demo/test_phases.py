@@ -2,10 +2,10 @@
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.core.events import ObservedIssue
-from stream_coupons.demo.phases import ORDER, phases
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.phases import ORDER, phases
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 
 def test_phases_hold_every_event_once_by_topic_then_partition_then_time() -> None:

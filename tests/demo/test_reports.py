@@ -8,16 +8,16 @@ import pytest
 from rich.console import Console
 
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.demo.money import earned
-from stream_coupons.demo.play import Policy, play_locally
-from stream_coupons.demo.reports import add_shoppers, print_shoppers
-from stream_coupons.demo.run import POLICIES, ShopperResult
-from stream_coupons.demo.shoppers import settings_for_shoppers
-from stream_coupons.demo.watch import Watch
-from stream_coupons.demo.words import REASONS
-from stream_coupons.evaluation.report import Report
+from stream_coupons.lab.demo.money import earned
+from stream_coupons.lab.demo.play import Policy, play_locally
+from stream_coupons.lab.demo.reports import add_shoppers, print_shoppers
+from stream_coupons.lab.demo.run import POLICIES, ShopperResult
+from stream_coupons.lab.demo.shoppers import settings_for_shoppers
+from stream_coupons.lab.demo.watch import Watch
+from stream_coupons.lab.demo.words import REASONS
+from stream_coupons.lab.reports.report import Report
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
 
 WORLD = WorldSettings(seed=2, shoppers=12, days=1, coupons=6)
 NO_SYSTEM: Any = None

@@ -4,8 +4,8 @@ import pytest
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper import OpenControl, Shopper
-from stream_coupons.demo.ticker import Ticker
+from stream_coupons.core.shopper.state import OpenControl, Shopper
+from stream_coupons.lab.demo.ticker import Ticker
 
 AT = 1000.0
 COFFEE = Coupon(coupon_id="c1", title="10% off coffee", max_discount_minor=100)

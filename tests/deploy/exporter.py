@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.endpoint import Endpoint
-from stream_coupons.metrics import Metrics
-from stream_coupons.topics import READ_BY_AGENTS
+from stream_coupons.kafka.topics import READ_BY_AGENTS
+from stream_coupons.observability.endpoint import Endpoint
+from stream_coupons.observability.metrics import Metrics
 
 COUNT_EVERY_S = 0.1
 

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from stream_coupons.broker.kafka_jars import KAFKA_VERSION
-from stream_coupons.codec import Decoder
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.topics import CATALOG
 from stream_coupons.settings import Settings, load
-from stream_coupons.topics import CATALOG
 
 from .exporter import running_exporter
 

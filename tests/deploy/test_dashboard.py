@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.metrics import Metrics
+from stream_coupons.observability.metrics import Metrics
 
 from .exporter import populate
 from .server import Prometheus

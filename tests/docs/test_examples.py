@@ -14,16 +14,16 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.cli.main import app
-from stream_coupons.clients import Publisher
-from stream_coupons.codec import Decoder
-from stream_coupons.connection import Connection
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.evaluation import search_space
-from stream_coupons.evaluation.search_space import Range
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.tuning import search_space
+from stream_coupons.lab.tuning.search_space import Range
 from stream_coupons.settings import KafkaSettings
 
 from .pages import block, example, page

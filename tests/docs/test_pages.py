@@ -10,11 +10,11 @@ import yaml
 from prometheus_client import CollectorRegistry
 from typer.core import TyperGroup
 
-from stream_coupons import topics
 from stream_coupons.cli.main import VERBS, app
 from stream_coupons.core.events import Coupon
 from stream_coupons.core.reasons import NoCoupon, Rejection
-from stream_coupons.metrics import Metrics
+from stream_coupons.kafka import topics
+from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
 
 from .pages import NOTEBOOK, PAGES, ROOT, first_column, page, table_below

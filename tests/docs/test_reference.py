@@ -7,11 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from stream_coupons import schemas, topics
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.learner import READS
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
+from stream_coupons.contracts import schemas
+from stream_coupons.kafka import topics
 
 from .pages import DOCS, page, script
 

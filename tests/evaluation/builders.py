@@ -9,25 +9,25 @@ from core.builders import FixedScorer, browse, cart, coupon, feedback, item, ord
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
-from stream_coupons.codec import encode
-from stream_coupons.core import purses
-from stream_coupons.core.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.events import BrowseEvent, Campaign, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
+from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.evaluation.accounts import COLUMNS
-from stream_coupons.evaluation.audit import audit
-from stream_coupons.evaluation.findings import Findings
-from stream_coupons.evaluation.marks import Marks, Partition
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import ORIGIN_HEADER, Output, Record
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.audit.accounts import COLUMNS
+from stream_coupons.lab.audit.audit import audit
+from stream_coupons.lab.audit.findings import Findings
+from stream_coupons.lab.audit.marks import Marks, Partition
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
-from stream_coupons.runtime.records import ORIGIN_HEADER, Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.topics import Topic
 
 AT = 1_000_000_000.0
 AT_MS = 1_000_000_000_000

@@ -7,13 +7,13 @@ from agents.fakes import Shop
 from core.builders import AT, coupon, item, knowledge, order
 
 from evaluation.builders import TABLE_OF_AGENT, Log
-from stream_coupons import topics
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import BrowseEvent
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.scoring import Knowledge
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.records import Record
 from stream_coupons.settings import Settings
 
 STEP_S = 7200.0

@@ -5,8 +5,8 @@ import random
 from typing import Any
 
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.datasets.foreign import WINDOW_S, ForeignLog, take_all
-from stream_coupons.recordings import lines
+from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog, take_all
+from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
 
 AT = 1_767_348_000.0

@@ -6,10 +6,7 @@ from typing import Self
 import msgspec
 import numpy as np
 
-from stream_coupons import topics
-from stream_coupons.codec import encode
-from stream_coupons.core import policy
-from stream_coupons.core.accounts import Accounts
+from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.events import (
@@ -21,10 +18,13 @@ from stream_coupons.core.events import (
     LoggedDecision,
     OrderEvent,
 )
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import Accounts
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.wallet import Wallet
-from stream_coupons.evaluation.own_log import OwnLog
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.ope.own_log import OwnLog
 from stream_coupons.runtime.shared import SharedStates
 
 AT = 1_767_348_000.0

@@ -2,11 +2,11 @@
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.agents.wire import dead_letter
-from stream_coupons.evaluation.accounts import fingerprint
-from stream_coupons.evaluation.findings import Check, Tally
-from stream_coupons.runtime.records import ORIGIN_HEADER, Record
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import ORIGIN_HEADER, Record
+from stream_coupons.lab.audit.accounts import fingerprint
+from stream_coupons.lab.audit.findings import Check, Tally
 
 from .builders import AT_MS, BROWSE, ISSUES, LEASES, LETTERS, REPORTS, UNITS, USERS, Handmade, Log, found
 

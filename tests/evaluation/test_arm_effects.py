@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.coupons import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.events import NO_COUPON, Coupon
-from stream_coupons.evaluation.arm_effects import ANY, ArmEffect, covered, groups_of, measure
-from stream_coupons.evaluation.logged_decisions import Decisions
-from stream_coupons.evaluation.rewards import Reward, rewards
-from stream_coupons.evaluation.uplift import Trial
+from stream_coupons.lab.offline.arm_effects import ANY, ArmEffect, covered, groups_of, measure
+from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.uplift import Trial
+from stream_coupons.lab.ope.rewards import Reward, rewards
 from stream_coupons.settings import Settings
 
 RULES = Settings().policy

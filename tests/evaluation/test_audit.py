@@ -7,14 +7,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons import topics
-from stream_coupons.codec import Decoder, encode
-from stream_coupons.core.purses import Purse
-from stream_coupons.evaluation.accounts import NOT_FOLLOWED
-from stream_coupons.evaluation.audit import READ
-from stream_coupons.evaluation.findings import FIRST_KEPT, Check
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.records import ORIGIN_HEADER
+from stream_coupons.lab.audit.accounts import NOT_FOLLOWED
+from stream_coupons.lab.audit.audit import READ
+from stream_coupons.lab.audit.findings import FIRST_KEPT, Check
 from stream_coupons.runtime.cells import StateCodec
-from stream_coupons.runtime.records import ORIGIN_HEADER
 from stream_coupons.runtime.shared import SHARED_PREFIX
 
 from .builders import (

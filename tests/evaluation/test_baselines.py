@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import Coupon
-from stream_coupons.evaluation import baselines
-from stream_coupons.evaluation.baselines import OURS, RIVER, TREES, Beside, compare
-from stream_coupons.evaluation.quality import Judged, judged
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.lab.offline import baselines
+from stream_coupons.lab.offline.baselines import OURS, RIVER, TREES, Beside, compare
+from stream_coupons.lab.offline.quality import Judged, judged
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.baselines import OnlineLogistic, raw_features
 
 COUPON = Coupon(coupon_id="c", discount_percent=10, max_discount_minor=100, attributes={"colour": "green"})

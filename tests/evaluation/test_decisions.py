@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.core import purses
-from stream_coupons.core.accounts import money_of, units_of
-from stream_coupons.core.pipeline import issue_id
-from stream_coupons.core.purses import Purse
-from stream_coupons.evaluation.findings import Check, Tally
+from stream_coupons.core.decision.pipeline import issue_id
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.accounts import money_of, units_of
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.kafka import topics
+from stream_coupons.lab.audit.findings import Check, Tally
 
 from .builders import (
     AT,

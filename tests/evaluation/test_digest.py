@@ -8,12 +8,12 @@ from agents.fakes import Shop
 from core.builders import browse, coupon, feedback, knowledge
 from runtime.fakes import keep
 
-from stream_coupons import topics
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.purses import Purse
-from stream_coupons.evaluation.digest import AGENTS, Digest, StateDigest, digests_of
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.offline.digest import AGENTS, Digest, StateDigest, digests_of
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
-from stream_coupons.runtime.records import Output
 
 from .builders import AT, live_shop, new_shop
 

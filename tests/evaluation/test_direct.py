@@ -7,16 +7,16 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from stream_coupons import topics
-from stream_coupons.codec import Decoder
+from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.events import Campaign, Coupon, CouponIssue
-from stream_coupons.core.scoring import Scorer
-from stream_coupons.demo.rankings import TrueValue
-from stream_coupons.evaluation.direct import DirectPipeline
-from stream_coupons.evaluation.local import LocalPipeline
-from stream_coupons.runtime.records import Output
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.demo.rankings import TrueValue
+from stream_coupons.lab.offline.direct import DirectPipeline
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing.local import LocalPipeline
 
 WORLD = WorldSettings(seed=5, shoppers=40, days=5, coupons=12)
 SETTINGS = msgspec.structs.replace(

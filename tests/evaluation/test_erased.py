@@ -2,15 +2,15 @@
 
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.core.erasure import STAYS_S
+from stream_coupons.core.decision.erasure import STAYS_S
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, ErasureRequest, Item, OrderEvent
-from stream_coupons.core.profile import DAY_S
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.core.shopper.profile import DAY_S
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Output
 from stream_coupons.runtime.cells import CellCodec
-from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
+from stream_coupons.testing.local import LocalPipeline
 
 AT = 1_767_348_000.0
 CODEC = CellCodec(Shopper)

@@ -8,23 +8,23 @@ from core.builders import AT, browse, coupon, item, order
 
 from evaluation.builders import USERS, Log
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, order_later, whole_log
-from stream_coupons import topics
-from stream_coupons.codec import encode
-from stream_coupons.core.accounts import Accounts
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import Campaign, CouponIssue, LoggedDecision, ModelSnapshot
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import Accounts
+from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.evaluation.evidence import ACCOUNTS, Evidence, find_issue, trace
-from stream_coupons.evaluation.explanation import Choice, IssueExplanation, explain_issue
-from stream_coupons.evaluation.verdicts import Lack
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.records import ORIGIN_HEADER, Record
+from stream_coupons.lab.explain.evidence import ACCOUNTS, Evidence, find_issue, trace
+from stream_coupons.lab.explain.explanation import Choice, IssueExplanation, explain_issue
+from stream_coupons.lab.explain.verdicts import Lack
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.records import ORIGIN_HEADER, Record
 
 RULES = SETTINGS.rules(PUBLIC_KEY)
 ANNS_HOME = topics.partition_for(b"ann", 2)

@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from stream_coupons.evaluation.expiries import Expiries
-from stream_coupons.evaluation.progressive_run import run
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.lab.offline.expiries import Expiries
+from stream_coupons.lab.offline.progressive_run import run
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, DAY_S, HOUR_S, Record, feedback, issue, read

@@ -23,26 +23,26 @@ from core.builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.accounts import Accounts, Limit
-from stream_coupons.core.candidates import eligible
-from stream_coupons.core.coupons import Catalogue
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.eligibility import eligible
+from stream_coupons.core.decision.pipeline import Times
+from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LoggedDecision
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.pipeline import Times
-from stream_coupons.core.profile import fold
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import Accounts, Limit
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
-from stream_coupons.core.scoring import Knowledge, Scorer
-from stream_coupons.core.shopper import History, Shopper
-from stream_coupons.evaluation.explanation import (
+from stream_coupons.core.shopper.profile import fold
+from stream_coupons.core.shopper.state import History, Shopper
+from stream_coupons.lab.explain.explanation import (
     Funds,
     Kept,
     ShopperExplanation,
     explain_issue,
     explain_shopper,
 )
-from stream_coupons.evaluation.verdicts import WORDS, Lack
+from stream_coupons.lab.explain.verdicts import WORDS, Lack
 from stream_coupons.models.linear import prior
 
 CATEGORIES = ("tea", "ham", "ink")

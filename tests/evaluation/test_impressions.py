@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.evaluation.impressions import Impressions
-from stream_coupons.evaluation.progressive_run import ProgressiveRun
-from stream_coupons.evaluation.quality import judged, quality
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.lab.offline.impressions import Impressions
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+from stream_coupons.lab.offline.quality import judged, quality
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, DAY_S, HOUR_S, Record, browse, feedback, issue, read

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stream_coupons.evaluation.intervals import skew_corrected
+from stream_coupons.lab.ope.intervals import skew_corrected
 
 
 def test_without_skewness_it_is_the_normal_interval() -> None:

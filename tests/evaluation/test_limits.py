@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.core import purses
 from stream_coupons.core.events import Coupon
-from stream_coupons.evaluation.findings import Check, Tally
-from stream_coupons.runtime.records import BEGAN_HEADER, ORIGIN_HEADER
+from stream_coupons.core.money import purses
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
+from stream_coupons.lab.audit.findings import Check, Tally
 
 from .builders import AT, AT_MS, FEEDBACK, ISSUES, LEASES, MONEY, REPORTS, SPRING, UNITS, USERS, Handmade, found, red
 

@@ -7,9 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.codec import Decoder
-from stream_coupons.core.accounts import budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.events import (
     BrowseEvent,
     Campaign,
@@ -24,14 +21,17 @@ from stream_coupons.core.events import (
     TrainingExample,
     UserVector,
 )
-from stream_coupons.core.purses import Purse
+from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
+from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
-from stream_coupons.core.similarity import feature_index
-from stream_coupons.evaluation.local import LocalPipeline
+from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.records import Output
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing.local import LocalPipeline
 
 pytestmark = pytest.mark.long
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from stream_coupons.core.decision.observation import rows_with, rows_without
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.events import BrowseEvent, Coupon, Item, ObservedIssue, OrderEvent
-from stream_coupons.core.observation import rows_with, rows_without
-from stream_coupons.core.scoring import Knowledge
-from stream_coupons.core.shopper import Predicted, Shopper
-from stream_coupons.core.views import Moment
-from stream_coupons.evaluation.learning_queue import Arms, Issue, LearningQueue
-from stream_coupons.evaluation.logged_shop import OF_FEATURES, LoggedShop
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.shopper.state import Predicted, Shopper
+from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
+from stream_coupons.lab.offline.logged_shop import OF_FEATURES, LoggedShop
 from stream_coupons.models.linear import prior
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings

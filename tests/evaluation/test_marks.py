@@ -2,8 +2,8 @@
 
 import pytest
 
-from stream_coupons.evaluation.marks import Marks, Retained
-from stream_coupons.runtime.records import ORIGIN_HEADER, Record
+from stream_coupons.kafka.records import ORIGIN_HEADER, Record
+from stream_coupons.lab.audit.marks import Marks, Retained
 
 MARKS = Marks(
     begins={("browse-events", 0): 3, ("coupon-issues", 0): 1},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.datasets import foreign
-from stream_coupons.evaluation.objective import (
+from stream_coupons.lab.datasets import foreign
+from stream_coupons.lab.tuning.objective import (
     CHECKPOINTS,
     Objective,
     Sample,
@@ -17,7 +17,7 @@ from stream_coupons.evaluation.objective import (
     log_loss,
     split_at,
 )
-from stream_coupons.evaluation.plan import Head, Metric
+from stream_coupons.lab.tuning.plan import Head, Metric
 from stream_coupons.settings import LearningSettings, Settings
 
 from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.evaluation.ope import Estimator, Logged, value, value_logged
+from stream_coupons.lab.ope.ope import Estimator, Logged, value, value_logged
 
 IPS, SNIPS, DR = Estimator.IPS, Estimator.SNIPS, Estimator.DR
 PER_SHOPPER = 3

@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons import topics
-from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import Coupon, FeedbackEvent, Item, OrderEvent
-from stream_coupons.evaluation import own_policies, own_valuation
-from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.evaluation.own_decisions import OwnDecisions, arrays, probabilities
-from stream_coupons.evaluation.own_log import OwnLog
-from stream_coupons.evaluation.policies import Policy
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.ope import own_policies, own_valuation
+from stream_coupons.lab.ope.ope import Estimator
+from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays, probabilities
+from stream_coupons.lab.ope.own_log import OwnLog
+from stream_coupons.lab.ope.policies import Policy
 
 from .own_logs import (
     AT,

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.codec import encode
 from stream_coupons.core.rules import AttributionRules, PolicyRules
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, for_logs, run
-from stream_coupons.evaluation.quality import judged
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun, for_logs, run
+from stream_coupons.lab.offline.quality import judged
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.progressive import roc_auc
 from stream_coupons.settings import Settings
 

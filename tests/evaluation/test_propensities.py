@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stream_coupons.evaluation.propensities import frequencies
+from stream_coupons.lab.ope.propensities import frequencies
 
 
 def test_frequencies_by_time_are_the_propensities_of_a_policy_that_changes() -> None:

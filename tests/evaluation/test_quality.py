@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from stream_coupons.core.events import Coupon
-from stream_coupons.evaluation.quality import Judged, judged, quality, rate_interval, slice_of, working_point
-from stream_coupons.evaluation.scored import Scored
-from stream_coupons.evaluation.segments import by_coupon, by_segment
+from stream_coupons.lab.offline.quality import Judged, judged, quality, rate_interval, slice_of, working_point
+from stream_coupons.lab.offline.scored import Scored
+from stream_coupons.lab.offline.segments import by_coupon, by_segment
 from stream_coupons.models.progressive import BinaryMetrics, log_loss
 
 

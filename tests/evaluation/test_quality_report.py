@@ -2,11 +2,11 @@
 
 import pytest
 
-from stream_coupons.evaluation.order_anyway import order_anyway
-from stream_coupons.evaluation.progressive_run import run
-from stream_coupons.evaluation.quality import judged, quality
-from stream_coupons.evaluation.quality_report import TITLES, page
-from stream_coupons.evaluation.segments import by_coupon, by_segment
+from stream_coupons.lab.offline.order_anyway import order_anyway
+from stream_coupons.lab.offline.progressive_run import run
+from stream_coupons.lab.offline.quality import judged, quality
+from stream_coupons.lab.offline.segments import by_coupon, by_segment
+from stream_coupons.lab.reports.quality_report import TITLES, page
 from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, HOUR_S, drawn, issue, read

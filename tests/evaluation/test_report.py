@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.evaluation.axes import DAY_S, Unit
-from stream_coupons.evaluation.report import Axis, Report, format_value
-from stream_coupons.evaluation.vega_bundle import bundle
+from stream_coupons.lab.reports.axes import DAY_S, Unit
+from stream_coupons.lab.reports.report import Axis, Report, format_value
+from stream_coupons.lab.reports.vega_bundle import bundle
 
 START = 1485907200.0  # 2017-02-01
 NASTY = """</script><script>alert("x")</script> & 'quoted' <!-- {{ 7 * 7 }}"""
-BUNDLE = files("stream_coupons.evaluation") / "report_page" / "vega.js"
+BUNDLE = files("stream_coupons.lab.offline") / "report_page" / "vega.js"
 
 
 def full_report(text: str = "text") -> Report:

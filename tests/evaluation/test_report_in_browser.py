@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.evaluation.report import Axis, Report
+from stream_coupons.lab.reports.report import Axis, Report
 
 from .browser import CHROMIUM, Browser
 

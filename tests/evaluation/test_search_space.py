@@ -8,8 +8,8 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
-from stream_coupons.evaluation.plan import Method, Plan
-from stream_coupons.evaluation.search_space import (
+from stream_coupons.lab.tuning.plan import Method, Plan
+from stream_coupons.lab.tuning.search_space import (
     BUILT_IN,
     Choices,
     Range,

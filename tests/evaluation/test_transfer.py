@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from stream_coupons.cli.main import app
-from stream_coupons.codec import encode
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.evaluation.progressive_run import ProgressiveRun, run
-from stream_coupons.evaluation.scored import Scored
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.progressive import log_loss
 from stream_coupons.settings import LearningSettings, Settings
 

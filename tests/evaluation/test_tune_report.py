@@ -12,11 +12,11 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from stream_coupons.evaluation.objective import Comparison, Quality
-from stream_coupons.evaluation.plan import Head, Method, Metric, Plan
-from stream_coupons.evaluation.tune_report import page
-from stream_coupons.evaluation.tuned import Tuned
-from stream_coupons.evaluation.tuning import Tried, opened, results
+from stream_coupons.lab.reports.tune_report import page
+from stream_coupons.lab.tuning.objective import Comparison, Quality
+from stream_coupons.lab.tuning.plan import Head, Method, Metric, Plan
+from stream_coupons.lab.tuning.tuned import Tuned
+from stream_coupons.lab.tuning.tuning import Tried, opened, results
 from stream_coupons.models.progressive import Interval
 from stream_coupons.settings import Settings
 

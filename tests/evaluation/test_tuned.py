@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.evaluation.tuned import settings_file
+from stream_coupons.lab.tuning.tuned import settings_file
 from stream_coupons.settings import LearningSettings, Settings, load
 
 

@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("optuna")
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.evaluation.objective import CHECKPOINTS, Quality
-from stream_coupons.evaluation.plan import Method, Plan
-from stream_coupons.evaluation.processes import processes
-from stream_coupons.evaluation.search_space import Choices, Range, SearchSpace, Value
-from stream_coupons.evaluation.tuning import ENOUGH, Best, Evaluate, Study, opened, results
+from stream_coupons.lab.tuning.objective import CHECKPOINTS, Quality
+from stream_coupons.lab.tuning.plan import Method, Plan
+from stream_coupons.lab.tuning.processes import processes
+from stream_coupons.lab.tuning.search_space import Choices, Range, SearchSpace, Value
+from stream_coupons.lab.tuning.tuning import ENOUGH, Best, Evaluate, Study, opened, results
 from stream_coupons.settings import LearningSettings, Settings
 
 RATE, NEIGHBOURS, PRICE = "learning.learning_rate", "neighbourhood.neighbours", "profile.missing_price"

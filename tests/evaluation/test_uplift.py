@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.evaluation.uplift import Trial, curve, uplift
+from stream_coupons.lab.offline.uplift import Trial, curve, uplift
 
 
 def trial(score: list[float], treated: list[int], reward: list[float], weight: list[float] | None = None) -> Trial:

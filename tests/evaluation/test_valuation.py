@@ -8,14 +8,14 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.datasets import foreign
-from stream_coupons.evaluation import policies
-from stream_coupons.evaluation.logged_decisions import Decisions, decisions_of, missing_arms
-from stream_coupons.evaluation.ope import Estimator
-from stream_coupons.evaluation.policies import Policy, parse
-from stream_coupons.evaluation.progressive_run import run
-from stream_coupons.evaluation.rewards import Reward, rewards
-from stream_coupons.evaluation.valuation import Question, Report, report
+from stream_coupons.lab.datasets import foreign
+from stream_coupons.lab.offline.logged_decisions import Decisions, decisions_of, missing_arms
+from stream_coupons.lab.offline.progressive_run import run
+from stream_coupons.lab.ope import policies
+from stream_coupons.lab.ope.ope import Estimator
+from stream_coupons.lab.ope.policies import Policy, parse
+from stream_coupons.lab.ope.rewards import Reward, rewards
+from stream_coupons.lab.ope.valuation import Question, Report, report
 from stream_coupons.models.progressive import Interval
 from stream_coupons.settings import Settings
 

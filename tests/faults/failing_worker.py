@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 from stream_coupons.cli.main import main
+from stream_coupons.kafka.transactions import TransactionalProducer
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.consumer import BatchConsumer
 from stream_coupons.runtime.delivery import AtLeastOnce
-from stream_coupons.runtime.transactions import TransactionalProducer
+from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
 
 AT = ("after-decide", "after-changelog", "after-output", "before-commit", "after-commit")
 

@@ -12,7 +12,7 @@ import msgspec
 from stream_coupons.agents import wire
 from stream_coupons.agents.users import Users
 from stream_coupons.cli.main import main
-from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.shopper.state import Shopper
 
 
 class NextShopper(Shopper, array_like=True):

@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.accounts import campaign_of
 from stream_coupons.core.events import BudgetHold, Campaign, FeedbackEvent
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.simulation.shoppers import WorldSettings
+from stream_coupons.core.money.accounts import campaign_of
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.lab.simulation.shoppers import WorldSettings
 from tests.integration.builders import records, wait_until
 
 from .trial import (

@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.accounts import money_of
 from stream_coupons.core.events import FeedbackEvent
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.core.money.accounts import money_of
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import DAY_S, browse, coupon, messages, wait_until
 
 from .trial import Trial, are_taken, purses, settings_under_faults, trial_of, valid

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import admin, topics
+from stream_coupons.lab.demo.system import LocalSystem
 from tests.integration.builders import records, wait_until
 
 from .trial import Trial, committed, is_ready, settings_under_faults, trial

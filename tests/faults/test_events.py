@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from msgspec import Struct
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.kafka import topics
 from tests.integration.builders import DAY_S, browse, messages, total
 
 from .trial import Trial, trial, unhurried

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.accounts import money_of
+from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.core.pipeline import KINDS, issue_id
+from stream_coupons.core.money.accounts import money_of
+from stream_coupons.kafka import topics
 from tests.integration.builders import DAY_S, IDLE_WITHIN_S, total, wait_until
 
 from .trial import Trial, purses, settings_under_faults, trial, valid

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import Coupon
-from stream_coupons.core.purses import ASK_AGAIN_S
+from stream_coupons.core.money.purses import ASK_AGAIN_S
+from stream_coupons.kafka import topics
 from tests.integration.builders import DAY_S, browse, coupon, records, wait_until
 
 from .trial import Trial, are_taken, settings_under_faults, trial, valid

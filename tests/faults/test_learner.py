@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.demo.system import LocalSystem, lag_now
+from stream_coupons.kafka import admin, topics
+from stream_coupons.lab.demo.system import LocalSystem, lag_now
 from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
 from tests.integration.builders import (
     AT,

@@ -9,16 +9,16 @@ import pytest
 from confluent_kafka import Producer
 from msgspec import Struct
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Reader
 from stream_coupons.core.events import BrowseEvent
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.evaluation.digest import Digest, StateDigest
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.lab.offline.digest import Digest, StateDigest
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Store
-from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import total, wait_until
 
 from .trial import FIGURES, settings_under_faults

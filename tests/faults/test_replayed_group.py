@@ -8,8 +8,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.kafka import topics
 from tests.integration.builders import IDLE_WITHIN_S, records, total
 
 from .trial import CHAIN, Trial, changed_copies, trial

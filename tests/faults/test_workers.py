@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.demo.system import WORKER
+from stream_coupons.lab.demo.system import WORKER
 from stream_coupons.settings import Guarantee
 from tests.integration.builders import records, total, wait_until
 

@@ -11,19 +11,19 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, FeedbackEvent
-from stream_coupons.core.purses import Purse, Totals
+from stream_coupons.core.money.purses import Purse, Totals
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.similarity import stable_hash
-from stream_coupons.demo.system import LocalSystem, WorkerProcess
+from stream_coupons.core.vectors.sparse import stable_hash
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.settings import Guarantee, Settings, Store
-from stream_coupons.simulation.shoppers import World, WorldSettings
 from tests.broker.clients import send_packed
 from tests.integration.builders import (
     DAY_S,

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stream_coupons import topics
-from stream_coupons.clients import Publisher, Reader
-from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent, Tick
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, PolicyRules, ProfileRules
-from stream_coupons.demo.system import LocalSystem, WorkerProcess
-from stream_coupons.evaluation.audit_topics import audit_topics
-from stream_coupons.evaluation.findings import Violation
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.lab.audit.audit_topics import audit_topics
+from stream_coupons.lab.audit.findings import Violation
+from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, Store, WorkerSettings
 
 AT = 1_000_000_000.0

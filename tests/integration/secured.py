@@ -15,9 +15,9 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from stream_coupons import topics
 from stream_coupons.broker import ApacheKafka
-from stream_coupons.connection import Connection, SaslMechanism, SecurityProtocol
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol
 from stream_coupons.settings import KafkaSettings
 
 OPERATOR, ENGINE, SHOP, NOTIFICATIONS = "operator", "engine", "shop", "notifications"

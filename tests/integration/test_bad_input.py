@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
-from stream_coupons import topics
-from stream_coupons.bench import processes
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Publisher
-from stream_coupons.codec import encode
 from stream_coupons.core.events import CartEvent, FeedbackEvent, Item
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.topics import MIB
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.topics import MIB
+from stream_coupons.lab.bench import processes
+from stream_coupons.lab.demo.system import LocalSystem
 from tests.broker.clients import NoText, send_packed
 
 from .builders import (

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 
 from .builders import settings, total, wait_until

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.accounts import money_of
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.core.money.accounts import money_of
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 from tests.faults.trial import purses
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, send_ticks, settings, total, violations

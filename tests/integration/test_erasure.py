@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.erasure import STAYS_S
+from stream_coupons.core.decision.erasure import STAYS_S
 from stream_coupons.core.events import ErasureRequest
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Guarantee
 

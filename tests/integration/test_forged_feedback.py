@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.codec import encode
 from stream_coupons.core.events import FeedbackEvent
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream_coupons import admin, topics
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.connection import Connection
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.records import Record
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.records import Record
 from stream_coupons.runtime.stores import MemoryCells, in_memory
 from tests.core.builders import knowledge
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, settings, total, violations
 

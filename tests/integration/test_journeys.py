@@ -6,11 +6,11 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.codec import encode
-from stream_coupons.core.similarity import feature_index
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

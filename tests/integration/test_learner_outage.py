@@ -14,10 +14,10 @@ import msgspec
 import pytest
 from kafka.errors import KafkaError
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import ModelSnapshot, ObservedIssue
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings, Settings
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, send_ticks, settings, total, wait_until

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import FeedbackEvent, ModelSnapshot, ObservedIssue
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
 
 from .builders import (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.purses import ASK_AGAIN_S
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.core.money.purses import ASK_AGAIN_S
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -8,16 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import open_broker
-from stream_coupons.clients import Reader
-from stream_coupons.demo.lockstep import LiveTarget
-from stream_coupons.demo.play import play, play_locally
-from stream_coupons.demo.shoppers import PARTITIONS, settings_for_shoppers
-from stream_coupons.demo.system import LocalSystem
-from stream_coupons.runtime.records import Output
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.demo.lockstep import LiveTarget
+from stream_coupons.lab.demo.play import play, play_locally
+from stream_coupons.lab.demo.shoppers import PARTITIONS, settings_for_shoppers
+from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.simulation.shoppers import World, WorldSettings
 
 pytestmark = [pytest.mark.process]
 

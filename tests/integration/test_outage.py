@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.events import CouponIssue, FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 
 from .builders import IDLE_WITHIN_S, browse, coupon, messages, records, settings, total, violations, wait_until

@@ -8,12 +8,12 @@ import pytest
 from kafka import KafkaProducer
 from typer.testing import CliRunner
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.codec import encode
 from stream_coupons.core.events import FeedbackEvent, ObservedIssue
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -11,7 +11,7 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.broker.ports import ClaimedPort
-from stream_coupons.demo.system import LocalSystem, WorkerProcess
+from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Role, Settings
 

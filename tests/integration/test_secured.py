@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import asdict, replace
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerUnavailable
-from stream_coupons.clients import NotAppended, Publisher, Reader
-from stream_coupons.codec import Decoder
-from stream_coupons.connection import Connection, SaslMechanism
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.connection import Connection, SaslMechanism
+from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Guarantee, KafkaSettings, Settings
 
 from .builders import IDLE_WITHIN_S, browse, coupon, settings

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from kafka.admin import NewPartitions, NewTopic
 
-from stream_coupons import admin, topics
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
-from stream_coupons.core.accounts import units_of
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.leases import Account, Holding
-from stream_coupons.core.shopper import Shopper
+from stream_coupons.core.money.accounts import units_of
+from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC

@@ -9,13 +9,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalGenerationError
 from kafka.admin import NewTopic
 
-from stream_coupons import admin
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.connection import Connection
-from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.producer import in_batches
-from stream_coupons.runtime.records import Output
-from stream_coupons.runtime.transactions import TransactionalProducer
+from stream_coupons.kafka import admin
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.producer import in_batches
+from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.transactions import TransactionalProducer
+from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 pytestmark = pytest.mark.kafka
 TIMEOUT_S = 10.0

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream_coupons import topics
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.core.events import Campaign
-from stream_coupons.demo.system import LocalSystem
+from stream_coupons.kafka import topics
+from stream_coupons.lab.demo.system import LocalSystem
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, publish_journey, send_ticks, settings
 

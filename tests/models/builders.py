@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.events import TrainingExample
-from stream_coupons.core.features import DIMENSIONS, HASHED, SCHEMA, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
 
 
 def random_rows(seed: int, size: int) -> FeatureRows:

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, order
 
-from stream_coupons.core import policy
-from stream_coupons.core.coupons import Catalogue, CouponSet
+from stream_coupons.core.catalogue.compiled import Catalogue, CouponSet
+from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.judgement import judge
+from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, OrderEvent
-from stream_coupons.core.judgement import judge
-from stream_coupons.core.profile import fold
+from stream_coupons.core.features.views import Moment
 from stream_coupons.core.rules import PolicyRules, Rules
-from stream_coupons.core.scoring import USES_RATIO
-from stream_coupons.core.shopper import Shopper
-from stream_coupons.core.views import Moment
+from stream_coupons.core.shopper.profile import fold
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.models.linear import prior
 
 ROOT = Path(__file__).parents[2]

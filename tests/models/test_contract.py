@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
+from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, HASHED, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.learner import MAX_NUMBER
 from stream_coupons.models.linear import PRIOR_RATE

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from stream_coupons.core.attribution import pack
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.attribution import pack
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import NO_COUPON, ModelSnapshot, OpenDecision
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.early import SAMPLE, EarlyAnswers, shifts_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import PRIOR_RATE

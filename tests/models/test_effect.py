@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.core.features import HASHED
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS, USES_RATIO
+from stream_coupons.core.decision.scoring import HEADS, USES_RATIO
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import HASHED
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.learner import DomainModel, Trainer
 from stream_coupons.models.level import Level

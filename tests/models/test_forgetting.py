@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.forgetting import PERIOD, SIZE, Forgetting
 from stream_coupons.models.inputs import Row

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from stream_coupons.core.coupons import Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features import DIMENSIONS, GROUPS, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, FeatureRows
 from stream_coupons.models import relevance as relevance_module
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms

@@ -5,8 +5,8 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import ModelSnapshot
-from stream_coupons.core.features import DIMENSIONS, GROUPS, HASHED, MAX_PLACES, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, HASHED, MAX_PLACES, FeatureRows
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules

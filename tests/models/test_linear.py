@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_coupons.core.coupons import PRIOR_DEPTH_RATIO
-from stream_coupons.core.features import DIMENSIONS, HASHED, FeatureRows
-from stream_coupons.core.numeric import NUMERIC
-from stream_coupons.core.scoring import HEADS
+from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, KNOWN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stream_coupons.core.features import FeatureRows
-from stream_coupons.core.numeric import NUMERIC
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models import registry
 from stream_coupons.models.inputs import Row, each_row
 from stream_coupons.models.neural import BATCH, FOLD, INPUTS, MAX_INPUT, NeuralNetwork, inputs_of

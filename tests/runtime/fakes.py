@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.steps import Deferred, Outcome, Sent
 from stream_coupons.runtime.stores import NewStore, in_memory

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.stores import MemoryCells
 
 from .fakes import NUMBERS, TICKS, WORDS, Applied, Total, Worker, keep, log, values

@@ -1,12 +1,12 @@
 """Cells survive their own bytes, and know what they have seen."""
 
 from stream_coupons.core.events import FeedbackEvent
-from stream_coupons.core.neighbourhood import Member
-from stream_coupons.core.purses import Purse
-from stream_coupons.core.shopper import EarlyFeedback, OpenControl, Shopper
-from stream_coupons.core.similarity import pack_vector
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.neighbours.buckets import Member
+from stream_coupons.core.shopper.state import EarlyFeedback, OpenControl, Shopper
+from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.kafka.records import Output, Record, origin_header, origin_of
 from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec, is_cell
-from stream_coupons.runtime.records import Output, Record, origin_header, origin_of
 
 from .fakes import Total
 

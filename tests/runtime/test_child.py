@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.runtime import child
-from stream_coupons.runtime.child import Child, Frames, Supervision, frame
+from stream_coupons.worker import child
+from stream_coupons.worker.child import Child, Frames, Supervision, frame
 
 ECHO = """
-from stream_coupons.runtime.child import frames, send_frame
+from stream_coupons.worker.child import frames, send_frame
 for request in frames(0):
     send_frame(1, request)
 """
@@ -162,7 +162,7 @@ def test_a_program_that_does_not_exist_is_tried_again(parent: Parent, caplog: py
 
 PARENT = """
 import sys, threading
-from stream_coupons.runtime.child import Child, Supervision
+from stream_coupons.worker.child import Child, Supervision
 helper = Child("helper", [sys.executable, "-c", sys.argv[1]], b"hello", Supervision(lambda: False, print, 60.0))
 helper.start()
 while helper.latest is None:

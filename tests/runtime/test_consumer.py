@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from faust.types import TP
 
-from stream_coupons.runtime import consumer
-from stream_coupons.runtime.consumer import BatchConsumer, NoReadOffsets
+from stream_coupons.runtime.faust_driver import consumer
+from stream_coupons.runtime.faust_driver.consumer import BatchConsumer, NoReadOffsets
 
 HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("lease-reports", 0)
 AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}

@@ -9,7 +9,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons.runtime.consumer_thread import BatchConsumerThread, shares
+from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread, shares
 
 POLL = 100
 

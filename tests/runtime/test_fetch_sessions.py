@@ -15,8 +15,8 @@ from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons.runtime import fetch_sessions
-from stream_coupons.runtime.fetch_sessions import Priority, SessionFetcher, decode_answer, encode_request
+from stream_coupons.kafka import fetch_sessions
+from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher, decode_answer, encode_request
 from tests.runtime.test_fetched import batch
 
 CART, BROWSE, VECTORS = "cart", "browse", "vectors"

@@ -8,7 +8,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from stream_coupons.runtime.fetched import Batches, Records
+from stream_coupons.kafka.lenient.fetched import Batches, Records
 from tests.broker.clients import NoText
 
 UNCOMPRESSED, GZIP, ZSTD = 0, 1, 4

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.clients import Publisher
-from stream_coupons.connection import Connection
-from stream_coupons.runtime.follower import SETTLING_RATIO, Follower, Reading
-from stream_coupons.topics import Cleanup, Topic
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.follower import SETTLING_RATIO, Follower, Reading
+from stream_coupons.kafka.topics import Cleanup, Topic
 from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka

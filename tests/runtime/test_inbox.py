@@ -6,10 +6,10 @@ from typing import Any
 
 from faust.types import TP
 
-from stream_coupons.runtime.consumer import Chunk
-from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
-from stream_coupons.runtime.records import Record
+from stream_coupons.kafka.records import Record
+from stream_coupons.runtime.faust_driver.consumer import Chunk
+from stream_coupons.runtime.faust_driver.consumer_thread import Membership
+from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
 
 OWNED = frozenset({0, 1})
 

@@ -22,16 +22,15 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons import topics
 from stream_coupons.broker import open_broker
-from stream_coupons.clients import Reader
-from stream_coupons.connection import Connection
-from stream_coupons.record_batches import read_header
-from stream_coupons.runtime import producer
+from stream_coupons.kafka import producer, topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.lenient.record_batches import read_header
+from stream_coupons.kafka.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
+from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.topics import MIB
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
-from stream_coupons.runtime.records import Output
-from stream_coupons.topics import MIB
 from tests.broker.clients import create_topic
 
 OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]

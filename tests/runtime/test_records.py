@@ -1,6 +1,6 @@
 """Merging chunks keeps every partition in order of its offsets; an origin of a stranger is none."""
 
-from stream_coupons.runtime.records import MAX_TOPIC, Record, merge, origin_of
+from stream_coupons.kafka.records import MAX_TOPIC, Record, merge, origin_of
 
 
 def record(topic: str, offset: int, timestamp_ms: int) -> Record:

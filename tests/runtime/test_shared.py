@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import Batches, UnreadableCell
 from stream_coupons.runtime.cells import StateCodec
-from stream_coupons.runtime.records import Output, Record
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.stores import MemoryCells
 

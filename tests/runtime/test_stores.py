@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.app import CouponApp
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.runtime.rocks import PREFIX, RocksStores
 from stream_coupons.runtime.stores import NewStore, in_memory
 from stream_coupons.settings import Settings, Store, WorkerSettings
+from stream_coupons.worker.app import CouponApp
 
 from .fakes import NUMBERS, Worker, log
 

@@ -19,12 +19,12 @@ from aiokafka.errors import (
 )
 from aiokafka.record.memory_records import MemoryRecords
 
-from stream_coupons.connection import Connection
-from stream_coupons.runtime import transactions
-from stream_coupons.runtime.consumer_thread import Membership
-from stream_coupons.runtime.producer import in_batches
-from stream_coupons.runtime.records import Output
-from stream_coupons.runtime.transactions import TransactionalProducer
+from stream_coupons.kafka import transactions
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.producer import in_batches
+from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.transactions import TransactionalProducer
+from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 INPUT = TopicPartition("browse", 0)
 MEMBER = Membership("m", 4)

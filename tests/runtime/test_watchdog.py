@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pytest
 
-from stream_coupons.runtime import watchdog
-from stream_coupons.runtime.watchdog import Watchdog
+from stream_coupons.worker import watchdog
+from stream_coupons.worker.watchdog import Watchdog
 
 Progress = Mapping[Hashable, int]
 

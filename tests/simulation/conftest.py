@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_coupons.simulation.shoppers import WorldSettings
+from stream_coupons.lab.simulation.shoppers import WorldSettings
 
 from .policy_runs import Run, at_random, by_redemption, run
 

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, FeedbackEvent
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 Chooser = Callable[[np.ndarray], int]
 

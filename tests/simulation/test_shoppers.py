@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream_coupons.codec import Decoder, encode
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import FeedbackEvent, OrderEvent
-from stream_coupons.simulation.population import Floats
-from stream_coupons.simulation.shoppers import World, WorldSettings
-from stream_coupons.topics import BY_NAME
+from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.topics import BY_NAME
+from stream_coupons.lab.simulation.population import Floats
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 from .policy_runs import Run, at_random, issue_of, run
 

@@ -3,9 +3,9 @@
 import pytest
 
 from stream_coupons.core.events import Coupon
-from stream_coupons.simulation.assortment import CATEGORIES
-from stream_coupons.simulation.catalogue import discount_of
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.lab.simulation.assortment import CATEGORIES
+from stream_coupons.lab.simulation.catalogue import discount_of
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 
 @pytest.fixture(scope="module")

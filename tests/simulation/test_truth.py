@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.events import Coupon, CouponIssue, OrderEvent
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 from .policy_runs import Run, issue_of
 

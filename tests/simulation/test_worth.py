@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stream_coupons.simulation.shoppers import World, WorldSettings
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 from .policy_runs import issue_of
 

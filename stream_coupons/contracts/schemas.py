@@ -1,0 +1,345 @@
+"""JSON Schemas of the topics and of the foreign log, made from the types, and the check that they only ever grow.
+
+`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/events.py` is what decides, and
+`lab/datasets/foreign_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
+Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
+the decoder, and base64 is not checked by validators.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from stream_coupons.contracts.docstrings import attribute_docs
+from stream_coupons.core import events
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import SCHEMA_VERSION, Context, Coupon
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
+from stream_coupons.lab.datasets import foreign_records
+from stream_coupons.lab.datasets.foreign_records import LogLine
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DEFINITIONS = "#/$defs/"
+FOREIGN_LOG = "foreign-log"
+
+Schema = dict[str, Any]
+Digits = Annotated[str, Meta(pattern="^-?[0-9]+$")]
+
+# Of each pair, the keyword whose growth admits less, then the one whose growth admits more.
+LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
+UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
+
+
+class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
+    """The headers of a record of dead-letters; its key and value are the refused record's, byte for byte.
+
+    With `digest` among the headers they are only its beginning: the record was too long.
+    Kafka's headers are bytes: every value here is UTF-8 text, numbers in decimal digits. Other headers may follow.
+    """
+
+    reason: Annotated[Rejection, Meta(description="one code of a closed set: what was wrong")]
+    detail: Annotated[str, Meta(max_length=1000, description="what a person needs to mend the sender")]
+    topic: Annotated[str, Meta(min_length=1, description="where the record came in")]
+    partition: Annotated[Digits, Meta(description="partition of that topic")]
+    offset: Annotated[Digits, Meta(description="offset in that partition")]
+    timestamp: Annotated[Digits, Meta(description="the record's own, UTC epoch milliseconds; -1 if it had none")]
+    redriven: Annotated[str, Meta(description="partition:offset of the letter it was before")] | UnsetType = UNSET
+    key_bytes: Annotated[Digits, Meta(description="length of the record's key, if the letter is cut")] | UnsetType = (
+        field(default=UNSET, name="key-bytes")
+    )
+    value_bytes: (
+        Annotated[Digits, Meta(description="length of the record's value, if the letter is cut")] | UnsetType
+    ) = field(default=UNSET, name="value-bytes")
+    digest: (
+        Annotated[str, Meta(description="SHA-256 of topic, key and value in MessagePack, if the letter is cut")]
+        | UnsetType
+    ) = UNSET
+
+
+def stem(topic: str) -> str:
+    """What the names of a topic's schema and examples begin with."""
+    return f"{topic}.v{SCHEMA_VERSION}"
+
+
+def generate(examples: Path | None = None) -> dict[str, str]:
+    """The text of every schema file, by file name.
+
+    Parameters
+    ----------
+    examples : Path, optional
+        Folder of the hand-written `<topic>.v1.json` and `foreign-log.v1.jsonl`; those found there become the schemas'
+        `examples`.
+    """
+    documents = {}
+    for topic in [*with_message(), DEAD_LETTERS]:
+        source = examples / f"{stem(topic.name)}.json" if examples else None
+        shown = json.loads(source.read_text(encoding="utf-8")) if source and source.is_file() else []
+        documents[f"{stem(topic.name)}.schema.json"] = _text(document(topic), shown)
+    source = examples / f"{stem(FOREIGN_LOG)}.jsonl" if examples else None
+    lines = source.read_text(encoding="utf-8").splitlines() if source and source.is_file() else []
+    documents[f"{stem(FOREIGN_LOG)}.schema.json"] = _text(log_document(), [json.loads(line) for line in lines])
+    return documents
+
+
+def _text(schema: Schema, examples: list[Any]) -> str:
+    shown = {"examples": examples} if examples else {}
+    return json.dumps({**schema, **shown}, indent=2, ensure_ascii=False) + "\n"
+
+
+def document(topic: Topic) -> Schema:
+    """The schema of one topic's messages, or of the headers of dead-letters."""
+    message = topic.message or DeadLetterHeaders
+    definitions, _ = definitions_of(message)
+    body = definitions.pop(message.__name__)
+    schema: Schema = {
+        "$schema": DIALECT,
+        "$id": f"urn:stream-coupons:schema:{topic.name}:v{SCHEMA_VERSION}",
+        "title": body.pop("title"),
+        "description": body.pop("description"),
+        "x-topic": topic.name,
+        "x-about": topic.about,
+        "x-key": topic.key,
+        "x-describes": "value" if topic.message else "headers",
+        **body,
+    }
+    if definitions:
+        schema["$defs"] = definitions
+    return schema
+
+
+def log_document() -> Schema:
+    """The schema of one line of a foreign log."""
+    definitions, body = definitions_of(LogLine)
+    known, _ = definitions_of(Coupon)
+    _, flat = definitions_of(Context)
+    coupon = known.pop("Coupon")
+    coupon["title"] = "LoggedCoupon"
+    coupon["description"] = "A coupon: the fields of the catalogue, where null is missing, and any other flat keys."
+    coupon["properties"] = {
+        name: field if name == "coupon_id" or "anyOf" in field else _nullable(field)
+        for name, field in coupon["properties"].items()
+    }
+    coupon["required"] = ["coupon_id"]
+    described = definitions["IssueLine"]["properties"]["coupon"]
+    described["anyOf"] = [{"$ref": DEFINITIONS + "LoggedCoupon"}, {"type": "null"}]
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:stream-coupons:schema:{FOREIGN_LOG}:v{SCHEMA_VERSION}",
+        "title": "ForeignLogLine",
+        "description": "A line of the log of another system, for `evaluate`; times are epoch seconds or have a zone.",
+        "x-describes": "line",
+        **body,
+        "$defs": {**definitions, **known, "LoggedCoupon": coupon | flat},
+    }
+
+
+def _nullable(field: Schema) -> Schema:
+    return {"anyOf": [field, {"type": "null"}], "description": field["description"]}
+
+
+def definitions_of(of: Any) -> tuple[dict[str, Schema], Schema]:
+    """The schemas of all types within a type, by name, and what is around them."""
+    body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
+    definitions: dict[str, Schema] = body.pop("$defs", {})
+    for name, definition in definitions.items():
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
+        if "properties" in definition:
+            _describe(definition["properties"], attribute_docs(_type_of(name)))
+        elif "prefixItems" in definition:
+            of = _type_of(name)
+            _describe(dict(zip(of.__struct_fields__, definition["prefixItems"], strict=True)), attribute_docs(of))
+        version = definition.get("properties", {}).get("schema_version")
+        if version is not None:
+            version["const"] = SCHEMA_VERSION  # the decoder refuses every other one
+    return definitions, body
+
+
+def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
+    """Put the docstrings of attributes before the descriptions of their types."""
+    for name, text in docs.items():
+        if name in fields:
+            of_type = fields[name].get("description")
+            fields[name]["description"] = f"{text.rstrip('.')}; {of_type}." if of_type else text
+
+
+def _type_of(name: str) -> type[Struct]:
+    found: type[Struct] = next(
+        (getattr(module, name) for module in (events, foreign_records) if hasattr(module, name)), DeadLetterHeaders
+    )
+    return found
+
+
+def stale(folder: Path) -> list[str]:
+    """What in a folder of schemas is not what the types say; empty when all is fresh."""
+    wanted = generate(folder / "examples")
+    present = {path.name for path in folder.glob("*.schema.json")}
+    problems = [f"{name}: missing" for name in sorted(wanted.keys() - present)]
+    problems += [f"{name}: nothing has it" for name in sorted(present - wanted.keys()) if _is_current(name)]
+    problems += [
+        f"{name}: differs from the message types"
+        for name in sorted(wanted.keys() & present)
+        if (folder / name).read_text(encoding="utf-8") != wanted[name]
+    ]
+    return problems
+
+
+def breaking(folder: Path) -> list[str]:
+    """Every change between the schemas of a folder and the types that must not be made within a version."""
+    wanted = generate()
+    problems = []
+    for path in sorted(folder.glob("*.schema.json")):
+        if path.name in wanted:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            changes = breaking_changes(old, json.loads(wanted[path.name]))
+            problems += [f"{path.name}: {change}" for change in changes]
+        elif _is_current(path.name):
+            problems.append(f"{path.name}: what it describes was removed")
+    return problems
+
+
+def write(folder: Path, *, allow_breaking: bool = False) -> list[str]:
+    """Write the schemas that are missing or stale, and say which.
+
+    Raises
+    ------
+    BadConfig
+        When a change is not additive: such a change needs a new version, not a new text.
+    """
+    problems = [] if allow_breaking else breaking(folder)
+    if problems:
+        raise BadConfig("only additive changes keep the version:\n  " + "\n  ".join(problems))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in generate(folder / "examples").items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            written.append(name)
+    return written
+
+
+def breaking_changes(old: Schema, new: Schema) -> list[str]:
+    """Why `new` may not take the place of `old` within a version; empty when it only adds to it.
+
+    A topic has writers and readers that are upgraded at different times, so both directions count:
+    what v1 writers send must stay valid, and what is sent now must stay readable to v1 readers.
+    """
+    changes = [
+        f"{keyword} was {old[keyword]!r}, is {new.get(keyword)!r}"
+        for keyword in ("x-key", "x-describes")
+        if keyword in old and old[keyword] != new.get(keyword)
+    ]
+    return [*changes, *_Comparison(old, new).differences("$", old, new)]
+
+
+def _is_current(name: str) -> bool:
+    return name.endswith(f".v{SCHEMA_VERSION}.schema.json")
+
+
+class _Comparison:
+    """A walk through two schemas in step."""
+
+    def __init__(self, old: Schema, new: Schema) -> None:
+        self._old_definitions: dict[str, Schema] = old.get("$defs", {})
+        self._new_definitions: dict[str, Schema] = new.get("$defs", {})
+
+    def differences(self, at: str, old: Schema, new: Schema) -> Iterator[str]:
+        old, new = _resolved(old, self._old_definitions), _resolved(new, self._new_definitions)
+        if "default" in old and ("default" not in new or old["default"] != new["default"]):
+            yield f"{at}: its default was {old['default']!r}, is {new.get('default', 'none')!r}"
+        before = self._by_kind(old, self._old_definitions)
+        after = self._by_kind(new, self._new_definitions)
+        for kind in sorted(before.keys() - after.keys()):
+            yield f"{at}: may no longer be {kind}"
+        for kind in sorted(after.keys() - before.keys()):
+            yield f"{at}: may now be {kind}, which readers would refuse"
+        for kind in sorted(before.keys() & after.keys()):
+            yield from self._same_kind(at, before[kind], after[kind])
+
+    def _by_kind(self, schema: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
+        branches = [_resolved(branch, definitions) for branch in schema.get("anyOf", [schema])]
+        return {_kind(branch): branch for branch in branches}
+
+    def _same_kind(self, at: str, old: Schema, new: Schema) -> Iterator[str]:
+        yield from _bounds(at, old, new)
+        yield from _choices(at, old, new)
+        if old.get("pattern") != new.get("pattern"):
+            yield f"{at}: its pattern was {old.get('pattern')!r}, is {new.get('pattern')!r}"
+        if "properties" in old or "properties" in new:
+            yield from self._fields(at, old, new)
+        for place, (left, right) in enumerate(
+            zip(old.get("prefixItems", []), new.get("prefixItems", []), strict=False)
+        ):
+            yield from self.differences(f"{at}[{place}]", left, right)
+        if len(new.get("prefixItems", [])) < len(old.get("prefixItems", [])):
+            yield f"{at}: elements were removed"
+        for keyword, suffix in (("items", "[]"), ("additionalProperties", "{}"), ("propertyNames", "{name}")):
+            left, right = old.get(keyword) or {}, new.get(keyword) or {}
+            if left or right:
+                yield from self.differences(at + suffix, left, right)
+
+    def _fields(self, at: str, old: Schema, new: Schema) -> Iterator[str]:
+        before, after = old.get("properties", {}), new.get("properties", {})
+        was_required, is_required = set(old.get("required", [])), set(new.get("required", []))
+        for name in sorted(before.keys() - after.keys()):
+            yield f"{at}.{name}: the field was removed"
+        for name in sorted(is_required - before.keys()):
+            yield f"{at}.{name}: a new field must not be required"
+        for name in sorted(is_required & before.keys() - was_required):
+            yield f"{at}.{name}: was optional, is required"
+        for name in sorted(was_required & after.keys() - is_required):
+            yield f"{at}.{name}: was required, is optional, and readers rely on it"
+        for name in sorted(before.keys() & after.keys()):
+            yield from self.differences(f"{at}.{name}", before[name], after[name])
+
+
+def _kind(schema: Schema) -> str:
+    """What tells the branches of a schema apart: their types and, of lines of a log, what they tell of."""
+    tag = schema.get("properties", {}).get("type", {}).get("enum")
+    if tag is not None:
+        return f"{schema['type']} of type {tag[0]}"
+    kind: str = schema.get("type", "one of a set" if "enum" in schema else "anything")
+    return kind
+
+
+def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    return {**definitions[reference.removeprefix(DEFINITIONS)], **schema}
+
+
+def _bounds(at: str, old: Schema, new: Schema) -> Iterator[str]:
+    for keywords, sign in ((LOWER_BOUNDS, 1), (UPPER_BOUNDS, -1)):
+        for keyword in keywords:
+            before, after = old.get(keyword), new.get(keyword)
+            if before == after:
+                continue
+            is_narrower = before is None or (after is not None and sign * (after - before) > 0)
+            how = "narrower" if is_narrower else "wider than readers allow"
+            yield f"{at}: {keyword} was {before}, is {after}: {how}"
+
+
+def _choices(at: str, old: Schema, new: Schema) -> Iterator[str]:
+    before, after = _allowed(old), _allowed(new)
+    if before == after:
+        return
+    if before is None or after is None:
+        yield f"{at}: allowed values were {before or 'any'}, are {after or 'any'}"
+        return
+    for value in sorted(before - after):
+        yield f"{at}: {value} is no longer allowed"
+    for value in sorted(after - before):
+        yield f"{at}: {value} is now allowed, which readers would refuse"
+
+
+def _allowed(schema: Schema) -> set[str] | None:
+    values = schema["enum"] if "enum" in schema else [schema["const"]] if "const" in schema else None
+    return None if values is None else {json.dumps(value) for value in values}

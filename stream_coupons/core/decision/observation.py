@@ -1,0 +1,190 @@
+"""The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.decision import attribution, erasure
+from stream_coupons.core.decision.scoring import HEADS, Knowledge
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
+from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.imputation import fill_context, remember_context
+from stream_coupons.core.shopper.profile import is_duplicate
+from stream_coupons.core.shopper.state import Neighbourhood, OpenIssue, Predicted, Shopper
+from stream_coupons.core.vectors.sparse import pack_vector
+
+ORDER = HEADS.index("order")
+
+
+def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
+    """Features of a moment with some coupons of a set, one row for each."""
+    return extract([moment], coupons, [positions], known.rules.profile)
+
+
+def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:
+    """Features of a moment in which no coupon is given, but one of these arms might have been: one row.
+
+    It is that of a coupon that takes nothing off, for what the arms are for, if that is the same for all, else for
+    everything, without what is hashed of which coupon it is: what P(order) learns from such rows holds beside every
+    coupon.
+    """
+    return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
+
+
+def predict(
+    moment: Moment, coupons: CouponSet, positions: Positions, domain: str, arms: Iterable[str], known: Knowledge
+) -> tuple[FeatureRows, Floats]:
+    """Features of a moment with some coupons of a set that another system chose from, and the probabilities of each.
+
+    P(order) is that of giving none of the arms, for each of them: whoever got none in their place taught it from such a
+    row, so what is near in one of the coupons says nothing of it.
+    """
+    rows = rows_with(moment, coupons, positions, known)
+    scorer = known.scorer(domain)
+    predicted = scorer.predict(rows)
+    predicted[:, ORDER] = scorer.predict(rows_without(moment, domain, arms, known))[0, ORDER]
+    return rows, predicted
+
+
+def observe(
+    user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, latest: float = math.inf
+) -> Effects:
+    """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows.
+
+    `latest` is the latest that it can be now, if that is known; the same below.
+    """
+    effects = Effects()
+    moment = sight(user_id, shopper, event, known, effects)
+    if moment is None:
+        return effects
+    rows, predicted = _score(moment, event, known)
+    numeric, hashed = attribution.pack(rows).row(0)
+    version = known.scorer(event.domain).version
+    issue = note(event, known, numeric, hashed, attribution.stored(predicted[0].tolist()), version)
+    keep(shopper, issue, known, effects, latest)
+    return effects
+
+
+def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, effects: Effects) -> Moment | None:
+    """Return the moment of what another system gave, or chose not to give; None if it is of no use, see `effects`.
+
+    The context is remembered for what is missing later.
+    """
+    fault = window_fault(event.occurred_at, event.expires_at)
+    if fault is not None:
+        effects.refuse(Rejection.INVALID, fault)
+        return None
+    identity = event.issue_id
+    if identity in shopper.issues or attribution.is_closed(shopper, identity):
+        effects.count("duplicate", "observed")
+        return None
+    if erasure.is_of_before(shopper, event.occurred_at):
+        effects.count(erasure.ERASURE, "ignored")
+        return None
+    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
+    remember_context(remembered, event.context, at, policies)
+    coupon = known.catalogue.by_id.get(event.coupon_id)
+    # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
+    is_nothing = event.coupon_id == NO_COUPON
+    if event.domain not in known.catalogue.names if is_nothing else coupon is None or coupon.domain != event.domain:
+        effects.count("observed", "unknown_coupon")
+        return None
+    shopper.leaves_at = None
+    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
+
+
+def note(
+    event: ObservedIssue, known: Knowledge, numeric: bytes, hashed: bytes, predicted: Predicted, version: int
+) -> OpenIssue:
+    """Return an observed issue as it is kept while it is open."""
+    return OpenIssue(
+        issue_id=event.issue_id,
+        coupon_id=event.coupon_id,
+        domain=event.domain,
+        at=event.occurred_at,
+        expires_at=event.expires_at + known.rules.attribution.grace_s,
+        held_minor=0,
+        numeric=numeric,
+        hashed=hashed,
+        predicted=predicted,
+        propensity=event.propensity,
+        model_version=version,
+        observed=True,
+        feature_schema=SCHEMA,
+        awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
+        until=event.expires_at,
+        scope_mark=known.catalogue.scope_mark(event.coupon_id),
+    )
+
+
+def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects, latest: float = math.inf) -> None:
+    """Wait for what follows on an observed issue; feedback that came before it is joined."""
+    rules = known.rules.attribution
+    effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
+    effects.count("observed", "scored")
+    _make_room(shopper, rules, min(issue.at, latest), effects)
+    effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, latest))
+
+
+def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
+    """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
+
+    Ours stay. They are few by the caps of the policy, and hold money. So does the latest, however large.
+    """
+    sizes = {issue_id: len(packed) for issue_id, (_, packed) in shopper.issues.items()}
+    if len(sizes) <= rules.max_open_observed and sum(sizes.values()) <= rules.max_observed_bytes:
+        return
+    observed = [issue_id for issue_id in sizes if shopper.issue(issue_id).observed]
+    size = sum(sizes[issue_id] for issue_id in observed)
+    for left, issue_id in zip(range(len(observed), 1, -1), observed, strict=False):
+        if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
+            break
+        size -= sizes[issue_id]
+        attribution.tell(shopper.issue(issue_id), at, effects, is_over=True)
+        del shopper.issues[issue_id]
+        attribution.remember_closed(shopper, issue_id, observed=True)
+        effects.count("observed", "crowded_out")
+
+
+def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:
+    """The row of what was given, and its probabilities."""
+    if event.coupon_id == NO_COUPON:
+        rows = rows_without(moment, event.domain, event.arms, known)
+        return rows, known.scorer(event.domain).predict(rows)
+    coupons = known.catalogue.domains[event.domain]
+    alone = coupons.alone(coupons.position[event.coupon_id])
+    return predict(moment, alone, np.array([0]), event.domain, event.arms, known)
+
+
+def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:
+    """Join a click or a purchase to the coupon it is about."""
+    if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
+        effects = Effects()
+        effects.count("duplicate", attribution.FEEDBACK)
+        return effects
+    return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
+
+
+def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
+    """Take in who is near, or what is related; news from a cell that the shopper has left, or older than known, is
+    ignored."""
+    related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
+    if update.cell == related.bucket and update.at >= related.at:
+        related.at, related.packed = update.at, packed
+    elif update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
+        shopper.neighbourhood = Neighbourhood(update.at, packed)
+    return Effects()
+
+
+def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
+    """Close what time alone decides: windows of issues and controls, and feedback that waited for its issue."""
+    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
+    erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
+    effects.is_over = erasure.is_over(shopper, at)
+    return effects

@@ -1,0 +1,231 @@
+"""What a coupon is worth for a shopper now, and which one, if any, to give."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.events import LoggedDecision
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
+from stream_coupons.core.shopper.state import Shopper
+
+
+def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the shopper is in the permanent control group, which never gets a coupon."""
+    return key.uniform("holdout", user_id) < rules.holdout_ratio
+
+
+def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
+    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is looked at.
+
+    `at` is the time of the trigger, `now` when it is decided.
+    """
+    if now - at > rules.trigger_timeout_s:
+        return NoCoupon.TIMED_OUT
+    if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
+        return NoCoupon.COOLDOWN
+    if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
+        return NoCoupon.FREQUENCY_CAP
+    if is_quiet(at, rules) or is_quiet(now, rules):
+        return NoCoupon.QUIET_HOURS
+    return None
+
+
+def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
+    """Return whether the cap allows no more coupons in the window; `recent` are the times of the last ones."""
+    since = at - rules.issue_window_s
+    return sum(issued > since for issued in recent) >= rules.max_issues_per_window
+
+
+def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
+    """Add the time of one more; as many are kept as the cap looks at."""
+    recent.append(at)
+    del recent[: -rules.max_issues_per_window]
+
+
+def is_quiet(at: float, rules: PolicyRules) -> bool:
+    """Return whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
+
+    >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
+    >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
+    (True, False)
+    """
+    hour = at % DAY_S / HOUR_S
+    start, end = rules.quiet_from_hour, rules.quiet_until_hour
+    return start <= hour < end if start <= end else hour >= start or hour < end
+
+
+def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey) -> list[int]:
+    """Rows, of n candidates, that are watched in the holdout beside the chosen one: evenly spaced from a random start.
+
+    Who gets no coupon shows of every coupon at once whether they order without it. The best one alone would teach
+    P(order) of none but the best ones.
+
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), PUBLIC_KEY), watched(1, 0, "t", PolicyRules(), PUBLIC_KEY)
+    ([9, 2, 5], [])
+    """
+    size = min(rules.holdout_controls - 1, n)
+    start = int(key.uniform("watched", trigger) * n)
+    rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
+    return [row for row in rows if row != chosen]
+
+
+def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether a trigger that may lead to no coupon is a control observation: a share of those at the cap.
+
+    Shoppers who have had their coupons show what is ordered without one. They are many, and not chosen by any value.
+    """
+    return objection is NoCoupon.FREQUENCY_CAP and key.uniform("watched", trigger) < rules.watched_ratio
+
+
+def control_row(n: int, trigger: str, key: DrawKey) -> int:
+    """Return the one of n candidates that is observed where nothing is given: drawn from all of them alike."""
+    return int(key.uniform("control row", trigger) * n)
+
+
+def values(
+    coupons: CouponSet,
+    chosen: Positions,
+    predicted: Floats,
+    values_minor: Floats,
+    rules: PolicyRules,
+    uses_ratio: float = USES_RATIO,
+) -> Floats:
+    """Return the value of giving each coupon against giving none, minor units, shape (n,).
+
+    value = (P(redeem) - u P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
+
+    Shoppers who would have ordered anyway use the coupon, too, a share u of them: the difference is the uplift.
+    NO_COUPON is worth 0 by this definition.
+
+    Parameters
+    ----------
+    chosen : array of int, shape (n,)
+        Positions in `coupons`.
+    predicted : array, shape (n, 3)
+        P(click), P(redeem), P(order in scope without a coupon).
+    values_minor : array, shape (n,)
+        Expected value of an order in scope, minor units.
+    uses_ratio : float
+        The share u.
+    """
+    redeem, order = predicted[:, 1], predicted[:, 2]
+    uplift = redeem - uses_ratio * order
+    worth: Floats = (
+        uplift * coupons.margin_ratio[chosen] * values_minor
+        - redeem * (coupons.discounts_minor(chosen, values_minor) - rules.redemption_worth_minor)
+        - rules.cost_weight * rules.cost_minor
+    )
+    return worth
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The policy's answer to one trigger, and all that its probabilities depend on.
+
+    Attributes
+    ----------
+    row : int or None
+        The candidate to give; None when NO_COUPON won, or was drawn.
+    is_drawn : bool
+        Whether exploring drew it.
+    leader : int or None
+        What is given when not exploring: the row that is worth most, if that is more than NO_COUPON is worth.
+    tried : list of int
+        Rows that exploring draws from, all alike.
+    epsilon : float
+        Probability of exploring.
+    best : int
+        The row that is worth most.
+    control_ratio : float
+        Probability that nothing is given by chance, before anything else is drawn.
+    is_control : bool
+        Whether that was drawn.
+    """
+
+    row: int | None
+    is_drawn: bool
+    leader: int | None
+    tried: list[int]
+    epsilon: float
+    best: int
+    control_ratio: float = 0.0
+    is_control: bool = False
+
+    def propensity(self, row: int | None) -> float:
+        """Return the probability, over all triggers, that `choose` gives this row; None is NO_COUPON.
+
+        >>> choice = Choice(0, False, leader=0, tried=[0, 1, 2, 3], epsilon=0.2, best=0)
+        >>> [round(choice.propensity(row), 3) for row in (0, 1, None)]
+        [0.85, 0.05, 0.0]
+        """
+        drawn = self.epsilon / len(self.tried) if row in self.tried else 0.0
+        given = drawn + (1.0 - self.epsilon) * (row == self.leader)
+        return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
+
+    def logged(self, arms: list[str], values_minor: Floats, prices_minor: Floats, **said: Any) -> LoggedDecision:
+        """Return the record of a decision among `arms`, the coupon ids of the rows; `said` are its other fields."""
+        return LoggedDecision(
+            arms=arms,
+            values_minor=values_minor.round(2).tolist(),
+            prices_minor=prices_minor.round(2).tolist() if prices_minor.any() else [],
+            best=self.leader,
+            tried=[] if len(self.tried) == len(arms) else self.tried,
+            exploration_ratio=self.epsilon,
+            drawn=self.row if self.is_drawn else None,
+            control_ratio=self.control_ratio,
+            **said,
+        )
+
+
+def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
+    """Return whether the decision of this identity is on record: `PolicyRules.decisions_logged_ratio` of all are."""
+    ratio = rules.decisions_logged_ratio
+    return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
+
+
+def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
+    """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
+
+    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). The draw
+    depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
+    part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
+    epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
+    whatever it is worth: that says what shoppers do without a coupon.
+
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
+    1
+    """
+    tried, epsilon = explored(worth, rules), 1.0 if rules.strategy == "random" else rules.exploration_ratio
+    best, control = int(np.argmax(worth)), rules.control_ratio
+    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
+    if control > 0.0 and key.uniform("control", trigger) < control:
+        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
+    if key.uniform("explore", trigger) >= epsilon:
+        return Choice(leader, False, leader, tried, epsilon, best, control)
+    drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
+    return Choice(drawn, True, leader, tried, epsilon, best, control)
+
+
+def ranking(worth: Floats) -> Positions:
+    """All rows, those that are worth most first; equals as they come."""
+    return np.argsort(-worth, kind="stable")
+
+
+def explored(worth: Floats, rules: PolicyRules) -> list[int]:
+    """Rows that exploring draws from, all alike, ascending.
+
+    >>> explored(np.array([-1.0, 2.0, 5.0]), PolicyRules(explored_candidates=2))
+    [1, 2]
+    """
+    if rules.strategy == "random":
+        return list(range(len(worth)))
+    return sorted(ranking(worth)[: rules.explored_candidates].tolist())

@@ -1,0 +1,56 @@
+r"""The value of an order in a coupon's scope, by the prices that the shopper looks at.
+
+A coupon's typical price is one number for all shoppers. A shopper's own prices in the coupon's categories say more, and
+where there are few of them, how dear everything is that the shopper looks at. Both are averages of logarithms, drawn
+towards the typical price while there is little to go by:
+
+.. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
+
+with :math:`\bar{l}` the mean logarithm of the shopper's prices in the categories, of weight w, and g the mean of the
+shopper's logarithms over those of each category's coupons.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Pairs
+from stream_coupons.core.features.views import Moment
+
+PRICE_STRENGTH = 20.0
+"""Weight of prices in the categories at which they count as much as how dear the shopper's prices are in general."""
+LEVEL_STRENGTH = 5.0
+"""Weight of all prices at which how dear they are counts half."""
+LEVEL_CARRIES = 0.65
+"""The part of how dear a shopper's prices are that shows in what they order next: the rest is of single items."""
+MOST_LOG2 = 2.0
+"""Bound of the logarithm (base 2) of a value over the typical price."""
+
+
+def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+    """Return the expected value of an order in scope, minor units, shape (n,).
+
+    Parameters
+    ----------
+    moments : sequence of Moment
+        Of the shoppers.
+    coupons : CouponSet
+        Of one domain.
+    pairs : Pairs
+        n rows.
+    """
+    owner, position = pairs.owner, pairs.position
+    shape = (len(moments), len(coupons.vocabulary) + 1)
+    weight, total = np.zeros(shape), np.zeros(shape)
+    for row, moment in enumerate(moments):
+        for name, level in moment.shopper.profile.price_levels.items():
+            if column := coupons.category_column(name):
+                weight[row, column], total[row, column] = level.weight, level.total
+    above = total - weight * coupons.category_price_log2
+    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
+    has_items, categories = coupons.has_items[position], pairs.scopes.categories
+    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
+    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
+    log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
+    values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
+    return values

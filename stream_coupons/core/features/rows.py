@@ -1,0 +1,323 @@
+"""What is said of a (shopper, coupon, moment): a few bounded numbers and a few hashed categories.
+
+Numbers are those of `numeric`. Categories and crosses are hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no
+vocabulary, nothing to keep (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.catalogue.compiled import (
+    ABSENT,
+    MAX_ATTRIBUTES,
+    MOST_DEPTH_RATIO,
+    PRIOR_DEPTH_RATIO,
+    CouponSet,
+    Floats,
+    Positions,
+)
+from stream_coupons.core.catalogue.content_vectors import BITS, CODES
+from stream_coupons.core.features.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
+from stream_coupons.core.features.views import Moment, Views, look
+from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.profile import favourite
+from stream_coupons.core.shopper.rhythm import WEEKEND, hour, weekday
+from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
+from stream_coupons.core.vectors.sparse import feature_index, name_index
+from stream_coupons.core.vectors.values import LEVELS, TILES, Value, value_hashes
+
+Indices = NDArray[np.uint32]
+
+DIMENSIONS = 2**16
+FIRST_OF_TERMS = DIMENSIONS // 2
+"""From here on are the places of what hangs on which coupon it is: its name, kind, depth, attributes and vector, and
+whatever is crossed with one of these. What it is for lies below, with the shopper and the moment: all that can be true
+of who gets none."""
+GROUPS = 1024
+"""What is hashed is a place and a group: `place + DIMENSIONS * group`. A group are the features of one name, whatever
+their values, so that a model may learn how much hangs on each."""
+HOURS_OF_BLOCK = 4
+MAX_CONTEXT = 32
+"""Keys of a context that are looked at, the first by name."""
+MOST_PAIRED = 8
+"""How many of these are crossed with each other."""
+
+OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
+OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock", "weekend")
+"""`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
+CROSSES = (
+    ("shopper", "coupon"),
+    ("shopper", "kind"),
+    ("shopper", "category"),
+    ("shopper", "depth"),
+    ("hour", "category"),
+    ("taste", "category"),
+    ("redeemer", "depth"),
+    ("redeemer", "kind"),
+)
+HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(f"{one}*{other}" for one, other in CROSSES))
+"""The first columns of what is hashed. Behind them come those of every attribute of the coupon, of its vector if any
+coupon beside it has one, and, last, those of every key of the context; see `hashed_names`."""
+
+CROSSED_WITH_VECTOR = ("shopper",)
+CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
+_OF_TERMS = {"coupon", "kind", "depth"}
+_ALONE_OF_TERMS = [name in _OF_TERMS for name in (*OF_EVERY_COUPON, *OF_MOMENT)]
+_CROSSES_OF_TERMS = [not _OF_TERMS.isdisjoint(pair) for pair in CROSSES]
+_CONTEXT_OF_TERMS = [False] * LEVELS + [name in _OF_TERMS for name in CROSSED_WITH_CONTEXT]
+
+
+def _groups(names: Iterable[str]) -> Indices:
+    """Group of each name, not yet cut to `GROUPS`."""
+    return np.array([feature_index(name) for name in names], np.uint32)
+
+
+Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
+"""Some columns: two hashes each, as arrays (n, columns), whether they are of terms, and their groups."""
+OF_SECOND = 0x9E3779B1
+"""Tells the group of a pair of keys from that of the same pair the other way around."""
+
+_ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
+_CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
+_VECTOR_GROUPS = _groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR)))
+MAX_PLACES = (
+    len(HASHED)
+    + MAX_ATTRIBUTES * (LEVELS + 1)
+    + CODES * (1 + len(CROSSED_WITH_VECTOR))
+    + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
+    + MOST_PAIRED * (MOST_PAIRED - 1) // 2
+)
+"""The most columns of what is hashed."""
+_SPACE = (
+    NUMERIC,
+    HASHED,
+    CROSSED_WITH_CONTEXT,
+    MOST_PAIRED,
+    DIMENSIONS,
+    FIRST_OF_TERMS,
+    GROUPS,
+    LEVELS,
+    CROSSED_WITH_VECTOR,
+    CODES,
+    BITS,
+    PRIOR_DEPTH_RATIO,
+    MOST_DEPTH_RATIO,
+    RECENCY_SCALE,
+    MOST_ABOVE,
+    TILES,
+    EXPOSURE_HALF_LIFE_S,
+    WEEKLY_EXPOSURE_HALF_LIFE_S,
+)
+SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
+"""Names this feature space: a model trained on another one is refused."""
+
+
+def hashed_names(
+    attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}, *, has_vectors: bool = False
+) -> tuple[str, ...]:
+    """Names of the columns of what is hashed, of a coupon with these attributes in this context.
+
+    `has_vectors` says that the coupon, or one beside it, has a vector.
+    """
+    if not attributes and not context and not has_vectors:
+        return HASHED
+    names = list(HASHED)
+    of_coupon = [f"{name}={value}" for name, value in attributes.items()]
+    for attribute in of_coupon:
+        names += [attribute] * LEVELS + [f"shopper*{attribute}"]
+    if has_vectors:
+        for name in ("vector", *(f"{other}*vector" for other in CROSSED_WITH_VECTOR)):
+            names += [name] * CODES
+    of_context = [f"{name}={value}" for name, value in sorted(context.items())[:MAX_CONTEXT]]
+    for index, one in enumerate(of_context):
+        before = of_context[:index] if index < MOST_PAIRED else ()
+        names += [one] * LEVELS + [f"{one}*{other}" for other in (*CROSSED_WITH_CONTEXT, *of_coupon, *before)]
+    return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom and what rows of features are about. Models do not read it; rankings and a simulation's ground truth do."""
+
+    user_id: str
+    coupons: CouponSet
+    positions: Positions
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRows:
+    """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED) or more).
+
+    What is hashed are places with their groups; 0 is nothing. `subjects` say whom they are about, one after another.
+    """
+
+    numeric: Floats
+    hashed: Indices
+    subjects: tuple[Subject, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+
+def places_of(hashed: Indices) -> Indices:
+    """Return hashed features without their groups."""
+    return hashed % np.uint32(DIMENSIONS)
+
+
+def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indices) -> Indices:
+    """A place, and its group, for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent.
+
+    `of_terms` says of each column whether its places begin at `FIRST_OF_TERMS`.
+    """
+    with np.errstate(over="ignore"):
+        mixed = (one * np.uint32(0x9E3779B1)) ^ other
+        mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
+        mixed = mixed ^ (mixed >> np.uint32(13))
+    is_there = (one != ABSENT) & (other != ABSENT)
+    first = np.where(of_terms, np.uint32(FIRST_OF_TERMS), np.uint32(1))
+    places = mixed % np.uint32(FIRST_OF_TERMS - 1) + first
+    hashed: Indices = (places + groups % np.uint32(GROUPS) * np.uint32(DIMENSIONS)) * is_there
+    return hashed
+
+
+def extract(
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    chosen: Sequence[Positions],
+    rules: ProfileRules,
+    views: Views | None = None,
+) -> FeatureRows:
+    """Features of each moment's shopper with each of the coupons chosen for it.
+
+    A row does not depend on which others are extracted with it, to the last bit: decisions do not depend on batches.
+
+    Parameters
+    ----------
+    chosen : sequence of arrays of int
+        For each moment, positions in `coupons`.
+    views : Views, optional
+        Of these, if they are known.
+
+    Returns
+    -------
+    FeatureRows
+        As many rows as are chosen in all; numbers are rounded to four decimals, so that what is stored is what was
+        scored.
+    """
+    views = views or look(moments, coupons, chosen, rules)
+    hashed = _hashes(moments, coupons, views.pairs.owner, views.pairs.position)
+    numeric = np.round(numbers_of(moments, views, coupons, rules), 4)
+    return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
+
+
+def blank(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> FeatureRows:
+    """Return rows of zeros that say whom and what they are about: for scorers that read no features."""
+    count = sum(map(len, chosen))
+    numeric, hashed = np.zeros((count, len(NUMERIC))), np.zeros((count, len(HASHED)), np.uint32)
+    return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
+
+
+def _subjects(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> tuple[Subject, ...]:
+    return tuple(
+        Subject(moment.user_id, coupons, positions, moment.at)
+        for moment, positions in zip(moments, chosen, strict=True)
+    )
+
+
+def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
+    """Places of what is hashed, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
+    moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
+    coupon = coupons.static_hashes[position]
+    named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
+    attributes, names = coupons.attribute_hashes[position], coupons.attributes
+    alone = np.concatenate((coupon, moment), axis=1)
+    slots = len(names)
+    parts: list[Part] = [
+        (alone, np.ones_like(alone), _ALONE_OF_TERMS, _ALONE_GROUPS),
+        (
+            np.stack([named[other] for _, other in CROSSES], axis=1),
+            np.stack([named[one] for one, _ in CROSSES], axis=1),
+            _CROSSES_OF_TERMS,
+            _CROSSES_GROUPS,
+        ),
+        (
+            *_with_crosses(attributes, named["shopper"][:, None]),
+            [True] * (slots * (LEVELS + 1)),
+            _groups(name for each in names for name in (*[f"{each}="] * LEVELS, f"shopper*{each}=")),
+        ),
+    ]
+    if coupons.has_vectors:
+        codes = coupons.vector_hashes[position]
+        others = (
+            np.ones_like(codes),
+            *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
+        )
+        parts += ((codes, other, [True] * CODES, group) for other, group in zip(others, _VECTOR_GROUPS, strict=True))
+    if any(each.context for each in moments):
+        crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
+        context, keys = (array[owner] for array in _context_hashes(moments))
+        parts.append(_of_context(context, keys, crossed, _groups((*CROSSED_WITH_CONTEXT, *names))))
+    one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
+    groups = np.concatenate([np.broadcast_to(part[3], part[0].shape) for part in parts], axis=1)
+    return _mix(one, other, np.concatenate([part[2] for part in parts]), groups)
+
+
+def _of_context(context: Indices, keys: Indices, crossed: Indices, groups: Indices) -> Part:
+    """Of every key its value, that with all of `crossed` (n, m), of these groups, and with those of the keys before it.
+
+    What is of one key lies together, so that the columns of a moment which has fewer keys are the first ones.
+    """
+    n, slots, _ = context.shape
+    m = crossed.shape[1]
+    one, other = _with_crosses(context, crossed)
+    of_terms = _CONTEXT_OF_TERMS + [True] * (m - len(CROSSED_WITH_CONTEXT))
+    alone = np.concatenate((np.zeros(LEVELS, np.uint32), groups))
+    second, first = np.tril_indices(min(slots, MOST_PAIRED), -1)
+    order = np.argsort(np.concatenate((np.repeat(np.arange(slots), LEVELS + m), second)), kind="stable")
+    of_pairs = keys[:, second] * np.uint32(OF_SECOND) ^ keys[:, first]
+    return (
+        np.concatenate((one, context[:, second, 0]), axis=1)[:, order],
+        np.concatenate((other, context[:, first, 0]), axis=1)[:, order],
+        np.array(of_terms * slots + [False] * len(second))[order],
+        np.concatenate(((keys[:, :, None] ^ alone).reshape(n, -1), of_pairs), axis=1)[:, order],
+    )
+
+
+def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:
+    """Of every slot of values (n, slots, LEVELS): each level alone, then the coarsest with all of `crossed` (n, m)."""
+    n, slots, _ = values.shape
+    m = crossed.shape[1]
+    one = np.concatenate((values, np.repeat(values[:, :, :1], m, axis=2)), axis=2)
+    other = np.concatenate((np.ones_like(values), np.broadcast_to(crossed[:, None, :], (n, slots, m))), axis=2)
+    return one.reshape(n, slots * (LEVELS + m)), other.reshape(n, slots * (LEVELS + m))
+
+
+def _moment_hashes(moment: Moment) -> tuple[int, ...]:
+    shopper, at = moment.shopper, moment.at
+    return (
+        feature_index(f"shopper={moment.user_id}"),
+        feature_index(f"hour={hour(at) // HOURS_OF_BLOCK}"),
+        feature_index(f"weekday={weekday(at)}"),
+        feature_index(f"taste={favourite(shopper.profile)}"),
+        feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
+        feature_index(f"clock={hour(at)}"),
+        feature_index(f"weekend={weekday(at) in WEEKEND}"),
+    )
+
+
+def _context_hashes(moments: Sequence[Moment]) -> tuple[Indices, Indices]:
+    """Hashes of every key's value, keys by name, shape (moments, most keys, LEVELS), and of the keys themselves."""
+    each = [sorted(moment.context.items())[:MAX_CONTEXT] for moment in moments]
+    most = max(map(len, each))
+    hashes = np.full((len(each), most, LEVELS), ABSENT, np.uint32)
+    keys = np.zeros((len(each), most), np.uint32)
+    for row, values in enumerate(each):
+        if values:
+            hashes[row, : len(values)] = [value_hashes(name, value) for name, value in values]
+            keys[row, : len(values)] = [name_index(f"{name}:") for name, _ in values]
+    return hashes, keys

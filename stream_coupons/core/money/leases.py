@@ -1,0 +1,314 @@
+"""Stock and money as leases: the owner of a limit grants parts of it to partitions, which draw on theirs alone.
+
+Every limit is an account (`accounts`), in units or in minor units of money. The owner knows what it granted to each
+partition, a partition what it drew (`purses`). Both sides send totals that only grow, and the reader takes the larger:
+copies, lost messages and another order change nothing.
+
+    granted - returned, summed over all partitions, is at most the limit: at every prefix of the log
+
+A coupon is given where its unit and its money lie: the check and what follows from it are one act, in one partition.
+This is escrow [1]_, with bounds that move to where they are wanted [2]_.
+
+A partition that nobody heard of yet has a first lease, which both sides compute from the limit: half of an even share.
+So there is something to draw on before the first message. Later leases halve what is left, down to the last unit, and
+what lies idle is called back when it is wanted elsewhere and nothing else is left.
+
+Leases carry the price of an account and the risk that holds are computed by; reports carry expected costs and demand,
+which the price follows.
+
+References
+----------
+.. [1] O'Neil, P. E. (1986). The escrow transactional method. ACM TODS.
+.. [2] Balegas, V. et al. (2015). Extending eventually consistent cloud databases for enforcing numeric invariants.
+       SRDS.
+"""
+
+import numpy as np
+from msgspec import Struct, field
+
+from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.money import price as pricing
+from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.price import PRICES, Budget, Falling, Price, Traffic
+from stream_coupons.core.money.purses import ASK_AGAIN_S, Totals, first_lease, sum_of_totals
+
+RESTS_S = 4.0
+"""A lease is not called back sooner: of two partitions that want the last unit, each would only see it pass by."""
+NOTHING_TOLD: tuple[float, float | None, float] = (0.0, None, 1.0)
+"""Price, risk and cost ratio of a purse that is opened."""
+NOTICED_CHANGE = 0.02
+"""Relative change of a price, or of a risk, of which partitions hear."""
+CALIBRATED_AFTER = 10
+"""Redemptions of the highest cost that the prior of the cost ratio counts for."""
+MAX_COST_RATIO = 10.0
+LEAST_VARIANCE = 1.0
+"""Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
+
+
+class Holding(Totals, array_like=True):
+    """The owner's books on one partition: what it granted, and the totals that it heard."""
+
+    heard_version: int = 0
+    """Of the last lease that the partition had taken in when it was heard of."""
+    keep: int | None = None
+    """The most that it was told to keep, by the lease of this version."""
+    is_known: bool = False
+    """True if it was ever heard of."""
+    is_waiting: bool = False
+    """True if it asked for more than there was."""
+    granted_at: float = 0.0
+    """Time of the last grant."""
+    called_at: float = 0.0
+    """Time of the last call to give something back."""
+    heard: float = -1.0
+    """All totals added of the newest report."""
+    expected: Falling = field(default_factory=Falling)
+    variance: Falling = field(default_factory=Falling)
+    demand: tuple[float, ...] = ()
+    over_expected: float = 0.0
+    over_spent: int = 0
+    """As in the newest report."""
+
+    @property
+    def is_called(self) -> bool:
+        """True if it was told to give something back, and has not answered."""
+        return self.keep is not None and self.heard_version < self.version
+
+    def taken(self, first: int) -> int:
+        """Return the amount that cannot be granted to anybody else: its lease, or what it drew beyond it.
+
+        A partition that was never heard of may have opened its purse with a first lease.
+        """
+        return max(self.granted - self.returned, self.committed, 0 if self.is_known else first)
+
+
+class Account(Struct, array_like=True):
+    """State of one account at its owner. Mutable; owned by one step at a time."""
+
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    opened_at: float | None = None
+    """Time of the first report."""
+    price: Price = Price()
+    traffic: Traffic = Traffic()
+    """Demand at the least price, by hour of the week."""
+    told: tuple[float, float | None, float] = NOTHING_TOLD
+    """Price, risk and cost ratio of the last leases."""
+
+    @property
+    def drawn(self) -> int:
+        """Given and held, or spent, of what was heard of."""
+        return sum(holding.committed for holding in self.holdings.values())
+
+    @property
+    def spent(self) -> int:
+        """Spent, of what was heard of."""
+        return sum(holding.spent - holding.refunded for holding in self.holdings.values())
+
+    @property
+    def held(self) -> int:
+        """Held for open coupons, of what was heard of."""
+        return self.drawn - self.spent
+
+
+def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
+    """Return what is kept for a partition that was never heard of: it may open its purse when the limit has risen."""
+    return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
+
+
+def left(account: Account, limit: Limit, partitions: int) -> int:
+    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
+    unheard = Holding()
+    committed = sum(
+        account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
+        for number in range(partitions)
+    )
+    return (limit.most or 0) - committed
+
+
+def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
+    """Take in a partition's totals: the leases that follow for it and for others."""
+    holding = account.holdings.setdefault(said.partition, Holding())
+    if not holding.is_known and account.told != NOTHING_TOLD:
+        _renew(holding)  # it has not heard of price and risk
+    _merge(holding, said)
+    holding.is_waiting = (holding.is_waiting or said.asks) and limit.most is not None
+    # A partition that has not taken in what it was sent is sent it again.
+    told = [said.partition] if holding.heard_version < holding.version else []
+    if account.opened_at is None:
+        account.opened_at, account.price = said.at, Price(lump_minor=float(limit.unit_minor))
+    if limit.most is not None:
+        told += _update(account, limit, said.at)
+        told += _grant(account, limit, partitions, said.at)
+        told += _recall(account, limit, partitions, said.at)
+    return [_lease(said.account_id, number, account, said.at) for number in dict.fromkeys(told)]
+
+
+def _merge(holding: Holding, said: LeaseReport) -> None:
+    if not holding.is_known and not holding.version:
+        holding.granted = said.granted  # its first lease; what was kept for it may be more
+    holding.is_known = True
+    holding.heard_version = max(holding.heard_version, said.version)
+    for name in Totals.__struct_fields__:
+        setattr(holding, name, max(getattr(holding, name), getattr(said, name)))
+    heard = sum_of_totals(said)
+    if heard > holding.heard:
+        holding.heard = heard
+        holding.expected, holding.variance = Falling(*said.expected), Falling(*said.variance)
+        holding.demand = tuple(said.demand) if len(said.demand) == len(PRICES) else ()
+        holding.over_expected, holding.over_spent = said.over_expected, said.over_spent
+
+
+def _update(account: Account, limit: Limit, at: float) -> list[int]:
+    """Bring price and risk up to date; the partitions that are to hear of it: all that were heard of, or none."""
+    if at < _next_update(account, limit):
+        return []
+    holdings = account.holdings.values()
+    ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
+    variance = ratio * sum(holding.variance.at(at) for holding in holdings)
+    has_risk = limit.hold != "maximum" and variance >= LEAST_VARIANCE
+    risk = pricing.risk_of(variance, pricing.QUANTILE_Z) if has_risk else None
+    if limit.is_priced:
+        nothing = (0.0,) * len(PRICES)
+        demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
+        totals = pricing.Totals(
+            spent_minor=account.drawn * limit.unit_minor if limit.is_stock else account.spent,
+            expected_minor=ratio * sum(holding.expected.at(at) for holding in holdings),
+            variance=variance,
+            demand=tuple(demand.tolist()),
+        )
+        if account.price.at is not None and account.price.seen:
+            asked = totals.demand[0] - account.price.seen[0]
+            account.traffic = account.traffic.note(account.price.at, at, asked)
+        account.price = pricing.update(account.price, totals, _terms(account, limit), account.traffic, at, ratio)
+    else:
+        account.price = Price(at=at)
+    news = account.price.value, risk, ratio
+    if not any(map(_has_moved, account.told, news)):
+        return []
+    account.told = news
+    known = [number for number, holding in account.holdings.items() if holding.is_known]
+    for number in known:
+        holding = account.holdings[number]
+        if holding.is_called:
+            holding.version += 1
+        else:
+            _renew(holding)
+    return known
+
+
+def _cost_ratio(account: Account, limit: Limit) -> float:
+    """Return observed over expected cost of the coupons that are over, drawn towards 1 while these are few."""
+    holdings = account.holdings.values()
+    known = CALIBRATED_AFTER * limit.quantum
+    spent, expected = sum(one.over_spent for one in holdings), sum(one.over_expected for one in holdings)
+    return min(max((spent + known) / (expected + known), 1 / MAX_COST_RATIO), MAX_COST_RATIO)
+
+
+def _terms(account: Account, limit: Limit) -> Budget:
+    """Return what the price steers to. Who starts late spreads the money over what is left of the time."""
+    starts_at = min(max(limit.starts_at, account.opened_at or 0.0), limit.ends_at - 1.0)
+    return Budget(float(limit.most or 0) * (limit.unit_minor or 1), starts_at, limit.ends_at, limit.curve, limit.lag_s)
+
+
+def share_due(account: Account, limit: Limit, at: float) -> float | None:
+    """Return the share of a budget that should be spent by a time, 0 to 1; None where spending is not steered."""
+    if not limit.is_priced:
+        return None
+    return pricing.share_due(_terms(account, limit), at, account.traffic) if account.opened_at is not None else 0.0
+
+
+def _next_update(account: Account, limit: Limit) -> float:
+    if account.price.at is None:
+        return 0.0
+    is_first_risk = limit.hold == "quantile" and account.told[1] is None
+    terms = _terms(account, limit)
+    every = min(max((terms.ends_at - terms.starts_at) / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
+    return account.price.at + (pricing.LEAST_UPDATE_S if is_first_risk else every)
+
+
+def _has_moved(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(after - before) > NOTICED_CHANGE * max(before, after)
+
+
+def _lacks(holding: Holding, limit: Limit) -> int:
+    """Return the amount that a partition lacks of the least that is of use."""
+    return max(limit.quantum - max(holding.available, 0), 0)
+
+
+def _queue(account: Account, limit: Limit) -> list[int]:
+    """Partitions that wait: first those that have too little to be of use, who lacks least before the others."""
+    waiting = [number for number, holding in account.holdings.items() if holding.is_waiting]
+
+    def urgency(number: int) -> tuple[bool, int, int]:
+        holding = account.holdings[number]
+        lacks = _lacks(holding, limit)
+        return (not lacks, lacks or holding.available, number)
+
+    return sorted(waiting, key=urgency)
+
+
+def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
+    """Give to those who wait half of an even share of what is left, but no less than is of use."""
+    granted = []
+    for number in _queue(account, limit):
+        holding, rest = account.holdings[number], left(account, limit, partitions)
+        least = _lacks(holding, limit) or limit.quantum
+        if rest < least:
+            break
+        # What was drawn while there was no limit was never granted, and is no part of what is left.
+        beyond = max(-holding.available, 0)
+        holding.granted += beyond + max(least, rest // (2 * partitions))
+        holding.is_waiting, holding.granted_at = False, at
+        _renew(holding)
+        granted.append(number)
+    return granted
+
+
+def _recall(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
+    """Call back what lies idle while somebody has too little, or what is beyond the limit: who has most gives half."""
+    needy = [number for number in _queue(account, limit) if _lacks(account.holdings[number], limit)][:1]
+    need = sum(_lacks(account.holdings[number], limit) for number in needy) - left(account, limit, partitions)
+    if need <= 0:
+        return []
+    for number in range(partitions):
+        account.holdings.setdefault(number, Holding(granted=_first_at_most(limit, partitions, number)))
+    others = [(holding.available, number) for number, holding in account.holdings.items() if number not in needy]
+    recalled = []
+    for idle, number in sorted(others, reverse=True):
+        holding = account.holdings[number]
+        if need <= 0 or idle <= 0:
+            break
+        # A partition that draws nothing does not report: if its lease was lost, only another one reaches it.
+        is_to_be_told = not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S
+        if not holding.is_called:
+            if needy and abs(at - holding.granted_at) < RESTS_S:
+                continue
+            _renew(holding)
+            holding.keep = max(idle - max(idle - idle // 2, need), 0)
+        if is_to_be_told:
+            holding.called_at = at
+            recalled.append(number)
+        need -= max(idle - (holding.keep or 0), 0)
+    return recalled
+
+
+def _renew(holding: Holding) -> None:
+    holding.version += 1
+    holding.keep = None
+
+
+def _lease(account_id: str, number: int, account: Account, at: float) -> Lease:
+    holding, (price, risk, cost_ratio) = account.holdings[number], account.told
+    return Lease(
+        price=price,
+        risk=risk,
+        cost_ratio=cost_ratio,
+        account_id=account_id,
+        partition=number,
+        at=at,
+        version=holding.version,
+        granted=holding.granted,
+        keep=holding.keep,
+    )

@@ -1,0 +1,163 @@
+"""What one partition may give: its purses, drawn on by decisions, filled by leases, emptied by what is spent."""
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+from stream_coupons.core.effects import Booking, Effects
+from stream_coupons.core.events import Lease
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.accounts import Limit, budgets_of
+from stream_coupons.core.money.price import Floats, demand_of, hold_of
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.reasons import Shortage
+
+
+class Purses(Protocol):
+    """The purses of a partition by account, saved together with the shoppers whose steps change them."""
+
+    def get(self, account_id: str) -> Purse | None:
+        """A purse, to be looked at."""
+
+    def change(self, account_id: str, new: Purse | None = None) -> Purse:
+        """A purse, to be changed; `new` if there is none."""
+
+    def items(self) -> Iterable[tuple[str, Purse]]:
+        """All purses, to be looked at."""
+
+
+class Wallet:
+    """The purses of one partition.
+
+    Parameters
+    ----------
+    partition : int
+        Of how many there are `partitions`.
+    """
+
+    def __init__(self, purses: Purses, partition: int, partitions: int) -> None:
+        self._purses = purses
+        self._partition = partition
+        self._partitions = partitions
+
+    def price(self, limit: Limit) -> float:
+        """Return the price of an account: value that a minor unit of expected cost must bring."""
+        purse = self._purses.get(limit.account_id) if limit.is_priced else None
+        return 0.0 if purse is None else purse.price
+
+    def charge(
+        self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float
+    ) -> tuple[float, int]:
+        """Return the price of what one more coupon draws, and the money that it holds of each of its budgets.
+
+        Both in minor units; the hold is the most that one of the budgets asks for.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on, those without a limit left out.
+        redeems, discount_minor : float
+            P(redeem) and E(discount | redeem).
+        """
+        price, holds = 0.0, list[float]()
+        for limit in limits:
+            purse = self._purses.get(limit.account_id)
+            if purse is not None and limit.is_priced:
+                price += purse.price * (limit.unit_minor or redeems * discount_minor)
+            if limit.is_stock:
+                continue
+            if purse is None or purse.risk is None:
+                holds.append(most_minor)
+            else:
+                chance = min(redeems * purse.cost_ratio, 1.0)
+                holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
+        # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
+        return price, math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
+
+    def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
+        """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
+        for limit in limits:
+            if not self._has(limit, 1 if limit.is_stock else held_minor):
+                return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+        return None
+
+    def _has(self, limit: Limit, amount: int) -> bool:
+        purse = self._purses.get(limit.account_id)
+        if purse is None:
+            return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
+        is_countable = purse.drawn + amount <= purses.MAX_TOTAL
+        return is_countable and (limit.most is None or purse.available >= amount)
+
+    def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
+        """Take a unit and the money that a coupon holds; more is asked for in time."""
+        for limit in limits:
+            purse = self._open(limit)
+            if limit.is_stock:
+                purse.drawn += 1
+            else:
+                purses.book(purse, booking)
+            self._ask_if_low(limit, purse, booking.at, effects)
+
+    def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
+        """Ask for what a coupon lacks that was to be given."""
+        for limit in limits:
+            amount = 1 if limit.is_stock else held_minor
+            if limit.most is None or self._has(limit, amount):
+                continue
+            purse = self._purses.get(limit.account_id)
+            if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
+                purse = self._open(limit)
+                purses.want(purse, amount)
+                self._ask_if_low(limit, purse, at, effects)
+
+    def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
+        """Count what a decision would draw on an account at each price.
+
+        Parameters
+        ----------
+        values, costs : array, shape (n,)
+            Value before the account's own price, and expected cost, of its n coupons.
+        outside : float
+            The best that the decision has without the account.
+        """
+        [demand] = demand_of(values[None], costs[None], np.array([outside]))
+        if demand.any():
+            purses.add_demand(self._open(limit), demand)
+
+    def _open(self, limit: Limit) -> Purse:
+        return self._purses.change(limit.account_id, purses.open_purse(limit, self._partitions, self._partition))
+
+    def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
+        if purses.is_low(purse, limit) and purses.may_ask(purse, at):
+            effects.emit(purses.report(limit.account_id, self._partition, purse, at, asks=True))
+
+    def book(self, bookings: Iterable[Booking]) -> None:
+        """Book what became of coupons that were given."""
+        for booking in bookings:
+            for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
+                purses.book(self._purses.change(account_id), booking)
+
+    def receive(self, lease: Lease) -> Effects:
+        """Take in a lease."""
+        effects = Effects()
+        before = self._purses.get(lease.account_id)
+        is_known = before is not None and lease.version <= before.version
+        purse = self._purses.change(lease.account_id)
+        if is_known:
+            effects.count("duplicate", "lease")
+        # One that comes again is answered again: a crash may have lost the report on what was given back.
+        if is_known or purses.receive(purse, lease):
+            effects.emit(purses.report(lease.account_id, self._partition, purse, lease.at))
+        return effects
+
+    def tell(self, at: float) -> Effects:
+        """Report what has changed, each account now and then; at one time again, the same: it may have been lost."""
+        effects = Effects()
+        changed = [account_id for account_id, purse in self._purses.items() if purses.is_news(purse, at)]
+        for account_id in changed:
+            purse = self._purses.change(account_id)
+            purses.fall(purse, at)
+            effects.emit(purses.report(account_id, self._partition, purse, at))
+        return effects

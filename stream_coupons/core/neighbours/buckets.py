@@ -1,0 +1,267 @@
+"""Which shoppers lie near each other: exact cosine within cells of bounded size, kept up to date one vector at a time.
+
+R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
+for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
+implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is linear
+in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper needs to
+score any coupon, and it is bounded, so that is what is sent.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from stream_coupons.core.catalogue.compiled import Floats, Hashes, Positions
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import MAX_WEIGHT, Neighbour, NeighbourUpdate, UserVector
+from stream_coupons.core.rules import NeighbourhoodRules
+from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack_vector
+
+GROWTH = 2
+WIDTH_STEP = 16
+SIMILARITY_DIGITS = 12
+"""What lies behind depends on how the arrays are laid out, and nothing that is said may."""
+
+
+class Member(Struct, array_like=True):
+    """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable.
+
+    The fields after `packed` are those of a bucket of categories, see `relations`.
+    """
+
+    at: float = -1.0
+    packed: PackedVector = (b"", b"")
+    user_id: str = ""
+    """Whose the slot is."""
+    period: int = 0
+    """In which the vector was applied."""
+    settled: PackedVector = (b"", b"")
+    """The last vector that was applied before that period began; empty if there was none."""
+    settled_at: float = -1.0
+
+
+class Cell:
+    """The vectors of one cell as arrays: row by row the columns of its features and their weights.
+
+    A derived view of the members' states: made from them, thrown away with them.
+    """
+
+    def __init__(self, rules: NeighbourhoodRules) -> None:
+        self._rules = rules
+        self._width = WIDTH_STEP
+        """As long as the longest vector, about: most are far shorter than they may be."""
+        self._rows: dict[str, int] = {}
+        self._users: list[str | None] = []
+        self._free: list[int] = []
+        self._columns_of: dict[int, int] = {}
+        self._count = 1
+        self._max_count = 1024
+        self._indices: Hashes = np.zeros(16, dtype=np.uint32)
+        """Feature index by column; those from `_count` on are not used yet. Column 0 is nothing."""
+        self._dense: Floats = np.zeros(16)
+        """All zeros, but while a vector is written out in it: there are too many columns to make it anew each time."""
+        self._columns: Positions = np.zeros((0, self._width), dtype=np.intp)
+        self._weights: Floats = np.zeros((0, self._width))
+        self._norms: Floats = np.zeros(0)
+        self._at: Floats = np.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._rows
+
+    def put(self, user_id: str, member: Member) -> None:
+        """Set or replace a shopper's vector; the stalest is left out when full.
+
+        Who moved away from a full cell keeps the place until somebody newer needs it. Were it free at once, whoever was
+        left out before would belong there: a worker that takes over finds them among the members, but this view has
+        forgotten them.
+        """
+        if member.at < 0.0:  # as before the first vector
+            self._remove(user_id)
+            return
+        indices, weights = unpack_vector(member.packed)
+        row = self._rows.get(user_id)
+        if row is None:
+            if len(self._rows) >= self._rules.max_members:
+                stalest = self._stalest()
+                if (member.at, user_id) < (self._at[self._rows[stalest]], stalest):
+                    return
+                self._remove(stalest)
+            row = self._new_row(user_id)
+        if self._count > self._max_count:
+            self._forget_unused()
+        size = min(len(indices), self._rules.max_vector)
+        weights = weights[:size]
+        if size > self._width:
+            self._widen(-(-size // WIDTH_STEP) * WIDTH_STEP)
+        self._columns[row] = 0
+        self._weights[row] = 0.0
+        self._columns[row, :size] = [self._column(index) for index in indices[:size].tolist()]
+        self._weights[row, :size] = weights
+        self._norms[row] = np.sqrt(weights @ weights)
+        self._at[row] = member.at
+
+    def release(self, user_id: str) -> bool:
+        """Free the place of who moved away, unless the cell is full: of no other cell was anybody left out."""
+        if len(self._rows) >= self._rules.max_members:
+            return False
+        self._remove(user_id)
+        return True
+
+    def _stalest(self) -> str:
+        """Whoever was not heard of for longest; of those alike, the first by name."""
+        at = self._at[: len(self._users)]
+        return min(user for row in np.flatnonzero(at == at.min()).tolist() if (user := self._users[row]) is not None)
+
+    def _column(self, index: int) -> int:
+        column = self._columns_of.get(index)
+        if column is None:
+            column = self._columns_of[index] = self._count
+            if column == len(self._indices):
+                self._indices = np.concatenate([self._indices, np.zeros_like(self._indices)])
+                self._dense = np.zeros(len(self._indices))
+            self._indices[column] = index
+            self._count += 1
+        return column
+
+    def _new_row(self, user_id: str) -> int:
+        if self._free:
+            row = self._free.pop()
+            self._users[row] = user_id
+        else:
+            row = len(self._users)
+            self._users.append(user_id)
+            if row >= len(self._norms):
+                self._grow(max(16, GROWTH * len(self._norms)))
+        self._rows[user_id] = row
+        return row
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._norms)
+        self._columns = np.concatenate([self._columns, np.zeros((more, self._width), dtype=np.intp)])
+        self._weights = np.concatenate([self._weights, np.zeros((more, self._width))])
+        self._norms = np.concatenate([self._norms, np.zeros(more)])
+        self._at = np.concatenate([self._at, np.zeros(more)])
+
+    def _widen(self, width: int) -> None:
+        more = (0, 0), (0, width - self._width)
+        self._columns, self._weights = np.pad(self._columns, more), np.pad(self._weights, more)
+        self._width = width
+
+    def _remove(self, user_id: str) -> None:
+        row = self._rows.pop(user_id, None)
+        if row is None:
+            return
+        self._users[row] = None
+        self._weights[row] = 0.0
+        self._norms[row] = 0.0
+        self._columns[row] = 0
+        self._at[row] = np.inf
+        self._free.append(row)
+
+    def _forget_unused(self) -> None:
+        """Renumber the columns, so that features nobody has any more take no room: what is looked up stays in cache."""
+        used, renumbered = np.unique(np.append(self._columns.ravel(), 0), return_inverse=True)
+        self._columns = renumbered[:-1].reshape(self._columns.shape)
+        self._indices, self._count = self._indices[used], len(used)
+        self._max_count = max(1024, GROWTH * len(used))
+        self._dense = np.zeros(len(self._indices))
+        self._columns_of = {index: column for column, index in enumerate(self._indices.tolist()) if column}
+
+    def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
+        """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms.
+
+        No term is beyond `MAX_WEIGHT`, which forged vectors alone can add up to.
+        """
+        own = self._rows[user_id]
+        used = len(self._users)
+        self._dense[self._columns[own]] = self._weights[own]
+        products = np.einsum("mf,mf->m", np.take(self._dense, self._columns[:used]), self._weights[:used])
+        self._dense[self._columns[own]] = 0.0
+        lengths = self._norms[:used] * self._norms[own]
+        similarity = np.divide(products, lengths, out=np.zeros(used), where=lengths > 0).round(SIMILARITY_DIGITS)
+        similarity[own] = 0.0
+        found = [
+            Neighbour(user, float(similarity[row]))
+            for row in self._most_similar(similarity).tolist()
+            if (user := self._users[row]) is not None
+        ]
+        # Ties go to the first by name: rows are numbered as shoppers came.
+        neighbours = sorted(found, key=lambda one: (-one.similarity, one.user_id))[: self._rules.neighbours]
+        return neighbours, self._sum(neighbours)
+
+    def _most_similar(self, similarity: Floats) -> Positions:
+        """Rows of those who are nearest, and of all who are as near as the last of them; in no certain order."""
+        near = np.flatnonzero((similarity >= self._rules.min_similarity) & (similarity > 0.0))
+        count = self._rules.neighbours
+        if len(near) <= count:
+            return near
+        last = np.partition(similarity[near], -count)[-count]
+        nearest: Positions = near[similarity[near] >= last]
+        return nearest
+
+    def _sum(self, neighbours: Sequence[Neighbour]) -> dict[int, float]:
+        picked = [self._rows[one.user_id] for one in neighbours]
+        weights = self._weights[picked] * np.array([one.similarity for one in neighbours])[:, None]
+        sums = np.bincount(self._columns[picked].ravel(), weights.ravel(), self._count)
+        # Forged vectors may add up to more than may be said, however they are bounded: the number of neighbours is not.
+        sums = sums.clip(-MAX_WEIGHT, MAX_WEIGHT).round(9)
+        columns = np.flatnonzero(sums)
+        indices, sums = self._indices[columns], sums[columns]
+        size = self._rules.max_sum
+        if len(sums) > size:
+            magnitudes = np.abs(sums)
+            least = np.partition(magnitudes, -size)[-size]
+            above, tied = np.flatnonzero(magnitudes > least), np.flatnonzero(magnitudes == least)
+            # Ties go to the smaller feature index.
+            tied = tied[np.argsort(indices[tied])[: size - len(above)]]
+            kept = np.concatenate([above, tied])
+            indices, sums = indices[kept], sums[kept]
+        # Columns are numbered as they came: what is said must not depend on that.
+        order = np.argsort(indices)
+        return dict(zip(indices[order].tolist(), sums[order].tolist(), strict=True))
+
+
+def cell_key(cell: str, user_id: str) -> str:
+    """Key of a shopper's state within a cell."""
+    return f"{len(cell)}:{cell}{user_id}"
+
+
+def split_cell_key(key: str) -> tuple[str, str]:
+    """(cell, user_id) of a `cell_key`."""
+    length, _, rest = key.partition(":")
+    return rest[: int(length)], rest[int(length) :]
+
+
+def departure(user_id: str, cell: str, at: float) -> UserVector:
+    """Tells the owner of a cell that a shopper has left it."""
+    return UserVector(user_id=user_id, cell=cell, at=at, indices=[], weights=[])
+
+
+def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int, float]) -> NeighbourUpdate:
+    """Return what the owner of a shopper hears of a vector that was sent: who is near, and the weights found."""
+    return NeighbourUpdate(
+        user_id=message.user_id,
+        cell=message.cell,
+        at=message.at,
+        neighbours=neighbours,
+        indices=list(found),
+        weights=list(found.values()),
+    )
+
+
+def update(member: Member, message: UserVector, cell: Cell) -> Effects:
+    """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored."""
+    effects = Effects()
+    if message.at < member.at:
+        return effects
+    member.at, member.packed = message.at, pack_vector(dict(zip(message.indices, message.weights, strict=True)))
+    cell.put(message.user_id, member)
+    if message.has_left:
+        effects.is_over = cell.release(message.user_id)
+    elif message.user_id in cell:
+        effects.emit(answer(message, *cell.nearest(message.user_id)))
+    return effects

@@ -1,0 +1,55 @@
+"""Names and indices of what an item, or a coupon for one, shares with a profile."""
+
+import math
+from functools import lru_cache
+
+from stream_coupons.core.vectors.sparse import MAX_REMEMBERED, feature_index
+
+
+def item_features(item_id: str | None, category: str | None, brand: str | None) -> list[str]:
+    """Names of the features that an item, or a coupon for one, shares with a profile."""
+    names = []
+    if item_id is not None:
+        names.append(f"item:{item_id}")
+    if category is not None:
+        names.append(f"category:{category}")
+    if brand is not None:
+        names.append(f"brand:{brand}")
+        if category is not None:
+            names.append(category_brand(category, brand))
+    return names
+
+
+def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
+    """Index of the feature of an item's category, and those of its other features."""
+    is_long = len(item_id) + len(category or "") + len(brand or "") > MAX_REMEMBERED
+    return (_interest_indices if is_long else _remembered_interests)(item_id, category, brand)
+
+
+def _interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
+    of_category = f"category:{category}"
+    names = item_features(item_id, category, brand)
+    return feature_index(of_category), tuple(feature_index(name) for name in names if name != of_category)
+
+
+_remembered_interests = lru_cache(maxsize=200_000)(_interest_indices)
+
+
+def category_brand(category: str, brand: str) -> str:
+    """Name of the feature of a brand within a category."""
+    return f"category:{category} brand:{brand}"
+
+
+@lru_cache(maxsize=200_000)
+def price_index(price_minor: float) -> int:
+    """Index of the feature of a price's band."""
+    return feature_index(f"price:{price_band(price_minor)}")
+
+
+def price_band(price_minor: float) -> int:
+    """Half-octave band of a price, so that a step is a factor of about 1.4.
+
+    >>> price_band(100), price_band(141), price_band(1000)
+    (13, 14, 20)
+    """
+    return round(2 * math.log2(max(price_minor, 1.0)))

@@ -1,0 +1,214 @@
+"""Make the broker's topics be what the registry says, or say how they differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
+from kafka.errors import AuthorizationError, KafkaError
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import BOOTSTRAP_TIMEOUT_MS, first_records
+from stream_coupons.kafka.connection import Connection, connecting, why_denied
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.runtime.cells import is_cell
+from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.settings import Guarantee, KafkaSettings
+
+TRANSACTIONS = "transaction.version"
+NEEDED_TRANSACTIONS = 2
+"""Level of that feature of a cluster from which on requests add themselves to a transaction (KIP-890)."""
+
+STATES = (topics.changelog("users"), topics.changelog("accounts"))
+"""Whose records' keys are those that choose the partition."""
+STATES_LOOKED_AT = 50
+"""Of each partition: where partitions were added, half of the states or more are where their keys do not belong."""
+MAX_ASTRAY_RATIO = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the registry wants it and how the broker's differs: missing, or a list of differences."""
+
+    topic: Topic
+    exists: bool
+    differences: tuple[str, ...] = ()
+
+
+@contextmanager
+def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
+    """Connect to the brokers.
+
+    Raises
+    ------
+    BadConfig
+        If none can be reached.
+    """
+    options = connection.options()
+    with connecting(connection):
+        client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
+    try:
+        yield client
+    except AuthorizationError as error:
+        raise BadConfig(why_denied(connection, error)) from error
+    except KafkaError as error:
+        raise BadConfig(f"the broker at {connection.bootstrap} refused: {error}") from error
+    finally:
+        client.close()
+
+
+def compare(client: KafkaAdminClient, settings: KafkaSettings) -> list[TopicState]:
+    """How the broker's topics differ from the registry."""
+    existing = set(client.list_topics())
+    here = [topic for topic in topics.ALL if topic.name in existing]
+    partitions: dict[str, int] = {}
+    configs: dict[str, dict[str, Any]] = {}
+    if here:
+        described = client.describe_topics([topic.name for topic in here])
+        partitions = {entry["name"]: len(entry["partitions"]) for entry in described}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in here]
+        configs = client.describe_configs(resources, config_filter="all").get("topic", {})
+    return [
+        _compare_one(topic, partitions.get(topic.name), configs.get(topic.name, {}), settings) for topic in topics.ALL
+    ]
+
+
+def _compare_one(topic: Topic, partitions: int | None, configs: dict[str, Any], settings: KafkaSettings) -> TopicState:
+    if partitions is None:
+        return TopicState(topic, exists=False)
+    if not configs:
+        raise BadConfig(
+            f"the broker at {settings.bootstrap} denies {settings.username or 'this client'} the configuration of "
+            f"{topic.name}. Give DescribeConfigs on all topics, see docs/how-to/run-in-production.md"
+        )
+    wanted = topic.partitions or settings.partitions
+    differences = []
+    if partitions != wanted:
+        differences.append(f"has {partitions} partitions, expected {wanted}")
+    for name, value in topic.configs().items():
+        found = configs.get(name, {}).get("value")
+        if found != value:
+            differences.append(f"{name} is {found}, expected {value}")
+    return TopicState(topic, exists=True, differences=tuple(differences))
+
+
+def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool = False) -> list[TopicState]:
+    """Create the topics that are missing; return what was found before.
+
+    Raises
+    ------
+    BadConfig
+        If a topic exists but differs: nothing is created or changed then, since a changed partition count would send
+        shoppers to other partitions than their state. With `check_only`, also if one is missing.
+    """
+    states = compare(client, settings)
+    wrong = [f"{state.topic.name} {text}" for state in states for text in state.differences]
+    absent = [f"{state.topic.name} does not exist" for state in states if not state.exists] if check_only else []
+    if absent and not wrong:
+        raise BadConfig("topics are missing:\n  " + "\n  ".join(absent) + "\nRun `stream-coupons topics apply`.")
+    wrong += absent
+    if wrong:
+        raise BadConfig(
+            "topics differ from the registry:\n  " + "\n  ".join(wrong) + "\nNothing was changed. "
+            "kafka.partitions must be the number that the topics were created with; they must never be given more, "
+            "states would not follow their keys. What else differs, alter with your broker's own tools."
+        )
+    missing = [state.topic for state in states if not state.exists]
+    if missing:
+        client.create_topics([_new_topic(topic, settings) for topic in missing])
+        client.wait_for_topics([topic.name for topic in missing])
+    return states
+
+
+def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        num_partitions=topic.partitions or settings.partitions,
+        replication_factor=settings.replication,
+        topic_configs=topic.configs(),
+    )
+
+
+def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
+    """See that the broker can do what `kafka.guarantee` promises.
+
+    Raises
+    ------
+    BadConfig
+        If its transactions do not do what `runtime.transactions` needs.
+    """
+    if settings.guarantee is Guarantee.EXACTLY_ONCE:
+        _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+        if level < NEEDED_TRANSACTIONS:
+            raise BadConfig(
+                f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has {TRANSACTIONS} {level}, "
+                f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0; "
+                f"after an upgrade: kafka-features.sh upgrade --feature {TRANSACTIONS}={NEEDED_TRANSACTIONS}"
+            )
+
+
+def check_homes(settings: KafkaSettings) -> None:
+    """See that shoppers' and accounts' states are in the partitions of their keys, by the first ones of each partition.
+
+    Every worker looks at all partitions before it joins: one that is given only those that were added would find no
+    states there, and begin with whole stocks. A few states elsewhere are what a stranger left; no record reaches them.
+
+    Raises
+    ------
+    BadConfig
+        If the topics had another number of partitions when states were kept.
+    """
+    for changelog in STATES:
+        cells = {
+            (record.partition, record.key): record.value
+            for record in first_records(settings, changelog, settings.partitions, STATES_LOOKED_AT)
+        }
+        places = [
+            (partition, key)
+            for (partition, key), value in cells.items()
+            if key and not key.startswith(SHARED_PREFIX.encode()) and is_cell(value)
+        ]
+        astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)
+        if astray > MAX_ASTRAY_RATIO * len(places):
+            raise BadConfig(
+                f"{changelog.name}: {astray} of the {len(places)} states looked at belong to other partitions of "
+                f"{settings.partitions} than they are in: the topics had another number of partitions when these were "
+                "kept. States cannot be moved, and beginning anew would give again what was given. Restore the topics "
+                "as they were; or delete all of them, run `stream-coupons topics apply`, and push a catalogue whose "
+                "stock and budgets are less what was given"
+            )
+
+
+def count_members(client: KafkaAdminClient, group_id: str) -> int:
+    """Return the number of running members of a consumer group; 0 if there is no such group."""
+    return len(client.describe_groups([group_id])[group_id]["members"])
+
+
+def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:
+    """Return what the groups of deciding and learning processes have committed, by partition: each reads its own."""
+    learner = {topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by}
+    return {
+        tp: offset
+        for group in settings.group_ids
+        for tp, offset in client.list_group_offsets(group).get(group, {}).items()
+        if (tp.topic in learner) == (group == settings.learner_group_id)
+    }
+
+
+def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
+    """Records between the end of each topic that the agents read and what their groups have committed, by topic."""
+    committed = committed_offsets(client, settings)
+    wanted = [
+        TopicPartition(topic.name, partition)
+        for topic in topics.READ_BY_AGENTS
+        for partition in range(topic.partitions or settings.partitions)
+    ]
+    ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST))
+    behind = dict.fromkeys((topic.name for topic in topics.READ_BY_AGENTS), 0)
+    for tp, end in ends.items():
+        done = committed[tp].offset if tp in committed else 0
+        behind[tp.topic] += max(end.offset - max(done, 0), 0)
+    return behind

@@ -1,0 +1,329 @@
+"""What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import AuthorizationError, KafkaError, UnknownError
+from kafka.record import memory_records
+from msgspec import Struct
+
+from stream_coupons.core.errors import BadConfig, StreamCouponsError
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import Connection, connecting, why_denied
+from stream_coupons.kafka.lenient.header_names import LenientBatch
+from stream_coupons.kafka.topics import Topic
+
+BOOTSTRAP_TIMEOUT_MS = 10_000
+"""A person waits for this long to hear that no broker answers."""
+
+RECONNECT_WITHIN_MS = 1_000
+"""Longest pause between two attempts to reach a broker that is away; kafka-python's own grows to half a minute."""
+
+FEW_BYTES = 64 * 1024
+"""To fetch from a partition of which a few records are wanted."""
+
+LINGER_MS = 5
+ATTEMPTS = 8
+FIRST_PAUSE_S = 0.2
+
+
+class NotAppended(StreamCouponsError):
+    """The broker did not take a record."""
+
+
+class _Record(NamedTuple):
+    """What a producer is to send."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
+    partition: int
+
+
+class Publisher:
+    """Sends messages keyed and partitioned as their topic says; use it as a context manager.
+
+    Delivery: at least once, in order within a partition unless some is sent again; `flush` returns when the broker has
+    everything, or raises `NotAppended`. What the broker failed to append for a reason it has no name for, as Apache
+    Kafka does amid a full disk, is sent again for a while, which may leave copies: kafka-python takes that as the end
+    of its producer.
+
+    Parameters
+    ----------
+    linger_ms : int
+        How long a record waits for others of its partition to be sent with it; `flush` waits for nothing.
+
+    Attributes
+    ----------
+    appended : int
+        Records that the broker has acknowledged until now.
+    sent_again : int
+        Records that may lie in their topic twice.
+    """
+
+    def __init__(self, connection: Connection, partitions: int, linger_ms: int = LINGER_MS) -> None:
+        self.appended = 0
+        self.sent_again = 0
+        self._connection = connection
+        self._partitions = partitions
+        self._sent = 0
+        self._waiting: dict[int, _Record] = {}
+        self._failures: list[BaseException] = []
+        self._linger_ms = linger_ms
+        with connecting(connection):
+            self._producer = _producer(connection, linger_ms)
+
+    @property
+    def waiting(self) -> int:
+        """Records that the broker has not acknowledged yet."""
+        return len(self._waiting)
+
+    def send(self, topic: Topic, message: Struct) -> None:
+        """Send a message."""
+        self.send_bytes(topic, topic.key_of(message), encode(message))
+
+    def send_bytes(
+        self,
+        topic: Topic,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Send any bytes, to the partition of the key unless another is named.
+
+        Raises
+        ------
+        NotAppended
+            If this record cannot be taken on its way, or an earlier one was not appended.
+        """
+        if self._failures:
+            self.flush()
+        if partition is None:
+            partition = topics.partition_for(key or b"", topic.partitions or self._partitions)
+        self._sent += 1
+        self._waiting[self._sent] = record = _Record(topic.name, value, key, list(headers), partition)
+        try:
+            self._hand_over(self._sent, record)
+        except KafkaError as error:
+            del self._waiting[self._sent]
+            raise NotAppended(f"a record for {topic.name} was not appended because {self._why(error)}") from error
+
+    def _hand_over(self, number: int, record: _Record) -> None:
+        sending = self._producer.send(*record)
+        sending.add_callback(self._acknowledge, number)
+        sending.add_errback(self._failures.append)
+
+    def _acknowledge(self, number: int, metadata: Any) -> None:  # noqa: ARG002 - the producer's one thread calls this
+        del self._waiting[number]
+        self.appended += 1
+
+    def flush(self) -> None:
+        """Wait until the broker has everything.
+
+        Raises
+        ------
+        NotAppended
+        """
+        self._producer.flush()
+        if self._failures and all(isinstance(failure, UnknownError) for failure in self._failures):
+            self._send_again()
+        if self._failures:
+            text = f"{len(self._waiting)} records were not appended, the first because {self._why(self._failures[0])}"
+            self._failures.clear()
+            self._waiting.clear()
+            raise NotAppended(text)
+
+    def _why(self, error: BaseException) -> str:
+        return why_denied(self._connection, error) if isinstance(error, AuthorizationError) else f"of {error!r}"
+
+    def _send_again(self) -> None:
+        """Send what the broker has not acknowledged, each time by a new producer, until it has or for a while."""
+        pause_s = FIRST_PAUSE_S
+        for _ in range(ATTEMPTS - 1):
+            self._producer.close()
+            self._failures.clear()
+            self.sent_again += len(self._waiting)
+            time.sleep(pause_s)
+            pause_s *= 2
+            try:
+                self._producer = _producer(self._connection, self._linger_ms)
+                for number, record in list(self._waiting.items()):  # acknowledged meanwhile
+                    self._hand_over(number, record)
+                self._producer.flush()
+            except KafkaError as error:
+                self._failures.append(error)
+            if not self._failures:
+                break
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._producer.close()
+
+
+def _producer(connection: Connection, linger_ms: int) -> KafkaProducer:
+    """An idempotent one: nothing is doubled or reordered by its own retries."""
+    return KafkaProducer(
+        **connection.options(),
+        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+        reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=linger_ms,
+        batch_size=256 * 1024,
+        max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
+    )
+
+
+def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
+    """One without a group that commits nothing, reads only what is committed, and gets past every record."""
+    memory_records.DefaultRecordBatch = LenientBatch
+    with connecting(connection):
+        return KafkaConsumer(
+            **connection.options(),
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+            reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
+            group_id=None,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=fetch_bytes,
+            fetch_max_wait_ms=100,
+            isolation_level="read_committed",
+        )
+
+
+class Reader:
+    """Reads some topics without a group, from the beginning or from now on, only what is committed.
+
+    All of their partitions, or with `key` only those that hold its records. Use it as a context manager, or close it.
+
+    Raises
+    ------
+    BadConfig
+        If a topic does not exist.
+    """
+
+    def __init__(
+        self, connection: Connection, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None
+    ) -> None:
+        self._consumer = _consumer(connection)
+        partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
+        missing = [name for name, numbers in partitions.items() if not numbers]
+        if missing:
+            self._consumer.close()
+            raise BadConfig(
+                f"no topic {', '.join(missing)} at {connection.bootstrap}, or no right to it for "
+                f"{connection.username or 'this client'}; see `stream-coupons topics apply` and docs/how-to/"
+                "run-in-production.md"
+            )
+        self._partitions = [
+            TopicPartition(name, number)
+            for name, numbers in partitions.items()
+            for number in numbers
+            if key is None or number == topics.partition_for(key, len(numbers))
+        ]
+        self._consumer.assign(self._partitions)
+        if from_beginning:
+            self._consumer.seek_to_beginning(*self._partitions)
+        else:
+            self._consumer.seek_to_end(*self._partitions)
+            for tp in self._partitions:
+                self._consumer.position(tp)
+
+    def seek(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Continue at the given offsets of (topic, partition); skip every other partition to its end."""
+        self._consumer.seek_to_end(*self._partitions)
+        for tp in self._partitions:
+            if (offset := offsets.get((tp.topic, tp.partition))) is not None:
+                self._consumer.seek(tp, offset)
+            else:
+                self._consumer.position(tp)
+
+    def poll(self, timeout_s: float = 0.1) -> list[Any]:
+        """Records that have come, in order within each partition; empty when there are none in time."""
+        fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
+        return [record for records in fetched.values() for record in records]
+
+    def follow(self, is_over: Callable[[], bool]) -> Iterator[Any]:
+        """Records as they come, until `is_over`."""
+        while not is_over():
+            yield from self.poll()
+
+    def read_to_end(self) -> Iterator[Any]:
+        """Records up to the end that the topics have now."""
+        ends = self._consumer.end_offsets(self._partitions)
+        while any(self._consumer.position(tp) < end for tp, end in ends.items()):
+            yield from self.poll()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def first_records(connection: Connection, topic: Topic, partitions: int, count: int) -> list[Any]:
+    """The first records of each partition of a topic, about so many of each; only what is committed."""
+    consumer = _consumer(connection, FEW_BYTES)
+    try:
+        left = {TopicPartition(topic.name, partition): count for partition in range(partitions)}
+        consumer.assign(list(left))
+        consumer.seek_to_beginning(*left)
+        ends, found = consumer.end_offsets(list(left)), []
+        while any(left[tp] > 0 and consumer.position(tp) < end for tp, end in ends.items()):
+            for tp, records in consumer.poll(timeout_ms=100, max_records=count).items():
+                left[tp] -= len(records)
+                found += records
+                if left[tp] <= 0:
+                    consumer.pause(tp)
+        return found
+    finally:
+        consumer.close()
+
+
+class Fetcher:
+    """Reads single records by their place, without a group, only what is committed. Use it as a context manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._consumer = _consumer(connection)
+
+    def fetch(self, topic: str, partition: int, offset: int) -> Any | None:
+        """The record at a place; None if it is not there, or no longer."""
+        if partition not in (self._consumer.partitions_for_topic(topic) or ()):
+            return None
+        tp = TopicPartition(topic, partition)
+        self._consumer.assign([tp])
+        begin, end = self._consumer.beginning_offsets([tp])[tp], self._consumer.end_offsets([tp])[tp]
+        if not begin <= offset < end:
+            return None
+        self._consumer.seek(tp, offset)
+        while self._consumer.position(tp) <= offset:
+            for record in self._consumer.poll(timeout_ms=100, max_records=1).get(tp, ()):
+                return record if record.offset == offset else None
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()

@@ -1,0 +1,86 @@
+"""Bytes to messages and back: the only place where JSON is read or written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.events import SCHEMA_VERSION, Envelope
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.wording import explained, unlike_json
+from stream_coupons.kafka.topics import Topic
+
+MAX_EVENT_BYTES = 1024 * 1024
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+
+class _Version(msgspec.Struct):
+    schema_version: Any = SCHEMA_VERSION
+
+
+_version = msgspec.json.Decoder(_Version)
+
+
+def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) -> None:
+    """An event of next year would make everything else look old: refuse it.
+
+    Raises
+    ------
+    BadMessage
+    """
+    ahead_s = event.occurred_at - arrived_at
+    if ahead_s > max_ahead_s:
+        detail = f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
+        raise BadMessage(Rejection.FROM_THE_FUTURE, detail)
+
+
+class Decoder:
+    """Bytes of one topic to its message type; every fault is a typed `BadMessage`."""
+
+    def __init__(self, topic: Topic) -> None:
+        if topic.message is None:
+            raise TypeError(f"{topic.name} carries no message of ours")
+        self.topic = topic
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(topic.message)
+        self._versioned = "schema_version" in topic.message.__struct_fields__
+
+    def __call__(self, value: bytes | None, limit: int = MAX_EVENT_BYTES) -> Any:
+        """Decode one record's value.
+
+        Raises
+        ------
+        BadMessage
+            With a reason of `Rejection` and a text that names the field and what was expected.
+        """
+        if not value:
+            kind = " (a tombstone)" if value is None else ""
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: empty value{kind}, expected a JSON object")
+        if len(value) > limit:
+            raise BadMessage(Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}")
+        try:
+            message = self._decoder.decode(value)
+        except msgspec.ValidationError as error:
+            self._refuse_unknown_version(value)
+            detail = explained(error, self.topic.message, lambda: msgspec.json.decode(value))
+            raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {detail}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}{unlike_json(value)}") from None
+        if self._versioned and message.schema_version != SCHEMA_VERSION:
+            self._refuse_unknown_version(value)
+        return message
+
+    def _refuse_unknown_version(self, value: bytes) -> None:
+        """A future version may differ in any field: say that, not which field came first."""
+        if not self._versioned:
+            return
+        try:
+            version = _version.decode(value).schema_version
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        if version != SCHEMA_VERSION:
+            raise BadMessage(
+                Rejection.UNKNOWN_VERSION,
+                f"{self.topic.name}: schema_version {version!r}, this program reads {SCHEMA_VERSION}",
+            )

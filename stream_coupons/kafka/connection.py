@@ -1,0 +1,266 @@
+"""How clients reach the brokers: addresses, encryption, and who they say they are."""
+
+import logging
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from stream_coupons.core.errors import BadConfig
+
+log = logging.getLogger(__name__)
+
+FOR_OTHERS: Final = 0o007
+"""What every user of the machine may do with a file."""
+
+ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
+"""Where kafka-python says why an attempt to connect failed; its exceptions say only that all of them did."""
+
+ATTEMPT_FAILED: Final = re.compile(
+    r"(?:Bootstrap (?:connection|attempt) to \S+|Connection) failed: (.*?)(?: \(backoff [^()]*\))?$"
+)
+
+
+class SecurityProtocol(StrEnum):
+    """Kafka's names: what is encrypted, and whether clients name themselves by a password."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it goes through TLS."""
+        return self in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it goes through SASL."""
+        return self in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL)
+
+
+class SaslMechanism(StrEnum):
+    """How a password is proved."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+
+
+class Connection(Struct, frozen=True):
+    """Where the brokers are, and what they want to be shown. Files are read whenever a client is made.
+
+    Parameters
+    ----------
+    bootstrap : str
+        Their addresses, "host:port[,host:port]".
+    ca_file : str
+        PEM file of those who may vouch for the brokers; empty for those that the system trusts.
+    certificate_file, key_file : str
+        PEM files that a client names itself by, where brokers ask for that.
+    username, password_file : str
+        Whom a client says it is, and a file with nothing but the password: no secret is in settings or logs.
+    """
+
+    bootstrap: str = "127.0.0.1:9092"
+    security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
+    username: str = ""
+    password_file: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for clients of aiokafka and of kafka-python, which have the same names.
+
+        Raises
+        ------
+        BadConfig
+            If a file cannot be read, or is not what it should be.
+        """
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap.split(","),
+            "security_protocol": self.security_protocol.value,
+        }
+        if self.security_protocol.is_encrypted:
+            options["ssl_context"] = self._ssl_context()
+        if self.security_protocol.has_password:
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism.value,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": _read_secret("kafka.password_file", self.password_file).rstrip("\r\n"),
+            }
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        authorities = _read("kafka.ca_file", self.ca_file) if self.ca_file else None
+        try:
+            context = ssl.create_default_context(cadata=authorities)
+        except ssl.SSLError as error:
+            raise BadConfig(f"kafka.ca_file: {self.ca_file} holds no certificates in PEM form ({error})") from None
+        if self.certificate_file:
+            _read("kafka.certificate_file", self.certificate_file)
+            _read_secret("kafka.key_file", self.key_file)
+            try:
+                # An empty password, or whoever starts a worker would be asked for the key's on a terminal.
+                context.load_cert_chain(self.certificate_file, self.key_file, password="")
+            except (ssl.SSLError, ValueError) as error:
+                raise BadConfig(
+                    f"kafka.certificate_file, kafka.key_file: {self.certificate_file} and {self.key_file} are no "
+                    f"certificate in PEM form and its key without a password ({error})"
+                ) from None
+        return context
+
+
+@contextmanager
+def connecting(connection: Connection) -> Iterator[None]:
+    """Make a client of kafka-python; if it cannot connect, state why, where and what to do.
+
+    Raises
+    ------
+    BadConfig
+    """
+    from kafka.errors import KafkaError  # here, for it takes all of kafka-python
+
+    from stream_coupons.kafka import transport as kafka_transport
+
+    kafka_transport.install()
+    attempts = _Attempts()
+    ATTEMPTS.addHandler(attempts)
+    try:
+        yield
+    except (KafkaError, ValueError, OSError) as error:
+        raise BadConfig(why_not_connected(connection, attempts.reasons or [str(error)])) from None
+    finally:
+        ATTEMPTS.removeHandler(attempts)
+
+
+def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
+    """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
+
+    The most telling reason counts: a broker that refuses a client often just closes its next connection.
+    """
+    for pattern, explanation in _explanations(connection):
+        if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
+            return f"{explanation} ({found})"
+    return (
+        f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
+        f"({reasons[-1]}); start one with `stream-coupons broker`"
+    )
+
+
+def _explanations(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield patterns of reasons with what they mean, the most telling first."""
+    broker, protocol = f"the broker at {connection.bootstrap}", connection.security_protocol
+    yield (
+        "SaslAuthenticationFailed",
+        f"kafka.username, kafka.password_file: {broker} refused the name {connection.username!r} or its password. "
+        f"Check both, and that this user has a password for {connection.sasl_mechanism}",
+    )
+    yield (
+        "UnsupportedSaslMechanism",
+        f"kafka.sasl_mechanism: {broker} does not offer {connection.sasl_mechanism}. Set one that its listener offers",
+    )
+    yield (
+        "IllegalSaslState",
+        f"kafka.security_protocol: {broker} takes no passwords at this port. Set "
+        f"{'SSL' if protocol.is_encrypted else 'PLAINTEXT'}, or the port of its SASL listener",
+    )
+    yield (
+        "Hostname mismatch|IP address mismatch",
+        f"kafka.bootstrap: the certificate of {broker} is for another name. Set a name that is in the certificate",
+    )
+    yield (
+        "CERTIFICATE_VERIFY_FAILED",
+        f"kafka.ca_file: the certificate of {broker} is not signed by an authority in "
+        f"{connection.ca_file or 'the list of this system'}. Set the PEM file of the authority that signed it",
+    )
+    yield (
+        "ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|ALERT_UNKNOWN_CA",
+        f"kafka.certificate_file: {broker} wants a certificate from its clients and did not accept "
+        f"{connection.certificate_file or 'that there is none'}. Set one that an authority of the broker signed",
+    )
+    if protocol.is_encrypted:
+        yield (
+            "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
+            f"kafka.security_protocol: {broker} does not speak TLS at this port. Set "
+            f"{'SASL_PLAINTEXT' if protocol.has_password else 'PLAINTEXT'}, or the port of its TLS listener",
+        )
+    else:
+        yield (
+            "InvalidReceive",
+            f"kafka.security_protocol: {broker} speaks TLS at this port. Set "
+            f"{'SASL_SSL' if protocol.has_password else 'SSL or SASL_SSL'}, or the port of its plain listener",
+        )
+    if protocol.has_password:
+        yield (
+            "socket disconnected",
+            f"kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
+            "that refuses a password may. Check both; if they are right, check that the broker has started",
+        )
+    else:
+        yield (
+            "socket disconnected",
+            f"kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, "
+            f"set {'SASL_SSL' if protocol.is_encrypted else 'SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL'}",
+        )
+
+
+def why_denied(connection: Connection, error: Exception) -> str:
+    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python."""
+    kind = type(error).__name__.removesuffix("AuthorizationFailedError").lower()
+    about = f" ({error})" if str(error) else ""
+    who = connection.username or connection.certificate_file or "this client"
+    return (
+        f"the broker at {connection.bootstrap} denies {who} a right on a {kind}{about}. Give the rights that "
+        "docs/how-to/run-in-production.md lists for this role"
+    )
+
+
+class _Attempts(logging.Handler):
+    """Keeps why attempts to connect failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the reason in a line, if there is one."""
+        if found := ATTEMPT_FAILED.match(record.getMessage()):
+            self.reasons.append(found[1])
+
+
+def _read(setting: str, file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadConfig(f"{setting}: {file} cannot be read: {why}") from None
+
+
+def _read_secret(setting: str, file: str) -> str:
+    """Read a file that nobody else should be able to read; log a warning, once for each file, if others are."""
+    text = _read(setting, file)
+    _warn_if_open(setting, file)
+    return text
+
+
+@cache
+def _warn_if_open(setting: str, file: str) -> None:
+    mode = Path(file).stat().st_mode & 0o777
+    if mode & FOR_OTHERS:
+        log.warning(
+            "%s: %s is open to every user of the machine (mode %04o), expected 0600 or 0640: run `chmod o= %s`",
+            setting,
+            file,
+            mode,
+            file,
+        )

@@ -1,0 +1,156 @@
+"""Follow a small compacted topic without a group: every worker reads all of it and keeps reading.
+
+What a record says is worked out in another thread: a model takes some tens of milliseconds, in which no shopper waits.
+What all of them come to, a catalogue of thousands, takes longer: that is not made for each record anew.
+Delivery: each record at least once, in order; `caught_up` is set when the end, as it was at the start, was reached.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.runtime.changelog import ends_of
+
+log = logging.getLogger(__name__)
+
+PARTITION = 0
+RETRY_PAUSE_S = 1.0
+LOGGED_RETRIES = 60
+"""One in so many failures in a row is logged."""
+SETTLING_RATIO = 0.5
+"""The most of the time that goes into bringing into use what was taken."""
+MAX_REST_S = 5.0
+"""The longest rest after that: the clock also counts what a busy machine or a stopped process adds."""
+
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Read]):
+    """How the records of a topic are taken in.
+
+    Parameters
+    ----------
+    read : callable
+        What a record's key and value say, None for nothing; called in another thread.
+    take : callable
+        Takes that in; called in the loop, in the order of the records.
+    settle : callable, optional
+        Brings into use what was taken: once when the end is reached, before `caught_up` is set, and then after records
+        that came since, as many as there are by then.
+    prepare : callable, optional
+        Awaited with the consumer before records that were fetched are read.
+    """
+
+    read: Callable[[bytes | None, bytes | None], Read | None]
+    take: Callable[[Read], None]
+    settle: Callable[[], Awaitable[None]] | None = None
+    prepare: Callable[[AIOKafkaConsumer], Awaitable[None]] | None = None
+
+
+class Follower(Service, Generic[Read]):  # type: ignore[misc]
+    """Takes in every record of a one-partition topic, from the beginning."""
+
+    def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: Reading[Read]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._tp = TopicPartition(topic, PARTITION)
+        self._max_bytes = max_bytes
+        self._reading = reading
+        self._next = 0
+        self._position = 0
+        self._failures = 0
+        self._caught_up = asyncio.Event()
+
+    @property
+    def label(self) -> str:
+        """Name in logs."""
+        return f"Follower: {self._tp.topic}"
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that was there at the start has been taken."""
+        return self._caught_up.is_set()
+
+    async def wait_caught_up(self) -> None:
+        """Wait until all that was there at the start has been taken."""
+        await self._caught_up.wait()
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _follow(self) -> None:
+        while not self.should_stop:
+            consumer = new_consumer(
+                self._connection,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=self._max_bytes,
+                fetch_max_wait_ms=200,
+                isolation_level="read_committed",
+            )
+            try:
+                await consumer.start()
+                await self._take_all(consumer)
+            except (KafkaError, OSError) as error:
+                if self._failures % LOGGED_RETRIES == 0:
+                    log.warning("%s: %r; tried again every %s s", self._tp.topic, error, RETRY_PAUSE_S)
+                self._failures += 1
+                await self.sleep(RETRY_PAUSE_S)
+            finally:
+                # To stop a service is to cancel its task more than once, which would leave connections half closed.
+                await asyncio.shield(consumer.stop())
+
+    async def _take_all(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.assign([self._tp])
+        if self._next:
+            consumer.seek(self._tp, self._next)
+        else:
+            await consumer.seek_to_beginning(self._tp)
+        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        self._failures = 0
+        while not self.should_stop:
+            self._position = await consumer.position(self._tp)
+            if self._position >= end and not self.is_caught_up:
+                await self._bring_into_use()
+                self._caught_up.set()
+            fetched = await consumer.getmany(self._tp, timeout_ms=500)
+            records = fetched.get(self._tp, ())
+            if not records:
+                continue
+            if self._reading.prepare is not None:
+                await self._reading.prepare(consumer)
+            for read in await asyncio.to_thread(self._read_each, records):
+                if read is not None:
+                    self._reading.take(read)
+            self._next = records[-1].offset + 1
+            if self.is_caught_up:
+                await self._bring_into_use()
+
+    async def _bring_into_use(self) -> None:
+        if self._reading.settle is None:
+            return
+        started = time.monotonic()
+        await self._reading.settle()
+        if self.is_caught_up:
+            took_s = time.monotonic() - started
+            await self.sleep(min(took_s * (1.0 / SETTLING_RATIO - 1.0), MAX_REST_S))
+
+    def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
+        return [self._reading.read(record.key, record.value) for record in records]
+
+    async def refresh(self) -> None:
+        """Wait until all that is in the topic now has been taken."""
+        await self._caught_up.wait()
+        end = (await ends_of(self._connection, [self._tp]))[self._tp]
+        while self._position < end and not self.should_stop:
+            await self.sleep(0.05)

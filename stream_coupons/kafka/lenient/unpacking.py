@@ -1,0 +1,103 @@
+"""Compressed batches of records that do not unpack to what a reader can hold.
+
+A topic's limit, and a fetch's, is one of compressed bytes: a batch of 12 KB may unpack to 256 MB, and would end every
+worker that reads it, one after the other. Such a batch, and one that does not unpack at all, has one record in place of
+all of its own: without a key, so that every agent refuses it, and with the compressed bytes for its dead letter.
+"""
+
+import struct
+import threading
+from collections.abc import Callable
+
+import cramjam
+import numpy as np
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from stream_coupons.kafka.lenient.record_batches import (
+    HEADER_SIZE,
+    LENGTH_OVERHEAD,
+    CorruptBatch,
+    check_batch,
+    codec_of,
+    read_records,
+    thin_batch,
+)
+
+Bytes = bytes | bytearray | memoryview
+
+MOST_BYTES = 64 * 1024 * 1024
+"""A client bounds its batches before they are packed, by 1 MiB unless it is told otherwise; an input takes 8 MiB."""
+UNPACKED_HEADER = "not-unpacked"
+"""In the headers of a record that stands for a batch: says so, and for which."""
+
+_XERIAL = b"\x82SNAPPY\x00"
+"""The first bytes of what Java's clients make of snappy: blocks, each behind its length."""
+_XERIAL_HEADER_BYTES = 16
+
+
+def size_of(batches: Bytes, position: int) -> int:
+    """Bytes of the batch at a position, by its own length."""
+    return LENGTH_OVERHEAD + int.from_bytes(batches[position + 8 : position + LENGTH_OVERHEAD], "big")
+
+
+def readable(batch: Bytes) -> Bytes:
+    """A batch of the message format v2, or the one that stands for it if it does not unpack to at most MOST_BYTES.
+
+    That has one record in place of all, uncompressed: offsets, times and producer stay as they were. Bytes that were
+    changed on their way are left for the client to refuse.
+    """
+    if _unpacks(batch):
+        return batch
+    whole = bytes(batch)
+    try:
+        header = check_batch(whole)
+    except CorruptBatch:
+        return batch
+    said = (
+        f"a batch of {len(whole)} bytes, said to hold {header.count} records at the offsets {header.base_offset} to "
+        f"{header.last_offset}: expected one that unpacks, to at most {MOST_BYTES} bytes"
+    )
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, MOST_BYTES)
+    builder.append(0, 0, None, whole, [(UNPACKED_HEADER, said.encode())])
+    return thin_batch(whole, list(read_records(bytes(builder.build()))))
+
+
+def _unpacks(batch: Bytes) -> bool:
+    codec = codec_of(batch)
+    if not codec:
+        return True
+    try:
+        return codec in _UNPACK and _UNPACK[codec](memoryview(batch)[HEADER_SIZE:], _room.bytes) <= MOST_BYTES
+    except (cramjam.DecompressionError, struct.error):
+        return False
+
+
+class _Room(threading.local):
+    """Where a thread unpacks to, to see whether it fits. Memory is only taken as far as it is ever written."""
+
+    def __init__(self) -> None:
+        self.bytes = np.empty(MOST_BYTES, np.uint8).data
+
+
+_room = _Room()
+
+
+def _snappy(payload: memoryview, room: memoryview) -> int:
+    if payload[: len(_XERIAL)] != _XERIAL:
+        return cramjam.snappy.decompress_raw_into(payload, room)
+    at, total = _XERIAL_HEADER_BYTES, 0
+    while at < len(payload) and total <= MOST_BYTES:
+        (length,) = struct.unpack_from(">i", payload, at)
+        end = at + 4 + max(length, 0)
+        total += cramjam.snappy.decompress_raw_into(payload[at + 4 : end], room)
+        at = end
+    return total
+
+
+_UNPACK: dict[int, Callable[[memoryview, memoryview], int]] = {
+    1: cramjam.gzip.decompress_into,
+    2: _snappy,
+    3: cramjam.lz4.decompress_into,
+    4: cramjam.zstd.decompress_into,
+}
+"""By the number of the compression: how many bytes a payload unpacks to. They raise if that is more than the room."""

@@ -1,0 +1,136 @@
+"""What an audit says: by check, how much was looked at, what is open or cannot be told, and what does not hold."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from stream_coupons.kafka.records import Record
+
+FIRST_KEPT = 20
+"""Violations of a check that are kept; all of them are counted."""
+
+
+class Check(Enum):
+    """Everything that is looked at: the invariant of the design, a name, and what must hold."""
+
+    TRIGGERS = ("I1", "triggers", "a trigger of a shopper has one issue, an issue one trigger")
+    STOCK = ("I2", "stock", "issued <= stock and leased to all partitions <= stock, per coupon")
+    BUDGET = ("I2", "budget", "held and leased <= budget, and spent within its bound, per coupon and campaign")
+    CAPS = ("I2", "caps", "a shopper has a coupon at most max_per_user times")
+    LEASES = ("I2", "leases", "totals only grow, and a partition draws no more than it was granted")
+    AMOUNTS = ("I2", "amounts", "a partition holds, spends and frees what its issues and purchases say")
+    RECORDS = ("I3", "records", "a record read by users or budgets is applied, a duplicate or a dead letter")
+    LETTERS = ("I3", "dead letters", "a dead letter is the copy of one record that is or was there")
+    ISSUES = ("I4", "issues", "an issue was drawn in its shopper's partition, and what was drawn is issued")
+    COPIES = ("I6", "copies", "copies of an issue have the same bytes")
+
+    def __init__(self, invariant: str, title: str, about: str) -> None:
+        self.invariant = invariant
+        self.title = title
+        self.about = about
+
+
+class Violation(NamedTuple):
+    """What does not hold, and the record that shows it as topic:partition:offset."""
+
+    check: Check
+    place: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.check.invariant} {self.check.title}: {self.place}: {self.detail}"
+
+
+class Overspent(NamedTuple):
+    """A budget of which more was spent than there was.
+
+    Attributes
+    ----------
+    beyond_minor, budget_minor : int
+        Minor units: what was spent beyond the budget, and the budget.
+    """
+
+    account_id: str
+    beyond_minor: int
+    budget_minor: int
+
+    @property
+    def share(self) -> float:
+        """What was spent beyond the budget, over the budget."""
+        return self.beyond_minor / max(self.budget_minor, 1)
+
+    def __str__(self) -> str:
+        return f"{self.account_id} by {self.beyond_minor} of {self.budget_minor} ({self.share:.1%})"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How one check went.
+
+    Attributes
+    ----------
+    checked : int
+        Looked at, with violations.
+    open : int
+        Waiting for records that the workers have not committed yet: no violation, and not proved.
+    not_checked : int
+        What retention or a change of the catalogue has taken the evidence of.
+    violations : int
+    """
+
+    checked: int = 0
+    open: int = 0
+    not_checked: int = 0
+    violations: int = 0
+
+
+@dataclass(slots=True)
+class Findings:
+    """The result of an audit.
+
+    Attributes
+    ----------
+    tallies : dict
+        How every check went.
+    violations : list of Violation
+        The first of every check, in the order in which they were found.
+    overspent : list of Overspent
+        Budgets with quantile holds may be, within a bound.
+    shortened : list of str
+        Topics that have lost their beginning.
+    """
+
+    tallies: dict[Check, Tally] = field(default_factory=lambda: {check: Tally() for check in Check})
+    violations: list[Violation] = field(default_factory=list)
+    overspent: list[Overspent] = field(default_factory=list)
+    shortened: list[str] = field(default_factory=list)
+
+    def passed(self, check: Check, count: int = 1) -> None:
+        """One more that is as it must be, or several."""
+        self.tallies[check].checked += count
+
+    def leave_open(self, check: Check) -> None:
+        """One more that the workers have yet to finish."""
+        self.tallies[check].open += 1
+
+    def skip(self, check: Check) -> None:
+        """One more that cannot be told."""
+        self.tallies[check].not_checked += 1
+
+    def violate(self, check: Check, place: str, detail: str) -> None:
+        """One more that does not hold."""
+        tally = self.tallies[check]
+        tally.checked += 1
+        tally.violations += 1
+        if tally.violations <= FIRST_KEPT:
+            self.violations.append(Violation(check, place, detail))
+
+    @property
+    def count(self) -> int:
+        """How many violations there are, kept or not."""
+        return sum(tally.violations for tally in self.tallies.values())
+
+
+def place_of(record: Record) -> str:
+    """A record's topic:partition:offset."""
+    return f"{record.topic}:{record.partition}:{record.offset}"

@@ -1,0 +1,86 @@
+"""How far topics reach: where they begin and end, what the workers have committed, what retention has dropped."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record, origin_of
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Offsets by topic and partition, as they were when an audit began.
+
+    Attributes
+    ----------
+    begins : mapping
+        The first offset that is retained.
+    ends : mapping
+        The offset behind the last record.
+    committed : mapping
+        The next offset that the workers have not committed; what is missing was never committed.
+    """
+
+    begins: Mapping[Partition, int]
+    ends: Mapping[Partition, int]
+    committed: Mapping[Partition, int]
+
+    def is_committed(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether the workers are done with a record: then all that it led to is in the topics (I4)."""
+        return offset < self.committed.get((topic, partition), 0)
+
+    def lag(self) -> dict[str, int]:
+        """Records that agents read and have not committed, by topic; topics without any are left out."""
+        behind = {topic.name: 0 for topic in topics.READ_BY_AGENTS}
+        for (topic, partition), end in self.ends.items():
+            if topic in behind:
+                behind[topic] += max(end - max(self.committed.get((topic, partition), 0), 0), 0)
+        return {topic: count for topic, count in behind.items() if count}
+
+    def size(self, names: Iterable[str]) -> int:
+        """Offsets between the beginnings and the ends of some topics."""
+        wanted = set(names)
+        return sum(end - self.begins.get(place, 0) for place, end in self.ends.items() if place[0] in wanted)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        return sum(name == topic for name, _ in self.ends)
+
+
+@dataclass(slots=True)
+class Retained:
+    """What can still be read of each partition, known from what was read of it."""
+
+    marks: Marks
+    _first: dict[Partition, tuple[int, int]] = field(default_factory=dict)
+
+    def note(self, record: Record) -> None:
+        """Take in a record that was read; only the first of its partition counts."""
+        self._first.setdefault((record.topic, record.partition), (record.offset, record.timestamp_ms))
+
+    def begin(self, topic: str, partition: int) -> int:
+        """The first offset that was there to read."""
+        end = self.marks.ends.get((topic, partition), 0)
+        return self._first.get((topic, partition), (end, 0))[0]
+
+    def has_lost_cause(self, record: Record) -> bool:
+        """Whether the record that this one came of is there no more."""
+        source = origin_of(record)
+        if source is None:
+            return False
+        topic, _, partition = source[0].rpartition(":")
+        return partition.isdecimal() and source[1][0] < self.begin(topic, int(partition))
+
+    def may_have_lost(self, topic: str, partition: int, at_ms: float) -> bool:
+        """Whether a record of about this time, append time in milliseconds, may have been in a partition before."""
+        _, first_at_ms = self._first.get((topic, partition), (0, math.inf))
+        return self.begin(topic, partition) > 0 and at_ms <= first_at_ms
+
+    def shortened(self, names: Iterable[str]) -> list[str]:
+        """Those of some topics, all of them read, that have lost their beginning."""
+        wanted = {name for name in names if topics.BY_NAME[name].cleanup is topics.Cleanup.DELETE}
+        return sorted({name for name, home in self.marks.ends if name in wanted and self.begin(name, home) > 0})

@@ -1,0 +1,282 @@
+"""A backlog: how fast workers work it off, what it costs them, and how much memory each shopper takes.
+
+The backlog is appended before the workers start, so that whoever publishes takes no CPU from them.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import cycle
+
+import msgspec
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from msgspec import Struct, field
+
+from stream_coupons.agents import clock
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent, Tick
+from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.bench import processes
+from stream_coupons.lab.demo.system import LocalSystem, SystemFailed
+from stream_coupons.lab.demo.watch import PREFIX, total
+
+WARM_UP_RATIO = 0.1
+"""Of what is to be done, at the beginning: it is done, but not counted."""
+SAMPLE_EVERY_S = 0.25
+STALLED_AFTER_S = 120.0
+COUNTED = ("records_total", "duplicates_total", "replays_total")
+"""Metrics whose sum is the number of records that agents are done with."""
+BATCHES = "batch_seconds_count"
+SCRAPED = tuple(PREFIX + name for name in (*COUNTED, BATCHES))
+
+Event = BrowseEvent | CartEvent | OrderEvent
+Show = Callable[[float], None]
+"""Told the share that is done."""
+
+
+class Backlog(Struct):
+    """What was appended.
+
+    Attributes
+    ----------
+    triggers : set of str
+        Ids of the events that must lead to a coupon each.
+    shoppers : set of str
+        Whoever came.
+    """
+
+    events: int = 0
+    triggers: set[str] = field(default_factory=set)
+    shoppers: set[str] = field(default_factory=set)
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """A system at one moment: records and batches applied by all agents, CPU seconds used until then."""
+
+    at: float
+    records: int
+    batches: int
+    worker_cpu_s: float
+    broker_cpu_s: float
+
+
+class Throughput(Struct, frozen=True, kw_only=True):
+    """How fast a backlog was worked off after the warm-up, and at what cost.
+
+    The time runs until everything that the events led to is committed, which itself happens only every
+    `kafka.commit_interval_s`.
+
+    Attributes
+    ----------
+    broker_cpu_us_per_event : float or None
+        None for a broker that somebody else runs.
+    events : int
+        Of the backlog, without the warm-up.
+    cores_used : float
+        CPU seconds of all workers in a second.
+    batches_per_s, events_per_batch : float
+        Batches of all agents; events of the shop over them.
+    peak_rss_bytes : int
+        Of all workers.
+    triggers : int
+        Of this backlog and the one for memory.
+    pending : int
+        Triggers that led to no coupon because an earlier proposal for the same shopper was still on its way: the engine
+        allows one at a time. A backlog of few shoppers has many of those.
+    missing : int
+        Triggers that led to no coupon for no reason.
+    """
+
+    events: int
+    seconds: float
+    events_per_s: float
+    worker_cpu_us_per_event: float
+    broker_cpu_us_per_event: float | None
+    cores_used: float
+    batches_per_s: float
+    events_per_batch: float
+    peak_rss_bytes: int
+    triggers: int
+    pending: int
+    missing: int
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """By how much idle workers grew when shoppers came who had not been there before."""
+
+    shoppers: int
+    growth_bytes: int
+    bytes_per_shopper: float | None
+
+
+def publish(system: LocalSystem, events: Iterable[tuple[Topic, Event]], count: int, show: Show) -> Backlog:
+    """Append events."""
+    backlog = Backlog()
+    with system.publisher() as publisher:
+        for topic, event in events:
+            publisher.send(topic, event)
+            if isinstance(event, CartEvent):
+                backlog.triggers.add(event.event_id)
+            backlog.shoppers.add(event.user_id)
+            backlog.events += 1
+            if backlog.events % 1000 == 0:
+                show(backlog.events / count)
+    return backlog
+
+
+def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sample]:
+    """Watch workers until nothing is left to do.
+
+    Raises
+    ------
+    SystemFailed
+        If a worker ends, or nothing happens for two minutes.
+    """
+    samples: list[Sample] = []
+    moved_at = time.monotonic()
+    with admin.admin_client(system.connection) as client:
+        while True:
+            # Asked before the sample, so that the sample is of a moment when all was done.
+            left = _left(client, system)
+            system.check()
+            samples.append(_sample(system, broker_pid))
+            records = samples[-1].records
+            if len(samples) < 2 or records > samples[-2].records:
+                moved_at = time.monotonic()
+            if not left:
+                return samples
+            show(records / (records + left))
+            if time.monotonic() - moved_at > STALLED_AFTER_S:
+                raise SystemFailed(f"nothing happened for {STALLED_AFTER_S:.0f} s; {left} records are not committed")
+            time.sleep(SAMPLE_EVERY_S)
+
+
+@contextmanager
+def ticking(system: LocalSystem, every_s: float) -> Iterator[None]:
+    """Tell the workers that it is now, again and again, as their own clock would; never with 0.
+
+    The events lie in the past, where coupons would be over before they are given if workers went by the broker's clock.
+    So that is off, and each tick closes the windows of all that was given before it.
+    """
+    is_over = threading.Event()
+
+    def tick() -> None:
+        turns = clock.turns(system.settings.kafka.partitions)
+        with suppress(StreamCouponsError), system.publisher() as publisher:  # without a broker there is nothing to tell
+            for turn in cycle(turns):
+                if is_over.wait(every_s / len(turns)):
+                    return
+                for partition in turn:
+                    said = encode(Tick(at=time.time()))
+                    publisher.send_bytes(topics.TICKS, str(partition).encode(), said, partition)
+                publisher.flush()
+
+    thread = threading.Thread(target=tick, name="ticks", daemon=True)
+    if every_s:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        if every_s:
+            thread.join()
+
+
+def settle(system: LocalSystem, tick_every_s: float, show: Show) -> int:
+    """Let the windows of the backlog's coupons close and be learnt from; the memory that workers hold then.
+
+    The next tick closes them all at once. What follows must not burden whoever is measured next.
+    """
+    began = time.monotonic()
+    while tick_every_s and (passed := time.monotonic() - began) < tick_every_s + 1.0:
+        show(passed / (tick_every_s + 1.0))
+        time.sleep(SAMPLE_EVERY_S)
+    system.wait_idle(STALLED_AFTER_S)
+    return processes.rss_bytes(worker.process.pid for worker in system.workers)
+
+
+def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
+    """Records that are not committed; something where that is not known yet."""
+    try:
+        return sum(admin.lag(client, system.settings.kafka).values())
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return 1
+
+
+def _sample(system: LocalSystem, broker_pid: int | None) -> Sample:
+    totals = system.totals(*SCRAPED)
+    records = sum(total(totals, name) - total(totals, name, topic=topics.TICKS.name) for name in COUNTED)
+    return Sample(
+        at=time.monotonic(),
+        records=int(records),
+        batches=int(total(totals, BATCHES)),
+        worker_cpu_s=processes.cpu_s(worker.process.pid for worker in system.workers),
+        broker_cpu_s=0.0 if broker_pid is None else processes.cpu_s([broker_pid]),
+    )
+
+
+def warmed_up(samples: list[Sample]) -> Sample:
+    """The first sample after the warm-up; of a backlog that was gone too soon for that, the last before it began."""
+    records = samples[-1].records
+    first = next(sample for sample in samples if sample.records >= records * WARM_UP_RATIO)
+    if first.records <= records / 2:
+        return first
+    return max((sample for sample in samples if not sample.records), key=lambda sample: sample.at, default=first)
+
+
+def pending(system: LocalSystem) -> int:
+    """Triggers until now that came while an earlier proposal for their shopper was on its way."""
+    return int(total(system.totals(), "decisions_total", outcome=NoCoupon.SOLD_OUT))
+
+
+def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
+    """Triggers that led to no issue."""
+    left = set(triggers)
+    with Reader(system.connection, [topics.ISSUES.name], from_beginning=True) as reader:
+        for record in reader.read_to_end():
+            left.discard(msgspec.json.decode(record.value)["trigger_id"])
+    return len(left)
+
+
+def throughput(system: LocalSystem, samples: list[Sample], events: int, triggers: set[str]) -> Throughput:
+    """What workers that have worked off a backlog did, at what speed and cost.
+
+    What events lead to is applied behind them. So it is not events that are counted after the warm-up: it is the share
+    of all records, times the events.
+    """
+    first, last = warmed_up(samples), samples[-1]
+    counted = max(events * (1.0 - first.records / max(last.records, 1)), 1.0)
+    seconds = last.at - first.at
+    worker_cpu_s = last.worker_cpu_s - first.worker_cpu_s
+    batches = last.batches - first.batches
+    broker_us = (last.broker_cpu_s - first.broker_cpu_s) * 1e6 / counted
+    excused = pending(system)
+    return Throughput(
+        events=round(counted),
+        seconds=round(seconds, 2),
+        events_per_s=round(counted / max(seconds, 1e-3), 1),
+        worker_cpu_us_per_event=round(worker_cpu_s * 1e6 / counted, 1),
+        broker_cpu_us_per_event=round(broker_us, 1) if last.broker_cpu_s else None,
+        cores_used=round(worker_cpu_s / max(seconds, 1e-3), 3),
+        batches_per_s=round(batches / max(seconds, 1e-3), 1),
+        events_per_batch=round(counted / max(batches, 1), 1),
+        peak_rss_bytes=processes.peak_rss_bytes(worker.process.pid for worker in system.workers),
+        triggers=len(triggers),
+        pending=excused,
+        missing=max(without_issue(system, triggers) - excused, 0),
+    )
+
+
+def memory(shoppers: int, before_bytes: int, after_bytes: int) -> Memory:
+    """Growth by new shoppers."""
+    growth = after_bytes - before_bytes
+    per_shopper = round(growth / shoppers, 1) if shoppers else None
+    return Memory(shoppers=shoppers, growth_bytes=growth, bytes_per_shopper=per_shopper)

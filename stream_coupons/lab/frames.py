@@ -1,0 +1,364 @@
+"""`evaluate` and `ope` in Python, on data frames: the same as the commands of these names.
+
+>>> import pandas as pd
+>>> from stream_coupons import frames
+>>> table = pd.DataFrame({"customer": ["a", "b"] * 20, "offer": ["tea-10", "none"] * 20, "bought": [1, 0, 0, 1] * 10})
+>>> found = frames.evaluate(table, {"arm": "offer", "shopper": "customer", "purchase": "bought"})
+>>> found.metrics[["head", "examples", "positives"]].to_dict("records")[1]
+{'head': 'redeem', 'examples': 20, 'positives': 10}
+
+Needs the optional extra `frames`: pandas, and pyarrow for Parquet.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pandas as pd
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.lab.datasets import foreign, tables
+from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons.lab.datasets.mapping import Mapping as ColumnMapping
+from stream_coupons.lab.datasets.mapping import mapping_of
+from stream_coupons.lab.offline.arm_effects import ArmEffect
+from stream_coupons.lab.offline.baselines import Beside
+from stream_coupons.lab.offline.evaluated import ArmPrediction, Evaluated, arm_predictions, evaluated
+from stream_coupons.lab.offline.inspection import Change, FeatureWeight, ServedModel
+from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+from stream_coupons.lab.offline.quality import Quality, Slice
+from stream_coupons.lab.offline.scored import Scored
+from stream_coupons.lab.ope import valuation
+from stream_coupons.lab.ope.ope import Estimator
+from stream_coupons.lab.ope.policies import parse
+from stream_coupons.lab.ope.rewards import Reward
+from stream_coupons.lab.ope.valuation import Question
+from stream_coupons.lab.recordings import Refusal
+from stream_coupons.lab.reports import evaluation_report, ope_report
+from stream_coupons.settings import Settings, load
+
+__all__ = ["Evaluation", "PolicyValues", "evaluate", "ope", "read"]
+
+Source = pd.DataFrame | str | Path
+MappingSource = ColumnMapping | Mapping[str, Any] | str | Path | None
+SettingsSource = Settings | str | Path | None
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Data frames that both results have. Times are UTC, money is in minor units."""
+
+    name: str
+    log: ForeignLog
+    scored: Sequence[Scored]
+    arm_effects: Sequence[ArmEffect]
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
+        return decisions_frame(self.scored)
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
+        return effects_frame(self.arm_effects)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """One row for each group of decisions by predicted effect: predicted and observed."""
+        return groups_frame(self.arm_effects)
+
+    @cached_property
+    def refused(self) -> pd.DataFrame:
+        """The first rows that could not be used, and why."""
+        return _frame(self.log.refusals.first, Refusal)
+
+
+@dataclass(frozen=True)
+class Evaluation(_Result):
+    """Quality of the predictions, effects of coupons and models, as data frames.
+
+    Attributes
+    ----------
+    found : Evaluated
+        The same as objects.
+    """
+
+    found: Evaluated
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row for each head: log loss, ROC AUC, calibration, with 95 % intervals as `_low` and `_high`."""
+        return _frame(self.found.qualities, Quality)
+
+    @cached_property
+    def parts(self) -> pd.DataFrame:
+        """The metrics by coupon, and by keys of coupons and context with few values."""
+        return _frame(self.found.slices, Slice)
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """Every model that learnt, which of them serves, and its log loss."""
+        return _frame(self.found.models, ServedModel)
+
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """Drifts, and promotions of models, in order of time."""
+        return _timed(_frame(self.found.changes, Change), "at")
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """By head and feature, what it adds to the log-odds of the latest decisions: mean size, and mean."""
+        return _frame(self.found.weights, FeatureWeight)
+
+    @cached_property
+    def baselines(self) -> pd.DataFrame:
+        """Ours and plain models on the same decisions, by head; empty unless they were asked for."""
+        return _frame(self.found.baselines, Beside)
+
+    def report(self, path: str | Path) -> None:
+        """Write a page with plots."""
+        evaluation_report.page(self.name, self.found).write(path)
+
+
+@dataclass(frozen=True)
+class PolicyValues(_Result):
+    """Values of policies as data frames.
+
+    Attributes
+    ----------
+    found : valuation.Report
+        The same as objects; its `warnings` and `notes` say what makes the values doubtful.
+    """
+
+    found: valuation.Report
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """One row for each policy and estimator: value for each decision, and gain over what was logged."""
+        rows = []
+        for each in self.found.valued:
+            checks = each.valuation.diagnostics
+            for estimator in Estimator:
+                value, gain = each.valuation.values[estimator], each.valuation.gains[estimator]
+                row: dict[str, Any] = {"policy": each.policy, "estimator": estimator.value}
+                row |= _interval("value", value) | _interval("gain", gain)
+                row |= {"decisions": checks.decisions, "effective": checks.effective, "agreement": checks.agreement}
+                row |= {"rewarded": checks.rewarded, "mean_weight": checks.mean_weight.value}
+                rows.append(row | {"largest_weight": checks.largest_weight, "unsupported": each.unsupported})
+        return pd.DataFrame(rows)
+
+    def report(self, path: str | Path) -> None:
+        """Write a page with plots."""
+        ope_report.page(self.name, self.found).write(path)
+
+
+def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW_S) -> ForeignLog:
+    """Read a log: a data frame, a CSV or Parquet file, or JSON lines.
+
+    Parameters
+    ----------
+    source : DataFrame, str or Path
+        One row per decision; JSON lines by any other suffix than .csv, .tsv and .parquet.
+    mapping : Mapping, dict, str or Path
+        What its columns are; a path is of a TOML file. JSON lines need none.
+    window_s : float
+        Seconds after which an outcome is known, where neither the mapping nor the log states it.
+
+    Raises
+    ------
+    BadConfig
+        Naming the file, the column and what was expected.
+
+    Warns
+    -----
+    UserWarning
+        If rows are refused.
+    """
+    if not isinstance(source, pd.DataFrame) and mapping is None and not tables.is_table(Path(source)):
+        log = foreign.read(Path(source), window_s)
+    elif mapping is None:
+        raise BadConfig(f"{_name(source)}: a table needs a mapping, which names its columns")
+    elif isinstance(source, pd.DataFrame):
+        log = tables.log_of(source, mapping_of(mapping), _name(source), window_s)
+    else:
+        log = tables.read_log(Path(source), mapping_of(mapping), window_s)
+    if log.refusals.count:
+        first = log.refusals.first[0]
+        text = f"{_name(source)}: {log.refusals.count} rows are refused, the first is row {first.line}: {first.detail}"
+        warnings.warn(text, stacklevel=3)
+    return log
+
+
+def evaluate(
+    source: Source,
+    mapping: MappingSource = None,
+    settings: SettingsSource = None,
+    *,
+    window_s: float = WINDOW_S,
+    baselines: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Learn from a log decision by decision and return how good the predictions were.
+
+    Every decision is scored by the model as it stood then, and learnt when its window has closed.
+
+    Parameters
+    ----------
+    source, mapping, window_s
+        See `read`.
+    settings : Settings, str or Path, optional
+        As a worker's; a path is of a TOML file.
+    baselines : bool
+        Whether to learn a River logistic regression and boosted trees beside ours.
+    on_progress : callable, optional
+        Called with the records done and their number.
+
+    Raises
+    ------
+    BadConfig
+    """
+    chosen, log = _settings(settings), read(source, mapping, window_s)
+    running = _run(log, chosen, on_progress)
+    found = evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines)
+    return Evaluation(_name(source), log, found.scored, found.effects, found)
+
+
+def ope(  # noqa: PLR0913 - the options of the command
+    source: Source,
+    mapping: MappingSource = None,
+    settings: SettingsSource = None,
+    *,
+    reward: str = "click",
+    policies: Iterable[str] = (),
+    clip: float | None = None,
+    skip_ratio: float = 0.0,
+    estimate_propensities: bool = False,
+    window_s: float = WINDOW_S,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PolicyValues:
+    """Value policies on a log of another one.
+
+    Parameters
+    ----------
+    source, mapping, settings, window_s, on_progress
+        See `read` and `evaluate`.
+    reward : {"click", "purchase", "order_value", "margin"}
+        What a decision brings.
+    policies : iterable of str
+        Such as "greedy", "epsilon:0.1", "random", "logged", "always:ARM"; by default all of these.
+    clip : float, optional
+        Count no weight more than this.
+    skip_ratio : float
+        Share of the decisions, from the first on, to learn from but not to value.
+    estimate_propensities : bool
+        Whether to estimate them even where the log states them.
+
+    Raises
+    ------
+    BadConfig
+    """
+    kinds = [kind.value for kind in Reward]
+    if reward not in kinds:
+        raise BadConfig(f"reward is {reward!r}, expected one of {', '.join(kinds)}")
+    chosen, log = _settings(settings), read(source, mapping, window_s)
+    asked = tuple(parse(text, log.coupon_of) for text in policies)
+    doubts = missing_arms(log)
+    scored = _run(log, chosen, on_progress).finish()
+    decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
+    question = Question(Reward(reward), asked, clip, skip_ratio, estimate_propensities)
+    found = valuation.report(decisions, question, chosen.policy)
+    found.warnings[:0] = doubts
+    return PolicyValues(_name(source), log, scored, found.effects, found)
+
+
+def decisions_frame(scored: Sequence[Scored]) -> pd.DataFrame:
+    """Return one row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
+    frame = _frame(list(arm_predictions(scored)), ArmPrediction)
+    for column in ("clicked", "redeemed", "seen"):
+        if column in frame:
+            frame[column] = frame[column].astype("boolean")
+    if "order_value_minor" in frame:
+        frame["order_value_minor"] = frame["order_value_minor"].astype("Int64")
+    return _timed(_timed(frame, "occurred_at"), "labelled_at")
+
+
+def write_frame(frame: pd.DataFrame, sink: IO[bytes], path: Path) -> None:
+    """Write a data frame into an open file, as Parquet if the suffix of `path` is .parquet, else as CSV."""
+    if path.suffix == tables.PARQUET:
+        frame.to_parquet(sink, index=False)
+    else:
+        frame.to_csv(sink, index=False)
+
+
+def effects_frame(effects: Sequence[ArmEffect]) -> pd.DataFrame:
+    """Return one row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
+    rows = []
+    for one in effects:
+        row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
+        row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
+        row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini) | _interval("aucc", one.aucc)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def groups_frame(effects: Sequence[ArmEffect]) -> pd.DataFrame:
+    """Return one row for each group of decisions by predicted effect, the highest first."""
+    rows = []
+    for one in effects:
+        for number, group in enumerate(one.groups, start=1):
+            row: dict[str, Any] = {"arm": one.arm, "group": number, "predicted": group.predicted}
+            row |= _interval("observed", group.observed) | {"treated": group.treated, "controls": group.controls}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _run(log: ForeignLog, settings: Settings, on_progress: Callable[[int, int], None] | None) -> ProgressiveRun:
+    running = ProgressiveRun(log, settings, score_arms=True)
+    for done, record in enumerate(log.records(), start=1):
+        running.feed(record)
+        if on_progress is not None:
+            on_progress(done, len(log))
+    return running
+
+
+def _settings(said: SettingsSource) -> Settings:
+    return said if isinstance(said, Settings) else load(Path(said) if said is not None else None)
+
+
+def _name(source: Source) -> str:
+    return "data frame" if isinstance(source, pd.DataFrame) else Path(source).name
+
+
+def _frame(rows: Sequence[Any], kind: type[msgspec.Struct]) -> pd.DataFrame:
+    """Return a row for each struct; parts of a part have its name before them, as in `log_loss_low`."""
+    if not rows:
+        return pd.DataFrame(columns=list(kind.__struct_fields__))
+    return pd.DataFrame([_flat(msgspec.to_builtins(row)) for row in rows])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}_")
+        else:
+            flat[(prefix + name).removesuffix("_value")] = value
+    return flat
+
+
+def _interval(name: str, interval: Any) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _timed(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    if column not in frame:
+        return frame
+    return frame.assign(**{column: pd.to_datetime(frame[column], unit="s", utc=True).dt.round("ms")})

@@ -1,0 +1,216 @@
+"""What the models do with a foreign log, in its order: score an issue, learn a label, notice an answer.
+
+Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. What is to be
+done with them waits until then, and is done in the order in which it came: each issue is scored by the model as it
+stood at its moment.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision import attribution
+from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
+from stream_coupons.core.events import OpenDecision, TrainingExample
+from stream_coupons.core.features.rows import FeatureRows, extract
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.learner import News, Trainer
+from stream_coupons.models.linear import prior
+from stream_coupons.models.rules import LearningRules
+
+MAX_TOGETHER, MAX_ROWS = 256, 4096
+"""Issues, and rows of features, that are waited for at most."""
+MAX_NUMBERS = 2**17
+"""Numbers that an array may have of the issues whose features are made at once: more leave a processor's cache."""
+ORDER = HEADS.index("order")
+
+
+@dataclass(slots=True)
+class Arms:
+    """Coupons of one domain that an issue is scored with, and giving none of them.
+
+    Attributes
+    ----------
+    names : list of str
+        What each of `positions` is called in the answer.
+    positions : list of int
+        In `coupons`; that of giving none comes last, and is not named.
+    """
+
+    domain: str
+    coupons: CouponSet
+    names: list[str]
+    positions: list[int]
+    rows: FeatureRows | None = None
+    """Their features, once they are made."""
+
+    def probabilities(self, scorer: Scorer) -> tuple[list[Predicted], Predicted]:
+        """Return those of the named ones, and those of giving none: its P(order) is that beside each of them."""
+        assert self.rows is not None
+        predicted = scorer.predict(self.rows)
+        predicted[:, ORDER] = predicted[-1, ORDER]
+        *named, nothing = (attribution.stored(row) for row in predicted.tolist())
+        return named, nothing
+
+
+@dataclass(slots=True)
+class Issue:
+    """An issue to be scored.
+
+    Attributes
+    ----------
+    arms : list of Arms
+        By domain; the first is that of the issue.
+    row : int
+        Row of what was given, in the first of `arms`.
+    teaches : bool
+        Whether any label of it will be learnt.
+    on_scored : callable
+        Called with the probabilities of what was given, those of all named arms, those of giving none, and the version
+        of the model.
+    """
+
+    issue_id: str
+    moment: Moment
+    arms: list[Arms]
+    row: int
+    teaches: bool
+    on_scored: Callable[[Predicted, dict[str, Predicted], Predicted, int], None]
+
+
+class LearningQueue:
+    """Models that learn a log and score its issues.
+
+    Parameters
+    ----------
+    heads : collection of str
+        Those that the log has labels of; no other learns.
+
+    Attributes
+    ----------
+    news : list of (float, News)
+        Promotions and drifts, with the time of the label that led to each.
+    """
+
+    def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
+        self.heads = frozenset(heads)
+        self.trainer = Trainer(learning, self.heads, decides=False)
+        self.news: list[tuple[float, News]] = []
+        self._transfer = learning.transfer
+        self._profile = profile
+        self._scorers: dict[str, Scorer] = {}
+        self._prior = prior()
+        self._has_learnt = False
+        self._offset = 0
+        self._waiting: list[Issue | OpenDecision | TrainingExample | str] = []
+        self._issues = self._rows_waiting = 0
+        self._known: dict[str, tuple[Row, Predicted, int]] = {}
+        """Features, probabilities and model version of the issues whose labels have not come."""
+
+    def score(self, issue: Issue) -> None:
+        """Score an issue, soon."""
+        self._waiting.append(issue)
+        self._issues += 1
+        self._rows_waiting += sum(len(arms.positions) for arms in issue.arms)
+        if self._issues >= MAX_TOGETHER or self._rows_waiting >= MAX_ROWS:
+            self.flush()
+
+    def take(self, message: OpenDecision | TrainingExample) -> None:
+        """Learn a label, or notice an answer, when all that came before is done."""
+        self._waiting.append(message)
+
+    def doubt_silence(self, domain: str) -> None:
+        """Take it that silence of before says nothing in a domain, when all that came before is done."""
+        self._waiting.append(domain)
+
+    def flush(self) -> None:
+        """Do all that waits."""
+        waiting, self._waiting = self._waiting, []
+        self._issues = self._rows_waiting = 0
+        self._extract([one for one in waiting if isinstance(one, Issue)])
+        for one in waiting:
+            if isinstance(one, Issue):
+                self._score(one)
+            elif isinstance(one, TrainingExample):
+                self._learn(one)
+            elif isinstance(one, OpenDecision):
+                self._watch(one)
+            else:
+                self.trainer.doubt_silence(one)
+
+    def _extract(self, issues: Sequence[Issue]) -> None:
+        """Make the features of issues, together for those of the same coupons."""
+        together: defaultdict[int, list[tuple[Moment, Arms]]] = defaultdict(list)
+        for issue in issues:
+            for arms in issue.arms:
+                together[id(arms.coupons)].append((issue.moment, arms))
+        for each in together.values():
+            size = max(MAX_NUMBERS // each[0][1].coupons.width, 1)
+            for begin in range(0, len(each), size):
+                self._extract_of_one_set(each[begin : begin + size])
+
+    def _extract_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
+        moments, coupons = [moment for moment, _ in each], each[0][1].coupons
+        chosen = [np.array(arms.positions, np.intp) for _, arms in each]
+        rows = extract(moments, coupons, chosen, self._profile)
+        first = 0
+        for _, arms in each:
+            some = slice(first, first + len(arms.positions))
+            arms.rows = FeatureRows(rows.numeric[some], rows.hashed[some])
+            first = some.stop
+
+    def scorer(self, domain: str) -> Scorer:
+        """Return the model of a domain as it is now, or the one that the domain starts from."""
+        if self._has_learnt:
+            self._scorers.update(self.trainer.live())
+            self._has_learnt = False
+        source = first_of(domain, self._scorers, self._transfer)
+        return self._scorers[source] if source is not None else self._prior
+
+    def _score(self, issue: Issue) -> None:
+        by_arm: dict[str, Predicted] = {}
+        every: list[Predicted] = []
+        for arms in issue.arms:
+            named, nothing = arms.probabilities(self.scorer(arms.domain))
+            by_arm |= zip(arms.names, named, strict=False)
+            every = every or [*named, nothing]
+        own = issue.arms[0]
+        version = self.scorer(own.domain).version
+        issue.on_scored(every[issue.row], by_arm, every[-1], version)
+        if issue.teaches and own.rows is not None:
+            hashed = own.rows.hashed[issue.row]
+            row = Row(own.rows.numeric[issue.row].copy(), hashed[hashed > 0])
+            self._known[issue.issue_id] = row, every[issue.row], version
+
+    def _learn(self, example: TrainingExample) -> None:
+        # The click is the first of two labels of a coupon.
+        known = (
+            self._known.get(example.issue_id) if example.head == "click" else self._known.pop(example.issue_id, None)
+        )
+        if known is None or example.head not in self.heads or not example.is_lesson:
+            return
+        row, predicted, version = known
+        example = msgspec.structs.replace(
+            example, predicted=predicted[HEADS.index(example.head)], model_version=version
+        )
+        self._offset += 1
+        self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
+        self.news += ((example.at, news) for news in self.trainer.news())
+
+    def _watch(self, decision: OpenDecision) -> None:
+        known = self._known.get(decision.issue_id)
+        if known is None:
+            return
+        if decision.is_first:
+            row = known[0]
+            numeric, hashed = row.numeric.astype("<f4").tobytes(), row.hashed.astype("<u4").tobytes()
+            decision = msgspec.structs.replace(decision, numeric=numeric, hashed=hashed)
+        self._offset += 1
+        self._has_learnt |= self.trainer.watch(decision, self._offset, is_own=True)

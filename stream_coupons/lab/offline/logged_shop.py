@@ -1,0 +1,218 @@
+"""The shoppers of a foreign log: the steps of the agents `users` and `neighbours` on states in memory.
+
+Nothing is decided here and nothing is sent, so there is neither a broker nor a record nor a byte. The state of a
+shopper does not depend on any model: what was predicted of an issue is not in it. See `learning_queue`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision import erasure, observation, pipeline
+from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.events import (
+    NO_COUPON,
+    BrowseEvent,
+    CartEvent,
+    Coupon,
+    FeedbackEvent,
+    NeighbourUpdate,
+    ObservedIssue,
+    OpenDecision,
+    OrderEvent,
+    TrainingExample,
+    UserVector,
+)
+from stream_coupons.core.features.rows import FeatureRows, hashed_names
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.neighbours.buckets import Member
+from stream_coupons.core.rules import AttributionRules, Rules
+from stream_coupons.core.shopper.imputation import fill_context
+from stream_coupons.core.shopper.state import Shopper, next_due
+from stream_coupons.core.vectors.values import Value
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
+from stream_coupons.models.linear import prior
+from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.shared import SharedStates
+
+NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
+"""Stands for the record that a message would come in."""
+NOTHING_SHARED = SharedStates[Purse]({}, Purse)
+NO_WALLET = Wallet(NOTHING_SHARED, 0, 1)
+"""Nothing is drawn on it: a log triggers no decision of ours."""
+OF_FEATURES = ("profile", "neighbourhood", "history", "related")
+"""All of a shopper's state that features are made of."""
+NO_FEATURES = bytes(4)
+"""What an issue keeps in the place of its numbers, which are kept elsewhere: they are there, so it can teach."""
+
+
+class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
+    """A log shows only later whether its channels report: that is asked when a window closes, whenever it began."""
+
+    def awaits_impressions(self, domain: str) -> bool:  # noqa: ARG002
+        return True
+
+
+class LoggedShop:
+    """Feed it what shoppers did, in order of time; it tells what can be learnt of it.
+
+    Parameters
+    ----------
+    on_message : callable
+        Called with every `OpenDecision` and `TrainingExample`, in order. Their features are missing.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+        The coupons, with the attributes that are looked at now.
+    refused : Counter
+        Messages that could not be used, by reason.
+    """
+
+    def __init__(
+        self, rules: Rules, coupons: Iterable[Coupon], on_message: Callable[[OpenDecision | TrainingExample], None]
+    ) -> None:
+        self._rules = rules
+        self._coupons = list(coupons)
+        self._on_message = on_message
+        self._shoppers: dict[str, Shopper] = {}
+        self._deadlines = Deadlines()
+        self._members: dict[str, Member] = {}
+        self.refused: Counter[str] = Counter()
+        self.look_at({}, ())
+        self._neighbours = Neighbours(lambda: self._known, 1)
+
+    def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str]) -> None:
+        """Look at these attributes of coupons, by domain, from now on, and at no others.
+
+        `domains` are known beside those that have coupons.
+        """
+        price_minor = self._rules.policy.typical_price_minor
+        self.catalogue = Catalogue(self._coupons, price_minor, attributes, domains)
+        self._known = Knowledge(self._rules, self.catalogue, {}, prior())
+
+    def believe_impressions(self, domains: frozenset[str]) -> None:
+        """Take it from now on that the channels of these domains, and of no others, report every impression."""
+        given = msgspec.structs.asdict(self._rules.attribution)
+        reported = _RulesOfLog(**(given | {"impression_domains": domains}))
+        self._rules = msgspec.structs.replace(self._rules, attribution=reported)
+        self._known = Knowledge(self._rules, self.catalogue, {}, self._known.prior)
+
+    def act(self, event: BrowseEvent | CartEvent | OrderEvent) -> None:
+        """Take in what a shopper did in the shop."""
+        shopper = self._shopper(event.user_id)
+        effects = pipeline.take_in(event.user_id, shopper, event, self._known, NO_WALLET)
+        if not isinstance(effects, Effects):
+            raise TypeError("a log triggers no decision of ours: expected no triggers in the policy")
+        self._conclude(event.user_id, shopper, effects)
+
+    def respond(self, event: FeedbackEvent) -> None:
+        """Take in what a shopper did with a coupon."""
+        shopper = self._shopper(event.user_id)
+        self._conclude(event.user_id, shopper, observation.feedback(shopper, event, self._known))
+
+    def observe(self, event: ObservedIssue, on_moment: Callable[[Moment], None]) -> None:
+        """Take in that a coupon was given, or none.
+
+        `on_moment` is called with the moment before it, which no later event changes; not if the issue is of no use.
+        """
+        shopper, effects = self._shopper(event.user_id), Effects()
+        moment = observation.sight(event.user_id, shopper, event, self._known, effects)
+        if moment is not None:
+            on_moment(Moment(moment.user_id, _frozen(shopper), moment.at, moment.context))
+            issue = observation.note(event, self._known, NO_FEATURES, b"", (0.0, 0.0, 0.0), 0)
+            observation.keep(shopper, issue, self._known, effects)
+        self._conclude(event.user_id, shopper, effects)
+
+    def was_seen(self, user_id: str, issue_id: str) -> bool:
+        """Whether an impression of an open issue was reported."""
+        shopper = self._shopper(user_id)
+        return issue_id in shopper.issues and shopper.issue(issue_id).seen
+
+    def features_now(
+        self, user_id: str, at: float, context: Mapping[str, Value], coupon_id: str, domain: str
+    ) -> tuple[FeatureRows, tuple[str, ...]]:
+        """Return the row of a shopper, as they are now, with a coupon, and the names of what is hashed in it.
+
+        `NO_COUPON` is the moment in which none is given.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such coupon.
+        """
+        shopper = self._shopper(user_id)
+        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile.context_policies)
+        moment = Moment(user_id, shopper, at, context)
+        if coupon_id == NO_COUPON:
+            rows = observation.rows_without(moment, domain, (), self._known)
+            names = hashed_names({}, context)
+        else:
+            coupons = self.catalogue.domains[domain]
+            rows = observation.rows_with(moment, coupons, np.array([coupons.position[coupon_id]]), self._known)
+            given = self.catalogue.by_id[coupon_id].attributes
+            named = {name: given.get(name) for name in coupons.attributes}
+            names = hashed_names(named, context, has_vectors=coupons.has_vectors)
+        return rows, names + ("unknown",) * (rows.hashed.shape[1] - len(names))
+
+    def pass_time(self, at: float) -> None:
+        """Close what time alone decides."""
+        for user_id in self._deadlines.pop_due(at):
+            shopper = self._shoppers[user_id]
+            self._conclude(user_id, shopper, observation.pass_time(user_id, shopper, at, self._known))
+
+    def _shopper(self, user_id: str) -> Shopper:
+        found = self._shoppers.get(user_id)
+        if found is None:
+            found = self._shoppers[user_id] = Shopper()
+        return found
+
+    def _conclude(self, user_id: str, shopper: Shopper, effects: Effects) -> None:
+        if effects.is_over:
+            remains = erasure.mark_of(shopper)
+            if remains is None:
+                del self._shoppers[user_id]
+            else:
+                self._shoppers[user_id] = remains
+            self._deadlines.set(user_id, None)
+        else:
+            due = next_due(shopper, self._rules.attribution) or erasure.idle_at(shopper, self._rules.profile)
+            self._deadlines.set(user_id, due)
+        self.refused.update(refused.reason for refused in effects.refused)
+        for message in effects.messages:
+            self._take(message)
+
+    def _take(self, message: Struct) -> None:
+        if isinstance(message, OpenDecision | TrainingExample):
+            self._on_message(message)
+        elif isinstance(message, UserVector):
+            key = self._neighbours.state_key(message, message.cell)
+            effects = self._neighbours.step(
+                key, self._members.setdefault(key, Member()), message, NO_RECORD, NOTHING_SHARED
+            )
+            if effects.is_over:
+                del self._members[key]
+            for news in effects.messages:
+                if isinstance(news, NeighbourUpdate):
+                    observation.learn_neighbours(self._shopper(news.user_id), news)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Shopper).decode
+
+
+def _frozen(shopper: Shopper) -> Shopper:
+    """A copy of all of a shopper that features are made of."""
+    frozen = _decode(_encode([shopper.profile, shopper.neighbourhood, shopper.history]))
+    frozen.related = copy(shopper.related)
+    return frozen

@@ -1,0 +1,395 @@
+"""A foreign log through the system, record by record: every issue is scored before anything of it is learnt.
+
+Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
+the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
+an `expiry`, never before; a window that the log's end finds open has none. Where unused coupons are ended by expiries
+as a rule, used ones end when they would have; see `Expiries`. A coupon that was never seen is not learnt.
+"""
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.events import (
+    MAX_ARMS,
+    NO_COUPON,
+    FeedbackEvent,
+    ObservedIssue,
+    OpenDecision,
+    TrainingExample,
+)
+from stream_coupons.core.features.views import Moment
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.lab.datasets.foreign import ForeignLog
+from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.lab.offline.expiries import Expiries
+from stream_coupons.lab.offline.impressions import Impressions
+from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
+from stream_coupons.lab.offline.logged_shop import LoggedShop
+from stream_coupons.lab.offline.scored import Scored
+from stream_coupons.models.learner import DomainModel, News
+from stream_coupons.models.linear import LinearScorer
+from stream_coupons.secret import rules_of
+from stream_coupons.settings import Settings
+
+FEW_COUPONS = 64
+"""A domain of so many is looked at as a whole for each issue of it, so that many issues are looked at together."""
+
+
+def run(
+    log: ForeignLog,
+    settings: Settings,
+    *,
+    score_arms: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Scored]:
+    """Score every issue of a log with the model as it stood at its moment.
+
+    Parameters
+    ----------
+    settings : Settings
+        As a worker's; see `for_logs` for what is different.
+    score_arms : bool
+        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
+    on_progress : callable, optional
+        Called with the records done and their number.
+
+    Returns
+    -------
+    list of Scored
+        In order of time, with their labels as they are known at the end of the log.
+    """
+    running = ProgressiveRun(log, settings, score_arms=score_arms)
+    for done, record in enumerate(log.records(), start=1):
+        running.feed(record)
+        if on_progress is not None:
+            on_progress(done, len(log))
+    return running.finish()
+
+
+def for_logs(settings: Settings) -> Settings:
+    """Settings under which a log is only looked at.
+
+    Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
+    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Each
+    is as it was set where that is another value than the default.
+    """
+    attribution, defaults = settings.attribution, AttributionRules()
+    if attribution.grace_s == defaults.grace_s:
+        attribution = msgspec.structs.replace(attribution, grace_s=0.0)
+    if attribution.max_open_observed == defaults.max_open_observed:
+        attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
+    if attribution.max_observed_bytes == defaults.max_observed_bytes:
+        attribution = msgspec.structs.replace(attribution, max_observed_bytes=sys.maxsize)
+    policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
+    return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
+
+
+class ProgressiveRun:
+    """One run over a log, fed record by record in order of time; `run` does all of it.
+
+    Attributes
+    ----------
+    impressions : Impressions
+        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
+        and the log is not asked.
+    news : list of (float, News)
+        When models took over and when drift was found, in order.
+
+    Raises
+    ------
+    BadConfig
+        If `learning.transfer` names a domain that the log does not have.
+    """
+
+    def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
+        transfer = settings.learning.transfer
+        log.require_domains([*transfer, *transfer.values()], "learning.transfer")
+        self.log = log
+        self.impressions = Impressions()
+        self._expiries = Expiries()
+        self._asks_log = not settings.attribution.impression_domains
+        self._score_arms = score_arms
+        rules = rules_of(for_logs(settings))
+        self._shop = LoggedShop(rules, log.coupons, self._take)
+        self._queue = LearningQueue(settings.learning, rules.profile, log.labelled_heads)
+        self._named_domains = {*log.domains, DEFAULT_DOMAIN}
+        self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
+        # That coupons to come will have another attribute is not known before one has.
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._domains: set[str] = set()
+        self._shop.look_at(self._attributes, self._named_domains)
+        self._now = 0.0
+        self._scored: dict[str, Scored] = {}
+        self._issued: dict[str, None] = {}
+        self._clicked: set[str] = set()
+        self._values: dict[str, int] = {}
+        self._reported: frozenset[str] = frozenset()
+        if self._asks_log:
+            self._shop.believe_impressions(self._reported)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Feedback that came too late, or else could not be joined, by reason."""
+        return self._shop.refused
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """The heads that learn: those of which the log has a positive label."""
+        return self._queue.heads
+
+    @property
+    def issues(self) -> int:
+        """How many issues were scored."""
+        return len(self._scored)
+
+    @property
+    def labelled(self) -> int:
+        """How many of them have a label."""
+        return sum(scored.labelled_at is not None for scored in self._scored.values())
+
+    @property
+    def doubtful_impressions(self) -> dict[str, int]:
+        """Domains whose impressions are not believed, and how many responses came there without one."""
+        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
+        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
+
+    def feed(self, record: LogRecord) -> None:
+        """Take in the next record of the log."""
+        self._pass_time(record.occurred_at)
+        if isinstance(record, LoggedIssue):
+            self._issue(record)
+        elif isinstance(record, LoggedFeedback):
+            self._feedback(record)
+        else:
+            self._shop.act(record)
+
+    def finish(self) -> list[Scored]:
+        """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
+        self._shop.pass_time(self._now)
+        for issue_id in self._scored.keys() & self._values.keys():
+            scored = self._scored[issue_id]
+            scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        if self._asks_log:
+            self._tell_seen()
+        return self.scored()
+
+    def scored(self) -> list[Scored]:
+        """All issues that were fed, with the labels that are known by now."""
+        self._queue.flush()
+        return list(self._scored.values())
+
+    @property
+    def news(self) -> list[tuple[float, News]]:
+        """Promotions and drifts so far, each with the time of the label that led to it."""
+        self._queue.flush()
+        return self._queue.news
+
+    @property
+    def models(self) -> Mapping[str, DomainModel]:
+        """The models as they have learnt so far, by domain."""
+        self._queue.flush()
+        return self._queue.trainer.models
+
+    def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
+        """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
+
+        What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
+        """
+        self._queue.flush()
+        coupon = self._coupons.get(issue.coupon_id)
+        domain = coupon.domain if coupon is not None else self._usual_domain()
+        rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
+        scorer = self._queue.scorer(domain)
+        assert isinstance(scorer, LinearScorer)
+        return scorer.contributions(rows, 0, HEADS.index(head), names)
+
+    def _pass_time(self, at: float) -> None:
+        """Close the windows that ended before this moment: what happens at the very end of one is still within."""
+        if at > self._now:
+            for issue_id, ended_at in self._expiries.take_due(at):
+                if self._scored[issue_id].labelled_at is None:
+                    self._end(self._scored[issue_id], max(ended_at, self._now))
+            self._now = at
+            self._shop.pass_time(math.nextafter(at, 0.0))
+
+    def _end(self, issue: Scored, at: float) -> None:
+        ended = FeedbackEvent(
+            event_id=f"end of {issue.issue_id}",
+            user_id=issue.user_id,
+            occurred_at=at,
+            issue_id=issue.issue_id,
+            kind="expiry",
+        )
+        self._shop.respond(ended)
+
+    def _issue(self, issue: LoggedIssue) -> None:
+        domain = issue.domain or self._usual_domain()
+        self._meet(issue.coupon_id, domain)
+        self._issued[issue.arm] = None
+        self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
+        alternatives = self._alternatives(issue)
+        observed = ObservedIssue(
+            event_id=issue.issue_id,
+            user_id=issue.user_id,
+            occurred_at=issue.occurred_at,
+            domain=domain,
+            issue_id=issue.issue_id,
+            coupon_id=issue.coupon_id,
+            expires_at=issue.expires_at,
+            propensity=issue.propensity,
+            arms=alternatives,
+            context=issue.context,
+        )
+        scored = self._scored[issue.issue_id] = Scored(
+            line=issue.line,
+            issue_id=issue.issue_id,
+            user_id=issue.user_id,
+            arm=issue.arm,
+            coupon_id=issue.coupon_id,
+            occurred_at=issue.occurred_at,
+            propensity=issue.propensity,
+            p_click=math.nan,
+            p_redeem=math.nan,
+            p_order=math.nan,
+            model_version=0,
+            arms=issue.arms,
+            context=issue.context,
+        )
+
+        def score(moment: Moment) -> None:
+            self._queue.score(self._to_score(scored, moment, domain, alternatives))
+
+        self._shop.observe(observed, score)
+        if self._shop.was_seen(issue.user_id, issue.issue_id):
+            self._note_impression(scored, issue.occurred_at)
+
+    def _to_score(self, scored: Scored, moment: Moment, domain: str, alternatives: list[str]) -> Issue:
+        """What is to be scored of an issue: what was given and giving none, and all arms if these were asked for."""
+        names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
+        by_domain: dict[str, list[str]] = {domain: []}
+        for name in names:
+            if (coupon_id := self.log.coupon_of[name]) != NO_COUPON:
+                by_domain.setdefault(self._coupons[coupon_id].domain, []).append(name)
+        arms = [self._arms(each, members, alternatives, scored) for each, members in by_domain.items()]
+        own = arms[0]
+        row = len(own.positions) - 1
+        if scored.coupon_id != NO_COUPON:
+            row = own.positions.index(own.coupons.position[scored.coupon_id])
+        nothing = [name for name in names if self.log.coupon_of[name] == NO_COUPON]
+
+        def take(given: Predicted, by_arm: dict[str, Predicted], none: Predicted, version: int) -> None:
+            scored.p_click, scored.p_redeem, scored.p_order = given
+            scored.model_version = version
+            by_arm |= dict.fromkeys(nothing, none)
+            scored.by_arm = {name: by_arm[name] for name in names}
+
+        heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
+        return Issue(scored.issue_id, moment, arms, row, bool(heads & self._queue.heads), take)
+
+    def _arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> Arms:
+        """The arms of a domain; what was given is among them, named or not."""
+        catalogue, given = self._shop.catalogue, scored.coupon_id
+        bare = catalogue.bare_of(domain, alternatives)
+        whole = catalogue.of_domain(domain)
+        alone = None
+        if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
+            alone = whole.position[given]
+        coupons = catalogue.beside_nothing(domain, bare, alone)
+        positions = [coupons.position[self.log.coupon_of[name]] for name in names]
+        if given in coupons.position and coupons.position[given] not in positions:
+            positions.append(coupons.position[given])
+        return Arms(domain, coupons, names, [*positions, len(coupons) - 1])
+
+    def _alternatives(self, issue: LoggedIssue) -> list[str]:
+        """The coupons that could be given in place of nothing, if the log says them and they are not too many."""
+        coupons = [self.log.coupon_of[arm] for arm in issue.arms]
+        return [each for each in coupons if each != NO_COUPON] if len(coupons) <= MAX_ARMS else []
+
+    def _usual_domain(self) -> str:
+        """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
+        return next(iter(self._domains)) if len(self._domains) == 1 else DEFAULT_DOMAIN
+
+    def _meet(self, coupon_id: str, domain: str) -> None:
+        """Look at the attributes of a coupon, and whether others have them, from now on."""
+        coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
+        if coupon is None:
+            return
+        self._domains.add(domain)
+        if not coupon.attributes.keys() <= set(known):
+            self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
+            self._shop.look_at(self._attributes, self._named_domains)
+
+    def _feedback(self, feedback: LoggedFeedback) -> None:
+        issue = self._scored.get(feedback.issue_id)
+        if feedback.kind == "expiry" and issue is not None and issue.labelled_at is not None:
+            return  # the window has closed already: that it has says nothing new
+        if issue is None or issue.labelled_at is None:
+            if feedback.kind == "click":
+                self._clicked.add(feedback.issue_id)
+            elif feedback.kind == "purchase":
+                if feedback.order_value_minor is not None:
+                    self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+                self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "expiry":
+                self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "impression" and issue is not None:
+                self._note_impression(issue, feedback.occurred_at)
+        message = FeedbackEvent(
+            # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
+            event_id=f"{feedback.kind} on line {feedback.line}",
+            user_id=feedback.user_id,
+            occurred_at=feedback.occurred_at,
+            issue_id=feedback.issue_id,
+            kind=feedback.kind,
+            discount_minor=feedback.discount_minor,
+            order_value_minor=feedback.order_value_minor,
+        )
+        self._shop.respond(message)
+
+    def _take(self, message: OpenDecision | TrainingExample) -> None:
+        if isinstance(message, TrainingExample):
+            self._label(message)
+        self._queue.take(message)
+
+    def _label(self, label: TrainingExample) -> None:
+        scored = self._scored[label.issue_id]
+        scored.labelled_at = label.at
+        if label.head == "click":
+            scored.clicked = label.label
+            return
+        scored.redeemed = label.label
+        scored.seen = label.seen
+        if scored.coupon_id == NO_COUPON:
+            scored.clicked = label.issue_id in self._clicked
+        else:
+            has_response = label.label or bool(scored.clicked)
+            self.impressions.close(
+                label.issue_id, scored.user_id, label.domain, scored.occurred_at, has_response=has_response
+            )
+            self._believe_impressions()
+
+    def _note_impression(self, issue: Scored, at: float) -> None:
+        if issue.coupon_id != NO_COUPON:
+            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
+            self._believe_impressions()
+
+    def _tell_seen(self) -> None:
+        """Say whether coupons were seen as all of the log shows it, not as it looked when their windows closed."""
+        for one in self._scored.values():
+            if one.labelled_at is not None and one.coupon_id != NO_COUPON:
+                domain, has_response = self._coupons[one.coupon_id].domain, bool(one.clicked or one.redeemed)
+                one.seen = self.impressions.known(one.issue_id, domain, one.labelled_at, has_response=has_response)
+
+    def _believe_impressions(self) -> None:
+        if self._asks_log and self.impressions.reported != self._reported:
+            for domain in self.impressions.reported - self._reported:
+                self._queue.doubt_silence(domain)
+            self._reported = self.impressions.reported
+            self._shop.believe_impressions(self._reported)

@@ -1,0 +1,218 @@
+"""The report of a log: how good its predictions were."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stream_coupons.lab.offline.order_anyway import OrderAnyway
+from stream_coupons.lab.offline.quality import Judged, Quality, Slice, rate_interval
+from stream_coupons.lab.offline.segments import COUPON
+from stream_coupons.lab.reports.axes import Axis, Points, format_value, with_minus
+from stream_coupons.lab.reports.report import Report
+from stream_coupons.models.progressive import Interval, WindowedMetrics, log_loss
+
+TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
+WINDOWS = 30
+CALIBRATION_BINS = 10
+CURVE_POINTS = 200
+BARS = 20
+LEAST_EXAMPLES = 30
+PERCENT = Axis(unit="percent", from_zero=True)
+
+
+def page(
+    name: str,
+    series: Sequence[Judged],
+    qualities: Sequence[Quality],
+    slices: Sequence[Slice],
+    anyway: OrderAnyway | None,
+) -> Report:
+    """Return the report of a log.
+
+    Parameters
+    ----------
+    name : str
+        Name of the log.
+    series, qualities : sequences
+        The issues of each head, and their metrics.
+    slices : sequence of Slice
+        By coupon and by segment, of all heads.
+    anyway : OrderAnyway, optional
+        What P(order) is beside its metrics.
+    """
+    subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
+    report = Report(f"Evaluation of {name}", subtitle)
+    for judged, quality in zip(series, qualities, strict=True):
+        report.section(TITLES[judged.head], _about(quality))
+        if not len(judged):
+            continue
+        _figures(report, quality)
+        if judged.head == "order" and anyway is not None:
+            _anyway(report, anyway)
+        _progress(report, judged)
+        _curves(report, judged, quality)
+        _slices(report, [each for each in slices if each.head == judged.head])
+    return report
+
+
+def _about(quality: Quality) -> str:
+    if not quality.examples:
+        return "No issue of this kind had a label by the end of the log."
+    about = f"{quality.examples:,} issues with a label, {quality.positives:,} of them positive."
+    if quality.issues == "seen":
+        about += f" {quality.unseen:,} more were never seen: they are neither learnt nor judged."
+    return about
+
+
+def _figures(report: Report, quality: Quality) -> None:
+    working, recent = quality.working, quality.recent
+    report.stats(
+        [
+            ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
+            ("Log loss of the base rate", round(quality.base_log_loss, 4), "of the best constant in hindsight"),
+            ("ROC AUC", round(quality.roc_auc.value, 4), _between(quality.roc_auc)),
+            ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} of the labels are positive"),
+            ("Brier score", round(quality.brier, 4), ""),
+            ("Predicted / observed", round(quality.calibration_ratio, 3), "1 is calibrated"),
+        ]
+    )
+    report.stats(
+        [
+            ("F1", round(working.f1, 4), f"threshold {working.threshold:.4f}, from earlier labels"),
+            ("Precision", round(working.precision, 4), ""),
+            ("Recall", round(working.recall, 4), ""),
+            ("Accuracy", round(working.accuracy, 4), ""),
+            ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
+            ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
+        ]
+    )
+
+
+def _anyway(report: Report, found: OrderAnyway) -> None:
+    observed = found.observed_without
+    report.stats(
+        [
+            (
+                "P(order) with a coupon",
+                round(found.predicted_with_coupon, 4),
+                f"mean of {found.with_coupon:,} issues",
+            ),
+            ("P(order) without", round(found.predicted_without, 4), f"mean of {found.without:,} issues"),
+            ("Observed without", round(observed.value, 4), f"95% {_span(observed)}"),
+            ("Uplift below zero", format_value(found.below_zero_ratio, "percent"), "of the issues with a coupon"),
+        ]
+    )
+
+
+def _progress(report: Report, judged: Judged) -> None:
+    windows = WindowedMetrics(every=max(1, math.ceil(len(judged) / WINDOWS)))
+    for probability, label in zip(judged.probabilities.tolist(), judged.labels.tolist(), strict=True):
+        windows.update(probability, label)
+    labels = Axis("labels so far")
+    lines = {"model": windows.series("log_loss"), "base rate": _rate_loss(judged, windows)}
+    report.line_chart("Log loss over time", lines, x=labels, note=f"{WINDOWS} windows of equal size")
+    report.line_chart("ROC AUC over time", {"model": windows.series("roc_auc")}, x=labels)
+
+
+def _rate_loss(judged: Judged, windows: WindowedMetrics) -> Points:
+    """Return the log loss of each window for the rate of all labels as a constant prediction."""
+    points, start, rate = [], 0, float(judged.labels.mean())
+    for end, _ in windows.windows():
+        stop = int(end)
+        points.append((float(stop), log_loss(np.full(stop - start, rate), judged.labels[start:stop])))
+        start = stop
+    return points
+
+
+def _curves(report: Report, judged: Judged, quality: Quality) -> None:
+    if not 0 < quality.positives < quality.examples:
+        return
+    order = np.argsort(-judged.probabilities, kind="stable")
+    true = np.concatenate(([0], np.cumsum(judged.labels[order])))
+    places = np.unique(np.linspace(0, len(judged), CURVE_POINTS).astype(int))
+    recall = true[places] / quality.positives
+    fall_out = (places - true[places]) / (quality.examples - quality.positives)
+    report.line_chart(
+        "ROC curve",
+        {"model": list(zip(fall_out.tolist(), recall.tolist(), strict=True)), "chance": [(0.0, 0.0), (1.0, 1.0)]},
+        x=Axis("false positive rate", "percent"),
+        y=Axis("true positive rate", "percent", from_zero=True),
+    )
+    reached = places[places > 0]
+    precision = true[reached] / reached
+    report.line_chart(
+        "Precision and recall",
+        {"model": list(zip((true[reached] / quality.positives).tolist(), precision.tolist(), strict=True))},
+        x=Axis("recall", "percent"),
+        y=Axis("precision", "percent", from_zero=True),
+    )
+    _calibration(report, judged)
+
+
+def _calibration(report: Report, judged: Judged) -> None:
+    points, band = [], []
+    order = np.argsort(judged.probabilities, kind="stable")
+    for rows in np.array_split(order, min(CALIBRATION_BINS, len(order))):
+        predicted = float(judged.probabilities[rows].mean())
+        observed = rate_interval(int(judged.labels[rows].sum()), len(rows))
+        points.append((predicted, observed.value))
+        band.append((predicted, observed.low, observed.high))
+    ends = [(x, x) for x in (points[0][0], points[-1][0])]
+    report.line_chart(
+        "Calibration",
+        {"observed": points, "calibrated": ends},
+        x=Axis("predicted", "percent"),
+        y=Axis("observed", "percent", from_zero=True),
+        bands={"observed": band},
+        note=f"{CALIBRATION_BINS} groups of equal size by prediction, with Wilson's 95% intervals",
+    )
+
+
+def _slices(report: Report, slices: Sequence[Slice]) -> None:
+    coupons = [each for each in slices if each.by == COUPON and each.examples >= LEAST_EXAMPLES][:BARS]
+    if coupons:
+        report.bar_chart(
+            "Rate by coupon",
+            {each.value: each.observed.value for each in coupons},
+            PERCENT,
+            {each.value: (each.observed.low, each.observed.high) for each in coupons},
+            note="The coupons with the most issues, with Wilson's 95% intervals.",
+        )
+    report.table(
+        ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC", "95%"],
+        [
+            [
+                each.by,
+                each.value,
+                each.examples,
+                each.positives,
+                format_value(each.observed.value, "percent"),
+                _span(each.observed, percent=True),
+                format_value(each.predicted, "percent"),
+                round(each.log_loss, 4),
+                format_value(each.roc_auc.value),
+                _span(each.roc_auc),
+            ]
+            for each in slices
+        ],
+    )
+
+
+def _rate(quality: Quality) -> str:
+    return format_value(quality.positives / quality.examples, "percent")
+
+
+def _between(interval: Interval) -> str:
+    return "" if math.isnan(interval.low) else f"95% {_span(interval)}, by shopper"
+
+
+def _gap(gap: float) -> str:
+    return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
+
+
+def _span(interval: Interval, *, percent: bool = False) -> str:
+    if math.isnan(interval.low):
+        return ""
+    ends = (format_value(end, "percent" if percent else "number") for end in (interval.low, interval.high))
+    return " to ".join(ends)

@@ -1,0 +1,356 @@
+"""A closed loop: shoppers who browse and order, are given coupons, and answer."""
+
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec import Struct
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import Campaign, Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.lab.simulation.assortment import make_assortment
+from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, Shopper
+from stream_coupons.lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
+from stream_coupons.lab.simulation.history import History
+from stream_coupons.lab.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
+from stream_coupons.lab.simulation.reactions import Reactions, Redemption
+from stream_coupons.lab.simulation.terms import CouponTerms
+from stream_coupons.lab.simulation.truth import Response, Truth
+from stream_coupons.lab.simulation.worth import Worth, WorthOfCoupons
+
+MONDAY = 1_736_121_600.0
+"""2025-01-06 00:00 UTC."""
+OTHER_SEEDS = 1_000_003
+"""Between the seeds of two draws of shoppers of the same world: more than there are seeds of worlds."""
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What makes a world; the same settings make the same world.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative.
+    shoppers, coupons, days : int
+        How many, and for how long; the world itself never ends.
+    start_at : float
+        UTC epoch seconds of the first midnight.
+    sessions_per_day : float
+        Mean over shoppers; at 1.5 a shopper makes between 5 and 6 events a day.
+    taste_drift_day : float or None
+        From the first midnight at or after this many days, every shopper has other tastes.
+    domain : str
+        Of all events and coupons.
+    median_order_ratio : float
+        Median over shoppers of P(order | session, nothing bought lately), above 0 to 0.6.
+    uses_if_ordering : float
+        P(a coupon that was seen is used | an order of the shopper's own is in its scope), 0 to 1.
+    other_shoppers : int
+        0, or the number of another draw of shoppers of the same world: with the same products, coupons and segments.
+
+    Raises
+    ------
+    BadConfig
+        A number that makes no world.
+    """
+
+    seed: int = 0
+    shoppers: int = 300
+    coupons: int = 40
+    days: int = 21
+    start_at: float = MONDAY
+    sessions_per_day: float = 1.5
+    taste_drift_day: float | None = None
+    domain: str = "ecommerce"
+    median_order_ratio: float = MEDIAN_ORDER_RATIO
+    uses_if_ordering: float = USES_IF_ORDERING
+    other_shoppers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "other_shoppers"):
+            if getattr(self, name) < 0:
+                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected 0 or more")
+        if not 0 < self.median_order_ratio <= MAX_ORDER_RATIO:
+            raise BadConfig(f"median_order_ratio: {self.median_order_ratio!r}, expected above 0 to {MAX_ORDER_RATIO}")
+        if not 0 <= self.uses_if_ordering <= 1:
+            raise BadConfig(f"uses_if_ordering: {self.uses_if_ordering!r}, expected 0 to 1")
+        for name in ("shoppers", "coupons", "days", "sessions_per_day"):
+            if not getattr(self, name) > 0:
+                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
+
+
+@dataclass(slots=True)
+class WorldStatistics:
+    """What happened until now; money in cents.
+
+    `incremental_margin_minor` is exact in this world: the margin of orders that coupons brought
+    about, less all discounts. It is so because own orders never change here; real coupons also move
+    purchases forward and take them from other products. The cost of sending is not in it.
+    """
+
+    issues: int = 0
+    duplicates: int = 0
+    strangers: int = 0
+    impressions: int = 0
+    clicks: int = 0
+    redemptions: int = 0
+    persuaded: int = 0
+    discount_minor: int = 0
+    order_value_minor: int = 0
+    incremental_margin_minor: float = 0.0
+
+
+class World:
+    """Simulated shoppers; take their events with `advance`, give them coupons with `receive`.
+
+    Parameters
+    ----------
+    settings : WorldSettings
+        What makes this world.
+
+    Attributes
+    ----------
+    now : float
+        UTC epoch seconds: all events up to it have been taken.
+    ends_at : float
+        When `settings.days` are over. The world does not stop there.
+    statistics : WorldStatistics
+        What happened until `now`.
+
+    Examples
+    --------
+    >>> world = World(WorldSettings(shoppers=20, days=1))
+    >>> events = world.advance(world.ends_at)
+    >>> topic, first = events[0]
+    >>> topic, first.user_id.startswith("shopper-"), world.now == world.ends_at
+    ('browse-events', True, True)
+    """
+
+    def __init__(self, settings: WorldSettings) -> None:
+        self.settings = settings
+        self.now = settings.start_at
+        self.ends_at = settings.start_at + settings.days * DAY_S
+        self.statistics = WorldStatistics()
+        rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
+        assortment = make_assortment(rng)
+        drift = settings.taste_drift_day
+        calendar = Calendar(settings.start_at, None if drift is None else math.ceil(drift))
+        population = make_population(
+            settings.seed,
+            assortment,
+            settings.shoppers,
+            settings.sessions_per_day,
+            drifts=drift is not None,
+            median_order_ratio=settings.median_order_ratio,
+        )
+        seed_of_shoppers = settings.seed + settings.other_shoppers * OTHER_SEEDS
+        if settings.other_shoppers:
+            population = make_population(
+                seed_of_shoppers,
+                assortment,
+                settings.shoppers,
+                settings.sessions_per_day,
+                drifts=drift is not None,
+                median_order_ratio=settings.median_order_ratio,
+                like=population,
+            )
+        self._shop = Shop.open(
+            assortment, population, calendar, settings.domain, seed_of_shoppers, settings.uses_if_ordering
+        )
+        issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
+        ids = tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
+        self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
+        self._by_id = {coupon.coupon_id: coupon for coupon in self._coupons}
+        terms = CouponTerms(settings.seed, assortment)
+        terms.rows(self._coupons)
+        self._truth = Truth(self._shop, terms)
+        self._worth = WorthOfCoupons(self._shop, terms)
+        self._reactions = Reactions(self._shop, terms, self._truth)
+        born = (Shopper.born(index, self._shop) for index in range(settings.shoppers))
+        self._shoppers = {shopper.user_id: shopper for shopper in born}
+        self._histories = {user_id: History() for user_id in self._shoppers}
+        self._received: set[str] = set()
+        self._pending: list[Dated] = []
+        self._taken = 0
+        self._drawn_days = 0
+        self._scheduled: list[Dated] = []
+        self._redemptions: dict[str, tuple[Coupon, Redemption]] = {}
+
+    def catalogue(self) -> list[Coupon]:
+        """The coupons there are to give."""
+        return list(self._coupons)
+
+    def campaigns(self) -> list[Campaign]:
+        """The campaigns that they belong to."""
+        return []
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Every shopper."""
+        return list(self._shoppers)
+
+    def advance(self, until: float) -> list[tuple[str, Struct]]:
+        """Let time pass and hear what happened.
+
+        Parameters
+        ----------
+        until : float
+            UTC epoch seconds; at or before `now`, nothing happens.
+
+        Returns
+        -------
+        list of (topic name, message)
+            All with `occurred_at` in (now, until], in order of time; reactions to coupons included.
+        """
+        happened: list[Dated] = []
+        while self.now < until:
+            if self.now >= self._shop.calendar.starts_at(self._drawn_days):
+                self._draw_day()
+            step = min(until, self._shop.calendar.starts_at(self._drawn_days))
+            happened += self._take(step)
+            self.now = step
+        return [(topic, message) for _, _, _, topic, message in happened]
+
+    def receive(self, issue: CouponIssue) -> None:
+        """Hand a coupon to its shopper, who reacts from max(issued_at, now) on.
+
+        A second issue with the same id is counted and ignored, as a downstream that deduplicates
+        does; so is one for a shopper or a coupon that this world does not have. An expired one moves
+        nobody.
+        """
+        if issue.issue_id in self._received:
+            self.statistics.duplicates += 1
+            return
+        shopper, coupon = self._shoppers.get(issue.user_id), self._by_id.get(issue.coupon_id)
+        if shopper is None or coupon is None:
+            self.statistics.strangers += 1
+            return
+        self._received.add(issue.issue_id)
+        self.statistics.issues += 1
+        at = max(issue.issued_at, self.now)
+        reaction = self._reactions.react(shopper, self._histories[issue.user_id], coupon, issue, at)
+        for event in reaction.events:
+            heapq.heappush(self._scheduled, event)
+        if reaction.redemption is not None:
+            self._redemptions[issue.issue_id] = (coupon, reaction.redemption)
+
+    def truth(self, user_id: str, coupon: Coupon, at: float) -> tuple[float, float, float]:
+        """The true probabilities of one coupon; see `truths`."""
+        click, redeem, order = self.truths(user_id, (coupon,), at)[0].tolist()
+        return click, redeem, order
+
+    def truths(self, user_id: str, coupons: Sequence[Coupon], at: float) -> Floats:
+        """What `receive` would draw from, were a coupon handed over at a moment.
+
+        They know all that is hidden about the shopper, but not the future, and of a session under way
+        no more than its events until then tell. P(order) is exact but for the minutes between a
+        session's start and its order. One order takes one coupon, so P(redeem) and P(click) allow for
+        earlier coupons still open, by how far scopes and windows overlap: an approximation.
+
+        Parameters
+        ----------
+        user_id : str
+            A shopper of this world.
+        coupons : Sequence[Coupon]
+            K coupons of any catalogue; one that nobody knows has an appeal by its id.
+        at : float
+            UTC epoch seconds, at or after the shopper's latest coupon.
+
+        Returns
+        -------
+        Floats
+            Shape (K, 3): P(click), P(redeem), and P(order in the coupon's scope within
+            `redeem_within_s`, had there been no coupon).
+
+        Raises
+        ------
+        KeyError
+            The shopper is not of this world.
+        """
+        response = self._response(user_id, coupons, at)
+        return np.stack([response.clicks, response.redeems, response.orders], axis=1)
+
+    def worth(self, user_id: str, coupons: Sequence[Coupon], at: float, expires_at: float | None = None) -> Worth:
+        """Return the money that each coupon is expected to bring, were it alone handed over at a moment.
+
+        It is the expectation of what `statistics` books, by the same knowledge as `truths`.
+
+        Parameters
+        ----------
+        user_id, coupons, at
+            The same as for `truths`.
+        expires_at : float, optional
+            UTC epoch seconds: the end of a coupon that was issued earlier.
+
+        Raises
+        ------
+        KeyError
+            The shopper is not of this world.
+        """
+        day = max(0, self._shop.calendar.day(at))
+        response = self._response(user_id, coupons, at, expires_at)
+        return self._worth.of(response, self._shoppers[user_id].index, day, coupons)
+
+    def _response(
+        self, user_id: str, coupons: Sequence[Coupon], at: float, expires_at: float | None = None
+    ) -> Response:
+        until = np.array([min(at + coupon.redeem_within_s, coupon.valid_until) for coupon in coupons])
+        if expires_at is not None:
+            until = np.minimum(until, expires_at)
+        return self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
+
+    def next_at(self) -> float:
+        """When the next event happens: a step that `advance` can take without hearing two at once."""
+        while self._taken == len(self._pending):
+            self._draw_day()
+        own = self._pending[self._taken][0]
+        return min(own, self._scheduled[0][0]) if self._scheduled else own
+
+    def _draw_day(self) -> None:
+        self._pending = self._pending[self._taken :]
+        self._taken = 0
+        for shopper in self._shoppers.values():
+            shopper.live_through(self._drawn_days)
+            self._pending += shopper.outbox
+            shopper.outbox.clear()
+        self._pending.sort(key=_order)
+        self._drawn_days += 1
+
+    def _take(self, until: float) -> list[Dated]:
+        end = bisect_right(self._pending, until, lo=self._taken, key=_at)
+        events = self._pending[self._taken : end]
+        self._taken = end
+        if self._scheduled and self._scheduled[0][0] <= until:
+            while self._scheduled and self._scheduled[0][0] <= until:
+                event = heapq.heappop(self._scheduled)
+                events.append(event)
+                if isinstance(event[-1], FeedbackEvent):
+                    self._count(event[-1])
+            events.sort(key=_order)
+        return events
+
+    def _count(self, feedback: FeedbackEvent) -> None:
+        statistics = self.statistics
+        if feedback.kind == "impression":
+            statistics.impressions += 1
+        elif feedback.kind == "click":
+            statistics.clicks += 1
+        else:
+            coupon, redemption = self._redemptions.pop(feedback.issue_id)
+            statistics.redemptions += 1
+            statistics.persuaded += redemption.persuaded
+            statistics.discount_minor += redemption.discount_minor
+            statistics.order_value_minor += feedback.order_value_minor or 0
+            statistics.incremental_margin_minor += redemption.incremental_margin_minor(coupon.margin_ratio)
+
+
+def _at(event: Dated) -> float:
+    return event[0]
+
+
+def _order(event: Dated) -> tuple[float, int, str]:
+    return event[:3]

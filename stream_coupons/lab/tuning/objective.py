@@ -1,0 +1,207 @@
+"""How good settings are on a foreign log: progressive quality on a stretch of its time.
+
+The log is cut in two by time. Settings are searched on the first part, as if the rest had not happened yet: no record
+of it is read, and an issue whose outcome was not known by then does not count. What was found is judged on the rest,
+with a model that goes on learning through both parts, as it would live (Gama, Sebastiao, Rodrigues 2013, "On evaluating
+stream learning algorithms", Machine Learning 90: progressive evaluation). A model tried on the very part that its
+settings were chosen on looks better than it is (Cawley, Talbot 2010, "On over-fitting in model selection", JMLR 11).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.events import NO_COUPON
+from stream_coupons.lab.datasets import foreign, tables
+from stream_coupons.lab.datasets.foreign import ForeignLog
+from stream_coupons.lab.datasets.foreign_records import LoggedIssue
+from stream_coupons.lab.datasets.mapping import mapping_of
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
+from stream_coupons.lab.offline.scored import Scored
+from stream_coupons.lab.tuning.plan import Head, Metric
+from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.settings import Settings
+
+Floats = NDArray[np.float64]
+
+BOOTSTRAP_REPEATS = 1000
+CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
+"""Shares of the records after which a trial that lags behind may be given up."""
+
+
+class Quality(NamedTuple):
+    """How good settings are; NaN if they lead to no finite metric.
+
+    `steps` are the metric as it stood at each of the `CHECKPOINTS` that were reached. A trial that `is_given_up` has
+    reached no further, and its `value` is the last of these.
+    """
+
+    value: float
+    steps: tuple[float, ...] = ()
+    is_given_up: bool = False
+
+
+STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Predictions of one head and what happened: arrays of one row an issue, in time order.
+
+    `known_at` says when the outcome was known: when the window of the issue had closed.
+    """
+
+    users: NDArray[np.str_]
+    at: Floats
+    known_at: Floats
+    probabilities: Floats
+    labels: Floats
+
+    def known_before(self, moment: float) -> "Sample":
+        """The issues whose outcome was known before a moment."""
+        return self._of(self.known_at < moment)
+
+    def issued_since(self, moment: float) -> "Sample":
+        """The issues from a moment on."""
+        return self._of(self.at >= moment)
+
+    def _of(self, rows: NDArray[np.bool_]) -> "Sample":
+        return Sample(self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows])
+
+    def require_both(self, where: str) -> None:
+        """See that there is something to tell apart.
+
+        Raises
+        ------
+        BadConfig
+        """
+        positives = int(self.labels.sum())
+        if not 0 < positives < len(self.labels):
+            raise BadConfig(
+                f"{where}: {positives} of {len(self.labels)} known outcomes are positive, expected some but not all"
+            )
+
+    def quality(self, metric: Metric) -> float:
+        """The metric over all of it; NaN if it is undefined."""
+        return STATISTICS[metric](self.probabilities, self.labels) if len(self.labels) else math.nan
+
+
+def sample(scored: Iterable[Scored], head: Head) -> Sample:
+    """The issues of a coupon whose outcome is known and that was not unseen.
+
+    Where none was given there is nothing to click or redeem.
+    """
+    label, probability = {Head.REDEEM: ("redeemed", "p_redeem"), Head.CLICK: ("clicked", "p_click")}[head]
+    given = [one for one in scored if one.coupon_id != NO_COUPON and one.seen is not False]
+    known = [one for one in given if getattr(one, label) is not None]
+    return Sample(
+        np.array([one.user_id for one in known], np.str_),
+        np.array([one.occurred_at for one in known], np.float64),
+        np.array([one.labelled_at for one in known], np.float64),
+        np.array([getattr(one, probability) for one in known], np.float64),
+        np.array([getattr(one, label) for one in known], np.float64),
+    )
+
+
+def split_at(log: ForeignLog, held_out: float) -> float:
+    """The moment from which on lies this share of the issues of a coupon.
+
+    Raises
+    ------
+    BadConfig
+        If that leaves none before it.
+    """
+    issues = (record for record in log.records() if isinstance(record, LoggedIssue))
+    times = [issue.occurred_at for issue in issues if issue.coupon_id != NO_COUPON]
+    at = times[min(int(len(times) * (1 - held_out)), len(times) - 1)] if times else 0.0
+    if not times or at == times[0]:
+        raise BadConfig(
+            f"the log has {len(times)} issues of a coupon: too few, or too many at one time, to be cut in two"
+        )
+    return at
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
+    """The log, read once by each process."""
+    return foreign.read(path, window_s) if mapping is None else tables.read_log(path, mapping_of(mapping), window_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a process works on: it reads the log itself; a table by its mapping."""
+
+    log: Path
+    window_s: float
+    until: float
+    metric: Metric
+    head: Head
+    mapping: Path | None = None
+
+    def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> Quality:
+        """The quality of these settings on what was known before `until`.
+
+        Parameters
+        ----------
+        bars : sequence of float
+            One for each of the `CHECKPOINTS`, or none: where the metric is worse, the trial is given up.
+        """
+        log = _read_once(self.log, self.window_s, self.mapping)
+        running = ProgressiveRun(log, settings)
+        records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
+        steps: list[float] = []
+        begin = 0
+        for end in (int(len(records) * share) for share in CHECKPOINTS):
+            for record in records[begin:end]:
+                running.feed(record)
+            begin = end
+            steps.append(sample(running.scored(), self.head).quality(self.metric))
+            if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
+                return Quality(steps[-1], tuple(steps), is_given_up=True)
+        for record in records[begin:]:
+            running.feed(record)
+        known = sample(running.finish(), self.head)
+        return Quality(known.quality(self.metric), tuple(steps))
+
+    def predictions(self, settings: Settings) -> Sample:
+        """The predictions of these settings over the whole log."""
+        return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two settings on the same issues; `gain` is positive where the second are better."""
+
+    issues: int
+    positives: int
+    shoppers: int
+    first: float
+    second: float
+    gain: Interval
+
+
+def compare(first: Sample, second: Sample, metric: Metric, seed: int = 0) -> Comparison:
+    """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
+    statistic = STATISTICS[metric]
+
+    def gain(pairs: Floats, labels: Floats) -> float:
+        return metric.sign * (statistic(pairs[:, 1], labels) - statistic(pairs[:, 0], labels))
+
+    pairs = np.column_stack([first.probabilities, second.probabilities])
+    interval = bootstrap_interval(gain, pairs, first.labels, first.users, seed, BOOTSTRAP_REPEATS)
+    return Comparison(
+        issues=len(first.labels),
+        positives=int(first.labels.sum()),
+        shoppers=len(np.unique(first.users)),
+        first=first.quality(metric),
+        second=second.quality(metric),
+        gain=interval,
+    )

@@ -1,0 +1,263 @@
+"""Every metric that a worker exports, declared once, on an injected registry."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stream_coupons import __version__
+from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.kafka.topics import READ_BY_AGENTS
+
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+WRITERS = ("users", "neighbours", "budgets", "learner", "clock")
+"""Who sends batches to Kafka."""
+
+
+class Metrics:
+    """The worker's metrics; labels come from closed sets, never from users, events or shoppers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"stream_coupons_{name}", help_text, labels, registry=registry)
+
+        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
+            return Gauge(f"stream_coupons_{name}", help_text, labels, registry=registry)
+
+        def histogram(name: str, help_text: str, *labels: str) -> Histogram:
+            return Histogram(
+                f"stream_coupons_{name}",
+                help_text,
+                labels,
+                buckets=LATENCY_BUCKETS_S,
+                registry=registry,
+            )
+
+        self.registry = registry
+        self.records = counter("records_total", "Records applied to state.", "topic")
+        self.duplicates = counter(
+            "duplicates_total",
+            "Records that had no effect: their event id, lease, or origin of a message between agents was known.",
+            "topic",
+        )
+        self.replays = counter(
+            "replays_total",
+            "Records delivered again after a restart. Nothing is decided anew.",
+            "topic",
+        )
+        self.dead_letters = counter(
+            "dead_letters_total",
+            "Records refused and written to dead-letters.",
+            "topic",
+            "reason",
+        )
+        self.decisions = counter(
+            "decisions_total",
+            "Decisions on triggers: given, or the reason why there is no coupon.",
+            "outcome",
+        )
+        self.leases = counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
+        self.issues = counter("issues_total", "Coupons issued.", "domain")
+        self.feedback = counter(
+            "feedback_total",
+            "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
+            "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain).",
+            "kind",
+        )
+        self.observed = counter(
+            "observed_issues_total",
+            "Coupons given by other systems: scored, unknown_coupon, or crowded_out by later ones.",
+            "outcome",
+        )
+        self.unseen = counter(
+            "unseen_issues_total",
+            "Coupons whose window closed without an impression where those are reported. Nothing is learnt of them.",
+            "domain",
+        )
+        self.overruns = counter(
+            "overrun_redemptions_total",
+            "Purchases or refunds reported with a larger discount than their coupon may take off. So much is booked.",
+            "domain",
+        )
+        self.interests = counter(
+            "interests_total",
+            "Shoppers considered for a coupon: they turned to what they cared for before (familiar), or not (strange).",
+            "kind",
+        )
+        self.erasures = counter(
+            "erasures_total",
+            "Shoppers forgotten on request (requested) or when idle (idle); events from before a request (ignored).",
+            "kind",
+        )
+        self.ends = counter(
+            "coupons_ended_total", "Coupons whose money is booked at their end: redeemed or expired.", "outcome"
+        )
+        self.examples = counter("training_examples_total", "Labels learnt.", "domain", "head")
+        self.decision_latency = histogram(
+            "decision_latency_seconds", "Time from the append of a trigger to the send of its issue."
+        )
+        self.batch_seconds = histogram("batch_seconds", "Time from taking a batch to acknowledging it.", "agent")
+        self.batch_failures = counter(
+            "batch_failures_total", "Attempts to send a batch that failed or are overdue. They are repeated.", "agent"
+        )
+        self.changelog_skipped = counter(
+            "changelog_skipped_total", "Records of a changelog that no agent wrote, skipped in recovery.", "agent"
+        )
+        self.lag = gauge(
+            "lag_records",
+            "Records of a partition that are not yet committed.",
+            "topic",
+            "partition",
+        )
+        self.stopped = gauge(
+            "stopped",
+            "1 while an agent holds a topic back because most of its records are bad, by their commonest reason.",
+            "agent",
+            "topic",
+            "reason",
+        )
+        self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
+        self.learner_ready = gauge(
+            "learner_ready", "1 while the learning process of this worker learns, or stands by for one that does."
+        )
+        self.learner_restarts = counter(
+            "learner_restarts_total", "Times that a worker started its learning process again after it had ended."
+        )
+        self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
+        self.build_info.labels(__version__).set(1)
+        self.model_version = gauge("model_version", "Version of the model snapshot in use.", "domain")
+        self.model_age = gauge("model_age_seconds", "Seconds since the model snapshot in use was received.", "domain")
+        self.coupons_refused = counter(
+            "coupons_refused_total", "Records of the catalogue that are no coupon or no campaign."
+        )
+        self.snapshots_refused = counter("snapshots_refused_total", "Model snapshots that do not fit this program.")
+        self._models(counter, gauge)
+        self.budget_left = gauge(
+            "budget_left_ratio",
+            "Smallest share of budget left among the coupons that this worker owns.",
+            "domain",
+        )
+        self.budget_remaining = gauge(
+            "budget_remaining_minor",
+            "Money neither held nor spent, over the coupons with a budget that this worker owns, in minor units.",
+            "domain",
+        )
+        self.stock_exhausted = gauge(
+            "coupons_exhausted", "Coupons that this worker owns without stock or budget.", "domain"
+        )
+        self.overspent = gauge(
+            "overspent_minor",
+            "Money spent beyond the budgets that this worker owns, in minor units; of those that hold the maximum, "
+            "held or spent.",
+            "domain",
+            "hold",
+        )
+        self._campaigns(gauge)
+        self.catalogue_coupons = gauge(
+            "catalogue_coupons",
+            "Coupons in the catalogue; 0 once the last of a domain is removed, whose budgets are then not exported.",
+            "domain",
+        )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Make the series that alerts look at: one that is born at 300 has not increased, to Prometheus."""
+        for topic in READ_BY_AGENTS:
+            self.records.labels(topic.name)
+            for reason in Rejection:
+                self.dead_letters.labels(topic.name, reason)
+        for outcome in ("given", *NoCoupon):
+            self.decisions.labels(outcome)
+        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected"):
+            self.feedback.labels(kind)
+        for kind in ("familiar", "strange"):
+            self.interests.labels(kind)
+        for kind in ("granted", "called_back"):
+            self.leases.labels(kind)
+        for outcome in ("redeemed", "expired"):
+            self.ends.labels(outcome)
+        for kind in ("requested", "ignored", "idle"):
+            self.erasures.labels(kind)
+        for agent in WRITERS:
+            self.batch_failures.labels(agent)
+
+    def _campaigns(self, gauge: Callable[..., Gauge]) -> None:
+        """Budgets of campaigns, each exported by the worker that owns the account; the catalogue bounds the label."""
+
+        def of_campaign(name: str, help_text: str) -> Gauge:
+            return gauge(name, help_text, "campaign")
+
+        self.campaign_budget = of_campaign(
+            "campaign_budget_minor", "Budget of a campaign in minor units; none without a limit."
+        )
+        self.campaign_spent = of_campaign(
+            "campaign_spent_minor", "Money that a campaign's coupons have taken off, less what was returned."
+        )
+        self.campaign_held = of_campaign("campaign_held_minor", "Money held for a campaign's open coupons.")
+        self.campaign_price = of_campaign(
+            "campaign_price", "Price of a campaign's budget: value that a minor unit of expected cost must bring."
+        )
+        self.campaign_due = of_campaign(
+            "campaign_due_ratio",
+            "Share of a campaign's budget that should be spent by now, by its curve; none if it is not steered.",
+        )
+
+    def _models(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        """How the models do: served predictions are scored as their labels come; the threshold is the working one."""
+
+        def of_head(name: str, help_text: str) -> Gauge:
+            return gauge(name, help_text, "domain", "head")
+
+        self.model_log_loss = of_head(
+            "model_log_loss",
+            "Progressive log loss of what is served: each prediction is scored before it is learnt from.",
+        )
+        self.model_base_log_loss = of_head(
+            "model_base_log_loss", "Log loss of always predicting the base rate as it was at that time."
+        )
+        self.model_log_loss_gap = of_head(
+            "model_log_loss_gap", "Recent log loss minus that of all predictions. Above 0 the model got worse."
+        )
+        self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
+        self.model_base_rate_shift = of_head(
+            "model_base_rate_shift_logodds",
+            "Shift of the log-odds by outcomes before windows closed; near 0 once labels state the base rate.",
+        )
+        self.model_level = of_head(
+            "model_level_ratio",
+            "Observed over predicted where chance drew the coupon from all candidates.",
+        )
+        self.model_prior_decides = of_head(
+            "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."
+        )
+        self.model_calibration_error = of_head(
+            "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
+        )
+        self.model_threshold = of_head(
+            "model_threshold_ratio", "Working threshold, at which as many are predicted positive as are positive."
+        )
+        self.model_accuracy = of_head(
+            "model_accuracy_ratio", "Share of predictions on the right side of the threshold."
+        )
+        self.model_precision = of_head(
+            "model_precision_ratio", "Share of positives among the predictions at or above the threshold."
+        )
+        self.model_recall = of_head(
+            "model_recall_ratio", "Share of the positives whose prediction is at or above the threshold."
+        )
+        self.model_f1 = of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
+        self.model_champion = gauge(
+            "model_champion", "1 for the model that serves, 0 for its challengers.", "domain", "head", "model"
+        )
+        self.model_recent_log_loss = gauge(
+            "model_recent_log_loss",
+            "Log loss of each model since the last promotion, tested before it learns, recent examples counting more.",
+            "domain",
+            "head",
+            "model",
+        )
+        self.model_promotions = counter(
+            "model_promotions_total", "Changes of champion, by the model that took over.", "domain", "head", "model"
+        )
+        self.model_drifts = counter(
+            "model_drifts_total", "Drifts detected. The models then learn faster.", "domain", "head"
+        )

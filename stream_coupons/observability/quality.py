@@ -1,0 +1,81 @@
+"""What the learner tells the metrics and the log of its models."""
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import Gauge
+
+from stream_coupons.observability.metrics import Metrics
+
+if TYPE_CHECKING:  # they import River
+    from stream_coupons.models.heads import Head
+    from stream_coupons.models.learner import DomainModel, News
+
+log = logging.getLogger(__name__)
+
+
+def report_news(news: Iterable["News"], metrics: Metrics) -> None:
+    """Log and count promotions and drifts."""
+    from stream_coupons.models.champion import Promotion
+
+    for each in news:
+        domain, head, happening = each.domain, each.head, each.happening
+        if isinstance(happening, Promotion):
+            metrics.model_promotions.labels(domain, head, happening.new).inc()
+            log.warning(
+                "%s, %s: %s takes over from %s, log loss %.4f instead of %.4f over %.0f examples; "
+                "learning.pinned takes it back",
+                domain,
+                head,
+                happening.new,
+                happening.old,
+                happening.new_log_loss,
+                happening.old_log_loss,
+                happening.examples,
+            )
+        else:
+            metrics.model_drifts.labels(domain, head).inc()
+            log.warning(
+                "%s, %s: drift, the loss is higher than the model expects: its models learn faster", domain, head
+            )
+
+
+def report_model(model: "DomainModel", metrics: Metrics) -> None:
+    """Set the gauges of all heads of a domain."""
+    level = model.heads["effect"].level
+    metrics.model_level.labels(model.domain, "effect").set(level.ratio)
+    metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)
+    for head, models in model.heads.items():
+        if head in model.shifts:
+            metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])
+        _report_head(model.domain, head, models, metrics)
+
+
+def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:
+    contest = models.contest
+    for name, duel in contest.duels.items():
+        metrics.model_champion.labels(domain, head, name).set(name == contest.champion)
+        _set(metrics.model_recent_log_loss, duel.log_loss, domain, head, name)
+    if models.quality.metrics.examples:
+        figures = models.quality.report()
+        for gauge, value in (
+            (metrics.model_log_loss, figures.log_loss),
+            (metrics.model_base_log_loss, figures.base_log_loss),
+            (metrics.model_log_loss_gap, figures.log_loss_gap),
+            (metrics.model_roc_auc, figures.roc_auc),
+            (metrics.model_calibration_error, figures.calibration_error),
+            (metrics.model_threshold, figures.threshold),
+            (metrics.model_accuracy, figures.accuracy),
+            (metrics.model_precision, figures.precision),
+            (metrics.model_recall, figures.recall),
+            (metrics.model_f1, figures.f1),
+        ):
+            _set(gauge, value, domain, head)
+
+
+def _set(gauge: Gauge, value: float, *labels: str) -> None:
+    """Set what is defined; a gauge that was never set is not exported."""
+    if not math.isnan(value):
+        gauge.labels(*labels).set(value)

@@ -1,0 +1,379 @@
+"""Faust's consumer, but one message per fetch for each agent instead of one per record.
+
+A message costs some 80 us on its way through Faust's conductor, streams and agents, and a fetch finds a record or two
+in each of a dozen partitions. So a message holds chunks: what was fetched of each partition that the agent reads.
+
+Delivery: the chunks of a partition form a chain, each beginning where the one before it ended. A loop takes a chunk
+only if it is the next link, and acknowledges it when its effects are appended; what is committed is the end of the last
+link acknowledged. Whatever gets lost between here and the loop therefore breaks the chain and is fetched again. Faust
+0.15.3 needs that: it drops messages below the highest offset that it has seen, and its streams skip, and acknowledge,
+what reaches them at the wrong moment of a rebalance. Its own path costs some 50 us a record and commits past records in
+flight.
+
+Offsets without a record for us (transaction markers, aborted records, compaction) are passed and committed, so that lag
+reaches zero.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
+from faust.types import TP
+
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.fetch_sessions import Priority
+from stream_coupons.kafka.records import Record
+from stream_coupons.runtime.circuit_breaker import CircuitBreaker
+from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread, Membership
+
+FETCH_AGAIN_PAUSE_S = 0.02
+FETCH_TIMEOUT_S = 1.0
+
+
+class Chunk(NamedTuple):
+    """Records fetched together from one partition; the value of a message is a list of them."""
+
+    tp: TP
+    records: list[Record]
+    previous: int
+    """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
+    end: int
+    """The offset behind the last record."""
+    epoch: int
+    """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
+
+
+def size(message: Any) -> int:
+    """Records in a message."""
+    return sum(len(chunk.records) for chunk in message.value)
+
+
+class ThrownOut(Exception):
+    """The session ran out while chunks were in hand: the process was paused, or the network was cut."""
+
+
+class NoReadOffsets(dict[TP, int | None]):
+    """What Faust drops messages by, without a word, if they lie below the highest offset that it has seen: none."""
+
+    def __missing__(self, tp: TP) -> None:
+        """Nothing was seen."""
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        """Nothing is remembered: links of a chain that is handed on again lie below, and must pass."""
+
+
+class BatchConsumer(Consumer):  # type: ignore[misc]
+    """Delivers messages whose value is a list of `Chunk`; see the module's text for the guarantee."""
+
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_offset = NoReadOffsets()
+        self._epoch = 0
+        self._seeks = 0
+        self._sought_in: int | None = None
+        self._is_fetching = False
+        self._rewinding: list[TP] = []
+        self._handed: dict[TP, int] = {}
+        self._taken: dict[TP, int] = {}
+        self._done: dict[TP, int] = {}
+        self._reached: dict[TP, float] = {}
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group cannot have given this worker's partitions away: its session has not run out."""
+        return time.monotonic() - self._thread.heard_at < float(self.app.conf.broker_session_timeout)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Being thrown out amid work ends the worker: what it has in hand is somebody else's by now."""
+        if self._unacked_messages and not self.is_member:
+            await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
+        await super().on_partitions_revoked(revoked)
+        self._epoch += 1
+
+    def membership(self) -> Membership:
+        """As the coordinator gave it last."""
+        return self._thread.membership()
+
+    @property
+    def is_coordinated(self) -> bool:
+        """Whether it is in its group, and what keeps it there goes on: aiokafka's routine can end for good."""
+        return self._thread.is_coordinated
+
+    def _is_current(self, chunk: Chunk) -> bool:
+        """Whether a chunk is of the present assignment.
+
+        One fetched before is delivered again, here or elsewhere: it must not be applied twice.
+        """
+        return chunk.epoch == self._epoch
+
+    def _read_alike(self, tp: TP) -> list[TP]:
+        """The partitions of this worker whose chunks come in the same messages as those of this one."""
+        agents = self.transport.agents
+        return [each for each in self.assignment() if agents[each.topic] == agents[tp.topic]]
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Fetch nothing more for an agent that does not keep up."""
+        for each in self._read_alike(tp):
+            super().on_buffer_full(each)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Fetch for it again."""
+        for each in self._read_alike(tp):
+            super().on_buffer_drop(each)
+
+    async def perform_seek(self) -> None:
+        """Begin every chain where the group has committed to, or at the first record."""
+        self._seeks += 1
+        epoch = self._epoch
+        starts = await self._thread.seek_to_start()
+        self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
+        self._reached = {}
+        self._committed_offset.update(starts)
+        self._sought_in = epoch
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand on what is fetched, all of a fetch at once.
+
+        Faust's own waits some turns of the event loop for each message, in each of which other work may lie.
+        """
+        try:
+            while not self.should_stop and not fetcher.should_stop:
+                messages = [message async for _, message in self.getmany(FETCH_TIMEOUT_S)]
+                if messages:
+                    # Whoever stops the flow must not wait until a full buffer has room.
+                    await self.wait_first(self._hand_on(messages), self.suspend_flow.wait())
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            # A worker that leaves amid a rebalance would crash on this, and leave with an error.
+            if not self.app.should_stop:
+                raise
+
+    async def _hand_on(self, messages: Sequence[Any]) -> None:
+        for message in messages:
+            await self.callback(message)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
+        """Fetch what is there and hand it on, a message per agent; what cannot be handed on is fetched again."""
+        while not self.should_stop and not self._is_wanted():
+            await self.sleep(FETCH_AGAIN_PAUSE_S)
+        if self.should_stop:
+            return
+        epoch = self._epoch
+        if self._sought_in != epoch:
+            await self.perform_seek()
+        elif self._is_fetching:
+            # The last call was cancelled: what it fetched went nowhere, and not all of it may have been sought again.
+            for tp in list(self._taken):
+                await self._rewind(tp)
+        else:
+            self._pass_gaps()
+        seeks = self._seeks
+        self._is_fetching = True
+        fetched, active = await self._wait_next_records(timeout)
+        if self.should_stop:
+            return
+        messages: dict[str, Any] = {}
+        for tp, records in fetched.items():
+            is_due = active is None or tp in active or tp in self._buffered_partitions
+            is_stale = (
+                self._seeks != seeks
+                or self._epoch != epoch
+                or not self.flow_active
+                # Streams skip what reaches them before the rebalance has ended, and say nothing.
+                or self.app.rebalancing
+            )
+            if not records:
+                continue
+            if is_stale or not is_due or tp not in self._handed:
+                await self._fetch_again(tp, records[0].offset)
+            else:
+                agent = self.transport.agents[tp.topic]
+                if agent not in messages:
+                    messages[agent] = self._new_message(tp, records[-1])
+                messages[agent].value.append(self._to_chunk(tp, records))
+        self._is_fetching = False
+        for message in messages.values():
+            yield message.tp, message
+
+    def _is_wanted(self) -> bool:
+        """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
+        return self.flow_active and all(wants() for wants in self.transport.takers)
+
+    def _pass_gaps(self) -> None:
+        """Count as done what was fetched and held no record for us, where nothing is under way.
+
+        While a seek is, the position is the one before it, and what lies between is no gap.
+        """
+        for tp, handed in self._handed.items():
+            if tp in self._rewinding:
+                continue
+            position = self._thread.position_of(tp)
+            if position is not None and position > handed == self._taken.get(tp) == self._done.get(tp):
+                self._handed[tp] = self._taken[tp] = self._done[tp] = position
+
+    async def _fetch_again(self, tp: TP, offset: int) -> None:
+        """The position is behind these records already: without a seek they would be lost to this worker."""
+        position = self._thread.position_of(tp) if tp in self.assignment() else None
+        # Whoever seeks back lowers first what is handed on. His seek may still be under way, and the position the old
+        # one: a seek behind his to these records would lose what lies between.
+        offset = min(offset, self._handed.get(tp, offset))
+        if position is not None and position > offset:
+            await self._thread.seek_wait({TopicPartition(*tp): offset})
+        await self.sleep(FETCH_AGAIN_PAUSE_S)
+
+    async def _rewind(self, tp: TP) -> None:
+        """Hand on again, from the last link that was taken."""
+        taken = self._taken.get(tp)
+        if taken is not None and tp in self.assignment():
+            self._seeks += 1
+            self._handed[tp] = taken
+            self._rewinding.append(tp)
+            try:
+                await self._thread.seek_wait({TopicPartition(*tp): taken})
+            finally:
+                self._rewinding.remove(tp)
+
+    def _new_message(self, tp: TP, record: Any) -> Any:
+        message = self._to_message(tp, record)
+        message.key, message.value = None, []
+        return message
+
+    def _to_chunk(self, tp: TP, fetched: list[Any]) -> Chunk:
+        records = [
+            Record(tp.topic, tp.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in fetched
+        ]
+        chunk = Chunk(tp, records, self._handed[tp], records[-1].offset + 1, self._epoch)
+        self._handed[tp] = chunk.end
+        return chunk
+
+    def take(self, message: Any) -> list[Chunk]:
+        """The chunks that are the next links of their chains; what is missing before others will be handed on again."""
+        return [chunk for chunk in message.value if self._take(chunk)]
+
+    def taken(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return, by topic, the offset behind the last record of a partition that a loop took; 0 if none was."""
+        return {topic: self._taken.get(TP(topic, partition), 0) for topic in topics}
+
+    async def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return, by topic, the offset behind the last record of a partition, as the broker says now."""
+        ends = await self.highwaters(*(TP(topic, partition) for topic in topics))
+        return {tp.topic: end or 0 for tp, end in ends.items()}
+
+    def _take(self, chunk: Chunk) -> bool:
+        if not self._is_current(chunk):
+            return False
+        if self._taken.get(chunk.tp) != chunk.previous:
+            self.add_future(self._rewind(chunk.tp))
+            return False
+        self._taken[chunk.tp] = chunk.end
+        return True
+
+    def acknowledge(self, message: Any, chunks: Sequence[Chunk], *, is_committed: bool = False) -> None:
+        """All effects of chunks that were taken are appended: their ends may be committed, if they are not already."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        for chunk in chunks:
+            if self._is_current(chunk) and chunk.tp in self._done:
+                self._done[chunk.tp] = max(self._done[chunk.tp], chunk.end)
+                if (appended_at := chunk.records[-1].appended_at) is not None:
+                    self._reached[chunk.tp] = appended_at
+                if is_committed:
+                    self._committed_offset[chunk.tp] = chunk.end
+
+    def reached(self, tps: Sequence[TP]) -> float | None:
+        """How far in time these partitions are done, in epoch seconds: what is not was appended later.
+
+        None while that is not known. What is read is not enough: after a crash it would be read again.
+        """
+        for tp in tps:
+            end = self._thread.end_of(tp)
+            if tp in self._done and end is not None and self._done[tp] >= end[0]:
+                self._reached[tp] = end[1]
+        return min(self._reached[tp] for tp in tps) if all(tp in self._reached for tp in tps) else None
+
+    def ack(self, message: Any) -> bool:
+        """Only a stream calls this, for a message that it skipped: hand its chunks on again."""
+        for chunk in message.value:
+            if self._is_current(chunk):
+                self.add_future(self._rewind(chunk.tp))
+        return False
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        return [tp for tp in self._done if topics is None or tp in topics or tp.topic in topics]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The next offset to commit, if there is any."""
+        return self._done.get(tp) or None
+
+    def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """By topic, the offset from which a partition is delivered after a restart, as far as it is known."""
+        offsets = ((topic, self._committed_offset.get(TP(topic, partition))) for topic in topics)
+        return {topic: offset for topic, offset in offsets if offset is not None}
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
+        """What the group has committed, as the broker says now; nothing for partitions never committed."""
+        return await self._thread.committed_offsets(tps)
+
+
+class ConnectedProducer(Producer):  # type: ignore[misc]
+    """Faust's own. Nothing of ours goes through it, but it connects all the same."""
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return self.transport.connection.options()  # type: ignore[no-any-return]
+
+
+class BatchTransport(Transport):  # type: ignore[misc]
+    """Faust's transport with that consumer.
+
+    Attributes
+    ----------
+    takers : list of callable
+        The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
+    connection : Connection
+        How the brokers are reached.
+    agents : dict
+        By topic, the agent that reads it.
+    breakers : dict
+        By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
+    between_agents : frozenset of str
+        Topics of what agents tell each other.
+    urgent : frozenset of str
+        Topics that are fetched at once; their agent's other topics are fetched with them.
+    """
+
+    Consumer = BatchConsumer
+    Producer = ConnectedProducer
+
+    def __init__(self, url: Any, app: Any, connection: Connection, between_agents: Iterable[str]) -> None:
+        super().__init__(url, app)
+        self.connection = connection
+        self.between_agents = frozenset(between_agents)
+        self.urgent: frozenset[str] = frozenset()
+        self.takers: list[Callable[[], bool]] = []
+        self.agents: dict[str, str] = {}
+        self.breakers: dict[str, CircuitBreaker] = {}
+
+    def priority_of(self, topic: str) -> Priority:
+        """Return how soon a topic is fetched."""
+        if topic in self.urgent:
+            return Priority.URGENT
+        is_beside = any(self.agents[other] == self.agents[topic] for other in self.urgent)
+        return Priority.WITH_URGENT if is_beside else Priority.PATIENT
+
+    def may_fetch(self, topic: str) -> bool:
+        """Return whether the circuit of a topic lets a fetch through now."""
+        breaker = self.breakers.get(topic)
+        return breaker is None or breaker.may_fetch(topic)
+
+    def note_fetched(self, topics: Iterable[str]) -> None:
+        """Tell the circuits of these topics that they were fetched."""
+        for topic in topics:
+            if topic in self.breakers:
+                self.breakers[topic].note_fetched(topic)

@@ -1,0 +1,74 @@
+"""What a Faust agent hands to a loop of ours: the partitions that it owns, and the chunks of these."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from stream_coupons.runtime.faust_driver.consumer import size
+from stream_coupons.runtime.faust_driver.consumer_thread import Membership
+
+CAPACITY = 4
+"""Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""
+
+
+class Ownership(NamedTuple):
+    """Partitions that this worker owns as a member of its group."""
+
+    partitions: frozenset[int]
+    membership: Membership
+
+    def keeps(self, before: "Ownership") -> frozenset[int]:
+        """Partitions that nobody else can have owned since: owned before, by the same member, one generation ago.
+
+        Generations alone would not do: a coordinator that lost its memory begins anew with the first.
+        """
+        (member, generation), (was, earlier) = self.membership, before.membership
+        return self.partitions & before.partitions if (member, generation) == (was, earlier + 1) else frozenset()
+
+
+NOTHING = Ownership(frozenset(), Membership("", -2))
+
+
+class Inbox:
+    """Ownership and messages of chunks, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.ownership = NOTHING
+        self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=CAPACITY)
+        self._is_told = False
+        self._has_news = asyncio.Event()
+
+    async def consume(self, events: AsyncIterator[Any]) -> None:
+        """Body of the Faust agent: pass every message on."""
+        async for event in events:
+            await self._queue.put(event.message)
+            self._has_news.set()
+
+    def assign(self, partitions: frozenset[int], membership: Membership) -> None:
+        """Tell which partitions are owned from now on."""
+        self.ownership = Ownership(partitions, membership)
+        self._is_told = True
+        self._has_news.set()
+
+    def wake(self) -> None:
+        """Let `get` return without waiting for messages."""
+        self._has_news.set()
+
+    async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:
+        """Messages with chunks, up to about `limit` records; none when ownership changed or the time is up."""
+        if not self._is_told and self._queue.empty():
+            self._has_news.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._has_news.wait()
+            except TimeoutError:
+                return []
+        if self._is_told:
+            self._is_told = False
+            return []
+        messages: list[Any] = []
+        records = 0
+        while records < limit and not self._queue.empty():
+            messages.append(self._queue.get_nowait())
+            records += size(messages[-1])
+        return messages

@@ -1,0 +1,50 @@
+"""The compacted topics that hold what a process knows besides its states: coupons, campaigns and models."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream_coupons.agents.learner import READS
+from stream_coupons.core.decision.scoring import Scorer
+from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.follower import Follower, Read, Reading
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.worker.known import CurrentKnowledge
+
+
+class KnowledgeTopics:
+    """Followers of these topics, which take their records into `known`. The snapshots need the catalogue."""
+
+    def __init__(self, connection: Connection, known: CurrentKnowledge) -> None:
+        self._connection = connection
+        self._known = known
+        self.catalogue: Follower[tuple[str, Coupon | None]] = self._follower(
+            topics.CATALOG, Reading(known.read_coupon, known.take_coupon, settle=known.compile)
+        )
+        self.campaigns: Follower[tuple[str, Campaign | None]] = self._follower(
+            topics.CAMPAIGNS, Reading(known.read_campaign, known.take_campaign, settle=known.compile)
+        )
+        self.snapshots: Follower[tuple[ModelSnapshot, Scorer]] = self._follower(
+            topics.SNAPSHOTS, Reading(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots)
+        )
+
+    def _follower(self, topic: Topic, reading: Reading[Read]) -> Follower[Read]:
+        return Follower(self._connection, topic.name, topic.max_message_bytes, reading)
+
+    async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:
+        """Know which domains there are, and how far a snapshot can have learnt that was appended so far."""
+        await self.catalogue.wait_caught_up()
+        ends = await consumer.end_offsets([TopicPartition(topic.name, 0) for topic in READS])
+        self._known.log_ends = {tp.topic: end for tp, end in ends.items()}
+
+    @property
+    def followers(self) -> tuple[Follower[Any], ...]:
+        """All of them; start each."""
+        return self.campaigns, self.catalogue, self.snapshots
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that was in them at the start has been taken."""
+        return all(follower.is_caught_up for follower in self.followers)

@@ -1,0 +1,189 @@
+"""What a worker knows besides its states: the rules, the catalogue and the models, as they now are."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.decision.scoring import Knowledge, Scorer
+from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import Rules
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.models.linear import prior
+from stream_coupons.models.snapshots import check_offsets, compile_snapshot, is_of_this_version, label
+from stream_coupons.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
+
+MAX_STRANGERS = 8
+"""Models of domains without a coupon that are kept: their coupons were withdrawn, or the domain is forged. Each model
+takes some 7 MiB in every worker."""
+
+
+class CurrentKnowledge:
+    """Takes in records of compacted topics; gives an immutable `Knowledge` made of the latest.
+
+    A snapshot that does not fit is refused and the last good one kept; so is a coupon, until this process ends: the
+    topic keeps the last record of a key only, so who reads it anew knows none. To read a record changes nothing that
+    is used here, so that may be done in another thread. Changed coupons count when they are compiled: with thousands
+    that takes half a second, in which no shopper waits.
+
+    Attributes
+    ----------
+    log_ends : mapping or None
+        The next offset of `training-examples` and of `open-decisions`, by topic; whoever reads snapshots sets it
+        before. No snapshot has learnt from what is beyond. None sets no bound.
+    """
+
+    def __init__(self, rules: Rules, metrics: Metrics) -> None:
+        self._rules = rules
+        self._metrics = metrics
+        self._coupons: dict[str, Coupon] = {}
+        self._campaigns: dict[str, Campaign] = {}
+        self._scorers: dict[str, Scorer] = {}
+        self._domains: set[str] = set()
+        """Those that have or had coupons: one whose last was withdrawn has none, and its gauge must say so."""
+        self._strangers: set[str] = set()
+        """Domains of snapshots that neither catalogue nor settings knew when these were read."""
+        self.log_ends: Mapping[str, int] | None = None
+        self._received_at: dict[str, float] = {}
+        self.snapshots: dict[str, ModelSnapshot] = {}
+        self._prior = prior()
+        self._decoders = {topic.name: Decoder(topic) for topic in (topics.CATALOG, topics.CAMPAIGNS)}
+        self._decode_snapshot = Decoder(topics.SNAPSHOTS)
+        self._catalogue: Catalogue | None = None
+        self._has_changed = False
+        """Whether a coupon has, since the catalogue was compiled."""
+        self._now: Knowledge | None = None
+
+    def now(self) -> Knowledge:
+        """The latest models, and the coupons as they were when they were last compiled; at once, if they never were."""
+        if self._now is None:
+            self._now = Knowledge(self._rules, self._compiled(), dict(self._scorers), self._prior)
+        return self._now
+
+    def _compiled(self) -> Catalogue:
+        if self._catalogue is None:
+            self._has_changed = False
+            return self._use(self._new_catalogue(list(self._coupons.values()), list(self._campaigns.values())))
+        return self._catalogue
+
+    async def compile(self) -> None:
+        """Bring changed coupons into use: made in another thread, taken into use in the loop, between two batches."""
+        if self._has_changed:
+            self._has_changed = False
+            entries = list(self._coupons.values()), list(self._campaigns.values())
+            self._use(await asyncio.to_thread(self._new_catalogue, *entries))
+
+    def _new_catalogue(self, coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
+        return Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
+
+    def _use(self, catalogue: Catalogue) -> Catalogue:
+        self._catalogue, self._now = catalogue, None
+        self._domains |= catalogue.domains.keys()
+        for domain in self._domains:
+            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.of_domain(domain) or ()))
+        return catalogue
+
+    def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
+        """Return what a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
+        return self._read(topics.CATALOG, key, value)
+
+    def read_campaign(self, key: bytes | None, value: bytes | None) -> tuple[str, Campaign | None] | None:
+        """Return what a record of the campaigns says: an id and, unless it is withdrawn, the campaign."""
+        return self._read(topics.CAMPAIGNS, key, value)
+
+    def _read(self, topic: Topic, key: bytes | None, value: bytes | None) -> tuple[str, Any] | None:
+        if key is None:
+            return None
+        if value is None:
+            return key.decode(errors="replace"), None
+        try:
+            entry = self._decoders[topic.name](value)
+            if key != topic.key_of(entry):
+                raise BadMessage(Rejection.WRONG_KEY, f"{topic.key} inside is {getattr(entry, topic.key)!r}")
+        except BadMessage as bad:
+            self._metrics.coupons_refused.inc()
+            log.error("%s: key %r is refused: %s", topic.name, key, bad)
+            return None
+        return key.decode(), entry
+
+    def take_coupon(self, read: tuple[str, Coupon | None]) -> None:
+        """Know what `read_coupon` read."""
+        self._take(self._coupons, *read)
+
+    def take_campaign(self, read: tuple[str, Campaign | None]) -> None:
+        """Know what `read_campaign` read."""
+        self._take(self._campaigns, *read)
+
+    def _take(self, entries: dict[str, Entry], entry_id: str, entry: Entry | None) -> None:
+        if entry is None:
+            entries.pop(entry_id, None)
+        else:
+            entries[entry_id] = entry
+        self._has_changed = True
+
+    def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
+        """A record of the models and what serves it: some tens of milliseconds of work.
+
+        What another version of the program keeps under its own key is for that one, and not refused: it stays there.
+        """
+        if key is None or value is None:
+            return None
+        try:
+            snapshot: ModelSnapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+            is_ours = is_of_this_version(snapshot.format_version, snapshot.feature_schema)
+            if not is_ours and key == topics.SNAPSHOTS.key_of(snapshot):
+                log.info("model-snapshots: key %r is left to the version of the program that wrote it", key)
+                return None
+            self._check(snapshot)
+            return snapshot, compile_snapshot(snapshot)
+        except (BadMessage, SnapshotMismatch) as bad:
+            self._metrics.snapshots_refused.inc()
+            log.error("model-snapshots: key %r is refused: %s", key, bad)
+            return None
+
+    def _check(self, snapshot: ModelSnapshot) -> None:
+        """Refuse what cannot be, before an array of it is unpacked.
+
+        Raises
+        ------
+        SnapshotMismatch
+        """
+        if self.log_ends is not None:
+            check_offsets(snapshot, self.log_ends[topics.EXAMPLES.name], self.log_ends[topics.OPEN.name])
+        if self._is_expected(snapshot.domain):
+            return
+        self._strangers = {domain for domain in self._strangers if not self._is_expected(domain)}
+        if len(self._strangers | {snapshot.domain}) > MAX_STRANGERS:
+            raise SnapshotMismatch(
+                f"{label(snapshot)}: the domain is neither in the catalogue nor in learning.transfer, "
+                f"and there are models of {MAX_STRANGERS} such domains already"
+            )
+        self._strangers.add(snapshot.domain)
+
+    def _is_expected(self, domain: str) -> bool:
+        transfer = self._rules.transfer
+        return domain in self._domains or domain in transfer or domain in transfer.values()
+
+    def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
+        """Serve what `read_snapshot` read."""
+        snapshot, scorer = read
+        self.snapshots[snapshot.domain] = snapshot
+        self._scorers[snapshot.domain] = scorer
+        self._received_at[snapshot.domain] = time.time()
+        self._metrics.model_version.labels(snapshot.domain).set(snapshot.version)
+        self._now = None
+
+    def report_ages(self) -> None:
+        """Set the gauges that grow by themselves."""
+        for domain, received_at in self._received_at.items():
+            self._metrics.model_age.labels(domain).set(time.time() - received_at)

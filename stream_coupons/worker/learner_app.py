@@ -1,0 +1,68 @@
+"""The learning process: a member of a consumer group of its own, of which one member at a time owns the models."""
+
+import asyncio
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
+from stream_coupons.agents.wire import sources
+from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.events import ModelSnapshot
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.models.snapshots import with_possible_origins
+from stream_coupons.observability.metrics import Metrics
+from stream_coupons.runtime.changelog import ends_of
+from stream_coupons.settings import Settings
+from stream_coupons.worker.knowledge_topics import KnowledgeTopics
+from stream_coupons.worker.known import CurrentKnowledge
+from stream_coupons.worker.member import Member, Reporter
+
+
+class LearnerApp(Member):
+    """All parts of the process that learns.
+
+    `training-examples` and `open-decisions` have one partition each, so of all learning processes one is active. The
+    others stand by: they are members without a partition, and take over within a session if the active one is lost.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, settings.kafka.learner_group_id, [Learner.name], MAX_EXAMPLES)
+        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust)
+        self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
+        self.add_services(self.learner, Reporter(self))
+
+    def _unacknowledged(self) -> Mapping[str, int]:
+        """Learnt examples are progress: they are acknowledged only when a snapshot is due."""
+        return dict.fromkeys((topic.name for topic in READS), self.learner.taken)
+
+    def _missing(self) -> dict[str, bool]:
+        return {**super()._missing(), "what it has learnt is not published": self.learner.is_late}
+
+    async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
+        """Read the latest snapshots, by the rules by which every worker reads them.
+
+        Not followed all the time: a learner that stands by would unpack models every second for nothing.
+        """
+        kafka = self.settings.kafka
+        known = CurrentKnowledge(self.settings.rules(PUBLIC_KEY), Metrics(CollectorRegistry()))  # it draws nothing
+        read = KnowledgeTopics(kafka, known)
+        followers = (read.catalogue, read.snapshots)
+        try:
+            for follower in followers:
+                await follower.start()
+            await read.snapshots.wait_caught_up()
+        finally:
+            await asyncio.gather(*(follower.stop() for follower in followers))
+        named = {source for snapshot in known.snapshots.values() for source in snapshot.origins}
+        ends = await ends_by_source(kafka, named & sources(kafka.partitions))
+        return {domain: with_possible_origins(snapshot, ends) for domain, snapshot in known.snapshots.items()}
+
+
+async def ends_by_source(connection: Connection, names: AbstractSet[str]) -> dict[str, int]:
+    """Return the next offset of each source, by its name `topic:partition`."""
+    places = {name: TopicPartition(topic, int(home)) for name in names for topic, _, home in [name.rpartition(":")]}
+    ends = await ends_of(connection, list(places.values())) if places else {}
+    return {name: ends[tp] for name, tp in places.items()}
