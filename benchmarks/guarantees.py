@@ -19,8 +19,9 @@ from stream_coupons.broker import open_broker
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.records import BEGAN_HEADER
+from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.settings import Guarantee, Settings
+from stream_coupons.settings import Settings
 from tests.integration.builders import AT, browse, coupon, settings
 
 SHOPPERS = 500

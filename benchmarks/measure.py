@@ -20,10 +20,11 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.settings import Settings
 
 POLL_S = 0.1
 SETTLED_S = 1.5

@@ -23,7 +23,7 @@ from stream_coupons.core.rules import (
     Size,
 )
 from stream_coupons.core.wording import explained, near
-from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.models.rules import LearningRules
 
 PREFIX = "STREAM_COUPONS_"
@@ -36,15 +36,6 @@ OF_KUBERNETES = re.compile(
     r"(?:.+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_.+)?=|PORT=\w+://|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?=)"
 )
 """What Kubernetes tells every container of a service whose name begins with `stream-coupons`."""
-
-
-class Guarantee(StrEnum):
-    """What is promised of what the workers append."""
-
-    AT_LEAST_ONCE = "at_least_once"
-    """Copies, with identical bytes, may come after a fault. For brokers without transactions, and least latency."""
-    EXACTLY_ONCE = "exactly_once"
-    """Readers with `read_committed` see no copy at all. Needs Apache Kafka 4.0 or later."""
 
 
 class Role(StrEnum):
@@ -62,40 +53,6 @@ class Store(StrEnum):
     MEMORY = "memory"
     ROCKSDB = "rocksdb"
     """On a disk, so that memory does not grow with shoppers; needs the extra `rocksdb`."""
-
-
-class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the brokers are and how patient we are with them."""
-
-    group_id: str = "stream-coupons"
-    guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
-    partitions: Size = 4
-    replication: Size = 1
-    session_timeout_s: Positive = 10.0
-    heartbeat_interval_s: Positive = 2.0
-    rebalance_timeout_s: Positive = 20.0
-    request_timeout_s: Positive = 45.0
-    produce_timeout_s: Positive = 20.0
-    transaction_timeout_s: Positive = 10.0
-    commit_interval_s: Positive = 1.0
-
-    @property
-    def learner_group_id(self) -> str:
-        """Consumer group of the learners: apart from `group_id`, so that neither's rebalance stops the other."""
-        return f"{self.group_id}-learner"
-
-    @property
-    def group_ids(self) -> tuple[str, str]:
-        """Both consumer groups of a system."""
-        return self.group_id, self.learner_group_id
-
-    def __post_init__(self) -> None:
-        for address in self.bootstrap.split(","):
-            host, colon, port = address.rpartition(":")
-            is_port = port.isdecimal() and 0 < int(port) < 2**16
-            # What ends in a bracket, or holds colons without any, is an address of IPv6 without a port.
-            if not address.strip() or (colon and not (is_port and host) and not port.endswith("]") and ":" not in host):
-                raise ValueError(f"bootstrap: {address!r}, expected host:port[,host:port], the port from 1 to 65535")
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from stream_coupons.broker.server import BrokerServer
 from stream_coupons.kafka import admin, clients, topics
 from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 pytestmark = pytest.mark.process
 

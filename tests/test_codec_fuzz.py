@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.agents.wire import dead_letter
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
 from tests.test_codec import of_type
 

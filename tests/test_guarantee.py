@@ -7,7 +7,7 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.admin import check_guarantee
-from stream_coupons.settings import Guarantee, KafkaSettings
+from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 
 
 def client(features: dict[str, Any]) -> Any:

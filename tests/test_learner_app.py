@@ -6,7 +6,8 @@ from faust.types import TP
 
 from stream_coupons.agents.learner import MAX_EXAMPLES
 from stream_coupons.kafka import topics
-from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.settings import Settings
 from stream_coupons.worker.learner_app import LearnerApp
 
 EXAMPLES = TP(topics.EXAMPLES.name, 0)

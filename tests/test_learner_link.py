@@ -3,8 +3,9 @@
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.settings import KafkaSettings, Role, Settings, WorkerSettings
+from stream_coupons.settings import Role, Settings, WorkerSettings
 from stream_coupons.worker.learner_link import Greeting, MergedRegistry, Report, families_of
 
 

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from stream_coupons.agents.wire import dead_letter
 from stream_coupons.contracts import schemas
 from stream_coupons.contracts.schemas import DeadLetterHeaders, breaking_changes
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import BROWSE, BY_NAME, CATALOG, DEAD_LETTERS, ISSUES, Topic, with_message
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog

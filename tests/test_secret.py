@@ -16,7 +16,8 @@ from stream_coupons.core.events import BrowseEvent, Coupon, Item
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
-from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 
 AT = 1_767_348_000.0

@@ -10,7 +10,8 @@ import pytest
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.settings import KafkaSettings, Settings, load
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.settings import Settings, load
 
 REFERENCE = Path(__file__).parents[1] / "deploy" / "settings.toml"
 

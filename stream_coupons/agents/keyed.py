@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_coupons.agents.wire import TOPIC_OF, dead_letter, output, sender_of
+from stream_coupons.agents.wire import TOPIC_OF, output, sender_of
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
@@ -13,6 +13,7 @@ from stream_coupons.core.events import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.runtime.shared import SharedStates

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from mode import Service
 
-from stream_coupons.agents.wire import dead_letter, output, sender_of, sources
+from stream_coupons.agents.wire import output, sender_of, sources
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.events import ModelSnapshot, OpenDecision
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics

@@ -15,8 +15,9 @@ from rich.table import Table
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.bench import CONSENT
-from stream_coupons.settings import Guarantee, Settings
+from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.bench.live import LiveRate

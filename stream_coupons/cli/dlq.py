@@ -24,7 +24,7 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.dead_letters import Done, Letter, Outcome, Redrive, Sending
+    from stream_coupons.kafka.redrive import Done, Letter, Outcome, Redrive, Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
@@ -98,14 +98,14 @@ def show_list(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq list --topic coupon-feedback --json
               stream-coupons dlq list --newest-first --limit 20 --before 2:17
     """
-    from stream_coupons.kafka import dead_letters
+    from stream_coupons.kafka import redrive
 
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
-    selection = dead_letters.Selection(reason, _known(topic), since_at=since_at)
-    cursor = None if before is None else dead_letters.place_of(before)
+    selection = redrive.Selection(reason, _known(topic), since_at=since_at)
+    cursor = None if before is None else redrive.place_of(before)
     brokers = _reachable(settings_from(config, bootstrap))
-    oldest = None if cursor is None else dead_letters.moment_of(brokers, cursor)
-    sent = dead_letters.sendings(brokers)
+    oldest = None if cursor is None else redrive.moment_of(brokers, cursor)
+    sent = redrive.sendings(brokers)
     counted: Counter[tuple[str, str]] = Counter()
     again: Counter[tuple[str, str]] = Counter()
 
@@ -113,7 +113,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
 
     def rows() -> Iterator[Row]:
         nonlocal candidates
-        for letter in selection.of(dead_letters.letters(brokers)):
+        for letter in selection.of(redrive.letters(brokers)):
             row = row_of(letter, sent)
             counted[letter.reason, letter.topic] += 1
             again[letter.reason, letter.topic] += row.sent_again_at is not None
@@ -121,7 +121,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
                 candidates += 1
                 yield row
 
-    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, dead_letters.numbers_of(row.letter)))
+    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, redrive.numbers_of(row.letter)))
     older = page[-1].letter if page and candidates > len(page) else None
     listed = page if newest_first else page[::-1]
     totals = [
@@ -200,12 +200,12 @@ def show(
     Examples: stream-coupons dlq show 0:17
               stream-coupons dlq show 0:17 --json
     """
-    from stream_coupons.kafka import dead_letters
+    from stream_coupons.kafka import redrive
 
-    place = dead_letters.place_of(letter)
+    place = redrive.place_of(letter)
     brokers = _reachable(settings_from(config, bootstrap))
-    [found] = dead_letters.named(frozenset({place}), dead_letters.letters(brokers))
-    sending = dead_letters.sendings(brokers).get(found.digest())
+    [found] = redrive.named(frozenset({place}), redrive.letters(brokers))
+    sending = redrive.sendings(brokers).get(found.digest())
     if json:
         typer.echo(msgspec.json.encode(shown_of(found, sending)).decode())
         return
@@ -340,18 +340,18 @@ def redrive(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
-    from stream_coupons.kafka import dead_letters
+    from stream_coupons.kafka import redrive
     from stream_coupons.kafka.clients import Publisher
-    from stream_coupons.kafka.dead_letters import Outcome, Redrive, Selection
+    from stream_coupons.kafka.redrive import Outcome, Redrive, Selection
 
-    selection = Selection(reason, _known(topic), places=frozenset(map(dead_letters.place_of, letters or ())))
+    selection = Selection(reason, _known(topic), places=frozenset(map(redrive.place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
     kafka = settings_from(config, bootstrap).kafka
     require_topics(kafka)
-    chosen = selection.of(dead_letters.letters(kafka))
-    before = {} if again else dead_letters.sendings(kafka)
+    chosen = selection.of(redrive.letters(kafka))
+    before = {} if again else redrive.sendings(kafka)
     with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
         work = Redrive(publisher, before, kafka.partitions, force)
         told = Told(dry_run, as_json=json)
@@ -385,7 +385,7 @@ class Told:
 
     def report(self, *, interrupted: bool) -> None:
         """Print the sums."""
-        from stream_coupons.kafka.dead_letters import Outcome
+        from stream_coupons.kafka.redrive import Outcome
 
         counts = self.counts
         if self._rows is not None:
@@ -406,7 +406,7 @@ class Told:
 
 def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
     """Send, and say what became of every letter; return whether it was interrupted."""
-    from stream_coupons.kafka.dead_letters import Outcome
+    from stream_coupons.kafka.redrive import Outcome
 
     overtaken: set[str] = set()
 
@@ -428,7 +428,7 @@ def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:
     """What became of a letter, on one line."""
-    from stream_coupons.kafka.dead_letters import Outcome
+    from stream_coupons.kafka.redrive import Outcome
 
     what = {
         Outcome.SENT: "would be sent" if dry_run else "sent",

@@ -7,7 +7,8 @@ import msgspec
 import typer
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.settings import KafkaSettings, Settings, load
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.settings import Settings, load
 
 ConfigOption = Annotated[
     Path | None,

@@ -25,6 +25,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.wording import unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_not_ahead
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.lab.recordings import (
     FIRST_SHOWN,
@@ -37,7 +38,6 @@ from stream_coupons.lab.recordings import (
     lines_or_elements,
     parse,
 )
-from stream_coupons.settings import KafkaSettings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.clients import NotAppended, Publisher

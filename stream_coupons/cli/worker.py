@@ -47,13 +47,14 @@ def worker(
     # Here, so that the help and completion need not import Faust.
     from stream_coupons import secret
     from stream_coupons.kafka import admin
+    from stream_coupons.worker.homes import check_homes
 
     settings = _with_options(settings_from(config, bootstrap), metrics_port, roles)
     key = secret.workers_key(settings)
     with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         admin.check_guarantee(client, settings.kafka)
-        admin.check_homes(settings.kafka)
+        check_homes(settings.kafka)
     secret.check(settings, key)
     if Role.DECIDE in settings.worker.roles:
         from stream_coupons.cli import worker_process

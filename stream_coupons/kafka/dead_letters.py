@@ -1,376 +1,72 @@
-"""Dead letters as they are read, and how their records are sent again.
+"""Dead letters as they are written: a record that could not be used, why, and where it came from."""
 
-Sending twice changes nothing, because the topic redrives remembers what was sent: it holds a digest of topic, key and
-bytes of every record that the broker has taken. A record whose digest is there is not sent a second time, and so
-neither is a second copy of its letter, nor the letter that comes back when the record is refused again.
+from collections.abc import Iterable
+from hashlib import sha256
 
-The digests are appended behind the records. A redrive that is killed between the two sends at most its last
-`BATCH_LETTERS` records twice. This relies on what the system does with every second copy: events are known by their
-event_id, training examples by their origin, which is therefore sent again with the record.
-"""
+import msgspec
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import lru_cache
-from typing import Any, NamedTuple
-
-from stream_coupons.agents.wire import (
-    DIGEST_HEADER,
-    KEY_BYTES_HEADER,
-    REDRIVEN_HEADER,
-    VALUE_BYTES_HEADER,
-    WHOLE_BYTES,
-    digest,
-)
-from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.clients import Fetcher, Publisher, Reader
-from stream_coupons.kafka.codec import Decoder
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record
 
-BATCH_LETTERS = 500
-NEVER_SENT_AGAIN = {
-    topics.TICKS.name: "a tick is not sent again: the next one does what it would have done",
-    topics.LEASES.name: "a lease is not sent again: the owner of its account does that until the partition has it",
-}
-SENT_AGAIN = {topic.name: topic for topic in topics.READ_BY_AGENTS if topic.name not in NEVER_SENT_AGAIN}
-"""Topics whose records can be sent again."""
+REDRIVEN_HEADER = "redriven"
+"""The header of a record that was sent again: partition:offset of its dead letter."""
+CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, REDRIVEN_HEADER}
+"""Headers of a refused record that its dead letter has too, so that it can be sent again as what it was."""
+CARRIED_BYTES = 256
+"""The longest value of a header that is carried on: ours are references and never longer."""
 
-INPUT_NAMES = {topic.name for topic in topics.INPUTS}
+DIGEST_HEADER = "digest"
+"""The header of a letter that has not all of its record's key and value: what `digest` made of them."""
+KEY_BYTES_HEADER = "key-bytes"
+VALUE_BYTES_HEADER = "value-bytes"
+"""Headers of such a letter: how long key and value were, if there were any."""
+WHOLE_BYTES = topics.INPUT_BYTES
+"""The longest key and value, together, that a letter has as they are; the rest of its topic's limit is for headers."""
+CUT_KEY_BYTES, CUT_VALUE_BYTES = 1024, 64 * 1024
+"""What a letter has of a longer record's: enough to tell whose it is."""
 
 
-class Letter(NamedTuple):
-    """One record of dead-letters; what its headers do not say is "?", since anybody may write there.
+def digest(topic: str, key: bytes | None, value: bytes | None) -> bytes:
+    """The same for every copy of a record of a topic, and for no other: hexadecimal digits."""
+    return sha256(msgspec.msgpack.encode((topic, key, value))).hexdigest().encode()
 
-    Attributes
-    ----------
-    place : str
-        Where it is in dead-letters, partition:offset.
-    at : float
-        When the record was refused, UTC epoch seconds.
-    key, value : bytes or None
-        The refused record's own; if the letter is cut, their beginnings.
-    headers : dict of str
-        As text; of those with one name the first, which is the record's own.
+
+def dead_letter(record: Record, reason: str, detail: str) -> Output:
+    """A record that could not be used: its own key and bytes, with the reason and where it came from.
+
+    It carries on what the record's own headers say of its origin, its beginning and of being sent again.
+
+    Of a record that its topic would not take uncompressed it has the beginning, lengths and digest: a topic's limit is
+    one of compressed batches, so a broker lets records of any length in, and would refuse their letters for ever.
     """
-
-    place: str
-    at: float
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, str]
-
-    @property
-    def moment(self) -> tuple[float, tuple[int, int]]:
-        """Return what letters are ordered by: when it was refused, and where it is."""
-        return self.at, numbers_of(self.place)
-
-    @property
-    def reason(self) -> str:
-        """Why it was refused."""
-        return self.headers.get("reason", "?")
-
-    @property
-    def topic(self) -> str:
-        """Where it came in."""
-        return self.headers.get("topic", "?")
-
-    @property
-    def detail(self) -> str:
-        """What a person needs to mend the sender."""
-        return self.headers.get("detail", "")
-
-    @property
-    def source(self) -> str:
-        """Where it came in, topic:partition:offset."""
-        return ":".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
-
-    @property
-    def came_back_of(self) -> str | None:
-        """The letter that it was before it was sent again and refused again."""
-        return self.headers.get(REDRIVEN_HEADER)
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the record was too long for its letter, which has only the beginning of it."""
-        return DIGEST_HEADER in self.headers
-
-    @property
-    def key_bytes(self) -> int | None:
-        """How long the record's key was; None if it had none."""
-        return _length_of(self.key, self.headers.get(KEY_BYTES_HEADER))
-
-    @property
-    def value_bytes(self) -> int | None:
-        """How long the record's value was; None if it had none."""
-        return _length_of(self.value, self.headers.get(VALUE_BYTES_HEADER))
-
-    def digest(self) -> bytes:
-        """The same for every copy of the record, and for no other."""
-        if self.is_cut:
-            return self.headers[DIGEST_HEADER].encode()
-        return digest(self.topic, self.key, self.value)
-
-    def obstacle(self) -> str | None:
-        """Why its record cannot be sent again; None if it can."""
-        if self.is_cut:
-            return f"it is cut: key and value took more than {WHOLE_BYTES} bytes, and no agent takes as many"
-        if self.key is None:
-            return "it has no key, and so no partition: the sender must send it with one"
-        if self.topic in NEVER_SENT_AGAIN:
-            return NEVER_SENT_AGAIN[self.topic]
-        if self.topic not in SENT_AGAIN:
-            return f"no agent reads the topic {self.topic!r}"
-        if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:
-            return "it has no origin: a second copy of it could not be told from the first"
-        return None
-
-    def refusal(self) -> tuple[str, str] | None:
-        """Return the reason and detail for which this release refuses the same bytes again; None if it may take them.
-
-        What depends on the time, on settings or on other records is not foreseen: that may have changed.
-        """
-        if self.reason == Rejection.WRONG_COUPON:
-            return self.reason, "the coupon of an issue never changes"
-        topic = SENT_AGAIN[self.topic]
-        try:
-            message = _decoder(self.topic)(self.value)
-        except BadMessage as bad:
-            return str(bad.reason), bad.detail
-        key = topic.key_of(message)
-        if self.key != key:
-            return str(Rejection.WRONG_KEY), f"key is {self.key!r}, {topic.key} inside is {key!r}"
-        return None
+    headers = {
+        "reason": reason,
+        "detail": detail[:1000],
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp": str(record.timestamp_ms),
+    }
+    key, value, of_cut = _kept_of(record)
+    own = [*((name, text.encode()) for name, text in headers.items()), *of_cut, *_carried(record.headers)]
+    return Output(topics.DEAD_LETTERS.name, record.partition, key, value, own)
 
 
-@lru_cache
-def _decoder(topic: str) -> Decoder:
-    return Decoder(SENT_AGAIN[topic])
+def _kept_of(record: Record) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Key and value of a record as its letter has them, and the headers that say what is missing."""
+    key, value = record.key, record.value
+    if len(key or b"") + len(value or b"") <= WHOLE_BYTES:
+        return key, value, []
+    lengths = [(KEY_BYTES_HEADER, key), (VALUE_BYTES_HEADER, value)]
+    said = [(name, str(len(part)).encode()) for name, part in lengths if part is not None]
+    said.append((DIGEST_HEADER, digest(record.topic, key, value)))
+    return key and key[:CUT_KEY_BYTES], value and value[:CUT_VALUE_BYTES], said
 
 
-def _length_of(part: bytes | None, said: str | None) -> int | None:
-    """How long a key or value was before it was cut, if a header says so."""
-    if part is None:
-        return None
-    return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else len(part)
-
-
-def letter_of(record: Any) -> Letter:
-    """A record of dead-letters as kafka-python gives it."""
-    headers: dict[str, str] = {}
-    for name, value in record.headers or ():
-        headers.setdefault(name, (value or b"").decode(errors="replace"))
-    place = f"{record.partition}:{record.offset}"
-    return Letter(place, record.timestamp / 1000.0, record.key, record.value, headers)
-
-
-def letters(connection: Connection) -> Iterator[Letter]:
-    """All dead letters there are now, in order within each partition, which is the order of the records refused."""
-    with Reader(connection, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
-        for record in reader.read_to_end():
-            yield letter_of(record)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which letters are meant: those that meet all that is given.
-
-    Attributes
-    ----------
-    places : frozenset of str
-        Letters by name; none for all.
-    since_at : float, optional
-        Refused from then on, UTC epoch seconds.
-    """
-
-    reason: str | None = None
-    topic: str | None = None
-    places: frozenset[str] = frozenset()
-    since_at: float | None = None
-
-    def of(self, letters: Iterable[Letter]) -> Iterable[Letter]:
-        """Those of the letters that are meant.
-
-        Raises
-        ------
-        BadConfig
-            If one is named that is not there.
-        """
-        if self.places:
-            return named(self.places, letters)
-        return (
-            letter
-            for letter in letters
-            if self.reason in (None, letter.reason)
-            and self.topic in (None, letter.topic)
-            and (self.since_at is None or letter.at >= self.since_at)
-        )
-
-
-def named(places: frozenset[str], letters: Iterable[Letter]) -> list[Letter]:
-    """The letters of these names.
-
-    Raises
-    ------
-    BadConfig
-        If one is not there.
-    """
-    found = [letter for letter in letters if letter.place in places]
-    missing = sorted(places - {letter.place for letter in found}, key=numbers_of)
-    if missing:
-        names = ", ".join(missing)
-        raise BadConfig(f"no dead letter {names}: expected one that `stream-coupons dlq list` shows")
-    return found
-
-
-def place_of(text: str) -> str:
-    """The name of a letter as it is written everywhere.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if not re.fullmatch("[0-9]{1,18}:[0-9]{1,18}", text):
-        raise BadConfig(f"{text!r} names no dead letter, expected PARTITION:OFFSET such as 0:17")
-    partition, offset = numbers_of(text)
-    return f"{partition}:{offset}"
-
-
-def numbers_of(place: str) -> tuple[int, int]:
-    """Partition and offset of a letter's name."""
-    partition, _, offset = place.partition(":")
-    return int(partition), int(offset)
-
-
-def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int]]:
-    """Return the `moment` of the letter of a name.
-
-    Raises
-    ------
-    BadConfig
-        If it is not there.
-    """
-    with Fetcher(connection) as fetcher:
-        record = fetcher.fetch(topics.DEAD_LETTERS.name, *numbers_of(place))
-    return named(frozenset({place}), [] if record is None else [letter_of(record)])[0].moment
-
-
-class Sending(NamedTuple):
-    """That a record was sent again: when, in UTC epoch seconds, and as the record of which letter."""
-
-    at: float
-    letter: str
-
-
-def sendings(connection: Connection) -> dict[bytes, Sending]:
-    """The last time that each record was sent again, by its digest."""
-    with Reader(connection, [topics.REDRIVES.name], from_beginning=True) as reader:
-        return {
-            record.key: Sending(record.timestamp / 1000.0, (record.value or b"").decode(errors="replace"))
-            for record in reader.read_to_end()
-        }
-
-
-class Outcome(StrEnum):
-    """What became of a letter."""
-
-    SENT = "sent"
-    BEFORE = "sent before"
-    IMPOSSIBLE = "cannot be sent"
-    HOPELESS = "would be refused again"
-
-
-class Done(NamedTuple):
-    """What became of a letter, and what there is to say about it."""
-
-    letter: Letter
-    outcome: Outcome
-    note: str
-    again_for: str = ""
-    """The reason for which it would be refused again."""
-
-
-@dataclass
-class Redrive:
-    """Sends the records of letters again, byte for byte, to the partition of their key.
-
-    Delivery: what is returned as sent is appended; if the process is killed, at worst the last `BATCH_LETTERS` are
-    appended once more by the next one.
-
-    Parameters
-    ----------
-    publisher : Publisher, optional
-        None to send nothing and say what would be done.
-    before : dict of Sending
-        What was sent before, by digest; none to send such records once more.
-    partitions : int
-        Of the topics where the settings decide.
-    """
-
-    publisher: Publisher | None
-    before: dict[bytes, Sending]
-    partitions: int
-    force: bool = False
-    """Send also what this release would refuse again, as for workers of another release."""
-    _now: dict[bytes, str] = field(default_factory=dict)
-    _unremembered: dict[bytes, str] = field(default_factory=dict)
-    _batch: list[Done] = field(default_factory=list)
-
-    def take(self, letter: Letter) -> list[Done]:
-        """Send the record of a letter, if it is to be sent; return what has become certain by now.
-
-        Raises
-        ------
-        NotAppended
-        """
-        self._batch.append(self._attempt(letter))
-        return self.finish() if len(self._batch) >= BATCH_LETTERS else []
-
-    def _attempt(self, letter: Letter) -> Done:
-        obstacle = letter.obstacle()
-        if obstacle is not None:
-            return Done(letter, Outcome.IMPOSSIBLE, obstacle)
-        refusal = None if self.force else letter.refusal()
-        if refusal is not None:
-            reason, detail = refusal
-            return Done(letter, Outcome.HOPELESS, f"{reason}: {detail}", reason)
-        digest = letter.digest()
-        if digest in self._now:
-            return Done(letter, Outcome.BEFORE, f"as {self._now[digest]}")
-        if digest in self.before:
-            return Done(letter, Outcome.BEFORE, f"as {self.before[digest].letter}")
-        self._now[digest] = self._unremembered[digest] = letter.place
-        topic = SENT_AGAIN[letter.topic]
-        partition = topics.partition_for(letter.key or b"", topic.partitions or self.partitions)
-        if self.publisher is not None:
-            self.publisher.send_bytes(topic, letter.key, letter.value, partition, headers_again(letter))
-        return Done(letter, Outcome.SENT, f"to {topic.name}:{partition}")
-
-    def finish(self) -> list[Done]:
-        """Wait until the broker has everything, remember it, and return what has become certain by now.
-
-        Raises
-        ------
-        NotAppended
-        """
-        if self.publisher is not None:
-            self.publisher.flush()
-            for digest, place in self._unremembered.items():
-                self.publisher.send_bytes(topics.REDRIVES, digest, place.encode())
-            self.publisher.flush()
-        self._unremembered.clear()
-        done, self._batch = self._batch, []
-        return done
-
-
-def headers_again(letter: Letter) -> list[tuple[str, bytes]]:
-    """The headers of a record that is sent again: which letter it was and, if an agent of ours sent it, its origin."""
-    headers = [(REDRIVEN_HEADER, letter.place.encode())]
-    if letter.topic not in INPUT_NAMES:
-        own = {name: letter.headers[name] for name in (ORIGIN_HEADER, BEGAN_HEADER) if name in letter.headers}
-        headers += [(name, text.encode()) for name, text in own.items()]
-    return headers
+def _carried(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes]]:
+    """Of each name the first, which is the one that is believed, if it is as short as ours."""
+    first: dict[str, bytes] = {}
+    for name, value in headers:
+        if name in CARRIED and value is not None:
+            first.setdefault(name, value)
+    return [(name, value) for name, value in first.items() if len(value) <= CARRIED_BYTES]

@@ -18,7 +18,6 @@ from mode import Service
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.lenient.fetched import new_consumer
-from stream_coupons.runtime.changelog import ends_of
 
 log = logging.getLogger(__name__)
 
@@ -154,3 +153,17 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         end = (await ends_of(self._connection, [self._tp]))[self._tp]
         while self._position < end and not self.should_stop:
             await self.sleep(0.05)
+
+
+async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offsets behind all that is appended, also behind a transaction that is still open.
+
+    A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
+    transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
+    """
+    consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted")
+    await consumer.start()
+    try:
+        return dict(await consumer.end_offsets(tps))
+    finally:
+        await consumer.stop()

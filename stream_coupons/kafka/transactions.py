@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -37,7 +37,6 @@ from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import Placed, wait_for_all
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +152,13 @@ class _Versioned(Request[_Request]):  # type: ignore[misc]
 
     def build(self, request_struct_class: type[Any]) -> Any:
         return request_struct_class(*self._fields, _NO_TAGS)
+
+
+class Membership(NamedTuple):
+    """Who a worker is in its group."""
+
+    member_id: str
+    generation: int
 
 
 class TransactionalProducer:

@@ -5,12 +5,13 @@ transaction marker stands there, reads record by record, and reads all of what i
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.follower import ends_of
 from stream_coupons.kafka.lenient.fetched import new_consumer
 from stream_coupons.runtime.stores import CellStore, NewStore
 
@@ -106,17 +107,3 @@ class KafkaChangelog:
                 log.error("%s: its key is no text, so none of our agents wrote it: skipped", place)
                 self._on_skipped()
         return latest
-
-
-async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """The offsets behind all that is appended, also behind a transaction that is still open.
-
-    A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
-    transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
-    """
-    consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted")
-    await consumer.start()
-    try:
-        return dict(await consumer.end_offsets(tps))
-    finally:
-        await consumer.stop()

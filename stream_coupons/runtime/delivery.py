@@ -26,8 +26,7 @@ from mode import Service
 
 from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import TransactionalProducer
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
+from stream_coupons.kafka.transactions import Membership, TransactionalProducer
 
 log = logging.getLogger(__name__)
 

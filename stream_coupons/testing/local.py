@@ -12,13 +12,14 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import dead_letter, sender_of
+from stream_coupons.agents.wire import sender_of
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, OpenDecision, Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior

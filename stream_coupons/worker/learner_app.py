@@ -12,9 +12,9 @@ from stream_coupons.agents.wire import sources
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.follower import ends_of
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.changelog import ends_of
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
 from stream_coupons.worker.known import CurrentKnowledge

@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.producer import Sender, new_producer
+from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.kafka.transactions import TransactionalProducer
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from stream_coupons.runtime.faust_driver.consumer import BatchTransport
 from stream_coupons.runtime.faust_driver.inbox import Inbox
-from stream_coupons.settings import Guarantee, KafkaSettings, Settings
+from stream_coupons.settings import Settings
 
 REPORT_EVERY_S = 1.0
 LIVE_WITHIN_S = 30.0

@@ -17,12 +17,12 @@ from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import Parcel
 from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 

@@ -3,11 +3,11 @@
 import pytest
 from core.builders import knowledge, rules
 
-from stream_coupons.agents.wire import CUT_KEY_BYTES, CUT_VALUE_BYTES, WHOLE_BYTES, dead_letter, digest
 from stream_coupons.core.events import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.dead_letters import CUT_KEY_BYTES, CUT_VALUE_BYTES, WHOLE_BYTES, dead_letter, digest
 from stream_coupons.kafka.records import Record
 
 from .fakes import Shop

@@ -14,7 +14,7 @@ from stream_coupons.cli.main import app
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 DEADLINE_S = 60.0
 

@@ -30,10 +30,11 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.explain.explanation import Funds, Kept, explain_issue, explain_shopper
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.settings import Settings
 
 from .conftest import Run, write_lines
 from .test_verify import put

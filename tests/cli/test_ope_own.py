@@ -9,7 +9,7 @@ from evaluation.own_logs import Shop, recording
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 from .conftest import Run, RunBroker
 

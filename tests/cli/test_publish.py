@@ -15,7 +15,7 @@ from stream_coupons.broker import open_broker
 from stream_coupons.cli.publish import pacer
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
 

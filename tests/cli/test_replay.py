@@ -15,8 +15,9 @@ from stream_coupons.core.events import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
-from stream_coupons.settings import KafkaSettings, Settings
+from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 
 from .conftest import Run, browse, envelope, write_lines

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream_coupons.agents.wire import dead_letter
 from stream_coupons.cli.tail import json_line, pretty_line, recording_line, until_quiet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.events import CouponIssue
@@ -14,6 +13,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
 from stream_coupons.lab.recordings import parse
 

@@ -16,9 +16,9 @@ from stream_coupons.cli.verify import never_checked
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.audit.findings import Check
 from stream_coupons.lab.offline.digest import AGENTS, digests_of
-from stream_coupons.settings import KafkaSettings
 from stream_coupons.worker.app import TABLE_OF
 
 from .conftest import Run, RunBroker

@@ -22,9 +22,9 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.tuning import search_space
 from stream_coupons.lab.tuning.search_space import Range
-from stream_coupons.settings import KafkaSettings
 
 from .pages import block, example, page
 

@@ -9,7 +9,6 @@ from core.builders import FixedScorer, browse, cart, coupon, feedback, item, ord
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stream_coupons.agents.wire import dead_letter
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
@@ -20,6 +19,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output, Record
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.lab.audit.accounts import COLUMNS

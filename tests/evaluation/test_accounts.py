@@ -2,8 +2,8 @@
 
 import pytest
 
-from stream_coupons.agents.wire import dead_letter
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.lab.audit.accounts import fingerprint
 from stream_coupons.lab.audit.findings import Check, Tally

@@ -16,7 +16,7 @@ from stream_coupons.lab.reports.vega_bundle import bundle
 
 START = 1485907200.0  # 2017-02-01
 NASTY = """</script><script>alert("x")</script> & 'quoted' <!-- {{ 7 * 7 }}"""
-BUNDLE = files("stream_coupons.lab.offline") / "report_page" / "vega.js"
+BUNDLE = files("stream_coupons.lab.reports") / "report_page" / "vega.js"
 
 
 def full_report(text: str = "text") -> Report:

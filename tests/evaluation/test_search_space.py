@@ -8,6 +8,7 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.tuning.plan import Method, Plan
 from stream_coupons.lab.tuning.search_space import (
     BUILT_IN,
@@ -18,7 +19,7 @@ from stream_coupons.lab.tuning.search_space import (
     build,
     tree_of,
 )
-from stream_coupons.settings import KafkaSettings, LearningSettings, Settings
+from stream_coupons.settings import LearningSettings, Settings
 
 RATE = "learning.learning_rate"
 NEIGHBOURS = "neighbourhood.neighbours"

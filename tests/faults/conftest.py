@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.settings import Guarantee
+from stream_coupons.kafka.settings import Guarantee
 
 from .proxy import Proxy
 from .trial import FIGURES

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.settings import Guarantee
+from stream_coupons.kafka.settings import Guarantee
 
 from .test_workers import wait_for_issues
 from .trial import DAYS, trial, unhurried

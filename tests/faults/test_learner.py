@@ -13,8 +13,9 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.lab.demo.system import LocalSystem, lag_now
-from stream_coupons.settings import Guarantee, KafkaSettings, LearningSettings, Settings, WorkerSettings
+from stream_coupons.settings import LearningSettings, Settings, WorkerSettings
 from tests.integration.builders import (
     AT,
     DAY_S,

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import WORKER
-from stream_coupons.settings import Guarantee
 from tests.integration.builders import records, total, wait_until
 
 from .failing_worker import AT

@@ -20,10 +20,11 @@ from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.settings import Guarantee, Settings, Store
+from stream_coupons.settings import Settings, Store
 from tests.broker.clients import send_packed
 from tests.integration.builders import (
     DAY_S,

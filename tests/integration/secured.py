@@ -18,7 +18,7 @@ from kafka.admin import (
 from stream_coupons.broker import ApacheKafka
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 OPERATOR, ENGINE, SHOP, NOTIFICATIONS = "operator", "engine", "shop", "notifications"
 GROUP = "stream-coupons"

@@ -16,10 +16,11 @@ from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.worker.homes import check_homes
 
 pytestmark = pytest.mark.kafka
 
@@ -114,7 +115,7 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
         Publisher(Connection(empty_broker.bootstrap), 2) as publisher,
     ):
         admin.apply(client, before)
-        admin.check_homes(before)
+        check_homes(before)
         for key in SHOPPERS:
             publisher.send_bytes(USERS, key, cell)
         for number, value in enumerate((cell, b"garbage", b"", None)):  # of strangers
@@ -124,7 +125,7 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
             # What a partition's shoppers share belongs to no key's partition.
             publisher.send_bytes(USERS, f"{SHARED_PREFIX}units:{number}".encode(), cell, number % 2)
         publisher.flush()
-        admin.check_homes(before)
+        check_homes(before)
 
         client.create_partitions({topic.name: NewPartitions(4) for topic in topics.ALL if topic.partitions is None})
         client.wait_for_topics([USERS.name])
@@ -132,7 +133,7 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
             admin.apply(client, before)
         admin.apply(client, after, check_only=True)
         with pytest.raises(BadConfig, match=r"stream-coupons-users-changelog: \d+ of the \d+ states looked at belong"):
-            admin.check_homes(after)
+            check_homes(after)
 
 
 def test_one_sold_out_coupon_that_moved_keeps_a_worker_from_starting(empty_broker: BrokerProcess) -> None:

@@ -14,8 +14,7 @@ from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches
 from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import TransactionalProducer
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
+from stream_coupons.kafka.transactions import Membership, TransactionalProducer
 
 pytestmark = pytest.mark.kafka
 TIMEOUT_S = 10.0

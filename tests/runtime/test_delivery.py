@@ -11,9 +11,9 @@ from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.producer import BATCH_BYTES, Placed
 from stream_coupons.kafka.records import Output
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime import delivery
 from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce, Parcel
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 PARCELS = [
     Parcel(1, [Output("changelog", 1, b"k", b"cell")], [Output("issues", 2, b"k", b"issue")], {"browse": 7}),

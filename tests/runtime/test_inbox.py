@@ -7,8 +7,8 @@ from typing import Any
 from faust.types import TP
 
 from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
 
 OWNED = frozenset({0, 1})

@@ -11,11 +11,11 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from stream_coupons.kafka.records import Output, Record
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 from stream_coupons.runtime.lane import Lane, LogReplaced
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import CellStore, MemoryCells

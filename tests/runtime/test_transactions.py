@@ -23,8 +23,7 @@ from stream_coupons.kafka import transactions
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches
 from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import TransactionalProducer
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
+from stream_coupons.kafka.transactions import Membership, TransactionalProducer
 
 INPUT = TopicPartition("browse", 0)
 MEMBER = Membership("m", 4)

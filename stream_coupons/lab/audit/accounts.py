@@ -10,13 +10,13 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from stream_coupons.agents.wire import DIGEST_HEADER, digest
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.events import FeedbackEvent, Lease
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.dead_letters import DIGEST_HEADER, digest
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
 from stream_coupons.lab.audit.marks import Marks, Retained

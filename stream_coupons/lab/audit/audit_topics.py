@@ -11,11 +11,11 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.audit.accounts import TABLES
 from stream_coupons.lab.audit.audit import READ, audit
 from stream_coupons.lab.audit.findings import Findings
 from stream_coupons.lab.audit.marks import Marks, Partition
-from stream_coupons.settings import KafkaSettings
 
 EFFECTS_FIRST = (
     (topics.DEAD_LETTERS,),

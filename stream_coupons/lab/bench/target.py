@@ -11,7 +11,7 @@ from kafka.errors import GroupIdNotFoundError, KafkaError
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import admin, topics
-from stream_coupons.settings import KafkaSettings
+from stream_coupons.kafka.settings import KafkaSettings
 
 FLOOR = "stream-coupons-bench-floor"
 """A plain topic, to measure what broker and client cost without the engine."""

@@ -189,7 +189,7 @@ class Report:
         """Return the whole page."""
         import jinja2
 
-        loader = jinja2.PackageLoader("stream_coupons.lab.offline", FOLDER)
+        loader = jinja2.PackageLoader("stream_coupons.lab.reports", FOLDER)
         pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         return pages.get_template(PAGE).render(
             title=self._title,

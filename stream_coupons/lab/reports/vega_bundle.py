@@ -22,6 +22,6 @@ def bundle() -> str:
 
 
 if __name__ == "__main__":
-    target = Path(str(files("stream_coupons.lab.offline") / "report_page" / "vega.js"))
+    target = Path(str(files("stream_coupons.lab.reports") / "report_page" / "vega.js"))
     target.write_text(bundle(), encoding="utf-8")
     print(f"{target}: {target.stat().st_size:,} bytes; look whether vega.LICENSES.txt still names what is in it")

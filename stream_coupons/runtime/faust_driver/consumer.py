@@ -26,8 +26,9 @@ from faust.types import TP
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.fetch_sessions import Priority
 from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread, Membership
+from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0

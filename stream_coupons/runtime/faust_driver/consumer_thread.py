@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchResult
@@ -12,6 +12,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.transactions import Membership
 
 HELD_BACK_PAUSE_S = 0.2
 
@@ -26,13 +27,6 @@ def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
     """
     total = sum(left.values())
     return {tp: max(most * n // total, 1) for tp, n in left.items() if n}
-
-
-class Membership(NamedTuple):
-    """Who this worker is in its group."""
-
-    member_id: str
-    generation: int
 
 
 class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.faust_driver.consumer import size
-from stream_coupons.runtime.faust_driver.consumer_thread import Membership
 
 CAPACITY = 4
 """Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""

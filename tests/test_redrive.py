@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream_coupons.agents.wire import dead_letter, digest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka import dead_letters, topics
-from stream_coupons.kafka.dead_letters import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
+from stream_coupons.kafka import redrive, topics
+from stream_coupons.kafka.dead_letters import dead_letter, digest
 from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.redrive import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
 
 
 class Fake(NamedTuple):
@@ -33,7 +33,7 @@ def letter(
     """The letter of a record of partition 2, offset 9."""
     known: dict[str, Any] = {"key": b"u1", "value": b"{"}
     refused = dead_letter(Record(topic.name, 2, 9, 5, headers=headers, **(known | about)), reason, "why")
-    partition, offset = dead_letters.numbers_of(place)
+    partition, offset = redrive.numbers_of(place)
     return letter_of(Fake(partition, offset, key=refused.key, value=refused.value, headers=refused.headers))
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_sent_again_says_why(given: Letter, says: str) -> None:
 OURS = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
 
 
-@pytest.mark.parametrize("topic", dead_letters.SENT_AGAIN.values(), ids=lambda t: t.name)
+@pytest.mark.parametrize("topic", redrive.SENT_AGAIN.values(), ids=lambda t: t.name)
 def test_what_an_agent_sent_is_sent_again_with_its_origin_and_what_a_client_sent_without(topic: topics.Topic) -> None:
     given = letter(topic, headers=OURS)
     assert given.obstacle() is None
@@ -113,7 +113,7 @@ def test_what_an_agent_sent_is_sent_again_with_its_origin_and_what_a_client_sent
     assert headers_again(given) == [("redriven", b"0:17"), *extra]
 
 
-def sent(*given: Letter, before: dict[bytes, Sending] | None = None) -> list[dead_letters.Done]:
+def sent(*given: Letter, before: dict[bytes, Sending] | None = None) -> list[redrive.Done]:
     """What would be done with these."""
     work = Redrive(None, before or {}, partitions=4, force=True)
     return [done for one in given for done in work.take(one)] + work.finish()
@@ -137,8 +137,8 @@ def test_what_has_one_partition_goes_there() -> None:
 
 def test_batches_end_without_being_told() -> None:
     work = Redrive(None, {}, partitions=4)
-    counts = [len(work.take(letter(value=b"%d" % n))) for n in range(dead_letters.BATCH_LETTERS)]
-    assert counts == [0] * (dead_letters.BATCH_LETTERS - 1) + [dead_letters.BATCH_LETTERS]
+    counts = [len(work.take(letter(value=b"%d" % n))) for n in range(redrive.BATCH_LETTERS)]
+    assert counts == [0] * (redrive.BATCH_LETTERS - 1) + [redrive.BATCH_LETTERS]
     assert work.finish() == []
 
 
@@ -173,8 +173,8 @@ def test_a_letter_that_is_named_must_be_there() -> None:
 @pytest.mark.parametrize("text", ["", "0", "0:", ":1", "0:1:2", "-1:2", "a:b", "0:1 ", "0" * 19 + ":1"])
 def test_names_of_letters_are_two_numbers(text: str) -> None:
     with pytest.raises(BadConfig, match="expected PARTITION:OFFSET"):
-        dead_letters.place_of(text)
-    assert dead_letters.place_of("00:017") == "0:17"
+        redrive.place_of(text)
+    assert redrive.place_of("00:017") == "0:17"
 
 
 GOOD = b'{"event_id": "e1", "user_id": "u1", "occurred_at": 1}'

@@ -1,0 +1,46 @@
+"""Before a worker joins: are states in the partitions of their keys?"""
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import first_records
+from stream_coupons.runtime.cells import is_cell
+from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.settings import KafkaSettings
+
+STATES = (topics.changelog("users"), topics.changelog("accounts"))
+"""Whose records' keys are those that choose the partition."""
+STATES_LOOKED_AT = 50
+"""Of each partition: where partitions were added, half of the states or more are where their keys do not belong."""
+MAX_ASTRAY_RATIO = 0.1
+
+
+def check_homes(settings: KafkaSettings) -> None:
+    """See that shoppers' and accounts' states are in the partitions of their keys, by the first ones of each partition.
+
+    Every worker looks at all partitions before it joins: one that is given only those that were added would find no
+    states there, and begin with whole stocks. A few states elsewhere are what a stranger left; no record reaches them.
+
+    Raises
+    ------
+    BadConfig
+        If the topics had another number of partitions when states were kept.
+    """
+    for changelog in STATES:
+        cells = {
+            (record.partition, record.key): record.value
+            for record in first_records(settings, changelog, settings.partitions, STATES_LOOKED_AT)
+        }
+        places = [
+            (partition, key)
+            for (partition, key), value in cells.items()
+            if key and not key.startswith(SHARED_PREFIX.encode()) and is_cell(value)
+        ]
+        astray = sum(topics.partition_for(key, settings.partitions) != partition for partition, key in places)
+        if astray > MAX_ASTRAY_RATIO * len(places):
+            raise BadConfig(
+                f"{changelog.name}: {astray} of the {len(places)} states looked at belong to other partitions of "
+                f"{settings.partitions} than they are in: the topics had another number of partitions when these were "
+                "kept. States cannot be moved, and beginning anew would give again what was given. Restore the topics "
+                "as they were; or delete all of them, run `stream-coupons topics apply`, and push a catalogue whose "
+                "stock and budgets are less what was given"
+            )
