@@ -21,8 +21,10 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.scoring import ValueScorer
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.features.rows import Subject
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 
 PRIOR_UPLIFT = 0.02

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
-from stream_coupons.core.events import BudgetHold, Coupon
+from stream_coupons.core.messages.catalogue import BudgetHold, Coupon
 from stream_coupons.core.money.price import (
     PRICES,
     QUANTILE_Z,

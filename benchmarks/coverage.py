@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from stream_coupons.core.events import LoggedDecision, OrderEvent
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output

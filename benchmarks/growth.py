@@ -37,7 +37,7 @@ from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import END_OF_TIME
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record

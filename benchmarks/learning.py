@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from stream_coupons.broker import open_broker
-from stream_coupons.core.events import CouponIssue, FeedbackEvent, TrainingExample
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder

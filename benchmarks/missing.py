@@ -28,7 +28,9 @@ from rich.table import Table
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import BrowseEvent, CartEvent, CouponIssue, Item, OrderEvent, TrainingExample
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.imputation import fill_number, remember
 from stream_coupons.kafka import topics

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.events import OrderEvent
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.shopper.habits import unpack_habits
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.shopper.state import Shopper

@@ -12,8 +12,8 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
 from stream_coupons.core.catalogue.compiled import Floats, Positions
-from stream_coupons.core.events import Coupon
 from stream_coupons.core.features.rows import Subject
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.demo.rankings import TrueValue
 from stream_coupons.lab.simulation.shoppers import World
 

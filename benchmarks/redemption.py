@@ -29,9 +29,9 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER, OF_TIME
 from stream_coupons.core.features.rows import HASHED
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder

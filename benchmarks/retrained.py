@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS, Scorer
-from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features.rows import FeatureRows
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row

@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from stream_coupons import settings
 from stream_coupons.contracts import schemas
 from stream_coupons.contracts.docstrings import attribute_docs
-from stream_coupons.core import events, reasons
+from stream_coupons.core import reasons
+from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
 from stream_coupons.lab.datasets import foreign_records
 from stream_coupons.lab.explain import verdicts
@@ -190,7 +191,7 @@ def _bounds(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     field = _resolve(field, definitions)
     if "anyOf" in field:
         return ", ".join(filter(None, (_bounds(each, definitions) for each in field["anyOf"])))
-    if field.get("maximum") == events.END_OF_TIME:
+    if field.get("maximum") == END_OF_TIME:
         return "until the year 2100"
     if "enum" in field:
         return "one of " + ", ".join(code(json.dumps(each)) for each in field["enum"])
@@ -340,7 +341,7 @@ def _message(name: str, definitions: Mapping[str, Any], topic: topics.Topic | No
         required = set(definition.get("required", ()))
         fields = [(field, body, field in required) for field, body in definition["properties"].items()]
     elif "prefixItems" in definition:
-        struct = getattr(events, name)
+        struct = schemas.type_of(name)
         fields = [
             (field, body, True) for field, body in zip(struct.__struct_fields__, definition["prefixItems"], strict=True)
         ]
@@ -364,7 +365,7 @@ def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 def _meaning(field: Mapping[str, Any]) -> str:
     """Return the description of a field; that of its type is in the introduction."""
     text: str = field.get("description", "")
-    return text.removesuffix(f"; {events.MONEY}.").removesuffix("; UTC epoch seconds.").rstrip(".") + "."
+    return text.removesuffix(f"; {MONEY}.").removesuffix("; UTC epoch seconds.").rstrip(".") + "."
 
 
 def _default(field: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import BrowseEvent, FeedbackEvent, UserVector
+from stream_coupons.core.messages.inputs import BrowseEvent, FeedbackEvent
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode

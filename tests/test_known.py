@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.wire import output
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import Array, Coupon, ModelSnapshot
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.kafka.codec import encode
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules

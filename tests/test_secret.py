@@ -12,7 +12,8 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import BrowseEvent, Coupon, Item
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import BrowseEvent, Item
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode

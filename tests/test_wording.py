@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import BrowseEvent, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, OrderEvent
 from stream_coupons.core.wording import unknown_fields, unlike_json
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder

@@ -1,0 +1,1 @@
+"""The agents: which topics, which states, which steps."""

@@ -6,7 +6,7 @@ from typing import Any
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import LeaseReport
+from stream_coupons.core.messages.leases import LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.reasons import Rejection

@@ -7,7 +7,7 @@ from typing import Any
 from mode import Service
 
 from stream_coupons.agents.users import Users
-from stream_coupons.core.events import Tick
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.producer import Sender

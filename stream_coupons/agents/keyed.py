@@ -9,7 +9,7 @@ from stream_coupons.agents.wire import TOPIC_OF, output, sender_of
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Envelope, Tick
+from stream_coupons.core.messages.inputs import Envelope, Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead

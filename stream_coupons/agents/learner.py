@@ -16,7 +16,7 @@ from mode import Service
 
 from stream_coupons.agents.wire import output, sender_of, sources
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import ModelSnapshot, OpenDecision
+from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder

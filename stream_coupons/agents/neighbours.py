@@ -7,7 +7,7 @@ from typing import Any
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import UserVector
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import Cell, Member, cell_key, split_cell_key, update
 from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.kafka import topics

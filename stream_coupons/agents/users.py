@@ -8,16 +8,16 @@ from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import (
+from stream_coupons.core.messages.inputs import (
     BrowseEvent,
     CartEvent,
     ErasureRequest,
     FeedbackEvent,
-    Lease,
-    NeighbourUpdate,
     ObservedIssue,
     OrderEvent,
 )
+from stream_coupons.core.messages.leases import Lease
+from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection

@@ -5,7 +5,8 @@ from functools import lru_cache
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import Lease, UserVector
+from stream_coupons.core.messages.leases import Lease
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

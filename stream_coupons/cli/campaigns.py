@@ -21,7 +21,7 @@ from stream_coupons.cli.catalog_entries import checked_settings, published
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, unissuable
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.settings import Settings

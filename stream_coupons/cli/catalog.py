@@ -17,7 +17,7 @@ from stream_coupons.cli.catalog_embed import embed
 from stream_coupons.cli.catalog_entries import checked_settings, published
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, overlooked, unissuable
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.settings import Settings
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries
 from stream_coupons.cli.options import JsonOption
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.embedding import Embedder, EmbeddingModel, embedder
 

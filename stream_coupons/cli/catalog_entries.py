@@ -15,7 +15,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import Entry, Kind, Reading, read_entries
 from stream_coupons.cli.options import require_topics, settings_from
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.settings import Settings
 

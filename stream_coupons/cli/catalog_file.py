@@ -11,7 +11,8 @@ from msgspec import Raw, Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import within_campaign
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules

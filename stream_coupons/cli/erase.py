@@ -12,7 +12,7 @@ import typer
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import ErasureRequest
+from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 

@@ -27,7 +27,7 @@ from stream_coupons.cli.foreign_logs import (
 )
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.datasets.foreign import WINDOW_S

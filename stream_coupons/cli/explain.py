@@ -18,7 +18,8 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import COUPONS, read_entries
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
-from stream_coupons.core.events import END_OF_TIME, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation

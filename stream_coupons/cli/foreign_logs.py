@@ -12,7 +12,7 @@ import typer
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import MAX_WINDOW_S
+from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons.lab.datasets.tables import first_row, is_table, require_extra
 from stream_coupons.lab.recordings import Line, lines

@@ -24,7 +24,7 @@ from stream_coupons.cli.foreign_logs import (
 )
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import MAX_WINDOW_S
+from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.lab.datasets.foreign import WINDOW_S
 from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.rewards import Reward

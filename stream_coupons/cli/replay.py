@@ -21,7 +21,9 @@ from stream_coupons.cli.catalog_file import Entry as CatalogEntry
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, Tick
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.recordings import (

@@ -1,0 +1,1 @@
+"""What other teams rely on: JSON Schemas made from the types."""

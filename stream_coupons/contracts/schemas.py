@@ -1,6 +1,6 @@
 """JSON Schemas of the topics and of the foreign log, made from the types, and the check that they only ever grow.
 
-`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/events.py` is what decides, and
+`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides, and
 `lab/datasets/foreign_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
 Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
 the decoder, and base64 is not checked by validators.
@@ -16,9 +16,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stream_coupons.contracts.docstrings import attribute_docs
-from stream_coupons.core import events
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import SCHEMA_VERSION, Context, Coupon
+from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, neighbours
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import SCHEMA_VERSION, Context
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
 from stream_coupons.lab.datasets import foreign_records
@@ -27,6 +28,8 @@ from stream_coupons.lab.datasets.foreign_records import LogLine
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
 FOREIGN_LOG = "foreign-log"
+MODULES = (catalogue, decisions, inputs, leases, learning, neighbours, foreign_records)
+"""Where types of messages are."""
 
 Schema = dict[str, Any]
 Digits = Annotated[str, Meta(pattern="^-?[0-9]+$")]
@@ -151,9 +154,9 @@ def definitions_of(of: Any) -> tuple[dict[str, Schema], Schema]:
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
         if "properties" in definition:
-            _describe(definition["properties"], attribute_docs(_type_of(name)))
+            _describe(definition["properties"], attribute_docs(type_of(name)))
         elif "prefixItems" in definition:
-            of = _type_of(name)
+            of = type_of(name)
             _describe(dict(zip(of.__struct_fields__, definition["prefixItems"], strict=True)), attribute_docs(of))
         version = definition.get("properties", {}).get("schema_version")
         if version is not None:
@@ -169,9 +172,10 @@ def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
             fields[name]["description"] = f"{text.rstrip('.')}; {of_type}." if of_type else text
 
 
-def _type_of(name: str) -> type[Struct]:
+def type_of(name: str) -> type[Struct]:
+    """Return the type that a definition of a schema is made from."""
     found: type[Struct] = next(
-        (getattr(module, name) for module in (events, foreign_records) if hasattr(module, name)), DeadLetterHeaders
+        (getattr(module, name) for module in MODULES if hasattr(module, name)), DeadLetterHeaders
     )
     return found
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.core.events import END_OF_TIME, EpochSeconds
+from stream_coupons.core.messages.fields import END_OF_TIME, EpochSeconds
 
 IN_SECONDS = "times are in seconds, not in milliseconds"
 MAGIC = {
@@ -104,7 +104,7 @@ def unlike_json(data: bytes) -> str:
 def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
     """Names within data that its type does not have, and what was probably meant; readers ignore these.
 
-    >>> from stream_coupons.core.events import BrowseEvent
+    >>> from stream_coupons.core.messages.inputs import BrowseEvent
     >>> list(unknown_fields({"item": {"categry": "tea"}, "context": {"any": 1}}, BrowseEvent))
     ['item.categry: no such field, expected category?']
     """

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import SCHEMA_VERSION, Envelope
+from stream_coupons.core.messages.fields import SCHEMA_VERSION
+from stream_coupons.core.messages.inputs import Envelope
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.wording import explained, unlike_json
 from stream_coupons.kafka.topics import Topic

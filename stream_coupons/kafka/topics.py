@@ -7,7 +7,20 @@ from functools import lru_cache, partial
 
 from msgspec import Struct
 
-from stream_coupons.core import events
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import (
+    BrowseEvent,
+    CartEvent,
+    ErasureRequest,
+    FeedbackEvent,
+    ObservedIssue,
+    OrderEvent,
+    Tick,
+)
+from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample
+from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 
 DAY_MS = 86_400_000
 FOR_EVER = -1
@@ -70,30 +83,30 @@ class Topic:
 INPUT_BYTES = 8 * MIB
 
 _input = partial(Topic, key="user_id", max_message_bytes=INPUT_BYTES, has_brokers_time=True, read_by=("users",))
-BROWSE = _input("browse-events", events.BrowseEvent, about="a shopper looked at an item", written_by=("the shop",))
-CART = _input("cart-events", events.CartEvent, about="a shopper changed the cart", written_by=("the shop",))
-ORDER = _input("order-events", events.OrderEvent, about="a shopper ordered", written_by=("the shop",))
+BROWSE = _input("browse-events", BrowseEvent, about="a shopper looked at an item", written_by=("the shop",))
+CART = _input("cart-events", CartEvent, about="a shopper changed the cart", written_by=("the shop",))
+ORDER = _input("order-events", OrderEvent, about="a shopper ordered", written_by=("the shop",))
 FEEDBACK = _input(
     "coupon-feedback",
-    events.FeedbackEvent,
+    FeedbackEvent,
     about="a shopper saw, clicked or used",
     written_by=("the delivery channel", "the checkout"),
 )
 OBSERVED = _input(
     "observed-issues",
-    events.ObservedIssue,
+    ObservedIssue,
     about="coupons another system gave",
     written_by=("the other system",),
 )
 ERASURES = _input(
     "erasure-requests",
-    events.ErasureRequest,
+    ErasureRequest,
     about="a shopper is to be forgotten",
     written_by=("`stream-coupons erase`", "the shop"),
 )
 TICKS = Topic(
     "ticks",
-    events.Tick,
+    Tick,
     "partition",
     "the passing of time",
     retention_ms=DAY_MS,
@@ -103,7 +116,7 @@ TICKS = Topic(
 )
 VECTORS = Topic(
     "user-vectors",
-    events.UserVector,
+    UserVector,
     "cell",
     "shoppers' interests",
     retention_ms=DAY_MS,
@@ -112,7 +125,7 @@ VECTORS = Topic(
 )
 NEIGHBOURS = Topic(
     "neighbour-updates",
-    events.NeighbourUpdate,
+    NeighbourUpdate,
     "user_id",
     "who is near",
     retention_ms=DAY_MS,
@@ -121,7 +134,7 @@ NEIGHBOURS = Topic(
 )
 LEASES = Topic(
     "coupon-leases",
-    events.Lease,
+    Lease,
     "partition",
     "what a partition may give",
     written_by=("budgets",),
@@ -129,7 +142,7 @@ LEASES = Topic(
 )
 LEASE_REPORTS = Topic(
     "lease-reports",
-    events.LeaseReport,
+    LeaseReport,
     "account_id",
     "what partitions gave, and ask for",
     written_by=("users",),
@@ -137,7 +150,7 @@ LEASE_REPORTS = Topic(
 )
 ISSUES = Topic(
     "coupon-issues",
-    events.CouponIssue,
+    CouponIssue,
     "user_id",
     "THE OUTPUT",
     retention_ms=30 * DAY_MS,
@@ -146,7 +159,7 @@ ISSUES = Topic(
 )
 EXAMPLES = Topic(
     "training-examples",
-    events.TrainingExample,
+    TrainingExample,
     "domain",
     "features as they were, labels as they came",
     partitions=1,
@@ -156,7 +169,7 @@ EXAMPLES = Topic(
 )
 OPEN = Topic(
     "open-decisions",
-    events.OpenDecision,
+    OpenDecision,
     "domain",
     "what has come by now of decisions that are open",
     partitions=1,
@@ -165,7 +178,7 @@ OPEN = Topic(
 )
 DECISIONS = Topic(
     "decisions",
-    events.LoggedDecision,
+    LoggedDecision,
     "user_id",
     "every decision on record: its arms, how likely each was, what was given",
     retention_ms=30 * DAY_MS,
@@ -174,7 +187,7 @@ DECISIONS = Topic(
 )
 CATALOG = Topic(
     "coupon-catalog",
-    events.Coupon,
+    Coupon,
     "coupon_id",
     "the coupons",
     1,
@@ -184,7 +197,7 @@ CATALOG = Topic(
 )
 CAMPAIGNS = Topic(
     "coupon-campaigns",
-    events.Campaign,
+    Campaign,
     "campaign_id",
     "budgets and times that coupons share",
     1,
@@ -194,7 +207,7 @@ CAMPAIGNS = Topic(
 )
 SNAPSHOTS = Topic(
     "model-snapshots",
-    events.ModelSnapshot,
+    ModelSnapshot,
     "series",
     "models as data",
     1,

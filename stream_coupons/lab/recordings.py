@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import EpochSeconds, Tick
+from stream_coupons.core.messages.fields import EpochSeconds
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.wording import unlike_json
 from stream_coupons.kafka import topics

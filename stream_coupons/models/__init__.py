@@ -1,0 +1,1 @@
+"""Models that learn online, how they are compared, and snapshots of them as data."""

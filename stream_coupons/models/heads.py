@@ -6,7 +6,7 @@ from typing import cast
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.events import HeadState, TrainingExample
+from stream_coupons.core.messages.learning import HeadState, TrainingExample
 from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector

@@ -7,9 +7,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.attribution import unpack
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import NO_COUPON, HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.messages.learning import HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
 from stream_coupons.models.effect import Redemption

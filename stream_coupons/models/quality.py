@@ -6,7 +6,7 @@ It counts since this process began; weights go on from the snapshot.
 import math
 from dataclasses import dataclass
 
-from stream_coupons.core.events import HeadQuality
+from stream_coupons.core.messages.learning import HeadQuality
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.progressive import BinaryMetrics
 

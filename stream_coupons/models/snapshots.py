@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.events import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.early import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS

@@ -16,7 +16,10 @@ from stream_coupons.agents.wire import sender_of
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import END_OF_TIME, Campaign, Coupon, OpenDecision, Tick
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.messages.learning import OpenDecision
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter

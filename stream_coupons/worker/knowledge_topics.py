@@ -6,7 +6,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_coupons.agents.learner import READS
 from stream_coupons.core.decision.scoring import Scorer
-from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, Read, Reading

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import Campaign, Coupon, ModelSnapshot
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics

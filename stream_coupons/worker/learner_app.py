@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
 from stream_coupons.agents.wire import sources
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import ModelSnapshot
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import ends_of
 from stream_coupons.models.snapshots import with_possible_origins

@@ -15,7 +15,8 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import SOFT
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.events import Lease, Tick
+from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

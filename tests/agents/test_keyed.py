@@ -25,12 +25,9 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import (
-    Lease,
-    LeaseReport,
-    Tick,
-    UserVector,
-)
+from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.money.accounts import money_of, units_of
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.purses import Purse

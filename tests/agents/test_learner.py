@@ -13,7 +13,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
-from stream_coupons.core.events import ModelSnapshot
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record

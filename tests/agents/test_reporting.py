@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.catalogue.compiled import Catalogue
-from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics

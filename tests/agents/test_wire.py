@@ -3,7 +3,7 @@
 import pytest
 from core.builders import knowledge, rules
 
-from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

@@ -17,8 +17,9 @@ from benchmarks.money_tables import BEGIN, END, page_with, report_of
 from benchmarks.prices import prices_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import CouponIssue, Item, OrderEvent
 from stream_coupons.core.features.rows import Subject
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.settings import Settings
 from tests.core.builders import coupon

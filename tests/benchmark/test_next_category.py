@@ -16,7 +16,7 @@ from benchmarks.next_category import (
     shares,
     states,
 )
-from stream_coupons.core.events import Item, OrderEvent
+from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.rules import NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.settings import Settings

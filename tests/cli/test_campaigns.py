@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons.cli.campaigns import states_of
 from stream_coupons.cli.catalog_file import CAMPAIGNS, Reading, read_entries
-from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Falling, Price
 from stream_coupons.kafka import topics

@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries, unissuable
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection

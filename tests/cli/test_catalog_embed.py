@@ -11,7 +11,7 @@ import pytest
 from stream_coupons.cli import catalog_embed
 from stream_coupons.cli.terminal import INTERRUPTED, Interruptions
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.embedding import EmbeddingModel, embedder
 
 from .conftest import Run, write_lines

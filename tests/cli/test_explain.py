@@ -23,7 +23,8 @@ from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Campaign, CouponIssue
+from stream_coupons.core.messages.catalogue import Campaign
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics

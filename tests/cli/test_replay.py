@@ -11,7 +11,7 @@ import pytest
 from stream_coupons import secret
 from stream_coupons.cli.replay import EventClock
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output

@@ -13,7 +13,9 @@ import pytest
 from msgspec import Struct
 
 from stream_coupons.cli.simulate import SETTLE_S, TICKS_BEHIND_S
-from stream_coupons.core.events import BrowseEvent, Coupon, CouponIssue, Tick
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic

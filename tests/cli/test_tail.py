@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons.cli.tail import json_line, pretty_line, recording_line, until_quiet
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import encode

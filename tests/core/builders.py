@@ -13,19 +13,18 @@ from stream_coupons.core.decision.pipeline import ANY_TIME, ShopEvent, Times, Un
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.events import (
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.inputs import (
     BrowseEvent,
-    Campaign,
     CartEvent,
-    Coupon,
     ErasureRequest,
     FeedbackEvent,
     Item,
     ObservedIssue,
     OrderEvent,
 )
-from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import Catalogue
-from stream_coupons.core.events import END_OF_TIME, Lease, LeaseReport
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
 from stream_coupons.core.money.leases import Account

@@ -6,16 +6,12 @@ import pytest
 
 from stream_coupons.core.decision import attribution
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.events import (
-    END_OF_TIME,
-    NO_COUPON,
-    Coupon,
-    FeedbackEvent,
-    OpenDecision,
-    TrainingExample,
-)
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from stream_coupons.core.decision import attribution
 from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import FeedbackEvent, TrainingExample
 from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.money.purses import Purse, book
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules

@@ -16,7 +16,8 @@ from stream_coupons.core.catalogue.compiled import (
     is_in_scope,
     price_of,
 )
-from stream_coupons.core.events import MAX_SCOPE, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import MAX_SCOPE
 from stream_coupons.core.vectors.sparse import as_arrays, feature_index
 
 from .builders import coupon, item

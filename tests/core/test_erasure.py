@@ -9,7 +9,9 @@ from stream_coupons.core.decision.erasure import STAYS_S, erase, mark_of
 from stream_coupons.core.decision.observation import feedback as hear
 from stream_coupons.core.decision.observation import observe, pass_time
 from stream_coupons.core.decision.pipeline import issue_id
-from stream_coupons.core.events import CouponIssue, OpenDecision, TrainingExample, UserVector
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import Cell, Member, departure, update
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import Profile

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import PART_OF_BRAND, PART_OF_ITEM, CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.decision.attribution import pack, unpack
-from stream_coupons.core.events import Item
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (
     DIMENSIONS,
@@ -31,6 +30,7 @@ from stream_coupons.core.features.rows import (
     places_of,
 )
 from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
+from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.category_history import usual_gap_s
 from stream_coupons.core.shopper.profile import HOUR_S, fold

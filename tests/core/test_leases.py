@@ -11,7 +11,7 @@ import pytest
 
 from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Booking, Stake
-from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account, Holding

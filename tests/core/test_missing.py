@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import Undecided, take_in
-from stream_coupons.core.events import BrowseEvent, CouponIssue
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.imputation import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.shopper.profile import Profile, decay, fold

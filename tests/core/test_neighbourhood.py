@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.events import MAX_WEIGHT, NeighbourUpdate, UserVector
+from stream_coupons.core.messages.fields import MAX_WEIGHT
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbours.buckets import Cell, Member, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, pack_vector, top

@@ -7,16 +7,12 @@ import pytest
 
 from stream_coupons.core.decision.observation import feedback as hear
 from stream_coupons.core.decision.observation import learn_neighbours, observe, pass_time, rows_with, rows_without
-from stream_coupons.core.events import (
-    CouponIssue,
-    Neighbour,
-    NeighbourUpdate,
-    OpenDecision,
-    TrainingExample,
-)
 from stream_coupons.core.features.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.neighbours import Neighbour, NeighbourUpdate
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper.profile import fold

@@ -8,7 +8,8 @@ from core.builders import AT, FixedScorer, browse, coupon, purses, rules
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.events import Campaign, CouponIssue
+from stream_coupons.core.messages.catalogue import Campaign
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.shopper.state import Shopper
 

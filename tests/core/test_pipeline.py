@@ -23,17 +23,13 @@ from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import (
-    CouponIssue,
-    FeedbackEvent,
-    Lease,
-    LeaseReport,
-    LoggedDecision,
-    TrainingExample,
-    UserVector,
-)
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.money.accounts import money_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet

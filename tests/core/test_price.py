@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.events import BudgetCurve
+from stream_coupons.core.messages.catalogue import BudgetCurve
 from stream_coupons.core.money.price import (
     PRICES,
     Budget,

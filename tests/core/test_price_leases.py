@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account

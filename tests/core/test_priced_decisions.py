@@ -13,7 +13,9 @@ from stream_coupons.core.decision import observation
 from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
 from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LeaseReport, LoggedDecision
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.leases import LeaseReport
 from stream_coupons.core.money.accounts import campaign_of, money_of, units_of
 from stream_coupons.core.money.price import PRICES
 from stream_coupons.core.money.purses import Purse

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.events import NeighbourUpdate, UserVector
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbours.buckets import Member, departure
 from stream_coupons.core.neighbours.relations import (
     FIT_EVERY_S,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.content_vectors import BITS, CODES, vector_codes
-from stream_coupons.core.events import MAX_NUMBERS, check_vector
+from stream_coupons.core.messages.catalogue import check_vector
+from stream_coupons.core.messages.fields import MAX_NUMBERS
 
 PINNED = (
     3168854771,

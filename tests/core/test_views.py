@@ -10,9 +10,10 @@ import pytest
 
 from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, PART_OF_BRAND, PART_OF_ITEM, CouponSet
 from stream_coupons.core.decision.judgement import judge
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, Item
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
 from stream_coupons.core.shopper.profile import count_days, decay, fold

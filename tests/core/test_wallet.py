@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from stream_coupons.core.decision.attribution import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
-from stream_coupons.core.events import Campaign, Coupon, Lease, LeaseReport
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
 from stream_coupons.core.money.leases import Account

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.topics import BY_NAME, CATALOG, FEEDBACK, OBSERVED, ORDER
 from stream_coupons.lab.datasets.completejourney import CompleteJourney, load

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
 from stream_coupons.lab.datasets.foreign_records import LoggedFeedback, LoggedIssue
 from stream_coupons.lab.recordings import lines

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import LoggedFeedback, LoggedIssue
 from stream_coupons.lab.datasets.mapping import mapping_of

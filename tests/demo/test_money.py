@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from stream_coupons.core.events import CouponIssue
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.lab.demo.money import Earned, earned, verdict
 from stream_coupons.lab.demo.play import Outcomes, Played
 from stream_coupons.models.progressive import Interval

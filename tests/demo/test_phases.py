@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_coupons.core.events import ObservedIssue
+from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.phases import ORDER, phases
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings

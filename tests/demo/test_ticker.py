@@ -2,7 +2,9 @@
 
 import pytest
 
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, Item, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import OpenControl, Shopper
 from stream_coupons.lab.demo.ticker import Ticker

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.cli.main import app
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder

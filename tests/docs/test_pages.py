@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from typer.core import TyperGroup
 
 from stream_coupons.cli.main import VERBS, app
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.observability.metrics import Metrics

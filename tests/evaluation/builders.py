@@ -12,7 +12,10 @@ from msgspec.structs import replace
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
-from stream_coupons.core.events import BrowseEvent, Campaign, Coupon, CouponIssue, FeedbackEvent, Lease, Tick
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, FeedbackEvent, Tick
+from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.money.purses import Purse

@@ -9,7 +9,7 @@ from core.builders import AT, coupon, item, knowledge, order
 from evaluation.builders import TABLE_OF_AGENT, Log
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import BrowseEvent
+from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record

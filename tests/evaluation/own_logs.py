@@ -9,15 +9,10 @@ import numpy as np
 from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Booking, Effects, Stake
-from stream_coupons.core.events import (
-    NO_COUPON,
-    Coupon,
-    DecisionResult,
-    FeedbackEvent,
-    Item,
-    LoggedDecision,
-    OrderEvent,
-)
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import DecisionResult, LoggedDecision
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.money.accounts import Accounts
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.events import NO_COUPON, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.arm_effects import ANY, ArmEffect, covered, groups_of, measure
 from stream_coupons.lab.offline.logged_decisions import Decisions
 from stream_coupons.lab.offline.uplift import Trial

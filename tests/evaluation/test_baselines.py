@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.offline import baselines
 from stream_coupons.lab.offline.baselines import OURS, RIVER, TREES, Beside, compare
 from stream_coupons.lab.offline.quality import Judged, judged

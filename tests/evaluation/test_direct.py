@@ -8,7 +8,8 @@ import pytest
 from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import Scorer
-from stream_coupons.core.events import Campaign, Coupon, CouponIssue
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output

@@ -3,7 +3,8 @@
 import pytest
 
 from stream_coupons.core.decision.erasure import STAYS_S
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, ErasureRequest, Item, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, ErasureRequest, Item, OrderEvent
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics

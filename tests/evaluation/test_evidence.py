@@ -11,7 +11,9 @@ from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, 
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import Campaign, CouponIssue, LoggedDecision, ModelSnapshot
+from stream_coupons.core.messages.catalogue import Campaign
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.money.accounts import Accounts
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage

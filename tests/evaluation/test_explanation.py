@@ -27,7 +27,8 @@ from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.catalogue.eligibility import eligible
 from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
-from stream_coupons.core.events import Campaign, Coupon, CouponIssue, LoggedDecision
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.purses import Purse

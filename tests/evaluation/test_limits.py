@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money import purses
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER

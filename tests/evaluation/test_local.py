@@ -7,20 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons.core.events import (
-    BrowseEvent,
-    Campaign,
-    CartEvent,
-    Coupon,
-    CouponIssue,
-    FeedbackEvent,
-    Item,
-    NeighbourUpdate,
-    ObservedIssue,
-    OrderEvent,
-    TrainingExample,
-    UserVector,
-)
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, ObservedIssue, OrderEvent
+from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules

@@ -5,8 +5,9 @@ import pytest
 
 from stream_coupons.core.decision.observation import rows_with, rows_without
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.events import BrowseEvent, Coupon, Item, ObservedIssue, OrderEvent
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import BrowseEvent, Item, ObservedIssue, OrderEvent
 from stream_coupons.core.shopper.state import Predicted, Shopper
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons.lab.offline.logged_shop import OF_FEATURES, LoggedShop

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Coupon, FeedbackEvent, Item, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.ope import own_policies, own_valuation

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.events import Reason
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED, extract, hashed_names
 from stream_coupons.core.features.views import Moment, look
+from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally

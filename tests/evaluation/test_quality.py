@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.offline.quality import Judged, judged, quality, rate_interval, slice_of, working_point
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.offline.segments import by_coupon, by_segment

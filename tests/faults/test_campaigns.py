@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import BudgetHold, Campaign, FeedbackEvent
+from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

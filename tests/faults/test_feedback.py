@@ -7,7 +7,8 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.pipeline import KINDS, issue_id
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from tests.integration.builders import DAY_S, IDLE_WITHIN_S, total, wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
 from tests.integration.builders import DAY_S, browse, coupon, records, wait_until

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from msgspec import Struct
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import BrowseEvent
+from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader

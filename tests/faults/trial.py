@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.purses import Purse, Totals
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.vectors.sparse import stable_hash

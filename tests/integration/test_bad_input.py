@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaProducer
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import CartEvent, FeedbackEvent, Item
+from stream_coupons.core.messages.inputs import CartEvent, FeedbackEvent, Item
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

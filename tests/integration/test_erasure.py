@@ -8,7 +8,7 @@ import pytest
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.erasure import STAYS_S
-from stream_coupons.core.events import ErasureRequest
+from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import Guarantee

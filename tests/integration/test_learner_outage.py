@@ -15,7 +15,8 @@ import pytest
 from kafka.errors import KafkaError
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import ModelSnapshot, ObservedIssue
+from stream_coupons.core.messages.inputs import ObservedIssue
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings, Settings

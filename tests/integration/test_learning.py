@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import FeedbackEvent, ModelSnapshot, ObservedIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

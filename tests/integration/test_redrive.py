@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.core.events import FeedbackEvent, ObservedIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem

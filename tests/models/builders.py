@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
+from stream_coupons.core.messages.learning import TrainingExample
 
 
 def random_rows(seed: int, size: int) -> FeatureRows:

@@ -12,8 +12,9 @@ from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, OrderEvent
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import PolicyRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper

@@ -11,9 +11,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.attribution import pack
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.events import NO_COUPON, ModelSnapshot, OpenDecision
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision
 from stream_coupons.models.early import SAMPLE, EarlyAnswers, shifts_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import PRIOR_RATE

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stream_coupons.core.events import TrainingExample
 from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.models.champion import Contest, Promotion, log_loss
 from stream_coupons.models.heads import Drift, Happening, Head
 from stream_coupons.models.inputs import Row

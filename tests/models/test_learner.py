@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import ModelSnapshot
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, HASHED, MAX_PLACES, FeatureRows
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules

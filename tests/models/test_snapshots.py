@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.events import Array, ModelSnapshot
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows
+from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.models.encoding import BIAS, KNOWN, without_terms

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons.core.events import ModelSnapshot, TrainingExample
+from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.models.heads import take_over
 from stream_coupons.models.inputs import each_row
 from stream_coupons.models.learner import Trainer

@@ -1,6 +1,6 @@
 """Cells survive their own bytes, and know what they have seen."""
 
-from stream_coupons.core.events import FeedbackEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import Member
 from stream_coupons.core.shopper.state import EarlyFeedback, OpenControl, Shopper

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 Chooser = Callable[[np.ndarray], int]

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 
-from stream_coupons.core.events import FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 
 from .policy_runs import Run
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.topics import BY_NAME
 from stream_coupons.lab.simulation.population import Floats

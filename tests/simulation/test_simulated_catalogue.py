@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.simulation.assortment import CATEGORIES
 from stream_coupons.lab.simulation.catalogue import discount_of
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings

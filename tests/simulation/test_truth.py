@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from stream_coupons.core.events import Coupon, CouponIssue, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
 from .policy_runs import Run, issue_of

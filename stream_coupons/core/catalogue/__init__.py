@@ -1,0 +1,1 @@
+"""Coupons, compiled to arrays, and which of them a shopper may get."""

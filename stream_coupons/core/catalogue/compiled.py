@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
-from stream_coupons.core.events import Campaign, Coupon, Item
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.money.accounts import Accounts, Limit, within_campaign
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.vectors.items import category_brand

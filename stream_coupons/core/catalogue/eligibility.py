@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper

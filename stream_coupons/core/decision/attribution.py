@@ -27,14 +27,10 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Catalogue, is_in_scope
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.effects import Booking, Effects, Stake
-from stream_coupons.core.events import (
-    END_OF_TIME,
-    FeedbackEvent,
-    OpenDecision,
-    OrderEvent,
-    TrainingExample,
-)
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event

@@ -14,7 +14,7 @@ from itertools import chain
 
 from stream_coupons.core.decision.attribution import remember_closed, tell
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import ErasureRequest
+from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import DAY_S, Profile

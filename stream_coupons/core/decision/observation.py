@@ -9,9 +9,11 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import NO_COUPON, FeedbackEvent, NeighbourUpdate, ObservedIssue, window_fault
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue, window_fault
+from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context

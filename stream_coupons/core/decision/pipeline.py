@@ -24,21 +24,13 @@ from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import (
-    END_OF_TIME,
-    NO_COUPON,
-    BrowseEvent,
-    CartEvent,
-    Coupon,
-    CouponIssue,
-    DecisionResult,
-    LoggedDecision,
-    OrderEvent,
-    Reason,
-    UserVector,
-)
 from stream_coupons.core.features.rows import SCHEMA, hashed_names
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
+from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.price import cost_of
 from stream_coupons.core.money.wallet import Wallet

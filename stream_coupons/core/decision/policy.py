@@ -9,7 +9,7 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.events import LoggedDecision
+from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S

@@ -1,0 +1,1 @@
+"""Limits of stock and money: accounts, leases, purses and prices."""

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from stream_coupons.core.events import END_OF_TIME, BudgetCurve, BudgetHold, Campaign, Coupon
+from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, Campaign, Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME
 
 UNITS, MONEY, CAMPAIGN = "units", "money", "campaign"
 LAG_RATIO = 0.4

@@ -26,7 +26,7 @@ References
 import numpy as np
 from msgspec import Struct, field
 
-from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.price import PRICES, Budget, Falling, Price, Traffic

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import BudgetCurve, BudgetHold
+from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from stream_coupons.core.effects import Booking
-from stream_coupons.core.events import Lease, LeaseReport
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.price import PRICES, Falling, Floats
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.events import Lease
+from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
 from stream_coupons.core.money.price import Floats, demand_of, hold_of

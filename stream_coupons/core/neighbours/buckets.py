@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import Floats, Hashes, Positions
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import MAX_WEIGHT, Neighbour, NeighbourUpdate, UserVector
+from stream_coupons.core.messages.fields import MAX_WEIGHT
+from stream_coupons.core.messages.neighbours import Neighbour, NeighbourUpdate, UserVector
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack_vector
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Hashes
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import MAX_WEIGHT, UserVector
+from stream_coupons.core.messages.fields import MAX_WEIGHT
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import Member, answer
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, stable_hash, unpack_vector

@@ -1,0 +1,1 @@
+"""Everything that is owned per shopper, and how events change it."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Item
+from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.vectors.items import item_features
 from stream_coupons.core.vectors.sparse import MAX_REMEMBERED, feature_index

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from stream_coupons.core.events import Item
+from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.vectors.values import Value
 

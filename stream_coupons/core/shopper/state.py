@@ -5,7 +5,8 @@ from typing import ClassVar
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.effects import Stake
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON, FeedbackEvent
+from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.vectors.sparse import PackedVector

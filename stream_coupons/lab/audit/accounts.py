@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import FeedbackEvent, Lease
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import CouponIssue, FeedbackEvent, Lease, LeaseReport, Tick
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import BudgetHold, Campaign, Coupon, CouponIssue, Lease, LeaseReport
+from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import UNITS, Accounts, Limit, budgets_of, campaign_of, units_of
 from stream_coupons.core.money.purses import Purse, Totals, first_lease
 from stream_coupons.kafka import topics

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from stream_coupons import __version__
 from stream_coupons.broker import BrokerProcess, open_broker
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import CartEvent
+from stream_coupons.core.messages.inputs import CartEvent
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import encode

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from stream_coupons.agents import clock
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.events import BrowseEvent, CartEvent, OrderEvent, Tick
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent, Tick
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader

@@ -1,0 +1,1 @@
+"""Logs of other systems: their formats, and one public data set."""

@@ -38,7 +38,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Context, Coupon, FeedbackEvent, Item, ObservedIssue, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import Context
+from stream_coupons.core.messages.inputs import FeedbackEvent, Item, ObservedIssue, OrderEvent
 from stream_coupons.kafka.topics import FEEDBACK, OBSERVED, ORDER
 
 if TYPE_CHECKING:

@@ -14,17 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import (
-    END_OF_TIME,
-    NO_COUPON,
-    BrowseEvent,
-    CartEvent,
-    Coupon,
-    Item,
-    OrderEvent,
-    window_fault,
-)
 from stream_coupons.core.features.rows import MAX_CONTEXT
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.lab.datasets.foreign_lines import (

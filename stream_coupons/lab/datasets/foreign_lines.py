@@ -9,17 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import (
-    END_OF_TIME,
-    MAX_WINDOW_S,
-    NO_COUPON,
-    SCHEMA_VERSION,
-    BrowseEvent,
-    CartEvent,
-    Context,
-    Coupon,
-    OrderEvent,
-)
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import END_OF_TIME, MAX_WINDOW_S, NO_COUPON, SCHEMA_VERSION, Context
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.wording import explained, unlike_json

@@ -9,18 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.events import (
-    SCHEMA_VERSION,
-    Amount,
-    BrowseEvent,
-    CartEvent,
-    Context,
-    Domain,
-    EpochSeconds,
-    Id,
-    Item,
-    OrderEvent,
-)
+from stream_coupons.core.messages.fields import SCHEMA_VERSION, Amount, Context, Domain, EpochSeconds, Id
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 
 Time = Annotated[datetime, Meta(tz=True)] | EpochSeconds
 DEFAULT_DOMAIN = "ecommerce"

@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from stream_coupons.core.events import Coupon, Item
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import Item
 
 Scope = Literal["categories", "brands"]
 

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import MAX_WINDOW_S, NO_COUPON, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import MAX_WINDOW_S, NO_COUPON
 from stream_coupons.core.wording import explained
 from stream_coupons.lab.recordings import not_readable
 

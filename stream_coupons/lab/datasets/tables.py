@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog

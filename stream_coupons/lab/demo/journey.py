@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from stream_coupons.core.events import Coupon, TrainingExample
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder

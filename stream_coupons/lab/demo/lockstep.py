@@ -12,7 +12,8 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.core.events import CouponIssue, Tick
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder, encode

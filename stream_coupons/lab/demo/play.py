@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
-from stream_coupons.core.events import CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output

@@ -10,7 +10,7 @@ from types import TracebackType
 from rich.console import Console
 
 from stream_coupons.broker import Engine, open_broker
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader

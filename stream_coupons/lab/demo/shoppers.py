@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.events import CouponIssue, FeedbackEvent, Tick
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode

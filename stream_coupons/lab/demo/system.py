@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.broker.ports import ClaimedPort
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.events import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import LINGER_MS, Publisher
 from stream_coupons.kafka.connection import Connection

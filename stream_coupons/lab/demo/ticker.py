@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from stream_coupons.core.decision.policy import is_over_frequency_cap
-from stream_coupons.core.events import BrowseEvent, CartEvent, Coupon, CouponIssue, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import OpenControl, Shopper
 from stream_coupons.lab.demo import words

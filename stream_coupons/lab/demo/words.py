@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import NoCoupon
 
 GIVEN = "given"

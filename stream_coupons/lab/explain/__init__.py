@@ -1,0 +1,1 @@
+"""Why a shopper got a coupon, and why not the others."""

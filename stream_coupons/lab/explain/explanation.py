@@ -18,9 +18,9 @@ from stream_coupons.core.decision.judgement import Judgement
 from stream_coupons.core.decision.observation import pass_time
 from stream_coupons.core.decision.pipeline import REDEEM, ShopEvent, charges
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.events import CouponIssue, LoggedDecision
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease

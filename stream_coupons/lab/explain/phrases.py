@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from stream_coupons.core.events import Reason
 from stream_coupons.core.features.numeric import (
     NEUTRAL_CLICK_RATE,
     NEUTRAL_REDEEM_RATE,
@@ -20,6 +19,7 @@ from stream_coupons.core.features.numeric import (
     rate_above,
 )
 from stream_coupons.core.features.views import PRIOR_SHARE
+from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.shopper.profile import DAY_S
 
 Phrase = Callable[[float], str]

@@ -12,8 +12,9 @@ from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.judgement import Judgement, judge
 from stream_coupons.core.decision.pipeline import REDEEM
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.events import Coupon, Reason
 from stream_coupons.core.features.views import Moment, look
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.lab.explain.phrases import Told, tell
 

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline import uplift
 from stream_coupons.lab.offline.logged_decisions import Decisions
 from stream_coupons.lab.offline.uplift import Trial, Uplift

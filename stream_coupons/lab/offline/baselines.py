@@ -13,7 +13,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction import DictVectorizer
 from threadpoolctl import threadpool_limits
 
-from stream_coupons.core.events import NO_COUPON, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.quality import Judged
 from stream_coupons.models.baselines import OnlineLogistic, RawRow, raw_features
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc

@@ -17,7 +17,8 @@ from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import Campaign, Coupon, OpenDecision, TrainingExample
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.offline import arm_effects, baselines, inspection

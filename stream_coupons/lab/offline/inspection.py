@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.champion import Promotion

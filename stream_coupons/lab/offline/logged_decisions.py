@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import LoggedIssue
 from stream_coupons.lab.offline.scored import Scored

@@ -17,21 +17,13 @@ from stream_coupons.core.catalogue.compiled import Catalogue
 from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.events import (
-    NO_COUPON,
-    BrowseEvent,
-    CartEvent,
-    Coupon,
-    FeedbackEvent,
-    NeighbourUpdate,
-    ObservedIssue,
-    OpenDecision,
-    OrderEvent,
-    TrainingExample,
-    UserVector,
-)
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import Member

@@ -14,15 +14,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.events import (
-    MAX_ARMS,
-    NO_COUPON,
-    FeedbackEvent,
-    ObservedIssue,
-    OpenDecision,
-    TrainingExample,
-)
 from stream_coupons.core.features.views import Moment
+from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import Predicted
 from stream_coupons.lab.datasets.foreign import ForeignLog

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.events import NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.progressive import (
     EPSILON,

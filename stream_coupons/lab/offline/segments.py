@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.offline.quality import Judged, Slice, slice_of
 from stream_coupons.lab.offline.scored import Scored
 

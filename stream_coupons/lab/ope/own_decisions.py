@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import NO_COUPON, LoggedDecision
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.fields import NO_COUPON
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.events import Coupon, FeedbackEvent, Item, LoggedDecision, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Coupon, Item
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import Item
 
 CATEGORIES = (
     "coffee",

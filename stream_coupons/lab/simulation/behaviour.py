@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.events import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.kafka.topics import BROWSE, CART, ORDER
 from stream_coupons.lab.simulation.assortment import CATEGORIES, REPLENISH_DAYS, Assortment
 from stream_coupons.lab.simulation.population import Population

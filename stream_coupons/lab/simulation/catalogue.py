@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.simulation.assortment import BRANDS, CATEGORIES, MARGIN_RATIO, Assortment
 
 PERCENTS = (5.0, 10.0, 10.0, 15.0, 15.0, 20.0, 25.0, 30.0)

@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Coupon, CouponIssue, FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 from stream_coupons.kafka.topics import FEEDBACK, ORDER
 from stream_coupons.lab.simulation.behaviour import Dated, Purchase, Shop, Shopper
 from stream_coupons.lab.simulation.catalogue import discount_of

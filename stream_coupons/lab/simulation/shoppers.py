@@ -10,7 +10,9 @@ import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.events import Campaign, Coupon, CouponIssue, FeedbackEvent
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.lab.simulation.assortment import make_assortment
 from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, Shopper
 from stream_coupons.lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons

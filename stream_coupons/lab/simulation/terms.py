@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.simulation.assortment import Assortment
 from stream_coupons.lab.simulation.population import SEGMENTS, Floats
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.simulation.assortment import CATEGORIES, REPLENISH_DAYS
 from stream_coupons.lab.simulation.behaviour import (
     ABANDON_RATIO,

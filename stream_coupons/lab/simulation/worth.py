@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_coupons.core.events import Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.simulation.behaviour import Shop
 from stream_coupons.lab.simulation.catalogue import discount_of
 from stream_coupons.lab.simulation.population import Floats

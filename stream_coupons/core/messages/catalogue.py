@@ -1,0 +1,137 @@
+"""What marketers publish: coupons and campaigns."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from stream_coupons.core.messages.fields import (
+    END_OF_TIME,
+    MAX_NUMBERS,
+    MAX_SCOPE,
+    MAX_WINDOW_S,
+    NO_COUPON,
+    Amount,
+    Context,
+    Count,
+    Domain,
+    EpochSeconds,
+    Id,
+    Label,
+    Ratio,
+)
+
+BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
+"""How much of a budget should be spent by when; `none`: first come, first served."""
+
+BudgetHold = Literal["quantile", "maximum"]
+"""Money that an open coupon holds of its budgets: the most that it can cost, or its share of a quantile of all that is
+open."""
+
+
+class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A coupon of the catalogue: what it is for, what it gives, what it may cost.
+
+    `attributes` are whatever else is known of it; `vector` is its content as a model of texts or images sees it,
+    `description` a text to make one from. No coupon is called `none`: that is the arm that gives nothing. The number of
+    categories times that of brands is at most 10,000.
+    """
+
+    coupon_id: Id
+    """Identifies the coupon, and is the key of its record."""
+    domain: Domain = "ecommerce"
+    """The events that may lead to it, and the model that scores it."""
+    campaign_id: Id | None = None
+    """The campaign whose budget and time it shares; while the campaign is unknown, it is not issued."""
+    title: Label = ""
+    """Its name for people; repeated in its issues."""
+    kind: Label = ""
+    """Free label, such as `percent`."""
+    categories: list[Label] = []
+    """Categories that it may be used on; empty for any."""
+    brands: list[Label] = []
+    """Brands that it may be used on; empty for any."""
+    items: list[Id] = []
+    """Items that it may be used on; empty for any."""
+    discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
+    """Percentage off; this or `discount_minor` is needed."""
+    discount_minor: Amount | None = None
+    """Amount off."""
+    max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
+    """The most that one redemption can cost. Where `budget_hold` is `maximum`, so much is held for each issue."""
+    typical_price_minor: Amount | None = None
+    """Typical order value within its scope; absent, `policy.typical_price_minor`."""
+    margin_ratio: Ratio = 0.3
+    """Margin on an order within its scope, before the discount."""
+    valid_from: EpochSeconds = 0.0
+    """From when it may be issued."""
+    valid_until: EpochSeconds = END_OF_TIME
+    """Until when it may be issued."""
+    redeem_within_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] = 7 * 86400.0
+    """How long a shopper has to use it, in seconds; models learn when that is over."""
+    stock: Count | None = None
+    """The most that are ever issued; absent for no limit."""
+    budget_minor: Amount | None = None
+    """The most money held and spent on this coupon; unused coupons return theirs. Absent for no limit of its own."""
+    budget_curve: BudgetCurve = "even"
+    """Use of `stock` and `budget_minor` that is aimed at from `valid_from` to `valid_until`; without an end, none."""
+    budget_hold: BudgetHold = "quantile"
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    max_per_user: Count | None = None
+    """How often one shopper gets it; absent for no limit."""
+    paused: bool = False
+    """True: none are issued for now."""
+    attributes: Context = {}
+    """Whatever else is known of it; the first 12 names of a domain become features."""
+    description: Annotated[str, Meta(max_length=10_000)] = ""
+    """A text that `catalog embed` makes the vector from."""
+    vector: Annotated[list[float], Meta(min_length=1, max_length=MAX_NUMBERS)] | None = None
+    """Embedding of its content by any model of texts or images, the same for all coupons of a domain."""
+
+    def __post_init__(self) -> None:
+        if self.coupon_id == NO_COUPON:
+            raise ValueError(f"coupon_id {NO_COUPON!r} stands for giving no coupon, expected another one")
+        if len(self.categories) * len(self.brands) > MAX_SCOPE:
+            named = f"{len(self.categories)} categories times {len(self.brands)} brands"
+            raise ValueError(f"{named}, expected at most {MAX_SCOPE} pairs")
+        if self.vector is not None:
+            check_vector(self.vector)
+
+
+def check_vector(vector: Sequence[float]) -> None:
+    """Refuse what has no direction.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, longer than `MAX_NUMBERS`, all zeros, or holds what is not a finite number.
+    """
+    if not 1 <= len(vector) <= MAX_NUMBERS:
+        raise ValueError(f"vector has {len(vector)} numbers, expected 1 to {MAX_NUMBERS}")
+    for place, number in enumerate(vector):
+        if not math.isfinite(number):
+            raise ValueError(f"vector[{place}] is {number}, expected a finite number")
+    if not any(vector):
+        raise ValueError("vector is all zeros, expected one number at least that is not")
+
+
+class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A budget and a time that several coupons share: those that name it as their `campaign_id`."""
+
+    campaign_id: Id
+    """Identifies the campaign, and is the key of its record."""
+    title: Label = ""
+    """Its name for people."""
+    starts_at: EpochSeconds = 0.0
+    """From when its coupons may be issued."""
+    ends_at: EpochSeconds = END_OF_TIME
+    """Until when its coupons may be issued."""
+    budget_minor: Amount | None = None
+    """The most money held and spent on all of its coupons; absent for no limit."""
+    budget_curve: BudgetCurve = "even"
+    """Spending that is aimed at between `starts_at` and `ends_at`; without an end, none."""
+    budget_hold: BudgetHold = "quantile"
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    paused: bool = False
+    """True: none of its coupons are issued for now."""

@@ -1,0 +1,71 @@
+"""Types of fields that messages share, with their bounds."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+SCHEMA_VERSION = 1
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+
+LongId = Annotated[str, Meta(min_length=1, max_length=256)]
+"""One made of others: of a trigger and the coupon that was not given for it, or of an issue and a head. The longest has
+33 + 1 + 200 + 6 characters."""
+
+Label = Annotated[str, Meta(max_length=200)]
+
+Domain = Annotated[str, Meta(min_length=1, max_length=64)]
+
+END_OF_TIME = 4_102_444_800.0
+"""The start of the year 2100, UTC epoch seconds: no time is later."""
+
+EpochSeconds = Annotated[float, Meta(ge=0, le=int(END_OF_TIME), description="UTC epoch seconds")]
+
+MONEY = "money in minor units (cents), written as a whole number: 899, not 899.0"
+
+Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description=MONEY)]
+
+Amount = Annotated[int, Meta(ge=0, le=2**53, description=MONEY)]
+
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+Text = Annotated[str, Meta(max_length=500)]
+"""A value that names one of several. It stands as it is in the reasons of issues: what is meant to be read has no
+place there."""
+
+Base64 = Annotated[
+    bytes,
+    Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
+]
+
+Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
+
+MAX_ARMS = 100
+
+MAX_SCOPE = 10_000
+"""Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
+million."""
+
+MAX_WEIGHT = 1e6
+"""Of one entry of a sparse vector, and of a sum of such."""
+
+MAX_WINDOW_S = 366 * 86400.0
+"""How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
+
+MAX_NUMBERS = 4096
+"""Most numbers in a coupon's vector."""
+
+NO_COUPON = "none"
+"""The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
+
+
+def _check_sparse(indices: list[int], weights: list[float]) -> None:
+    if len(indices) != len(weights):
+        raise ValueError(f"{len(indices)} indices but {len(weights)} weights")
+    # Both are kept in 32 bits, in which a weight may be infinite; damped ones are far below.
+    if indices and not 0 <= min(indices) <= max(indices) < 2**32:
+        raise ValueError(f"indices are {min(indices)} to {max(indices)}, expected 32 bits without a sign")
+    if weights and not -MAX_WEIGHT <= min(weights) <= max(weights) <= MAX_WEIGHT:
+        raise ValueError(f"weights are {min(weights)} to {max(weights)}, expected -1e6 to 1e6")

@@ -1,0 +1,60 @@
+"""What shoppers and their neighbourhoods tell each other."""
+
+from msgspec import Struct
+
+from stream_coupons.core.messages.fields import EpochSeconds, Id, _check_sparse
+
+
+class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper's interests as a sparse vector, for the owner of a cell; empty: the shopper moved away."""
+
+    user_id: Id
+    """The shopper."""
+    cell: Id
+    """The bucket of near shoppers that it is for: the record's key."""
+    at: EpochSeconds
+    """Time of the event that it was made after."""
+    indices: list[int]
+    """Hashed features; empty when the shopper has left the bucket."""
+    weights: list[float]
+    """The weight of each."""
+
+    def __post_init__(self) -> None:
+        _check_sparse(self.indices, self.weights)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it says that the shopper moved away."""
+        return not self.indices
+
+
+class Neighbour(Struct, frozen=True, array_like=True):
+    """A near shopper and how near."""
+
+    user_id: Id
+    """The near shopper."""
+    similarity: float
+    """Cosine of both vectors."""
+
+
+class NeighbourUpdate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A shopper's nearest neighbours and the sum of their vectors, each times its similarity.
+
+    R(u, i) = sum_j sim(u, j) c(j, i) is linear in j's vector, so the sum is all that scoring needs.
+    """
+
+    user_id: Id
+    """The shopper: the record's key."""
+    cell: Id
+    """The bucket that found them."""
+    at: EpochSeconds
+    """Time of the vector that was compared."""
+    neighbours: list[Neighbour]
+    """The nearest shoppers, nearest first."""
+    indices: list[int]
+    """Hashed features of the weighted sum."""
+    weights: list[float]
+    """The weight of each."""
+
+    def __post_init__(self) -> None:
+        _check_sparse(self.indices, self.weights)
