@@ -1,7 +1,7 @@
 """`evaluate` and `ope` in Python, on data frames: the same as the commands of these names.
 
 >>> import pandas as pd
->>> from stream_coupons import frames
+>>> from stream_coupons.lab import frames
 >>> table = pd.DataFrame({"customer": ["a", "b"] * 20, "offer": ["tea-10", "none"] * 20, "bought": [1, 0, 0, 1] * 10})
 >>> found = frames.evaluate(table, {"arm": "offer", "shopper": "customer", "purchase": "bought"})
 >>> found.metrics[["head", "examples", "positives"]].to_dict("records")[1]

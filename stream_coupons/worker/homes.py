@@ -3,9 +3,9 @@
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import first_records
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.cells import is_cell
 from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.settings import KafkaSettings
 
 STATES = (topics.changelog("users"), topics.changelog("accounts"))
 """Whose records' keys are those that choose the partition."""
