@@ -60,8 +60,9 @@ format: $(READY)  ## format and mend what can be mended by machine
 schemas: $(READY)  ## write the JSON Schemas anew from the types
 	@$(BIN)/stream-coupons schemas write schemas
 
-reference: $(READY)  ## write docs/reference anew from the code
+reference: $(READY)  ## write docs/reference and the trace of an event anew from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/trace.py
 
 bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
 	@$(BIN)/python -m stream_coupons.lab.reports.vega_bundle
