@@ -124,7 +124,7 @@ def _run(tracer: Tracer) -> set[str]:
     """Run the events, trace the last one, and return the topics it sent records to."""
     terms: dict[str, Any] = {"kind": "amount", "discount_minor": 100, "max_discount_minor": 100, "stock": 1000}
     coupons = [
-        Coupon(coupon_id=name, categories=(name,), typical_price_minor=800, margin_ratio=0.5, **terms)
+        Coupon(coupon_id=name, categories=[name], typical_price_minor=800, margin_ratio=0.5, **terms)
         for name in ("tea", "coffee")
     ]
     sent: set[str] = set()
