@@ -38,15 +38,14 @@ def subject_of(message: str) -> str:
 
 def commits(root: Path) -> list[str]:
     """Return hash and subject of the commits to check; none outside of a clone."""
-    if not (root / ".git").exists():
+    if not (root / ".git").exists():  # an unpacked archive
         return []
-    known = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", REMOTE], cwd=root, capture_output=True, check=False
-    )
+    known = subprocess.run(["git", "rev-parse", "--verify", "--quiet", REMOTE], cwd=root, stdout=subprocess.DEVNULL)
     since = [f"{REMOTE}..HEAD"] if known.returncode == 0 else [f"--max-count={LAST}"]
-    listed = subprocess.run(
-        ["git", "log", "--no-merges", "--format=%h %s", *since], cwd=root, capture_output=True, text=True, check=True
-    )
+    log = ["git", "log", "--no-merges", "--format=%h %s", *since]
+    listed = subprocess.run(log, cwd=root, stdout=subprocess.PIPE, text=True)
+    if listed.returncode:  # git printed the reason
+        raise SystemExit(f"{' '.join(log)} failed with exit code {listed.returncode}")
     return listed.stdout.splitlines()
 
 
