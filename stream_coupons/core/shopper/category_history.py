@@ -5,7 +5,7 @@ hangs on.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -47,15 +47,11 @@ def admit(known: Categories, name: str, at: float) -> InCategory | None:
 
 
 def _make_room(known: Categories, at: float) -> bool:
-    oldest = _oldest(known)
+    oldest = min(known, key=lambda name: (known[name].touched_at, name))
     is_older = known[oldest].touched_at < at
     if is_older:
         del known[oldest]
     return is_older
-
-
-def _oldest(known: Categories) -> str:
-    return min(known, key=lambda name: (known[name].touched_at, name))
 
 
 def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
@@ -81,32 +77,12 @@ def note_order(known: InCategory, at: float) -> None:
     >>> bin(known.order_slots), known.ordered_at / 86400.0
     ('0b10000100001', 30.0)
     """
-    # Slots hang on the latest order: without it they say nothing.
     slots, latest = (known.order_slots, known.ordered_at) if known.ordered_at else (0, at)
     age = int(latest // SLOT_S) - int(at // SLOT_S)
     if age < 0:
         slots, age = slots << -age, 0
     known.order_slots = (slots | 1 << min(age, SLOTS_KEPT)) & (1 << SLOTS_KEPT) - 1
     known.ordered_at = max(at, latest)
-
-
-def with_orders(known: Categories, ordered_at: Mapping[str, float]) -> Categories:
-    """Merge the times of the last orders, which an older version kept apart, into the records of the categories.
-
-    That version forgot in one place what it remembered in the other. A category of which it only knew the latest order
-    was ordered once; of one whose latest order it had forgotten nothing is kept, for slots hang on it, and what was in
-    the cart may be ordered since.
-    """
-    merged = {
-        name: each for name, each in known.items() if name in ordered_at or each.ordered_at or not each.order_slots
-    }
-    for name, at in ordered_at.items():
-        each = merged.setdefault(name, InCategory())
-        each.order_slots = each.order_slots or 1
-        each.ordered_at = max(at, each.ordered_at)
-    while len(merged) > MAX_CATEGORIES:
-        del merged[_oldest(merged)]
-    return merged
 
 
 def usual_gap_s(slots: int) -> float:

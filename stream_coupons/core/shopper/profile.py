@@ -19,14 +19,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import (
-    MAX_CATEGORIES,
-    Categories,
-    admit,
-    note_cart,
-    note_orders,
-    with_orders,
-)
+from stream_coupons.core.shopper.category_history import MAX_CATEGORIES, Categories, admit, note_cart, note_orders
 from stream_coupons.core.shopper.habits import Habits, count_ordered, habit_fading, unpack_habits
 from stream_coupons.core.shopper.imputation import (
     LastLabel,
@@ -89,8 +82,6 @@ class Profile(Struct, array_like=True):
     seen: bytes = b""
     """Digests of the latest events, end to end."""
     ordered_at: dict[str, float] = field(default_factory=dict)
-    category_ordered_at: dict[str, float] = field(default_factory=dict)
-    """Kept by older versions; it is in `in_category` now, and moves when the profile is read."""
     habits: Habits = (b"", b"", b"")
     habits_at: float = 0.0
     """The latest order: habits are as of then."""
@@ -98,7 +89,7 @@ class Profile(Struct, array_like=True):
     usual_discounted: float = 0.0
     """Orders, and those with a discount among them, faded like habits."""
     price_times: list[float] = field(default_factory=list)
-    """Of the last of `prices`, which are in order of time; older versions kept none."""
+    """UTC epoch seconds of each of `prices`, ascending."""
     last_labels: dict[str, LastLabel] = field(default_factory=dict)
     contexts: dict[str, Series] = field(default_factory=dict)
     """By key, of those that are filled in."""
@@ -107,16 +98,11 @@ class Profile(Struct, array_like=True):
     the one before."""
     days_until: int = 0
     half_life_s: float = 0.0
-    """The half-life of the weights; 0 if it is not known: before the first event, and by older versions."""
+    """Half-life of the weights; 0 before the first event."""
     rhythm: Counts = field(default_factory=list)
     in_category: Categories = field(default_factory=dict)
     price_levels: dict[str, PriceLevel] = field(default_factory=dict)
     """By category, of those in `categories`."""
-
-    def __post_init__(self) -> None:
-        if self.category_ordered_at:
-            self.in_category = with_orders(self.in_category, self.category_ordered_at)
-            self.category_ordered_at = {}
 
     @property
     def interests(self) -> SparseVector:
@@ -155,25 +141,13 @@ def place_of(digests: bytes, digest: bytes) -> int:
 def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     """Factor from the profile's weights to their values at time `at`, or at its latest event if that is later."""
     latest = profile.last_event_at
-    until_then = (profile.landmark - latest) / _kept_under(profile, rules)
+    until_then = (profile.landmark - latest) / (profile.half_life_s or rules.half_life_s)
     return float(2.0 ** (until_then + (latest - max(at, latest)) / rules.half_life_s))
 
 
 def events_of(profile: Profile, at: float, rules: ProfileRules) -> float:
     """Return how many events are known of the shopper, older ones for less."""
     return (profile.browses + max(profile.carts, 0.0) + profile.orders) * decay(profile, at, rules)
-
-
-def _kept_under(profile: Profile, rules: ProfileRules) -> float:
-    """The half-life that the weights are kept under.
-
-    Where it was not said, it shows by the landmark whether it was today's; if not, the default is the likeliest.
-    """
-    if profile.half_life_s:
-        return profile.half_life_s
-    likely = (rules.half_life_s, ProfileRules().half_life_s)
-    fitting = (each for each in likely if _landmark(profile.last_event_at, each) == profile.landmark)
-    return next(fitting, rules.half_life_s)
 
 
 def _landmark(at: float, half_life_s: float) -> float:
@@ -270,8 +244,9 @@ def _weighed(profile: Profile, at: float, rules: ProfileRules) -> Callable[[Spar
 
 def _move_landmark(profile: Profile, at: float, rules: ProfileRules) -> None:
     if profile.half_life_s != rules.half_life_s:
-        _rescale(profile, profile.last_event_at, _kept_under(profile, rules))
-        _rescale(profile, _landmark(profile.last_event_at, rules.half_life_s), rules.half_life_s)
+        if profile.half_life_s:
+            _rescale(profile, profile.last_event_at, profile.half_life_s)
+            _rescale(profile, _landmark(profile.last_event_at, rules.half_life_s), rules.half_life_s)
         profile.half_life_s = rules.half_life_s
     if at >= profile.landmark + LANDMARK_HALF_LIVES * rules.half_life_s:
         _rescale(profile, _landmark(at, rules.half_life_s), rules.half_life_s)
@@ -363,13 +338,10 @@ def count_days(
 
 def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> float | None:
     """The price of an item, remembered, or what stands in for it."""
-    times, prices = profile.price_times, profile.prices
-    if len(times) < len(prices):  # an older version knew only their order
-        times[:0] = [0.0] * (len(prices) - len(times))
     if item.price_minor is None:
-        return fill_number(times, prices, at, rules.missing_price)
+        return fill_number(profile.price_times, profile.prices, at, rules.missing_price)
     price = float(item.price_minor)
-    remember(times, prices, at, price, rules.recent_prices)
+    remember(profile.price_times, profile.prices, at, price, rules.recent_prices)
     return price
 
 

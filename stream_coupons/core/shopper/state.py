@@ -95,11 +95,11 @@ class OpenIssue(Struct, array_like=True):
     clicked: bool = False
     redeemed: bool = False
     feature_schema: str = ""
-    """Of the row; empty if a version kept it that did not say so. An upgrade may have changed it since."""
+    """Feature space of the row, which a release may have changed since; empty for an erased shopper."""
     awaits_impressions: bool = False
     """True if its channel was said to report every impression when it was given."""
     until: float = END_OF_TIME
-    """End of the window in which a purchase is a yes; `expires_at` has the grace, too. Not known of older issues."""
+    """End of the window in which a purchase is a yes; `expires_at` has the grace, too."""
     is_late: bool = False
     """True if it was redeemed after that only: the money is spent, and no control is watched for so long."""
     ordered: bool = False
@@ -184,7 +184,7 @@ class OpenControl(Struct, array_like=True):
     feature_schema: str = ""
     """Of the row, as in `OpenIssue`."""
     scope_mark: int = 0
-    """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
+    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
     order_value_minor: int = 0
     """Of all that was ordered in its scope until then, before any discount."""
     spent_minor: ClassVar[int] = 0
