@@ -8,7 +8,9 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, PART_OF_BRAND, PART_OF_ITEM, CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look

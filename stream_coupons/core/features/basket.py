@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Pairs
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.features.views import Moment
 
 PRICE_STRENGTH = 20.0

@@ -11,16 +11,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import (
-    ABSENT,
-    MAX_ATTRIBUTES,
-    MOST_DEPTH_RATIO,
-    PRIOR_DEPTH_RATIO,
-    CouponSet,
-    Floats,
-    Positions,
-)
+from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES, CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import BITS, CODES
+from stream_coupons.core.catalogue.coupon_terms import ABSENT, MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO
 from stream_coupons.core.features.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.features.views import Moment, Views, look
 from stream_coupons.core.rules import ProfileRules

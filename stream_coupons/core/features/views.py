@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet, Floats, Pairs, Positions
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT, Pairs
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
