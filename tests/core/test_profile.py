@@ -15,19 +15,16 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, Or
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.category_history import MAX_CATEGORIES
 from stream_coupons.core.shopper.habits import habit_indices, unpack_habits
+from stream_coupons.core.shopper.preferences import count_days, favourite, is_familiar, portrait
 from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_RECENT_ORDERS,
     Profile,
-    count_days,
     decay,
-    favourite,
     fold,
     is_duplicate,
-    is_familiar,
     place_of,
-    portrait,
 )
 from stream_coupons.core.vectors.items import interest_indices, price_band
 from stream_coupons.core.vectors.sparse import DIGEST_BYTES, feature_index, name_index

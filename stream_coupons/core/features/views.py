@@ -16,7 +16,8 @@ from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT, Pairs
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.profile import count_days, decay
+from stream_coupons.core.shopper.preferences import count_days
+from stream_coupons.core.shopper.profile import decay
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.items import item_features
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, unpack_vector
