@@ -218,13 +218,7 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
             _add_item(profile, event.item, at, grown * rules.browse_weight, rules)
             _note_price(profile, event.item, rules.browse_weight)
     elif isinstance(event, CartEvent):
-        sign = 1.0 if event.action == "add" else -1.0
-        profile.carts += sign * grown
-        item, _ = _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
-        if sign > 0:
-            _note_price(profile, event.item, rules.cart_weight)
-        if item.category is not None and (known := admit(profile.in_category, item.category, at)) is not None:
-            note_cart(known, at, is_added=sign > 0)
+        _add_cart(profile, event, grown, rules)
     else:
         _add_order(profile, event, grown, rules)
     _forget_weakest(profile, rules)
@@ -320,6 +314,16 @@ def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> floa
     price = float(item.price_minor)
     remember(profile.price_times, profile.prices, at, price, rules.recent_prices)
     return price
+
+
+def _add_cart(profile: Profile, event: CartEvent, grown: float, rules: ProfileRules) -> None:
+    at, sign = event.occurred_at, 1.0 if event.action == "add" else -1.0
+    profile.carts += sign * grown
+    item, _ = _add_item(profile, event.item, at, sign * grown * rules.cart_weight, rules)
+    if sign > 0:
+        _note_price(profile, event.item, rules.cart_weight)
+    if item.category is not None and (known := admit(profile.in_category, item.category, at)) is not None:
+        note_cart(known, at, is_added=sign > 0)
 
 
 def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: ProfileRules) -> None:
