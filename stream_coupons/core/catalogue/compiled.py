@@ -97,9 +97,9 @@ class CouponSet:
         self.accounts: list[tuple[Limit, ...]] = [accounts.of(c) for c in each]
         """Accounts that each coupon draws on: its stock, then those of money."""
         self.limited = [tuple(limit for limit in limits if limit.most is not None) for limits in self.accounts]
-        """Those of them that have a limit."""
+        """Accounts of each coupon that have a limit."""
         self.priced = [tuple(limit for limit in limits if limit.is_priced) for limits in self.limited]
-        """Those of them that have a price."""
+        """Limited accounts of each coupon that have a price."""
 
     def _compile_prices(self) -> None:
         """Compile prices, discounts and margins, minor units, and the numeric features of each coupon."""

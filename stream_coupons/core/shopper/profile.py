@@ -27,12 +27,7 @@ from stream_coupons.core.shopper.imputation import (
 )
 from stream_coupons.core.shopper.rhythm import Counts, note_time
 from stream_coupons.core.vectors.items import interest_indices, price_index
-from stream_coupons.core.vectors.sparse import (
-    DIGEST_BYTES,
-    SparseVector,
-    stable_digest,
-    top,
-)
+from stream_coupons.core.vectors.sparse import DIGEST_BYTES, SparseVector, stable_digest, top
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64

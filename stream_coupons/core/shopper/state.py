@@ -59,7 +59,7 @@ class History(Struct, array_like=True):
     by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
     withheld: dict[str, int] = field(default_factory=dict)
-    """The same of coupons that were withheld from a shopper of the holdout."""
+    """Number of times that each was withheld from a shopper of the holdout, by id; never forgotten, as `given`."""
     recent_withheld: list[float] = field(default_factory=list)
     exposure: float = 0.0
     """Number of coupons, fading with a half-life of a day, valued at the last one; see `exposures_at`."""
