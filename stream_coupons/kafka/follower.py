@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.consumer import new_consumer
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.follower import ends_of
-from stream_coupons.kafka.lenient.fetched import new_consumer
 from stream_coupons.runtime.stores import CellStore, NewStore
 
 log = logging.getLogger(__name__)

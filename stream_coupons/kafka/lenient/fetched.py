@@ -7,23 +7,13 @@ a batch that does not unpack, or to more than there is memory: such a one has on
 from collections.abc import Iterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import consumer, fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.fetch_sessions import SessionFetcher
 from stream_coupons.kafka.lenient.header_names import LenientBytes
 from stream_coupons.kafka.lenient.unpacking import readable, size_of
-
-
-def new_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
-    """A consumer, not started, which gets past every record, and fetches in sessions."""
-    consumer.Fetcher = SessionFetcher
-    fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, Records
-    return AIOKafkaConsumer(**connection.options(), **options)
 
 
 class Batches(MemoryRecords):  # type: ignore[misc]
@@ -78,7 +68,7 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
         return LenientBatch(readable(data))
 
 
-class Records(fetcher.PartitionRecords):  # type: ignore[misc]
+class Records(PartitionRecords):  # type: ignore[misc]
     """The records of a fetch from one partition."""
 
     _records: Any

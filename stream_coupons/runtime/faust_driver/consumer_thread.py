@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.transactions import Membership
 
 HELD_BACK_PAUSE_S = 0.2
@@ -41,6 +41,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self._assignor = self.app.assignor
         return new_consumer(
             transport.connection,
+            transport.priority_of,
+            self._note_heard,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self._assignor],
@@ -58,22 +60,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
 
-    async def on_start(self) -> None:
-        """Connect, and note every heartbeat that is answered."""
-        await super().on_start()
-        consumer = self._ensure_consumer()
-        consumer._fetcher.priority_of = self.transport.priority_of
-        coordinator = consumer._coordinator
-        beat = coordinator._do_heartbeat
-
-        async def beat_and_note() -> Any:
-            began = time.monotonic()
-            is_answered = await beat()
-            if is_answered:
-                self.heard_at = began
-            return is_answered
-
-        coordinator._do_heartbeat = beat_and_note
+    def _note_heard(self, sent_at: float) -> None:
+        self.heard_at = sent_at
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Joining is being heard, too."""
