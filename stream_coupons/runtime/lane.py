@@ -1,4 +1,4 @@
-"""The loop between Faust and an agent's step: own partitions, take a batch, apply, deliver, save, acknowledge.
+"""The loop between the consumer and an agent's step: own partitions, take a batch, apply, deliver, save, acknowledge.
 
 Order is the guarantee: new cells are in the changelog before any output is sent, or with them in a transaction; outputs
 are appended before the input is acknowledged; and only acknowledged input is committed.
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from faust.types import TP
+from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
@@ -19,8 +19,8 @@ from stream_coupons.runtime.batch import Batches, UnreadableCell, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Delivery, Parcel
-from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.source import Chunk, Host
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Observer(Protocol):
 class LogReplaced(Exception):
     """An input's log ends before records that were applied: it is another one, whose records would count as replays."""
 
-    def __init__(self, tp: TP, reached: int, end: int) -> None:
+    def __init__(self, tp: TopicPartition, reached: int, end: int) -> None:
         super().__init__(
             f"{tp.topic}:{tp.partition} ends at offset {end}, but was applied up to {reached}: it was created anew, or "
             "lost its end. What comes below would count as a replay and not be applied. Stop its senders; append "
@@ -55,7 +55,19 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     Parameters
     ----------
-    app : faust.App
+    batches : Batches
+        Applies the agent's step.
+    changelog : Changelog
+        Keeps its states.
+    delivery : Delivery
+        Appends the effects.
+    observe : Observer
+        Called after every batch.
+    breaker : CircuitBreaker
+        Counts bad records.
+    max_records : int
+        About the most records of a batch.
+    app : Host
         Its consumer is known only once it has started.
     """
 
@@ -67,7 +79,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         observe: Observer,
         breaker: CircuitBreaker,
         max_records: int,
-        app: Any,
+        app: Host,
     ) -> None:
         super().__init__()
         self.inbox = Inbox()
@@ -79,7 +91,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         self._max_records = max_records
         self._app = app
         self._owned: Ownership = NOTHING
-        self._floors: dict[TP, int] = {}
+        self._floors: dict[TopicPartition, int] = {}
         self.name = batches.step.name
 
     @property
@@ -120,7 +132,11 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             if self.should_stop or ownership is not self.inbox.ownership:
                 return
         # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
-        places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
+        places = [
+            TopicPartition(topic, partition)
+            for topic in self._batches.step.topics
+            for partition in ownership.partitions
+        ]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
         for tp, end in (await self._app.consumer.highwaters(*places)).items():
             self._check_log(tp, end)
@@ -128,7 +144,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
 
-    def _check_log(self, tp: TP, end: int | None) -> None:
+    def _check_log(self, tp: TopicPartition, end: int | None) -> None:
         """See that an input's log, which ends there, is the one that its records were applied from."""
         reached = self._batches.ends(tp.partition).get(tp.topic, 0)
         if end is not None and end < reached:

@@ -16,40 +16,20 @@ reaches zero.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
+from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.fetch_sessions import Priority
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
+from stream_coupons.runtime.source import Chunk
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
-
-
-class Chunk(NamedTuple):
-    """Records fetched together from one partition; the value of a message is a list of them."""
-
-    tp: TP
-    records: list[Record]
-    previous: int
-    """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
-    end: int
-    """The offset behind the last record."""
-    epoch: int
-    """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
-
-
-def size(message: Any) -> int:
-    """Records in a message."""
-    return sum(len(chunk.records) for chunk in message.value)
 
 
 class ThrownOut(Exception):
@@ -321,60 +301,3 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
     async def committed_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """What the group has committed, as the broker says now; nothing for partitions never committed."""
         return await self._thread.committed_offsets(tps)
-
-
-class ConnectedProducer(Producer):  # type: ignore[misc]
-    """Faust's own. Nothing of ours goes through it, but it connects all the same."""
-
-    def _settings_auth(self) -> Mapping[str, Any]:
-        return self.transport.connection.options()  # type: ignore[no-any-return]
-
-
-class BatchTransport(Transport):  # type: ignore[misc]
-    """Faust's transport with that consumer.
-
-    Attributes
-    ----------
-    takers : list of callable
-        The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
-    connection : Connection
-        How the brokers are reached.
-    agents : dict
-        By topic, the agent that reads it.
-    breakers : dict
-        By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
-    between_agents : frozenset of str
-        Topics of what agents tell each other.
-    urgent : frozenset of str
-        Topics that are fetched at once; their agent's other topics are fetched with them.
-    """
-
-    Consumer = BatchConsumer
-    Producer = ConnectedProducer
-
-    def __init__(self, url: Any, app: Any, connection: Connection, between_agents: Iterable[str]) -> None:
-        super().__init__(url, app)
-        self.connection = connection
-        self.between_agents = frozenset(between_agents)
-        self.urgent: frozenset[str] = frozenset()
-        self.takers: list[Callable[[], bool]] = []
-        self.agents: dict[str, str] = {}
-        self.breakers: dict[str, CircuitBreaker] = {}
-
-    def priority_of(self, topic: str) -> Priority:
-        """Return how soon a topic is fetched."""
-        if topic in self.urgent:
-            return Priority.URGENT
-        is_beside = any(self.agents[other] == self.agents[topic] for other in self.urgent)
-        return Priority.WITH_URGENT if is_beside else Priority.PATIENT
-
-    def may_fetch(self, topic: str) -> bool:
-        """Return whether the circuit of a topic lets a fetch through now."""
-        breaker = self.breakers.get(topic)
-        return breaker is None or breaker.may_fetch(topic)
-
-    def note_fetched(self, topics: Iterable[str]) -> None:
-        """Tell the circuits of these topics that they were fetched."""
-        for topic in topics:
-            if topic in self.breakers:
-                self.breakers[topic].note_fetched(topic)

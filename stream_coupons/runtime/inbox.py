@@ -1,11 +1,11 @@
-"""What a Faust agent hands to a loop of ours: the partitions that it owns, and the chunks of these."""
+"""The queue between an agent of the transport and its loop: the partitions that it owns, and their chunks."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.faust_driver.consumer import size
+from stream_coupons.runtime.source import size
 
 CAPACITY = 4
 """Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""
@@ -39,7 +39,7 @@ class Inbox:
         self._has_news = asyncio.Event()
 
     async def consume(self, events: AsyncIterator[Any]) -> None:
-        """Body of the Faust agent: pass every message on."""
+        """Pass the message of every event on, as the body of an agent."""
         async for event in events:
             await self._queue.put(event.message)
             self._has_news.set()
