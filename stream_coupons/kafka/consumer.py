@@ -49,7 +49,20 @@ class SessionClient:
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """A consumer that is given its topics or partitions after its start."""
+    """A consumer that is given its topics or partitions after its start.
+
+    Parameters
+    ----------
+    priority_of : callable or None
+        How soon a topic is fetched; None for at once.
+    on_heard : callable
+        Called with the time (monotonic) at which each accepted heartbeat was sent.
+    **options
+        Of aiokafka's consumer.
+    """
+
+    _client: Any
+    _fetcher: Any
 
     def __init__(
         self, priority_of: Callable[[str], Priority] | None, on_heard: Callable[[float], None], **options: Any

@@ -14,21 +14,16 @@ from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 
-class _LastBytesFirst:
-    """Return bytes without the error that follows them; the next read meets that error again."""
+class _PlainTransport(KafkaTCPTransport):  # type: ignore[misc]
+    """A transport over TCP. It returns bytes without the error that follows them; the next read meets that again."""
 
     def _sock_recv(self) -> tuple[bytes, Exception | None]:
-        received: bytes
-        received, error = super()._sock_recv()  # type: ignore[misc]
+        received, error = super()._sock_recv()
         return received, None if received else error
 
 
-class _PlainTransport(_LastBytesFirst, KafkaTCPTransport):  # type: ignore[misc]
-    """A transport over TCP."""
-
-
-class _EncryptedTransport(_LastBytesFirst, KafkaSSLTransport):  # type: ignore[misc]
-    """A transport over TLS."""
+class _EncryptedTransport(_PlainTransport, KafkaSSLTransport):  # type: ignore[misc]
+    """A transport over TLS, which does the same."""
 
 
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]

@@ -78,3 +78,7 @@ class Host(Protocol):
     @property
     def consumer(self) -> Source:
         """The consumer; it exists only once the application has started."""
+
+    @property
+    def rebalancing(self) -> bool:
+        """Whether partitions are being given away at this moment."""

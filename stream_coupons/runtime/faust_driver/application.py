@@ -55,7 +55,7 @@ class Application(faust.App):  # type: ignore[misc]
     @property
     def started_consumer(self) -> BatchConsumer | None:
         """The consumer if there is one: Faust's own property makes one in the thread that asks."""
-        return self._consumer
+        return self._consumer  # type: ignore[no-any-return]
 
     def add_agent(self, name: str, topics: Sequence[str], inbox: Inbox, takes: Callable[[], bool]) -> None:
         """Pass the messages and the partitions of some topics to an inbox.
