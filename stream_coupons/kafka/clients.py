@@ -1,7 +1,7 @@
 """What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -252,11 +252,6 @@ class Reader:
         """Records that have come, in order within each partition; empty when there are none in time."""
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
         return [record for records in fetched.values() for record in records]
-
-    def follow(self, is_over: Callable[[], bool]) -> Iterator[Any]:
-        """Records as they come, until `is_over`."""
-        while not is_over():
-            yield from self.poll()
 
     def read_to_end(self) -> Iterator[Any]:
         """Records up to the end that the topics have now."""

@@ -43,7 +43,17 @@ class Session:
         return changed, forgotten, epoch
 
     def answered(self, session_id: int, epoch: int, positions: Mapping[TopicPartition, int]) -> None:
-        """Take in the answer to a request of an epoch; without an id the broker keeps no session."""
+        """Take in an answer.
+
+        Parameters
+        ----------
+        session_id : int
+            The broker's number of the session; 0 if it keeps none.
+        epoch : int
+            The epoch of the request.
+        positions : mapping
+            All positions of the session as of the request, also those that it did not name.
+        """
         self.id = session_id
         if session_id:
             self.epoch, self.told = epoch % MAX_EPOCH + 1, positions
@@ -77,7 +87,23 @@ def encode_request(  # noqa: PLR0913 - the fields of the request
     changed: Mapping[TopicPartition, int],
     forgotten: list[TopicPartition],
 ) -> bytes:
-    """Return the body of a fetch request of version 11, which is answered as soon as there is one byte."""
+    """Return the body of a fetch request of version 11, which is answered as soon as there is one byte.
+
+    Parameters
+    ----------
+    max_wait_ms : int
+        Longest wait at the broker.
+    max_bytes, max_partition_bytes : int
+        Most bytes of the answer, and of one partition in it.
+    isolation : int
+        0 for all records, 1 for committed ones.
+    session : tuple of int
+        Its id and the epoch of the request.
+    changed : mapping
+        The positions to name, by partition.
+    forgotten : list of TopicPartition
+        The partitions that leave the session.
+    """
     by_topic: defaultdict[str, list[bytes]] = defaultdict(list)
     for tp, at in changed.items():
         by_topic[tp.topic].append(_ASKED.pack(tp.partition, ANY_EPOCH, at, ANY_START, max_partition_bytes))
@@ -139,7 +165,19 @@ class _Sent(FetchRequest_v11):  # type: ignore[misc]
 
 
 class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
-    """A fetch request in a session, to be sent once."""
+    """A fetch request in a session, to be sent once.
+
+    Parameters
+    ----------
+    session : Session
+        The session of the broker and the connection.
+    positions : mapping
+        The offset to fetch from, by partition.
+    group : int
+        aiokafka's group of the connection.
+    encode : callable
+        Makes the body from the session's id and epoch, the changed positions and the partitions to forget.
+    """
 
     API_KEY = FetchRequest_v11.API_KEY
 

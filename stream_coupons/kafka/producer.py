@@ -37,7 +37,17 @@ class LeaseExpired(KafkaError):  # type: ignore[misc]
 
 
 def new_producer(connection: Connection, request_timeout_s: float, max_request_bytes: int) -> AIOKafkaProducer:
-    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
+    """Return an idempotent producer: within a partition its own retries lose, double and reorder nothing.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    request_timeout_s : float
+        Seconds until a request without an answer has failed.
+    max_request_bytes : int
+        The longest request.
+    """
     return AIOKafkaProducer(
         **connection.options(),
         acks="all",
@@ -53,6 +63,15 @@ def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: b
 
     A broker appends a batch as a whole or not at all. aiokafka's own way, a record at a time, makes a future and a task
     switch of each.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        The records.
+    max_bytes : int
+        The longest batch; one longer record is a batch by itself.
+    is_transactional : bool
+        Whether the batches are of a transaction.
     """
     by_place: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
     for output in outputs:
@@ -161,7 +180,7 @@ class Sender(Service):  # type: ignore[misc]
     Parameters
     ----------
     name : str
-        Who sends.
+        The agent that sends.
     connect : callable
         Makes a producer that is not started.
     on_failure : callable
@@ -206,8 +225,14 @@ class Sender(Service):  # type: ignore[misc]
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
-        process. What an attempt appended before it failed is appended again: the same bytes. Up to `batch_bytes` of a
-        partition are one batch, which a broker appends as a whole or not at all.
+        process. What an attempt appended before it failed is appended again: the same bytes.
+
+        Parameters
+        ----------
+        outputs : sequence of Output
+            The records.
+        batch_bytes : int
+            Up to so many bytes of a partition are one batch, which a broker appends as a whole or not at all.
 
         Raises
         ------

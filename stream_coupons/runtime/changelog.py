@@ -27,10 +27,10 @@ class Changelog(Protocol):
     topic: str
 
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
-        """The cells of partitions, each in a store of its own."""
+        """Return the cells of partitions, each in a store of its own."""
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Where the cell of a key is, for a person to look at: keys of shoppers are not logged."""
+        """Return the place of a key's cell for the operator: keys of shoppers are not logged."""
 
 
 class KafkaChangelog:
@@ -40,6 +40,10 @@ class KafkaChangelog:
 
     Parameters
     ----------
+    connection : Connection
+        How the brokers are reached.
+    topic : str
+        The topic.
     new_store : callable
         Makes the empty store that a partition is read into.
     on_skipped : callable
@@ -53,7 +57,7 @@ class KafkaChangelog:
         self._on_skipped = on_skipped
 
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
-        """The cells of partitions as they are when this is called.
+        """Return the cells of partitions as they are when this is called.
 
         Raises
         ------
@@ -66,7 +70,7 @@ class KafkaChangelog:
         return cells
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Topic, partition and offset of a key's latest cell."""
+        """Return topic, partition and offset of the latest cell of a key in a partition."""
         offsets: list[int] = []
         await self._read(
             [partition],

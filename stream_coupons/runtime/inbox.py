@@ -45,7 +45,7 @@ class Inbox:
             self._has_news.set()
 
     def assign(self, partitions: frozenset[int], membership: Membership) -> None:
-        """Tell which partitions are owned from now on."""
+        """Own these partitions from now on, as this member of the group."""
         self.ownership = Ownership(partitions, membership)
         self._is_told = True
         self._has_news.set()
@@ -55,7 +55,15 @@ class Inbox:
         self._has_news.set()
 
     async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:
-        """Messages with chunks, up to about `limit` records; none when ownership changed or the time is up."""
+        """Return messages with chunks; none when ownership changed or the time is up.
+
+        Parameters
+        ----------
+        limit : int
+            About the most records in them.
+        timeout_s : float, optional
+            The longest wait in seconds; without end by default.
+        """
         if not self._is_told and self._queue.empty():
             self._has_news.clear()
             try:

@@ -105,7 +105,17 @@ class Member:
             self.faust.service(service)
 
     def add_agent(self, name: str, names: tuple[str, ...], loop: Loop) -> None:
-        """Pass what is read of some topics to a loop."""
+        """Pass the records of some topics to a loop.
+
+        Parameters
+        ----------
+        name : str
+            The agent.
+        names : tuple of str
+            Its topics.
+        loop : Loop
+            Processes them.
+        """
         self.loops[name] = loop
         self.faust.add_agent(name, names, loop.inbox, lambda: loop.is_ready and self._may_read())
 

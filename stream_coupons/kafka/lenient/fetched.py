@@ -46,7 +46,15 @@ class LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
-    """The batches of a fetch from the one on that holds an offset, decoded in Python."""
+    """The batches of a fetch from the one on that holds an offset, decoded in Python.
+
+    Parameters
+    ----------
+    data : bytes
+        All batches of the fetch.
+    first : int
+        That offset.
+    """
 
     _next_slice: memoryview | None
     _pos: int

@@ -18,10 +18,19 @@ HELD_BACK_PAUSE_S = 0.2
 
 
 def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
-    """How many records to take of each partition, of which so many are left: about `most` in all, in proportion.
+    """Return how many records to take of each partition, in proportion to what is left of it.
 
-    But one at least where there is any: whatever stands still for long ends the worker.
+    One at least where there is any: whatever stands still for long ends the worker.
 
+    Parameters
+    ----------
+    left : mapping
+        Records left, by partition.
+    most : int
+        About the most records in all.
+
+    Examples
+    --------
     >>> shares({TP("browse", 0): 900, TP("cart", 0): 95, TP("ticks", 0): 5}, 100)
     {TP(topic='browse', partition=0): 90, TP(topic='cart', partition=0): 9, TP(topic='ticks', partition=0): 1}
     """

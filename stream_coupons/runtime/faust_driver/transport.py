@@ -19,20 +19,27 @@ class ConnectedProducer(Producer):  # type: ignore[misc]
 
 
 class BatchTransport(Transport):  # type: ignore[misc]
-    """Faust's transport with that consumer.
+    """Faust's transport with our consumer.
+
+    Parameters
+    ----------
+    url : list of yarl.URL
+        The brokers, as Faust has them.
+    app : faust.App
+        The application.
+    connection : Connection
+        How the brokers are reached.
+    between_agents : iterable of str
+        Topics by which agents address each other.
 
     Attributes
     ----------
     takers : list of callable
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
-    connection : Connection
-        How the brokers are reached.
     agents : dict
         By topic, the agent that reads it.
     breakers : dict
         By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
-    between_agents : frozenset of str
-        Topics of what agents tell each other.
     urgent : frozenset of str
         Topics that are fetched at once; their agent's other topics are fetched with them.
     """
