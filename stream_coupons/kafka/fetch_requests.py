@@ -18,7 +18,7 @@ MAX_EPOCH = 2**31 - 1
 
 
 class Session:
-    """What a broker knows of the fetch requests of one connection."""
+    """The incremental session of a connection: the positions that the broker keeps."""
 
     def __init__(self) -> None:
         self.id = 0
@@ -121,7 +121,7 @@ def encode_request(  # noqa: PLR0913 - the fields of the request
 
 
 def decode_answer(data: bytes) -> Answer:
-    """Return what an answer of version 11 holds."""
+    """Return the fields of an answer of version 11."""
     _, error, session_id, count = _ANSWER.unpack_from(data)
     at, topics = _ANSWER.size, []
     for _ in range(count):
@@ -196,7 +196,7 @@ class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
 
     @property
     def topics(self) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-        """What an answer may hold, in aiokafka's form."""
+        """The partitions of an answer, in aiokafka's form."""
         return ((tp.topic, [(tp.partition, at, 0)]) for tp, at in self.positions.items())
 
     def build(self, request_struct_class: type[Any]) -> _Sent:  # noqa: ARG002 - there is one version

@@ -30,7 +30,7 @@ LEFT_OUT_WAIT_MS = 25
 
 
 class Priority(IntEnum):
-    """How soon a topic is fetched. Each has a connection of its own, of this group of aiokafka's client (1 is taken).
+    """The urgency of a topic. Each has a connection of its own, of this group of aiokafka's client (1 is taken).
 
     A broker answers the requests of a connection in their order, and holds back those that wait for records.
     """
@@ -190,7 +190,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             self._due[place] = time.monotonic() + pause_s
 
     async def _fetch_with_urgent(self, assignment: Any, place: Place) -> None:
-        """Fetch what is there for decisions to know. A request that is under way has found nothing until now."""
+        """Fetch what decisions should know. A request that is under way has found nothing so far."""
         now = time.monotonic()
         if place in self._in_flight or now < self._due.get(place, 0.0) - PATIENCE_S + KNOWN_WITHIN_S:
             return

@@ -36,7 +36,7 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Read]):
-    """How the records of a topic are taken in.
+    """The functions that take in the records of a topic.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that was there at the start has been taken."""
+        """True if all that was there at the start has been taken."""
         return self._caught_up.is_set()
 
     async def wait_caught_up(self) -> None:

@@ -27,7 +27,7 @@ APPENDED = frozenset({NoError, DuplicateSequenceNumber})
 """Errors in an answer that mean that the broker has the batch."""
 
 Placed = tuple[TopicPartition, BatchBuilder]
-"""A record batch and where it is appended."""
+"""A record batch and its partition."""
 
 
 class LeaseExpired(KafkaError):  # type: ignore[misc]
@@ -184,7 +184,7 @@ class Sender(Service):  # type: ignore[misc]
     connect : callable
         Makes a producer that is not started.
     on_failure : callable
-        Told for whom an attempt failed.
+        Called with the agent's name when an attempt failed.
     late_after_s : float
         An attempt that takes so long counts as failed, and once more each time that it has taken as long again. It goes
         on all the same: aiokafka's idempotent producer never gives up a record, and another one that sent it beside
@@ -204,7 +204,7 @@ class Sender(Service):  # type: ignore[misc]
         super().__init__()
         self.name = name
         self.is_able = True
-        """Whether the last attempt succeeded, or the one under way is not late."""
+        """True if the last attempt succeeded, or the one under way is not late."""
         self._connect = connect
         self._on_failure = on_failure
         self._late_after_s = late_after_s
@@ -303,7 +303,7 @@ class Sender(Service):  # type: ignore[misc]
 
 
 def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:
-    """Look at the lease right before a produce request is written, as late as that can be done."""
+    """Check the lease right before a produce request is written, as late as that can be done."""
     client = producer.client
     send = client.send
 

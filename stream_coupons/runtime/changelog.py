@@ -22,7 +22,7 @@ POLL_MS = 500
 
 
 class Changelog(Protocol):
-    """Where the cells of an agent are kept."""
+    """The log of an agent's cells."""
 
     topic: str
 
@@ -47,7 +47,7 @@ class KafkaChangelog:
     new_store : callable
         Makes the empty store that a partition is read into.
     on_skipped : callable
-        Told of each record that is none of ours.
+        Called for each record that is none of ours.
     """
 
     def __init__(self, connection: Connection, topic: str, new_store: NewStore, on_skipped: Callable[[], None]) -> None:
@@ -101,7 +101,7 @@ class KafkaChangelog:
             await consumer.stop()
 
     def _latest(self, records: Iterable[Any]) -> dict[str, bytes | None]:
-        """What the records come to, by key. Our keys are text: what has another one is a stranger's, nobody's state."""
+        """Return the last value of each key. Our keys are text: a record with another key is foreign, no state."""
         latest = {}
         for record in records:
             try:

@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 State = TypeVar("State")
 
 MEND_PAUSE_S = 10.0
-"""How long a person who mends a changelog waits at most until it is read again."""
+"""Longest pause before a changelog that an operator repairs is read again."""
 
 
 class Observer(Protocol):
-    """Told of every batch; it makes metrics of that."""
+    """Makes metrics of every batch."""
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
-        """Batches, one a partition, were applied, delivered and acknowledged together."""
+        """Take note of batches, one a partition, that were applied, delivered and acknowledged together."""
 
 
 class LogReplaced(Exception):
@@ -101,7 +101,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has the cells of the partitions that it owns."""
+        """True if it has the cells of the partitions that it owns."""
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -110,7 +110,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             await self._turn()
 
     async def _turn(self) -> None:
-        """One batch. What is not acknowledged must not be held on to: Faust waits for the messages that it knows of."""
+        """Process one batch, and keep no message without acknowledging it: Faust waits for all that it knows of."""
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
@@ -120,7 +120,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
                 await self._process(taken)
 
     async def _own(self, ownership: Ownership) -> None:
-        """Let go of partitions, and take over others: read what they came to."""
+        """Drop partitions, and take over others: recover their states."""
         kept = ownership.keeps(self._owned)
         for partition in self._batches.owned - kept:
             self._batches.drop(partition)
@@ -151,7 +151,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             raise LogReplaced(tp, reached, end)
 
     async def _recover(self, partitions: Collection[int]) -> int | None:
-        """Read what partitions came to; how many cells that is. None if one of them cannot be read.
+        """Read the states of partitions and return their count; None if one of them cannot be read.
 
         Then this worker stands still, and is not ready. If it ended, the next one to gain the partition would, too, and
         so on: nothing would be done in any partition.

@@ -32,11 +32,11 @@ class Source(Protocol):
 
     @property
     def is_member(self) -> bool:
-        """Whether the group cannot have given this worker's partitions away."""
+        """True while the group cannot have given this worker's partitions away."""
 
     @property
     def is_coordinated(self) -> bool:
-        """Whether it is in its group, and what keeps it there goes on."""
+        """True if it is in its group, and the coordination goes on."""
 
     def membership(self) -> Membership:
         """Return the membership that the coordinator gave last."""
@@ -81,4 +81,4 @@ class Host(Protocol):
 
     @property
     def rebalancing(self) -> bool:
-        """Whether partitions are being given away at this moment."""
+        """True while partitions are being reassigned."""

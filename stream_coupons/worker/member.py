@@ -35,7 +35,7 @@ class Loop(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can take chunks."""
+        """True if it can take chunks."""
 
 
 class Member:
@@ -148,7 +148,7 @@ class Member:
         return {**away, **{tp: done[tp] + more.get(tp.topic, 0) for tp in behind}}
 
     def _is_in_group(self) -> bool:
-        """Whether this process is in its group and was heard of within a session: no broker, no group.
+        """Return whether this process is in its group and was heard of within a session: no broker, no group.
 
         aiokafka looks for a broker that is gone for ever, and calls itself a member meanwhile.
         """

@@ -1,4 +1,4 @@
-"""What aiokafka makes records of: what a fetch brought, read again leniently where a header's name is no UTF-8.
+"""aiokafka's records of a fetch, read again leniently where a header's name is no UTF-8.
 
 Its own raises, again and again, where such a record lies: whoever reads the partition would never get past it. Nor past
 a batch that does not unpack, or to more than there is memory: such a one has one record, which stands for it.

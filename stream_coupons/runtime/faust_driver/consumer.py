@@ -37,7 +37,7 @@ class ThrownOut(Exception):
 
 
 class NoReadOffsets(dict[TP, int | None]):
-    """What Faust drops messages by, without a word, if they lie below the highest offset that it has seen: none."""
+    """The highest offsets seen, below which Faust drops messages without a line in the log: always empty."""
 
     def __missing__(self, tp: TP) -> None:
         """Nothing was seen."""
@@ -69,34 +69,34 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
 
     @property
     def is_member(self) -> bool:
-        """Whether the group cannot have given this worker's partitions away: its session has not run out."""
+        """True while the group cannot have given this worker's partitions away: its session has not run out."""
         return time.monotonic() - self._thread.heard_at < float(self.app.conf.broker_session_timeout)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Being thrown out amid work ends the worker: what it has in hand is somebody else's by now."""
+        """End a worker that is thrown out amid work: another worker owns what it has in hand."""
         if self._unacked_messages and not self.is_member:
             await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
         await super().on_partitions_revoked(revoked)
         self._epoch += 1
 
     def membership(self) -> Membership:
-        """As the coordinator gave it last."""
+        """Return the membership that the coordinator gave last."""
         return self._thread.membership()
 
     @property
     def is_coordinated(self) -> bool:
-        """Whether it is in its group, and what keeps it there goes on: aiokafka's routine can end for good."""
+        """True if it is in its group, and the coordination goes on: aiokafka's routine can end for good."""
         return self._thread.is_coordinated
 
     def _is_current(self, chunk: Chunk) -> bool:
-        """Whether a chunk is of the present assignment.
+        """Return whether a chunk is of the present assignment.
 
         One fetched before is delivered again, here or elsewhere: it must not be applied twice.
         """
         return chunk.epoch == self._epoch
 
     def _read_alike(self, tp: TP) -> list[TP]:
-        """The partitions of this worker whose chunks come in the same messages as those of this one."""
+        """Return the partitions of this worker whose chunks come in the same messages as those of this one."""
         agents = self.transport.agents
         return [each for each in self.assignment() if agents[each.topic] == agents[tp.topic]]
 
@@ -184,7 +184,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             yield message.tp, message
 
     def _is_wanted(self) -> bool:
-        """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
+        """Return whether the flow is on and the loops can take chunks: each has the state of its partitions."""
         return self.flow_active and all(wants() for wants in self.transport.takers)
 
     def _pass_gaps(self) -> None:
@@ -200,7 +200,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                 self._handed[tp] = self._taken[tp] = self._done[tp] = position
 
     async def _fetch_again(self, tp: TP, offset: int) -> None:
-        """The position is behind these records already: without a seek they would be lost to this worker."""
+        """Seek back to records that the position has passed: this worker would lose them otherwise."""
         position = self._thread.position_of(tp) if tp in self.assignment() else None
         # Whoever seeks back lowers first what is handed on. His seek may still be under way, and the position the old
         # one: a seek behind his to these records would lose what lies between.
@@ -235,7 +235,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return chunk
 
     def take(self, message: Any) -> list[Chunk]:
-        """The chunks that are the next links of their chains; what is missing before others will be handed on again."""
+        """Return the chunks that are the next links of their chains; a missing link is handed on again first."""
         return [chunk for chunk in message.value if self._take(chunk)]
 
     def taken(self, topics: Iterable[str], partition: int) -> dict[str, int]:
@@ -243,7 +243,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return {topic: self._taken.get(TP(topic, partition), 0) for topic in topics}
 
     async def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return, by topic, the offset behind the last record of a partition, as the broker says now."""
+        """Return, by topic, the offset behind the last record of a partition, as the broker states now."""
         ends = await self.highwaters(*(TP(topic, partition) for topic in topics))
         return {tp.topic: end or 0 for tp, end in ends.items()}
 
@@ -257,7 +257,17 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return True
 
     def acknowledge(self, message: Any, chunks: Sequence[Chunk], *, is_committed: bool = False) -> None:
-        """All effects of chunks that were taken are appended: their ends may be committed, if they are not already."""
+        """Let the ends of chunks be committed: all their effects are appended.
+
+        Parameters
+        ----------
+        message : faust.Message
+            The message that they came in.
+        chunks : sequence of Chunk
+            Those of its chunks that were taken.
+        is_committed : bool
+            Whether a transaction has committed the ends already.
+        """
         message.acked = True
         self._unacked_messages.discard(message)
         for chunk in chunks:
@@ -269,7 +279,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                     self._committed_offset[chunk.tp] = chunk.end
 
     def reached(self, tps: Sequence[TP]) -> float | None:
-        """How far in time these partitions are done, in epoch seconds: what is not was appended later.
+        """Return the append time up to which these partitions are done, in epoch seconds; later records may not be.
 
         None while that is not known. What is read is not enough: after a crash it would be read again.
         """
@@ -280,7 +290,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return min(self._reached[tp] for tp in tps) if all(tp in self._reached for tp in tps) else None
 
     def ack(self, message: Any) -> bool:
-        """Only a stream calls this, for a message that it skipped: hand its chunks on again."""
+        """Hand the chunks of a message on again: only a stream that skipped it calls this."""
         for chunk in message.value:
             if self._is_current(chunk):
                 self.add_future(self._rewind(chunk.tp))
@@ -290,14 +300,14 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return [tp for tp in self._done if topics is None or tp in topics or tp.topic in topics]
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The next offset to commit, if there is any."""
+        """Return the next offset to commit, if there is any."""
         return self._done.get(tp) or None
 
     def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """By topic, the offset from which a partition is delivered after a restart, as far as it is known."""
+        """Return, by topic, the offset from which a partition is delivered after a restart, as far as it is known."""
         offsets = ((topic, self._committed_offset.get(TP(topic, partition))) for topic in topics)
         return {topic: offset for topic, offset in offsets if offset is not None}
 
     async def committed_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
-        """What the group has committed, as the broker says now; nothing for partitions never committed."""
+        """Return the offsets that the group has committed, as the broker states now; none where it never did."""
         return await self._thread.committed_offsets(tps)

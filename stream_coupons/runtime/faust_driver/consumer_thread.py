@@ -1,4 +1,4 @@
-"""The thread in which Faust's consumer talks to the broker: its connection, its heartbeats, where it stands."""
+"""The thread in which Faust's consumer talks to the broker: connection, heartbeats, positions."""
 
 import asyncio
 import time
@@ -73,7 +73,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self.heard_at = sent_at
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Joining is being heard, too."""
+        """Count a join as a heartbeat."""
         self.heard_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -84,7 +84,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         max_records: int | None = None,
     ) -> dict[TP, list[Any]]:
-        """What is there; if that is more than fits, in an order that does justice to what waits.
+        """Return fetched records; of more than fit, a fair share of each partition.
 
         aiokafka empties one partition before it looks at the next, and of a backlog it holds megabytes of each. So what
         agents tell each other comes first: else a decision would wait for the end of the backlog. All else comes in
@@ -124,7 +124,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return fetched or dict(await super()._fetch_records(consumer, active_partitions, timeout, max_records))
 
     def _left(self, tp: TP) -> int:
-        """How many records of a partition are still to be taken, as far as it is known."""
+        """Return how many records of a partition are still to be taken, as far as it is known."""
         state = self._state_of(tp)
         return 0 if state is None else max((state.highwater or 0) - state.position, 0)
 
@@ -145,7 +145,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """What the group has committed, as the broker says now."""
+        """Return the offsets that the group has committed, as the broker states now."""
         return dict(await self.call_thread(self._committed_offsets, [TopicPartition(*tp) for tp in tps]))
 
     async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
@@ -153,23 +153,23 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
 
     def membership(self) -> Membership:
-        """As the coordinator gave it last."""
+        """Return the membership that the coordinator gave last."""
         coordinator = self._ensure_consumer()._coordinator
         return Membership(str(coordinator.member_id), int(coordinator.generation))
 
     @property
     def is_coordinated(self) -> bool:
-        """Whether it is a member of its group and the coordination goes on."""
+        """True if it is a member of its group and the coordination goes on."""
         coordinator = None if self._consumer is None else self._consumer._coordinator
         return coordinator is not None and coordinator.generation > 0 and not coordinator._coordination_task.done()
 
     def position_of(self, tp: TP) -> int | None:
-        """The next offset to fetch, without waiting; None while it is not known."""
+        """Return the next offset to fetch, without waiting; None while it is not known."""
         state = self._state_of(tp)
         return None if state is None else int(state.position)
 
     def end_of(self, tp: TP) -> tuple[int, float] | None:
-        """The end of a partition as the broker told it last, and when (epoch seconds); None while it is not known."""
+        """Return the last known end of a partition and the time of that (epoch seconds); None while it is not known."""
         state = self._state_of(tp)
         if state is None or state.timestamp is None:
             return None
@@ -177,7 +177,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return state.highwater, told_at
 
     def _state_of(self, tp: TP) -> Any:
-        """Where the client stands in a partition; None while that is not known, or the partition is somebody else's."""
+        """Return the client's state of a partition; None without a known position, or if another worker owns it."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
         state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
         return state if state is not None and state.has_valid_position else None
