@@ -135,14 +135,13 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _seek_to_start(self) -> dict[TP, int]:
         consumer = self._ensure_consumer()
         assigned = sorted(consumer.assignment())
-        committed = await consumer._coordinator.fetch_committed_offsets(assigned) if assigned else {}
-        starts = {tp: committed[tp].offset for tp in assigned if tp in committed and committed[tp].offset >= 0}
+        starts = await self._committed_offsets(assigned)
         if fresh := [tp for tp in assigned if tp not in starts]:
             await consumer.seek_to_beginning(*fresh)
-            starts |= {tp: await consumer.position(tp) for tp in fresh}
+            starts |= {TP(*tp): await consumer.position(tp) for tp in fresh}
         for tp, offset in starts.items():
-            consumer.seek(tp, offset)
-        return {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
+            consumer.seek(TopicPartition(*tp), offset)
+        return starts
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         """Return the offsets that the group has committed, as the broker states now."""
