@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Catalogue, Floats
-from stream_coupons.core.decision.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
+from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
@@ -24,6 +25,7 @@ from stream_coupons.core.messages.inputs import (
     Item,
     ObservedIssue,
     OrderEvent,
+    ShopEvent,
 )
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.decision import attribution
+from stream_coupons.core.decision.stored_rows import pack
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
@@ -24,7 +25,7 @@ ROWS = FeatureRows(
     np.round(np.linspace(0, 3, len(NUMERIC)), 4)[None, :],
     np.arange(len(HASHED), dtype=np.uint32)[None, :] * (DIMENSIONS // len(HASHED)),
 )
-NUMBERS, PLACES = attribution.pack(ROWS).row(0)
+NUMBERS, PLACES = pack(ROWS).row(0)
 
 
 UNTIL = AT + 7 * DAY_S

@@ -12,7 +12,8 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.decision.attribution import remember_closed, tell
+from stream_coupons.core.decision.examples import emit_outcome
+from stream_coupons.core.decision.identities import remember_closed
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
@@ -74,7 +75,7 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
     """Leave of our open issues what their money needs, and of others' nothing."""
     for issue_id in [*shopper.issues]:
         issue = shopper.issue(issue_id)
-        tell(issue, at, effects, is_over=True)
+        emit_outcome(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
             remember_closed(shopper, issue_id, observed=True)

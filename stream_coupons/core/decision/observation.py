@@ -1,4 +1,4 @@
-"""The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
+"""Coupons that another system gave, or chose not to give: scored as if they were ours, and learnt from."""
 
 import math
 from collections.abc import Iterable
@@ -7,19 +7,19 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
+from stream_coupons.core.decision.examples import emit_outcome
+from stream_coupons.core.decision.identities import is_closed, remember_closed
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
+from stream_coupons.core.decision.stored_rows import pack, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
 from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue, window_fault
-from stream_coupons.core.messages.neighbours import NeighbourUpdate
+from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
-from stream_coupons.core.shopper.profile import is_duplicate
-from stream_coupons.core.shopper.state import Neighbourhood, OpenIssue, Predicted, Shopper
-from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.shopper.state import OpenIssue, Predicted, Shopper
 
 ORDER = HEADS.index("order")
 
@@ -66,9 +66,9 @@ def observe(
     if moment is None:
         return effects
     rows, predicted = _score(moment, event, known)
-    numeric, hashed = attribution.pack(rows).row(0)
+    numeric, hashed = pack(rows).row(0)
     version = known.scorer(event.domain).version
-    issue = note(event, known, numeric, hashed, attribution.stored(predicted[0].tolist()), version)
+    issue = note(event, known, numeric, hashed, stored(predicted[0].tolist()), version)
     keep(shopper, issue, known, effects, latest)
     return effects
 
@@ -83,7 +83,7 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         effects.refuse(Rejection.INVALID, fault)
         return None
     identity = event.issue_id
-    if identity in shopper.issues or attribution.is_closed(shopper, identity):
+    if identity in shopper.issues or is_closed(shopper, identity):
         effects.count("duplicate", "observed")
         return None
     if erasure.is_of_before(shopper, event.occurred_at):
@@ -148,9 +148,9 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        attribution.tell(shopper.issue(issue_id), at, effects, is_over=True)
+        emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
-        attribution.remember_closed(shopper, issue_id, observed=True)
+        remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
 
 
@@ -162,31 +162,3 @@ def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[Feat
     coupons = known.catalogue.domains[event.domain]
     alone = coupons.alone(coupons.position[event.coupon_id])
     return predict(moment, alone, np.array([0]), event.domain, event.arms, known)
-
-
-def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:
-    """Join a click or a purchase to the coupon it is about."""
-    if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
-        effects = Effects()
-        effects.count("duplicate", attribution.FEEDBACK)
-        return effects
-    return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
-
-
-def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
-    """Take in who is near, or what is related; news from a cell that the shopper has left, or older than known, is
-    ignored."""
-    related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
-    if update.cell == related.bucket and update.at >= related.at:
-        related.at, related.packed = update.at, packed
-    elif update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
-        shopper.neighbourhood = Neighbourhood(update.at, packed)
-    return Effects()
-
-
-def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
-    """Close what time alone decides: windows of issues and controls, and feedback that waited for its issue."""
-    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
-    erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
-    effects.is_over = erasure.is_over(shopper, at)
-    return effects

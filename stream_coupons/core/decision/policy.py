@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -191,28 +191,74 @@ def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
     return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
 
 
-def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
-    """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
+class Draw(NamedTuple):
+    """The result of chance for one trigger, whatever its candidates are worth.
 
-    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). The draw
-    depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
-    part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
-    epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
-    whatever it is worth: that says what shoppers do without a coupon.
+    Attributes
+    ----------
+    is_control : bool
+        Whether nothing is given.
+    is_explored : bool
+        Whether one of the best candidates is given, whatever it is worth.
+    arm : float
+        Which of them, in [0, 1).
+    """
+
+    is_control: bool
+    is_explored: bool
+    arm: float
+
+
+def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
+    """Return the draw of a trigger; a replay with the same key draws alike.
+
+    Parameters
+    ----------
+    trigger : str
+        The identity that the shopper is part of: event ids may be counters, and all shoppers would explore at the same
+        ones.
+    """
+    if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
+        return Draw(is_control=True, is_explored=False, arm=0.0)
+    if key.uniform("explore", trigger) >= _epsilon(rules):
+        return Draw(is_control=False, is_explored=False, arm=0.0)
+    return Draw(is_control=False, is_explored=True, arm=key.uniform("arm", trigger))
+
+
+def _epsilon(rules: PolicyRules) -> float:
+    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
+
+
+def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
+    """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever it is worth.
+
+    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). Under
+    the strategy "random" epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio`
+    nothing is given, whatever it is worth: that shows what shoppers do without a coupon.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units; n is at least 1.
+    """
+    tried, epsilon = explored(worth, rules), _epsilon(rules)
+    best, control = int(np.argmax(worth)), rules.control_ratio
+    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
+    if drawn.is_control:
+        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
+    if drawn.is_explored:
+        return Choice(tried[int(drawn.arm * len(tried))], True, leader, tried, epsilon, best, control)
+    return Choice(leader, False, leader, tried, epsilon, best, control)
+
+
+def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
+    """Return the choice of `pick` by the draw of a trigger.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    tried, epsilon = explored(worth, rules), 1.0 if rules.strategy == "random" else rules.exploration_ratio
-    best, control = int(np.argmax(worth)), rules.control_ratio
-    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
-    if control > 0.0 and key.uniform("control", trigger) < control:
-        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
-    if key.uniform("explore", trigger) >= epsilon:
-        return Choice(leader, False, leader, tried, epsilon, best, control)
-    drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
-    return Choice(drawn, True, leader, tried, epsilon, best, control)
+    return pick(worth, draw(trigger, rules, key), rules)
 
 
 def ranking(worth: Floats) -> Positions:

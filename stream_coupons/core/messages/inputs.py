@@ -86,6 +86,10 @@ class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """Anything else known at that moment."""
 
 
+ShopEvent = BrowseEvent | CartEvent | OrderEvent
+"""An event of the shop, which may be a trigger."""
+
+
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """What a shopper did with a coupon that was issued to them.
 
