@@ -42,9 +42,16 @@ CLOCKS_DIFFER_S = 86400.0
 def open_issue(
     shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
 ) -> Effects:
-    """Remember an issue, tell of it and, if a coupon was given, count it in the shopper's history.
+    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
 
-    `latest`, here and below, is the latest that it can be now: a sender's clock may be ahead.
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        Of ours, or of another system.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     effects = Effects()
     history = shopper.history
@@ -64,7 +71,15 @@ def open_issue(
 
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
-    """Remember a coupon that was not given; the oldest makes room."""
+    """Remember a coupon that was not given; the oldest makes room.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    control : OpenControl
+        Of more than `rules.max_open_controls`, the oldest is given up.
+    """
     shopper.controls[control.issue_id] = control
     while len(shopper.controls) > rules.max_open_controls:
         del shopper.controls[next(iter(shopper.controls))]
@@ -73,7 +88,17 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
 def join_early(
     shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
 ) -> Effects:
-    """Join the feedback that was waiting for this issue."""
+    """Join the feedback that was waiting for this issue.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue_id : str
+        Of an issue that was just opened.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    """
     effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
     if waiting:
@@ -94,6 +119,20 @@ def join(
 
     Only an issue in this shopper's own state is believed. Feedback on an unknown one waits for it (topics are not
     ordered among each other) and is refused when it does not come.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : FeedbackEvent
+        About an issue of this shopper.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+
+    Returns
+    -------
+    Effects
+        With a refusal where the feedback is late, contradicts its issue, or has none that can still come.
     """
     effects, fault = Effects(), None
     if event.issue_id in shopper.issues:
@@ -198,6 +237,13 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
     Both are marked by the same events, so that those who were given a coupon can be compared with those who were not.
     A coupon without a scope is for all of its domain, so an order of another one says nothing of it. A control whose
     coupon is for something else by now is given up: the features are of what it was for.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    catalogue : Catalogue
+        Whose scopes count.
     """
     for control in [*shopper.controls.values()]:
         if _has_other_scope(control, catalogue):
@@ -225,12 +271,12 @@ def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: C
 
 
 def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    return opened.scope_mark not in (0, catalogue.scope_mark(opened.coupon_id) or opened.scope_mark)
+    return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
 
 
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
     """Return whether orders were noted all the time: the coupon is for what it was for when the decision was made."""
-    return opened.scope_mark != 0 and opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
+    return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 
 def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
@@ -238,6 +284,13 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
 
     Of a control whose coupon was withdrawn, or is for something else now, nothing is learnt: no order since then could
     be told to be in its scope.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    at : float
+        The time that has come, UTC epoch seconds.
     """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):

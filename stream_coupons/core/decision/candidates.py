@@ -112,6 +112,16 @@ def score(undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:
 
     Triggers of one domain are scored together, in chunks whose arrays hold about `MAX_TOGETHER` numbers. The scores are
     those of each trigger alone, to the last bit.
+
+    Parameters
+    ----------
+    undecided : sequence of Undecided
+        Triggers of any domains.
+
+    Returns
+    -------
+    list of Candidates
+        In the order of `undecided`.
     """
     by_domain: defaultdict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(undecided):

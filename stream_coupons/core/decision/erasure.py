@@ -61,7 +61,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 
 
 def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
-    """Tell neighbours that the shopper is gone."""
+    """Send departures to the buckets that the shopper is in."""
     if shopper.cell:
         effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
@@ -86,7 +86,13 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
 
 
 def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Return whether something happened before the shopper asked to be forgotten."""
+    """Return whether something happened before the shopper asked to be forgotten.
+
+    Parameters
+    ----------
+    occurred_at : float
+        UTC epoch seconds.
+    """
     return shopper.erased_at is not None and occurred_at <= shopper.erased_at
 
 
@@ -99,8 +105,19 @@ def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
 
 
 def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules, effects: Effects) -> None:
-    """Let the state of who was idle for long end as that of an erased shopper does: who comes back until then has lost
-    nothing but the place among neighbours."""
+    """Let the state of a shopper who was idle for long end as that of an erased shopper does.
+
+    A shopper who comes back until then has lost nothing but the place among neighbours.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    at : float
+        The time that has come, UTC epoch seconds.
+    effects : Effects
+        Of the step so far; extended.
+    """
     idle = idle_at(shopper, rules)
     if idle is not None and idle <= at:
         effects.count(ERASURE, "idle")

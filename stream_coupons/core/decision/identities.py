@@ -5,19 +5,35 @@ from stream_coupons.core.vectors.sparse import stable_hash
 
 
 def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
-    """Identity of what may be issued to a shopper for a trigger: the same whenever it is computed.
+    """Return the identity of an issue to a shopper for a trigger: the same whenever it is computed.
 
-    The kind of event is part of it, since events of two topics may share an id: what is answered for one of them would
-    otherwise be taken for a copy of the other's answer, and never given back.
+    The kind of event is part of it, since events of two topics may share an id: else the answer to one of them would be
+    taken for a copy of the other's answer, and never given back.
+
+    Parameters
+    ----------
+    kind : str
+        "browse", "cart" or "order".
+    trigger_id : str
+        `event_id` of the trigger.
     """
     return f"i{stable_hash(user_id, kind, trigger_id):016x}{stable_hash(trigger_id, kind, user_id):016x}"
 
 
 def remember_closed(shopper: Shopper, identity: str, *, observed: bool = False) -> None:
-    """Remember that an issue is over; the last `MAX_CLOSED` of ours are, and as many observed ones.
+    """Remember that an issue is over: the last `MAX_CLOSED` of ours, and as many observed ones.
 
-    What was observed is remembered apart: another system may have given it an id that we shall come to, and those of
-    any number must not make us forget our own, or a trigger that comes again would lead to a second coupon.
+    Observed ones are remembered apart. Another system may give an issue the id of one of ours, and any number of its
+    issues must not make us forget our own, or a trigger that comes again would lead to a second coupon.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    identity : str
+        `issue_id` of the issue.
+    observed : bool
+        True if another system gave it.
     """
     closed = shopper.closed_observed if observed else shopper.closed
     closed.append(_mark_of(identity, observed=observed))

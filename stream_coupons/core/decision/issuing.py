@@ -18,7 +18,15 @@ from stream_coupons.core.shopper.state import OpenIssue
 
 
 def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> None:
-    """Issue the coupon of a row: draw its unit and its money, and wait for what follows."""
+    """Issue the coupon of a row: draw its unit and its money, and wait for what follows.
+
+    Parameters
+    ----------
+    choice : Choice
+        The policy's answer, for the propensity.
+    row : int
+        Of the coupon among the candidates.
+    """
     undecided, rules = decision.undecided, known.rules
     shopper, effects = undecided.moment.shopper, undecided.effects
     issue = _issue(decision, choice, row, known)

@@ -13,12 +13,18 @@ from stream_coupons.core.vectors.sparse import SparseVector, damp, simhash
 
 
 def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
-    """The shopper's vector for the owner of their cell, if it is time; two messages when they change cells.
+    """Return the shopper's vector for the owner of their bucket, if it is time; two messages when they change buckets.
 
-    None for a domain that is not among those of the catalogue: there is nothing to recommend, and who makes up domains
-    would leave states that are never dropped. While there is no coupon at all, any may be meant.
-    Its weights are damped: undamped, the few things that a shopper buys most would outweigh all else that they have in
-    common with others.
+    There is none for a domain that is not in the catalogue: it has nothing to recommend, and made-up domains would
+    leave states that are never dropped. While there is no coupon at all, any domain may be meant. Weights are damped:
+    undamped, the few things that a shopper buys most would outweigh all else that they have in common with others.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ShopEvent
+        Just folded into the profile.
     """
     rules, at = known.rules.neighbourhood, event.occurred_at
     last = shopper.vector_sent_at
@@ -36,9 +42,16 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
 
 
 def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
-    """The shopper's categories for the bucket that relates categories, if it is time; none if nothing is known of them.
+    """Return the shopper's categories for the bucket that relates categories, if it is time and any are known.
 
     A shopper who turns to another domain leaves the bucket of the one before.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ShopEvent
+        Just folded into the profile.
     """
     rules, at, related = known.rules.neighbourhood, event.occurred_at, shopper.related
     is_of_domain = related.bucket.rpartition("/")[0] == event.domain

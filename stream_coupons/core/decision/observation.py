@@ -25,16 +25,26 @@ ORDER = HEADS.index("order")
 
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
-    """Features of a moment with some coupons of a set, one row for each."""
+    """Return the features of a moment with some coupons of a set, one row for each.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Positions in `coupons`.
+    """
     return extract([moment], coupons, [positions], known.rules.profile)
 
 
 def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:
-    """Features of a moment in which no coupon is given, but one of these arms might have been: one row.
+    """Return the features of a moment in which no coupon is given, but one of these arms might have been: one row.
 
-    It is that of a coupon that takes nothing off, for what the arms are for, if that is the same for all, else for
-    everything, without what is hashed of which coupon it is: what P(order) learns from such rows holds beside every
-    coupon.
+    It is that of a coupon that takes nothing off, for the scope of the arms if that is the same for all, else for
+    everything. It has no hashed features of a coupon: what P(order) learns from such rows holds beside every coupon.
+
+    Parameters
+    ----------
+    arms : iterable of str
+        Coupon ids.
     """
     return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
@@ -42,10 +52,24 @@ def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowle
 def predict(
     moment: Moment, coupons: CouponSet, positions: Positions, domain: str, arms: Iterable[str], known: Knowledge
 ) -> tuple[FeatureRows, Floats]:
-    """Features of a moment with some coupons of a set that another system chose from, and the probabilities of each.
+    """Return features and probabilities of a moment with some coupons of a set that another system chose from.
 
-    P(order) is that of giving none of the arms, for each of them: whoever got none in their place taught it from such a
-    row, so what is near in one of the coupons says nothing of it.
+    P(order) is that of giving none of the arms, for each of them: shoppers who got none taught it from such a row, so
+    what is near in one of the coupons says nothing of it.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Positions in `coupons`.
+    arms : iterable of str
+        Coupon ids that the other system chose among.
+
+    Returns
+    -------
+    rows : FeatureRows
+        n rows.
+    predicted : array, shape (n, 3)
+        Columns as in `HEADS`.
     """
     rows = rows_with(moment, coupons, positions, known)
     scorer = known.scorer(domain)
@@ -59,7 +83,14 @@ def observe(
 ) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows.
 
-    `latest` is the latest that it can be now, if that is known; the same below.
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ObservedIssue
+        With the coupon_id `none` if it gave none.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     effects = Effects()
     moment = sight(user_id, shopper, event, known, effects)
@@ -74,9 +105,16 @@ def observe(
 
 
 def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, effects: Effects) -> Moment | None:
-    """Return the moment of what another system gave, or chose not to give; None if it is of no use, see `effects`.
+    """Return the moment of what another system gave, or chose not to give; None if it is of no use.
 
     The context is remembered for what is missing later.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    effects : Effects
+        Extended by the reason why it is of no use.
     """
     fault = window_fault(event.occurred_at, event.expires_at)
     if fault is not None:
@@ -104,7 +142,17 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
 def note(
     event: ObservedIssue, known: Knowledge, numeric: bytes, hashed: bytes, predicted: Predicted, version: int
 ) -> OpenIssue:
-    """Return an observed issue as it is kept while it is open."""
+    """Return an observed issue as it is kept while it is open.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        One row as it is stored.
+    predicted : tuple of float
+        P(click), P(redeem) and P(order).
+    version : int
+        Of the model.
+    """
     return OpenIssue(
         issue_id=event.issue_id,
         coupon_id=event.coupon_id,
@@ -126,7 +174,17 @@ def note(
 
 
 def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects, latest: float = math.inf) -> None:
-    """Wait for what follows on an observed issue; feedback that came before it is joined."""
+    """Wait for what follows on an observed issue; feedback that came before it is joined.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    effects : Effects
+        Of the step so far; extended.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    """
     rules = known.rules.attribution
     effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
     effects.count("observed", "scored")
@@ -155,7 +213,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
 
 
 def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:
-    """The row of what was given, and its probabilities."""
+    """Return the row of what was given, and its probabilities."""
     if event.coupon_id == NO_COUPON:
         rows = rows_without(moment, event.domain, event.arms, known)
         return rows, known.scorer(event.domain).predict(rows)

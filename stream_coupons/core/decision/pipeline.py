@@ -134,6 +134,16 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
 
     Each is scored as it would be alone, to the last bit; together they cost a fraction. They draw on the wallets one
     after the other, and what early feedback frees is there for the next one.
+
+    Parameters
+    ----------
+    undecided : sequence of Undecided
+        In the order in which their events came.
+
+    Returns
+    -------
+    list of Effects
+        In the same order.
     """
     # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
     for one, candidates in zip(undecided, score(undecided, known), strict=True):

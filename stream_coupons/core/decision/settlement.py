@@ -13,12 +13,19 @@ def settle(
 
     A shopper may use a coupon whose order was cancelled again, so that its hold comes back. Reports may come in any
     order: a sale is late if no purchase is known that was made in time, or was returned in time.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        Changed in place; not yet kept.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    effects : Effects
+        Of the step so far; extended.
     """
-    is_purchase, is_first = event.kind == "purchase", not issue.reported_at
-    if event.kind != "cancel" and event.occurred_at <= issue.until:
-        issue.is_late = False
-    elif is_first and not issue.redeemed:
-        issue.is_late = True
+    _mark_late(issue, event)
     if event.occurred_at < issue.reported_at:
         effects.count("feedback", "outdated")
         return
@@ -30,7 +37,7 @@ def settle(
         for each in counts_of(shopper.history, issue.coupon_id, catalogue):
             each.redeemed = max(each.redeemed + change, 0)
     issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
-    is_again = is_purchase and was_redeemed
+    is_again = event.kind == "purchase" and was_redeemed
     is_same = is_again and issue.spent_minor == before.spent_minor
     effects.count("feedback", "repeated" if is_same else "corrected" if is_again else event.kind)
     if not issue.observed:
@@ -38,6 +45,13 @@ def settle(
             effects.book(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
         if issue.redeemed and not was_redeemed:
             effects.count("end", "redeemed")
+
+
+def _mark_late(issue: OpenIssue, event: FeedbackEvent) -> None:
+    if event.kind != "cancel" and event.occurred_at <= issue.until:
+        issue.is_late = False
+    elif not issue.reported_at and not issue.redeemed:
+        issue.is_late = True
 
 
 def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
@@ -57,7 +71,15 @@ def opening(issue: OpenIssue) -> Booking:
 
 
 def booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: float | None = None) -> Booking:
-    """Return a change of what an issue takes of its budgets; `final` is `Booking.final_expected_minor`."""
+    """Return a change of what an issue takes of its budgets.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds, no later than now.
+    final : float or None
+        See `Booking.final_expected_minor`.
+    """
     span = at, issue.at, issue.expires_at
     return Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling, final)
 

@@ -20,14 +20,14 @@ class PackedRows:
     hashed: NDArray[np.uint32]
 
     def row(self, row: int) -> tuple[bytes, bytes]:
-        """One of them as little-endian bytes, for the shopper's state; places that only others need are left out."""
+        """Return a row as little-endian bytes; hashed columns at its end that only other rows need are left out."""
         hashed = self.hashed[row].tobytes()
         used = len(hashed.rstrip(b"\0"))
         return self.numeric[row].tobytes(), hashed[: used + -used % INDEX_BYTES]
 
 
 def pack(rows: FeatureRows) -> PackedRows:
-    """Rows as they are stored."""
+    """Return rows in 32 bits, as they are stored."""
     return PackedRows(rows.numeric.astype("<f4"), rows.hashed.astype("<u4"))
 
 
@@ -38,6 +38,12 @@ def stored(predicted: Sequence[float]) -> Predicted:
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
-    """The one row that `PackedRows` made bytes of."""
+    """Return the one row that `PackedRows.row` made bytes of.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits.
+    """
     numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
     return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])

@@ -19,13 +19,13 @@ class Purses(Protocol):
     """The purses of a partition by account, saved together with the shoppers whose steps change them."""
 
     def get(self, account_id: str) -> Purse | None:
-        """A purse, to be looked at."""
+        """Return a purse, to be read; None if there is none."""
 
     def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """A purse, to be changed; `new` if there is none."""
+        """Return a purse, to be changed; `new` if there is none."""
 
     def items(self) -> Iterable[tuple[str, Purse]]:
-        """All purses, to be looked at."""
+        """Return all purses, to be read."""
 
 
 class Charge(NamedTuple):
@@ -95,7 +95,15 @@ class Wallet:
         return Charge(price, held_minor, self._shortage(found, held_minor))
 
     def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
-        """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
+        """Return what one more coupon lacks here; None when it can be given.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on.
+        held_minor : int
+            Money that it holds of each budget, minor units.
+        """
         return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor)
 
     def _shortage(self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int) -> Shortage | None:
@@ -111,7 +119,17 @@ class Wallet:
         return is_countable and (limit.most is None or purse.available >= amount)
 
     def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
-        """Take a unit and the money that a coupon holds; more is asked for in time."""
+        """Take a unit and the money that a coupon holds; more is asked for in time.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that the coupon draws on.
+        booking : Booking
+            Of its opening.
+        effects : Effects
+            Of the step so far; extended.
+        """
         for limit in limits:
             purse = self._open(limit)
             if limit.is_stock:
@@ -121,7 +139,19 @@ class Wallet:
             self._ask_if_low(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
-        """Ask for what a coupon lacks that was to be given."""
+        """Ask for what a coupon lacks that was to be given.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on.
+        held_minor : int
+            Money that it holds of each budget, minor units.
+        at : float
+            UTC epoch seconds.
+        effects : Effects
+            Of the step so far; extended.
+        """
         for limit in limits:
             amount, purse = 1 if limit.is_stock else held_minor, self._purses.get(limit.account_id)
             if limit.most is None or self._has(limit, purse, amount):
