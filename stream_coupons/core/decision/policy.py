@@ -49,6 +49,9 @@ def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules
         Times of the last coupons, UTC epoch seconds.
     at : float
         End of the window, UTC epoch seconds.
+
+    >>> is_over_frequency_cap([10.0, 50.0], 60.0, PolicyRules(max_issues_per_window=2, issue_window_s=30.0))
+    False
     """
     since = at - rules.issue_window_s
     return sum(issued > since for issued in recent) >= rules.max_issues_per_window

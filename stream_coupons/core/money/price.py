@@ -358,7 +358,11 @@ def solve(demand: Floats, need: float) -> float:
     demand : array, shape (`len(PRICES)`,)
         By price; not increasing.
     need : float
-        0 if all of the demand is needed; `PRICES[-1]` if none is.
+        Money to be committed, minor units. The price is 0 if it is all of the demand, and `PRICES[-1]` if it is none.
+
+    >>> demand = np.linspace(100.0, 0.0, len(PRICES))
+    >>> [round(solve(demand, need), 2) for need in (120.0, 50.0, 0.0)]
+    [0.0, 0.63, 20.0]
     """
     if need <= 0.0:
         return float(PRICES[-1])

@@ -2,9 +2,9 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is linear
-in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper needs to
-score any coupon, and it is bounded, so that is what is sent.
+implicit). v(j) are weights as published, damped by a logarithm (`neighbour_messages.publish_vector`). R is
+linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper
+needs to score any coupon, and it is bounded, so that is what is sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -227,7 +227,11 @@ class Cell:
 
 
 def cell_key(cell: str, user_id: str) -> str:
-    """Return the key of a shopper's state within a bucket."""
+    """Return the key of a shopper's state within a bucket.
+
+    >>> cell_key("shop/3", "u1"), split_cell_key(cell_key("shop/3", "u1"))
+    ('6:shop/3u1', ('shop/3', 'u1'))
+    """
     return f"{len(cell)}:{cell}{user_id}"
 
 

@@ -49,7 +49,7 @@ from stream_coupons.runtime.shared import SharedStates
 PRICE_ROUNDING = 0.01
 """Of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Of a stored row, as `attribution.pack` makes it."""
+"""Of a stored row, as `stored_rows.pack` makes it."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
