@@ -23,10 +23,9 @@ import msgspec
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.core.decision.pipeline import ShopEvent
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent, ShopEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output

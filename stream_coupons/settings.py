@@ -123,7 +123,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"{path}: {explained(error, Settings, lambda: values)}") from None
+        raise BadConfig(f"{path}: {explained(error, Settings)}") from None
     for name, text in environ.items():
         if is_setting(name):
             settings = _override(settings, name, text)
@@ -181,7 +181,7 @@ def _override(settings: Settings, name: str, text: str) -> Settings:
         target[key] = _value_like(target[key], text)
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"{name}={text!r}: {explained(error, Settings, lambda: values)}") from None
+        raise BadConfig(f"{name}={text!r}: {explained(error, Settings)}") from None
     except msgspec.DecodeError as error:
         raise BadConfig(f'{name}={text!r}: {error}; expected a JSON object, such as {{"travel": "retail"}}') from None
 

@@ -27,37 +27,23 @@ def refusal(topic: Topic, value: bytes) -> str:
     [
         (topics.BROWSE, {"occurred_at": 1_767_348_000_000}, "in seconds, not in milliseconds"),
         (topics.OBSERVED, {"issue_id": "i", "coupon_id": "c", "expires_at": 1e13}, "in seconds, not in milliseconds"),
-        (topics.BROWSE, {"occurred_at": "2026-01-02T10:00:00Z"}, "UTC epoch seconds, such as 1767348000.0"),
         (topics.CART, {"item": {"item_id": "i"}, "action": "remov"}, "expected one of add, remove"),
         (
             topics.FEEDBACK,
             {"issue_id": "i", "kind": "clicked"},
             "expected one of impression, click, purchase, refund, cancel, expiry",
         ),
-        (topics.BROWSE, {"context": {"a": 1, "device": ["x"], "z": {}}}, "of the key 'device'"),
-        (topics.BROWSE, {"context": {"a": 1, "device": "x" * 501}}, "of the key 'device'"),
     ],
 )
 def test_a_refusal_says_what_was_expected(topic: Topic, fields: dict[str, Any], expected: str) -> None:
     assert refusal(topic, msgspec.json.encode(IDS | fields)).endswith(expected)
 
 
-def test_a_bad_key_is_found_among_very_many() -> None:
-    context: dict[str, Any] = {f"key-{number}": number for number in range(30_000)}
-    context["key-20000"] = []
-    assert refusal(topics.BROWSE, msgspec.json.encode(IDS | {"context": context})).endswith("of the key 'key-20000'")
-
-
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (gzip.compress(b"{}", mtime=0), ": it is compressed by gzip"),
-        ("{}".encode("utf-16"), ": it is UTF-16, expected UTF-8"),
         ("\ufeff{}".encode(), ": it begins with a byte order mark (BOM), expected UTF-8 without one"),
-        (b"\x00\x00\x00\x07event", ": it is binary, expected text"),
-        (b'{"price": NaN}', ": JSON has no NaN, leave out what is not known"),
-        (b'{"vector": [1, -Infinity , 2]}', ": JSON has no -Infinity, leave out what is not known"),
-        (b"{'price': 1}", ": it looks like a dict of Python, whose quotes are single, expected double ones"),
         (b"", ""),
         (b"nonsense", ""),
         (b'\t{"a": ', ""),

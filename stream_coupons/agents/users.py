@@ -6,6 +6,7 @@ from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision import erasure, observation, pipeline
+from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import (
@@ -72,15 +73,15 @@ class Users(KeyedAgent[Shopper]):
             case BrowseEvent() | CartEvent() | OrderEvent():
                 now = self._clock() if self._clock is not None else None
                 taken = pipeline.take_in(state_key, state, message, known, wallet, pipeline.Times(appended_at, now))
-                return Deferred(taken) if isinstance(taken, pipeline.Undecided) else taken
+                return Deferred(taken) if isinstance(taken, Undecided) else taken
             case FeedbackEvent():
-                effects = observation.feedback(state, message, known, latest)
+                effects = pipeline.feedback(state, message, known, latest)
             case ObservedIssue():
                 effects = observation.observe(state_key, state, message, known, latest)
             case ErasureRequest():
                 effects = erasure.erase(state_key, state, message, latest)
             case NeighbourUpdate():
-                effects = observation.learn_neighbours(state, message)
+                effects = pipeline.learn_neighbours(state, message)
             case _:
                 raise TypeError(f"no step for {type(message).__name__}")
         wallet.book(effects.bookings)
@@ -89,7 +90,7 @@ class Users(KeyedAgent[Shopper]):
     def _wallet(self, partition: int, shared: SharedStates[Purse]) -> Wallet:
         return Wallet(shared, partition, self.partitions)
 
-    def decide(self, deferred: Sequence[pipeline.Undecided]) -> list[Effects]:
+    def decide(self, deferred: Sequence[Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""
         return pipeline.decide(deferred, self.known())
 
@@ -117,6 +118,6 @@ class Users(KeyedAgent[Shopper]):
 
     def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
         """Close what time alone decides."""
-        effects = observation.pass_time(state_key, state, at, self.known())
+        effects = pipeline.pass_time(state_key, state, at, self.known())
         self._wallet(partition, shared).book(effects.bookings)
         return effects

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stderr, stdout, warn
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.wording import LOOKED_AT_BYTES, unlike_text
+from stream_coupons.core.wording import LONGEST_MAGIC, unlike_json
 from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
 from stream_coupons.lab.signals import TakesSignals
 
@@ -189,7 +189,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
-        if what := unlike_text(file.peek(LOOKED_AT_BYTES)):
+        if what := unlike_json(file.peek(LONGEST_MAGIC)):
             raise BadConfig(f"{path} is no JSON{what}")
         yield file
 

@@ -51,7 +51,7 @@ class DrawKey:
 
     @property
     def fingerprint(self) -> str:
-        """A name of the key in 16 hexadecimal digits, safe to publish: no draw can be computed from it."""
+        """Return a name of the key in 16 hexadecimal digits, safe to publish: no draw can be computed from it."""
         return blake2b(digest_size=FINGERPRINT_BYTES, key=self.secret, person=b"fingerprint").hexdigest()
 
     def __repr__(self) -> str:

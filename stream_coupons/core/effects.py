@@ -86,9 +86,23 @@ class Effects:
         self.bookings.append(booking)
 
     def count(self, noun: str, kind: str) -> None:
-        """Count a fact."""
+        """Count a fact.
+
+        Parameters
+        ----------
+        noun, kind : str
+            From closed sets: they become a metric and its label.
+        """
         self.facts.append((noun, kind))
 
     def refuse(self, reason: Rejection, detail: str, message: Struct | None = None) -> None:
-        """Send a message to dead-letters."""
+        """Send a message to dead-letters.
+
+        Parameters
+        ----------
+        detail : str
+            The fault, for people.
+        message : Struct or None
+            The message that is refused; None if it is the one at hand.
+        """
         self.refused.append(Refused(reason, detail, message))

@@ -54,7 +54,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def context_policies(self) -> Mapping[str, MissingPolicy]:
-        """What stands in for each key of the context that is to be filled in."""
+        """Return how each key of the context is imputed that is to be."""
         return _by_key(self.missing_context)
 
 
@@ -142,7 +142,7 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_observed_bytes: Size = 262_144
 
     def awaits_impressions(self, domain: str) -> bool:
-        """Whether silence on a coupon that is given now may come to say that it was not seen."""
+        """Return whether silence on a coupon that is given now may mean that it was not seen."""
         return domain in self.impression_domains
 
 

@@ -64,7 +64,7 @@ class Decoder:
             message = self._decoder.decode(value)
         except msgspec.ValidationError as error:
             self._refuse_unknown_version(value)
-            detail = explained(error, self.topic.message, lambda: msgspec.json.decode(value))
+            detail = explained(error, self.topic.message)
             raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {detail}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}{unlike_json(value)}") from None

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.attribution import unpack
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
+from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA

@@ -10,7 +10,8 @@ import numpy as np
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
+from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
@@ -25,6 +26,7 @@ from stream_coupons.core.messages.inputs import (
     Item,
     ObservedIssue,
     OrderEvent,
+    ShopEvent,
 )
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.attribution import opening
+from stream_coupons.core.decision.settlement import opening
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.inputs import FeedbackEvent

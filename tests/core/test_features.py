@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.attribution import pack, unpack
+from stream_coupons.core.decision.stored_rows import pack, unpack
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (
     DIMENSIONS,

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core.decision.attribution import opening
+from stream_coupons.core.decision.settlement import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.content_vectors import CODES
-from stream_coupons.core.decision import attribution, observation
-from stream_coupons.core.decision.attribution import unpack
-from stream_coupons.core.decision.observation import observe, pass_time
-from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, Undecided, decide, issue_id, take_in
+from stream_coupons.core.decision import pipeline
+from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.identities import issue_id
+from stream_coupons.core.decision.observation import observe
+from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, decide, pass_time, take_in
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
+from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import FeatureRows, extract
@@ -37,7 +39,7 @@ from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
-from stream_coupons.core.vectors.sparse import feature_index, stable_hash
+from stream_coupons.core.vectors.sparse import feature_index
 
 from .builders import (
     AT,
@@ -83,7 +85,7 @@ class Case:
         return self._take(see(self.shopper, event, self.known, self.wallet, times))
 
     def listen(self, event: FeedbackEvent) -> Effects:
-        return self._book(observation.feedback(self.shopper, event, self.known))
+        return self._book(pipeline.feedback(self.shopper, event, self.known))
 
     def wait(self, at: float) -> Effects:
         return self._book(pass_time(self.user, self.shopper, at, self.known))
@@ -240,7 +242,7 @@ def test_feedback_that_came_before_its_issue_counts_when_it_comes() -> None:
 def test_what_early_feedback_frees_is_there_for_the_next_decision(is_together: bool) -> None:
     known, holds = knowledge(coupon("c1", budget_minor=150)), wallet()
     first, second = Shopper(), Shopper()
-    observation.feedback(first, feedback("purchase", issue_id("u", "browse", "t"), discount_minor=50), known)
+    pipeline.feedback(first, feedback("purchase", issue_id("u", "browse", "t"), discount_minor=50), known)
     events = (browse("t"), browse("t", user="v"))
     if is_together:
         taken = [take_in(e.user_id, s, e, known, holds) for e, s in zip(events, (first, second), strict=True)]
@@ -870,14 +872,6 @@ def test_issue_ids_differ_by_shopper_kind_and_trigger() -> None:
     ids = {issue_id(user, kind, trigger) for user in names for kind in kinds for trigger in names}
     assert len(ids) == len(kinds) * len(names) ** 2
     assert issue_id("u", "browse", "t") == issue_id("u", "browse", "t")
-
-
-def test_a_state_that_has_ours_and_observed_ones_in_one_list_knows_both() -> None:
-    before = msgspec.structs.astuple(Shopper(closed=[stable_hash("i1"), stable_hash("observed", "x1")]))[:-2]
-    shopper = msgspec.msgpack.decode(msgspec.msgpack.encode(before), type=Shopper)
-    assert attribution.is_decided(shopper, "i1")
-    assert attribution.is_closed(shopper, "x1")
-    assert not attribution.is_decided(shopper, "x1")
 
 
 def test_events_of_the_end_of_time_make_messages_that_can_be_read() -> None:

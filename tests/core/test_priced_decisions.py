@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import observation
-from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
+from stream_coupons.core.decision import pipeline
+from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.pipeline import decide, take_in
 from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -244,12 +245,12 @@ def test_coupons_of_a_campaign_share_its_budget() -> None:
     case = Case(terms, [campaign(budget_minor=250, budget_hold="maximum")])
     assert [case.see(AT + n) for n in range(3)] == ["given", "given", NoCoupon.SOLD_OUT]
     first, second = case.issues()
-    bought = observation.feedback(
+    bought = pipeline.feedback(
         case.shopper, feedback("purchase", first.issue_id, AT + 9, discount_minor=40), case.known
     )
     case.wallet.book(bought.bookings)
     assert case.see(AT + 10) == NoCoupon.SOLD_OUT, "more of it may be reported"
-    over = observation.pass_time("u", case.shopper, AT + 8 * DAY_S + 1, case.known)
+    over = pipeline.pass_time("u", case.shopper, AT + 8 * DAY_S + 1, case.known)
     case.wallet.book(over.bookings)
     purse = case.purses.get(K1)
     assert purse is not None
@@ -268,7 +269,7 @@ def test_a_pause_gives_nothing_takes_feedback_and_ends(pauses_campaign: bool) ->
     case.change_to(*catalogue(True))
     assert case.see(AT + 1) == NoCoupon.NO_CANDIDATE
     [issue] = case.issues()
-    bought = observation.feedback(case.shopper, feedback("purchase", issue.issue_id, AT + 2), case.known)
+    bought = pipeline.feedback(case.shopper, feedback("purchase", issue.issue_id, AT + 2), case.known)
     case.wallet.book(bought.bookings)
     purse = case.purses.get(K1)
     assert purse is not None

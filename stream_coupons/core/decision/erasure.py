@@ -12,7 +12,8 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.decision.attribution import remember_closed, tell
+from stream_coupons.core.decision.examples import emit_outcome
+from stream_coupons.core.decision.identities import remember_closed
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
@@ -60,7 +61,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 
 
 def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
-    """Tell neighbours that the shopper is gone."""
+    """Send departures to the buckets that the shopper is in."""
     if shopper.cell:
         effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
@@ -74,7 +75,7 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
     """Leave of our open issues what their money needs, and of others' nothing."""
     for issue_id in [*shopper.issues]:
         issue = shopper.issue(issue_id)
-        tell(issue, at, effects, is_over=True)
+        emit_outcome(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
             remember_closed(shopper, issue_id, observed=True)
@@ -85,7 +86,13 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
 
 
 def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Return whether something happened before the shopper asked to be forgotten."""
+    """Return whether something happened before the shopper asked to be forgotten.
+
+    Parameters
+    ----------
+    occurred_at : float
+        UTC epoch seconds.
+    """
     return shopper.erased_at is not None and occurred_at <= shopper.erased_at
 
 
@@ -98,8 +105,19 @@ def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
 
 
 def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules, effects: Effects) -> None:
-    """Let the state of who was idle for long end as that of an erased shopper does: who comes back until then has lost
-    nothing but the place among neighbours."""
+    """Let the state of a shopper who was idle for long end as that of an erased shopper does.
+
+    A shopper who comes back until then has lost nothing but the place among neighbours.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    at : float
+        The time that has come, UTC epoch seconds.
+    effects : Effects
+        Of the step so far; extended.
+    """
     idle = idle_at(shopper, rules)
     if idle is not None and idle <= at:
         effects.count(ERASURE, "idle")

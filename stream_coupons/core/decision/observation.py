@@ -1,4 +1,4 @@
-"""The steps that only take notice: coupons that others gave, feedback, neighbours, the passing of time."""
+"""Coupons that another system gave, or chose not to give: scored as if they were ours, and learnt from."""
 
 import math
 from collections.abc import Iterable
@@ -7,34 +7,44 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
+from stream_coupons.core.decision.examples import emit_outcome
+from stream_coupons.core.decision.identities import is_closed, remember_closed
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
+from stream_coupons.core.decision.stored_rows import pack, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
 from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue, window_fault
-from stream_coupons.core.messages.neighbours import NeighbourUpdate
+from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
-from stream_coupons.core.shopper.profile import is_duplicate
-from stream_coupons.core.shopper.state import Neighbourhood, OpenIssue, Predicted, Shopper
-from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.shopper.state import OpenIssue, Predicted, Shopper
 
 ORDER = HEADS.index("order")
 
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
-    """Features of a moment with some coupons of a set, one row for each."""
+    """Return the features of a moment with some coupons of a set, one row for each.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Positions in `coupons`.
+    """
     return extract([moment], coupons, [positions], known.rules.profile)
 
 
 def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:
-    """Features of a moment in which no coupon is given, but one of these arms might have been: one row.
+    """Return the features of a moment in which no coupon is given, but one of these arms might have been: one row.
 
-    It is that of a coupon that takes nothing off, for what the arms are for, if that is the same for all, else for
-    everything, without what is hashed of which coupon it is: what P(order) learns from such rows holds beside every
-    coupon.
+    It is that of a coupon that takes nothing off, for the scope of the arms if that is the same for all, else for
+    everything. It has no hashed features of a coupon: what P(order) learns from such rows holds beside every coupon.
+
+    Parameters
+    ----------
+    arms : iterable of str
+        Coupon ids.
     """
     return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
@@ -42,10 +52,24 @@ def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowle
 def predict(
     moment: Moment, coupons: CouponSet, positions: Positions, domain: str, arms: Iterable[str], known: Knowledge
 ) -> tuple[FeatureRows, Floats]:
-    """Features of a moment with some coupons of a set that another system chose from, and the probabilities of each.
+    """Return features and probabilities of a moment with some coupons of a set that another system chose from.
 
-    P(order) is that of giving none of the arms, for each of them: whoever got none in their place taught it from such a
-    row, so what is near in one of the coupons says nothing of it.
+    P(order) is that of giving none of the arms, for each of them: shoppers who got none taught it from such a row, so
+    what is near in one of the coupons says nothing of it.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Positions in `coupons`.
+    arms : iterable of str
+        Coupon ids that the other system chose among.
+
+    Returns
+    -------
+    rows : FeatureRows
+        n rows.
+    predicted : array, shape (n, 3)
+        Columns as in `HEADS`.
     """
     rows = rows_with(moment, coupons, positions, known)
     scorer = known.scorer(domain)
@@ -59,31 +83,45 @@ def observe(
 ) -> Effects:
     """Score a coupon that another system gave, or chose not to give, as if it were ours, and wait for what follows.
 
-    `latest` is the latest that it can be now, if that is known; the same below.
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ObservedIssue
+        With the coupon_id `none` if it gave none.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     effects = Effects()
     moment = sight(user_id, shopper, event, known, effects)
     if moment is None:
         return effects
     rows, predicted = _score(moment, event, known)
-    numeric, hashed = attribution.pack(rows).row(0)
+    numeric, hashed = pack(rows).row(0)
     version = known.scorer(event.domain).version
-    issue = note(event, known, numeric, hashed, attribution.stored(predicted[0].tolist()), version)
+    issue = note(event, known, numeric, hashed, stored(predicted[0].tolist()), version)
     keep(shopper, issue, known, effects, latest)
     return effects
 
 
 def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge, effects: Effects) -> Moment | None:
-    """Return the moment of what another system gave, or chose not to give; None if it is of no use, see `effects`.
+    """Return the moment of what another system gave, or chose not to give; None if it is of no use.
 
     The context is remembered for what is missing later.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    effects : Effects
+        Extended by the reason why it is of no use.
     """
     fault = window_fault(event.occurred_at, event.expires_at)
     if fault is not None:
         effects.refuse(Rejection.INVALID, fault)
         return None
     identity = event.issue_id
-    if identity in shopper.issues or attribution.is_closed(shopper, identity):
+    if identity in shopper.issues or is_closed(shopper, identity):
         effects.count("duplicate", "observed")
         return None
     if erasure.is_of_before(shopper, event.occurred_at):
@@ -104,7 +142,17 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
 def note(
     event: ObservedIssue, known: Knowledge, numeric: bytes, hashed: bytes, predicted: Predicted, version: int
 ) -> OpenIssue:
-    """Return an observed issue as it is kept while it is open."""
+    """Return an observed issue as it is kept while it is open.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        One row as it is stored.
+    predicted : tuple of float
+        P(click), P(redeem) and P(order).
+    version : int
+        Of the model.
+    """
     return OpenIssue(
         issue_id=event.issue_id,
         coupon_id=event.coupon_id,
@@ -126,7 +174,17 @@ def note(
 
 
 def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects, latest: float = math.inf) -> None:
-    """Wait for what follows on an observed issue; feedback that came before it is joined."""
+    """Wait for what follows on an observed issue; feedback that came before it is joined.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    effects : Effects
+        Of the step so far; extended.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    """
     rules = known.rules.attribution
     effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
     effects.count("observed", "scored")
@@ -148,45 +206,17 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        attribution.tell(shopper.issue(issue_id), at, effects, is_over=True)
+        emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
-        attribution.remember_closed(shopper, issue_id, observed=True)
+        remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
 
 
 def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:
-    """The row of what was given, and its probabilities."""
+    """Return the row of what was given, and its probabilities."""
     if event.coupon_id == NO_COUPON:
         rows = rows_without(moment, event.domain, event.arms, known)
         return rows, known.scorer(event.domain).predict(rows)
     coupons = known.catalogue.domains[event.domain]
     alone = coupons.alone(coupons.position[event.coupon_id])
     return predict(moment, alone, np.array([0]), event.domain, event.arms, known)
-
-
-def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:
-    """Join a click or a purchase to the coupon it is about."""
-    if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
-        effects = Effects()
-        effects.count("duplicate", attribution.FEEDBACK)
-        return effects
-    return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
-
-
-def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
-    """Take in who is near, or what is related; news from a cell that the shopper has left, or older than known, is
-    ignored."""
-    related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
-    if update.cell == related.bucket and update.at >= related.at:
-        related.at, related.packed = update.at, packed
-    elif update.cell == shopper.cell and update.at >= shopper.neighbourhood.at:
-        shopper.neighbourhood = Neighbourhood(update.at, packed)
-    return Effects()
-
-
-def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Effects:
-    """Close what time alone decides: windows of issues and controls, and feedback that waited for its issue."""
-    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
-    erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
-    effects.is_over = erasure.is_over(shopper, at)
-    return effects

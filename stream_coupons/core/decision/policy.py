@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,12 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 
 def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
-    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is looked at.
+    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is considered.
 
-    `at` is the time of the trigger, `now` when it is decided.
+    Parameters
+    ----------
+    at, now : float
+        Time of the trigger and of the decision, UTC epoch seconds.
     """
     if now - at > rules.trigger_timeout_s:
         return NoCoupon.TIMED_OUT
@@ -38,13 +41,30 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
 
 
 def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Return whether the cap allows no more coupons in the window; `recent` are the times of the last ones."""
+    """Return whether the cap allows no more coupons in the window.
+
+    Parameters
+    ----------
+    recent : sequence of float
+        Times of the last coupons, UTC epoch seconds.
+    at : float
+        End of the window, UTC epoch seconds.
+
+    >>> is_over_frequency_cap([10.0, 50.0], 60.0, PolicyRules(max_issues_per_window=2, issue_window_s=30.0))
+    False
+    """
     since = at - rules.issue_window_s
     return sum(issued > since for issued in recent) >= rules.max_issues_per_window
 
 
 def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
-    """Add the time of one more; as many are kept as the cap looks at."""
+    """Add the time of one more coupon; as many are kept as the cap counts.
+
+    Parameters
+    ----------
+    recent : list of float
+        Times of the last coupons, UTC epoch seconds; changed in place.
+    """
     recent.append(at)
     del recent[: -rules.max_issues_per_window]
 
@@ -62,10 +82,19 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
 
 
 def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey) -> list[int]:
-    """Rows, of n candidates, that are watched in the holdout beside the chosen one: evenly spaced from a random start.
+    """Return the rows that are watched in the holdout beside the chosen one: evenly spaced from a random start.
 
-    Who gets no coupon shows of every coupon at once whether they order without it. The best one alone would teach
-    P(order) of none but the best ones.
+    Shoppers who get no coupon show of every coupon at once whether they order without it. The best one alone would
+    teach P(order) of none but the best ones.
+
+    Parameters
+    ----------
+    n : int
+        Number of candidates.
+    chosen : int
+        Row that is watched already.
+    trigger : str
+        Identity of the trigger.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), PUBLIC_KEY), watched(1, 0, "t", PolicyRules(), PUBLIC_KEY)
@@ -81,6 +110,13 @@ def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawK
     """Return whether a trigger that may lead to no coupon is a control observation: a share of those at the cap.
 
     Shoppers who have had their coupons show what is ordered without one. They are many, and not chosen by any value.
+
+    Parameters
+    ----------
+    objection : NoCoupon
+        The reason why the trigger leads to no coupon.
+    trigger : str
+        Identity of the trigger.
     """
     return objection is NoCoupon.FREQUENCY_CAP and key.uniform("watched", trigger) < rules.watched_ratio
 
@@ -171,7 +207,17 @@ class Choice:
         return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
 
     def logged(self, arms: list[str], values_minor: Floats, prices_minor: Floats, **said: Any) -> LoggedDecision:
-        """Return the record of a decision among `arms`, the coupon ids of the rows; `said` are its other fields."""
+        """Return the record of a decision.
+
+        Parameters
+        ----------
+        arms : list of str
+            Coupon ids of the rows.
+        values_minor, prices_minor : array, shape (n,)
+            Of the rows, minor units.
+        said : any
+            The other fields of the record.
+        """
         return LoggedDecision(
             arms=arms,
             values_minor=values_minor.round(2).tolist(),
@@ -191,37 +237,95 @@ def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
     return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
 
 
-def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
-    """Choose by value, but explore: with probability epsilon draw one of the best k candidates, whatever it is worth.
+class Draw(NamedTuple):
+    """The result of chance for one trigger, whatever its candidates are worth.
 
-    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). The draw
-    depends on key and trigger, so a replay with the same key draws alike; `trigger` is the identity that the shopper is
-    part of, for event ids may be counters, and all shoppers would explore at the same ones. Under the strategy "random"
-    epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio` nothing is given,
-    whatever it is worth: that says what shoppers do without a coupon.
+    Attributes
+    ----------
+    is_control : bool
+        Whether nothing is given.
+    is_explored : bool
+        Whether one of the best candidates is given, whatever it is worth.
+    arm : float
+        Which of them, in [0, 1).
+    """
+
+    is_control: bool
+    is_explored: bool
+    arm: float
+
+
+def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
+    """Return the draw of a trigger; a replay with the same key draws alike.
+
+    Parameters
+    ----------
+    trigger : str
+        The identity that the shopper is part of: event ids may be counters, and all shoppers would explore at the same
+        ones.
+    """
+    if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
+        return Draw(is_control=True, is_explored=False, arm=0.0)
+    if key.uniform("explore", trigger) >= _epsilon(rules):
+        return Draw(is_control=False, is_explored=False, arm=0.0)
+    return Draw(is_control=False, is_explored=True, arm=key.uniform("arm", trigger))
+
+
+def _epsilon(rules: PolicyRules) -> float:
+    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
+
+
+def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
+    """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever it is worth.
+
+    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). Under
+    the strategy "random" epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio`
+    nothing is given, whatever it is worth: that shows what shoppers do without a coupon.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units; n is at least 1.
+    """
+    tried, epsilon = explored(worth, rules), _epsilon(rules)
+    best, control = int(np.argmax(worth)), rules.control_ratio
+    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
+    if drawn.is_control:
+        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
+    if drawn.is_explored:
+        return Choice(tried[int(drawn.arm * len(tried))], True, leader, tried, epsilon, best, control)
+    return Choice(leader, False, leader, tried, epsilon, best, control)
+
+
+def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
+    """Return the choice of `pick` by the draw of a trigger.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units.
+    trigger : str
+        Identity of the trigger.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    tried, epsilon = explored(worth, rules), 1.0 if rules.strategy == "random" else rules.exploration_ratio
-    best, control = int(np.argmax(worth)), rules.control_ratio
-    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
-    if control > 0.0 and key.uniform("control", trigger) < control:
-        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
-    if key.uniform("explore", trigger) >= epsilon:
-        return Choice(leader, False, leader, tried, epsilon, best, control)
-    drawn = tried[int(key.uniform("arm", trigger) * len(tried))]
-    return Choice(drawn, True, leader, tried, epsilon, best, control)
+    return pick(worth, draw(trigger, rules, key), rules)
 
 
 def ranking(worth: Floats) -> Positions:
-    """All rows, those that are worth most first; equals as they come."""
+    """Return all rows, the largest value first, equal ones in ascending order."""
     return np.argsort(-worth, kind="stable")
 
 
 def explored(worth: Floats, rules: PolicyRules) -> list[int]:
-    """Rows that exploring draws from, all alike, ascending.
+    """Return the rows that exploring draws from, all alike, ascending.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units.
 
     >>> explored(np.array([-1.0, 2.0, 5.0]), PolicyRules(explored_candidates=2))
     [1, 2]

@@ -28,17 +28,22 @@ class Scorer(Protocol):
 
     @property
     def own(self) -> "Scorer":
-        """The model of the engine's own decisions, which the engine's own issues and controls teach."""
+        """Return the model of the engine's own decisions, which the engine's own issues and controls teach."""
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Probabilities of shape (n, 3), columns as in `HEADS`."""
+        """Return probabilities of shape (n, 3), columns as in `HEADS`."""
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
     ) -> list[tuple[str, float, float]]:
-        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first.
+        """Return (feature, value, addition to the log-odds) of one row, largest magnitude first.
 
-        `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
+        Parameters
+        ----------
+        head : int
+            Column of `HEADS`.
+        names : sequence of str
+            Of the hashed columns, if the coupon has attributes or the moment a context.
         """
 
 
@@ -56,7 +61,7 @@ class ValueScorer:
 
     @property
     def own(self) -> "ValueScorer":
-        """The same."""
+        """Return the scorer itself."""
         return self
 
     def values(self, rows: FeatureRows) -> Floats:
@@ -86,13 +91,18 @@ class Knowledge:
     prior: Scorer
 
     def scorer(self, domain: str) -> Scorer:
-        """The model of a domain; where none was learnt yet that of the domain it starts from, or else the prior."""
+        """Return the model of a domain; without one, that of the first source that has one, or else the prior."""
         source = first_of(domain, self.scorers, self.rules.transfer)
         return self.scorers[source] if source is not None else self.prior
 
 
 def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
-    """The domain that a domain starts from, the one that this starts from, and so on.
+    """Return the domain that a domain starts from, the one that this starts from, and so on.
+
+    Parameters
+    ----------
+    transfer : mapping
+        By domain, the one that it starts from; none leads back to itself.
 
     >>> sources_of("travel", {"travel": "retail", "retail": "groceries"})
     ['retail', 'groceries']
@@ -105,7 +115,14 @@ def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
 
 
 def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) -> str | None:
-    """The first that is known of a domain and its sources; None if none is.
+    """Return the first of a domain and its sources that is known; None if none is.
+
+    Parameters
+    ----------
+    known : container of str
+        Domains.
+    transfer : mapping
+        By domain, the one that it starts from; none leads back to itself.
 
     >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
     'retail'

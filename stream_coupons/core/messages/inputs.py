@@ -86,6 +86,10 @@ class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """Anything else known at that moment."""
 
 
+ShopEvent = BrowseEvent | CartEvent | OrderEvent
+"""An event of the shop, which may be a trigger."""
+
+
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """What a shopper did with a coupon that was issued to them.
 
@@ -138,7 +142,13 @@ class ErasureRequest(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def window_fault(occurred_at: float, expires_at: float) -> str | None:
-    """What is wrong with an issue that is open for longer than a coupon of ours can be; no schema can say that."""
+    """Return the fault of an issue that is open for longer than a coupon of ours can be; no schema can express it.
+
+    Parameters
+    ----------
+    occurred_at, expires_at : float
+        UTC epoch seconds.
+    """
     if expires_at <= occurred_at + MAX_WINDOW_S:
         return None
     days, most = (expires_at - occurred_at) / 86400, MAX_WINDOW_S / 86400

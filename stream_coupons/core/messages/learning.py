@@ -12,7 +12,6 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout. `seen` is
     known where the channel reports impressions: one that was never seen is on record here, and nobody learns from it.
-    `feature_schema` names what `numeric` and `hashed` mean; empty: a version kept them that did not say so.
     """
 
     example_id: LongId
@@ -61,7 +60,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_lesson(self) -> bool:
-        """Whether its label says something: silence on a coupon that was never seen does not."""
+        """Return whether a model learns from it: silence on a coupon that was never seen says nothing."""
         return self.seen is not False
 
 
@@ -102,7 +101,7 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the first message of its decision."""
+        """Return whether it is the first message of its decision."""
         return bool(self.numeric)
 
 
@@ -180,7 +179,7 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def series(self) -> str:
-        """The domain, and what programs can read it: the key of the topic.
+        """Return the key of the topic: the domain, the feature schema and the format.
 
         So a release with other features, or another format, leaves the last model of the one before, which goes on from
         it if the release is rolled back.

@@ -24,7 +24,7 @@ class UserVector(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def has_left(self) -> bool:
-        """Whether it says that the shopper moved away."""
+        """Return whether the shopper has left the bucket."""
         return not self.indices
 
 

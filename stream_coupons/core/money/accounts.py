@@ -138,7 +138,15 @@ def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
 
 
 def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:
-    """Return from when and until when a coupon may be issued, and whether it is paused, its campaign considered."""
+    """Return the times between which a coupon may be issued, and whether it is paused, its campaign considered.
+
+    Returns
+    -------
+    valid_from, valid_until : float
+        UTC epoch seconds.
+    paused : bool
+        Of the coupon or its campaign.
+    """
     campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
     if campaign is None:
         return coupon.valid_from, coupon.valid_until, coupon.paused

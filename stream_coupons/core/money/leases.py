@@ -116,7 +116,15 @@ def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
 
 
 def left(account: Account, limit: Limit, partitions: int) -> int:
-    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn."""
+    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn.
+
+    Parameters
+    ----------
+    limit : Limit
+        Terms of the account.
+    partitions : int
+        Number of partitions of the shoppers' topics.
+    """
     unheard = Holding()
     committed = sum(
         account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
@@ -126,7 +134,17 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 
 
 def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
-    """Take in a partition's totals: the leases that follow for it and for others."""
+    """Take in a partition's totals and return the leases that follow for it and for others.
+
+    Parameters
+    ----------
+    account : Account
+        State of the owner, changed in place.
+    said : LeaseReport
+        Of one partition.
+    partitions : int
+        Number of partitions of the shoppers' topics.
+    """
     holding = account.holdings.setdefault(said.partition, Holding())
     if not holding.is_known and account.told != NOTHING_TOLD:
         _renew(holding)  # it has not heard of price and risk
@@ -211,7 +229,13 @@ def _terms(account: Account, limit: Limit) -> Budget:
 
 
 def share_due(account: Account, limit: Limit, at: float) -> float | None:
-    """Return the share of a budget that should be spent by a time, 0 to 1; None where spending is not steered."""
+    """Return the share of a budget that should be spent by a time, 0 to 1; None where spending is not steered.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds.
+    """
     if not limit.is_priced:
         return None
     return pricing.share_due(_terms(account, limit), at, account.traffic) if account.opened_at is not None else 0.0

@@ -84,6 +84,11 @@ class Traffic(Struct, frozen=True, array_like=True):
         """Return the seconds of an interval weighted by the traffic of their hours, over a week's mean.
 
         An hour that was never seen weighs 1, so that without history these are plain seconds.
+
+        Parameters
+        ----------
+        since, until : float
+            UTC epoch seconds.
         """
         cumulative = _cumulative(self)
         (first, last), hours = np.divmod((since / HOUR_S, until / HOUR_S), WEEK_HOURS)
@@ -172,6 +177,13 @@ class Price(Struct, frozen=True, array_like=True):
 def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
     """Return the share of a budget that should be spent by a time, 0 to 1.
 
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds.
+    traffic : Traffic
+        Decisions by hour of the week.
+
     Notes
     -----
     `even` is a straight line. `front_loaded` starts at twice the mean rate and falls evenly to none, so that half is
@@ -259,7 +271,15 @@ class Falling(Struct, array_like=True):
         self.slope += per_second
 
     def added(self, amount: float, issued_at: float, ends_at: float) -> "Falling":
-        """Return the sum with an amount added."""
+        """Return the sum with an amount added.
+
+        Parameters
+        ----------
+        amount : float
+            Of one coupon; the negative one removes it, whatever is left of it.
+        issued_at, ends_at : float
+            UTC epoch seconds.
+        """
         sum_ = Falling(self.level, self.slope)
         sum_.add(amount, issued_at, ends_at)
         return sum_
@@ -338,7 +358,11 @@ def solve(demand: Floats, need: float) -> float:
     demand : array, shape (`len(PRICES)`,)
         By price; not increasing.
     need : float
-        0 if all of the demand is needed; `PRICES[-1]` if none is.
+        Money to be committed, minor units. The price is 0 if it is all of the demand, and `PRICES[-1]` if it is none.
+
+    >>> demand = np.linspace(100.0, 0.0, len(PRICES))
+    >>> [round(solve(demand, need), 2) for need in (120.0, 50.0, 0.0)]
+    [0.0, 0.63, 20.0]
     """
     if need <= 0.0:
         return float(PRICES[-1])

@@ -38,6 +38,13 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
     some have not opened their purses gives them no more, together, than it has risen by, or its owner keeps
     (`leases.left`).
 
+    Parameters
+    ----------
+    partitions : int
+        Number of partitions of the shoppers' topics.
+    number : int
+        Of the partition.
+
     >>> [[first_lease(Limit(most, 1), 4, number) for number in range(4)] for most in (100, 7, 3)]
     [[12, 12, 13, 13], [0, 1, 1, 1], [0, 0, 0, 1]]
     >>> first_lease(Limit(100, 1), 1, 0), first_lease(Limit(500, 100), 4, 3)
@@ -68,7 +75,7 @@ class Totals(Struct, array_like=True):
 
     @property
     def available(self) -> int:
-        """The amount that may be drawn; below 0 where more was drawn while there was no limit."""
+        """Return the amount that may be drawn; below 0 where more was drawn while there was no limit."""
         return self.granted - self.returned - self.drawn + self.freed
 
     @property
@@ -114,7 +121,15 @@ def sum_of_totals(said: Purse | LeaseReport) -> float:
 
 
 def open_purse(limit: Limit, partitions: int, number: int) -> Purse:
-    """The purse of an account that the partition of this number had nothing to do with until now."""
+    """Return the purse of an account that a partition had nothing to do with until now.
+
+    Parameters
+    ----------
+    partitions : int
+        Number of partitions of the shoppers' topics.
+    number : int
+        Of the partition.
+    """
     first = first_lease(limit, partitions, number)
     return Purse(granted=first, size=first)
 
@@ -164,12 +179,24 @@ def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
 
 
 def fallen(purse: Purse, at: float) -> int:
-    """Return by how much holds have fallen since that was booked last."""
+    """Return the amount by which holds have fallen since the last fall was booked, minor units.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds.
+    """
     return max(purse.falling_held - math.ceil(purse.falling.at(at) - 1e-6), 0)
 
 
 def fall(purse: Purse, at: float) -> None:
-    """Free what holds have fallen by until a tick, which has ended all coupons that are over."""
+    """Free what holds have fallen by until a tick, which has ended all coupons that are over.
+
+    Parameters
+    ----------
+    at : float
+        Time of the tick, UTC epoch seconds.
+    """
     freed = fallen(purse, at)
     purse.fallen_at = max(purse.fallen_at, at)
     purse.falling_held -= freed
@@ -177,7 +204,13 @@ def fall(purse: Purse, at: float) -> None:
 
 
 def add_demand(purse: Purse, demand: Floats) -> None:
-    """Add what a decision would have drawn at each price."""
+    """Add what a decision would have drawn at each price.
+
+    Parameters
+    ----------
+    demand : array, shape (`len(PRICES)`,)
+        By price, minor units.
+    """
     known = purse.demand or (0.0,) * len(PRICES)
     purse.demand = tuple(min(total, MAX_DEMAND) for total in (np.array(known) + demand).tolist())
 
@@ -188,12 +221,24 @@ def is_low(purse: Purse, limit: Limit) -> bool:
 
 
 def may_ask(purse: Purse, at: float) -> bool:
-    """Return whether nothing was asked for, or so long ago that the answer must be lost or there may be more."""
+    """Return whether nothing was asked for, or so long ago that the answer must be lost or there may be more.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds.
+    """
     return purse.asked_at is None or at >= purse.asked_at + ASK_AGAIN_S or at < purse.asked_at - ASK_AGAIN_S
 
 
 def is_news(purse: Purse, at: float) -> bool:
-    """Return whether a purse is to be reported: something has changed, and the last report is a while ago."""
+    """Return whether a purse is to be reported: something has changed, and the last report is a while ago.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds.
+    """
     if purse.told_at == at:
         return True
     has_fallen = fallen(purse, at) > purse.falling_held // NOTICED_FALL
@@ -201,7 +246,17 @@ def is_news(purse: Purse, at: float) -> bool:
 
 
 def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bool = False) -> LeaseReport:
-    """Tell the owner the totals of a purse, and ask for more."""
+    """Return a report of the totals of a purse for the owner of the account.
+
+    Parameters
+    ----------
+    purse : Purse
+        Marked as reported, in place.
+    at : float
+        UTC epoch seconds.
+    asks : bool
+        True to ask for more.
+    """
     if asks:
         purse.asked_at = at
     purse.told, purse.told_at = sum_of_totals(purse), at
@@ -220,7 +275,13 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
 
 
 def receive(purse: Purse, lease: Lease) -> bool:
-    """Take in a lease; whether something is given back, of which the owner must hear."""
+    """Take in a lease; return whether something is given back, of which the owner must hear.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    """
     if lease.version <= purse.version:
         return False
     purse.version = lease.version

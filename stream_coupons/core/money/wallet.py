@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,13 +19,31 @@ class Purses(Protocol):
     """The purses of a partition by account, saved together with the shoppers whose steps change them."""
 
     def get(self, account_id: str) -> Purse | None:
-        """A purse, to be looked at."""
+        """Return a purse, to be read; None if there is none."""
 
     def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """A purse, to be changed; `new` if there is none."""
+        """Return a purse, to be changed; `new` if there is none."""
 
     def items(self) -> Iterable[tuple[str, Purse]]:
-        """All purses, to be looked at."""
+        """Return all purses, to be read."""
+
+
+class Charge(NamedTuple):
+    """What one more coupon draws on its accounts, minor units.
+
+    Attributes
+    ----------
+    price_minor : float
+        Price of its expected cost, by all of its accounts.
+    held_minor : int
+        Money that it holds of each of its budgets: the most that one of them asks for.
+    shortage : Shortage or None
+        What it lacks here; None when it can be given.
+    """
+
+    price_minor: float
+    held_minor: int
+    shortage: Shortage | None = None
 
 
 class Wallet:
@@ -47,23 +65,22 @@ class Wallet:
         purse = self._purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
-    def charge(
-        self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float
-    ) -> tuple[float, int]:
-        """Return the price of what one more coupon draws, and the money that it holds of each of its budgets.
-
-        Both in minor units; the hold is the most that one of the budgets asks for.
+    def charge(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> Charge:
+        """Return what one more coupon draws on its accounts.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that it draws on, those without a limit left out.
+        most_minor : int
+            The most that one redemption can cost.
         redeems, discount_minor : float
             P(redeem) and E(discount | redeem).
         """
-        price, holds = 0.0, list[float]()
+        price, holds, found = 0.0, list[float](), list[tuple[Limit, Purse | None]]()
         for limit in limits:
             purse = self._purses.get(limit.account_id)
+            found.append((limit, purse))
             if purse is not None and limit.is_priced:
                 price += purse.price * (limit.unit_minor or redeems * discount_minor)
             if limit.is_stock:
@@ -74,24 +91,45 @@ class Wallet:
                 chance = min(redeems * purse.cost_ratio, 1.0)
                 holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
         # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
-        return price, math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
+        held_minor = math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
+        return Charge(price, held_minor, self._shortage(found, held_minor))
 
     def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
-        """Return what one more coupon lacks here, that holds so much of each budget; None when it can be given."""
-        for limit in limits:
-            if not self._has(limit, 1 if limit.is_stock else held_minor):
+        """Return what one more coupon lacks here; None when it can be given.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on.
+        held_minor : int
+            Money that it holds of each budget, minor units.
+        """
+        return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor)
+
+    def _shortage(self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int) -> Shortage | None:
+        for limit, purse in found:
+            if not self._has(limit, purse, 1 if limit.is_stock else held_minor):
                 return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
         return None
 
-    def _has(self, limit: Limit, amount: int) -> bool:
-        purse = self._purses.get(limit.account_id)
+    def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
         if purse is None:
             return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
         return is_countable and (limit.most is None or purse.available >= amount)
 
     def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
-        """Take a unit and the money that a coupon holds; more is asked for in time."""
+        """Take a unit and the money that a coupon holds; more is asked for in time.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that the coupon draws on.
+        booking : Booking
+            Of its opening.
+        effects : Effects
+            Of the step so far; extended.
+        """
         for limit in limits:
             purse = self._open(limit)
             if limit.is_stock:
@@ -101,12 +139,23 @@ class Wallet:
             self._ask_if_low(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
-        """Ask for what a coupon lacks that was to be given."""
+        """Ask for what a coupon lacks that was to be given.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that it draws on.
+        held_minor : int
+            Money that it holds of each budget, minor units.
+        at : float
+            UTC epoch seconds.
+        effects : Effects
+            Of the step so far; extended.
+        """
         for limit in limits:
-            amount = 1 if limit.is_stock else held_minor
-            if limit.most is None or self._has(limit, amount):
+            amount, purse = 1 if limit.is_stock else held_minor, self._purses.get(limit.account_id)
+            if limit.most is None or self._has(limit, purse, amount):
                 continue
-            purse = self._purses.get(limit.account_id)
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
                 purses.want(purse, amount)

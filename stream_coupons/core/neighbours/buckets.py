@@ -2,9 +2,9 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is linear
-in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper needs to
-score any coupon, and it is bounded, so that is what is sent.
+implicit). v(j) are weights as published, damped by a logarithm (`neighbour_messages.publish_vector`). R is
+linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper
+needs to score any coupon, and it is bounded, so that is what is sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -173,9 +173,9 @@ class Cell:
         self._columns_of = {index: column for column, index in enumerate(self._indices.tolist()) if column}
 
     def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
-        """The nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them, cut to its largest terms.
+        """Return the nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them.
 
-        No term is beyond `MAX_WEIGHT`, which forged vectors alone can add up to.
+        The sum is cut to its largest terms. None is beyond `MAX_WEIGHT`, which forged vectors alone can add up to.
         """
         own = self._rows[user_id]
         used = len(self._users)
@@ -195,7 +195,7 @@ class Cell:
         return neighbours, self._sum(neighbours)
 
     def _most_similar(self, similarity: Floats) -> Positions:
-        """Rows of those who are nearest, and of all who are as near as the last of them; in no certain order."""
+        """Return the rows of the nearest, and of all who are as near as the last of them; in no certain order."""
         near = np.flatnonzero((similarity >= self._rules.min_similarity) & (similarity > 0.0))
         count = self._rules.neighbours
         if len(near) <= count:
@@ -227,23 +227,39 @@ class Cell:
 
 
 def cell_key(cell: str, user_id: str) -> str:
-    """Key of a shopper's state within a cell."""
+    """Return the key of a shopper's state within a bucket.
+
+    >>> cell_key("shop/3", "u1"), split_cell_key(cell_key("shop/3", "u1"))
+    ('6:shop/3u1', ('shop/3', 'u1'))
+    """
     return f"{len(cell)}:{cell}{user_id}"
 
 
 def split_cell_key(key: str) -> tuple[str, str]:
-    """(cell, user_id) of a `cell_key`."""
+    """Return (cell, user_id) of a `cell_key`."""
     length, _, rest = key.partition(":")
     return rest[: int(length)], rest[int(length) :]
 
 
 def departure(user_id: str, cell: str, at: float) -> UserVector:
-    """Tells the owner of a cell that a shopper has left it."""
+    """Return the message that a shopper has left a bucket, for its owner.
+
+    Parameters
+    ----------
+    at : float
+        UTC epoch seconds, not before the last vector.
+    """
     return UserVector(user_id=user_id, cell=cell, at=at, indices=[], weights=[])
 
 
 def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int, float]) -> NeighbourUpdate:
-    """Return what the owner of a shopper hears of a vector that was sent: who is near, and the weights found."""
+    """Return what the owner of a shopper hears of a vector that was sent: who is near, and the weights found.
+
+    Parameters
+    ----------
+    found : mapping
+        Weight by feature index.
+    """
     return NeighbourUpdate(
         user_id=message.user_id,
         cell=message.cell,
@@ -255,7 +271,15 @@ def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int,
 
 
 def update(member: Member, message: UserVector, cell: Cell) -> Effects:
-    """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored."""
+    """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored.
+
+    Parameters
+    ----------
+    member : Member
+        State of the shopper in the bucket, changed in place.
+    cell : Cell
+        The bucket, changed in place.
+    """
     effects = Effects()
     if message.at < member.at:
         return effects

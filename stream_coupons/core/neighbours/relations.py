@@ -57,6 +57,11 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
     Every bucket has a random sample of the shoppers, so a domain may have as many as it has traffic for.
 
+    Parameters
+    ----------
+    buckets : int
+        Number of buckets in the domain.
+
     >>> bucket_of("u1", "groceries", 1)
     'groceries/categories-0'
     """
@@ -73,7 +78,13 @@ def is_category_bucket(cell: str) -> bool:
 
 
 def slot_of(user_id: str, members: int) -> str:
-    """Return the slot that a shopper may have among so many in a bucket: others may have it already."""
+    """Return the slot of a shopper in a bucket: others may have it already.
+
+    Parameters
+    ----------
+    members : int
+        Number of slots.
+    """
     return str(stable_hash("slot", user_id) % members)
 
 
@@ -113,6 +124,16 @@ class CategoryBucket:
         """Return scores of at most `MAX_RELATED` categories that a vector lacks, all above 0, in order of their index.
 
         Empty before a first period is over, and where nothing in the vector is known.
+
+        Parameters
+        ----------
+        indices, weights : sequence
+            Feature indices of the shopper's categories and their damped weights, of equal length.
+
+        Returns
+        -------
+        dict
+            Score by feature index.
         """
         if self._model is None:
             self._model = self._fit()
@@ -162,8 +183,14 @@ def _counting_before(member: Member, period: int) -> tuple[float, PackedVector]:
 def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucket) -> Effects:
     """Take a shopper's vector into the sample, if the slot is theirs or free, and send what is related to it.
 
-    `member` is the state of the slot. There is no answer to departures, to messages older than the member's vector, and
-    where nothing is related.
+    There is no answer to departures, to messages older than the member's vector, and where nothing is related.
+
+    Parameters
+    ----------
+    member : Member
+        State of the slot, changed in place.
+    bucket : CategoryBucket
+        Changed in place.
     """
     effects, period = Effects(), max(int(message.at // FIT_EVERY_S), bucket.period)
     is_free = member.at < 0.0 or period * FIT_EVERY_S - member.at >= FREE_AFTER_S

@@ -64,7 +64,7 @@ def parse(text: bytes) -> LogLine:
     try:
         line = _decode_line(text)
     except msgspec.ValidationError as error:
-        raise _refusal(text, explained(error, LogLine, lambda: msgspec.json.decode(text))) from None
+        raise _refusal(text, explained(error, LogLine)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(Rejection.NOT_JSON, f"{error}{unlike_json(text)}") from None
     if line.schema_version != SCHEMA_VERSION:

@@ -145,4 +145,4 @@ def mapping_of(said: "Mapping | Mapped[str, Any] | str | Path") -> Mapping:
     try:
         return msgspec.convert(values, Mapping)
     except msgspec.ValidationError as error:
-        raise BadConfig(f"{name}: {explained(error, Mapping, lambda: values)}") from None
+        raise BadConfig(f"{name}: {explained(error, Mapping)}") from None

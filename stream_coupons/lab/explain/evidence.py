@@ -11,11 +11,11 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision.pipeline import ShopEvent
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection

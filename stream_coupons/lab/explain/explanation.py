@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.candidates import REDEEM, charges
 from stream_coupons.core.decision.judgement import Judgement
-from stream_coupons.core.decision.observation import pass_time
-from stream_coupons.core.decision.pipeline import REDEEM, ShopEvent, charges
+from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease
@@ -48,7 +49,7 @@ from stream_coupons.runtime.shared import SharedStates
 PRICE_ROUNDING = 0.01
 """Of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Of a stored row, as `attribution.pack` makes it."""
+"""Of a stored row, as `stored_rows.pack` makes it."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
@@ -174,12 +175,12 @@ class Funds:
     def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> Terms:
         """Return what is charged for candidates now, and which cannot be had; fill `lacking` with what they lack."""
         [positions] = judged.chosen
-        prices, held = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
-        for position, held_minor in zip(positions.tolist(), held, strict=True):
-            lack = self.lack(coupons.limited[position], held_minor)
+        charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
+        for position, charge in zip(positions.tolist(), charged, strict=True):
+            lack = self.lack(coupons.limited[position], charge.held_minor)
             if lack is not None:
                 lacking[position] = lack
-        return Terms(prices, lacking)
+        return Terms(np.array([charge.price_minor for charge in charged]), lacking)
 
 
 def explain_shopper(

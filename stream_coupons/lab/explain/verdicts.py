@@ -9,8 +9,8 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.catalogue.eligibility import eligible, objection
 from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.candidates import REDEEM
 from stream_coupons.core.decision.judgement import Judgement, judge
-from stream_coupons.core.decision.pipeline import REDEEM
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.views import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon

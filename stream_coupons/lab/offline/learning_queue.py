@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision import attribution
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
+from stream_coupons.core.decision.stored_rows import stored
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
@@ -56,7 +56,7 @@ class Arms:
         assert self.rows is not None
         predicted = scorer.predict(self.rows)
         predicted[:, ORDER] = predicted[-1, ORDER]
-        *named, nothing = (attribution.stored(row) for row in predicted.tolist())
+        *named, nothing = (stored(row) for row in predicted.tolist())
         return named, nothing
 
 

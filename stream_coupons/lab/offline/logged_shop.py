@@ -111,7 +111,7 @@ class LoggedShop:
     def respond(self, event: FeedbackEvent) -> None:
         """Take in what a shopper did with a coupon."""
         shopper = self._shopper(event.user_id)
-        self._conclude(event.user_id, shopper, observation.feedback(shopper, event, self._known))
+        self._conclude(event.user_id, shopper, pipeline.feedback(shopper, event, self._known))
 
     def observe(self, event: ObservedIssue, on_moment: Callable[[Moment], None]) -> None:
         """Take in that a coupon was given, or none.
@@ -161,7 +161,7 @@ class LoggedShop:
         """Close what time alone decides."""
         for user_id in self._deadlines.pop_due(at):
             shopper = self._shoppers[user_id]
-            self._conclude(user_id, shopper, observation.pass_time(user_id, shopper, at, self._known))
+            self._conclude(user_id, shopper, pipeline.pass_time(user_id, shopper, at, self._known))
 
     def _shopper(self, user_id: str) -> Shopper:
         found = self._shoppers.get(user_id)
@@ -196,7 +196,7 @@ class LoggedShop:
                 del self._members[key]
             for news in effects.messages:
                 if isinstance(news, NeighbourUpdate):
-                    observation.learn_neighbours(self._shopper(news.user_id), news)
+                    pipeline.learn_neighbours(self._shopper(news.user_id), news)
 
 
 _encode = msgspec.msgpack.Encoder().encode
