@@ -1,6 +1,6 @@
 """One row of features as the models take it: index and value of all that is not zero."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows
+from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.encoding import Indices, encode
-from stream_coupons.models.sigmoid import sigmoid
 
 
 class Row:
@@ -60,13 +59,3 @@ class Row:
     def groups(self) -> Indices:
         """The group of each of `places`."""
         return self.hashed // DIMENSIONS
-
-
-def each_row(rows: FeatureRows) -> Iterator[Row]:
-    """The rows of a batch, one by one."""
-    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric, rows.hashed, strict=True))
-
-
-def probabilities(log_odds: Callable[[Row], float], rows: FeatureRows) -> Floats:
-    """What a model's log-odds of a row come to for each of a batch, shape (n,)."""
-    return np.array([sigmoid(log_odds(row)) for row in each_row(rows)], np.float64)

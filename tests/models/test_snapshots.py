@@ -20,13 +20,13 @@ from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.models.encoding import BIAS, KNOWN, without_terms
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
 from stream_coupons.models.snapshots import checksum, checksum_of_parts, compile_snapshot, pack, unpack
 
-from .builders import examples, random_rows
+from .builders import each_row, examples, random_rows
 
 
 def trained(seed: int = 1, size: int = 150, **rules: Any) -> Trainer:
