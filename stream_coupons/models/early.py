@@ -126,7 +126,7 @@ class EarlyAnswers:
         """Take notice; False if that says nothing new, or of a decision that is not in the sample.
 
         `answers` say what has come of it for each head. Its features are of this program's feature space
-        (`learner.check_features`).
+        (`inputs.check_features`).
         """
         identity = stable_hash(decision.issue_id)
         known = self._open.get(identity)

@@ -4,35 +4,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.attribution import unpack
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
 from stream_coupons.models.effect import Redemption
-from stream_coupons.models.encoding import (
-    numbers_of_effect,
-    places_of_effect,
-    without_places_of_terms,
-    without_terms,
-)
 from stream_coupons.models.heads import Happening, Head
-from stream_coupons.models.inputs import Row
+from stream_coupons.models.inputs import Row, check_decision, check_features
 from stream_coupons.models.level import CHOSEN
 from stream_coupons.models.linear import (
     ALL_HEADS,
     OWN_HEADS,
     Line,
     LinearScorer,
-    OwnScorer,
+    compiled,
     live,
     live_own,
-    served,
-    served_own,
 )
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import sigmoid
@@ -45,8 +34,6 @@ from stream_coupons.models.snapshots import (
     unpack_arrays,
 )
 
-MAX_NUMBER = 1000.0
-"""Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
 LEARNT_PER_FIT = 20
 """Where every example is served at once: the base rates of what is open are fitted anew when this part of all that was
 learnt has come since."""
@@ -88,9 +75,10 @@ class DomainModel:
         self._news = self._fitted_news = 0
         self._live: LinearScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
-        self.heads = _heads(rules)
-        self.early = _early(rules)
-        self._rules = rules
+        self.heads = {name: Head(name, rules) for name in ALL_HEADS}
+        for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
+            self.heads[own].quality = self.heads[of_label].quality
+        self.early = {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
     def start_from(self, donor: "DomainModel") -> None:
         """Begin with what another domain has learnt, before the first example."""
@@ -145,17 +133,17 @@ class DomainModel:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if head != "order":
             return row
-        known = _without_terms(row)
+        known = row.without_terms()
         return Row(known.numeric, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption teaches both demand and effect."""
         demand, effect = self.heads["demand"], self.heads["effect"]
-        of_demand = _without_terms(row)
+        of_demand = row.without_terms()
         about = {"is_scored": not example.observed, "is_drawn": _is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)
-        of_effect = Row(numbers_of_effect(row.numeric), places_of_effect(row.hashed))
+        of_effect = row.of_effect()
         predicted = Redemption(
             sigmoid(effect.champion.log_odds(of_effect)), sigmoid(demand.champion.log_odds(of_demand))
         )
@@ -218,8 +206,7 @@ class DomainModel:
     def _fit_next(self) -> LinearScorer:
         """The next version by labels alone, and the shifts from it."""
         self.version += 1
-        own = OwnScorer(self.version, served_own(*self._champions(OWN_HEADS)))
-        of_labels = LinearScorer(self.version, served(*self._champions())).with_own(lambda: own)
+        of_labels = compiled(self.version, self._champions(), self._champions(OWN_HEADS))
         self._fit(of_labels)
         return of_labels
 
@@ -238,25 +225,20 @@ class DomainModel:
         self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
-        """Go on from a snapshot.
+        """Go on from a snapshot, of a model that has learnt nothing.
 
         Raises
         ------
         SnapshotMismatch
-            If it does not fit this program; the model is as it was.
+            If it does not fit this program; the model is then of no use.
         """
         check(snapshot)
-        heads = _heads(self._rules)
-        for name, head in heads.items():
+        for name, head in self.heads.items():
             with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
-        early = _early(self._rules)
-        for kind, answers in early.items():
-            if kind in snapshot.early:  # a snapshot of before has none
-                with named(f"{label(snapshot)}, early, {kind}"):
-                    answers.restore(unpack_arrays(snapshot.early[kind]))
-        self.heads = heads
-        self.early = early
+        for kind, answers in self.early.items():
+            with named(f"{label(snapshot)}, early, {kind}"):
+                answers.restore(unpack_arrays(snapshot.early[kind]))
         self._note_news()
         self.version = snapshot.version
         self.examples = snapshot.examples
@@ -266,27 +248,10 @@ class DomainModel:
         self.origins = dict(snapshot.origins)
 
 
-def _without_terms(row: Row) -> Row:
-    """Return a row without what tells which coupon it is, and what that takes off."""
-    return Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
-
-
 def _is_drawn(example: TrainingExample) -> bool:
     """Return whether chance drew the coupon from all candidates: an exploring issue."""
     propensity = example.propensity
     return not example.observed and propensity is not None and propensity < CHOSEN
-
-
-def _heads(rules: LearningRules) -> dict[str, Head]:
-    """Return all heads; the quality of what is served for a label is one, whichever head serves it."""
-    heads = {name: Head(name, rules) for name in ALL_HEADS}
-    for of_label, own in OWN.items():
-        heads[own].quality = heads[of_label].quality
-    return heads
-
-
-def _early(rules: LearningRules) -> dict[str, EarlyAnswers]:
-    return {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
 
 class Trainer:
@@ -316,7 +281,7 @@ class Trainer:
         SnapshotMismatch
         """
         for domain, snapshot in snapshots.items():
-            model = self.models.get(domain) or self._new_model(domain)
+            model = self._new_model(domain)
             model.restore(snapshot)
             self.models[domain] = model
 
@@ -387,11 +352,7 @@ class Trainer:
         if decision.until <= decision.decided_at:
             raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
         if decision.is_first and not is_own:
-            try:
-                rows = unpack(decision.numeric, decision.hashed)
-            except ValueError as error:
-                raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
-            check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())
+            check_decision(decision)
         model = self._model_as_it_is(decision.domain)
         if offset <= model.open_offset:
             return False
@@ -434,23 +395,3 @@ class Trainer:
         changed = sorted(self._changed, key=lambda domain: (-len(sources_of(domain, transfer)), domain))
         self._changed = set()
         return changed
-
-
-def check_features(feature_schema: str, numeric: list[float], hashed: list[int]) -> None:
-    """Refuse features of another feature space.
-
-    Raises
-    ------
-    BadMessage
-    """
-    if feature_schema != SCHEMA:
-        found = feature_schema or "not known"
-        raise BadMessage(Rejection.INVALID, f"feature_schema is {found}, expected {SCHEMA}: another release kept it")
-    if len(numeric) != len(NUMERIC):
-        raise BadMessage(Rejection.INVALID, f"{len(numeric)} numbers, expected {len(NUMERIC)}")
-    if len(hashed) > MAX_PLACES:
-        raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
-    if not all(abs(value) <= MAX_NUMBER for value in numeric):
-        raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
-    if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
-        raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")

@@ -15,7 +15,7 @@ class Model(Protocol):
 
     The same examples in the same order, with the same settings, make the same model to the last bit; so does going on
     from a state. Rows hold finite numbers and places in range: whoever hands them in has checked that
-    (`learner.check_features`).
+    (`inputs.check_features`).
     """
 
     def learn_one(self, row: Row, label: bool) -> float:

@@ -10,8 +10,7 @@ from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
-from stream_coupons.models.inputs import Row
-from stream_coupons.models.learner import MAX_NUMBER
+from stream_coupons.models.inputs import MAX_NUMBER, Row
 from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.model import Model
 from stream_coupons.models.registry import make_model

@@ -163,12 +163,10 @@ def with_early(snapshot: ModelSnapshot, early: dict[str, dict[str, Array]]) -> M
     return msgspec.structs.replace(snapshot, early=early, early_checksum=checksum_of_parts(early))
 
 
-def test_a_snapshot_of_before_answers_told_anything_is_read(snapshot: ModelSnapshot) -> None:
-    before, row = with_early(snapshot, {}), random_rows(1, 3)
-    trainer = Trainer(LearningRules())
-    trainer.restore({"ecommerce": before})
-    assert set(trainer.models["ecommerce"].shifts.values()) == {0.0}
-    assert compile_snapshot(before).predict(row).tolist() == trainer.models["ecommerce"].scorer().predict(row).tolist()
+def test_a_snapshot_without_what_came_before_labels_is_refused(snapshot: ModelSnapshot) -> None:
+    for read in (compile_snapshot, lambda each: Trainer(LearningRules()).restore({"ecommerce": each})):
+        with pytest.raises(SnapshotMismatch, match="early is"):
+            read(with_early(snapshot, {}))
 
 
 @pytest.mark.parametrize("kind", ["given", "none_given"])
