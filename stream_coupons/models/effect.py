@@ -18,7 +18,7 @@ from typing import TypeVar
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.sigmoid import PRECISION, sigmoid
+from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 
 LEAST = 1e-9
 MAX_STEP = 3.0
@@ -125,3 +125,30 @@ def redemption_by(row: Row, logit: float) -> Redemption | None:
     if row.anyway is not None:
         return Redemption(sigmoid(logit), row.anyway)
     return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
+
+
+def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float, float]:
+    """Return how far a label moves the log-odds of what a row is for.
+
+    Parameters
+    ----------
+    row : Row
+        Features, and what is known of the other part of P(redeem).
+    logit, variance : float
+        Mean and variance of the log-odds before learning.
+    label : bool
+        The outcome.
+
+    Returns
+    -------
+    move : float
+        Step of the log-odds, in units of `variance`: to the mode, or one bounded step if the label is a redemption.
+    information : float
+        Inverse variance that the label adds.
+    """
+    redeemed = redemption_by(row, logit)
+    if redeemed is None:
+        probability = sigmoid(mode(logit, variance, label))
+        return label - probability, probability * (1.0 - probability)
+    slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
+    return redeemed.step(slope, row.doubt, variance, label)

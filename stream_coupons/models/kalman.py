@@ -36,20 +36,18 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
-from stream_coupons.models.effect import Redemption, evidence, redemption_by
+from stream_coupons.models.effect import evidence, redemption_by, step_of
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, Indices
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
-from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
+from stream_coupons.models.sigmoid import PRECISION, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
 VARIANCE_OF_PLACES = 0.5
-"""Of the sum of all hashed places of the row in which one is first seen: rows of many do not vary more than rows of
-few."""
+"""Shared equally by the hashed places of the row that introduces them: long rows do not vary more than short ones."""
 VARIANCE_OF_COUPON = 0.1
-"""Coupons are few and given often, and each has an appeal of its own: how much there is to learn of it does not hang on
-how much there is to learn of shoppers."""
+"""Of a coupon's own place, however many others are in its row: coupons are few, and each has an appeal of its own."""
 VARIANCE_OF_NUMBER = 0.05
 VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
@@ -127,8 +125,7 @@ class KalmanFilter:
         if row.effect is None:
             self._test(indices, values, row.offset, label, counts)
         apart, moves, moves_apart, variance = self._along(indices, values)
-        redeemed = redemption_by(row, logit)
-        error, curvature = _step(logit, variance, label, row, redeemed)
+        error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error
         self.dense[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
@@ -140,9 +137,9 @@ class KalmanFilter:
             self._review()
         if row.effect is None:
             first = self._first_variances[indices]
-            rate = self.forgetting.learn_one(indices, values, first, row.offset, label, counts)
-            if rate < 1.0:
+            if (rate := self.forgetting.learn_one(indices, values, first, row.offset, label, counts)) < 1.0:
                 self._forget(rate)
+        redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
     def variance(self, row: Row) -> float:
@@ -241,10 +238,7 @@ class KalmanFilter:
         return known
 
     def _draw_to_centres(self, indices: NDArray[np.int64], information: Floats) -> None:
-        """Learn of each weight that it is where it began, with that inverse variance.
-
-        Below 0 it is forgotten: where there is as much of it in what was believed, no variance gets above that.
-        """
+        """Add information that weights are at their centres; below 0 forget it, up to the variance before learning."""
         most = self._first_variances[indices]
         slots = self._slots[indices]
         is_joint = slots >= 0
@@ -284,10 +278,7 @@ class KalmanFilter:
         self._lessons = 0
 
     def _forget(self, factor: float) -> None:
-        """Let what the examples said of the weights count only by that factor. The weights stay where they are.
-
-        Where they began follows them, as far as that is forgotten: the rest says the same of a group's relevance.
-        """
+        """Multiply the information of examples by `factor`; centres follow the weights as far as it is forgotten."""
         indices = np.flatnonzero(self._seen)
         before, weights = self._known(indices), self.dense.copy()
         self._variances[self._slots < 0] /= factor
@@ -357,12 +348,3 @@ class KalmanFilter:
         if ((state["seen"] > 0.0) & (state["first_variances"] == 0.0)).any():
             raise SnapshotMismatch("first_variances: one of what was seen is 0")
         check_finite(state, "lessons", (1,), np.int64)
-
-
-def _step(logit: float, variance: float, label: bool, row: Row, redeemed: Redemption | None) -> tuple[float, float]:
-    """Return by how much of its variance the log-odds moves, and the information on it."""
-    if redeemed is None:
-        probability = sigmoid(mode(logit, variance, label))
-        return label - probability, probability * (1.0 - probability)
-    slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
-    return redeemed.step(slope, row.doubt, variance, label)
