@@ -101,8 +101,7 @@ class KalmanFilter:
         self._centres, self._reviewed = self.dense.copy(), self.dense.copy()
         self._variances, self._first_variances = np.zeros(size), np.zeros(size)
         self._seen, self._groups = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        self._slots = np.full(size, -1, np.int64)
-        self._joint = np.zeros(0, np.int64)
+        self._slots, self._joint = np.full(size, -1, np.int64), np.zeros(0, np.int64)
         self._make_room(np.zeros((0, 0)))
         self._relevance = Relevance()
         self._lessons = 0
