@@ -6,7 +6,7 @@ The learner goes on from all parts of a snapshot. Workers serve from its champio
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
@@ -274,12 +274,19 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
             of_heads[head] = _decides(head, snapshot.heads[head])
-    of_others, own = (tuple(zip(*(of_heads[head] for head in heads), strict=True)) for heads in (HEADS, OWN_HEADS))
     shifts: dict[str, float] = {}
     for kind, heads in EARLY.items():
         with named(f"{label(snapshot)}, early, {kind}"):
             shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    return compiled(snapshot.version, of_others, own).shifted([shifts[head] for head in HEADS])
+    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS)).shifted(
+        [shifts[head] for head in HEADS]
+    )
+
+
+def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) -> tuple[list[Floats], list[Line]]:
+    """Return the weights and the calibrations of some heads."""
+    chosen = [of_heads[head] for head in heads]
+    return [weights for weights, _ in chosen], [line for _, line in chosen]
 
 
 def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
