@@ -77,7 +77,7 @@ def measure(log: list[Example], rates: list[float]) -> tuple[float, float, float
     assert isinstance(model, KalmanFilter)
     began = time.process_time()
     loss = sum(log_loss(model.learn_one(Row(row.numeric, row.hashed), label), label) for row, _, label, _ in log)
-    return loss / len(log), (time.process_time() - began) / len(log) * 1e6, model.forgetting_rate
+    return loss / len(log), (time.process_time() - began) / len(log) * 1e6, model.forgetting.rate
 
 
 def river(log: list[Example]) -> float:

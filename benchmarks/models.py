@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from stream_coupons.cli import terminal
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.progressive import EPSILON, bootstrap_interval, roc_auc
 from stream_coupons.models.registry import make_model
@@ -78,7 +77,8 @@ def progressive(extract: Extract, name: ModelName, rules: LearningRules) -> tupl
                 model.learn_one(Row(extract.numeric[n].tolist(), extract.hashed[n].tolist()), bool(extract.label[n]))
             learnt += len(to_learn)
             spent_s += time.process_time() - began
-            predicted[to_predict] = model.predict(FeatureRows(extract.numeric[to_predict], extract.hashed[to_predict]))
+            for n in to_predict.tolist():
+                predicted[n] = model.probability(Row(extract.numeric[n], extract.hashed[n]))
             progress.advance(progress.task_ids[0], len(to_learn))
     return predicted, spent_s / max(learnt, 1) * 1e6
 

@@ -45,7 +45,7 @@ async def _compact(log: PartitionLog, topic: Topic, now_ms: int) -> None:
 
     Compaction ends at the stable offset, because readers of committed records cannot see later records yet.
     """
-    until = min(log.last_batch_position(), log.stable_position())
+    until = min(log.position_of(-1), log.stable_position())
     head = log.read_file(0, until)
     try:
         compacted = await asyncio.to_thread(compact, head, now_ms - topic.limit("delete.retention.ms"))

@@ -59,8 +59,14 @@ class _Index:
 class PartitionLog:
     """The batches of one partition, appended to and read by offset.
 
-    Opening it checks every batch and cuts the file at the first that is torn or corrupt.
-    Not safe for use from several threads.
+    Opening it checks every batch and cuts the file at the first torn or corrupt one. Not safe for several threads.
+
+    Attributes
+    ----------
+    start_offset, end_offset : int
+        The first offset a consumer may ask for, and the one the next record will get.
+    size : int
+        Bytes in the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,42 +76,22 @@ class PartitionLog:
         self._sequences = ProducerSequences()
         self._transactions = PartitionTransactions()
         self._path = self._newest_file()
-        self._start = int(self._path.stem)
-        self._end = self._start
-        self._size = 0
+        self.start_offset = int(self._path.stem)
+        self.end_offset = self.start_offset
+        self.size = 0
         self.size_when_compacted = 0
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self.cut_bytes = self._recover()
-
-    @property
-    def start_offset(self) -> int:
-        """The first offset a consumer may ask for."""
-        return self._start
-
-    @property
-    def end_offset(self) -> int:
-        """The offset the next record will get."""
-        return self._end
+        self._recover()
 
     @property
     def stable_offset(self) -> int:
         """The first offset of the oldest open transaction, the end of the log if none is open."""
-        return self._transactions.first_open_offset(self._end)
+        return self._transactions.first_open_offset(self.end_offset)
 
     @property
     def open_producers(self) -> list[int]:
         """The ids of the producers with an open transaction in this partition."""
         return self._transactions.open_producers
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file."""
-        return self._size
-
-    @property
-    def batch_count(self) -> int:
-        """Batches in the file."""
-        return len(self._index)
 
     @property
     def is_closed(self) -> bool:
@@ -150,7 +136,7 @@ class PartitionLog:
         index = bisect_left(self._index.last, offset)
         if index == len(self._index):
             return 0
-        end = self.stable_position() if is_committed else self._size
+        end = self.stable_position() if is_committed else self.size
         return min(max(end - self._index.position[index], 0), max_bytes)
 
     def read(self, offset: int, max_bytes: int, whole_first: bool) -> bytes:
@@ -159,7 +145,7 @@ class PartitionLog:
         With `whole_first` the first batch is returned even if it alone is larger, so that a
         consumer with a small buffer still makes progress.
         """
-        return self.read_file(*self._span(offset, max_bytes, whole_first, self._size))
+        return self.read_file(*self._span(offset, max_bytes, whole_first, self.size))
 
     def read_committed(
         self, offset: int, max_bytes: int, whole_first: bool
@@ -169,7 +155,7 @@ class PartitionLog:
         if begin == end:
             return b"", ()
         next_batch = bisect_left(self._index.position, end)
-        until = self._index.first[next_batch] if next_batch < len(self._index) else self._end
+        until = self._index.first[next_batch] if next_batch < len(self._index) else self.end_offset
         return self.read_file(begin, end), self._transactions.aborted_between(offset, until)
 
     def _span(self, offset: int, max_bytes: int, whole_first: bool, limit: int) -> tuple[int, int]:
@@ -214,23 +200,19 @@ class PartitionLog:
         last = min(len(self._index) - 1, bisect_left(self._index.first, self.stable_offset))
         index = 0
         while index < last and (
-            self._index.newest[index] < oldest_ms or (0 <= max_bytes <= self._size - self._index.position[index + 1])
+            self._index.newest[index] < oldest_ms or (0 <= max_bytes <= self.size - self._index.position[index + 1])
         ):
             index += 1
         return index
 
     def position_of(self, batch_index: int) -> int:
-        """Return where in the file a batch starts; the last one's if there are fewer."""
+        """Return where in the file a batch starts; -1 is the newest one, and 0 is returned for an empty log."""
         return self._index.position[batch_index] if self._index else 0
-
-    def last_batch_position(self) -> int:
-        """Return where in the file the newest batch starts, 0 for an empty log."""
-        return self._index.position[-1] if self._index else 0
 
     def stable_position(self) -> int:
         """Return where in the file the batch at the stable offset starts, the file's end if no transaction is open."""
         index = bisect_left(self._index.first, self.stable_offset)
-        return self._index.position[index] if index < len(self._index) else self._size
+        return self._index.position[index] if index < len(self._index) else self.size
 
     def drop_before(self, batch_index: int) -> None:
         """Forget every batch before `batch_index`; the log then starts at that batch."""
@@ -243,18 +225,18 @@ class PartitionLog:
         `head` must hold whole batches with unchanged offsets. Readers hold offsets, not file
         positions, so they do not notice.
         """
-        start = self._start if start_offset is None else start_offset
+        start = self.start_offset if start_offset is None else start_offset
         path = self._folder / f"{start:020d}.log"
         scratch = self._folder / "rewrite.tmp"
         with scratch.open("wb") as file:
             file.write(head)
-            for begin in range(until, self._size, _SCAN_BYTES):
-                file.write(self.read_file(begin, min(begin + _SCAN_BYTES, self._size)))
+            for begin in range(until, self.size, _SCAN_BYTES):
+                file.write(self.read_file(begin, min(begin + _SCAN_BYTES, self.size)))
         scratch.replace(path)
         if path != self._path:
             self._path.unlink()
         os.close(self._fd)
-        self._path, self._start = path, start
+        self._path, self.start_offset = path, start
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
         self._rebuild_index()
 
@@ -266,7 +248,7 @@ class PartitionLog:
 
     def _batch_end(self, index: int) -> int:
         positions = self._index.position
-        return positions[index + 1] if index + 1 < len(positions) else self._size
+        return positions[index + 1] if index + 1 < len(positions) else self.size
 
     def _admit(self, batch: bytes, max_bytes: int, needs_keys: bool) -> BatchHeader:
         """Check what a producer sent against the format and the topic's limits."""
@@ -306,21 +288,21 @@ class PartitionLog:
                 while written < length:
                     written += os.write(self._fd, rest[written:])
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, self.size)
             raise AppendRefused(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from None
 
     def _add(self, header: BatchHeader, batch: bytes) -> int:
         """Write a batch at the end, and return the offset of its first record."""
-        base_offset = self._end
+        base_offset = self.end_offset
         self._write(offset_prefix(base_offset, header.size), memoryview(batch)[PREFIX_SIZE:])
-        self._note(header, base_offset, self._size, batch)
+        self._note(header, base_offset, self.size, batch)
         return base_offset
 
     def _note(self, header: BatchHeader, base_offset: int, position: int, batch: bytes) -> None:
         """Take a batch that is in the file into the index and the producers' state."""
         self._index.add(header, base_offset, position)
-        self._end = base_offset + header.last_offset_delta + 1
-        self._size = position + header.size
+        self.end_offset = base_offset + header.last_offset_delta + 1
+        self.size = position + header.size
         self._sequences.note(header, base_offset)
         if header.is_control:
             self._transactions.end(header.producer_id, base_offset, is_commit_marker(batch))
@@ -335,22 +317,21 @@ class PartitionLog:
             stale.unlink()
         return files[-1] if files else self._folder / f"{0:020d}.log"
 
-    def _recover(self) -> int:
-        """Index the file, cut what is not whole and sound, and return how much was cut."""
+    def _recover(self) -> None:
+        """Index the file, and cut what is not whole and sound."""
         total = os.fstat(self._fd).st_size
-        while self._size < total:
+        while self.size < total:
             try:
-                batch = self._batch_at(self._size, total)
+                batch = self._batch_at(self.size, total)
                 header = check_batch(batch)
-                if header.base_offset < self._end:
-                    raise CorruptBatch(f"offset {header.base_offset} after {self._end}")
+                if header.base_offset < self.end_offset:
+                    raise CorruptBatch(f"offset {header.base_offset} after {self.end_offset}")
             except CorruptBatch as error:
-                logger.warning("%s: cut at byte %d: %s", self._path, self._size, error)
+                logger.warning("%s: cut at byte %d: %s", self._path, self.size, error)
                 break
-            self._note(header, header.base_offset, self._size, batch)
-        if self._size < total:
-            os.ftruncate(self._fd, self._size)
-        return total - self._size
+            self._note(header, header.base_offset, self.size, batch)
+        if self.size < total:
+            os.ftruncate(self._fd, self.size)
 
     def _batch_at(self, position: int, total: int) -> bytes:
         head = os.pread(self._fd, _RECOVERY_READ_BYTES, position)
@@ -360,9 +341,9 @@ class PartitionLog:
         return head[:size] if size <= len(head) else os.pread(self._fd, size, position)
 
     def _rebuild_index(self) -> None:
-        sequences, end = self._sequences, self._end
-        self._index, self._size, self._sequences = _Index(), 0, ProducerSequences()
+        sequences, end = self._sequences, self.end_offset
+        self._index, self.size, self._sequences = _Index(), 0, ProducerSequences()
         self._transactions = PartitionTransactions()
-        self._end = self._start
+        self.end_offset = self.start_offset
         self._recover()
-        self._sequences, self._end = sequences, end
+        self._sequences, self.end_offset = sequences, end

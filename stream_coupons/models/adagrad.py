@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.encoding import BIAS, Indices
-from stream_coupons.models.inputs import Row, probabilities
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_linear, check_names, check_no_less
 
@@ -52,25 +51,24 @@ class AdaGrad:
         self.dense[list(prior)] = list(prior.values())
         self._accumulators = np.zeros(last + 1)
 
-    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+    def learn_one(self, row: Row, label: bool) -> float:
         """Predict, then take one step down the gradient of the log loss."""
-        return self.learn_features(*row.arrays, row, label, weight)
+        return self.learn_features(*row.arrays, row, label)
 
-    def learn_features(self, indices: Indices, values: Floats, row: Row, label: bool, weight: float) -> float:
+    def learn_features(self, indices: Indices, values: Floats, row: Row, label: bool) -> float:
         """`learn_one` of any features of a row, as indices of which none comes twice and their values."""
         weights = self.dense[indices]
         probability = sigmoid(row.offset + float((weights * values).sum()))
-        if row.anyway is not None:
-            weight *= evidence(probability, row.anyway, label)
+        weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label)
         gradient = values * (weight * (probability - label)) + self._l2 * weights
         squares = self._accumulators[indices] + gradient * gradient
         self._accumulators[indices] = squares
         self.dense[indices] = weights - self._learning_rate * gradient / np.sqrt(squares + ACCUMULATOR_START)
         return probability if row.anyway is None else redemption(probability, row.anyway)
 
-    def predict(self, rows: FeatureRows) -> Floats:
-        """P(label) of each row, shape (n,)."""
-        return probabilities(self.log_odds, rows)
+    def probability(self, row: Row) -> float:
+        """Return P(label) of a row."""
+        return sigmoid(row.offset + self.log_odds(row))
 
     def logit(self, indices: Indices, values: Floats) -> float:
         """Log-odds of the label by features by index."""

@@ -25,16 +25,6 @@ def raw_features(row: RawRow) -> dict[str, float]:
     return features
 
 
-class OnlineLogistic:
-    """River's logistic regression on scaled columns with its default settings; test, then train."""
-
-    def __init__(self) -> None:
-        self._model: Any = compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
-
-    def predict(self, features: Mapping[str, float]) -> float:
-        """Return the probability; 0.5 before the first example."""
-        return float(self._model.predict_proba_one(dict(features)).get(True, 0.5))
-
-    def learn(self, features: Mapping[str, float], label: bool) -> None:
-        """Take one step."""
-        self._model.learn_one(dict(features), label)
+def online_logistic() -> Any:
+    """Return River's logistic regression on scaled columns with its default settings, a `river.base.Classifier`."""
+    return compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())

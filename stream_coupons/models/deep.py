@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.encoding import BIAS, Indices
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.neural import HIDDEN, NeuralNetwork, inputs_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import State, check_names
@@ -40,15 +39,15 @@ class DeepLinear:
         firing = np.flatnonzero(units)
         return np.concatenate((indices, firing + FIRST_UNIT)), np.concatenate((values, units[firing]))
 
-    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+    def learn_one(self, row: Row, label: bool) -> float:
         """Predict, then train the linear model, then the network."""
-        probability = self._linear.learn_features(*self._features(row), row, label, weight)
-        self._network.learn_one(row, label, weight)
+        probability = self._linear.learn_features(*self._features(row), row, label)
+        self._network.learn_one(row, label)
         return probability
 
-    def predict(self, rows: FeatureRows) -> Floats:
-        """P(label) of each row, shape (n,)."""
-        return np.array([sigmoid(self._linear.logit(*self._features(row))) for row in each_row(rows)], np.float64)
+    def probability(self, row: Row) -> float:
+        """Return P(label) of a row."""
+        return sigmoid(row.offset + self._linear.logit(*self._features(row)))
 
     def quicken(self, factor: float) -> None:
         """Let both take larger steps."""

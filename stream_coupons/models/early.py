@@ -48,11 +48,7 @@ EDGES: Floats = np.array(
     [0.0, 1 / 1024, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0]
 )
 """Shares of the window between which F is linear."""
-LOGNORMAL = {
-    "click": (1 / 64, 1 / 16, 1 / 4, 1 / 2),
-    "redeem": (1 / 16, 1 / 4, 1 / 2),
-    "order": (1 / 4, 1 / 2, 1.0),
-}
+LOGNORMAL = {"click": (1 / 64, 1 / 16, 1 / 4, 1 / 2), "redeem": (1 / 16, 1 / 4, 1 / 2), "order": (1 / 4, 1 / 2, 1.0)}
 """Shares of the window in which half of the answers have come: who has no coupon is not hurried by it."""
 SPREADS = (0.6, 1.2)
 """Of their logarithm, each with every one of these."""
@@ -126,7 +122,7 @@ class EarlyAnswers:
         """Take notice; False if that says nothing new, or of a decision that is not in the sample.
 
         `answers` say what has come of it for each head. Its features are of this program's feature space
-        (`learner.check_features`).
+        (`inputs.check_features`).
         """
         identity = stable_hash(decision.issue_id)
         known = self._open.get(identity)
@@ -150,7 +146,7 @@ class EarlyAnswers:
             self._together = None
         self._shortest_s = min(self._shortest_s, known.until - known.decided_at)
         if len(self._open) > SAMPLE:
-            self._drop(max(self._open))
+            self._forget(max(self._open), is_over=False)
         return is_new or answered != known.answered
 
     def learn(self, head: str, predicted: float) -> None:
@@ -159,11 +155,7 @@ class EarlyAnswers:
         self._information[head] = before + predicted * (1.0 - predicted)
 
     def fit(
-        self,
-        log_odds: Callable[[FeatureRows], Floats],
-        at: float,
-        start: float = 0.0,
-        heads: Collection[str] = HEADS,
+        self, log_odds: Callable[[FeatureRows], Floats], at: float, start: float = 0.0, heads: Collection[str] = HEADS
     ) -> None:
         """Set the shifts to what has come by now.
 
@@ -171,6 +163,8 @@ class EarlyAnswers:
         ----------
         log_odds : callable
             Those of all heads, shape (n, 3), without shifts.
+        at : float
+            Time of the fit in seconds.
         start : float
             To be added to `starts`.
         heads : collection of str
@@ -200,12 +194,6 @@ class EarlyAnswers:
         """Forget all that is open, answered or not: what is left alone would be a sample that hangs on its answers."""
         self._open, self._unpacked, self._together = {}, {}, None
 
-    def _drop(self, identity: int) -> _Open:
-        """Take a decision out of the sample."""
-        self._unpacked.pop(identity, None)
-        self._together = None
-        return self._open.pop(identity)
-
     def _rows(self) -> FeatureRows:
         """Features of the sample: each is unpacked once, and all are put together when it has changed."""
         if self._together is None:
@@ -215,10 +203,12 @@ class EarlyAnswers:
             self._together = _together([self._unpacked[identity] for identity in self._open])
         return self._together
 
-    def _forget(self, identity: int) -> None:
-        """Forget what is over; when its answers came stays."""
-        for head, then in zip(self._closed, self._drop(identity).answered, strict=True):
-            if then != UNANSWERED:
+    def _forget(self, identity: int, *, is_over: bool = True) -> None:
+        """Take a decision out of the sample; of one that is over, the times of its answers stay."""
+        self._unpacked.pop(identity, None)
+        self._together = None
+        for head, then in zip(self._closed, self._open.pop(identity).answered, strict=True):
+            if is_over and then != UNANSWERED:
                 self._closed[head] = self._closed[head] * FADING + _count(np.array([then]))
 
     def state(self) -> State:

@@ -17,9 +17,12 @@ from typing import TypeVar
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 
 LEAST = 1e-9
-
+MAX_STEP = 3.0
+"""Largest step of the log-odds of an effect or a demand, by one redemption."""
 
 Probability = TypeVar("Probability", float, Floats)
 
@@ -78,3 +81,74 @@ class Redemption:
         True
         """
         return (USES_RATIO - self.effect) * self.anyway * (1.0 - self.anyway)
+
+    def step(self, slope: float, doubt: float, variance: float, label: bool) -> tuple[float, float]:
+        """Return how far a label moves the log-odds of one part: one bounded step of Fisher's scoring.
+
+        The log-likelihood of a redemption is not concave in the log-odds of its parts: there is no mode to solve for.
+
+        Parameters
+        ----------
+        slope : float
+            `slope_of_effect` or `slope_of_demand`.
+        doubt : float
+            Variance of P(redeem) by the other part, which adds to that of the label.
+        variance : float
+            Variance of the log-odds of this part.
+        label : bool
+            True for a redemption.
+
+        Returns
+        -------
+        move : float
+            Step of the log-odds, in units of `variance`.
+        information : float
+            Inverse variance that the label adds.
+
+        Examples
+        --------
+        >>> one = Redemption(0.1, 0.0)
+        >>> move, information = one.step(one.slope_of_effect, 0.0, 1.0, True)
+        >>> round(move, 3), round(information, 3)
+        (0.826, 0.09)
+        """
+        p = self.probability
+        spread = max(p * (1.0 - p), PRECISION) + doubt
+        information = slope * slope / spread
+        move = slope * (label - p) / spread / (1.0 + information * variance)
+        most = MAX_STEP / max(variance, PRECISION)
+        return min(max(move, -most), most), information
+
+
+def redemption_by(row: Row, logit: float) -> Redemption | None:
+    """Return P(redeem) by the log-odds of the part that a row is for; None if its label is no redemption."""
+    if row.anyway is not None:
+        return Redemption(sigmoid(logit), row.anyway)
+    return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
+
+
+def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float, float]:
+    """Return how far a label moves the log-odds of what a row is for.
+
+    Parameters
+    ----------
+    row : Row
+        Features, and what is known of the other part of P(redeem).
+    logit, variance : float
+        Mean and variance of the log-odds before learning.
+    label : bool
+        The outcome.
+
+    Returns
+    -------
+    move : float
+        Step of the log-odds, in units of `variance`: to the mode, or one bounded step if the label is a redemption.
+    information : float
+        Inverse variance that the label adds.
+    """
+    redeemed = redemption_by(row, logit)
+    if redeemed is None:
+        probability = sigmoid(mode(logit, variance, label))
+        return label - probability, probability * (1.0 - probability)
+    slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
+    return redeemed.step(slope, row.doubt, variance, label)

@@ -1,6 +1,6 @@
 """One row of features as the models take it: index and value of all that is not zero."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,9 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows
-from stream_coupons.models.encoding import Indices, encode
-from stream_coupons.models.sigmoid import sigmoid
+from stream_coupons.core.decision.attribution import unpack
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
+from stream_coupons.core.messages.learning import OpenDecision
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.models.encoding import (
+    Indices,
+    encode,
+    numbers_of_effect,
+    places_of_effect,
+    without_places_of_terms,
+    without_terms,
+)
+
+MAX_NUMBER = 1000.0
+"""Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
 
 
 class Row:
@@ -61,12 +75,54 @@ class Row:
         """The group of each of `places`."""
         return self.hashed // DIMENSIONS
 
+    def without_terms(self) -> "Row":
+        """Return the row without which coupon it is, and what that takes off."""
+        return Row(without_terms(self.numeric), without_places_of_terms(self.hashed))
 
-def each_row(rows: FeatureRows) -> Iterator[Row]:
-    """The rows of a batch, one by one."""
-    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric, rows.hashed, strict=True))
+    def of_effect(self) -> "Row":
+        """Return the row of what a coupon's effect may depend on."""
+        return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
 
 
-def probabilities(log_odds: Callable[[Row], float], rows: FeatureRows) -> Floats:
-    """What a model's log-odds of a row come to for each of a batch, shape (n,)."""
-    return np.array([sigmoid(log_odds(row)) for row in each_row(rows)], np.float64)
+def check_features(feature_schema: str, numeric: list[float], hashed: list[int]) -> None:
+    """Refuse features of another feature space.
+
+    Parameters
+    ----------
+    feature_schema : str
+        Name of the space that they are of.
+    numeric : list of float
+        In order of `NUMERIC`, each within `MAX_NUMBER`.
+    hashed : list of int
+        At most `MAX_PLACES`, each a place with its group.
+
+    Raises
+    ------
+    BadMessage
+        If another release made them, or they are out of range.
+    """
+    if feature_schema != SCHEMA:
+        found = feature_schema or "not known"
+        raise BadMessage(Rejection.INVALID, f"feature_schema is {found}, expected {SCHEMA}: another release kept it")
+    if len(numeric) != len(NUMERIC):
+        raise BadMessage(Rejection.INVALID, f"{len(numeric)} numbers, expected {len(NUMERIC)}")
+    if len(hashed) > MAX_PLACES:
+        raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
+    if not all(abs(value) <= MAX_NUMBER for value in numeric):
+        raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
+    if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
+        raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")
+
+
+def check_decision(decision: OpenDecision) -> None:
+    """Refuse the features of an open decision that are not of this program's feature space.
+
+    Raises
+    ------
+    BadMessage
+    """
+    try:
+        rows = unpack(decision.numeric, decision.hashed)
+    except ValueError as error:
+        raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
+    check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())

@@ -35,21 +35,19 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, FeatureRows
-from stream_coupons.models.effect import Redemption, evidence
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
+from stream_coupons.models.effect import evidence, redemption_by, step_of
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, Indices
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
-from stream_coupons.models.inputs import Row, probabilities
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
-from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
+from stream_coupons.models.sigmoid import PRECISION, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
 VARIANCE_OF_PLACES = 0.5
-"""Of the sum of all hashed places of the row in which one is first seen: rows of many do not vary more than rows of
-few."""
+"""Shared equally by the hashed places of the row that introduces them: long rows do not vary more than short ones."""
 VARIANCE_OF_COUPON = 0.1
-"""Coupons are few and given often, and each has an appeal of its own: how much there is to learn of it does not hang on
-how much there is to learn of shoppers."""
+"""Of a coupon's own place, however many others are in its row: coupons are few, and each has an appeal of its own."""
 VARIANCE_OF_NUMBER = 0.05
 VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
@@ -65,8 +63,6 @@ FIRST_JOINT = 64
 """Indices that there is room for at first: twice as many whenever these are too few."""
 JOINED_AFTER = 50
 """Examples of a hashed place, after which it gets covariances."""
-MOST_MOVE = 3.0
-"""Largest step of the log-odds of an effect or a demand, by one redemption."""
 
 
 class KalmanFilter:
@@ -95,23 +91,19 @@ class KalmanFilter:
     ) -> None:
         self._prior, self._spread = dict(prior), spread
         self._of_coupon, self._of_constant = of_coupon, of_constant
-        self._forgetting = forgetting or Forgetting({}, [1.0])
+        self.forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
     def _begin(self) -> None:
         size = BIAS + 1
-        self._weights = np.zeros(size)
-        self._weights[list(self._prior)] = list(self._prior.values())
-        self._variances = np.zeros(size)
-        self._first_variances = np.zeros(size)
-        self._seen = np.zeros(size, np.int64)
-        self._slots = np.full(size, -1, np.int64)
-        self._joint = np.zeros(0, np.int64)
+        self.dense: Floats = np.zeros(size)
+        self.dense[list(self._prior)] = list(self._prior.values())
+        self._centres, self._reviewed = self.dense.copy(), self.dense.copy()
+        self._variances, self._first_variances = np.zeros(size), np.zeros(size)
+        self._seen, self._groups = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self._slots, self._joint = np.full(size, -1, np.int64), np.zeros(0, np.int64)
         self._make_room(np.zeros((0, 0)))
-        self._centres = self._weights.copy()
-        self._groups = np.zeros(size, np.int64)
         self._relevance = Relevance()
-        self._reviewed = self._weights.copy()
         self._lessons = 0
 
     def _make_room(self, covariance: Floats) -> None:
@@ -123,19 +115,18 @@ class KalmanFilter:
         self._covariance[: len(covariance), : len(covariance)] = covariance
         self._scratch = np.empty((size, size))
 
-    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+    def learn_one(self, row: Row, label: bool) -> float:
         """Predict, then move to the mode. Of the demand, redemptions teach no rate of forgetting."""
         indices, values = row.arrays
         self._meet(indices, row)
         logit = row.offset + self.log_odds(row)
-        counts = weight if row.anyway is None else weight * evidence(sigmoid(logit), row.anyway, label)
+        counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label)
         if row.effect is None:
             self._test(indices, values, row.offset, label, counts)
         apart, moves, moves_apart, variance = self._along(indices, values)
-        redeemed = _redemption(logit, row)
-        error, curvature = _step(logit, variance, label, weight, row, redeemed)
-        self._weights[self._joint] += moves[: len(self._joint)] * error
-        self._weights[apart] += moves_apart * error
+        error, curvature = step_of(row, logit, variance, label)
+        self.dense[self._joint] += moves[: len(self._joint)] * error
+        self.dense[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
         moves *= shrink
         self._covariance -= np.multiply(moves[:, None], moves, out=self._scratch)
@@ -145,9 +136,9 @@ class KalmanFilter:
             self._review()
         if row.effect is None:
             first = self._first_variances[indices]
-            rate = self._forgetting.learn_one(indices, values, first, row.offset, label, counts)
-            if rate < 1.0:
+            if (rate := self.forgetting.learn_one(indices, values, first, row.offset, label, counts)) < 1.0:
                 self._forget(rate)
+        redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
     def variance(self, row: Row) -> float:
@@ -230,13 +221,13 @@ class KalmanFilter:
         """Learn of every group of places how much hangs on it, and join that with what was learnt of them."""
         places = np.flatnonzero(self._seen[:DIMENSIONS])
         first = self._first_variances[places]
-        moved = (self._weights - self._centres)[places] ** 2 / first
+        moved = (self.dense - self._centres)[places] ** 2 / first
         factors = self._relevance.review(self._groups[places], self._known(places), moved)
         is_changed = factors != 1.0
         changed, before = places[is_changed], first[is_changed]
         self._first_variances[changed] = before * factors[is_changed]
         self._draw_to_centres(changed, 1.0 / self._first_variances[changed] - 1.0 / before)
-        self._reviewed = self._weights.copy()
+        self._reviewed = self.dense.copy()
 
     def _known(self, indices: NDArray[np.int64]) -> Floats:
         """How much of each weight the examples say, and not what was believed before them: from 0 to 1."""
@@ -246,10 +237,7 @@ class KalmanFilter:
         return known
 
     def _draw_to_centres(self, indices: NDArray[np.int64], information: Floats) -> None:
-        """Learn of each weight that it is where it began, with that inverse variance.
-
-        Below 0 it is forgotten: where there is as much of it in what was believed, no variance gets above that.
-        """
+        """Add information that weights are at their centres; below 0 forget it, up to the variance before learning."""
         most = self._first_variances[indices]
         slots = self._slots[indices]
         is_joint = slots >= 0
@@ -257,10 +245,10 @@ class KalmanFilter:
         before = self._variances[apart]
         shrink = np.maximum(1.0 + more * before, before / most[~is_joint])
         self._variances[apart] = before / shrink
-        self._weights[apart] = self._centres[apart] + (self._weights[apart] - self._centres[apart]) / shrink
+        self.dense[apart] = self._centres[apart] + (self.dense[apart] - self._centres[apart]) / shrink
         covariance = self._covariance
         moved = np.zeros(len(covariance))
-        moved[: len(self._joint)] = (self._weights - self._centres)[self._joint]
+        moved[: len(self._joint)] = (self.dense - self._centres)[self._joint]
         rows = zip(slots[is_joint].tolist(), information[is_joint].tolist(), most[is_joint].tolist(), strict=True)
         for slot, more_of_it, most_of_it in rows:
             column = covariance[:, slot].copy()
@@ -270,129 +258,92 @@ class KalmanFilter:
             # The square of one column stays symmetric to the last bit, as what goes on from a state is.
             product = np.multiply(column[:, None], column, out=self._scratch)
             (np.subtract if gain >= 0.0 else np.add)(covariance, product, out=covariance)
-        self._weights[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
+        self.dense[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
         """Of the label, without the row's offset."""
         indices, values = row.arrays
-        return float((values * self._weights[indices]).sum())
+        return float((values * self.dense[indices]).sum())
 
-    def predict(self, rows: FeatureRows) -> Floats:
-        """P(label) of each row, shape (n,)."""
-        return probabilities(self.log_odds, rows)
+    def probability(self, row: Row) -> float:
+        """Return P(label) of a row."""
+        return sigmoid(row.offset + self.log_odds(row))
 
     def quicken(self, factor: float) -> None:
         """Let what the examples said of the weights, and of a group's relevance, count only by that factor."""
         self._forget(factor)
-        self._reviewed = self._weights.copy()
+        self._reviewed = self.dense.copy()
         self._relevance.forget_slopes()
         self._lessons = 0
 
     def _forget(self, factor: float) -> None:
-        """Let what the examples said of the weights count only by that factor. The weights stay where they are.
-
-        Where they began follows them, as far as that is forgotten: the rest says the same of a group's relevance.
-        """
+        """Multiply the information of examples by `factor`; centres follow the weights as far as it is forgotten."""
         indices = np.flatnonzero(self._seen)
-        before, weights = self._known(indices), self._weights.copy()
+        before, weights = self._known(indices), self.dense.copy()
         self._variances[self._slots < 0] /= factor
         self._covariance /= factor
         self._draw_to_centres(indices, (1.0 - factor) / self._first_variances[indices])
-        self._weights = weights
+        self.dense = weights
         left = np.sqrt(self._known(indices) / np.maximum(before, PRECISION))
         self._centres[indices] += (weights - self._centres)[indices] * (1.0 - np.minimum(left, 1.0))
 
     @property
-    def forgetting_rate(self) -> float:
-        """The part of what it learnt that stays every `forgetting.PERIOD` examples, in (0, 1]."""
-        return self._forgetting.rate
-
-    @property
-    def dense(self) -> Floats:
-        """Means by index, shape (BIAS + 1,): not a copy, and for reading only."""
-        return self._weights
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays over all indices that are part of the state, by name."""
+        return {
+            "weights": self.dense,
+            "centres": self._centres,
+            "reviewed": self._reviewed,
+            "variances": self._variances,
+            "first_variances": self._first_variances,
+            "seen": self._seen,
+            "groups": self._groups,
+        }
 
     def state(self) -> State:
-        """Means now, at first and at the last review, variances now and at first, counts and groups, by ascending
-        index; joint indices and their covariance; examples since relevance began to be learnt, its state, and that of
-        forgetting."""
-        places = np.flatnonzero((self._seen > 0) | (self._weights != 0.0))
-        size = len(self._joint)
+        """Return the columns by ascending index, the covariance of the joint ones, relevance and forgetting."""
+        places = np.flatnonzero((self._seen > 0) | (self.dense != 0.0))
         return {
             "places": places.astype(np.uint32),
-            "weights": self._weights[places],
-            "centres": self._centres[places],
-            "reviewed": self._reviewed[places],
-            "variances": self._variances[places],
-            "first_variances": self._first_variances[places],
-            "seen": self._seen[places].astype(np.float64),
-            "groups": self._groups[places].astype(np.float64),
+            **{name: column[places].astype(np.float64) for name, column in self._columns.items()},
             "joint": self._joint.astype(np.uint32),
-            "covariance": self._covariance[np.triu_indices(size)],
+            "covariance": self._covariance[np.triu_indices(len(self._joint))],
             "lessons": np.array([self._lessons], np.int64),
             **self._relevance.state(),
-            **self._forgetting.state(),
+            **self.forgetting.state(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` gave."""
-        of_each = ("weights", "centres", "reviewed", "variances", "first_variances", "seen", "groups")
-        check_names(state, {"places", *of_each, *OF_GROUPS, *STATE_NAMES, "joint", "covariance", "lessons"})
-        check_linear({name: state[name] for name in ("places", *of_each)})
-        joint, places = state["joint"], state["places"]
+        self._check(state)
+        relevance = Relevance()
+        relevance.restore(state)
+        self.forgetting.restore(state)
+        self._begin()
+        self._relevance = relevance
+        for name, column in self._columns.items():
+            column[:] = 0
+            column[state["places"]] = state[name]
+        self._lessons = int(state["lessons"][0])
+        self._joint = state["joint"].astype(np.int64)
+        self._make_room(np.zeros((0, 0)))
+        self._slots[self._joint] = np.arange(len(self._joint))
+        rows, columns = np.triu_indices(len(self._joint))
+        self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
+
+    def _check(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Refuse a state whose arrays do not fit together; those of relevance and forgetting check themselves."""
+        check_names(state, {"places", *self._columns, *OF_GROUPS, *STATE_NAMES, "joint", "covariance", "lessons"})
+        check_linear({name: state[name] for name in ("places", *self._columns)})
+        joint = state["joint"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:
             raise SnapshotMismatch(f"joint is {joint.dtype} of shape {joint.shape}: expected at most {MOST_JOINT}")
-        if len(set(joint.tolist())) < len(joint) or not np.isin(joint, places).all():
+        if len(set(joint.tolist())) < len(joint) or not np.isin(joint, state["places"]).all():
             raise SnapshotMismatch("joint: an index comes twice or is not among the places")
         check_finite(state, "covariance", (len(joint) * (len(joint) + 1) // 2,))
-        check_no_less(state, (*of_each[3:], "lessons"))
+        check_no_less(state, ("variances", "first_variances", "seen", "groups", "lessons"))
         if (state["groups"] >= GROUPS).any():
             raise SnapshotMismatch(f"groups go up to {state['groups'].max()}: expected less than {GROUPS}")
         if ((state["seen"] > 0.0) & (state["first_variances"] == 0.0)).any():
             raise SnapshotMismatch("first_variances: one of what was seen is 0")
         check_finite(state, "lessons", (1,), np.int64)
-        relevance = Relevance()
-        relevance.restore(state)
-        self._forgetting.restore(state)
-        self._begin()
-        self._relevance = relevance
-        self._weights[:] = self._centres[:] = self._reviewed[:] = 0.0
-        self._weights[places], self._centres[places] = state["weights"], state["centres"]
-        self._reviewed[places] = state["reviewed"]
-        self._variances[places] = state["variances"]
-        self._groups[places] = state["groups"].astype(np.int64)
-        self._lessons = int(state["lessons"][0])
-        self._first_variances[places] = state["first_variances"]
-        self._seen[places] = state["seen"].astype(np.int64)
-        self._joint = joint.astype(np.int64)
-        self._make_room(np.zeros((0, 0)))
-        self._slots[self._joint] = np.arange(len(joint))
-        rows, columns = np.triu_indices(len(joint))
-        self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
-
-
-def _redemption(logit: float, row: Row) -> Redemption | None:
-    """Return P(redeem) by the log-odds of the part of it that is learnt; None if the label is no redemption."""
-    if row.anyway is not None:
-        return Redemption(sigmoid(logit), row.anyway)
-    return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
-
-
-def _step(
-    logit: float, variance: float, label: bool, weight: float, row: Row, redeemed: Redemption | None
-) -> tuple[float, float]:
-    """Return by how much of its variance the log-odds moves, and the information on it.
-
-    The log-likelihood of a redemption is not concave in the log-odds of its parts: one bounded step of Fisher's scoring
-    in place of the mode. What is not known of the other part adds to the variance of the label.
-    """
-    if redeemed is None:
-        probability = sigmoid(mode(logit, variance * weight, label))
-        return weight * (label - probability), weight * probability * (1.0 - probability)
-    slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
-    p = redeemed.probability
-    spread = max(p * (1.0 - p), PRECISION) + row.doubt
-    information = weight * slope * slope / spread
-    move = weight * slope * (label - p) / spread / (1.0 + information * variance)
-    most = MOST_MOVE / max(variance, PRECISION)
-    return min(max(move, -most), most), information

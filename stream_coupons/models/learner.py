@@ -2,56 +2,31 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
 from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.learning import HeadQuality, ModelSnapshot, OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
 from stream_coupons.models.effect import Redemption
-from stream_coupons.models.encoding import (
-    numbers_of_effect,
-    places_of_effect,
-    without_places_of_terms,
-    without_terms,
-)
 from stream_coupons.models.heads import Happening, Head
-from stream_coupons.models.inputs import Row
-from stream_coupons.models.level import CHOSEN
-from stream_coupons.models.linear import (
-    ALL_HEADS,
-    OWN_HEADS,
-    Line,
-    LinearScorer,
-    OwnScorer,
-    live,
-    live_own,
-    served,
-    served_own,
-)
+from stream_coupons.models.inputs import Row, check_decision, check_features
+from stream_coupons.models.level import is_drawn
+from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import (
-    check,
-    label,
-    make_snapshot,
-    named,
-    pack_arrays,
-    unpack_arrays,
-)
+from stream_coupons.models.snapshots import check, label, make_snapshot, named, pack_arrays, unpack_arrays
 
-MAX_NUMBER = 1000.0
-"""Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
 LEARNT_PER_FIT = 20
 """Where every example is served at once: the base rates of what is open are fitted anew when this part of all that was
 learnt has come since."""
 
-
+Origin = tuple[str, tuple[int, int]]
+"""The source of an example, and how far it had come: the same again is a copy."""
 OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand"}
 """By label, the head that learns it of the engine's own decisions."""
 
@@ -76,29 +51,24 @@ class DomainModel:
     def __init__(
         self, domain: str, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True
     ) -> None:
-        self._decides = decides
-        self._reported = reported
-        self.domain = domain
-        self.version = 0
-        self.examples = 0
-        self.at = 0.0
-        self.offset = -1
-        self.open_offset = -1
-        self._fitted_at = 0.0
+        self.domain, self._reported, self._decides = domain, reported, decides
+        self.version = self.examples = 0
+        self.at = self._fitted_at = 0.0
+        self.offset = self.open_offset = -1
         self._news = self._fitted_news = 0
         self._live: LinearScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
-        self.heads = _heads(rules)
-        self.early = _early(rules)
-        self._rules = rules
+        self.heads = {name: Head(name, rules) for name in ALL_HEADS}
+        for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
+            self.heads[own].quality = self.heads[of_label].quality
+        self.early = {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
     def start_from(self, donor: "DomainModel") -> None:
         """Begin with what another domain has learnt, before the first example."""
         for name, head in self.heads.items():
             head.start_from(donor.heads[name])
-        shifts = donor.shifts
-        self.early[GIVEN].starts = {head: shifts[head] for head in EARLY[GIVEN]}
-        self.early[NONE_GIVEN].starts = {"order": shifts["order"] - shifts["redeem"]}
+        self.early[GIVEN].starts = dict(donor.early[GIVEN].shifts)
+        self.early[NONE_GIVEN].starts = {"order": donor.shifts["order"] - donor.shifts["redeem"]}
         self._note_news()
 
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
@@ -116,7 +86,7 @@ class DomainModel:
         return happenings
 
     def watch(self, decision: OpenDecision) -> bool:
-        """Take notice of what has come by now of an open decision; whether the base rates are to be fitted anew."""
+        """Take notice of an open decision's outcomes so far; return whether the base rates are to be fitted anew."""
         self.at = max(self.at, decision.at)
         if decision.coupon_id == NO_COUPON:
             is_news = self.early[NONE_GIVEN].take(decision, [decision.redeemed])
@@ -145,17 +115,16 @@ class DomainModel:
         """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if head != "order":
             return row
-        known = _without_terms(row)
+        known = row.without_terms()
         return Row(known.numeric, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption teaches both demand and effect."""
         demand, effect = self.heads["demand"], self.heads["effect"]
-        of_demand = _without_terms(row)
-        about = {"is_scored": not example.observed, "is_drawn": _is_drawn(example)}
+        of_demand, of_effect = row.without_terms(), row.of_effect()
+        about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)
-        of_effect = Row(numbers_of_effect(row.numeric), places_of_effect(row.hashed))
         predicted = Redemption(
             sigmoid(effect.champion.log_odds(of_effect)), sigmoid(demand.champion.log_odds(of_demand))
         )
@@ -165,29 +134,18 @@ class DomainModel:
         demand.learn_redemption(of_demand, example.label)
         return effect.learn(example, of_effect, **about)
 
-    def quality(self) -> dict[str, HeadQuality]:
-        """Progressive quality of every head that saw an example."""
-        return {name: self.heads[name].quality.summary() for name in HEADS if self.heads[name].quality.metrics.examples}
-
-    def is_known(self, offset: int, origin: tuple[str, tuple[int, int]] | None) -> bool:
-        """Whether this record of the log, or another copy of it, was learnt already."""
-        if offset <= self.offset:
-            return True
-        return origin is not None and origin[1] <= self.origins.get(origin[0], (-1, -1))
-
     def snapshot(self) -> ModelSnapshot:
         """The next version."""
         self._fit_next()
-        states = {name: head.state() for name, head in self.heads.items()}
+        heads = {name: head.state() for name, head in self.heads.items()}
         early = {kind: pack_arrays(answers.state()) for kind, answers in self.early.items()}
+        scored = [name for name in HEADS if self.heads[name].quality.metrics.examples]
         progress = (self.examples, self.offset, self.open_offset, self.origins, self.at)
-        return make_snapshot(self.domain, self.version, states, early, self.quality(), progress)
+        quality = {name: self.heads[name].quality.summary() for name in scored}
+        return make_snapshot(self.domain, self.version, heads, early, quality, progress)
 
     def scorer(self) -> LinearScorer:
-        """The next version, to serve in this very process: what `compile_snapshot` makes of the snapshot.
-
-        Its base rates are those of what is known by now, of labels and of answers before them.
-        """
+        """Return the next version, to serve in this process: what `compile_snapshot` makes of the snapshot."""
         return self._complete(self._fit_next())
 
     def live(self) -> LinearScorer:
@@ -218,8 +176,7 @@ class DomainModel:
     def _fit_next(self) -> LinearScorer:
         """The next version by labels alone, and the shifts from it."""
         self.version += 1
-        own = OwnScorer(self.version, served_own(*self._champions(OWN_HEADS)))
-        of_labels = LinearScorer(self.version, served(*self._champions())).with_own(lambda: own)
+        of_labels = compiled(self.version, self._champions(), self._champions(OWN_HEADS))
         self._fit(of_labels)
         return of_labels
 
@@ -238,55 +195,25 @@ class DomainModel:
         self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
-        """Go on from a snapshot.
+        """Go on from a snapshot, of a model that has learnt nothing.
 
         Raises
         ------
         SnapshotMismatch
-            If it does not fit this program; the model is as it was.
+            If it does not fit this program; the model is then of no use.
         """
         check(snapshot)
-        heads = _heads(self._rules)
-        for name, head in heads.items():
+        for name, head in self.heads.items():
             with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
-        early = _early(self._rules)
-        for kind, answers in early.items():
-            if kind in snapshot.early:  # a snapshot of before has none
-                with named(f"{label(snapshot)}, early, {kind}"):
-                    answers.restore(unpack_arrays(snapshot.early[kind]))
-        self.heads = heads
-        self.early = early
+        for kind, answers in self.early.items():
+            with named(f"{label(snapshot)}, early, {kind}"):
+                answers.restore(unpack_arrays(snapshot.early[kind]))
         self._note_news()
-        self.version = snapshot.version
-        self.examples = snapshot.examples
+        self.version, self.examples = snapshot.version, snapshot.examples
         self.at = self._fitted_at = snapshot.at
-        self.offset = snapshot.source_offset
-        self.open_offset = snapshot.open_offset
+        self.offset, self.open_offset = snapshot.source_offset, snapshot.open_offset
         self.origins = dict(snapshot.origins)
-
-
-def _without_terms(row: Row) -> Row:
-    """Return a row without what tells which coupon it is, and what that takes off."""
-    return Row(without_terms(row.numeric), without_places_of_terms(row.hashed))
-
-
-def _is_drawn(example: TrainingExample) -> bool:
-    """Return whether chance drew the coupon from all candidates: an exploring issue."""
-    propensity = example.propensity
-    return not example.observed and propensity is not None and propensity < CHOSEN
-
-
-def _heads(rules: LearningRules) -> dict[str, Head]:
-    """Return all heads; the quality of what is served for a label is one, whichever head serves it."""
-    heads = {name: Head(name, rules) for name in ALL_HEADS}
-    for of_label, own in OWN.items():
-        heads[own].quality = heads[of_label].quality
-    return heads
-
-
-def _early(rules: LearningRules) -> dict[str, EarlyAnswers]:
-    return {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
 
 class Trainer:
@@ -302,8 +229,7 @@ class Trainer:
 
     def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True) -> None:
         self._rules = rules
-        self._reported = reported
-        self._decides = decides
+        self._new_model = partial(DomainModel, rules=rules, reported=reported, decides=decides)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()
@@ -316,22 +242,16 @@ class Trainer:
         SnapshotMismatch
         """
         for domain, snapshot in snapshots.items():
-            model = self.models.get(domain) or self._new_model(domain)
+            model = self._new_model(domain)
             model.restore(snapshot)
             self.models[domain] = model
-
-    def _new_model(self, domain: str) -> DomainModel:
-        return DomainModel(domain, self._rules, self._reported, decides=self._decides)
 
     def _model(self, domain: str) -> DomainModel:
         """The model of a domain; until its first example, what `LearningRules.transfer` says that it starts from."""
         model = self._model_as_it_is(domain)
         if not model.examples:
-            taught = [
-                name
-                for name, other in self.models.items()
-                if other is not model and (other.examples or any(other.shifts.values()))
-            ]
+            others = {name: other for name, other in self.models.items() if other is not model}
+            taught = [name for name, other in others.items() if other.examples or any(other.shifts.values())]
             donor = first_of(domain, taught, self._rules.transfer)
             if donor is not None:
                 model.start_from(self.models[donor])
@@ -342,17 +262,17 @@ class Trainer:
             self.models[domain] = self._new_model(domain)
         return self.models[domain]
 
-    def learn(
-        self,
-        example: TrainingExample,
-        offset: int,
-        origin: tuple[str, tuple[int, int]] | None,
-        row: Row | None = None,
-    ) -> bool:
-        """Learn one example of the log; False if this record, or another copy of it, was learnt already.
+    def learn(self, example: TrainingExample, offset: int, origin: Origin | None, row: Row | None = None) -> bool:
+        """Learn one example of the log; return False if this record, or another copy of it, was learnt already.
 
         Parameters
         ----------
+        example : TrainingExample
+            The record; its domain gets a model if it has none.
+        offset : int
+            That of the record in the log; records up to the last one learnt are known.
+        origin : Origin, optional
+            The source that the example was made from, which names a second copy of the record.
         row : Row, optional
             The example's features, where they are at hand in this process: those in the example are not read then.
 
@@ -364,7 +284,8 @@ class Trainer:
         if row is None:
             check_features(example.feature_schema, example.numeric, example.hashed)
         model = self._model(example.domain)
-        if model.is_known(offset, origin):
+        is_copy = origin is not None and origin[1] <= model.origins.get(origin[0], (-1, -1))
+        if offset <= model.offset or is_copy:
             return False
         self._news += (News(example.domain, example.head, each) for each in model.learn(example, row))
         model.offset = offset
@@ -387,11 +308,7 @@ class Trainer:
         if decision.until <= decision.decided_at:
             raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
         if decision.is_first and not is_own:
-            try:
-                rows = unpack(decision.numeric, decision.hashed)
-            except ValueError as error:
-                raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
-            check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())
+            check_decision(decision)
         model = self._model_as_it_is(decision.domain)
         if offset <= model.open_offset:
             return False
@@ -421,10 +338,7 @@ class Trainer:
         return {domain: self._model(domain).scorer() for domain in self._take_changed()}
 
     def live(self) -> dict[str, LinearScorer]:
-        """Return scorers of the domains that learnt something since the last call, by name, to be used at once.
-
-        See `DomainModel.live`: nothing is copied, and nothing is older than the last example.
-        """
+        """Return scorers of the same domains, by name, to be used at once; see `DomainModel.live`."""
         return {domain: self._model(domain).live() for domain in self._take_changed()}
 
     def _take_changed(self) -> list[str]:
@@ -434,23 +348,3 @@ class Trainer:
         changed = sorted(self._changed, key=lambda domain: (-len(sources_of(domain, transfer)), domain))
         self._changed = set()
         return changed
-
-
-def check_features(feature_schema: str, numeric: list[float], hashed: list[int]) -> None:
-    """Refuse features of another feature space.
-
-    Raises
-    ------
-    BadMessage
-    """
-    if feature_schema != SCHEMA:
-        found = feature_schema or "not known"
-        raise BadMessage(Rejection.INVALID, f"feature_schema is {found}, expected {SCHEMA}: another release kept it")
-    if len(numeric) != len(NUMERIC):
-        raise BadMessage(Rejection.INVALID, f"{len(numeric)} numbers, expected {len(NUMERIC)}")
-    if len(hashed) > MAX_PLACES:
-        raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
-    if not all(abs(value) <= MAX_NUMBER for value in numeric):
-        raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
-    if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
-        raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
 PRIOR_OUTCOMES = 5.0
@@ -98,6 +99,12 @@ class Level:
         check_finite(state, "sums", (4,))
         check_no_less(state, ["sums"])
         self._observed, self._predicted, self._by_prior, self._known = state["sums"].tolist()
+
+
+def is_drawn(example: TrainingExample) -> bool:
+    """Return whether chance drew the coupon from all candidates: an exploring issue."""
+    propensity = example.propensity
+    return not example.observed and propensity is not None and propensity < CHOSEN
 
 
 def level_of(state: Mapping[str, NDArray[Any]]) -> Level:

@@ -129,6 +129,22 @@ def served(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
     return weights
 
 
+def compiled(
+    version: int, of_others: tuple[Sequence[Floats], Sequence[Line]], own: tuple[Sequence[Floats], Sequence[Line]]
+) -> "LinearScorer":
+    """Return a scorer of copied weights.
+
+    Parameters
+    ----------
+    version : int
+        Number of the snapshot.
+    of_others, own : tuple of weights and lines
+        Weights learnt, each of shape (BIAS + 1,), and calibrations of `HEADS` and of `OWN_HEADS`.
+    """
+    of_own_decisions = OwnScorer(version, served_own(*own))
+    return LinearScorer(version, served(*of_others)).with_own(lambda: of_own_decisions)
+
+
 def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "LinearScorer":
     """Return a scorer that reads the weights of hashed features where they are learnt: it costs no copy of them.
 

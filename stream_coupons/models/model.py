@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.states import State
 
@@ -16,17 +15,27 @@ class Model(Protocol):
 
     The same examples in the same order, with the same settings, make the same model to the last bit; so does going on
     from a state. Rows hold finite numbers and places in range: whoever hands them in has checked that
-    (`learner.check_features`).
+    (`inputs.check_features`).
     """
 
-    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
-        """Test, then train: P(label) as it was, within [0, 1], before this label was learnt.
+    def learn_one(self, row: Row, label: bool) -> float:
+        """Test, then train.
 
-        `weight` > 0 says how many examples this one stands for.
+        Parameters
+        ----------
+        row : Row
+            Features of the example.
+        label : bool
+            The outcome.
+
+        Returns
+        -------
+        float
+            P(label) within [0, 1], as predicted before this label was learnt.
         """
 
-    def predict(self, rows: FeatureRows) -> Floats:
-        """P(label) of each row, shape (n,)."""
+    def probability(self, row: Row) -> float:
+        """Return what the head predicts of a row, within [0, 1], and learn nothing."""
 
     def quicken(self, factor: float) -> None:
         """Take larger steps from here on, after a drift: the evidence that slows them is multiplied by `factor` < 1."""

@@ -23,9 +23,8 @@ from sklearn.neural_network import MLPClassifier
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models.effect import evidence, redemption
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
@@ -84,12 +83,12 @@ class NeuralNetwork:
         for mine, given in zip(self._parameters, parameters, strict=True):
             mine[...] = given
 
-    def learn_one(self, row: Row, label: bool, weight: float = 1.0) -> float:
+    def learn_one(self, row: Row, label: bool) -> float:
         """Predict, then train if that fills the batch."""
         inputs = inputs_of(row)
-        probability = float(self._probability(self.hidden(inputs))[0])
+        probability, weight = self._probability(inputs), 1.0
         if row.anyway is not None:
-            weight *= evidence(probability, row.anyway, label)
+            weight = evidence(probability, row.anyway, label)
             probability = redemption(probability, row.anyway)
         self._batch.append((inputs, label, weight))
         if len(self._batch) == BATCH:
@@ -104,14 +103,13 @@ class NeuralNetwork:
         activations: Floats = np.maximum(inputs @ self._model.coefs_[0] + self._model.intercepts_[0], 0.0)
         return activations
 
-    def _probability(self, hidden: Floats) -> Floats:
-        z = (hidden @ self._model.coefs_[1])[..., 0] + self._model.intercepts_[1][0]
-        return sigmoids(np.atleast_1d(z))
+    def _probability(self, inputs: Floats) -> float:
+        z = (self.hidden(inputs) @ self._model.coefs_[1])[..., 0] + self._model.intercepts_[1][0]
+        return float(sigmoids(np.atleast_1d(z))[0])
 
-    def predict(self, rows: FeatureRows) -> Floats:
-        """P(label) of each row, shape (n,)."""
-        inputs = np.array([inputs_of(row) for row in each_row(rows)]).reshape(-1, INPUTS)
-        return self._probability(self.hidden(inputs))
+    def probability(self, row: Row) -> float:
+        """Return P(label) of a row."""
+        return self._probability(inputs_of(row))
 
     def quicken(self, factor: float) -> None:
         """Nothing: Adam's averages fade within some thousand examples, so its steps do not shrink with evidence."""

@@ -26,47 +26,32 @@ MAX_LOGIT = math.log((1 - EPSILON) / EPSILON)
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], float]
 
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The metrics at one moment; what is undefined (AUC without a positive, say) is NaN."""
-
-    examples: int
-    positives: int
-    log_loss: float
-    base_log_loss: float
-    roc_auc: float
-    average_precision: float
-    brier: float
-    calibration_ratio: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
+BINS = 2000
+"""Bins of each histogram of `BinaryMetrics`."""
+BINS_PER_LOGIT = BINS / (2 * MAX_LOGIT)
+GROUPS = 10
+"""Groups of `BinaryMetrics.calibration_error`."""
+_MIDDLES: Floats = 1.0 / (1.0 + np.exp(MAX_LOGIT - (np.arange(BINS) + 0.5) / BINS_PER_LOGIT))
 
 
 class BinaryMetrics:
-    r"""Progressive metrics of predicted probabilities [1]_.
+    r"""Progressive metrics of predicted probabilities [1]_; what is undefined (AUC without a positive, say) is NaN.
 
     Probabilities are clipped to [1e-6, 1 - 1e-6] in the log loss, so one confident error stays finite. Beside it is
-    that of the best constant, the share of positives, which only hindsight knows: who is above it would do better to
-    say one number. Weights scale an example in everything but `examples` and `positives`.
+    that of the best constant, the share of positives, which is known in hindsight only.
 
-    ROC AUC and average precision come from histograms over equal bins of the logit, where a low base rate's small
-    probabilities stay apart. With :math:`p_b, n_b` the weights of positives and negatives in bin b,
+    ROC AUC comes from histograms over equal bins of the logit, which keep a low base rate's small probabilities apart.
+    With :math:`p_b, n_b` the positives and negatives in bin b,
 
     .. math:: \mathrm{AUC} = \sum_b p_b \Big( \sum_{a<b} n_a + n_b / 2 \Big) \Big/ \sum_b p_b \sum_b n_b
 
-    counts a pair within one bin as a tie. Exact values differ by at most `auc_error`, which is half the share of
-    such pairs: about 0.001 with 2,000 bins and scores that spread over a few logits. Within a bin the order is as
-    good as random, so the true difference is mostly a tenth of that or less.
+    counts a pair within one bin as a tie. The error is at most half the share of such pairs: about 0.001 for scores
+    that spread over a few logits, and mostly a tenth of that, since the order within a bin is as good as random.
 
     Parameters
     ----------
     threshold : float
         Predictions at or above it count as positive in accuracy, precision, recall and F1.
-    bins : int
-        Bins of each histogram.
 
     Examples
     --------
@@ -77,96 +62,72 @@ class BinaryMetrics:
     (1.0, 0.75, 0.4)
     """
 
-    __slots__ = ("_brier", "_false", "_loss", "_negative", "_positive", "_predicted", "_scale", "_true",
-                 "_weight", "_weight_positive", "bins", "examples", "positives", "threshold")  # fmt: skip
-
-    def __init__(self, threshold: float = 0.5, bins: int = 2000) -> None:
+    def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
-        self.bins = bins
-        self.examples = 0
-        self.positives = 0
-        self._scale = bins / (2 * MAX_LOGIT)
-        self._weight = self._weight_positive = self._predicted = 0.0
-        self._loss = self._brier = 0.0
-        self._true = self._false = 0.0  # weights of true and of false positives at the threshold
+        self.examples = self.positives = 0
+        self._predicted = self._loss = self._brier = 0.0
+        self._true = self._false = 0  # true and false positives at the threshold
         # Lists: an increment costs a tenth of one on an array.
-        self._positive = [0.0] * bins
-        self._negative = [0.0] * bins
+        self._positive, self._negative = [0] * BINS, [0] * BINS
 
-    def update(self, probability: float, label: bool, weight: float = 1.0) -> None:
+    def update(self, probability: float, label: bool) -> None:
         """Score one prediction against its label.
 
+        Parameters
+        ----------
+        probability : float
+            P(label) as predicted before the label was learnt, in [0, 1].
+        label : bool
+            The outcome.
+
         Raises
         ------
         ValueError
-            If the probability is outside [0, 1] or no number, or the weight negative.
+            If the probability is outside [0, 1] or NaN.
         """
-        if not (0.0 <= probability <= 1.0 and weight >= 0.0):
-            raise ValueError(f"probability {probability} and weight {weight}: expected 0 to 1, and 0 or more")
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"probability is {probability}: expected 0 to 1")
         clipped = EPSILON if probability < EPSILON else min(probability, 1 - EPSILON)
-        index = min(int((math.log(clipped / (1 - clipped)) + MAX_LOGIT) * self._scale), self.bins - 1)
+        index = min(int((math.log(clipped / (1 - clipped)) + MAX_LOGIT) * BINS_PER_LOGIT), BINS - 1)
         self.examples += 1
-        self._weight += weight
-        self._predicted += weight * probability
+        self._predicted += probability
+        is_called = probability >= self.threshold
         if label:
             self.positives += 1
-            self._weight_positive += weight
-            self._loss -= weight * math.log(clipped)
-            self._brier += weight * (1.0 - probability) ** 2
-            self._positive[index] += weight
-            if probability >= self.threshold:
-                self._true += weight
+            self._loss -= math.log(clipped)
+            self._brier += (1.0 - probability) ** 2
+            self._positive[index] += 1
+            self._true += is_called
         else:
-            self._loss -= weight * math.log(1 - clipped)
-            self._brier += weight * probability**2
-            self._negative[index] += weight
-            if probability >= self.threshold:
-                self._false += weight
-
-    def merge(self, other: "BinaryMetrics") -> None:
-        """Add what another has seen.
-
-        Raises
-        ------
-        ValueError
-            If bins or threshold differ.
-        """
-        if (self.bins, self.threshold) != (other.bins, other.threshold):
-            raise ValueError(
-                f"cannot merge {other.bins} bins at threshold {other.threshold} into {self.bins} at {self.threshold}"
-            )
-        for name in self.__slots__:
-            if name in ("bins", "threshold", "_scale"):
-                continue
-            mine, theirs = getattr(self, name), getattr(other, name)
-            is_histogram = isinstance(mine, list)
-            total = [a + b for a, b in zip(mine, theirs, strict=True)] if is_histogram else mine + theirs
-            setattr(self, name, total)
+            self._loss -= math.log(1 - clipped)
+            self._brier += probability**2
+            self._negative[index] += 1
+            self._false += is_called
 
     @property
     def log_loss(self) -> float:
         """Mean of -log(probability given to what happened), in nats."""
-        return _ratio(self._loss, self._weight)
+        return _ratio(self._loss, self.examples)
 
     @property
     def base_log_loss(self) -> float:
         """The least log loss of one number for all: of the share of positives."""
-        return _entropy(_ratio(self._weight_positive, self._weight))
+        return _entropy(_ratio(self.positives, self.examples))
 
     @property
     def brier(self) -> float:
         """Mean squared difference of probability and label."""
-        return _ratio(self._brier, self._weight)
+        return _ratio(self._brier, self.examples)
 
     @property
     def calibration_ratio(self) -> float:
         """Predicted over observed positives: above 1 the model promises too much."""
-        return _ratio(self._predicted, self._weight_positive)
+        return _ratio(self._predicted, self.positives)
 
     @property
     def accuracy(self) -> float:
         """Share of examples on the right side of the threshold."""
-        return _ratio(self._true + self._weight - self._weight_positive - self._false, self._weight)
+        return _ratio(self._true + self.examples - self.positives - self._false, self.examples)
 
     @property
     def precision(self) -> float:
@@ -176,63 +137,40 @@ class BinaryMetrics:
     @property
     def recall(self) -> float:
         """Share of positives that were predicted positive."""
-        return _ratio(self._true, self._weight_positive)
+        return _ratio(self._true, self.positives)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
-        return _ratio(2 * self._true, self._true + self._false + self._weight_positive)
+        return _ratio(2 * self._true, self._true + self._false + self.positives)
 
     @property
     def roc_auc(self) -> float:
         """Probability that a random positive is scored above a random negative, ties counted half."""
-        positive, negative = np.array(self._positive), np.array(self._negative)
+        positive, negative = np.array(self._positive, np.float64), np.array(self._negative, np.float64)
         below = np.cumsum(negative) - negative / 2
         return _ratio(float(positive @ below), float(positive.sum() * negative.sum()))
 
-    @property
-    def auc_error(self) -> float:
-        """By how much the exact area may differ from `roc_auc`, given the scores seen."""
-        positive, negative = np.array(self._positive), np.array(self._negative)
-        return _ratio(float(positive @ negative) / 2, float(positive.sum() * negative.sum()))
-
-    @property
-    def average_precision(self) -> float:
-        """Sum over falling bins of precision times the gain in recall."""
-        positive, negative = np.array(self._positive)[::-1], np.array(self._negative)[::-1]
-        true, false = np.cumsum(positive), np.cumsum(negative)
-        precision = true / np.maximum(true + false, np.finfo(float).tiny)
-        return _ratio(float(precision @ positive), float(positive.sum()))
-
-    def calibration_error(self, groups: int = 10) -> float:
+    def calibration_error(self) -> float:
         r"""Expected calibration error [6]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
 
-        Groups are of about equal weight, neighbours by prediction; :math:`w_g` is a group's share, and its mean
+        The ten groups are of about equal size, neighbours by prediction; :math:`w_g` is a group's share, and its mean
         prediction comes from the bins' middles.
         """
         positive, negative = np.array(self._positive), np.array(self._negative)
         weight = positive + negative
-        total = float(weight.sum())
-        if total <= 0:
+        if not self.examples:
             return math.nan
-        gap = positive - weight * self._middles()
-        group = np.minimum((np.cumsum(weight) - weight / 2) / total * groups, groups - 1).astype(np.intp)
-        return float(np.abs(np.bincount(group, gap)).sum()) / total
+        gap = positive - weight * _MIDDLES
+        group = np.minimum((np.cumsum(weight) - weight / 2) / self.examples * GROUPS, GROUPS - 1).astype(np.intp)
+        return float(np.abs(np.bincount(group, gap)).sum()) / self.examples
 
     def matching_threshold(self) -> float:
         """The lower end of the bin from which up about as many examples lie as are positive; 1 without a positive."""
         weight = np.array(self._positive) + np.array(self._negative)
         above = np.cumsum(weight[::-1])[::-1]
-        start = int(np.searchsorted(-above, -self._weight_positive))
-        return 1.0 / (1.0 + math.exp(MAX_LOGIT - start / self._scale)) if self._weight_positive else 1.0
-
-    def _middles(self) -> Floats:
-        middles: Floats = 1.0 / (1.0 + np.exp(MAX_LOGIT - (np.arange(self.bins) + 0.5) / self._scale))
-        return middles
-
-    def summary(self) -> Summary:
-        """All metrics at this moment."""
-        return Summary(**{name: getattr(self, name) for name in Summary.__slots__})
+        start = int(np.searchsorted(-above, -self.positives))
+        return 1.0 / (1.0 + math.exp(MAX_LOGIT - start / BINS_PER_LOGIT)) if self.positives else 1.0
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -244,20 +182,21 @@ def _entropy(rate: float) -> float:
     return sum(share * math.log(1.0 / share) for share in (rate, 1.0 - rate) if share != 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Log loss and ROC AUC of one window; NaN where undefined."""
+
+    log_loss: float
+    roc_auc: float
+
+
 class WindowedMetrics:
     """Metrics of one window after another, for charts; a closed window keeps its summary only.
 
-    Windows hold `every` examples, or last `every_s` seconds of event time, aligned to the epoch. An example older
-    than the open window counts in the open window; stretches without examples have no window.
-
     Parameters
     ----------
-    every : int, optional
-        Examples per window.
-    every_s : float, optional
-        Seconds per window; one of the two.
-    threshold, bins
-        As in `BinaryMetrics`.
+    every : int
+        Examples per window, at least 1.
 
     Examples
     --------
@@ -268,47 +207,28 @@ class WindowedMetrics:
     [(2, 0.693), (3, 0.105)]
     """
 
-    def __init__(
-        self, every: int | None = None, every_s: float | None = None, threshold: float = 0.5, bins: int = 2000
-    ) -> None:
-        given = [size for size in (every, every_s) if size is not None]
-        if len(given) != 1 or given[0] <= 0:
-            raise ValueError(f"every={every}, every_s={every_s}: expected one of them, above 0")
-        self._every, self._every_s = every, every_s
-        self._open = BinaryMetrics(threshold, bins)
-        self._opened_at: float | None = None
-        self._seen = 0
-        self._closed: list[tuple[float, Summary]] = []
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._open = BinaryMetrics()
+        self._closed: list[tuple[int, Summary]] = []
 
-    def update(self, probability: float, label: bool, at: float = 0.0, weight: float = 1.0) -> None:
-        """Score one prediction; `at`, its event time in seconds, matters with `every_s` only."""
-        if self._every_s is not None:
-            start = at - at % self._every_s
-            if self._opened_at is None or start > self._opened_at:
-                self._close()
-                self._opened_at = start
-        self._open.update(probability, label, weight)
-        self._seen += 1
-        if self._every is not None and self._open.examples >= self._every:
-            self._close()
+    def update(self, probability: float, label: bool) -> None:
+        """Score one prediction in the open window; see `BinaryMetrics.update`."""
+        self._open.update(probability, label)
+        if self._open.examples == self._every:
+            self._closed.append(self._window())
+            self._open = BinaryMetrics()
 
-    def _close(self) -> None:
-        if self._open.examples:
-            self._closed.append((self._end(), self._open.summary()))
-            self._open = BinaryMetrics(self._open.threshold, self._open.bins)
+    def _window(self) -> tuple[int, Summary]:
+        end = len(self._closed) * self._every + self._open.examples
+        return end, Summary(self._open.log_loss, self._open.roc_auc)
 
-    def _end(self) -> float:
-        if self._every_s is None or self._opened_at is None:
-            return self._seen
-        return self._opened_at + self._every_s
-
-    def windows(self) -> list[tuple[float, Summary]]:
-        """The end (examples so far, or event time) and summary of each window, the open one included."""
-        opened = [(self._end(), self._open.summary())] if self._open.examples else []
-        return self._closed + opened
+    def windows(self) -> list[tuple[int, Summary]]:
+        """Return the end (examples so far) and summary of each window, the open one included."""
+        return [*self._closed, self._window()] if self._open.examples else self._closed
 
     def series(self, metric: str) -> list[tuple[float, float]]:
-        """One metric of `Summary` as points of a chart."""
+        """Return one metric of `Summary` as points of a chart."""
         return [(end, float(getattr(summary, metric))) for end, summary in self.windows()]
 
 
@@ -342,8 +262,8 @@ def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(losses.mean()) if len(losses) else math.nan
 
 
-def auc_interval(probabilities: ArrayLike, labels: ArrayLike, confidence: float = 0.95) -> Interval:
-    r"""The area under the ROC curve with DeLong's interval [2]_, from midranks [3]_, in O(n log n).
+def auc_interval(probabilities: ArrayLike, labels: ArrayLike) -> Interval:
+    r"""Return the area under the ROC curve with DeLong's 95 % interval [2]_, from midranks [3]_, in O(n log n).
 
     With m positives, n negatives and the structural components :math:`V_{10}(x) = P(X > Y \mid X = x)` and
     :math:`V_{01}(y) = P(X > Y \mid Y = y)`, the variance is :math:`S_{10} / m + S_{01} / n`, S their sample
@@ -361,7 +281,7 @@ def auc_interval(probabilities: ArrayLike, labels: ArrayLike, confidence: float 
     if not 0 < area < 1:
         return Interval(area, area, area)
     middle = math.log(area / (1 - area))
-    reach = NormalDist().inv_cdf((1 + confidence) / 2) * deviation / (area * (1 - area))
+    reach = NormalDist().inv_cdf(0.975) * deviation / (area * (1 - area))
     low, high = (1 / (1 + math.exp(-x)) for x in (middle - reach, middle + reach))
     return Interval(area, low, high)
 

@@ -48,23 +48,16 @@ class Quality:
 
     def __init__(self, half_life: int) -> None:
         self.metrics = BinaryMetrics()
-        self.threshold = 0.5
         self._decay = 0.5 ** (1 / half_life)
         self._recent = self._recent_weight = 0.0
-        self._true = self._false = self._missed = self._rest = 0  # of the positives and the negatives called
 
     def update(self, probability: float, label: bool) -> None:
         """Score one prediction as it stood when the decision was made."""
-        is_called = probability >= self.threshold
-        self._true += is_called and label
-        self._false += is_called and not label
-        self._missed += label and not is_called
-        self._rest += not (label or is_called)
         self.metrics.update(probability, label)
         self._recent = self._recent * self._decay + log_loss(probability, label)
         self._recent_weight = self._recent_weight * self._decay + 1.0
         if self.metrics.examples % THRESHOLD_EVERY == 0:
-            self.threshold = self.metrics.matching_threshold()
+            self.metrics.threshold = self.metrics.matching_threshold()
 
     def summary(self) -> HeadQuality:
         """What a snapshot says of it."""
@@ -79,20 +72,16 @@ class Quality:
 
     def report(self) -> HeadReport:
         """All figures at this moment, after at least one example."""
-        true, false, missed = self._true, self._false, self._missed
+        metrics = self.metrics
         return HeadReport(
-            log_loss=self.metrics.log_loss,
-            base_log_loss=self.metrics.base_log_loss,
-            roc_auc=self.metrics.roc_auc,
-            log_loss_gap=self._recent / self._recent_weight - self.metrics.log_loss,
-            calibration_error=self.metrics.calibration_error(),
-            threshold=self.threshold,
-            accuracy=_share(true + self._rest, self.metrics.examples),
-            precision=_share(true, true + false),
-            recall=_share(true, true + missed),
-            f1=_share(2 * true, 2 * true + false + missed),
+            log_loss=metrics.log_loss,
+            base_log_loss=metrics.base_log_loss,
+            roc_auc=metrics.roc_auc,
+            log_loss_gap=self._recent / self._recent_weight - metrics.log_loss,
+            calibration_error=metrics.calibration_error(),
+            threshold=metrics.threshold,
+            accuracy=metrics.accuracy,
+            precision=metrics.precision,
+            recall=metrics.recall,
+            f1=metrics.f1,
         )
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan

@@ -6,7 +6,7 @@ The learner goes on from all parts of a snapshot. Workers serve from its champio
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
@@ -30,10 +30,8 @@ from stream_coupons.models.linear import (
     OWN_HEADS,
     Line,
     LinearScorer,
-    OwnScorer,
+    compiled,
     prior_array,
-    served,
-    served_own,
 )
 from stream_coupons.models.states import State, check_linear
 
@@ -194,6 +192,7 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(ALL_HEADS)),
+        ("early", sorted(snapshot.early), sorted(EARLY)),
         ("checksum", snapshot.checksum, checksum(snapshot.heads)),
         ("early_checksum", snapshot.early_checksum, checksum_of_parts(snapshot.early)),
     ):
@@ -275,16 +274,19 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
             of_heads[head] = _decides(head, snapshot.heads[head])
-    weights, lines = zip(*(of_heads[head] for head in HEADS), strict=True)
-    own_weights = served_own(*zip(*(of_heads[head] for head in OWN_HEADS), strict=True))
-    own = OwnScorer(snapshot.version, own_weights)
     shifts: dict[str, float] = {}
     for kind, heads in EARLY.items():
-        if kind in snapshot.early:  # a snapshot of before has none
-            with named(f"{label(snapshot)}, early, {kind}"):
-                shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    scorer = LinearScorer(snapshot.version, served(weights, lines)).with_own(lambda: own)
-    return scorer.shifted([shifts.get(head, 0.0) for head in HEADS])
+        with named(f"{label(snapshot)}, early, {kind}"):
+            shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
+    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS)).shifted(
+        [shifts[head] for head in HEADS]
+    )
+
+
+def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) -> tuple[list[Floats], list[Line]]:
+    """Return the weights and the calibrations of some heads."""
+    chosen = [of_heads[head] for head in heads]
+    return [weights for weights, _ in chosen], [line for _, line in chosen]
 
 
 def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:

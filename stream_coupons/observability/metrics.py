@@ -1,7 +1,5 @@
 """Every metric that a worker exports, declared once, on an injected registry."""
 
-from collections.abc import Callable
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from stream_coupons import __version__
@@ -17,147 +15,175 @@ class Metrics:
     """The worker's metrics; labels come from closed sets, never from users, events or shoppers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"stream_coupons_{name}", help_text, labels, registry=registry)
-
-        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
-            return Gauge(f"stream_coupons_{name}", help_text, labels, registry=registry)
-
-        def histogram(name: str, help_text: str, *labels: str) -> Histogram:
-            return Histogram(
-                f"stream_coupons_{name}",
-                help_text,
-                labels,
-                buckets=LATENCY_BUCKETS_S,
-                registry=registry,
-            )
-
         self.registry = registry
-        self.records = counter("records_total", "Records applied to state.", "topic")
-        self.duplicates = counter(
+        self._events()
+        self._shoppers()
+        self._batches()
+        self._processes()
+        self._snapshots()
+        self._models()
+        self._at_threshold()
+        self._challengers()
+        self._budgets()
+        self._campaigns()
+        self.catalogue_coupons = self._gauge(
+            "catalogue_coupons",
+            "Coupons in the catalogue; 0 once the last of a domain is removed, whose budgets are then not exported.",
+            "domain",
+        )
+        self._begin_at_zero()
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"stream_coupons_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"stream_coupons_{name}", help_text, labels, registry=self.registry)
+
+    def _of_head(self, name: str, help_text: str) -> Gauge:
+        return self._gauge(name, help_text, "domain", "head")
+
+    def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
+        full_name = f"stream_coupons_{name}"
+        return Histogram(full_name, help_text, labels, buckets=LATENCY_BUCKETS_S, registry=self.registry)
+
+    def _events(self) -> None:
+        """Make the metrics of records, decisions and coupons."""
+        self.records = self._counter("records_total", "Records applied to state.", "topic")
+        self.duplicates = self._counter(
             "duplicates_total",
             "Records that had no effect: their event id, lease, or origin of a message between agents was known.",
             "topic",
         )
-        self.replays = counter(
+        self.replays = self._counter(
             "replays_total",
             "Records delivered again after a restart. Nothing is decided anew.",
             "topic",
         )
-        self.dead_letters = counter(
+        self.dead_letters = self._counter(
             "dead_letters_total",
             "Records refused and written to dead-letters.",
             "topic",
             "reason",
         )
-        self.decisions = counter(
+        self.decisions = self._counter(
             "decisions_total",
             "Decisions on triggers: given, or the reason why there is no coupon.",
             "outcome",
         )
-        self.leases = counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
-        self.issues = counter("issues_total", "Coupons issued.", "domain")
-        self.feedback = counter(
+        self.leases = self._counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
+        self.issues = self._counter("issues_total", "Coupons issued.", "domain")
+        self.feedback = self._counter(
             "feedback_total",
             "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
             "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain).",
             "kind",
         )
-        self.observed = counter(
+
+    def _shoppers(self) -> None:
+        """Make the metrics of observed coupons, of shoppers and of what was learnt of them."""
+        self.observed = self._counter(
             "observed_issues_total",
             "Coupons given by other systems: scored, unknown_coupon, or crowded_out by later ones.",
             "outcome",
         )
-        self.unseen = counter(
+        self.unseen = self._counter(
             "unseen_issues_total",
             "Coupons whose window closed without an impression where those are reported. Nothing is learnt of them.",
             "domain",
         )
-        self.overruns = counter(
+        self.overruns = self._counter(
             "overrun_redemptions_total",
             "Purchases or refunds reported with a larger discount than their coupon may take off. So much is booked.",
             "domain",
         )
-        self.interests = counter(
+        self.interests = self._counter(
             "interests_total",
             "Shoppers considered for a coupon: they turned to what they cared for before (familiar), or not (strange).",
             "kind",
         )
-        self.erasures = counter(
+        self.erasures = self._counter(
             "erasures_total",
             "Shoppers forgotten on request (requested) or when idle (idle); events from before a request (ignored).",
             "kind",
         )
-        self.ends = counter(
+        self.ends = self._counter(
             "coupons_ended_total", "Coupons whose money is booked at their end: redeemed or expired.", "outcome"
         )
-        self.examples = counter("training_examples_total", "Labels learnt.", "domain", "head")
-        self.decision_latency = histogram(
+        self.examples = self._counter("training_examples_total", "Labels learnt.", "domain", "head")
+
+    def _batches(self) -> None:
+        """Make the metrics of batches and of partitions."""
+        self.decision_latency = self._histogram(
             "decision_latency_seconds", "Time from the append of a trigger to the send of its issue."
         )
-        self.batch_seconds = histogram("batch_seconds", "Time from taking a batch to acknowledging it.", "agent")
-        self.batch_failures = counter(
+        self.batch_seconds = self._histogram("batch_seconds", "Time from taking a batch to acknowledging it.", "agent")
+        self.batch_failures = self._counter(
             "batch_failures_total", "Attempts to send a batch that failed or are overdue. They are repeated.", "agent"
         )
-        self.changelog_skipped = counter(
+        self.changelog_skipped = self._counter(
             "changelog_skipped_total", "Records of a changelog that no agent wrote, skipped in recovery.", "agent"
         )
-        self.lag = gauge(
+        self.lag = self._gauge(
             "lag_records",
             "Records of a partition that are not yet committed.",
             "topic",
             "partition",
         )
-        self.stopped = gauge(
+        self.stopped = self._gauge(
             "stopped",
             "1 while an agent holds a topic back because most of its records are bad, by their commonest reason.",
             "agent",
             "topic",
             "reason",
         )
-        self.ready = gauge("ready", "1 while the worker owns recovered state and is able to write.")
-        self.learner_ready = gauge(
+
+    def _processes(self) -> None:
+        """Make the metrics of the worker and of its learning process."""
+        self.ready = self._gauge("ready", "1 while the worker owns recovered state and is able to write.")
+        self.learner_ready = self._gauge(
             "learner_ready", "1 while the learning process of this worker learns, or stands by for one that does."
         )
-        self.learner_restarts = counter(
+        self.learner_restarts = self._counter(
             "learner_restarts_total", "Times that a worker started its learning process again after it had ended."
         )
-        self.build_info = gauge("build_info", "1, with the version of the program as its label.", "version")
+        self.build_info = self._gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)
-        self.model_version = gauge("model_version", "Version of the model snapshot in use.", "domain")
-        self.model_age = gauge("model_age_seconds", "Seconds since the model snapshot in use was received.", "domain")
-        self.coupons_refused = counter(
+
+    def _snapshots(self) -> None:
+        """Make the metrics of the catalogue and of model snapshots in use."""
+        self.model_version = self._gauge("model_version", "Version of the model snapshot in use.", "domain")
+        self.model_age = self._gauge(
+            "model_age_seconds", "Seconds since the model snapshot in use was received.", "domain"
+        )
+        self.coupons_refused = self._counter(
             "coupons_refused_total", "Records of the catalogue that are no coupon or no campaign."
         )
-        self.snapshots_refused = counter("snapshots_refused_total", "Model snapshots that do not fit this program.")
-        self._models(counter, gauge)
-        self.budget_left = gauge(
+        self.snapshots_refused = self._counter(
+            "snapshots_refused_total", "Model snapshots that do not fit this program."
+        )
+
+    def _budgets(self) -> None:
+        """Make the metrics of budgets that this worker owns."""
+        self.budget_left = self._gauge(
             "budget_left_ratio",
             "Smallest share of budget left among the coupons that this worker owns.",
             "domain",
         )
-        self.budget_remaining = gauge(
+        self.budget_remaining = self._gauge(
             "budget_remaining_minor",
             "Money neither held nor spent, over the coupons with a budget that this worker owns, in minor units.",
             "domain",
         )
-        self.stock_exhausted = gauge(
+        self.stock_exhausted = self._gauge(
             "coupons_exhausted", "Coupons that this worker owns without stock or budget.", "domain"
         )
-        self.overspent = gauge(
+        self.overspent = self._gauge(
             "overspent_minor",
             "Money spent beyond the budgets that this worker owns, in minor units; of those that hold the maximum, "
             "held or spent.",
             "domain",
             "hold",
         )
-        self._campaigns(gauge)
-        self.catalogue_coupons = gauge(
-            "catalogue_coupons",
-            "Coupons in the catalogue; 0 once the last of a domain is removed, whose budgets are then not exported.",
-            "domain",
-        )
-        self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
         """Make the series that alerts look at: one that is born at 300 has not increased, to Prometheus."""
@@ -180,11 +206,11 @@ class Metrics:
         for agent in WRITERS:
             self.batch_failures.labels(agent)
 
-    def _campaigns(self, gauge: Callable[..., Gauge]) -> None:
-        """Budgets of campaigns, each exported by the worker that owns the account; the catalogue bounds the label."""
+    def _campaigns(self) -> None:
+        """Make the metrics of campaigns, each exported by the worker that owns the account."""
 
         def of_campaign(name: str, help_text: str) -> Gauge:
-            return gauge(name, help_text, "campaign")
+            return self._gauge(name, help_text, "campaign")
 
         self.campaign_budget = of_campaign(
             "campaign_budget_minor", "Budget of a campaign in minor units; none without a limit."
@@ -201,63 +227,65 @@ class Metrics:
             "Share of a campaign's budget that should be spent by now, by its curve; none if it is not steered.",
         )
 
-    def _models(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
-        """How the models do: served predictions are scored as their labels come; the threshold is the working one."""
-
-        def of_head(name: str, help_text: str) -> Gauge:
-            return gauge(name, help_text, "domain", "head")
-
-        self.model_log_loss = of_head(
+    def _models(self) -> None:
+        """Make the metrics of served predictions, scored as their labels arrive."""
+        self.model_log_loss = self._of_head(
             "model_log_loss",
             "Progressive log loss of what is served: each prediction is scored before it is learnt from.",
         )
-        self.model_base_log_loss = of_head(
+        self.model_base_log_loss = self._of_head(
             "model_base_log_loss", "Log loss of always predicting the base rate as it was at that time."
         )
-        self.model_log_loss_gap = of_head(
+        self.model_log_loss_gap = self._of_head(
             "model_log_loss_gap", "Recent log loss minus that of all predictions. Above 0 the model got worse."
         )
-        self.model_roc_auc = of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
-        self.model_base_rate_shift = of_head(
+        self.model_roc_auc = self._of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
+        self.model_base_rate_shift = self._of_head(
             "model_base_rate_shift_logodds",
             "Shift of the log-odds by outcomes before windows closed; near 0 once labels state the base rate.",
         )
-        self.model_level = of_head(
+        self.model_level = self._of_head(
             "model_level_ratio",
             "Observed over predicted where chance drew the coupon from all candidates.",
         )
-        self.model_prior_decides = of_head(
+        self.model_prior_decides = self._of_head(
             "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."
         )
-        self.model_calibration_error = of_head(
+        self.model_calibration_error = self._of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )
-        self.model_threshold = of_head(
+
+    def _at_threshold(self) -> None:
+        """Make the metrics of what is predicted positive at the working threshold."""
+        self.model_threshold = self._of_head(
             "model_threshold_ratio", "Working threshold, at which as many are predicted positive as are positive."
         )
-        self.model_accuracy = of_head(
+        self.model_accuracy = self._of_head(
             "model_accuracy_ratio", "Share of predictions on the right side of the threshold."
         )
-        self.model_precision = of_head(
+        self.model_precision = self._of_head(
             "model_precision_ratio", "Share of positives among the predictions at or above the threshold."
         )
-        self.model_recall = of_head(
+        self.model_recall = self._of_head(
             "model_recall_ratio", "Share of the positives whose prediction is at or above the threshold."
         )
-        self.model_f1 = of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
-        self.model_champion = gauge(
+        self.model_f1 = self._of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
+
+    def _challengers(self) -> None:
+        """Make the metrics of champions and challengers."""
+        self.model_champion = self._gauge(
             "model_champion", "1 for the model that serves, 0 for its challengers.", "domain", "head", "model"
         )
-        self.model_recent_log_loss = gauge(
+        self.model_recent_log_loss = self._gauge(
             "model_recent_log_loss",
             "Log loss of each model since the last promotion, tested before it learns, recent examples counting more.",
             "domain",
             "head",
             "model",
         )
-        self.model_promotions = counter(
+        self.model_promotions = self._counter(
             "model_promotions_total", "Changes of champion, by the model that took over.", "domain", "head", "model"
         )
-        self.model_drifts = counter(
+        self.model_drifts = self._counter(
             "model_drifts_total", "Drifts detected. The models then learn faster.", "domain", "head"
         )

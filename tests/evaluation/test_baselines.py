@@ -10,7 +10,7 @@ from stream_coupons.lab.offline import baselines
 from stream_coupons.lab.offline.baselines import OURS, RIVER, TREES, Beside, compare
 from stream_coupons.lab.offline.quality import Judged, judged
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.models.baselines import OnlineLogistic, raw_features
+from stream_coupons.models.baselines import online_logistic, raw_features
 
 COUPON = Coupon(coupon_id="c", discount_percent=10, max_discount_minor=100, attributes={"colour": "green"})
 
@@ -71,10 +71,10 @@ def test_what_is_not_known_yet_is_not_learnt() -> None:
 def test_the_logistic_regression_is_rivers_label_by_label() -> None:
     [one] = [each for each in series(count=60) if each.head == "redeem"]
     features = [raw_features(issue.context) for issue in one.issues]
-    model, expected = OnlineLogistic(), []
+    model, expected = online_logistic(), []
     for row, label in zip(features, one.labels.tolist(), strict=True):
-        expected.append(model.predict(row))
-        model.learn(row, label)
+        expected.append(model.predict_proba_one(row).get(True, 0.5))
+        model.learn_one(row, label)
     at = np.array([issue.occurred_at for issue in one.issues])
     assert baselines._progressive(features, at, at + 1, one.labels).tolist() == expected
 

@@ -1,13 +1,17 @@
 """Training examples and rows of features, drawn by seed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
 from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.model import Model
 
 
 def random_rows(seed: int, size: int) -> FeatureRows:
@@ -17,6 +21,15 @@ def random_rows(seed: int, size: int) -> FeatureRows:
     hashed = rng.integers(0, DIMENSIONS, (size, len(HASHED)), dtype=np.uint32)
     hashed[:, :4] = rng.integers(0, 6, (size, 4))
     return FeatureRows(numeric, hashed)
+
+
+def each_row(rows: FeatureRows) -> Iterator[Row]:
+    return (Row(numeric, hashed) for numeric, hashed in zip(rows.numeric, rows.hashed, strict=True))
+
+
+def predict(model: Model, rows: FeatureRows) -> Floats:
+    """P(label) of each row, shape (n,)."""
+    return np.array([model.probability(row) for row in each_row(rows)], np.float64)
 
 
 def example(**about: Any) -> TrainingExample:

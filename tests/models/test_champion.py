@@ -19,15 +19,13 @@ class Noisy:
 
     def __init__(self, noise: float, seed: int) -> None:
         self.noise = noise
-        self.learnt: list[float] = []
         self._rng = np.random.default_rng(seed)
 
-    def learn_one(self, row: Row, _: bool, weight: float = 1.0) -> float:
-        self.learnt.append(weight)
+    def learn_one(self, row: Row, _: bool) -> float:
         truth = float(row.numeric[0]) if row.numeric else 0.5
         return float(1 / (1 + np.exp(-(np.log(truth / (1 - truth)) + self._rng.normal(0, self.noise)))))
 
-    def predict(self, rows: Any) -> Any:
+    def probability(self, row: Row) -> float:
         raise NotImplementedError
 
     def quicken(self, factor: float) -> None:

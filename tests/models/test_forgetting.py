@@ -40,7 +40,7 @@ def searching() -> KalmanFilter:
 def test_where_nothing_changes_the_filter_is_the_one_that_never_forgets() -> None:
     log, model, plain = labelled(4000, 1, None), searching(), KalmanFilter({})
     assert loss(model, log) == loss(plain, log)
-    assert model.forgetting_rate == 1.0
+    assert model.forgetting.rate == 1.0
 
 
 @pytest.mark.long
@@ -48,16 +48,16 @@ def test_where_nothing_changes_the_filter_is_the_one_that_never_forgets() -> Non
 def test_where_the_world_turns_the_filter_learns_to_forget_and_is_better_for_it(seed: int) -> None:
     log, model, plain = labelled(6000, seed, 1500), searching(), KalmanFilter({})
     assert loss(model, log) < loss(plain, log) - 0.005
-    assert model.forgetting_rate == 0.7
+    assert model.forgetting.rate == 0.7
 
 
 @pytest.mark.long
 def test_once_the_world_is_still_the_filter_forgets_no_more() -> None:
     model = searching()
     loss(model, labelled(6000, 1, 1500))
-    assert model.forgetting_rate == 0.7
+    assert model.forgetting.rate == 0.7
     loss(model, labelled(9000, 1, None))
-    assert model.forgetting_rate == 1.0
+    assert model.forgetting.rate == 1.0
 
 
 def test_a_rate_alone_is_always_in_use_and_bounds_what_is_known() -> None:
@@ -85,8 +85,8 @@ def test_a_state_of_other_rates_begins_the_comparison_anew() -> None:
     log = labelled(6000, 1, 1500)
     loss(one, log)
     other.restore(one.state())
-    assert one.forgetting_rate == 0.7
-    assert other.forgetting_rate == 1.0
+    assert one.forgetting.rate == 0.7
+    assert other.forgetting.rate == 1.0
     row = log[0][0]
     assert one.log_odds(row) == other.log_odds(row)
 

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.models import registry
-from stream_coupons.models.inputs import Row, each_row
+from stream_coupons.models.inputs import Row
 from stream_coupons.models.neural import BATCH, FOLD, INPUTS, MAX_INPUT, NeuralNetwork, inputs_of
 from stream_coupons.models.rules import LearningRules, ModelName
 
-from .builders import random_rows
+from .builders import each_row, predict, random_rows
 
 
 def corners(seed: int, size: int) -> list[tuple[Row, bool]]:
@@ -27,16 +26,16 @@ def test_it_predicts_what_scikit_learn_does() -> None:
         model.learn_one(row, label)
     rows = random_rows(2, 30)
     inputs = np.array([inputs_of(row) for row in each_row(rows)])
-    assert model.predict(rows) == pytest.approx(model._model.predict_proba(inputs)[:, 1], abs=1e-9)
+    assert predict(model, rows) == pytest.approx(model._model.predict_proba(inputs)[:, 1], abs=1e-9)
 
 
 def test_it_learns_when_a_batch_is_full() -> None:
     model = NeuralNetwork(0.04, 1e-6, seed=0)
-    rows = FeatureRows(np.ones((1, len(NUMERIC))), np.zeros((1, 0), np.uint32))
+    row = Row([1.0] * len(NUMERIC), [])
     seen = []
     for _ in range(2 * BATCH):
-        model.learn_one(Row([1.0] * len(NUMERIC), []), True)
-        seen.append(float(model.predict(rows)[0]))
+        model.learn_one(row, True)
+        seen.append(model.probability(row))
     assert len(set(seen)) == 3
     assert seen[0] == seen[BATCH - 2] < seen[BATCH - 1] < seen[-1]
 

@@ -9,6 +9,7 @@ from sklearn import metrics as exact
 
 from stream_coupons.models.progressive import (
     BinaryMetrics,
+    Summary,
     WindowedMetrics,
     auc_interval,
     bootstrap_interval,
@@ -27,8 +28,8 @@ def predictions(size: int, base_rate: float, seed: int = 1) -> tuple[Floats, Lab
     return 1 / (1 + np.exp(-(logits + rng.normal(0, 0.7, size)))), labels
 
 
-def scored(probabilities: Floats, labels: Labels, **options: float) -> BinaryMetrics:
-    metrics = BinaryMetrics(**options)  # type: ignore[arg-type]
+def scored(probabilities: Floats, labels: Labels, threshold: float = 0.5) -> BinaryMetrics:
+    metrics = BinaryMetrics(threshold)
     for probability, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
         metrics.update(probability, label)
     return metrics
@@ -39,9 +40,7 @@ def test_ranking_metrics_are_close_to_the_exact_ones_even_at_a_low_base_rate(siz
     probabilities, labels = predictions(size, base_rate)
     metrics = scored(probabilities, labels)
     difference = abs(metrics.roc_auc - exact.roc_auc_score(labels, probabilities))
-    assert difference <= metrics.auc_error < 2e-3
     assert difference < 1e-4
-    assert metrics.average_precision == pytest.approx(exact.average_precision_score(labels, probabilities), abs=5e-3)
 
 
 def test_mean_losses_are_exact() -> None:
@@ -63,10 +62,10 @@ def test_decisions_at_the_threshold_are_exact(threshold: float) -> None:
     assert metrics.f1 == pytest.approx(exact.f1_score(labels, decided))
 
 
-def test_the_base_rate_is_that_of_all_labels_by_their_weights() -> None:
+def test_the_base_rate_is_that_of_all_labels() -> None:
     metrics = BinaryMetrics()
-    for label, weight in ((True, 1.0), (False, 2.0), (True, 1.0), (False, 4.0)):
-        metrics.update(0.5, label, weight)
+    for label in (True, False, False, False):
+        metrics.update(0.5, label)
     assert metrics.base_log_loss == pytest.approx(-0.25 * math.log(0.25) - 0.75 * math.log(0.75))
     assert metrics.log_loss == pytest.approx(math.log(2))
 
@@ -88,17 +87,6 @@ def test_of_labels_that_are_all_the_same_the_base_rate_knows_everything(label: b
     assert metrics.base_log_loss == 0.0
 
 
-def test_weights_scale_an_example_as_if_it_came_so_often() -> None:
-    once, often = BinaryMetrics(), BinaryMetrics()
-    for probability, label in [(0.8, True), (0.3, False), (0.4, True)]:
-        once.update(probability, label, weight=3.0)
-        for _ in range(3):
-            often.update(probability, label)
-    for name in ("log_loss", "roc_auc", "average_precision", "brier", "calibration_ratio", "accuracy", "f1"):
-        assert getattr(once, name) == pytest.approx(getattr(often, name)), name
-    assert (once.examples, often.examples) == (3, 9)
-
-
 def test_certain_errors_stay_finite() -> None:
     metrics = BinaryMetrics()
     metrics.update(0.0, True)
@@ -107,32 +95,19 @@ def test_certain_errors_stay_finite() -> None:
     assert metrics.roc_auc == 0.0
 
 
-@pytest.mark.parametrize(("probability", "weight"), [(math.nan, 1.0), (-0.1, 1.0), (1.1, 1.0), (0.5, -1.0)])
-def test_what_is_no_probability_is_refused(probability: float, weight: float) -> None:
+@pytest.mark.parametrize("probability", [math.nan, -0.1, 1.1])
+def test_what_is_no_probability_is_refused(probability: float) -> None:
     with pytest.raises(ValueError, match="expected"):
-        BinaryMetrics().update(probability, True, weight)
+        BinaryMetrics().update(probability, True)
 
 
 def test_undefined_metrics_are_nan() -> None:
-    empty = BinaryMetrics().summary()
+    empty = BinaryMetrics()
     assert all(math.isnan(getattr(empty, name)) for name in ("log_loss", "roc_auc", "precision", "calibration_ratio"))
     one_class = BinaryMetrics()
     one_class.update(0.2, False)
     assert math.isnan(one_class.roc_auc)
     assert one_class.accuracy == 1.0
-
-
-def test_merged_parts_equal_the_whole() -> None:
-    probabilities, labels = predictions(5_000, 0.1)
-    whole, first = scored(probabilities, labels), scored(probabilities[:2_000], labels[:2_000])
-    first.merge(scored(probabilities[2_000:], labels[2_000:]))
-    for name in ("examples", "positives", "log_loss", "roc_auc", "average_precision", "brier", "accuracy", "recall"):
-        assert getattr(first, name) == pytest.approx(getattr(whole, name)), name
-
-
-def test_metrics_of_other_shape_are_not_merged() -> None:
-    with pytest.raises(ValueError, match="cannot merge"):
-        BinaryMetrics(bins=100).merge(BinaryMetrics())
 
 
 def test_windows_of_examples_hold_their_own_metrics() -> None:
@@ -141,22 +116,9 @@ def test_windows_of_examples_hold_their_own_metrics() -> None:
     for probability, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
         windows.update(probability, label)
     assert [end for end, _ in windows.windows()] == [1_000, 2_000, 2_500]
-    second = windows.windows()[1][1]
-    assert second == scored(probabilities[1_000:2_000], labels[1_000:2_000]).summary()
+    second = scored(probabilities[1_000:2_000], labels[1_000:2_000])
+    assert windows.windows()[1] == (2_000, Summary(second.log_loss, second.roc_auc))
     assert windows.series("log_loss")[1] == (2_000, second.log_loss)
-
-
-def test_windows_of_time_end_on_round_times_and_take_late_examples_into_the_open_one() -> None:
-    windows = WindowedMetrics(every_s=10.0)
-    for at in (3.0, 9.0, 12.0, 8.0, 45.0):
-        windows.update(0.5, True, at=at)
-    assert [(end, summary.examples) for end, summary in windows.windows()] == [(10.0, 2), (20.0, 2), (50.0, 1)]
-
-
-@pytest.mark.parametrize("sizes", [{}, {"every": 10, "every_s": 1.0}, {"every": 0}, {"every_s": -1.0}], ids=str)
-def test_windows_need_one_size(sizes: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="expected one of them"):
-        WindowedMetrics(**sizes)  # type: ignore[arg-type]
 
 
 def test_exact_area_counts_ties_half() -> None:

@@ -7,12 +7,11 @@ import pytest
 
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.models.heads import take_over
-from stream_coupons.models.inputs import each_row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName
 
-from .builders import examples, random_rows
+from .builders import each_row, examples, predict, random_rows
 
 DONOR, NEW = "retail", "travel"
 LOG = [*examples(1, 240, DONOR), *examples(2, 30, NEW), *examples(3, 30, DONOR), *examples(4, 30, NEW)]
@@ -40,12 +39,12 @@ def test_a_model_that_takes_over_predicts_as_its_donor_and_leaves_it_alone(name:
     learn = taught(examples(6, 300), models=[ModelName.ADAGRAD, name]).models["ecommerce"].heads["click"]
     donor.restore(learn.contest.models[name].state())
     take_over(new, donor)
-    assert new.predict(rows) == pytest.approx(donor.predict(rows), abs=1e-9)
-    before = donor.predict(rows).tolist()
+    assert predict(new, rows) == pytest.approx(predict(donor, rows), abs=1e-9)
+    before = predict(donor, rows).tolist()
     fresh = make_model(name, "click", rules)
     fresh.restore(donor.state())
-    assert fresh.predict(rows).tolist() == before
-    assert new.predict(rows).tolist() != make_model(name, "click", rules).predict(rows).tolist()
+    assert predict(fresh, rows).tolist() == before
+    assert predict(new, rows).tolist() != predict(make_model(name, "click", rules), rows).tolist()
 
 
 @pytest.mark.parametrize("name", [ModelName.KALMAN, ModelName.ADAGRAD, ModelName.DEEP])
@@ -59,9 +58,9 @@ def test_a_model_that_took_over_moves_faster_than_its_donor(name: ModelName) -> 
     [row] = each_row(rows)
     moved = []
     for model in (donor, new):
-        before = model.predict(rows)[0]
+        before = predict(model, rows)[0]
         model.learn_one(row, True)
-        moved.append(model.predict(rows)[0] - before)
+        moved.append(predict(model, rows)[0] - before)
     assert moved[1] > 1.1 * moved[0] > 0
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.quality import Judged
-from stream_coupons.models.baselines import OnlineLogistic, RawRow, raw_features
+from stream_coupons.models.baselines import RawRow, online_logistic, raw_features
 from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 
 Floats = NDArray[np.float64]
@@ -99,12 +99,12 @@ def _moments(at: Floats, known_at: Floats) -> Iterator[tuple[bool, int]]:
 def _progressive(
     features: Sequence[dict[str, float]], at: Floats, known_at: Floats, labels: NDArray[np.bool_]
 ) -> Floats:
-    model, predicted = OnlineLogistic(), np.zeros(len(features))
+    model, predicted = online_logistic(), np.zeros(len(features))
     for is_prediction, row in _moments(at, known_at):
         if is_prediction:
-            predicted[row] = model.predict(features[row])
+            predicted[row] = model.predict_proba_one(features[row]).get(True, 0.5)
         else:
-            model.learn(features[row], bool(labels[row]))
+            model.learn_one(features[row], bool(labels[row]))
     return predicted
 
 
