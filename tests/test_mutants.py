@@ -49,13 +49,13 @@ MUTANTS = {
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
     "a replayed record is not answered again": Mutant(
-        "runtime/batch.py",
+        "runtime/apply.py",
         "result.slot().extend(kept.again(record) for kept in cell.kept_for(record))",
         "pass",
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
     "what was finished later is said later": Mutant(
-        "runtime/batch.py",
+        "runtime/apply.py",
         "self._conclude(attempt, key, one.record, outcome, one.slot)",
         "self._conclude(attempt, key, one.record, outcome, None)",
         "runtime/test_batch.py::"
@@ -80,10 +80,16 @@ MUTANTS = {
         "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
     ),
     "what a cell too large has drawn is kept": Mutant(
-        "runtime/batch.py",
-        "attempt.failed, False, self._share(attempt.shared)",
-        "attempt.failed, False, attempt.shared",
+        "runtime/attempt.py",
+        "SharedStates(below, shard.table.step.shared_type or dict)",
+        "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
+    ),
+    "what a failed record changed is not undone": Mutant(
+        "runtime/isolate.py",
+        "            trial.roll_back()\n",
+        "",
+        "runtime/test_batch.py::test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came",
     ),
     "cells of a partition are several batches": Mutant(
         "kafka/producer.py",

@@ -245,5 +245,5 @@ def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], floa
     """Return the snapshots of what was learnt, their records, and the CPU seconds of this thread that both took."""
     began = time.thread_time()
     snapshots = trainer.snapshots()
-    outputs = [output(snapshot, 1).output for snapshot in snapshots]
+    outputs = [output(snapshot, 1) for snapshot in snapshots]
     return snapshots, outputs, time.thread_time() - began

@@ -15,12 +15,13 @@ from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches, UnreadableCell, Work
+from stream_coupons.runtime.batch import Batches, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Delivery, Parcel
 from stream_coupons.runtime.faust_driver.consumer import Chunk
 from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.shard import UnreadableCell
 
 log = logging.getLogger(__name__)
 

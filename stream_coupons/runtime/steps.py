@@ -1,6 +1,6 @@
 """What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.kafka.records import Output, Record
@@ -9,29 +9,32 @@ from stream_coupons.runtime.shared import SharedStates
 State = TypeVar("State")
 
 
-class Sent(NamedTuple):
-    """An output and whether it must be sent again, byte for byte, when its input is replayed.
-
-    Soft outputs (vectors, neighbour updates) are overtaken by the next one; they are not kept.
-    """
-
-    output: Output
-    kept: bool
-
-
 class Outcome(NamedTuple):
-    """What a step brought about: outputs, facts to count, and whether the record itself was of no use.
+    """The result of a step.
 
-    `is_over` says that the state can go: what comes to its key finds a new one, or what `KeyedStep.remains` keeps. It
-    goes when time has passed, once no record that was applied to it can come again; for a record it goes at once, so a
-    replay must find nothing amiss.
+    Attributes
+    ----------
+    facts : list
+        Pairs (noun, kind) to count.
+    is_duplicate : bool
+        True if the record was of no use.
+    refused : str or None
+        Reason for which the step refused the record; its dead letter is among the outputs.
+    is_over : bool
+        True if the state can go: what comes to its key finds a new one, or what `KeyedStep.remains` keeps. It goes when
+        time has passed, once no record that was applied to it can come again; for a record it goes at once, so a
+        replay must find nothing amiss.
+    soft : set of int
+        Indices of outputs that the next one of their kind overtakes (vectors, neighbour updates). All others are sent
+        again, byte for byte, when their input is replayed.
     """
 
-    sent: list[Sent]
+    outputs: list[Output]
     facts: list[tuple[str, str]]
     is_duplicate: bool = False
     refused: str | None = None
     is_over: bool = False
+    soft: Set[int] = frozenset()
 
 
 class Deferred(NamedTuple):
