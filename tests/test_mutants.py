@@ -107,8 +107,8 @@ MUTANTS = {
     ),
     "outputs before states": Mutant(
         "runtime/delivery.py",
-        "[change for parcel in parcels for change in parcel.changes]",
-        "[output for parcel in parcels for output in parcel.outputs]",
+        "deliver(changes, self.whole_bytes)\n        await self._senders[agent].deliver(outputs)",
+        "deliver(outputs)\n        await self._senders[agent].deliver(changes, self.whole_bytes)",
         "runtime/test_delivery.py::test_at_least_once_appends_all_cells_before_any_output",
     ),
     "a transaction is committed of which a record was refused": Mutant(
