@@ -50,14 +50,14 @@ MUTANTS = {
     ),
     "a replayed record is not answered again": Mutant(
         "runtime/apply.py",
-        "result.slot().extend(kept.again(record) for kept in cell.kept_for(record))",
+        "slot.extend(kept.again(record) for kept in cell.kept_for(record))",
         "pass",
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
     "what was finished later is said later": Mutant(
         "runtime/apply.py",
-        "self._conclude(attempt, key, one.record, outcome, one.slot)",
-        "self._conclude(attempt, key, one.record, outcome, None)",
+        "self._conclude(attempt, key, record, outcome, slot)\n\n    def _conclude",
+        "self._conclude(attempt, key, record, outcome, attempt.result.slot())\n\n    def _conclude",
         "runtime/test_batch.py::"
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),

@@ -8,10 +8,12 @@ from typing import Any, Generic, TypeVar
 from stream_coupons.kafka.records import Output, Record, client_of
 from stream_coupons.runtime.cells import Cell
 from stream_coupons.runtime.shard import Shard
-from stream_coupons.runtime.shared import Readable, SharedStates
+from stream_coupons.runtime.shared import SHARED_PREFIX, Readable, SharedStates
 from stream_coupons.runtime.steps import Deferred, Outcome
 
 State = TypeVar("State")
+Slot = list[Output]
+"""The outputs of one input."""
 
 BATCH_BYTES, RECORD_BYTES = 61, 32
 """The most that a record batch takes beside its records, and a record beside key and value."""
@@ -24,13 +26,11 @@ class Result:
     Attributes
     ----------
     last_tick : int
-        The offset of the last tick before it.
+        Offset of the last tick before it.
     cells : dict
-        New cells by key, encoded, with the changed shared states; None where there is no cell any more.
+        New cells by key, and changed shared states, encoded; None where there is no cell any more.
     live, shared : dict
-        The new cells, and the changed shared states, not encoded.
-    slots : list
-        The outputs of each input.
+        The same, not encoded.
     refused_of : Counter
         Records refused, by topic and the client that they name.
     """
@@ -40,7 +40,7 @@ class Result:
     cells: dict[str, bytes | None] = field(default_factory=dict)
     live: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
-    slots: list[list[Output]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
     applied: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
     replays: Counter[str] = field(default_factory=Counter)
@@ -59,7 +59,7 @@ class Result:
         """All outputs, in the order of their inputs: the learner, which knows copies by their origin, relies on it."""
         return [output for slot in self.slots for output in slot]
 
-    def slot(self) -> list[Output]:
+    def slot(self) -> Slot:
         """Return the place of the next input's outputs, to be filled now or later."""
         self.slots.append([])
         return self.slots[-1]
@@ -70,13 +70,6 @@ class Result:
             self.dead[topic, outcome.refused] += 1
         else:
             (self.duplicates if outcome.is_duplicate else self.applied)[topic] += 1
-
-    def refuse(self, record: Record, reason: str, letter: Output) -> None:
-        """Send the dead letter of a record and count it."""
-        self.slot().append(letter)
-        self.dead[record.topic, reason] += 1
-        if (client := client_of(record)) is not None:
-            self.refused_of[record.topic, client] += 1
 
     def add(self, part: "Result") -> None:
         """Append the outputs of a part of the batch, and add its counts."""
@@ -89,33 +82,21 @@ class Result:
         self.facts += part.facts
 
 
-@dataclass(slots=True)
-class Unfinished:
-    """A deferred step, its record, and the place of its outputs."""
-
-    step: Deferred
-    record: Record
-    slot: list[Output]
-
-
 class Attempt(Generic[State]):
     """A batch of one partition in the making, or a trial: a part of a batch that changes copies.
 
-    Parameters
+    Attributes
     ----------
     committed : mapping
         The next offset to be delivered after a restart, by topic.
-    parent : Attempt, optional
+    parent : Attempt or None
         The attempt that this one is a trial of.
-
-    Attributes
-    ----------
     loaded : dict
         The cells that it reads or changes, by key.
     over : set
         Keys whose cells have ended: those loaded are new ones.
     deferred : dict
-        Steps that are to be finished, by key.
+        By key, the step that is to be finished, its record and the slot of its outputs.
     """
 
     def __init__(
@@ -129,7 +110,7 @@ class Attempt(Generic[State]):
         self.shared: SharedStates[Any] = SharedStates(below, shard.table.step.shared_type or dict)
         self.loaded: dict[str, Cell[State]] = {}
         self.over: set[str] = set()
-        self.deferred: dict[str, Unfinished] = {}
+        self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}
 
     def cell(self, key: str) -> Cell[State]:
         """Return the cell of a key, to be changed."""
@@ -149,6 +130,23 @@ class Attempt(Generic[State]):
             return self.shard.saved(key)
         return self.parent.loaded.get(key) or self.parent.before(key)
 
+    def settle(self, key: str, is_over: bool) -> None:
+        """Set the deadline of a changed state at once: a later tick of this very batch must see it.
+
+        A cell that is over is replaced by a new one; if nothing stays or comes to it, there is none any more.
+        """
+        cell, step = self.loaded[key], self.shard.table.step
+        if is_over:
+            remains = step.remains(cell.state)
+            cell = self.loaded[key] = self.shard.table.codec.new()
+            if remains is None:
+                self.over.add(key)
+            else:
+                cell.state = remains
+        else:
+            cell.due = step.due(cell.state)
+        self.shard.deadlines.set(key, cell.due)
+
     def roll_back(self) -> None:
         """Bring all that is derived from cells in line with those before this attempt."""
         self.shard.undo(self.result.last_tick, ((key, self.before(key)) for key in self.loaded))
@@ -159,3 +157,35 @@ class Attempt(Generic[State]):
         self.over |= trial.over
         self.shared.changed |= trial.shared.changed
         self.result.add(trial.result)
+
+    def refuse(self, record: Record, reason: str, detail: str) -> None:
+        """Send the dead letter of a record and count it."""
+        self.result.slot().append(self.shard.table.step.refuse(record, reason, detail))
+        self.result.dead[record.topic, reason] += 1
+        if (client := client_of(record)) is not None:
+            self.result.refused_of[record.topic, client] += 1
+
+    def encode(self, max_cell_bytes: int) -> Result:
+        """Encode all that was changed.
+
+        Raises
+        ------
+        TooLarge
+            If a cell cannot be saved.
+        """
+        result, shard, table = self.result, self.shard, self.shard.table
+        for key, cell in self.loaded.items():
+            if key in self.over and not cell.applied:
+                result.cells[key] = None
+                continue
+            if shard.last_tick >= 0:
+                cell.applied[table.ticks] = max(shard.last_tick, cell.applied.get(table.ticks, -1))
+            cell.prune(self.committed)
+            if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
+                shard.unsent_ticks.discard(key)
+            result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)
+        result.live, result.shared = self.loaded, self.shared.changed
+        if table.shared_codec is not None:
+            for key, state in result.shared.items():
+                result.cells[SHARED_PREFIX + key] = table.shared_codec.encode(state)
+        return result

@@ -14,10 +14,9 @@ from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.apply import Applier
 from stream_coupons.runtime.attempt import Attempt, Result
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.failures import CannotApply
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard
-from stream_coupons.runtime.steps import KeyedStep
+from stream_coupons.runtime.steps import CannotApply, KeyedStep
 from stream_coupons.runtime.stores import CellStore
 
 State = TypeVar("State")
@@ -147,13 +146,14 @@ class Batches(Generic[State]):
             If more than `MAX_FAILURES` steps raise in one partition.
         """
         try:
-            return self._run(self._applier, work)
+            return self._run(self._applier, work, self._codec.max_bytes)
         except CannotApply:
             if len(work) == 1:
-                return self._run(Isolation(self._table), work)
+                # Every trial checks the size: a cell that was larger before may stay so.
+                return self._run(Isolation(self._table), work, sys.maxsize)
             return [self.apply(partition, *part) for partition, part in work.items()]
 
-    def _run(self, applier: Applier[State], work: Mapping[int, Work]) -> list[Result]:
+    def _run(self, applier: Applier[State], work: Mapping[int, Work], max_cell_bytes: int) -> list[Result]:
         """Apply, finish and encode, or roll everything back."""
         attempts: list[Attempt[State]] = []
         try:
@@ -161,7 +161,7 @@ class Batches(Generic[State]):
                 attempts.append(Attempt(self._shards[partition], committed))
                 applier.apply_all(attempts[-1], records)
             applier.finish(attempts)
-            return [applier.encode(attempt) for attempt in attempts]
+            return [attempt.encode(max_cell_bytes) for attempt in attempts]
         except (CannotApply, TooManyFailures):
             for attempt in attempts:
                 attempt.roll_back()

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.failures import TooLarge
+from stream_coupons.runtime.steps import TooLarge
 
 State = TypeVar("State")
 
@@ -137,13 +137,7 @@ class CellCodec(Generic[State]):
         return self.decode(self.encode(cell))
 
     def encode_within(self, max_bytes: int, key: str, cell: Cell[State]) -> bytes:
-        """Return the bytes of a key's cell.
-
-        Raises
-        ------
-        TooLarge
-            If they are more than `max_bytes`, or msgpack cannot hold a number in it.
-        """
+        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it."""
         try:
             data = self._encoder.encode(cell)
         except OverflowError as error:

@@ -4,17 +4,17 @@ A failed trial is discarded, so that what failed becomes a dead letter as if it 
 nothing. Every cell that a trial changes is encoded, so that one that grows too large is found in the same way.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.apply import Applier
 from stream_coupons.runtime.attempt import Attempt
-from stream_coupons.runtime.failures import CannotApply, StepFailed
 from stream_coupons.runtime.shard import AgentTable
+from stream_coupons.runtime.steps import CannotApply, StepFailed
 
 State = TypeVar("State")
 Returned = TypeVar("Returned")
@@ -34,8 +34,9 @@ class Isolation(Applier[State]):
 
     def __init__(self, table: AgentTable[State]) -> None:
         super().__init__(table)
-        self._max_cell_bytes = sys.maxsize  # every trial checks: a cell that was larger before may stay so
         self._failures = 0
+        self._problems: list[Problem] = []
+        """Of the keys of the tick at hand."""
 
     def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
         """Apply records in order, each in a trial of its own."""
@@ -43,26 +44,27 @@ class Isolation(Applier[State]):
             try:
                 self._try(attempt, partial(self._apply, record=record))
             except CannotApply as problem:
-                self._refuse(attempt, record, [self._noted(problem, record)])
+                attempt.refuse(record, *self._noted(problem, record))
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
-        """Let time pass for every key, each in a trial of its own."""
-        at, due, index = self._begin_tick(attempt, record)
-        problems: list[Problem] = []
-        for key in due:
-            try:
-                index = self._try(attempt, partial(self._pass_time, key=key, at=at, record=record, index=index))
-            except CannotApply as problem:
-                problems.append(self._noted(problem, record))
-                if isinstance(problem, StepFailed) or not attempt.loaded[key].outbox:
-                    # It would only fail again at every tick. An outbox that fills a cell is pruned when its inputs are
-                    # committed: a later tick may do what this one could not.
-                    attempt.shard.deadlines.set(key, None)
-        self._end_tick(attempt, at, record)
-        if problems:
-            self._refuse(attempt, record, problems)
-        else:
-            attempt.result.applied[record.topic] += 1
+        """Let time pass for all keys that can; refuse the tick for those that cannot, steps that raised first."""
+        self._problems.clear()
+        super()._apply_tick(attempt, record)
+        if self._problems:
+            self._problems.sort(key=lambda problem: problem[0] != Rejection.STEP_FAILED)
+            raise BadMessage(self._problems[0][0], "; ".join(detail for _, detail in self._problems))
+
+    def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
+        """Let time pass for a key in a trial of its own."""
+        try:
+            return self._try(attempt, partial(super()._pass_time, key=key, at=at, record=record, index=index))
+        except CannotApply as problem:
+            self._problems.append(self._noted(problem, record))
+            if isinstance(problem, StepFailed) or not attempt.loaded[key].outbox:
+                # It would only fail again at every tick. An outbox that fills a cell is pruned when its inputs are
+                # committed: a later tick may do what this one could not.
+                attempt.shard.deadlines.set(key, None)
+            return index
 
     def _try(self, attempt: Attempt[State], action: Callable[[Attempt[State]], Returned]) -> Returned:
         """Run an action on a trial, which becomes a part of the attempt if nothing is wrong with it."""
@@ -95,9 +97,3 @@ class Isolation(Applier[State]):
         if self._failures > MAX_FAILURES:
             raise TooManyFailures(f"{MAX_FAILURES} steps failed on one batch, then {detail}") from problem
         return problem.reason, detail
-
-    def _refuse(self, attempt: Attempt[State], record: Record, problems: Sequence[Problem]) -> None:
-        """Refuse a record for all its problems, steps that raised first."""
-        ordered = sorted(problems, key=lambda problem: problem[0] != Rejection.STEP_FAILED)
-        reason, detail = ordered[0][0], "; ".join(detail for _, detail in ordered)
-        attempt.result.refuse(record, reason, self._step.refuse(record, reason, detail))

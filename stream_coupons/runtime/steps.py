@@ -1,12 +1,14 @@
 """What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")
+Returned = TypeVar("Returned")
 
 
 class Outcome(NamedTuple):
@@ -41,6 +43,34 @@ class Deferred(NamedTuple):
     """A step that is to be finished together with others of its kind; until then its key's state must not change."""
 
     work: Any
+
+
+class CannotApply(Exception):
+    """A part of a batch cannot be applied; `reason` is that of its dead letter."""
+
+    reason: Rejection
+
+
+class StepFailed(CannotApply):
+    """A step raised: a bug of ours."""
+
+    reason = Rejection.STEP_FAILED
+
+
+class TooLarge(CannotApply):
+    """A cell is too large for a record of its changelog, or a number in it for msgpack."""
+
+    reason = Rejection.TOO_LARGE
+
+
+def run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
+    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
+    try:
+        return function(*arguments)
+    except StepFailed:
+        raise  # of a deferred step that had to be finished before what is shared was changed
+    except Exception as error:
+        raise StepFailed(f"{type(error).__name__}: {error}") from error
 
 
 class KeyedStep(Protocol[State]):
