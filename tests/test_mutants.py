@@ -81,7 +81,7 @@ MUTANTS = {
     ),
     "what a cell too large has drawn is kept": Mutant(
         "runtime/attempt.py",
-        "SharedStates(below, shard.table.step.shared_type or dict)",
+        "SharedStates(below, self._step.shared_type or dict)",
         "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
     ),

@@ -88,7 +88,8 @@ class Applier(Generic[State]):
 
     def _conclude(self, attempt: Attempt[State], key: str, record: Record, outcome: Outcome, slot: Slot) -> None:
         """Take over the outcome of a step, its outputs into the slot that is reserved for them."""
-        self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
+        if outcome.outputs or outcome.facts:
+            self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
         attempt.settle(key, outcome.is_over)
         attempt.result.count(record.topic, outcome)
 

@@ -106,8 +106,9 @@ class Attempt(Generic[State]):
         self.committed = committed
         self.parent = parent
         self.result = Result(shard.partition, shard.last_tick)
+        self._step = shard.table.step
         below: Readable[Any] = shard.shared if parent is None else parent.shared
-        self.shared: SharedStates[Any] = SharedStates(below, shard.table.step.shared_type or dict)
+        self.shared: SharedStates[Any] = SharedStates(below, self._step.shared_type or dict)
         self.loaded: dict[str, Cell[State]] = {}
         self.over: set[str] = set()
         self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}
@@ -135,16 +136,16 @@ class Attempt(Generic[State]):
 
         A cell that is over is replaced by a new one; if nothing stays or comes to it, there is none any more.
         """
-        cell, step = self.loaded[key], self.shard.table.step
+        cell = self.loaded[key]
         if is_over:
-            remains = step.remains(cell.state)
+            remains = self._step.remains(cell.state)
             cell = self.loaded[key] = self.shard.table.codec.new()
             if remains is None:
                 self.over.add(key)
             else:
                 cell.state = remains
         else:
-            cell.due = step.due(cell.state)
+            cell.due = self._step.due(cell.state)
         self.shard.deadlines.set(key, cell.due)
 
     def roll_back(self) -> None:
@@ -160,7 +161,7 @@ class Attempt(Generic[State]):
 
     def refuse(self, record: Record, reason: str, detail: str) -> None:
         """Send the dead letter of a record and count it."""
-        self.result.slot().append(self.shard.table.step.refuse(record, reason, detail))
+        self.result.slot().append(self._step.refuse(record, reason, detail))
         self.result.dead[record.topic, reason] += 1
         if (client := client_of(record)) is not None:
             self.result.refused_of[record.topic, client] += 1
