@@ -39,9 +39,12 @@ mutants: $(READY)  ## change leases, state records and batch in every way that m
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some ten minutes)
 	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
 
-check: docs $(READY)  ## format, lint, types, layers, schemas, dead links
+check: docs $(READY)  ## format, lint, spelling, style, commit subjects, types, layers, schemas, dead links
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/codespell
+	@$(BIN)/python tools/check_style.py
+	@$(BIN)/python tools/check_commits.py
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/stream-coupons schemas check schemas
@@ -60,8 +63,9 @@ format: $(READY)  ## format and mend what can be mended by machine
 schemas: $(READY)  ## write the JSON Schemas anew from the types
 	@$(BIN)/stream-coupons schemas write schemas
 
-reference: $(READY)  ## write docs/reference anew from the code
+reference: $(READY)  ## write docs/reference and the trace of an event anew from the code
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/trace.py
 
 bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
 	@$(BIN)/python -m stream_coupons.lab.reports.vega_bundle

@@ -34,7 +34,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.fields import END_OF_TIME

@@ -70,5 +70,6 @@ def test_a_reason_that_arrives_together_with_the_end_of_the_connection_is_found(
         username="u",
         password_file=str(password),
     )
-    with pytest.raises(BadConfig, match=r"kafka.sasl_mechanism: .* does not offer PLAIN"), connecting(connection):
-        KafkaAdminClient(**connection.options(), bootstrap_timeout_ms=300)
+    refused = pytest.raises(BadConfig, match=r"kafka.sasl_mechanism: .* does not offer PLAIN")
+    with refused, connecting(connection) as options:
+        KafkaAdminClient(**options, bootstrap_timeout_ms=300)

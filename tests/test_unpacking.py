@@ -11,11 +11,9 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
-from kafka.record import memory_records
-from kafka.record.memory_records import MemoryRecords
 
+from stream_coupons.kafka.lenient import kafka_python
 from stream_coupons.kafka.lenient.fetched import Batches, LenientBatches, Records
-from stream_coupons.kafka.lenient.header_names import LenientBatch
 from stream_coupons.kafka.lenient.unpacking import MOST_BYTES, UNPACKED_HEADER
 
 PACK: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
@@ -63,7 +61,7 @@ def by_aiokafka_in_python(data: bytes) -> list[Found]:
 
 
 def by_kafka_python(data: bytes) -> list[Found]:
-    return by_batches(MemoryRecords(data))
+    return by_batches(kafka_python.LenientBatches(data))
 
 
 def by_batches(batches: Any) -> list[Found]:
@@ -77,11 +75,6 @@ def by_batches(batches: Any) -> list[Found]:
 
 
 READERS = [by_aiokafka, by_aiokafka_in_python, by_kafka_python]
-
-
-@pytest.fixture(autouse=True)
-def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_records, "DefaultRecordBatch", LenientBatch)
 
 
 @pytest.mark.parametrize("read", READERS)

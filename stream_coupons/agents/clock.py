@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Any
 
 from mode import Service
 
@@ -12,6 +11,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.producer import Sender
 from stream_coupons.kafka.records import Output
+from stream_coupons.runtime.source import Host
 
 TIMED = tuple(topic.name for topic in Users.reads if topic.has_brokers_time and topic is not topics.TICKS)
 """Topics whose events a tick must not overtake; their records say by the broker's clock when they were appended."""
@@ -44,11 +44,11 @@ class Clock(Service):  # type: ignore[misc]
     ----------
     every_s : float
         Time between two ticks of a partition; 0 for no ticks.
-    app : faust.App
+    app : Host
         Its consumer is known only once it has started.
     """
 
-    def __init__(self, every_s: float, partitions: int, sender: Sender, app: Any) -> None:
+    def __init__(self, every_s: float, partitions: int, sender: Sender, app: Host) -> None:
         super().__init__()
         self._every_s = every_s
         self._turns = turns(partitions)

@@ -27,8 +27,8 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_model, report_news
 from stream_coupons.runtime.delivery import Delivery
-from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox
+from stream_coupons.runtime.inbox import NOTHING, Inbox
+from stream_coupons.runtime.source import Chunk, Host
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Learner(Service):  # type: ignore[misc]
         delivery: Delivery,
         metrics: Metrics,
         latest: Callable[[], Awaitable[dict[str, ModelSnapshot]]],
-        app: Any,
+        app: Host,
     ) -> None:
         super().__init__()
         self.inbox = Inbox()

@@ -5,15 +5,14 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
-import faust
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.observability.endpoint import Endpoint, Probe
 from stream_coupons.observability.repeats import say_once_a_minute
+from stream_coupons.runtime.faust_driver.application import Process
 from stream_coupons.settings import Role, Settings, WorkerSettings
 from stream_coupons.worker.app import CouponApp
 from stream_coupons.worker.garbage import collect_rarely
@@ -22,17 +21,6 @@ from stream_coupons.worker.member import Member
 from stream_coupons.worker.watchdog import ENDS, Watchdog
 
 log = logging.getLogger(__name__)
-
-
-class _Worker(faust.Worker):  # type: ignore[misc]
-    """Faust's worker process, whose SIGUSR2 publishes what was learnt in place of opening a debugger."""
-
-    def __init__(self, app: faust.App, publish_soon: Callable[[], None], **options: Any) -> None:
-        super().__init__(app, **options)
-        self._publish_soon = publish_soon
-
-    def _on_sigusr2(self) -> None:
-        self._publish_soon()
 
 
 def prepare() -> asyncio.AbstractEventLoop:
@@ -55,7 +43,7 @@ def execute(
     """Run a Faust application, with a helper beside it; exits the process."""
     app = member.faust
     try:
-        process = _Worker(
+        process = Process(
             app, publish_soon, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr
         )
         process.spinner = None

@@ -39,8 +39,7 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
     BadConfig
         If none can be reached.
     """
-    options = connection.options()
-    with connecting(connection):
+    with connecting(connection) as options:
         client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
     try:
         yield client

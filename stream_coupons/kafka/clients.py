@@ -1,20 +1,19 @@
 """What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, UnknownError
-from kafka.record import memory_records
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection, connecting, why_denied
-from stream_coupons.kafka.lenient.header_names import LenientBatch
+from stream_coupons.kafka.lenient.kafka_python import LenientConsumer
 from stream_coupons.kafka.topics import Topic
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
@@ -74,9 +73,9 @@ class Publisher:
         self._sent = 0
         self._waiting: dict[int, _Record] = {}
         self._failures: list[BaseException] = []
-        self._linger_ms = linger_ms
-        with connecting(connection):
-            self._producer = _producer(connection, linger_ms)
+        with connecting(connection) as options:
+            self._options = {**options, "linger_ms": linger_ms}
+            self._producer = _producer(self._options)
 
     @property
     def waiting(self) -> int:
@@ -152,7 +151,7 @@ class Publisher:
             time.sleep(pause_s)
             pause_s *= 2
             try:
-                self._producer = _producer(self._connection, self._linger_ms)
+                self._producer = _producer(self._options)
                 for number, record in list(self._waiting.items()):  # acknowledged meanwhile
                     self._hand_over(number, record)
                 self._producer.flush()
@@ -174,15 +173,14 @@ class Publisher:
             self._producer.close()
 
 
-def _producer(connection: Connection, linger_ms: int) -> KafkaProducer:
-    """An idempotent one: nothing is doubled or reordered by its own retries."""
+def _producer(options: Mapping[str, Any]) -> KafkaProducer:
+    """Return an idempotent producer: nothing is doubled or reordered by its own retries."""
     return KafkaProducer(
-        **connection.options(),
+        **options,
         bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
         reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
         acks="all",
         enable_idempotence=True,
-        linger_ms=linger_ms,
         batch_size=256 * 1024,
         max_request_size=max(topic.max_message_bytes for topic in topics.ALL),
     )
@@ -190,10 +188,9 @@ def _producer(connection: Connection, linger_ms: int) -> KafkaProducer:
 
 def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> KafkaConsumer:
     """One without a group that commits nothing, reads only what is committed, and gets past every record."""
-    memory_records.DefaultRecordBatch = LenientBatch
-    with connecting(connection):
-        return KafkaConsumer(
-            **connection.options(),
+    with connecting(connection) as options:
+        return LenientConsumer(
+            **options,
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
             reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
             group_id=None,
@@ -255,11 +252,6 @@ class Reader:
         """Records that have come, in order within each partition; empty when there are none in time."""
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
         return [record for records in fetched.values() for record in records]
-
-    def follow(self, is_over: Callable[[], bool]) -> Iterator[Any]:
-        """Records as they come, until `is_over`."""
-        while not is_over():
-            yield from self.poll()
 
     def read_to_end(self) -> Iterator[Any]:
         """Records up to the end that the topics have now."""

@@ -121,8 +121,8 @@ class Connection(Struct, frozen=True):
 
 
 @contextmanager
-def connecting(connection: Connection) -> Iterator[None]:
-    """Make a client of kafka-python; if it cannot connect, state why, where and what to do.
+def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Yield the options for a client of kafka-python; if it cannot connect, state why, where and what to do.
 
     Raises
     ------
@@ -130,13 +130,13 @@ def connecting(connection: Connection) -> Iterator[None]:
     """
     from kafka.errors import KafkaError  # here, for it takes all of kafka-python
 
-    from stream_coupons.kafka import transport as kafka_transport
+    from stream_coupons.kafka.transport import NetClient
 
-    kafka_transport.install()
+    options = {**connection.options(), "kafka_client": NetClient}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
     try:
-        yield
+        yield options
     except (KafkaError, ValueError, OSError) as error:
         raise BadConfig(why_not_connected(connection, attempts.reasons or [str(error)])) from None
     finally:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.consumer import new_consumer
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Read]):
-    """How the records of a topic are taken in.
+    """The functions that take in the records of a topic.
 
     Parameters
     ----------
@@ -58,7 +58,19 @@ class Reading(Generic[Read]):
 
 
 class Follower(Service, Generic[Read]):  # type: ignore[misc]
-    """Takes in every record of a one-partition topic, from the beginning."""
+    """Takes in every record of a one-partition topic, from the beginning.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    topic : str
+        The topic.
+    max_bytes : int
+        The longest record of the topic.
+    reading : Reading
+        How its records are taken in.
+    """
 
     def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: Reading[Read]) -> None:
         super().__init__()
@@ -67,7 +79,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         self._max_bytes = max_bytes
         self._reading = reading
         self._next = 0
-        self._position = 0
         self._failures = 0
         self._caught_up = asyncio.Event()
 
@@ -78,7 +89,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that was there at the start has been taken."""
+        """True if all that was there at the start has been taken."""
         return self._caught_up.is_set()
 
     async def wait_caught_up(self) -> None:
@@ -118,8 +129,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         self._failures = 0
         while not self.should_stop:
-            self._position = await consumer.position(self._tp)
-            if self._position >= end and not self.is_caught_up:
+            if not self.is_caught_up and await consumer.position(self._tp) >= end:
                 await self._bring_into_use()
                 self._caught_up.set()
             fetched = await consumer.getmany(self._tp, timeout_ms=500)
@@ -147,19 +157,19 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
     def _read_each(self, records: Sequence[Any]) -> list[Read | None]:
         return [self._reading.read(record.key, record.value) for record in records]
 
-    async def refresh(self) -> None:
-        """Wait until all that is in the topic now has been taken."""
-        await self._caught_up.wait()
-        end = (await ends_of(self._connection, [self._tp]))[self._tp]
-        while self._position < end and not self.should_stop:
-            await self.sleep(0.05)
-
 
 async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """The offsets behind all that is appended, also behind a transaction that is still open.
+    """Return the offsets behind all that is appended, also behind a transaction that is still open.
 
     A reader of what is committed is told where that begins. But what is ours may lie behind it, appended without a
     transaction: after the guarantee was changed, until the broker ends the last one of a worker that was killed.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    tps : sequence of TopicPartition
+        The partitions.
     """
     consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted")
     await consumer.start()

@@ -27,7 +27,7 @@ APPENDED = frozenset({NoError, DuplicateSequenceNumber})
 """Errors in an answer that mean that the broker has the batch."""
 
 Placed = tuple[TopicPartition, BatchBuilder]
-"""A record batch and where it is appended."""
+"""A record batch and its partition."""
 
 
 class LeaseExpired(KafkaError):  # type: ignore[misc]
@@ -37,7 +37,17 @@ class LeaseExpired(KafkaError):  # type: ignore[misc]
 
 
 def new_producer(connection: Connection, request_timeout_s: float, max_request_bytes: int) -> AIOKafkaProducer:
-    """An idempotent producer: within a partition nothing is lost, doubled or reordered by its own retries."""
+    """Return an idempotent producer: within a partition its own retries lose, double and reorder nothing.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    request_timeout_s : float
+        Seconds until a request without an answer has failed.
+    max_request_bytes : int
+        The longest request.
+    """
     return AIOKafkaProducer(
         **connection.options(),
         acks="all",
@@ -53,6 +63,15 @@ def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: b
 
     A broker appends a batch as a whole or not at all. aiokafka's own way, a record at a time, makes a future and a task
     switch of each.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+        The records.
+    max_bytes : int
+        The longest batch; one longer record is a batch by itself.
+    is_transactional : bool
+        Whether the batches are of a transaction.
     """
     by_place: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
     for output in outputs:
@@ -161,11 +180,11 @@ class Sender(Service):  # type: ignore[misc]
     Parameters
     ----------
     name : str
-        Who sends.
+        The agent that sends.
     connect : callable
         Makes a producer that is not started.
     on_failure : callable
-        Told for whom an attempt failed.
+        Called with the agent's name when an attempt failed.
     late_after_s : float
         An attempt that takes so long counts as failed, and once more each time that it has taken as long again. It goes
         on all the same: aiokafka's idempotent producer never gives up a record, and another one that sent it beside
@@ -185,7 +204,7 @@ class Sender(Service):  # type: ignore[misc]
         super().__init__()
         self.name = name
         self.is_able = True
-        """Whether the last attempt succeeded, or the one under way is not late."""
+        """True if the last attempt succeeded, or the one under way is not late."""
         self._connect = connect
         self._on_failure = on_failure
         self._late_after_s = late_after_s
@@ -206,8 +225,14 @@ class Sender(Service):  # type: ignore[misc]
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
-        process. What an attempt appended before it failed is appended again: the same bytes. Up to `batch_bytes` of a
-        partition are one batch, which a broker appends as a whole or not at all.
+        process. What an attempt appended before it failed is appended again: the same bytes.
+
+        Parameters
+        ----------
+        outputs : sequence of Output
+            The records.
+        batch_bytes : int
+            Up to so many bytes of a partition are one batch, which a broker appends as a whole or not at all.
 
         Raises
         ------
@@ -278,7 +303,7 @@ class Sender(Service):  # type: ignore[misc]
 
 
 def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:
-    """Look at the lease right before a produce request is written, as late as that can be done."""
+    """Check the lease right before a produce request is written, as late as that can be done."""
     client = producer.client
     send = client.send
 

@@ -155,7 +155,7 @@ class _Versioned(Request[_Request]):  # type: ignore[misc]
 
 
 class Membership(NamedTuple):
-    """Who a worker is in its group."""
+    """A worker's identity in its group."""
 
     member_id: str
     generation: int
@@ -169,6 +169,8 @@ class TransactionalProducer:
 
     Parameters
     ----------
+    connection : Connection
+        How the brokers are reached.
     transactional_id : str
         Of this process alone. Who owns partitions is known to the group: it refuses the offsets of a former member, and
         nothing is committed of a transaction that was refused anything (KIP-447).
@@ -210,7 +212,14 @@ class TransactionalProducer:
     ) -> None:
         """Append batches and commit offsets, as a member of the group; return when all of it is decided.
 
-        Batches of a partition are appended in their order. They are transactional, and not built.
+        Parameters
+        ----------
+        batches : collection
+            Transactional batches that are not built; those of a partition are appended in their order.
+        offsets : mapping
+            The next offset to read, by input partition.
+        membership : Membership
+            The member that commits.
 
         Raises
         ------

@@ -14,7 +14,8 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO, Floats
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of

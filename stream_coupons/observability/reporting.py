@@ -4,7 +4,7 @@ import time
 from collections.abc import Container, Iterator, Mapping
 from typing import get_args
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.messages.catalogue import BudgetHold
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit, campaign_of

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.follower import ends_of
-from stream_coupons.kafka.lenient.fetched import new_consumer
 from stream_coupons.runtime.stores import CellStore, NewStore
 
 log = logging.getLogger(__name__)
@@ -22,15 +22,15 @@ POLL_MS = 500
 
 
 class Changelog(Protocol):
-    """Where the cells of an agent are kept."""
+    """The log of an agent's cells."""
 
     topic: str
 
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
-        """The cells of partitions, each in a store of its own."""
+        """Return the cells of partitions, each in a store of its own."""
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Where the cell of a key is, for a person to look at: keys of shoppers are not logged."""
+        """Return the place of a key's cell for the operator: keys of shoppers are not logged."""
 
 
 class KafkaChangelog:
@@ -40,10 +40,14 @@ class KafkaChangelog:
 
     Parameters
     ----------
+    connection : Connection
+        How the brokers are reached.
+    topic : str
+        The topic.
     new_store : callable
         Makes the empty store that a partition is read into.
     on_skipped : callable
-        Told of each record that is none of ours.
+        Called for each record that is none of ours.
     """
 
     def __init__(self, connection: Connection, topic: str, new_store: NewStore, on_skipped: Callable[[], None]) -> None:
@@ -53,7 +57,7 @@ class KafkaChangelog:
         self._on_skipped = on_skipped
 
     async def read(self, partitions: Collection[int]) -> dict[int, CellStore]:
-        """The cells of partitions as they are when this is called.
+        """Return the cells of partitions as they are when this is called.
 
         Raises
         ------
@@ -66,7 +70,7 @@ class KafkaChangelog:
         return cells
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Topic, partition and offset of a key's latest cell."""
+        """Return topic, partition and offset of the latest cell of a key in a partition."""
         offsets: list[int] = []
         await self._read(
             [partition],
@@ -97,7 +101,7 @@ class KafkaChangelog:
             await consumer.stop()
 
     def _latest(self, records: Iterable[Any]) -> dict[str, bytes | None]:
-        """What the records come to, by key. Our keys are text: what has another one is a stranger's, nobody's state."""
+        """Return the last value of each key. Our keys are text: a record with another key is foreign, no state."""
         latest = {}
         for record in records:
             try:

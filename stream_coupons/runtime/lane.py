@@ -1,4 +1,4 @@
-"""The loop between Faust and an agent's step: own partitions, take a batch, apply, deliver, save, acknowledge.
+"""The loop between the consumer and an agent's step: own partitions, take a batch, apply, deliver, save, acknowledge.
 
 Order is the guarantee: new cells are in the changelog before any output is sent, or with them in a transaction; outputs
 are appended before the input is acknowledged; and only acknowledged input is committed.
@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka.structs import TopicPartition
-from faust.types import TP
 from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
@@ -20,29 +19,29 @@ from stream_coupons.runtime.batch import Batches, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Delivery
-from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.shard import UnreadableCell
+from stream_coupons.runtime.source import Chunk, Host
 
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 
 MEND_PAUSE_S = 10.0
-"""How long a person who mends a changelog waits at most until it is read again."""
+"""Longest pause before a changelog that an operator repairs is read again."""
 
 
 class Observer(Protocol):
-    """Told of every batch; it makes metrics of that."""
+    """Makes metrics of every batch."""
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
-        """Batches, one a partition, were applied, delivered and acknowledged together."""
+        """Take note of batches, one a partition, that were applied, delivered and acknowledged together."""
 
 
 class LogReplaced(Exception):
     """An input's log ends before records that were applied: it is another one, whose records would count as replays."""
 
-    def __init__(self, tp: TP, reached: int, end: int) -> None:
+    def __init__(self, tp: TopicPartition, reached: int, end: int) -> None:
         super().__init__(
             f"{tp.topic}:{tp.partition} ends at offset {end}, but was applied up to {reached}: it was created anew, or "
             "lost its end. What comes below would count as a replay and not be applied. Stop its senders; append "
@@ -57,7 +56,19 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     Parameters
     ----------
-    app : faust.App
+    batches : Batches
+        Applies the agent's step.
+    changelog : Changelog
+        Keeps its states.
+    delivery : Delivery
+        Appends the effects.
+    observe : Observer
+        Called after every batch.
+    breaker : CircuitBreaker
+        Counts bad records.
+    max_records : int
+        About the most records of a batch.
+    app : Host
         Its consumer is known only once it has started.
     """
 
@@ -69,7 +80,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         observe: Observer,
         breaker: CircuitBreaker,
         max_records: int,
-        app: Any,
+        app: Host,
     ) -> None:
         super().__init__()
         self.inbox = Inbox()
@@ -81,7 +92,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         self._max_records = max_records
         self._app = app
         self._owned: Ownership = NOTHING
-        self._floors: dict[TP, int] = {}
+        self._floors: dict[TopicPartition, int] = {}
         self.name = batches.step.name
 
     @property
@@ -91,7 +102,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has the cells of the partitions that it owns."""
+        """True if it has the cells of the partitions that it owns."""
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -100,7 +111,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             await self._turn()
 
     async def _turn(self) -> None:
-        """One batch. What is not acknowledged must not be held on to: Faust waits for the messages that it knows of."""
+        """Process one batch, and keep no message without acknowledging it: Faust waits for all that it knows of."""
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
@@ -110,7 +121,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
                 await self._process(taken)
 
     async def _own(self, ownership: Ownership) -> None:
-        """Let go of partitions, and take over others: read what they came to."""
+        """Drop partitions, and take over others: recover their states."""
         kept = ownership.keeps(self._owned)
         for partition in self._batches.owned - kept:
             self._batches.drop(partition)
@@ -122,7 +133,11 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             if self.should_stop or ownership is not self.inbox.ownership:
                 return
         # Only now: whoever was shut out may have committed until then what was not known when the partition was given.
-        places = [TP(topic, partition) for topic in self._batches.step.topics for partition in ownership.partitions]
+        places = [
+            TopicPartition(topic, partition)
+            for topic in self._batches.step.topics
+            for partition in ownership.partitions
+        ]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
         for tp, end in (await self._app.consumer.highwaters(*places)).items():
             self._check_log(tp, end)
@@ -130,14 +145,14 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
         took_s = time.monotonic() - began
         log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
 
-    def _check_log(self, tp: TP, end: int | None) -> None:
+    def _check_log(self, tp: TopicPartition, end: int | None) -> None:
         """See that an input's log, which ends there, is the one that its records were applied from."""
         reached = self._batches.ends(tp.partition).get(tp.topic, 0)
         if end is not None and end < reached:
             raise LogReplaced(tp, reached, end)
 
     async def _recover(self, partitions: Collection[int]) -> int | None:
-        """Read what partitions came to; how many cells that is. None if one of them cannot be read.
+        """Read the states of partitions and return their count; None if one of them cannot be read.
 
         Then this worker stands still, and is not ready. If it ended, the next one to gain the partition would, too, and
         so on: nothing would be done in any partition.

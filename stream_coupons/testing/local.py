@@ -13,7 +13,7 @@ from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.agents.wire import sender_of
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon

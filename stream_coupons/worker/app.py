@@ -70,7 +70,7 @@ class CouponApp(Member):
         return self.knowledge.is_caught_up
 
     def _add_owner(self, agent: KeyedAgent[Any]) -> Lane[Any]:
-        """An agent that owns states: its topics, its changelog, its lane."""
+        """Add an agent that owns states: its topics, its changelog, its lane."""
         kafka, worker = self.settings.kafka, self.settings.worker
         changelog = topics.changelog(TABLE_OF[agent.name])
         batches: Batches[Any] = Batches(
@@ -126,7 +126,7 @@ class CouponApp(Member):
 
 
 def open_stores(worker: WorkerSettings) -> Stores:
-    """Where a worker with these settings keeps its cells.
+    """Return the stores in which a worker with these settings keeps its cells.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def send_frame(descriptor: int, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """How a parent deals with its child.
+    """The rules by which a parent supervises its child.
 
     Parameters
     ----------

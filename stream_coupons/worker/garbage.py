@@ -1,4 +1,4 @@
-"""How often Python looks for cycles of dead objects."""
+"""The intervals at which Python collects cycles of dead objects."""
 
 import gc
 

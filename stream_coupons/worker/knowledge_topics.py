@@ -47,5 +47,5 @@ class KnowledgeTopics:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that was in them at the start has been taken."""
+        """True if all that was in them at the start has been taken."""
         return all(follower.is_caught_up for follower in self.followers)

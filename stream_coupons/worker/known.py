@@ -1,4 +1,4 @@
-"""What a worker knows besides its states: the rules, the catalogue and the models, as they now are."""
+"""The knowledge of a worker besides its states: the rules, the current catalogue and models."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -62,11 +62,11 @@ class CurrentKnowledge:
         self._decode_snapshot = Decoder(topics.SNAPSHOTS)
         self._catalogue: Catalogue | None = None
         self._has_changed = False
-        """Whether a coupon has, since the catalogue was compiled."""
+        """True if a coupon has changed since the catalogue was compiled."""
         self._now: Knowledge | None = None
 
     def now(self) -> Knowledge:
-        """The latest models, and the coupons as they were when they were last compiled; at once, if they never were."""
+        """Return the latest models, and the coupons as last compiled; compile them if they never were."""
         if self._now is None:
             self._now = Knowledge(self._rules, self._compiled(), dict(self._scorers), self._prior)
         return self._now
@@ -133,7 +133,7 @@ class CurrentKnowledge:
         self._has_changed = True
 
     def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
-        """A record of the models and what serves it: some tens of milliseconds of work.
+        """Return the snapshot in a record and its scorer: some tens of milliseconds of work.
 
         What another version of the program keeps under its own key is for that one, and not refused: it stays there.
         """

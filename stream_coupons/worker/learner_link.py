@@ -1,4 +1,4 @@
-"""What the learning process tells the deciding one that started it: what is missing, and its metrics."""
+"""The report of the learning process to the deciding one that started it: missing conditions, and metrics."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Report(Struct, array_like=True, frozen=True):
 
 
 class Greeting(Struct, frozen=True):
-    """What a learning process has to know to start."""
+    """The first frame of a learning process: its settings."""
 
     settings: Settings
     log_level: str

@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import uuid4
 
-import faust
-from aiokafka import AIOKafkaProducer
-from faust.types import TP
+from aiokafka import AIOKafkaProducer, TopicPartition
 from mode import Service
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.producer import Sender, new_producer
-from stream_coupons.kafka.settings import Guarantee, KafkaSettings
+from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.kafka.transactions import TransactionalProducer
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from stream_coupons.runtime.faust_driver.consumer import BatchTransport
-from stream_coupons.runtime.faust_driver.inbox import Inbox
+from stream_coupons.runtime.faust_driver.application import Application
+from stream_coupons.runtime.inbox import Inbox
+from stream_coupons.runtime.source import Source
 from stream_coupons.settings import Settings
 
 REPORT_EVERY_S = 1.0
@@ -30,13 +29,13 @@ NOT_IN_THE_GROUP: Mapping[Hashable, int] = {"membership": 0}
 
 
 class Loop(Protocol):
-    """The loop to which a Faust agent passes its chunks."""
+    """The loop of an agent, which processes the chunks in its inbox."""
 
     inbox: Inbox
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can take chunks."""
+        """True if it can take chunks."""
 
 
 class Member:
@@ -64,7 +63,8 @@ class Member:
         self.beat_at: float | None = None
         self.loops: dict[str, Loop] = {}
         self.metrics = Metrics(CollectorRegistry())
-        self.faust = _new_faust(settings.kafka, group_id, batch_records)
+        between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
+        self.faust = Application(settings.kafka, group_id, batch_records, between_agents)
         self._group_id = group_id
         self.delivery = self._new_delivery(agents)
 
@@ -105,22 +105,19 @@ class Member:
             self.faust.service(service)
 
     def add_agent(self, name: str, names: tuple[str, ...], loop: Loop) -> None:
-        """Pass what is read of some topics to a loop."""
+        """Pass the records of some topics to a loop.
+
+        Parameters
+        ----------
+        name : str
+            The agent.
+        names : tuple of str
+            Its topics.
+        loop : Loop
+            Processes them.
+        """
         self.loops[name] = loop
-        channel = self.faust.topic(*names, key_serializer="raw", value_serializer="raw")
-
-        async def body(stream: Any) -> None:
-            # Acknowledging is the loop's: Faust would also do it for a chunk whose handler raised.
-            await loop.inbox.consume(stream.noack().events())
-
-        async def assign(_app: Any, assigned: set[TP], **_: Any) -> None:
-            partitions = frozenset(tp.partition for tp in assigned if tp.topic in names)
-            loop.inbox.assign(partitions, self.faust.consumer.membership())
-
-        self.faust.agent(channel, name=name)(body)
-        self.faust.on_partitions_assigned.connect(assign, weak=False)
-        self.faust.transport.agents |= dict.fromkeys(names, name)
-        self.faust.transport.takers.append(lambda: loop.is_ready and self._may_read())
+        self.faust.add_agent(name, names, loop.inbox, lambda: loop.is_ready and self._may_read())
 
     def _may_read(self) -> bool:
         """Return whether what every message needs is known."""
@@ -139,7 +136,7 @@ class Member:
         By partition: a loop that hangs must not be covered by others that get on. Progress is what is committed, and
         what is processed where commits are rare.
         """
-        consumer = self.faust._consumer
+        consumer = self.faust.started_consumer
         away = {} if self._is_in_group() else NOT_IN_THE_GROUP
         if consumer is None or not consumer.is_coordinated or not all(takes() for takes in self.faust.transport.takers):
             return away
@@ -151,12 +148,11 @@ class Member:
         return {**away, **{tp: done[tp] + more.get(tp.topic, 0) for tp in behind}}
 
     def _is_in_group(self) -> bool:
-        """Whether this process is in its group and was heard of within a session: no broker, no group.
+        """Return whether this process is in its group and was heard of within a session: no broker, no group.
 
         aiokafka looks for a broker that is gone for ever, and calls itself a member meanwhile.
         """
-        # Not by Faust's property, which would make a consumer in the thread that asks.
-        consumer = self.faust._consumer
+        consumer = self.faust.started_consumer
         return consumer is not None and consumer.is_coordinated and consumer.is_member
 
     def is_ready(self) -> bool:
@@ -190,7 +186,7 @@ class Reporter(Service):  # type: ignore[misc]
     def __init__(self, member: Member) -> None:
         super().__init__()
         self._member = member
-        self._reported: set[TP] = set()
+        self._reported: set[TopicPartition] = set()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _report(self) -> None:
@@ -200,7 +196,7 @@ class Reporter(Service):  # type: ignore[misc]
             self._member.report()
             self._report_lag(self._member.faust.consumer)
 
-    def _report_lag(self, consumer: Any) -> None:
+    def _report_lag(self, consumer: Source) -> None:
         gauge, owned = self._member.metrics.lag, consumer.assignment()
         for tp in self._reported - owned:
             gauge.remove(tp.topic, str(tp.partition))
@@ -211,29 +207,3 @@ class Reporter(Service):  # type: ignore[misc]
                 lag = max(end - consumer.committed([tp.topic], tp.partition).get(tp.topic, 0), 0)
                 gauge.labels(tp.topic, str(tp.partition)).set(lag)
                 self._reported.add(tp)
-
-
-def _new_faust(kafka: KafkaSettings, group_id: str, batch_records: int) -> faust.App:
-    app = faust.App(
-        group_id,
-        broker=[f"kafka://{address}" for address in kafka.bootstrap.split(",")],
-        store="memory://",
-        autodiscover=False,
-        web_enabled=False,
-        web_tables_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 * topics.MIB,
-        broker_commit_interval=kafka.commit_interval_s,
-        broker_session_timeout=kafka.session_timeout_s,
-        broker_heartbeat_interval=kafka.heartbeat_interval_s,
-        broker_rebalance_timeout=kafka.rebalance_timeout_s,
-        broker_request_timeout=kafka.request_timeout_s,
-        broker_max_poll_records=batch_records,
-        stream_buffer_maxsize=8,
-        stream_wait_empty=True,
-    )
-    between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
-    app.transport = BatchTransport(app.conf.broker_consumer, app, kafka, between_agents)
-    return app

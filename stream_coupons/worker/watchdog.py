@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
 LEAVING_S = 20.0
-"""How long a worker that was told to leave may take. Of those who stop a process, many allow 30 s."""
+"""Seconds that a worker has to leave. Many supervisors allow 30 s."""
 CRASHED_S = 3.0
 ENDS = "the worker ends: %s"
 """The last line of a worker that ends by itself, whoever ends it."""
@@ -30,11 +30,11 @@ class Watched(Protocol):
 
     @property
     def should_stop(self) -> bool:
-        """Whether it is on its way out."""
+        """True while it is on its way out."""
 
     @property
     def crashed(self) -> bool:
-        """Whether it is so because of an error."""
+        """True if an error has ended it."""
 
     @property
     def crash_reason(self) -> BaseException | None:
@@ -106,7 +106,7 @@ class Watchdog(threading.Thread):
 
 
 def _places(waiting: Any) -> list[str]:
-    """Where a suspended coroutine waits, innermost first: file and line of it and of what it awaits."""
+    """Return where a suspended coroutine waits, innermost first: file and line of it and of what it awaits."""
     places: list[str] = []
     while waiting is not None:
         frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)

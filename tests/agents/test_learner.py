@@ -22,7 +22,7 @@ from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import Offsets
-from stream_coupons.runtime.faust_driver.consumer import Chunk
+from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Price

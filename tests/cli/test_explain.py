@@ -19,7 +19,7 @@ from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli import explain_text
 from stream_coupons.cli.explain import parse_time
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig

@@ -8,7 +8,8 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import Catalogue, Floats
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.pipeline import ANY_TIME, ShopEvent, Times, Undecided, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases

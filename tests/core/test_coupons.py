@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import (
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
-    BRAND_WEIGHT,
     PRIOR_DEPTH_RATIO,
-    Catalogue,
-    CouponSet,
     depth_of,
     discount_of,
     is_in_scope,
     price_of,
 )
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import MAX_SCOPE
 from stream_coupons.core.vectors.sparse import as_arrays, feature_index

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import PART_OF_BRAND, PART_OF_ITEM, CouponSet, Positions
+from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
+from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.decision.attribution import pack, unpack
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (

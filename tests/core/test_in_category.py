@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -23,7 +22,7 @@ from stream_coupons.core.shopper.category_history import (
 from stream_coupons.core.shopper.profile import Profile, fold
 from stream_coupons.core.shopper.state import Shopper
 
-from .builders import AT, DAY_S, browse, cart, coupon, item, order
+from .builders import AT, DAY_S, cart, coupon, item, order
 
 RULES = ProfileRules()
 WEEK_S = 7 * DAY_S
@@ -103,45 +102,3 @@ def test_what_was_ordered_is_not_in_the_cart_however_many_categories_were_ordere
     for n, other in enumerate(names("d", 20)):
         fold(profile, basket(2 + n, AT + 2 * DAY_S, [other]), RULES)
     assert {told(profile, name, "category_carted", AT + 3 * DAY_S) for name in bought} == {0.0}
-
-
-def older(in_category: dict[str, list[Any]], ordered_at: dict[str, float]) -> Profile:
-    """A profile as a version kept it that had two tables."""
-    wire = dict(zip(Profile.__struct_fields__, msgspec.structs.astuple(Profile()), strict=True))
-    wire |= {"category_ordered_at": ordered_at, "in_category": in_category}
-    return msgspec.msgpack.decode(msgspec.msgpack.encode([*wire.values()]), type=Profile)
-
-
-def test_what_an_older_version_kept_in_two_tables_is_in_one_when_it_is_read() -> None:
-    weekly = 0b1000100
-    profile = older(
-        {"tea": [weekly | 1, AT + 1, 0.0], "lost": [weekly | 1, AT + 1, 0.0], "cart": [0, AT + 1, 0.0]},
-        {"tea": AT, "soap": AT - 5 * DAY_S},
-    )
-    assert profile.category_ordered_at == {}
-    assert profile.in_category == {
-        "tea": InCategory(weekly | 1, AT + 1, 0.0, AT),
-        "cart": InCategory(0, AT + 1),
-        "soap": InCategory(1, ordered_at=AT - 5 * DAY_S),
-    }, "of what was lost in one table nothing is known for sure"
-    assert told(profile, "tea", "category_ordered", AT) == told(profile, "tea", "category_carted", AT + 1) == 1.0
-    fold(profile, browse("b", AT + 1), RULES)
-    again = msgspec.msgpack.decode(msgspec.msgpack.encode(profile), type=Profile)
-    assert again.in_category == profile.in_category
-    fold(profile, basket(1, AT + 5 * DAY_S, ["soap"]), RULES)
-    assert usual_gap_s(profile.in_category["soap"].order_slots) == 10 * DAY_S
-
-
-def test_of_two_full_tables_of_an_older_version_what_was_touched_last_is_kept() -> None:
-    carted = {name: [0, AT + n, 0.0] for n, name in enumerate(names("k", MAX_CATEGORIES))}
-    ordered = {name: AT + n for n, name in enumerate(names("o", MAX_CATEGORIES))}
-    profile = older(carted, ordered)
-    half = MAX_CATEGORIES // 2
-    assert profile.in_category.keys() == {*names("k", MAX_CATEGORIES)[half:], *names("o", MAX_CATEGORIES)[half:]}
-
-
-def test_slots_whose_latest_order_is_not_known_say_nothing() -> None:
-    profile = older({"tea": [0b1000101, 0.0, 0.0]}, {})
-    assert told(profile, "tea", "category_due", AT) == told(profile, "tea", "category_ordered", AT) == 0.0
-    fold(profile, basket(1, AT, ["tea"]), RULES)
-    assert profile.in_category["tea"] == InCategory(1, ordered_at=AT)

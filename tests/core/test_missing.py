@@ -17,7 +17,6 @@ from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.imputation import LAST_CONTEXT_VALUES, fill_context, fill_labels, fill_number, remember
 from stream_coupons.core.shopper.profile import Profile, decay, fold
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
-from stream_coupons.core.vectors.items import price_band
 from stream_coupons.core.vectors.sparse import feature_index
 
 from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, of_type, order, rules, see, wallet
@@ -117,31 +116,6 @@ def test_a_late_order_is_filled_from_what_was_before_it(policy: MissingPolicy) -
     assert (in_time.units, in_time.spend_minor) == (too_late.units, too_late.spend_minor)
     assert in_time.interests == too_late.interests
     assert (in_time.units > 0) is (policy != "drop")
-
-
-def test_prices_of_an_older_version_are_known_by_their_order_only() -> None:
-    profile = Profile(prices=[500.0, 700.0])
-    rules = ProfileRules(missing_price="last", recent_prices=3)
-    fold(profile, browse(at=AT, what=item("A")), rules)
-    assert feature_index(f"price:{price_band(700.0)}") in profile.interests
-    for n in range(2):
-        fold(profile, browse(at=AT + n, what=item("A", price_minor=100 + n)), rules)
-    assert (profile.prices, profile.price_times) == ([700.0, 100.0, 101.0], [0.0, AT, AT + 1])
-
-
-def test_a_worker_of_the_version_before_reads_and_writes_the_state_and_loses_only_times() -> None:
-    profile = Profile()
-    fold(profile, browse(at=AT, what=item("A", price_minor=100)), ProfileRules())
-    wire: list[Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(profile))
-    names = Profile.__struct_fields__
-    assert names[-9:-6] == ("price_times", "last_labels", "contexts")
-    assert names[-6:] == ("category_days", "days_until", "half_life_s", "rhythm", "in_category", "price_levels")
-    again = msgspec.msgpack.decode(msgspec.msgpack.encode(wire[:-9]), type=Profile)
-    assert again == msgspec.structs.replace(
-        profile, price_times=[], half_life_s=0.0, rhythm=[], in_category={}, price_levels={}
-    )
-    fold(again, browse(at=AT + 5, what=item("A", price_minor=300)), ProfileRules())
-    assert (again.prices, again.price_times) == ([100.0, 300.0], [0.0, AT + 5])
 
 
 # ------------------------------------------------------------ categories and brands

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.builders import AT, FixedScorer, browse, coupon, purses, rules
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.messages.catalogue import Campaign

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.decision import attribution, observation
 from stream_coupons.core.decision.attribution import unpack

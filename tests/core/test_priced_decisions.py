@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import observation
 from stream_coupons.core.decision.pipeline import Undecided, decide, take_in
 from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge

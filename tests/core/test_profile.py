@@ -15,19 +15,16 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, Or
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.category_history import MAX_CATEGORIES
 from stream_coupons.core.shopper.habits import habit_indices, unpack_habits
+from stream_coupons.core.shopper.preferences import count_days, favourite, is_familiar, portrait
 from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_RECENT_ORDERS,
     Profile,
-    count_days,
     decay,
-    favourite,
     fold,
     is_duplicate,
-    is_familiar,
     place_of,
-    portrait,
 )
 from stream_coupons.core.vectors.items import interest_indices, price_band
 from stream_coupons.core.vectors.sparse import DIGEST_BYTES, feature_index, name_index
@@ -171,18 +168,11 @@ def test_passing_a_landmark_changes_no_value() -> None:
     assert again == pytest.approx(seen, rel=1e-9, abs=1e-12)
 
 
-def as_kept_before(profile: Profile) -> Profile:
-    """As versions left it that did not say under which half-life."""
-    kept = msgspec.to_builtins(profile)
-    return msgspec.convert(kept[: Profile.__struct_fields__.index("half_life_s")], Profile, strict=False)
-
-
-@pytest.mark.parametrize("says_so", [True, False])
 @pytest.mark.parametrize("days", [0.01, 7, 10, 14, 28, 3650])
-def test_under_another_half_life_values_stay_and_fade_by_the_new_one(days: float, says_so: bool) -> None:
+def test_under_another_half_life_values_stay_and_fade_by_the_new_one(days: float) -> None:
     at, later, rules = SPRING_OF_2026, SPRING_OF_2026 + 7 * DAY_S, ProfileRules(half_life_s=days * DAY_S)
     seen = [order("o", at - DAY_S, item("A", category="tea", price_minor=500)), cart("k", at, item("B"))]
-    before = folded(seen, DEFAULT) if says_so else as_kept_before(folded(seen, DEFAULT))
+    before = folded(seen, DEFAULT)
     values = numbers(before, at, DEFAULT)
     assert numbers(before, at, rules) == pytest.approx(values, rel=1e-9)
     faded = {name: value * 2.0 ** (-7 / days) for name, value in values.items()}
@@ -191,16 +181,6 @@ def test_under_another_half_life_values_stay_and_fade_by_the_new_one(days: float
     faded["browses"] += 1.0
     assert numbers(before, later, rules) == pytest.approx(faded, rel=1e-9)
     assert before.landmark == folded([browse(at=later)], rules).landmark
-
-
-@pytest.mark.parametrize("rules", [HOURLY, DEFAULT])
-def test_what_was_kept_before_under_the_same_half_life_stays_as_it_was(rules: ProfileRules) -> None:
-    seen = [order("o", AT, item("A", category="tea", price_minor=500)), cart("k", AT + DAY_S, item("B"))]
-    kept = as_kept_before(folded(seen, rules))
-    assert (kept.half_life_s, kept.landmark) == (0.0, folded(seen, rules).landmark)
-    fold(kept, browse("b", AT + DAY_S), rules)
-    after = folded([*seen, browse("b", AT + DAY_S)], rules)
-    assert numbers(kept, AT + DAY_S, rules) == pytest.approx(numbers(after, AT + DAY_S, rules), rel=1e-9)
 
 
 @pytest.mark.long

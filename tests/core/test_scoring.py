@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.rules import Rules

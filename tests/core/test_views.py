@@ -8,7 +8,9 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, PART_OF_BRAND, PART_OF_ITEM, CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
@@ -16,7 +18,8 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.profile import count_days, decay, fold
+from stream_coupons.core.shopper.preferences import count_days
+from stream_coupons.core.shopper.profile import decay, fold
 from stream_coupons.core.shopper.state import Shopper, Tally
 from stream_coupons.core.vectors.items import category_brand, item_features
 from stream_coupons.core.vectors.sparse import PackedVector, SparseVector, feature_index, pack_vector, unpack_vector

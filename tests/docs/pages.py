@@ -57,9 +57,9 @@ def first_column(name: str, header: str) -> list[str]:
     return [row[0].strip("`") for row in table_below(name, header)]
 
 
-def script(name: str) -> ModuleType:
-    """Return a program of docs/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+def script(name: str, folder: Path = DOCS) -> ModuleType:
+    """Return a program of docs/ or another folder as a module."""
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

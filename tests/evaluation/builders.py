@@ -9,7 +9,7 @@ from core.builders import FixedScorer, browse, cart, coupon, feedback, item, ord
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon

@@ -1,5 +1,6 @@
 """One budget shared by many coupons, under kills; pause and resume under load; money that is reported anew."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,8 +74,11 @@ def test_a_paused_campaign_gives_nothing_until_it_is_resumed(
             wait_until(lambda: count(running) >= 10, "the first coupons")
             running.send(topics.CAMPAIGNS, msgspec.structs.replace(campaign, paused=True))
             running.flush()
+            paused_at = time.time()
             wait_until(lambda: is_quiet(running), "no coupon while events go on")
             before = count(running)
+            last_at = max(record.timestamp for record in records(running.system, topics.ISSUES.name)) / 1000
+            running.figures["paused after ms"] = max(round((last_at - paused_at) * 1000), 0)
             running.wait_for_work()
             assert count(running) == before
             running.send(topics.CAMPAIGNS, campaign)

@@ -90,6 +90,8 @@ class Trial:
         Those of them that must end in dead letters, by (topic, reason).
     issues : dict
         What a consumer that deduplicates has seen, by id.
+    figures : dict
+        What a trial measures besides what every trial does.
     """
 
     def __init__(self, system: LocalSystem, world: World, publisher: Publisher, reader: Reader) -> None:
@@ -99,6 +101,7 @@ class Trial:
         self.refused: Counter[tuple[str, str]] = Counter()
         self.issues: dict[str, CouponIssue] = {}
         self.kills = 0
+        self.figures: dict[str, Any] = {}
         self._sending = threading.Lock()
         self._publisher = publisher
         self._reader = reader
@@ -257,6 +260,7 @@ class Trial:
                 "replays": int(total(self.system, "replays_total")),
                 "violations": len(found),
                 "idle after s": round(idle_after_s, 1),
+                **self.figures,
             }
         )
 

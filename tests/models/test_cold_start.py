@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, order
 
-from stream_coupons.core.catalogue.compiled import Catalogue, CouponSet
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.decision.scoring import USES_RATIO

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO
+from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows

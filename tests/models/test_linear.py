@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import PRIOR_DEPTH_RATIO
+from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_coupons.kafka import fetch_sessions
-from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher, decode_answer, encode_request
+from stream_coupons.kafka.consumer import SessionClient
+from stream_coupons.kafka.fetch_requests import decode_answer, encode_request
+from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
 from tests.runtime.test_fetched import batch
 
 CART, BROWSE, VECTORS = "cart", "browse", "vectors"
@@ -148,9 +150,13 @@ class Reading:
         for tp in PLACES:
             self.assignment.state_value(tp).reset_to(0)
         self.fetcher = SessionFetcher(
-            client, subscriptions, isolation_level="read_committed", retry_backoff_ms=1, fetch_max_wait_ms=max_wait_ms
+            SessionClient(client),
+            subscriptions,
+            priority_of,
+            isolation_level="read_committed",
+            retry_backoff_ms=1,
+            fetch_max_wait_ms=max_wait_ms,
         )
-        self.fetcher.priority_of = priority_of
         self.taken: dict[TopicPartition, list[int]] = {tp: [] for tp in PLACES}
 
     async def take(self, timeout_s: float = 5.0) -> dict[TopicPartition, int]:

@@ -8,8 +8,8 @@ from faust.types import TP
 
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.faust_driver.consumer import Chunk
-from stream_coupons.runtime.faust_driver.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.source import Chunk
 
 OWNED = frozenset({0, 1})
 

@@ -16,9 +16,9 @@ from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Offsets
-from stream_coupons.runtime.faust_driver.consumer import Chunk
 from stream_coupons.runtime.lane import Lane, LogReplaced
 from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.source import Chunk
 from stream_coupons.runtime.stores import CellStore, MemoryCells
 
 from .fakes import FILLS, NUMBERS, PARTITIONS, TICKS, Adder, Pot, Total, home_of, keep, log, pot_of, values

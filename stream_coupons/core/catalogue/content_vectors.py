@@ -1,10 +1,10 @@
-"""Content of coupons as vectors, from whatever model made them, and the codes that alike vectors share.
+"""Locality-sensitive codes of the content vectors of coupons, of any embedding model.
 
 A vector becomes `CODES` codes of `BITS` bits each. A bit is the side of a random hyperplane that the vector lies on, so
-two vectors at an angle t share a bit with probability 1 - t / pi and a code with (1 - t / pi)^BITS [1]_: what is alike
-has many codes in common, and a linear model that learns one weight per code learns a function that is smooth over the
-content, without having seen the model that made the vectors. Length does not matter, direction does; vectors whose
-directions hardly differ (all numbers of all of them large and positive, say) should have their mean subtracted before.
+two vectors at an angle t share a bit with probability 1 - t / pi and a code with (1 - t / pi)^BITS [1]_. Similar
+contents have many codes in common, so a linear model with one weight per code learns a function that is smooth over the
+content. The length of a vector does not count. Subtract the mean from vectors whose directions hardly differ, such as
+vectors of large positive numbers.
 
 References
 ----------
@@ -28,7 +28,7 @@ _NORMAL_SCALE = 2.0**10
 
 
 def vector_codes(vector: Sequence[float]) -> tuple[int, ...]:
-    """Hashes of a vector's codes, as many as `CODES`; the same on every machine, to the last bit.
+    """Return the hashes of a vector's codes, as many as `CODES`; the same on every machine, to the last bit.
 
     Vectors of another length share none: they come from another model.
 
@@ -46,6 +46,6 @@ def vector_codes(vector: Sequence[float]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8)
 def _normals(size: int) -> NDArray[np.float64]:
-    """Normals of the hyperplanes, shape (size, CODES * BITS), whole numbers. The stream of a RandomState is frozen."""
+    """Return the hyperplanes' normals, shape (size, CODES * BITS), whole numbers. A RandomState's stream is frozen."""
     drawn = np.random.RandomState(0).standard_normal((size, CODES * BITS))
     return np.rint(drawn * _NORMAL_SCALE)

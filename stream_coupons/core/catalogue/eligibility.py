@@ -1,4 +1,4 @@
-"""Which coupons a shopper may get at a moment, and for every other one the reason why not."""
+"""Eligibility: the coupons that a shopper may get at a moment, and the reason against every other one."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,31 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 
 MANY_TIMES = 16
-"""So many times the size of a shortlist, and more, are not sorted all."""
+"""Candidates over the size of a shortlist above which not all of them are sorted."""
 
 
 def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:
-    """Positions of the coupons that the shopper may get, ascending, shape (n,); none that is over `now`, if that is
-    later: neither a backlog nor a history that is loaded leads to coupons that end before they are given."""
+    """Return the coupons that the shopper may get.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        Its coupons given and items ordered exclude coupons.
+    coupons : CouponSet
+        Coupons of one domain.
+    at : float
+        Time of the trigger, UTC epoch seconds.
+    rules : PolicyRules
+        `reorder_suppress_s` is the time for which an ordered item is not offered again.
+    now : float
+        Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
+        excluded, too.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        Positions, ascending.
+    """
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
@@ -28,7 +47,20 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
 
 
 def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
-    """Return the reason why the shopper may not get the coupon at this position; None when they may."""
+    """Return the reason why the shopper may not get a coupon.
+
+    Parameters
+    ----------
+    shopper, coupons, at, rules
+        As of `eligible`.
+    position : int
+        Position of the coupon.
+
+    Returns
+    -------
+    Ineligible or None
+        None if the shopper may get it.
+    """
     if coupons.is_paused[position]:
         return Ineligible.PAUSED
     if at < coupons.valid_from[position]:
@@ -53,17 +85,31 @@ def _personal_objection(
 
 
 def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
-    """Return whether a shopper who was given so many of each was given this one as often as it allows."""
+    """Return True if a shopper who was given `given` of each coupon, by id, has reached this coupon's cap."""
     return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
-    """The `size` most promising positions, ascending; all when they are few.
+    """Return the most promising positions.
 
     Parameters
     ----------
-    promise : array, shape (coupons,)
-        All scores R(u, i), added.
+    positions : array of int, shape (n,)
+        Candidates, ascending.
+    promise : array of float, shape (coupons,)
+        Sum of all scores R(u, i) of every coupon; NaN comes last.
+    size : int
+        Number of positions to return; all if there are no more.
+
+    Returns
+    -------
+    array of int
+        Ascending.
+
+    Examples
+    --------
+    >>> shortlist(np.array([0, 1, 3]), np.array([0.5, 0.1, 9.0, 0.7]), 2).tolist()
+    [0, 3]
     """
     if len(positions) <= size:
         return positions

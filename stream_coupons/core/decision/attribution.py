@@ -24,7 +24,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import Catalogue, is_in_scope
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows

@@ -38,7 +38,8 @@ from stream_coupons.core.neighbours.buckets import departure
 from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.profile import category_portrait, fold, is_duplicate, is_familiar, portrait
+from stream_coupons.core.shopper.preferences import category_portrait, is_familiar, portrait
+from stream_coupons.core.shopper.profile import fold, is_duplicate
 from stream_coupons.core.shopper.state import OpenControl, OpenIssue, Predicted, Shopper
 from stream_coupons.core.vectors.sparse import SparseVector, damp, simhash, stable_hash
 

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import Catalogue, Floats
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.features.rows import FeatureRows, Subject
 from stream_coupons.core.rules import Rules
 

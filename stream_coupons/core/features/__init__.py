@@ -1,1 +1,1 @@
-"""What is said of a shopper, a coupon and a moment, as numbers."""
+"""Features of a shopper, a coupon and a moment."""

@@ -1,8 +1,8 @@
 r"""The value of an order in a coupon's scope, by the prices that the shopper looks at.
 
-A coupon's typical price is one number for all shoppers. A shopper's own prices in the coupon's categories say more, and
-where there are few of them, how dear everything is that the shopper looks at. Both are averages of logarithms, drawn
-towards the typical price while there is little to go by:
+A coupon's typical price is one number for all shoppers. The prices that a shopper looks at in the coupon's categories
+predict better; if there are few, the shopper's price level over all categories does. Both are means of logarithms,
+shrunk towards the typical price while there are few prices:
 
 .. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
 
@@ -14,15 +14,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Pairs
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.features.views import Moment
 
 PRICE_STRENGTH = 20.0
-"""Weight of prices in the categories at which they count as much as how dear the shopper's prices are in general."""
+"""Weight of prices in the categories at which they count as much as the shopper's price level."""
 LEVEL_STRENGTH = 5.0
-"""Weight of all prices at which how dear they are counts half."""
+"""Weight of all prices at which the price level is shrunk by half."""
 LEVEL_CARRIES = 0.65
-"""The part of how dear a shopper's prices are that shows in what they order next: the rest is of single items."""
+"""Share of a price level that carries over to the next order: the rest is of single items."""
 MOST_LOG2 = 2.0
 """Bound of the logarithm (base 2) of a value over the typical price."""
 
@@ -33,11 +34,11 @@ def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) ->
     Parameters
     ----------
     moments : sequence of Moment
-        Of the shoppers.
+        Shoppers with their price levels.
     coupons : CouponSet
-        Of one domain.
+        Coupons of one domain.
     pairs : Pairs
-        n rows.
+        n rows of a moment and a coupon each.
     """
     owner, position = pairs.owner, pairs.position
     shape = (len(moments), len(coupons.vocabulary) + 1)

@@ -1,8 +1,7 @@
-"""The numbers that are said of a (shopper, coupon, moment): each bounded, and 0 where it says nothing.
+"""Numeric features of a (shopper, coupon, moment): each bounded, and 0 where it carries no information.
 
 They are transformed here into about [0, 3], logarithms of ratios into [-1, 4], log-odds into [-5, 5]: no scaler has to
-be learnt or served.
-A missing number is a stated stand-in plus a flag of its own, or 0, so that the model can tell.
+be learnt or served. A missing number is a constant with a flag of its own, or 0, so that a model can tell.
 """
 
 import math
@@ -10,14 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Pairs
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.features.views import Moment, Views
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.category_history import usual_gap_s
 from stream_coupons.core.shopper.habits import habit_fading
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S, Profile, decay
 from stream_coupons.core.shopper.rhythm import hands, rhythm
-from stream_coupons.core.shopper.state import Shopper, Tally
+from stream_coupons.core.shopper.state import History, Shopper, Tally
 
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
@@ -25,9 +25,8 @@ NEUTRAL_DISCOUNTED_RATE = 0.1
 REORDER_S = 3 * DAY_S
 UNKNOWN_RECENCY_H = 30 * 24.0
 RECENCY_SCALE = 2.2
-"""What the logarithm of hours since the last order, or event, is divided by: bins of numbers, one wide, end after 8
-hours, 3 days and 30 days. Who ordered an hour ago is not hungry, who ordered yesterday is, and who did a month ago has
-left."""
+"""Divisor of the logarithm of hours since the last order, or event: bins of numbers, one wide, end after 8 hours, 3
+days and 30 days. Demand differs an hour, a day and a month after an order."""
 
 OF_SHOPPER = (
     "order_recency",
@@ -53,7 +52,7 @@ OF_SHOPPER = (
 OF_TIME = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
 OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
 TERMS = ("discount_depth", "discount_size")
-"""What a coupon takes off: nothing that hangs on it can be true of who gets none."""
+"""Features of the discount: they do not apply to a shopper who gets no coupon."""
 OF_MATCH = (
     "content",
     "category_interest",
@@ -73,8 +72,8 @@ OF_MATCH = (
     "habit_share",
 )
 OF_CATEGORY = ("category_ordered", "category_carted", "category_due")
-"""What the shopper did in the coupon's category: how lately it was ordered, and put into the cart without an order
-since; and how far the middle of the coupon's window is from the last order, over the usual time between two."""
+"""The shopper in the coupon's category: recency of the last order, and of the last cart without an order since; and the
+time from the last order to the middle of the coupon's window, over the usual time between two orders."""
 OF_HISTORY = (
     "category_recency",
     "this_coupon_issued",
@@ -89,26 +88,34 @@ OF_HISTORY = (
 NUMERIC = (*OF_SHOPPER, *OF_TIME, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
 
 OF_ONE = 1.5
-"""What stands for a ratio of 1: the middle of a bin of numbers."""
+"""Number for a ratio of 1: the middle of a bin of numbers."""
 MOST_ABOVE = 5.0
-"""Log-odds that a shopper's own rates are at most above or below neutral ones."""
+"""Bound of the distance of a shopper's rates from neutral ones, log-odds."""
 RATIO_BOUNDS = (-0.99, 3.99)
-"""Of the logarithm of a ratio: within the bins of numbers, so that the outer ones are half open."""
+"""Bounds of the logarithm of a ratio: within the bins of numbers, so that the outer bins are half open."""
+
+REDEEM_SCALE = 4.0
+"""Factor of a redeem rate as a feature."""
+RATE_SCALES = (1.0, REDEEM_SCALE)
+"""Factors of a click rate and of a redeem rate as features."""
+
+Rates = tuple[float, float]
+"""Click rate and redeem rate."""
 
 
 def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
-    """Mean of a Beta posterior: the rate, drawn towards `prior` while there is little to go by."""
+    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials."""
     return (successes + prior * strength) / (max(trials, successes) + strength)
 
 
 def _above(successes: float, trials: float, neutral: float) -> float:
-    """Return the distance of a rate above a neutral one, in log-odds, as models add them: 0 for who had nothing yet."""
+    """Return the distance of a rate above a neutral one, log-odds, as models add them: 0 without trials."""
     rate = _rate(successes, trials, neutral)
     return min(max(_log_odds(rate) - _log_odds(neutral), -MOST_ABOVE), MOST_ABOVE)
 
 
 def rate_above(above: float, neutral: float) -> float:
-    """The rate that lies so far above a neutral one.
+    """Return the rate that lies `above` log-odds above a neutral rate.
 
     >>> round(_rate(5.0, 10.0, 0.1), 9), round(rate_above(_above(5.0, 10.0, 0.1), 0.1), 9)
     (0.385714286, 0.385714286)
@@ -121,7 +128,19 @@ def _log_odds(rate: float) -> float:
 
 
 def numbers_of(moments: Sequence[Moment], views: Views, coupons: CouponSet, rules: ProfileRules) -> Floats:
-    """All numbers, shape (n, len(NUMERIC)): of each of the pairs of `views`."""
+    """Return all numeric features, shape (n, len(NUMERIC)).
+
+    Parameters
+    ----------
+    moments : sequence of Moment
+        Shoppers at their times.
+    views : Views
+        Scores of n pairs of these moments and coupons.
+    coupons : CouponSet
+        The set that the views are of.
+    rules : ProfileRules
+        Half-lives.
+    """
     owner, position = views.pairs.owner, views.pairs.position
     return np.concatenate(
         (
@@ -199,7 +218,7 @@ def _match_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) 
 
 
 def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
-    """Return features of the shopper's carts and orders in the coupon's category, looked up in one table for each."""
+    """Return the features `OF_CATEGORY` of each pair, looked up in tables by moment and category."""
     of_categories = (len(moments), len(coupons.vocabulary) + 1)
     ordered_at, carted_at = times = np.full((2, *of_categories), -math.inf)
     gap_s = np.full(of_categories, math.nan)
@@ -226,9 +245,9 @@ def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pair
 
 
 def _of_ratio(log2: Floats) -> Floats:
-    """The logarithm of a ratio, in half octaves; 0 if it is not known.
+    """Return the logarithm of a ratio in half octaves, bounded; 0 if it is not known.
 
-    How far below or above 1 the ratio must lie to matter, or whether what is near it draws most, is to be learnt.
+    Models learn its effect by bins: demand may peak at a ratio of 1, or rise from some ratio on.
     """
     bounded = np.clip(2.0 * log2 + OF_ONE, *RATIO_BOUNDS)
     numbers: Floats = np.where(np.isfinite(log2), bounded, 0.0)
@@ -236,39 +255,26 @@ def _of_ratio(log2: Floats) -> Floats:
 
 
 def _history_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
-    """Return features of the shopper's history with the coupon, its kind and its category."""
+    """Return the features `OF_HISTORY` of each pair: the shopper's history with the coupon, its kind and category.
+
+    A coupon, or a kind, that the shopper was not given yet has the shopper's rates of all coupons.
+    """
     owner, position = views.pairs.owner, views.pairs.position
-    of_categories = (len(moments), len(coupons.vocabulary) + 1)
-    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, 4.0 * NEUTRAL_REDEEM_RATE)
-    # A coupon, or a kind, that the shopper was not given yet is taken to draw them as all others did.
     histories = [moment.shopper.history for moment in moments]
-    clicks = [_rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE) for history in histories]
-    redeems = [_rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE) for history in histories]
-    own = list(zip(clicks, redeems, strict=True))
-    neutral = np.array(own) * (1.0, 4.0)
-    of_coupon, of_kind = neutral[owner], np.repeat(neutral[:, None], len(coupons.kinds) + 1, axis=1)
-    tallies: dict[tuple[int, int], Tally] = {}
-    for row, history in enumerate(histories):
-        for name, tally in history.by_category.items():
-            if column := coupons.category_column(name):
-                issued[row, column] = math.log1p(tally.issued) / 2.0
-                redeem_rate[row, column] = 4.0 * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
-        for kind, tally in history.by_kind.items():
-            if number := coupons.kinds.get(kind):
-                of_kind[row, number] = _rates(tally, own[row])
-        for coupon_id, tally in history.by_coupon.items():
-            tallies |= {(row, at_position): tally for at_position in coupons.positions_of.get(coupon_id, ())}
-    by_coupon = np.zeros((len(owner), 2))
-    for n, pair in enumerate(zip(owner.tolist(), position.tolist(), strict=True)):
-        if pair in tallies:
-            tally = tallies[pair]
-            by_coupon[n] = math.log1p(tally.issued), math.log1p(tally.redeemed)
-            of_coupon[n] = _rates(tally, own[pair[0]])
-    first = coupons.first_category[position]
+    own = [
+        (
+            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
+            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
+        )
+        for history in histories
+    ]
+    issued, redeem_rate = _category_tallies(histories, coupons)
+    counts, of_coupon = _coupon_tallies(histories, own, views.pairs, coupons)
+    of_kind, first = _kind_rates(histories, own, coupons), coupons.first_category[position]
     return np.stack(
         (
             views.recency,
-            *by_coupon.T,
+            *counts.T,
             issued[owner, first],
             redeem_rate[owner, first],
             *of_coupon.T,
@@ -278,6 +284,45 @@ def _history_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet
     )
 
 
-def _rates(tally: Tally, own: tuple[float, float]) -> tuple[float, float]:
-    """Click and redeem rate of a tally, drawn towards the shopper's own while there is little to go by."""
-    return _rate(tally.clicked, tally.issued, own[0]), 4.0 * _rate(tally.redeemed, tally.issued, own[1])
+def _category_tallies(histories: Sequence[History], coupons: CouponSet) -> tuple[Floats, Floats]:
+    """Return coupons issued and redeem rate by moment and category column."""
+    of_categories = (len(histories), len(coupons.vocabulary) + 1)
+    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, REDEEM_SCALE * NEUTRAL_REDEEM_RATE)
+    for row, history in enumerate(histories):
+        for name, tally in history.by_category.items():
+            if column := coupons.category_column(name):
+                issued[row, column] = math.log1p(tally.issued) / 2.0
+                redeem_rate[row, column] = REDEEM_SCALE * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
+    return issued, redeem_rate
+
+
+def _coupon_tallies(
+    histories: Sequence[History], own: Sequence[Rates], pairs: Pairs, coupons: CouponSet
+) -> tuple[Floats, Floats]:
+    """Return (issued, redeemed) and (click rate, redeem rate) of each pair's coupon, shape (n, 2) each."""
+    tallies: dict[tuple[int, int], Tally] = {}
+    for row, history in enumerate(histories):
+        for coupon_id, tally in history.by_coupon.items():
+            tallies |= {(row, position): tally for position in coupons.positions_of.get(coupon_id, ())}
+    counts, rates = np.zeros((len(pairs.owner), 2)), (np.array(own) * RATE_SCALES)[pairs.owner]
+    for n, pair in enumerate(zip(pairs.owner.tolist(), pairs.position.tolist(), strict=True)):
+        if pair in tallies:
+            tally = tallies[pair]
+            counts[n] = math.log1p(tally.issued), math.log1p(tally.redeemed)
+            rates[n] = _rates(tally, own[pair[0]])
+    return counts, rates
+
+
+def _kind_rates(histories: Sequence[History], own: Sequence[Rates], coupons: CouponSet) -> Floats:
+    """Return (click rate, redeem rate) by moment and number of the kind, shape (moments, kinds + 1, 2)."""
+    rates = np.repeat((np.array(own) * RATE_SCALES)[:, None], len(coupons.kinds) + 1, axis=1)
+    for row, history in enumerate(histories):
+        for kind, tally in history.by_kind.items():
+            if number := coupons.kinds.get(kind):
+                rates[row, number] = _rates(tally, own[row])
+    return rates
+
+
+def _rates(tally: Tally, own: Rates) -> Rates:
+    """Return the scaled click and redeem rate of a tally, shrunk towards the shopper's own while there are few."""
+    return _rate(tally.clicked, tally.issued, own[0]), REDEEM_SCALE * _rate(tally.redeemed, tally.issued, own[1])

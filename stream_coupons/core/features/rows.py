@@ -1,7 +1,7 @@
-"""What is said of a (shopper, coupon, moment): a few bounded numbers and a few hashed categories.
+"""Rows of features of a (shopper, coupon, moment): bounded numbers and hashed categories.
 
-Numbers are those of `numeric`. Categories and crosses are hashed into `DIMENSIONS` places by a mix of 32-bit hashes: no
-vocabulary, nothing to keep (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
+Numeric features are those of `numeric`. Categorical features and crosses are hashed into `DIMENSIONS` indices by a mix
+of 32-bit hashes, without a vocabulary (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,20 +11,13 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import (
-    ABSENT,
-    MAX_ATTRIBUTES,
-    MOST_DEPTH_RATIO,
-    PRIOR_DEPTH_RATIO,
-    CouponSet,
-    Floats,
-    Positions,
-)
+from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES, CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import BITS, CODES
+from stream_coupons.core.catalogue.coupon_terms import ABSENT, MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO
 from stream_coupons.core.features.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.features.views import Moment, Views, look
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.profile import favourite
+from stream_coupons.core.shopper.preferences import favourite
 from stream_coupons.core.shopper.rhythm import WEEKEND, hour, weekday
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
@@ -34,21 +27,20 @@ Indices = NDArray[np.uint32]
 
 DIMENSIONS = 2**16
 FIRST_OF_TERMS = DIMENSIONS // 2
-"""From here on are the places of what hangs on which coupon it is: its name, kind, depth, attributes and vector, and
-whatever is crossed with one of these. What it is for lies below, with the shopper and the moment: all that can be true
-of who gets none."""
+"""First index of the features of the coupon itself: its id, kind, depth, attributes and vector, and all their crosses.
+Below are the features of its scope, the shopper and the moment: those that a shopper without a coupon has, too."""
 GROUPS = 1024
-"""What is hashed is a place and a group: `place + DIMENSIONS * group`. A group are the features of one name, whatever
-their values, so that a model may learn how much hangs on each."""
+"""Number of groups. A hashed feature is `index + DIMENSIONS * group`; a group has the features of one name, whatever
+their values, so that a model may learn a variance for each name."""
 HOURS_OF_BLOCK = 4
 MAX_CONTEXT = 32
-"""Keys of a context that are looked at, the first by name."""
+"""Keys of a context that are hashed, the first by name."""
 MOST_PAIRED = 8
-"""How many of these are crossed with each other."""
+"""Keys of a context that are crossed with each other, the first by name."""
 
 OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
 OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock", "weekend")
-"""`hour` is a block of four, which learns soon and is crossed; `clock` is one hour, for peaks. Both are UTC."""
+"""`hour` is a block of four, which needs few examples and is crossed; `clock` is one hour, for peaks. Both are UTC."""
 CROSSES = (
     ("shopper", "coupon"),
     ("shopper", "kind"),
@@ -60,8 +52,8 @@ CROSSES = (
     ("redeemer", "kind"),
 )
 HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(f"{one}*{other}" for one, other in CROSSES))
-"""The first columns of what is hashed. Behind them come those of every attribute of the coupon, of its vector if any
-coupon beside it has one, and, last, those of every key of the context; see `hashed_names`."""
+"""The first hashed columns. Then follow those of every attribute of the coupon, of its vector if any coupon of the set
+has one, and of every key of the context; see `hashed_names`."""
 
 CROSSED_WITH_VECTOR = ("shopper",)
 CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
@@ -72,14 +64,14 @@ _CONTEXT_OF_TERMS = [False] * LEVELS + [name in _OF_TERMS for name in CROSSED_WI
 
 
 def _groups(names: Iterable[str]) -> Indices:
-    """Group of each name, not yet cut to `GROUPS`."""
+    """Return the group of each name, not yet modulo `GROUPS`."""
     return np.array([feature_index(name) for name in names], np.uint32)
 
 
 Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
-"""Some columns: two hashes each, as arrays (n, columns), whether they are of terms, and their groups."""
+"""Some columns: two hashes each, as arrays (n, columns); True for columns of the coupon itself; and their groups."""
 OF_SECOND = 0x9E3779B1
-"""Tells the group of a pair of keys from that of the same pair the other way around."""
+"""Factor of the second key of a pair, so that its group differs from that of the reversed pair."""
 
 _ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
 _CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
@@ -91,7 +83,7 @@ MAX_PLACES = (
     + MAX_CONTEXT * (LEVELS + len(CROSSED_WITH_CONTEXT) + MAX_ATTRIBUTES)
     + MOST_PAIRED * (MOST_PAIRED - 1) // 2
 )
-"""The most columns of what is hashed."""
+"""Largest number of hashed columns."""
 _SPACE = (
     NUMERIC,
     HASHED,
@@ -113,15 +105,27 @@ _SPACE = (
     WEEKLY_EXPOSURE_HALF_LIFE_S,
 )
 SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
-"""Names this feature space: a model trained on another one is refused."""
+"""Name of this feature space: a model trained on another one is refused."""
 
 
 def hashed_names(
     attributes: Mapping[str, Value] = {}, context: Mapping[str, Value] = {}, *, has_vectors: bool = False
 ) -> tuple[str, ...]:
-    """Names of the columns of what is hashed, of a coupon with these attributes in this context.
+    """Return the names of the hashed columns of a row.
 
-    `has_vectors` says that the coupon, or one beside it, has a vector.
+    Parameters
+    ----------
+    attributes : mapping
+        Values by name, of all attributes that are compiled for the coupon's set.
+    context : mapping
+        Values by key.
+    has_vectors : bool
+        True if any coupon of the set has a vector.
+
+    Examples
+    --------
+    >>> hashed_names({}, {"city": "Bonn"})[-2:]
+    ('city=Bonn*category', 'city=Bonn*depth')
     """
     if not attributes and not context and not has_vectors:
         return HASHED
@@ -141,7 +145,7 @@ def hashed_names(
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom and what rows of features are about. Models do not read it; rankings and a simulation's ground truth do."""
+    """The shopper and the coupons of some rows. Models do not read it; rankings and a simulation's ground truth do."""
 
     user_id: str
     coupons: CouponSet
@@ -153,7 +157,7 @@ class Subject:
 class FeatureRows:
     """Features of some candidates: `numeric` (n, len(NUMERIC)) and `hashed` (n, len(HASHED) or more).
 
-    What is hashed are places with their groups; 0 is nothing. `subjects` say whom they are about, one after another.
+    Hashed features are indices with their groups; 0 is an absent feature. `subjects` are those of the rows, in order.
     """
 
     numeric: Floats
@@ -165,14 +169,14 @@ class FeatureRows:
 
 
 def places_of(hashed: Indices) -> Indices:
-    """Return hashed features without their groups."""
+    """Return the indices of hashed features, without their groups."""
     return hashed % np.uint32(DIMENSIONS)
 
 
 def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indices) -> Indices:
-    """A place, and its group, for each pair of two hashes; 0, which is kept for "nothing", if one of them is absent.
+    """Return the hashed feature of each pair of hashes; 0 if one of them is absent.
 
-    `of_terms` says of each column whether its places begin at `FIRST_OF_TERMS`.
+    Indices of columns that are `of_terms` begin at `FIRST_OF_TERMS`.
     """
     with np.errstate(over="ignore"):
         mixed = (one * np.uint32(0x9E3779B1)) ^ other
@@ -192,22 +196,27 @@ def extract(
     rules: ProfileRules,
     views: Views | None = None,
 ) -> FeatureRows:
-    """Features of each moment's shopper with each of the coupons chosen for it.
+    """Return the features of each moment's shopper with each of the coupons chosen for it.
 
-    A row does not depend on which others are extracted with it, to the last bit: decisions do not depend on batches.
+    A row does not depend on the rows beside it, to the last bit: decisions do not depend on batches.
 
     Parameters
     ----------
+    moments : sequence of Moment
+        At least one.
+    coupons : CouponSet
+        Coupons of one domain.
     chosen : sequence of arrays of int
         For each moment, positions in `coupons`.
+    rules : ProfileRules
+        Half-lives.
     views : Views, optional
-        Of these, if they are known.
+        Views of these rows, if they are computed already.
 
     Returns
     -------
     FeatureRows
-        As many rows as are chosen in all; numbers are rounded to four decimals, so that what is stored is what was
-        scored.
+        A row for each position chosen; numbers are rounded to four decimals, so that a stored row is the scored one.
     """
     views = views or look(moments, coupons, chosen, rules)
     hashed = _hashes(moments, coupons, views.pairs.owner, views.pairs.position)
@@ -216,7 +225,7 @@ def extract(
 
 
 def blank(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> FeatureRows:
-    """Return rows of zeros that say whom and what they are about: for scorers that read no features."""
+    """Return rows of zeros with their subjects, for scorers that read no features; parameters as of `extract`."""
     count = sum(map(len, chosen))
     numeric, hashed = np.zeros((count, len(NUMERIC))), np.zeros((count, len(HASHED)), np.uint32)
     return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
@@ -230,7 +239,7 @@ def _subjects(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Po
 
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
-    """Places of what is hashed, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
+    """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
     moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
     coupon = coupons.static_hashes[position]
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
@@ -268,9 +277,9 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
 
 
 def _of_context(context: Indices, keys: Indices, crossed: Indices, groups: Indices) -> Part:
-    """Of every key its value, that with all of `crossed` (n, m), of these groups, and with those of the keys before it.
+    """Return the columns of every key: its value, its crosses with all of `crossed` (n, m), and with earlier keys.
 
-    What is of one key lies together, so that the columns of a moment which has fewer keys are the first ones.
+    The columns of one key lie together, so that those of a moment with fewer keys are the first ones.
     """
     n, slots, _ = context.shape
     m = crossed.shape[1]
@@ -289,7 +298,7 @@ def _of_context(context: Indices, keys: Indices, crossed: Indices, groups: Indic
 
 
 def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:
-    """Of every slot of values (n, slots, LEVELS): each level alone, then the coarsest with all of `crossed` (n, m)."""
+    """Return for every slot of values (n, slots, LEVELS) each level alone, then the coarsest with `crossed` (n, m)."""
     n, slots, _ = values.shape
     m = crossed.shape[1]
     one = np.concatenate((values, np.repeat(values[:, :, :1], m, axis=2)), axis=2)
@@ -311,7 +320,7 @@ def _moment_hashes(moment: Moment) -> tuple[int, ...]:
 
 
 def _context_hashes(moments: Sequence[Moment]) -> tuple[Indices, Indices]:
-    """Hashes of every key's value, keys by name, shape (moments, most keys, LEVELS), and of the keys themselves."""
+    """Return hashes of every key's value, shape (moments, most keys, LEVELS), and of the keys, ordered by name."""
     each = [sorted(moment.context.items())[:MAX_CONTEXT] for moment in moments]
     most = max(map(len, each))
     hashes = np.full((len(each), most, LEVELS), ABSENT, np.uint32)

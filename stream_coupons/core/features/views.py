@@ -1,7 +1,7 @@
-"""How near coupons are to a shopper at a moment: scored against interests, habits and days.
+"""Affinity of shoppers to coupons at a moment: scores against interests, habits and days.
 
-Here are the scores R(u, i), by a shopper's own interests and by the neighbours': of every coupon of a set for the
-shortlist, and with what else the features are made of for the rows that are chosen.
+The scores R(u, i), by a shopper's own interests and by the neighbours', are computed for every coupon of a set, for the
+shortlist. The other scores are computed for the rows that are chosen, for their features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,26 +10,29 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet, Floats, Pairs, Positions
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT, Pairs
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.profile import count_days, decay
+from stream_coupons.core.shopper.preferences import count_days
+from stream_coupons.core.shopper.profile import decay
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.items import item_features
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, unpack_vector
 
 PRIOR_SHARE = 0.05
 PART_STRENGTH = 4.0
-"""Weight of interest in a category at which what a shopper likes in it counts as much as what is taken before."""
+"""Weight of interest in a category at which a shopper's share of it counts as much as the prior share."""
 PRIOR_DAYS = 3.0
-"""How many days' worth is not known of the shares that a shopper's days have: it is taken to lie at `PRIOR_SHARE`."""
+"""Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A shopper at a time, with the context, and what they do just then."""
+    """A shopper at a time, UTC epoch seconds, with the context, and the event that triggers a decision."""
 
     user_id: str
     shopper: Shopper
@@ -41,10 +44,10 @@ class Moment:
 class Interests(NamedTuple):
     """Interests of the shoppers of some moments: dense vectors over the vocabulary of a set, (8, moments, columns).
 
-    They are what is related to the shopper's categories; the days on which the shopper cared for them; what they look
-    at, or put into the cart, just now; their own interests; those of their neighbours; how often they ordered, ever and
-    of late; and how lately they cared for a category. `masses`, (4, moments), are the sums of interests in categories,
-    of the neighbours' interests, of days, and of all that was ordered, in the vocabulary or not.
+    In this order: related categories; days on which the shopper cared for a category; the item of the trigger; the
+    shopper's own interests; those of the neighbours; slow and fast counts of habits; and recency of a category.
+    `masses`, (4, moments), are the sums of interests in categories, of the neighbours' interests, of days, and of slow
+    counts, in the vocabulary or not.
     """
 
     vectors: Floats
@@ -52,7 +55,17 @@ class Interests(NamedTuple):
 
     @classmethod
     def of(cls, moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> "Interests":
-        """Return what draws each moment's shopper."""
+        """Return the interests of each moment's shopper.
+
+        Parameters
+        ----------
+        moments : sequence of Moment
+            At least one.
+        coupons : CouponSet
+            Coupons of one domain, whose vocabulary counts.
+        rules : ProfileRules
+            Half-lives.
+        """
         shoppers, ats = [moment.shopper for moment in moments], [moment.at for moment in moments]
         profiles = [shopper.profile for shopper in shoppers]
         scale = [decay(profile, at, rules) for profile, at in zip(profiles, ats, strict=True)]
@@ -81,7 +94,7 @@ class Interests(NamedTuple):
         return cls(coupons.dense(vectors).reshape(8, len(moments), -1), np.array(masses))
 
     def promise(self, coupons: CouponSet) -> Floats:
-        """Return all scores R(u, i) of every coupon, added, shape (moments, coupons)."""
+        """Return the sum of all scores R(u, i) of every coupon, shape (moments, coupons)."""
         content = coupons.scopes.content(self.vectors[3:5])
         promise: Floats = content[0] + content[1] + coupons.scopes.categories.score(self.vectors[0])
         return promise
@@ -89,32 +102,35 @@ class Interests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Nearness of coupons to the shoppers of some moments: arrays of shape (n,), one number for each of `pairs`.
-
-    The scores R(u, i) by the shopper's own interests, split by what they are in, by the neighbours', and by what is
-    related to the shopper's categories, of categories that are new to them; the logarithm
-    of the share that the coupon's scope has in the shopper's demand, see `_demand_share`, and in the neighbours'
-    interests; how lately the shopper cared for its categories; how near the coupon is to what the shopper
-    looks at, or puts into the cart, at this moment; and how often the shopper ordered what is in its scope, ever and of
-    late, how often what is in its categories, and the logarithm of the scope's share in all that they order.
-    """
+    """Affinity of shoppers to coupons: arrays of shape (n,), one number for each of `pairs`."""
 
     pairs: Pairs
     category: Floats
     brand: Floats
     item: Floats
+    """Scores R(u, i) by the shopper's own interests, by kind of feature."""
     collaborative: Floats
+    """Score R(u, i) by the neighbours' interests."""
     related: Floats
+    """Score R(u, i) by categories that are new to the shopper and related to theirs."""
     demand_share: Floats
+    """Logarithm of the share of the coupon's scope in the shopper's demand, see `_demand_share`."""
     scope_part: Floats
+    """Logarithm of the part of the coupon's brands or items in their category's demand, see `_scope_part`."""
     recency: Floats
+    """Recency of the coupon's categories: 1 for today, 1/2 for yesterday."""
     near_scope_share: Floats
+    """Logarithm of the share of the coupon's scope in the neighbours' interests."""
     browsed: Floats
     carted: Floats
+    """Score of the item that the shopper looks at, or puts into the cart, at this moment."""
     habit: Floats
     fresh_habit: Floats
+    """Slow and fast counts of orders in the coupon's scope."""
     habit_of_category: Floats
+    """Slow counts of orders in the coupon's categories."""
     habit_share: Floats
+    """Logarithm of the share of the coupon's scope in all slow counts."""
 
     @property
     def content(self) -> Floats:
@@ -129,24 +145,40 @@ def look(
     rules: ProfileRules,
     interests: Interests | None = None,
 ) -> Views:
-    """Score coupons against each shopper's interests, their neighbours', and what they do just now.
+    """Score coupons against each shopper's interests, the neighbours' interests, and the item of the trigger.
 
     Parameters
     ----------
+    moments : sequence of Moment
+        At least one.
+    coupons : CouponSet
+        Coupons of one domain.
     chosen : sequence of arrays of int
         For each moment, positions in `coupons`.
+    rules : ProfileRules
+        Half-lives.
     interests : Interests, optional
-        Of these moments, if they are known.
+        Interests of these moments, if they are computed already.
+
+    Returns
+    -------
+    Views
+        A row for each position chosen.
     """
-    pairs, found = coupons.pairs(chosen), interests or Interests.of(moments, coupons, rules)
-    scopes, vectors = pairs.scopes, found.vectors.reshape(len(found.vectors), -1)
-    own_mass, near_mass, all_days, habit_mass = found.masses[:, pairs.owner]
+    pairs = coupons.pairs(chosen)
+    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[pairs.owner]
+    return _score(pairs, coupons, interests or Interests.of(moments, coupons, rules), is_browsed)
+
+
+def _score(pairs: Pairs, coupons: CouponSet, interests: Interests, is_browsed: NDArray[np.bool_]) -> Views:
+    """Return the views of some pairs; `is_browsed` is True for pairs of a moment whose trigger is a browse event."""
+    scopes, vectors = pairs.scopes, interests.vectors.reshape(len(interests.vectors), -1)
+    own_mass, near_mass, all_days, habit_mass = interests.masses[:, pairs.owner]
     related, days, now, category, near, habit_of_category = scopes.categories.score(vectors[:6])
     now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.score(vectors[2:5])
     now_item, item, near_item = scopes.items.score(vectors[2:5])
     scope, near_scope, habit, fresh_habit = scopes.narrowest.score(vectors[3:7])
     share_of_days = (days + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
-    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[pairs.owner]
     looked_at = now + now_brand + now_item
     return Views(
         pairs=pairs,
@@ -171,11 +203,10 @@ def look(
 def _demand_share(
     share_of_days: Floats, scope: Floats, category: Floats, mass: Floats, coupons: CouponSet, pairs: Pairs
 ) -> Floats:
-    """Logarithm of the share of each shopper's days that were for a coupon's categories, times the part that its brands
-    or items have in the interest in these, or in all there is: the interest in its scope over the whole.
+    """Return the logarithm of the share of a coupon's scope in the shopper's demand.
 
-    Days tell what a shopper comes for, events within them what of it they like. What names no category is a part of all
-    interest, and a coupon for everything has no share to go by.
+    It is the share of days on which the shopper cared for the coupon's categories, times the part of its brands or
+    items in the interest in them. A coupon without a category is a part of all interest; a coupon for everything has 0.
     """
     names_category, names_finer = coupons.names_category[pairs.position], coupons.names_finer[pairs.position]
     whole = np.where(names_category, category, mass)
@@ -185,10 +216,9 @@ def _demand_share(
 
 
 def _scope_part(scope: Floats, category: Floats, coupons: CouponSet, pairs: Pairs) -> Floats:
-    """Logarithm of the part of a category's demand that a coupon's brands or items have in it; 0 for all of it.
+    """Return the logarithm of the part of a coupon's brands or items in their category's demand; 0 for all of it.
 
-    Of a shopper of whom nothing is known, it is by how much the coupon is for: a tenth for an item, a quarter for a
-    brand.
+    A shopper without events has the prior part: a tenth for an item, a quarter for a brand.
     """
     part = _share(scope, category, coupons.prior_part[pairs.position], PART_STRENGTH)
     is_part = (coupons.names_category & coupons.names_finer)[pairs.position]
@@ -196,7 +226,7 @@ def _scope_part(scope: Floats, category: Floats, coupons: CouponSet, pairs: Pair
 
 
 def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
-    """The item that is looked at or put into the cart, as if it were all that is known."""
+    """Return the features of the item that is looked at or put into the cart, each of weight 1."""
     item = None
     if isinstance(trigger, BrowseEvent) or (isinstance(trigger, CartEvent) and trigger.action == "add"):
         item = trigger.item
@@ -205,16 +235,15 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVe
 
 
 def _share(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
-    """The scope's share in a mass of interest, drawn towards the prior while the mass is small beside `strength`.
+    """Return the scope's share of a mass of interest, shrunk towards the prior while the mass is small.
 
-    Interest acts by its ratio, not by its amount: what fills a tenth of a profile draws the same whether the shopper
-    came ten times or a hundred.
+    A ratio, not an amount: a tenth of a profile counts the same after ten visits and after a hundred.
     """
     share: Floats = (np.maximum(scope, 0.0) + strength * prior) / (np.maximum(mass, 0.0) + strength)
     return share
 
 
 def log_share(share: float | Floats) -> Floats:
-    """Logarithm of a share, scaled to be 0 at `PRIOR_SHARE`."""
+    """Return the logarithm of a share, 0 at `PRIOR_SHARE`, over 3."""
     logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
     return logarithm

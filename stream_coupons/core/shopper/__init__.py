@@ -1,1 +1,1 @@
-"""Everything that is owned per shopper, and how events change it."""
+"""The state of a shopper, and how events change it."""

@@ -1,11 +1,7 @@
-"""What a shopper did in a category: when it was ordered, and put into the cart; and for which that is kept.
-
-Those are kept that were touched last. Whatever is known of one leaves with it, so no part outlives another that it
-hangs on.
-"""
+"""A shopper's orders and carts by category, of the categories that were touched last."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -18,16 +14,16 @@ class InCategory(Struct, array_like=True):
     """One category's part of a profile."""
 
     order_slots: int = 0
-    """The slots of two days in which it was ordered, as bits: 1 is that of the latest order, 2 the one before."""
+    """Slots of two days in which it was ordered, as bits: 1 is the slot of the latest order, 2 the one before."""
     carted_at: float = 0.0
     taken_out_at: float = 0.0
-    """The last times it was put into the cart, and taken out of it; 0 if it never was."""
+    """Last times at which it was put into the cart, and taken out of it; 0 if never."""
     ordered_at: float = 0.0
-    """The last time it was ordered; 0 if it never was."""
+    """Last time at which it was ordered; 0 if never."""
 
     @property
     def touched_at(self) -> float:
-        """The latest of all its times."""
+        """The latest of all times."""
         return max(self.ordered_at, self.carted_at, self.taken_out_at)
 
 
@@ -35,10 +31,24 @@ Categories = dict[str, InCategory]
 
 
 def admit(known: Categories, name: str, at: float) -> InCategory | None:
-    """Return the record of a category, which is touched at this time; None if there is no room for it.
+    """Return the record of a category that is touched now, a new one if it is not known.
 
-    Of too many the one makes room that was touched longest ago, of those alike the first by name; but none does that
-    was touched at this time or later. So the categories of one order do not push out each other.
+    A new record replaces the one that was touched longest ago; of equal ones, the first by name. It replaces none that
+    was touched at this time or later, so that the categories of one order do not push out each other.
+
+    Parameters
+    ----------
+    known : dict of InCategory
+        By name, changed in place; at most `MAX_CATEGORIES`.
+    name : str
+        The category.
+    at : float
+        UTC epoch seconds.
+
+    Returns
+    -------
+    InCategory or None
+        None if there is no room.
     """
     found = known.get(name)
     if found is None and (len(known) < MAX_CATEGORIES or _make_room(known, at)):
@@ -47,19 +57,25 @@ def admit(known: Categories, name: str, at: float) -> InCategory | None:
 
 
 def _make_room(known: Categories, at: float) -> bool:
-    oldest = _oldest(known)
+    oldest = min(known, key=lambda name: (known[name].touched_at, name))
     is_older = known[oldest].touched_at < at
     if is_older:
         del known[oldest]
     return is_older
 
 
-def _oldest(known: Categories) -> str:
-    return min(known, key=lambda name: (known[name].touched_at, name))
-
-
 def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
-    """Note an order of some categories, in place: first of those that are known, or they would make room for others."""
+    """Record an order of some categories, in place.
+
+    Parameters
+    ----------
+    known : dict of InCategory
+        By name. Categories that are known come first, or they would make room for the others.
+    names : iterable of str
+        Categories of the order; repetitions do not count.
+    at : float
+        Time of the order, UTC epoch seconds.
+    """
     ordered = dict.fromkeys(names)
     strange = [name for name in ordered if name not in known]
     for name in ordered:
@@ -73,7 +89,7 @@ def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
 
 
 def note_order(known: InCategory, at: float) -> None:
-    """Note an order among the slots until the latest one, which may be this one; orders come in any order.
+    """Record an order of a category at a time, UTC epoch seconds; orders come in any order.
 
     >>> known = InCategory()
     >>> for day in (10, 30, 20):
@@ -81,7 +97,6 @@ def note_order(known: InCategory, at: float) -> None:
     >>> bin(known.order_slots), known.ordered_at / 86400.0
     ('0b10000100001', 30.0)
     """
-    # Slots hang on the latest order: without it they say nothing.
     slots, latest = (known.order_slots, known.ordered_at) if known.ordered_at else (0, at)
     age = int(latest // SLOT_S) - int(at // SLOT_S)
     if age < 0:
@@ -90,27 +105,8 @@ def note_order(known: InCategory, at: float) -> None:
     known.ordered_at = max(at, latest)
 
 
-def with_orders(known: Categories, ordered_at: Mapping[str, float]) -> Categories:
-    """Merge the times of the last orders, which an older version kept apart, into the records of the categories.
-
-    That version forgot in one place what it remembered in the other. A category of which it only knew the latest order
-    was ordered once; of one whose latest order it had forgotten nothing is kept, for slots hang on it, and what was in
-    the cart may be ordered since.
-    """
-    merged = {
-        name: each for name, each in known.items() if name in ordered_at or each.ordered_at or not each.order_slots
-    }
-    for name, at in ordered_at.items():
-        each = merged.setdefault(name, InCategory())
-        each.order_slots = each.order_slots or 1
-        each.ordered_at = max(at, each.ordered_at)
-    while len(merged) > MAX_CATEGORIES:
-        del merged[_oldest(merged)]
-    return merged
-
-
 def usual_gap_s(slots: int) -> float:
-    """Mean time between two orders; NaN while there is only one.
+    """Return the mean time between two orders, seconds; NaN while there is only one.
 
     >>> usual_gap_s(0b10000100001) / 86400.0
     10.0
@@ -120,7 +116,17 @@ def usual_gap_s(slots: int) -> float:
 
 
 def note_cart(known: InCategory, at: float, *, is_added: bool) -> None:
-    """Note that an item was put into the cart, or taken out of it."""
+    """Record that an item of a category was put into the cart, or taken out of it.
+
+    Parameters
+    ----------
+    known : InCategory
+        Record of the category, changed in place.
+    at : float
+        UTC epoch seconds.
+    is_added : bool
+        False if it was taken out.
+    """
     if is_added:
         known.carted_at = max(known.carted_at, at)
     else:

@@ -1,6 +1,6 @@
-"""What a shopper orders again and again: features of the items, and how often, fading slowly and fading fast.
+"""Habits: features of the items that a shopper orders, with counts that fade slowly and counts that fade fast.
 
-As arrays in bytes, as of the latest order: there are hundreds of a shopper, and each decision reads them all.
+They are packed arrays, valued at the latest order: a shopper has hundreds, and each decision reads them all.
 """
 
 from collections import Counter
@@ -16,19 +16,29 @@ from stream_coupons.core.vectors.items import item_features
 from stream_coupons.core.vectors.sparse import MAX_REMEMBERED, feature_index
 
 Habits = tuple[bytes, bytes, bytes]
-"""Features of what was ordered, the oldest first, and how often: fading slowly, and fading fast. As little-endian
-bytes."""
+"""Little-endian bytes: feature indices (uint32), the oldest first, slow counts and fast counts (float32)."""
 
 FRESH_RATIO = 1 / 6
-"""What fades fast has this part of the other's half-life."""
+"""Half-life of fast counts over that of slow counts."""
 
 
 def count_ordered(
     habits: Habits, items: Sequence[Item], faded: tuple[float, float], grown: tuple[float, float], size: int
 ) -> Habits:
-    """Count what was ordered among the habits; of more than `size`, by and by, the rarest are forgotten.
+    """Return the habits after an order.
 
-    `faded` is what is left of those known, `grown` what an order counts, both of `habit_fading`.
+    Parameters
+    ----------
+    habits : tuple of bytes
+        Habits before the order.
+    items : sequence of Item
+        Items of the order.
+    faded : (float, float)
+        Factors of the slow and the fast counts so far, of `habit_fading`.
+    grown : (float, float)
+        Slow and fast count of each item, of `habit_fading`: less than 1 for a late order.
+    size : int
+        Number of features that are kept, the most frequent ones, when there are a quarter more.
     """
     indices, slow, fresh = unpack_habits(habits)
     slow, fresh = slow * faded[0], fresh * faded[1]
@@ -50,7 +60,7 @@ def count_ordered(
 
 
 def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
-    """(features, how often, how often of late), each of shape (n,), as of the latest order."""
+    """Return (feature indices, slow counts, fast counts), each of shape (n,), valued at the latest order."""
     indices, slow, fresh = habits
     return (
         np.frombuffer(indices, "<u4"),
@@ -60,13 +70,26 @@ def unpack_habits(habits: Habits) -> tuple[NDArray[np.uint32], NDArray[np.float6
 
 
 def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
-    """Return the rest of 1 after this time, of what fades slowly and of what fades fast; 1 before it began."""
+    """Return the factors by which slow and fast counts fade.
+
+    Parameters
+    ----------
+    age_s : float
+        Seconds since the counts were valued; negative ages count as 0.
+    rules : ProfileRules
+        `habit_half_life_s` is the half-life of slow counts.
+
+    Examples
+    --------
+    >>> habit_fading(180 * 86400.0, ProfileRules())
+    (0.5, 0.015625)
+    """
     halvings = -max(age_s, 0.0) / rules.habit_half_life_s
     return 2.0**halvings, float(2.0 ** (halvings / FRESH_RATIO))
 
 
 def habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
-    """Indices of the features of an item that habits are kept of."""
+    """Return the indices of the features by which an item counts as a habit: its id and its category."""
     is_long = len(item_id) + len(category or "") > MAX_REMEMBERED
     return (_habit_indices if is_long else _remembered_habits)(item_id, category)
 

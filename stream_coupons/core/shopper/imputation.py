@@ -1,11 +1,11 @@
-"""What stands in for a value that a message lacks.
+"""Imputation of values that a message lacks.
 
-Stand-ins are of the same shopper and of the past: of what is remembered, only values with a time at or before that of
-the message count, in whatever order they came. So an event that comes late is filled as it would have been in time, as
-far as what is remembered reaches back. Stand-ins are for features only: no label is ever filled in.
+Imputed values come from the same shopper and from the past: only remembered values with a time at or before that of the
+message count, in any order of arrival. So a late event is filled as it would have been in time, as far as the memory
+reaches back. Only features are imputed, never the labels that models learn from.
 
-On a stream there is no later value to interpolate to. "interpolate" goes on along the line through the last two values,
-and stops at the ends of the range seen: a line says less the further it is followed.
+On a stream there is no later value to interpolate to. "interpolate" extends the line through the last two values,
+within the range seen.
 """
 
 import math
@@ -21,18 +21,39 @@ from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
 from stream_coupons.core.vectors.values import Value
 
 LAST_CONTEXT_VALUES = 8
-"""Values of one key of the context that are remembered of a shopper."""
+"""Number of values of one key of the context that are remembered for a shopper."""
 
 V = TypeVar("V")
 Series = tuple[list[float], list[Value]]
-"""Times, ascending, and the values of then."""
+"""Times, ascending, UTC epoch seconds, and the value at each."""
 
 LastLabel = tuple[float, str, str]
-"""When a label was last known, of which item, and what it was."""
+"""Time of the last label, UTC epoch seconds, the item's id, and the label."""
 
 
 def remember(times: list[float], values: list[V], at: float, value: V, size: int) -> None:
-    """Put a value in its place among those known, in place; of more than `size`, those of the earliest times go."""
+    """Insert a value in order of time, in place.
+
+    Parameters
+    ----------
+    times : list of float
+        Ascending, UTC epoch seconds.
+    values : list
+        One for each of `times`.
+    at : float
+        Time of the value.
+    value
+        The value to insert.
+    size : int
+        Most values that are kept; those of the earliest times are dropped.
+
+    Examples
+    --------
+    >>> times, values = [10.0, 20.0], ["a", "b"]
+    >>> remember(times, values, 15.0, "c", 2)
+    >>> times, values
+    ([15.0, 20.0], ['c', 'b'])
+    """
     place = bisect_right(times, at)
     times.insert(place, at)
     values.insert(place, value)
@@ -40,15 +61,27 @@ def remember(times: list[float], values: list[V], at: float, value: V, size: int
 
 
 def fill_number(times: Sequence[float], values: Sequence[float], at: float, policy: MissingPolicy) -> float | None:
-    """A stand-in for a number that is missing at time `at`; None if nothing is known by then, or by the policy "drop".
-
-    None as well where it would not be finite: the sum of two values may leave a double's range, though neither does.
+    """Return an imputed number.
 
     Parameters
     ----------
     times : sequence of float
-        When each value was known, ascending, UTC epoch seconds; as many as there are values.
+        Time of each value, ascending, UTC epoch seconds.
+    values : sequence of float
+        One for each of `times`.
+    at : float
+        Time of the missing number; later values do not count.
+    policy : MissingPolicy
+        The way of imputation.
 
+    Returns
+    -------
+    float or None
+        None without earlier values, for the policy "drop", or if the number would not be finite: the sum of two values
+        may leave a double's range.
+
+    Examples
+    --------
     >>> def filled(policy, at=30.0):
     ...     return fill_number([0.0, 10.0, 20.0], [1.0, 2.0, 6.0], at, policy)
     >>> filled("mean"), filled("median"), filled("min_max"), filled("last")
@@ -83,7 +116,7 @@ def _fill(
 
 
 def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) -> float:
-    """Where the line through the last two values of different times is at `at`, within the range of all.
+    """Return the value at `at` of the line through the last two values of different times, within the range of all.
 
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 25.0)
     1.0
@@ -99,9 +132,20 @@ def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) ->
 
 
 def fill_labels(known: dict[str, LastLabel], item: Item, at: float, rules: ProfileRules) -> Item:
-    """An item with its category and brand, or what stands in for them; what it says is remembered in `known`.
+    """Return an item with imputed category and brand.
 
-    A label is that of the last item that had one: of any ("last"), or only if it was the same item ("same_item").
+    The label is that of the last item that had one: of any item (policy "last"), or of the same item ("same_item").
+
+    Parameters
+    ----------
+    known : dict
+        Last label by field, changed in place: the labels of `item` are remembered.
+    item : Item
+        An item of an event.
+    at : float
+        Time of the event, UTC epoch seconds.
+    rules : ProfileRules
+        Policies of `missing_category` and `missing_brand`.
     """
     for name, policy in (("category", rules.missing_category), ("brand", rules.missing_brand)):
         if policy != "drop":
@@ -123,7 +167,19 @@ def _fill_label(known: dict[str, LastLabel], item: Item, name: str, at: float, p
 def remember_context(
     known: dict[str, Series], context: Mapping[str, Value], at: float, policies: Mapping[str, MissingPolicy]
 ) -> None:
-    """Remember the values of those keys of a context that are filled in when they are missing."""
+    """Remember the values of a context that are imputed when they are missing.
+
+    Parameters
+    ----------
+    known : dict
+        Values by key, changed in place.
+    context : mapping
+        Context of the event.
+    at : float
+        Time of the event, UTC epoch seconds.
+    policies : mapping
+        Policy by key; other keys are not remembered.
+    """
     for name in policies:
         value = context.get(name)
         if value is not None:
@@ -134,10 +190,23 @@ def remember_context(
 def fill_context(
     known: Mapping[str, Series], context: Mapping[str, Value], at: float, policies: Mapping[str, MissingPolicy]
 ) -> Mapping[str, Value]:
-    """A context with stand-ins for what it lacks, each with a flag beside it: that it is missing may say something.
+    """Return a context with imputed values for missing keys, and a flag for each: its absence may be informative.
 
-    Numbers are filled as the policy says, from the numbers among the last values; texts and flags by the last of them.
+    Numbers are imputed by the policy from the numbers among the last values, texts and flags by the last value.
 
+    Parameters
+    ----------
+    known : mapping
+        Values by key, as of `remember_context`.
+    context : mapping
+        Context of the event.
+    at : float
+        Time of the event, UTC epoch seconds; later values do not count.
+    policies : mapping
+        Policy by key; other keys are not imputed.
+
+    Examples
+    --------
     >>> known = {"rain_mm": ([10.0, 20.0], [1.0, 3.0])}
     >>> fill_context(known, {"rain_mm": None, "city": "Bonn"}, 30.0, {"rain_mm": "mean"})
     {'city': 'Bonn', 'rain_mm': 2.0, 'rain_mm missing': True}
@@ -151,17 +220,8 @@ def fill_context(
         value = _fill_value(*known.get(name, ([], [])), at, policy)
         if value is not None:
             filled[name] = value
-        filled[missing_flag(name)] = True
+        filled[f"{name} missing"] = True
     return filled
-
-
-def missing_flag(name: str) -> str:
-    """Key of the context that says that another one was filled in, or could not be.
-
-    >>> missing_flag("rain_mm")
-    'rain_mm missing'
-    """
-    return f"{name} missing"
 
 
 def _fill_value(times: Sequence[float], values: Sequence[Value], at: float, policy: MissingPolicy) -> Value:

@@ -1,26 +1,41 @@
-"""When a shopper comes: on which days of the week, and at which hours of the day (UTC)."""
+"""Rhythm of a shopper: events by day of the week and by hour of the day, UTC."""
 
 import math
 from collections.abc import Sequence
 
 WEEKDAYS, HOURS = 7, 24
 WEEKEND = (2, 3)
-"""Saturday and Sunday, as `weekday` counts."""
+"""Saturday and Sunday as numbers of `weekday`."""
 ORDER_COUNTS = 5
-"""An order counts as much as five other events."""
+"""Count of an order; other events count 1."""
 MOST_COUNTED = 255
-"""Of one weekday."""
+"""Largest count of one weekday."""
 PRIOR_COUNT = 5.0
-"""What is not known of a shopper's rhythm, as much as of one order: all days and all hours are alike in it."""
+"""Prior count of events, spread evenly over days and hours."""
 NEAR_HOURS = ((-2, 1 / 9), (-1, 2 / 9), (0, 3 / 9), (1, 2 / 9), (2, 1 / 9))
-"""Hours about an hour, and what each says of it: who comes at eight may come at nine."""
+"""Offsets of the hours around an hour, and the weight of each: a shopper who comes at eight may come at nine."""
 
 Counts = list[int]
 """Events on each day of the week, Thursday first as the epoch begins, then events in each hour of the day."""
 
 
 def note_time(counts: Counts, at: float, *, is_order: bool) -> Counts:
-    """Count an event; when there are more than `MOST_COUNTED` half of all are forgotten."""
+    """Return the counts after an event.
+
+    Parameters
+    ----------
+    counts : list of int
+        Empty before the first event; changed in place.
+    at : float
+        Time of the event, UTC epoch seconds.
+    is_order : bool
+        True if it counts as an order.
+
+    Returns
+    -------
+    list of int
+        All are halved when a weekday has more than `MOST_COUNTED`.
+    """
     if not counts:
         counts = [0] * (WEEKDAYS + HOURS)
     count = ORDER_COUNTS if is_order else 1
@@ -31,8 +46,17 @@ def note_time(counts: Counts, at: float, *, is_order: bool) -> Counts:
 
 
 def rhythm(counts: Sequence[int], at: float) -> tuple[float, float]:
-    """Logarithms of how many times the even share the weekday, and the hour with those about it, have of the events.
+    """Return the logarithm of the weekday's share of all events over an even share, and the same of the hour.
 
+    Parameters
+    ----------
+    counts : sequence of int
+        Counts of `note_time`.
+    at : float
+        UTC epoch seconds; the hours around its hour count, too.
+
+    Examples
+    --------
     >>> rhythm([], 0.0)
     (0.0, 0.0)
     """
@@ -48,20 +72,19 @@ def rhythm(counts: Sequence[int], at: float) -> tuple[float, float]:
 
 
 def weekday(at: float) -> int:
-    """Of a time in UTC epoch seconds; 0 is Thursday."""
+    """Return the day of the week of a time in UTC epoch seconds; 0 is Thursday."""
     return int(at // 86400.0 % WEEKDAYS)
 
 
 def hour(at: float) -> int:
-    """Of the day, UTC."""
+    """Return the hour of the day of a time in UTC epoch seconds."""
     return int(at // 3600.0 % HOURS)
 
 
 def hands(at: float) -> list[float]:
-    """Sine and cosine of the hand of a clock that goes round once a day, and of one that does so twice, halved.
+    """Return the first two Fourier terms of the time of day: sine and cosine of one and of two turns a day, halved.
 
-    A weighted sum of them has any smooth course over the day, with up to two peaks (a Fourier series), and ends where
-    it began.
+    A weighted sum of them is a smooth periodic function with up to two peaks a day.
 
     >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
     [0.5, 0.0, 0.0, -0.5]

@@ -1,4 +1,4 @@
-"""Everything that is owned per shopper: profile, neighbourhood, coupon history, and what is open."""
+"""State of a shopper: profile, neighbourhood, coupon history, and open issues."""
 
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ class Related(Struct, array_like=True):
     """Categories related to those of the shopper: scores of categories that are new to them, see `relations`."""
 
     bucket: str = ""
-    """The one that was asked last; empty if none was."""
+    """The bucket that was asked last; empty if none was."""
     asked_at: float = 0.0
     at: float = 0.0
     packed: PackedVector = (b"", b"")
@@ -45,29 +45,29 @@ WEEKLY_EXPOSURE_HALF_LIFE_S = 7 * 86400.0
 
 
 class History(Struct, array_like=True):
-    """The shopper's past with coupons, all in all, by coupon and by category; bounded."""
+    """The shopper's past with coupons: in all, by coupon, by category and by kind; bounded."""
 
     issued: int = 0
     clicked: int = 0
     redeemed: int = 0
     last_issued_at: float | None = None
     given: dict[str, int] = field(default_factory=dict)
-    """Coupons of ours by id; never forgotten, for their caps last as long as they do."""
+    """Number of times that each of our coupons was given, by id; never forgotten, as a cap lasts as long as its
+    coupon."""
     by_coupon: dict[str, Tally] = field(default_factory=dict)
     by_category: dict[str, Tally] = field(default_factory=dict)
     by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
     withheld: dict[str, int] = field(default_factory=dict)
-    """Coupons that a shopper of the holdout would have been given, by id; never forgotten, as `given` is not."""
+    """Number of times that each was withheld from a shopper of the holdout, by id; never forgotten, as `given`."""
     recent_withheld: list[float] = field(default_factory=list)
     exposure: float = 0.0
-    """Coupons that fade within days, as of the last one; see `exposures_at`."""
+    """Number of coupons, fading with a half-life of a day, valued at the last one; see `exposures_at`."""
     weekly_exposure: float = 0.0
-    """The same, within weeks."""
+    """The same with a half-life of a week."""
 
     def exposures_at(self, at: float) -> tuple[float, float]:
-        """Coupons issued, each halved with every half-life since, that of days and that of weeks: who had many lately
-        is tired of them."""
+        """Return the number of coupons issued, faded with a half-life of a day and of a week: a measure of fatigue."""
         since = max(at - self.last_issued_at, 0.0) if self.last_issued_at is not None else 0.0
         return (
             self.exposure * 2.0 ** (-since / EXPOSURE_HALF_LIFE_S),
@@ -95,33 +95,33 @@ class OpenIssue(Struct, array_like=True):
     clicked: bool = False
     redeemed: bool = False
     feature_schema: str = ""
-    """Of the row; empty if a version kept it that did not say so. An upgrade may have changed it since."""
+    """Feature space of the row, which a release may have changed since; empty for an erased shopper."""
     awaits_impressions: bool = False
-    """True if its channel was said to report every impression when it was given."""
+    """True if its channel reports every impression."""
     until: float = END_OF_TIME
-    """End of the window in which a purchase is a yes; `expires_at` has the grace, too. Not known of older issues."""
+    """End of the window in which a purchase is a yes; `expires_at` has the grace, too."""
     is_late: bool = False
-    """True if it was redeemed after that only: the money is spent, and no control is watched for so long."""
+    """True if it was redeemed only after `until`: the money is spent, and no control is observed for so long."""
     ordered: bool = False
-    """True if the shopper ordered in the coupon's scope until then, with it or without: as of a control."""
+    """True if the shopper ordered in the coupon's scope up to `until`, with the coupon or without."""
     order_value_minor: int = 0
-    """Of all that was ordered in its scope until then, before any discount."""
+    """Value of all orders in its scope up to `until`, before any discount."""
     spent_minor: int = 0
-    """The discount that was taken, whenever it was redeemed."""
+    """The discount that was taken, at any time."""
     scope_mark: int = 0
     """As in `OpenControl`."""
     campaign_id: str | None = None
     most_minor: int = 0
-    """The most that it may take off."""
+    """Largest discount, minor units."""
     keeps_rest: bool = False
-    """True if the rest of what it may take off stays held after a purchase, of which more may be reported later."""
+    """True if the rest of `most_minor` stays held after a purchase, as more of it may be reported later."""
     expected_minor: float = 0.0
     variance: float = 0.0
-    """Of its cost, when it was given."""
+    """Expected value and variance of its cost when it was given."""
     reported_at: float = 0.0
     """Time of the purchase, refund or cancellation that counts."""
     withheld: ClassVar[bool] = False
-    """It was given, or another system chose not to."""
+    """False for every issue: it was given, or another system chose to give none."""
 
     @property
     def is_falling(self) -> bool:
@@ -130,29 +130,29 @@ class OpenIssue(Struct, array_like=True):
 
     @property
     def stake(self) -> Stake:
-        """The money that it takes of its budgets."""
+        """The money that it takes from its budgets."""
         if not self.redeemed:
             return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor)
         return Stake(self.most_minor - self.spent_minor if self.keeps_rest else 0, spent_minor=self.spent_minor)
 
     @property
     def has_sold(self) -> bool:
-        """True if the shopper bought with it, or without one where none was given, in as much time as a control has."""
+        """True if the shopper bought up to `until`: with the coupon, or without one if none was given."""
         return self.redeemed and not self.is_late
 
     @property
     def was_seen(self) -> bool:
-        """True if anything says that the shopper saw it: who clicked or bought did, impression or not."""
+        """True if the shopper saw it: a click or a purchase implies an impression."""
         return self.seen or self.clicked or self.redeemed
 
     @property
     def can_teach(self) -> bool:
-        """True if its features are kept; those of an erased shopper are not."""
+        """True if its features are stored; an erased shopper has none."""
         return bool(self.numeric)
 
     @property
     def is_given(self) -> bool:
-        """True if there is a coupon: another system may have given none, and observed what the shopper does."""
+        """True if there is a coupon; False for an observed decision of another system to give none."""
         return self.coupon_id != NO_COUPON
 
 
@@ -161,7 +161,7 @@ _unpack_issue = msgpack.Decoder(OpenIssue).decode
 
 
 class OpenControl(Struct, array_like=True):
-    """A coupon that was the best but was not given: does the shopper order in its scope all the same?
+    """A control observation: a coupon that was the best but was not given, and whether the shopper orders without it.
 
     The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
     """
@@ -172,25 +172,25 @@ class OpenControl(Struct, array_like=True):
     domain: str
     at: float
     until: float
-    """End of the window in which an order is a yes; it is waited for the grace longer, as feedback on an issue is."""
+    """End of the window in which an order is a yes; it closes the grace later, as the window of an issue does."""
     numeric: bytes
     hashed: bytes
     predicted: Predicted
     model_version: int
     ordered: bool = False
-    """True if the shopper ordered in the coupon's scope until then."""
+    """True if the shopper ordered in the coupon's scope up to `until`."""
     withheld: bool = False
     """True if it would have been given, but for the holdout."""
     feature_schema: str = ""
-    """Of the row, as in `OpenIssue`."""
+    """Feature space of the row, as in `OpenIssue`."""
     scope_mark: int = 0
-    """Of what the coupon was for then; 0 if that is not known, as of those opened before."""
+    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
     order_value_minor: int = 0
-    """Of all that was ordered in its scope until then, before any discount."""
+    """Value of all orders in its scope up to `until`, before any discount."""
     spent_minor: ClassVar[int] = 0
     propensity: ClassVar[None] = None
     observed: ClassVar[bool] = False
-    """The decision was ours, and nothing was given."""
+    """Constants that a control shares with an issue: the decision was ours, and nothing was given."""
 
 
 class EarlyFeedback(Struct, array_like=True):
@@ -215,11 +215,11 @@ class Shopper(Struct, array_like=True):
     early: list[EarlyFeedback] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
     closed_observed: list[int] = field(default_factory=list)
-    """Apart from ours: how many there are is for their sender to say."""
+    """Observed issues that are closed, apart from ours: their number depends on their producer."""
     erased_at: float | None = None
-    """Up to when nothing that the shopper did may be known any more."""
+    """Time up to which nothing that the shopper did may be known."""
     leaves_at: float | None = None
-    """Time at which this state ends, unless the shopper comes back until then; None: never."""
+    """Time at which this state ends, unless the shopper comes back before; None: never."""
     related: Related = field(default_factory=Related)
 
     @property
@@ -228,7 +228,7 @@ class Shopper(Struct, array_like=True):
         return not (self.issues or self.controls or self.early)
 
     def issue(self, issue_id: str) -> OpenIssue:
-        """A copy of the open issue of this id; `keep_issue` puts it back."""
+        """Return a copy of the open issue of this id; `keep_issue` stores it again."""
         return _unpack_issue(self.issues[issue_id][1])
 
     def keep_issue(self, issue: OpenIssue) -> None:
@@ -247,7 +247,7 @@ MAX_EARLY = 32
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:
-    """The tally of a key, made when it is new; the oldest key makes room for it."""
+    """Return the tally of a key; a new one replaces the oldest of `MAX_TALLIES`."""
     found = tallies.get(key)
     if found is None:
         found = tallies[key] = Tally()
@@ -257,7 +257,20 @@ def tally(tallies: dict[str, Tally], key: str) -> Tally:
 
 
 def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
-    """Return the time at which time alone changes this state next; None when nothing is open."""
+    """Return the next time at which a deadline changes this state.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        Its open issues, controls, early feedback and end have deadlines.
+    rules : AttributionRules
+        `grace_s` is the time that a control waits for late orders.
+
+    Returns
+    -------
+    float or None
+        UTC epoch seconds; None when nothing is open.
+    """
     deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
     if shopper.controls:
         deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]

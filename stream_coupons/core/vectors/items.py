@@ -1,4 +1,4 @@
-"""Names and indices of what an item, or a coupon for one, shares with a profile."""
+"""Features that an item, or a coupon for one, shares with a profile: names and indices."""
 
 import math
 from functools import lru_cache
@@ -7,7 +7,11 @@ from stream_coupons.core.vectors.sparse import MAX_REMEMBERED, feature_index
 
 
 def item_features(item_id: str | None, category: str | None, brand: str | None) -> list[str]:
-    """Names of the features that an item, or a coupon for one, shares with a profile."""
+    """Return the names of the features of an item; None stands for an attribute that is not known.
+
+    >>> item_features("A", "tea", "x")
+    ['item:A', 'category:tea', 'brand:x', 'category:tea brand:x']
+    """
     names = []
     if item_id is not None:
         names.append(f"item:{item_id}")
@@ -21,7 +25,10 @@ def item_features(item_id: str | None, category: str | None, brand: str | None) 
 
 
 def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
-    """Index of the feature of an item's category, and those of its other features."""
+    """Return the index of the feature of an item's category, and the indices of its other features.
+
+    Without a category, the first is the index of the name "category:None".
+    """
     is_long = len(item_id) + len(category or "") + len(brand or "") > MAX_REMEMBERED
     return (_interest_indices if is_long else _remembered_interests)(item_id, category, brand)
 
@@ -36,18 +43,18 @@ _remembered_interests = lru_cache(maxsize=200_000)(_interest_indices)
 
 
 def category_brand(category: str, brand: str) -> str:
-    """Name of the feature of a brand within a category."""
+    """Return the name of the feature of a brand within a category."""
     return f"category:{category} brand:{brand}"
 
 
 @lru_cache(maxsize=200_000)
 def price_index(price_minor: float) -> int:
-    """Index of the feature of a price's band."""
+    """Return the index of the feature of a price's band."""
     return feature_index(f"price:{price_band(price_minor)}")
 
 
 def price_band(price_minor: float) -> int:
-    """Half-octave band of a price, so that a step is a factor of about 1.4.
+    """Return the half-octave band of a price in minor units: a step is a factor of about 1.4.
 
     >>> price_band(100), price_band(141), price_band(1000)
     (13, 14, 20)

@@ -1,4 +1,4 @@
-"""Sparse vectors over hashed feature names, and how alike two of them are."""
+"""Sparse vectors over hashed feature names: packing, hashing, damping and SimHash."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,29 +14,29 @@ SparseVector = dict[int, float]
 """Feature index (unsigned 32 bit) to weight; absent means zero."""
 
 PackedVector = tuple[bytes, bytes]
-"""The same as little-endian bytes, indices and weights of 32 bits. For what is kept, but read only now and then."""
+"""Little-endian bytes: indices (uint32) and weights (float32). For vectors that are stored and seldom read."""
 
 
 def pack_vector(vector: Mapping[int, float]) -> PackedVector:
-    """A sparse vector as bytes, in its order."""
+    """Return a sparse vector as bytes, in its order."""
     indices = np.fromiter(vector, "<u4", len(vector))
     return indices.tobytes(), np.fromiter(vector.values(), "<f4", len(vector)).tobytes()
 
 
 def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
-    """(indices, weights) of a packed vector."""
+    """Return (indices, weights) of a packed vector, each of shape (n,)."""
     indices, weights = packed
     return np.frombuffer(indices, "<u4"), np.frombuffer(weights, "<f4").astype(np.float64)
 
 
 def as_arrays(vector: Mapping[int, float]) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
-    """(indices, weights) of a sparse vector, in its order."""
+    """Return (indices, weights) of a sparse vector in its order, each of shape (n,)."""
     n = len(vector)
     return np.fromiter(vector, np.uint32, n), np.fromiter(vector.values(), np.float64, n)
 
 
 def name_index(name: str) -> int:
-    """Index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
+    """Return the index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
 
     >>> name_index("item:A")
     4209920259
@@ -45,13 +45,13 @@ def name_index(name: str) -> int:
 
 
 MAX_REMEMBERED = 80
-"""Characters of what is remembered by its name: senders may make up names without end, and long ones would fill the
-memory. To work an index out anew costs a microsecond or two."""
+"""Characters of the longest name whose index is cached: producers may send names without end, and long ones would fill
+the memory. To compute an index costs a microsecond or two."""
 _remembered_index = lru_cache(maxsize=200_000)(name_index)
 
 
 def feature_index(name: str) -> int:
-    """The same, remembered if it is not long: for names that are few, or come again and again."""
+    """Return `name_index`, cached unless the name is long: for names that are few or come again."""
     return _remembered_index(name) if len(name) <= MAX_REMEMBERED else name_index(name)
 
 
@@ -59,17 +59,21 @@ DIGEST_BYTES = 8
 
 
 def stable_digest(*parts: str) -> bytes:
-    """Return a digest of `parts` of `DIGEST_BYTES` bytes, the same on every machine and run."""
+    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run."""
     return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
 
 
 def stable_hash(*parts: str) -> int:
-    """Unsigned 64-bit hash of some strings: their digest as a number."""
+    """Return the unsigned 64-bit hash of some strings: their digest as a number."""
     return int.from_bytes(stable_digest(*parts), "big")
 
 
 def top(vector: Mapping[int, float], size: int) -> SparseVector:
-    """The `size` entries of largest magnitude; ties go to the smaller index."""
+    """Return the `size` entries of largest magnitude as a new vector; ties go to the smaller index.
+
+    >>> top({1: 0.5, 2: -3.0, 3: 0.5}, 2)
+    {1: 0.5, 2: -3.0}
+    """
     if len(vector) <= size:
         return dict(vector)
     if size <= 0:
@@ -84,7 +88,7 @@ def top(vector: Mapping[int, float], size: int) -> SparseVector:
 
 
 def damp(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sign(w) log2(1 + |w|): the tenth purchase says less than the first; nothing stays nothing, one stays one.
+    """Return sign(w) log2(1 + |w|): the tenth purchase counts less than the first; 0 and 1 stay as they are.
 
     Sublinear weights as for terms of documents (Manning, Raghavan, Schuetze 2008: Introduction to information
     retrieval, section 6.4.1) and confidence in implicit feedback (Hu, Koren, Volinsky 2008: Collaborative filtering for
@@ -98,10 +102,22 @@ def damp(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def simhash(vector: Mapping[int, float], cells: int) -> int:
-    """Cell of a vector by the signs of its projections on random hyperplanes, modulo `cells`.
+    """Return the bucket of a vector by the signs of its projections on random hyperplanes.
 
-    Vectors at a small angle mostly share a cell (Charikar 2002, section 3). The hyperplanes are the bits of a mix
+    Vectors at a small angle mostly share a bucket (Charikar 2002, section 3). The hyperplanes are the bits of a mix
     of the feature index, so nothing is stored.
+
+    Parameters
+    ----------
+    vector : mapping of int to float
+        An empty one is in bucket 0.
+    cells : int
+        Number of buckets, at least 1.
+
+    Returns
+    -------
+    int
+        From 0 to `cells` - 1.
     """
     if cells == 1 or not vector:
         return 0

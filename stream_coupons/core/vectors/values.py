@@ -1,11 +1,11 @@
-"""Hashes of values that nobody has described: attributes of coupons and whatever else is known of a moment.
+"""Hashes of values without a declared type or scale: attributes of coupons and values of a context.
 
-A text, a flag or null is one category, and so is what is no finite number. A number is four: the octave that it lies
-in, that of octaves which begin half an octave higher, that of spans of three octaves, and itself to two significant
-digits. So its scale need not be known, nor learnt. Numbers near each other share spans, so what is learnt of one is
-learnt of its neighbours (tiles, [1]_), of the further ones, too, where there are few examples; where there are many, or
-all numbers are alike, the digits speak. A large number may be a small one with an offset, as a year of birth or a time
-is: it is two more, itself to three and to five digits.
+A text, a flag, null or a number that is not finite has one hash. A number has four: its octave, its octave among those
+that begin half an octave higher, its span of three octaves, and the number to two significant digits. So its scale need
+not be known or learnt. Numbers near each other share spans, so an example of one trains its neighbours (tiles, [1]_),
+with few examples also the further ones; with many examples, or if all numbers are alike, the digits tell them apart. A
+large number may be a small one with an offset, such as a year of birth or a time: it has two more hashes, to three and
+to five digits.
 
 References
 ----------
@@ -16,22 +16,37 @@ References
 import math
 from functools import lru_cache
 
-# Not `feature_index`, which remembers 200,000 names: these are as many as senders like. A hash costs 0.2 to 0.6 us.
+# Not `feature_index`, which caches 200,000 names: producers decide how many these are. A hash costs 0.2 to 0.6 us.
 from stream_coupons.core.vectors.sparse import MAX_REMEMBERED, name_index
 
 LEVELS = 6
-"""Hashes of a value, from coarse to fine; a category has one, a number that is not large four, and the others are 0."""
+"""Hashes of a value, from coarse to fine; those that a value does not have are 0."""
 LARGE = 100.0
+"""Magnitude from which a number has the hashes of `FINE_DIGITS`."""
 FINE_DIGITS = (3, 5)
 TILES = ((1, 0.0), (1, 0.5), (3, 0.75))
-"""How many octaves the spans of each level are wide, and by how many they are shifted."""
+"""Width and shift of the spans of each level, octaves."""
 
 Value = str | float | bool | None
 
 
 def value_hashes(name: str, value: Value) -> tuple[int, ...]:
-    """Hashes of a named value.
+    """Return the hashes of a named value.
 
+    Parameters
+    ----------
+    name : str
+        Name of the attribute, or key of the context.
+    value : str, float, bool or None
+        A number of any scale, or a category.
+
+    Returns
+    -------
+    tuple of int
+        `LEVELS` unsigned 32-bit hashes, from coarse to fine; 0 for a level that the value does not have.
+
+    Examples
+    --------
     >>> value_hashes("rain_mm", 1.234) == value_hashes("rain_mm", 1.2341)
     True
     >>> [one == other for one, other in zip(value_hashes("rain_mm", 1.2), value_hashes("rain_mm", 1.9))]
@@ -57,9 +72,19 @@ _remembered = lru_cache(maxsize=2**15, typed=True)(_value_hashes)
 
 
 def span(value: float, width: int, shift: float) -> str:
-    """The span of a finite number, its sign before it, of those that are `width` octaves wide and begin `shift` higher
-    than 1; that of 0 has no name.
+    """Return the name of the span of a finite number.
 
+    Parameters
+    ----------
+    value : float
+        Its sign leads the name; 0 has an empty name.
+    width : int
+        Width of all spans, octaves.
+    shift : float
+        Octaves from 1 to the start of span 0.
+
+    Examples
+    --------
     >>> span(1000.0, 1, 0.0), span(1000.0, 1, 0.5), span(-0.3, 1, 0.0), span(0.0, 1, 0.5), span(1000.0, 3, 0.75)
     ('9', '9', '--2', '', '3')
     """

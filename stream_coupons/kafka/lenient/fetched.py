@@ -1,4 +1,4 @@
-"""What aiokafka makes records of: what a fetch brought, read again leniently where a header's name is no UTF-8.
+"""aiokafka's records of a fetch, read again leniently where a header's name is no UTF-8.
 
 Its own raises, again and again, where such a record lies: whoever reads the partition would never get past it. Nor past
 a batch that does not unpack, or to more than there is memory: such a one has one record, which stands for it.
@@ -7,23 +7,13 @@ a batch that does not unpack, or to more than there is memory: such a one has on
 from collections.abc import Iterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import consumer, fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.fetch_sessions import SessionFetcher
 from stream_coupons.kafka.lenient.header_names import LenientBytes
 from stream_coupons.kafka.lenient.unpacking import readable, size_of
-
-
-def new_consumer(connection: Connection, **options: Any) -> AIOKafkaConsumer:
-    """A consumer, not started, which gets past every record, and fetches in sessions."""
-    consumer.Fetcher = SessionFetcher
-    fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, Records
-    return AIOKafkaConsumer(**connection.options(), **options)
 
 
 class Batches(MemoryRecords):  # type: ignore[misc]
@@ -56,7 +46,15 @@ class LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
-    """The batches of a fetch from the one on that holds an offset, decoded in Python."""
+    """The batches of a fetch from the one on that holds an offset, decoded in Python.
+
+    Parameters
+    ----------
+    data : bytes
+        All batches of the fetch.
+    first : int
+        That offset.
+    """
 
     _next_slice: memoryview | None
     _pos: int
@@ -78,7 +76,7 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
         return LenientBatch(readable(data))
 
 
-class Records(fetcher.PartitionRecords):  # type: ignore[misc]
+class Records(PartitionRecords):  # type: ignore[misc]
     """The records of a fetch from one partition."""
 
     _records: Any

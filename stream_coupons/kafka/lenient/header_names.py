@@ -6,10 +6,6 @@ text: ours have none, so nobody's name becomes one of ours.
 
 from typing import Any
 
-from kafka.record.default_records import DefaultRecordBatch
-
-from stream_coupons.kafka.lenient.unpacking import Bytes, readable
-
 
 class LenientBytes(bytearray):
     r"""Bytes whose parts become text whatever they are.
@@ -26,22 +22,3 @@ class LenientBytes(bytearray):
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:  # noqa: ARG002
         """As text, however strict the caller is."""
         return super().decode(encoding, "backslashreplace")
-
-
-class LenientBatch(DefaultRecordBatch):  # type: ignore[misc]
-    """A batch of kafka-python's: from the first name on that is no text, its bytes are lenient.
-
-    If it does not unpack, it is the one that stands for it.
-    """
-
-    _buffer: bytearray
-
-    def __init__(self, buffer: Bytes) -> None:
-        super().__init__(readable(buffer))
-
-    def _read_msg(self, *options: Any) -> Any:
-        try:
-            return super()._read_msg(*options)
-        except UnicodeDecodeError:
-            self._buffer = LenientBytes(self._buffer)
-            return super()._read_msg(*options)

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from stream_coupons.kafka.clients import NotAppended
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.lab.bench.pace import on_schedule, percentile
 from stream_coupons.lab.bench.throughput import WARM_UP_RATIO, Show
 

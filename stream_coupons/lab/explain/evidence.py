@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.pipeline import ShopEvent
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from stream_coupons.agents.neighbours import Neighbours
-from stream_coupons.core.catalogue.compiled import Catalogue
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects

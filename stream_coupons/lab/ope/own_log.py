@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import is_in_scope
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Coupon

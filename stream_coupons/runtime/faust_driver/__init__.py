@@ -1,1 +1,1 @@
-"""Where Faust is relied on: its consumer, the thread of that, and what it hands to our loops."""
+"""The only room that imports Faust: application, transport, consumer and the consumer's thread."""

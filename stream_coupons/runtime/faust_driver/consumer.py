@@ -16,40 +16,20 @@ reaches zero.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from aiokafka.structs import TopicPartition
-from faust.transport.drivers.aiokafka import Consumer, Producer, Transport
+from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.fetch_sessions import Priority
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
+from stream_coupons.runtime.source import Chunk
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
-
-
-class Chunk(NamedTuple):
-    """Records fetched together from one partition; the value of a message is a list of them."""
-
-    tp: TP
-    records: list[Record]
-    previous: int
-    """Where the chunk handed on before it ended: the offset from which on this one has all that there is."""
-    end: int
-    """The offset behind the last record."""
-    epoch: int
-    """Of the assignment in which it was fetched, as this process counts them: a coordinator may begin anew at 1."""
-
-
-def size(message: Any) -> int:
-    """Records in a message."""
-    return sum(len(chunk.records) for chunk in message.value)
 
 
 class ThrownOut(Exception):
@@ -57,7 +37,7 @@ class ThrownOut(Exception):
 
 
 class NoReadOffsets(dict[TP, int | None]):
-    """What Faust drops messages by, without a word, if they lie below the highest offset that it has seen: none."""
+    """The highest offsets seen, below which Faust drops messages without a line in the log: always empty."""
 
     def __missing__(self, tp: TP) -> None:
         """Nothing was seen."""
@@ -89,34 +69,34 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
 
     @property
     def is_member(self) -> bool:
-        """Whether the group cannot have given this worker's partitions away: its session has not run out."""
+        """True while the group cannot have given this worker's partitions away: its session has not run out."""
         return time.monotonic() - self._thread.heard_at < float(self.app.conf.broker_session_timeout)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Being thrown out amid work ends the worker: what it has in hand is somebody else's by now."""
+        """End a worker that is thrown out amid work: another worker owns what it has in hand."""
         if self._unacked_messages and not self.is_member:
             await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
         await super().on_partitions_revoked(revoked)
         self._epoch += 1
 
     def membership(self) -> Membership:
-        """As the coordinator gave it last."""
+        """Return the membership that the coordinator gave last."""
         return self._thread.membership()
 
     @property
     def is_coordinated(self) -> bool:
-        """Whether it is in its group, and what keeps it there goes on: aiokafka's routine can end for good."""
+        """True if it is in its group, and the coordination goes on: aiokafka's routine can end for good."""
         return self._thread.is_coordinated
 
     def _is_current(self, chunk: Chunk) -> bool:
-        """Whether a chunk is of the present assignment.
+        """Return whether a chunk is of the present assignment.
 
         One fetched before is delivered again, here or elsewhere: it must not be applied twice.
         """
         return chunk.epoch == self._epoch
 
     def _read_alike(self, tp: TP) -> list[TP]:
-        """The partitions of this worker whose chunks come in the same messages as those of this one."""
+        """Return the partitions of this worker whose chunks come in the same messages as those of this one."""
         agents = self.transport.agents
         return [each for each in self.assignment() if agents[each.topic] == agents[tp.topic]]
 
@@ -204,7 +184,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
             yield message.tp, message
 
     def _is_wanted(self) -> bool:
-        """Whether the flow is on and the loops can take chunks: each has the state of the partitions that it owns."""
+        """Return whether the flow is on and the loops can take chunks: each has the state of its partitions."""
         return self.flow_active and all(wants() for wants in self.transport.takers)
 
     def _pass_gaps(self) -> None:
@@ -220,7 +200,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                 self._handed[tp] = self._taken[tp] = self._done[tp] = position
 
     async def _fetch_again(self, tp: TP, offset: int) -> None:
-        """The position is behind these records already: without a seek they would be lost to this worker."""
+        """Seek back to records that the position has passed: this worker would lose them otherwise."""
         position = self._thread.position_of(tp) if tp in self.assignment() else None
         # Whoever seeks back lowers first what is handed on. His seek may still be under way, and the position the old
         # one: a seek behind his to these records would lose what lies between.
@@ -255,7 +235,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return chunk
 
     def take(self, message: Any) -> list[Chunk]:
-        """The chunks that are the next links of their chains; what is missing before others will be handed on again."""
+        """Return the chunks that are the next links of their chains; a missing link is handed on again first."""
         return [chunk for chunk in message.value if self._take(chunk)]
 
     def taken(self, topics: Iterable[str], partition: int) -> dict[str, int]:
@@ -263,7 +243,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return {topic: self._taken.get(TP(topic, partition), 0) for topic in topics}
 
     async def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return, by topic, the offset behind the last record of a partition, as the broker says now."""
+        """Return, by topic, the offset behind the last record of a partition, as the broker states now."""
         ends = await self.highwaters(*(TP(topic, partition) for topic in topics))
         return {tp.topic: end or 0 for tp, end in ends.items()}
 
@@ -277,7 +257,17 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return True
 
     def acknowledge(self, message: Any, chunks: Sequence[Chunk], *, is_committed: bool = False) -> None:
-        """All effects of chunks that were taken are appended: their ends may be committed, if they are not already."""
+        """Let the ends of chunks be committed: all their effects are appended.
+
+        Parameters
+        ----------
+        message : faust.Message
+            The message that they came in.
+        chunks : sequence of Chunk
+            Those of its chunks that were taken.
+        is_committed : bool
+            Whether a transaction has committed the ends already.
+        """
         message.acked = True
         self._unacked_messages.discard(message)
         for chunk in chunks:
@@ -289,7 +279,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                     self._committed_offset[chunk.tp] = chunk.end
 
     def reached(self, tps: Sequence[TP]) -> float | None:
-        """How far in time these partitions are done, in epoch seconds: what is not was appended later.
+        """Return the append time up to which these partitions are done, in epoch seconds; later records may not be.
 
         None while that is not known. What is read is not enough: after a crash it would be read again.
         """
@@ -300,7 +290,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return min(self._reached[tp] for tp in tps) if all(tp in self._reached for tp in tps) else None
 
     def ack(self, message: Any) -> bool:
-        """Only a stream calls this, for a message that it skipped: hand its chunks on again."""
+        """Hand the chunks of a message on again: only a stream that skipped it calls this."""
         for chunk in message.value:
             if self._is_current(chunk):
                 self.add_future(self._rewind(chunk.tp))
@@ -310,71 +300,14 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return [tp for tp in self._done if topics is None or tp in topics or tp.topic in topics]
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The next offset to commit, if there is any."""
+        """Return the next offset to commit, if there is any."""
         return self._done.get(tp) or None
 
     def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """By topic, the offset from which a partition is delivered after a restart, as far as it is known."""
+        """Return, by topic, the offset from which a partition is delivered after a restart, as far as it is known."""
         offsets = ((topic, self._committed_offset.get(TP(topic, partition))) for topic in topics)
         return {topic: offset for topic, offset in offsets if offset is not None}
 
     async def committed_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
-        """What the group has committed, as the broker says now; nothing for partitions never committed."""
+        """Return the offsets that the group has committed, as the broker states now; none where it never did."""
         return await self._thread.committed_offsets(tps)
-
-
-class ConnectedProducer(Producer):  # type: ignore[misc]
-    """Faust's own. Nothing of ours goes through it, but it connects all the same."""
-
-    def _settings_auth(self) -> Mapping[str, Any]:
-        return self.transport.connection.options()  # type: ignore[no-any-return]
-
-
-class BatchTransport(Transport):  # type: ignore[misc]
-    """Faust's transport with that consumer.
-
-    Attributes
-    ----------
-    takers : list of callable
-        The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
-    connection : Connection
-        How the brokers are reached.
-    agents : dict
-        By topic, the agent that reads it.
-    breakers : dict
-        By topic, the circuit breaker that says whether it may be fetched; none for a topic that always may.
-    between_agents : frozenset of str
-        Topics of what agents tell each other.
-    urgent : frozenset of str
-        Topics that are fetched at once; their agent's other topics are fetched with them.
-    """
-
-    Consumer = BatchConsumer
-    Producer = ConnectedProducer
-
-    def __init__(self, url: Any, app: Any, connection: Connection, between_agents: Iterable[str]) -> None:
-        super().__init__(url, app)
-        self.connection = connection
-        self.between_agents = frozenset(between_agents)
-        self.urgent: frozenset[str] = frozenset()
-        self.takers: list[Callable[[], bool]] = []
-        self.agents: dict[str, str] = {}
-        self.breakers: dict[str, CircuitBreaker] = {}
-
-    def priority_of(self, topic: str) -> Priority:
-        """Return how soon a topic is fetched."""
-        if topic in self.urgent:
-            return Priority.URGENT
-        is_beside = any(self.agents[other] == self.agents[topic] for other in self.urgent)
-        return Priority.WITH_URGENT if is_beside else Priority.PATIENT
-
-    def may_fetch(self, topic: str) -> bool:
-        """Return whether the circuit of a topic lets a fetch through now."""
-        breaker = self.breakers.get(topic)
-        return breaker is None or breaker.may_fetch(topic)
-
-    def note_fetched(self, topics: Iterable[str]) -> None:
-        """Tell the circuits of these topics that they were fetched."""
-        for topic in topics:
-            if topic in self.breakers:
-                self.breakers[topic].note_fetched(topic)

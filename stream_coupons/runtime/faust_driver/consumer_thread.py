@@ -1,4 +1,4 @@
-"""The thread in which Faust's consumer talks to the broker: its connection, its heartbeats, where it stands."""
+"""The thread in which Faust's consumer talks to the broker: connection, heartbeats, positions."""
 
 import asyncio
 import time
@@ -11,17 +11,26 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from stream_coupons.kafka.lenient.fetched import new_consumer
+from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.transactions import Membership
 
 HELD_BACK_PAUSE_S = 0.2
 
 
 def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
-    """How many records to take of each partition, of which so many are left: about `most` in all, in proportion.
+    """Return how many records to take of each partition, in proportion to what is left of it.
 
-    But one at least where there is any: whatever stands still for long ends the worker.
+    One at least where there is any: whatever stands still for long ends the worker.
 
+    Parameters
+    ----------
+    left : mapping
+        Records left, by partition.
+    most : int
+        About the most records in all.
+
+    Examples
+    --------
     >>> shares({TP("browse", 0): 900, TP("cart", 0): 95, TP("ticks", 0): 5}, 100)
     {TP(topic='browse', partition=0): 90, TP(topic='cart', partition=0): 9, TP(topic='ticks', partition=0): 1}
     """
@@ -41,6 +50,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self._assignor = self.app.assignor
         return new_consumer(
             transport.connection,
+            transport.priority_of,
+            self._note_heard,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self._assignor],
@@ -58,25 +69,11 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
 
-    async def on_start(self) -> None:
-        """Connect, and note every heartbeat that is answered."""
-        await super().on_start()
-        consumer = self._ensure_consumer()
-        consumer._fetcher.priority_of = self.transport.priority_of
-        coordinator = consumer._coordinator
-        beat = coordinator._do_heartbeat
-
-        async def beat_and_note() -> Any:
-            began = time.monotonic()
-            is_answered = await beat()
-            if is_answered:
-                self.heard_at = began
-            return is_answered
-
-        coordinator._do_heartbeat = beat_and_note
+    def _note_heard(self, sent_at: float) -> None:
+        self.heard_at = sent_at
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Joining is being heard, too."""
+        """Count a join as a heartbeat."""
         self.heard_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -87,7 +84,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         max_records: int | None = None,
     ) -> dict[TP, list[Any]]:
-        """What is there; if that is more than fits, in an order that does justice to what waits.
+        """Return fetched records; of more than fit, a fair share of each partition.
 
         aiokafka empties one partition before it looks at the next, and of a backlog it holds megabytes of each. So what
         agents tell each other comes first: else a decision would wait for the end of the backlog. All else comes in
@@ -127,7 +124,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return fetched or dict(await super()._fetch_records(consumer, active_partitions, timeout, max_records))
 
     def _left(self, tp: TP) -> int:
-        """How many records of a partition are still to be taken, as far as it is known."""
+        """Return how many records of a partition are still to be taken, as far as it is known."""
         state = self._state_of(tp)
         return 0 if state is None else max((state.highwater or 0) - state.position, 0)
 
@@ -138,17 +135,16 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _seek_to_start(self) -> dict[TP, int]:
         consumer = self._ensure_consumer()
         assigned = sorted(consumer.assignment())
-        committed = await consumer._coordinator.fetch_committed_offsets(assigned) if assigned else {}
-        starts = {tp: committed[tp].offset for tp in assigned if tp in committed and committed[tp].offset >= 0}
+        starts = await self._committed_offsets(assigned)
         if fresh := [tp for tp in assigned if tp not in starts]:
             await consumer.seek_to_beginning(*fresh)
-            starts |= {tp: await consumer.position(tp) for tp in fresh}
+            starts |= {TP(*tp): await consumer.position(tp) for tp in fresh}
         for tp, offset in starts.items():
-            consumer.seek(tp, offset)
-        return {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
+            consumer.seek(TopicPartition(*tp), offset)
+        return starts
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """What the group has committed, as the broker says now."""
+        """Return the offsets that the group has committed, as the broker states now."""
         return dict(await self.call_thread(self._committed_offsets, [TopicPartition(*tp) for tp in tps]))
 
     async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
@@ -156,23 +152,23 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
 
     def membership(self) -> Membership:
-        """As the coordinator gave it last."""
+        """Return the membership that the coordinator gave last."""
         coordinator = self._ensure_consumer()._coordinator
         return Membership(str(coordinator.member_id), int(coordinator.generation))
 
     @property
     def is_coordinated(self) -> bool:
-        """Whether it is a member of its group and the coordination goes on."""
+        """True if it is a member of its group and the coordination goes on."""
         coordinator = None if self._consumer is None else self._consumer._coordinator
         return coordinator is not None and coordinator.generation > 0 and not coordinator._coordination_task.done()
 
     def position_of(self, tp: TP) -> int | None:
-        """The next offset to fetch, without waiting; None while it is not known."""
+        """Return the next offset to fetch, without waiting; None while it is not known."""
         state = self._state_of(tp)
         return None if state is None else int(state.position)
 
     def end_of(self, tp: TP) -> tuple[int, float] | None:
-        """The end of a partition as the broker told it last, and when (epoch seconds); None while it is not known."""
+        """Return the last known end of a partition and the time of that (epoch seconds); None while it is not known."""
         state = self._state_of(tp)
         if state is None or state.timestamp is None:
             return None
@@ -180,7 +176,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return state.highwater, told_at
 
     def _state_of(self, tp: TP) -> Any:
-        """Where the client stands in a partition; None while that is not known, or the partition is somebody else's."""
+        """Return the client's state of a partition; None without a known position, or if another worker owns it."""
         assignment = self._ensure_consumer()._subscription.subscription.assignment
         state = None if assignment is None else assignment.state_value(TopicPartition(*tp))
         return state if state is not None and state.has_valid_position else None

@@ -1,11 +1,11 @@
-"""What a Faust agent hands to a loop of ours: the partitions that it owns, and the chunks of these."""
+"""The queue between an agent of the transport and its loop: the partitions that it owns, and their chunks."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.faust_driver.consumer import size
+from stream_coupons.runtime.source import size
 
 CAPACITY = 4
 """Messages; when there are more, Faust's own buffers fill up, and then nothing more is fetched for the agent."""
@@ -39,13 +39,13 @@ class Inbox:
         self._has_news = asyncio.Event()
 
     async def consume(self, events: AsyncIterator[Any]) -> None:
-        """Body of the Faust agent: pass every message on."""
+        """Pass the message of every event on, as the body of an agent."""
         async for event in events:
             await self._queue.put(event.message)
             self._has_news.set()
 
     def assign(self, partitions: frozenset[int], membership: Membership) -> None:
-        """Tell which partitions are owned from now on."""
+        """Own these partitions from now on, as this member of the group."""
         self.ownership = Ownership(partitions, membership)
         self._is_told = True
         self._has_news.set()
@@ -55,7 +55,15 @@ class Inbox:
         self._has_news.set()
 
     async def get(self, limit: int, timeout_s: float | None = None) -> list[Any]:
-        """Messages with chunks, up to about `limit` records; none when ownership changed or the time is up."""
+        """Return messages with chunks; none when ownership changed or the time is up.
+
+        Parameters
+        ----------
+        limit : int
+            About the most records in them.
+        timeout_s : float, optional
+            The longest wait in seconds; without end by default.
+        """
         if not self._is_told and self._queue.empty():
             self._has_news.clear()
             try:

@@ -1,0 +1,153 @@
+"""All coupons and campaigns known, by id and by domain, and the pseudo-coupons of the no-coupon arm."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.coupon_terms import price_of
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.inputs import Item
+from stream_coupons.core.money.accounts import Accounts, within_campaign
+from stream_coupons.core.vectors.sparse import stable_hash
+
+NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
+"""A coupon for everything that takes nothing off. No other has an empty id."""
+
+
+class Catalogue:
+    """All coupons known; immutable: a change makes a new one.
+
+    Parameters
+    ----------
+    coupons : iterable of Coupon
+        Of all domains.
+    default_price_minor : float
+        Typical price of a coupon that has none, minor units.
+    attributes : mapping, optional
+        Names of the attributes that are compiled, by domain; all that the coupons of the domain have, if not given.
+    others : iterable of str
+        Domains that are known although they have no coupon.
+    campaigns : iterable of Campaign
+        A coupon takes part in its campaign's time and pause.
+
+    Attributes
+    ----------
+    accounts : Accounts
+        All limits of stock and money.
+    """
+
+    def __init__(
+        self,
+        coupons: Iterable[Coupon],
+        default_price_minor: float = 1000.0,
+        attributes: Mapping[str, tuple[str, ...]] | None = None,
+        others: Iterable[str] = (),
+        campaigns: Iterable[Campaign] = (),
+    ) -> None:
+        self.campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
+        self.by_id = {coupon.coupon_id: self._as_in_campaign(coupon) for coupon in coupons}
+        self.accounts = Accounts(self.by_id.values(), self.campaigns.values())
+        self._default_price_minor = default_price_minor
+        by_domain: dict[str, list[Coupon]] = {}
+        for coupon in self.by_id.values():
+            by_domain.setdefault(coupon.domain, []).append(coupon)
+        self.domains = {
+            domain: CouponSet(
+                members,
+                default_price_minor,
+                None if attributes is None else attributes.get(domain, ()),
+                accounts=self.accounts,
+            )
+            for domain, members in by_domain.items()
+        }
+        self.names = frozenset({*self.domains, *others})
+        """The domains known."""
+        self._bare: dict[str, Coupon] = {}
+        self._nothing: dict[str, CouponSet] = {}
+        self._beside: dict[tuple[str, str, int | None], CouponSet] = {}
+        self._scope_marks: dict[str, int] = {}
+
+    def _as_in_campaign(self, coupon: Coupon) -> Coupon:
+        if coupon.campaign_id is None:
+            return coupon
+        valid_from, valid_until, paused = within_campaign(coupon, self.campaigns)
+        return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until, paused=paused)
+
+    def of_domain(self, domain: str) -> CouponSet | None:
+        """Return the coupons of one domain; None when there are none."""
+        return self.domains.get(domain)
+
+    def value_of(self, item: Item, coupon: Coupon) -> int:
+        """Return the value of an ordered item, minor units; the coupon's typical price stands for a missing one."""
+        price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
+        return round(price * (1.0 if item.quantity is None else item.quantity))
+
+    def scope_mark(self, coupon_id: str) -> int:
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
+        coupon = self.by_id.get(coupon_id)
+        if coupon is not None and coupon_id not in self._scope_marks:
+            named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
+            parts = (part for names in named for part in (str(len(names)), *names))
+            self._scope_marks[coupon_id] = stable_hash(*parts) | 1
+        return self._scope_marks.get(coupon_id, 0)
+
+    def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
+        """Return the set of the pseudo-coupon of `bare_of` alone; parameters as there."""
+        bare = self.bare_of(domain, arms)
+        if bare.coupon_id not in self._nothing:
+            self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])
+        return self._nothing[bare.coupon_id]
+
+    def beside_nothing(self, domain: str, bare: Coupon, position: int | None = None) -> CouponSet:
+        """Return the coupons of a domain with a pseudo-coupon behind them.
+
+        Parameters
+        ----------
+        domain : str
+            An unknown one has no coupons.
+        bare : Coupon
+            A pseudo-coupon of `bare_of`.
+        position : int, optional
+            Take only the coupon at this position of the domain.
+        """
+        key = domain, bare.coupon_id, position
+        if key not in self._beside:
+            coupons = self.domains.get(domain)
+            members = () if coupons is None else coupons.coupons if position is None else [coupons.coupons[position]]
+            attributes = () if coupons is None else coupons.attributes
+            self._beside[key] = CouponSet(members, self._default_price_minor, attributes, nothing=[bare])
+        return self._beside[key]
+
+    def bare_of(self, domain: str, arms: Iterable[str]) -> Coupon:
+        """Return the pseudo-coupon of the no-coupon arm: it takes nothing off.
+
+        Parameters
+        ----------
+        domain : str
+            Arms of other domains are ignored.
+        arms : iterable of str
+            Ids of the coupons that were the alternatives; unknown ones are ignored.
+
+        Returns
+        -------
+        Coupon
+            Its scope is that of the arms if all have the same; else everything.
+        """
+        known = (self.by_id.get(arm) for arm in arms)
+        coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
+        # By what the narrowest names, not by pairs of these: there may be 10,000 of each coupon.
+        scopes = {frozenset(c.items) if c.items else (frozenset(c.categories), frozenset(c.brands)) for c in coupons}
+        one = coupons[0] if len(scopes) == 1 else NOTHING
+        if one.coupon_id not in self._bare:
+            self._bare[one.coupon_id] = Coupon(
+                coupon_id=one.coupon_id,
+                categories=one.categories,
+                brands=one.brands,
+                items=one.items,
+                discount_minor=0,
+                max_discount_minor=1,
+                typical_price_minor=one.typical_price_minor,
+                redeem_within_s=one.redeem_within_s,
+            )
+        return self._bare[one.coupon_id]

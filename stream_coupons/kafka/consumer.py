@@ -1,0 +1,102 @@
+"""aiokafka's consumer with our fetcher: it gets past every record, fetches in sessions, and reports its heartbeats."""
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import NoError, RebalanceInProgressError, for_code
+from aiokafka.protocol.group import HeartbeatRequest
+
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.fetch_requests import SessionRequest
+from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
+
+OF_A_FETCHER = frozenset(inspect.signature(SessionFetcher.__base__).parameters)
+"""Options of a consumer that it hands on to its fetcher; the defaults of both are the same."""
+HEARD = frozenset({NoError, RebalanceInProgressError})
+"""Errors in the answer to a heartbeat of which the sender is a member of its group all the same."""
+
+
+class SessionClient:
+    """aiokafka's client; each fetch request goes by the connection of its priority.
+
+    Parameters
+    ----------
+    client : aiokafka.client.AIOKafkaClient
+        Sends the requests.
+    on_heard : callable, optional
+        Called with the time (monotonic) at which a heartbeat was sent, once the coordinator has accepted it.
+    """
+
+    def __init__(self, client: Any, on_heard: Callable[[float], None] = lambda _: None) -> None:
+        self._client = client
+        self._on_heard = on_heard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def send(self, node: int, request: Any, **options: Any) -> Any:
+        """Send a request and return its answer, as aiokafka's client does."""
+        if isinstance(request, SessionRequest):
+            return await self._client.send(node, request, group=request.group)
+        began = time.monotonic()
+        answer = await self._client.send(node, request, **options)
+        if isinstance(request, HeartbeatRequest) and for_code(answer.error_code) in HEARD:
+            self._on_heard(began)
+        return answer
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """A consumer that is given its topics or partitions after its start.
+
+    Parameters
+    ----------
+    priority_of : callable or None
+        How soon a topic is fetched; None for at once.
+    on_heard : callable
+        Called with the time (monotonic) at which each accepted heartbeat was sent.
+    **options
+        Of aiokafka's consumer.
+    """
+
+    _client: Any
+    _fetcher: Any
+
+    def __init__(
+        self, priority_of: Callable[[str], Priority] | None, on_heard: Callable[[float], None], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._client = SessionClient(self._client, on_heard)
+        self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
+        self._fetching["priority_of"] = priority_of
+
+    async def start(self) -> None:
+        """Connect; aiokafka's fetcher, which has nothing to fetch yet, makes room for ours."""
+        await super().start()
+        stock = self._fetcher
+        self._fetcher = SessionFetcher(self._client, self._subscription, **self._fetching)
+        await stock.close()
+
+
+def new_consumer(
+    connection: Connection,
+    priority_of: Callable[[str], Priority] | None = None,
+    on_heard: Callable[[float], None] = lambda _: None,
+    **options: Any,
+) -> AIOKafkaConsumer:
+    """Return a consumer that is not started.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    priority_of : callable, optional
+        How soon a topic is fetched; at once by default.
+    on_heard : callable, optional
+        Called with the time (monotonic) at which each accepted heartbeat was sent.
+    **options
+        Of aiokafka's consumer.
+    """
+    return Consumer(priority_of, on_heard, **connection.options(), **options)
