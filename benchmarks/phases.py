@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-BATCH, CELLS, KEYED = "stream_coupons.runtime.batch", "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
+BATCH, APPLY = "stream_coupons.runtime.batch", "stream_coupons.runtime.apply"
+CELLS, KEYED = "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
 PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.decision.pipeline", "stream_coupons.core.neighbours.buckets"
 JUDGEMENT = "stream_coupons.core.decision.judgement"
 POLICY, WALLET = "stream_coupons.core.decision.policy", "stream_coupons.core.money.wallet"
@@ -27,9 +28,9 @@ class Phase(NamedTuple):
 
 PHASES = (
     Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "Batches.apply_all"),)),
-    Phase("batch: headers and outbox", ((BATCH, "Batches._take"),)),
+    Phase("batch: headers and outbox", ((APPLY, "Applier._send"),)),
     Phase("cell: decode", ((CELLS, "CellCodec.decode"),)),
-    Phase("cell: encode", ((CELLS, "CellCodec.encode"),)),
+    Phase("cell: encode", ((CELLS, "CellCodec.encode_within"),)),
     Phase("cell: prune outbox", ((CELLS, "Cell.prune"),)),
     Phase("parse: decode message", (("stream_coupons.kafka.codec", "Decoder.__call__"),)),
     Phase("parse: key and rest", ((KEYED, "KeyedAgent.parse"),)),

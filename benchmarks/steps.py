@@ -150,7 +150,7 @@ class AgentSteps:
         if isinstance(outcome, Deferred):
             [outcome] = self._agent.finish([(outcome, record)])
         shared.save(states, save)
-        return [sent.output for sent in outcome.sent]
+        return outcome.outputs
 
 
 def new_agents(workload: Workload, partitions: int) -> list[KeyedAgent[Any]]:

@@ -220,7 +220,7 @@ def test_a_release_with_other_features_leaves_the_model_to_which_it_may_be_rolle
     snapshot: ModelSnapshot, about: dict[str, Any]
 ) -> None:
     of_next = msgspec.structs.replace(snapshot, version=7, **about)
-    sent = [output(each, 1).output for each in (snapshot, of_next)]
+    sent = [output(each, 1) for each in (snapshot, of_next)]
     compacted = {one.key: one.value for one in sent}
     metrics = Metrics(CollectorRegistry())
     known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)

@@ -49,15 +49,15 @@ MUTANTS = {
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
     "a replayed record is not answered again": Mutant(
-        "runtime/batch.py",
-        "result.slot().extend(kept.again(record) for kept in cell.kept_for(record))",
+        "runtime/apply.py",
+        "slot.extend(kept.again(record) for kept in cell.kept_for(record))",
         "pass",
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
     "what was finished later is said later": Mutant(
-        "runtime/batch.py",
-        "self._conclude(attempt, key, one.record, outcome, one.slot)",
-        "self._conclude(attempt, key, one.record, outcome, None)",
+        "runtime/apply.py",
+        "self._conclude(attempt, key, record, outcome, slot)\n\n    def _conclude",
+        "self._conclude(attempt, key, record, outcome, attempt.result.slot())\n\n    def _conclude",
         "runtime/test_batch.py::"
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),
@@ -80,10 +80,16 @@ MUTANTS = {
         "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
     ),
     "what a cell too large has drawn is kept": Mutant(
-        "runtime/batch.py",
-        "attempt.failed, False, self._share(attempt.shared)",
-        "attempt.failed, False, attempt.shared",
+        "runtime/attempt.py",
+        "SharedStates(below, self._step.shared_type or dict)",
+        "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
+    ),
+    "what a failed record changed is not undone": Mutant(
+        "runtime/isolate.py",
+        "            trial.roll_back()\n",
+        "",
+        "runtime/test_batch.py::test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came",
     ),
     "cells of a partition are several batches": Mutant(
         "kafka/producer.py",
@@ -101,8 +107,8 @@ MUTANTS = {
     ),
     "outputs before states": Mutant(
         "runtime/delivery.py",
-        "[change for parcel in parcels for change in parcel.changes]",
-        "[output for parcel in parcels for output in parcel.outputs]",
+        "deliver(changes, self.whole_bytes)\n        await self._senders[agent].deliver(outputs)",
+        "deliver(outputs)\n        await self._senders[agent].deliver(changes, self.whole_bytes)",
         "runtime/test_delivery.py::test_at_least_once_appends_all_cells_before_any_output",
     ),
     "a transaction is committed of which a record was refused": Mutant(

@@ -1,11 +1,11 @@
 """What the agents that own a table have in common: records to messages, effects to outputs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_coupons.agents.wire import TOPIC_OF, output, sender_of
+from stream_coupons.agents.wire import TOPIC_OF, is_soft, output, sender_of
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
@@ -17,7 +17,7 @@ from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.runtime.shared import SharedStates
-from stream_coupons.runtime.steps import Deferred, Outcome, Sent
+from stream_coupons.runtime.steps import Deferred, Outcome
 
 State = TypeVar("State")
 NOTHING = Outcome([], [])
@@ -163,17 +163,14 @@ class KeyedAgent(Generic[State]):
     def _outcome(self, effects: Effects, record: Record) -> Outcome:
         if not (effects.facts or effects.messages or effects.refused or effects.is_over):
             return NOTHING  # an event that is only remembered: most are
-        sent = list(self._outputs(effects, record))
-        itself = next((refused.reason for refused in effects.refused if refused.message is None), None)
-        duplicate = any(noun == "duplicate" for noun, _ in effects.facts)
-        return Outcome(sent, effects.facts, duplicate, itself, effects.is_over)
-
-    def _outputs(self, effects: Effects, record: Record) -> Iterable[Sent]:
-        for message in effects.messages:
-            yield output(message, self.partitions)
+        outputs = [output(message, self.partitions) for message in effects.messages]
+        soft = {place for place, message in enumerate(effects.messages) if is_soft(message)}
         for refused in effects.refused:
             letter = record if refused.message is None else self._again(refused.message, record)
-            yield Sent(dead_letter(letter, refused.reason, refused.detail), kept=True)
+            outputs.append(dead_letter(letter, refused.reason, refused.detail))
+        itself = next((refused.reason for refused in effects.refused if refused.message is None), None)
+        duplicate = any(noun == "duplicate" for noun, _ in effects.facts)
+        return Outcome(outputs, effects.facts, duplicate, itself, effects.is_over, soft)
 
     def _again(self, message: Struct, record: Record) -> Record:
         """A message that was kept waiting, as a record of the topic that it came in (its offset is not known)."""

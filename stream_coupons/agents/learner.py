@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.agents.wire import output, sender_of, sources
@@ -25,7 +26,7 @@ from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_model, report_news
-from stream_coupons.runtime.delivery import Delivery, Parcel
+from stream_coupons.runtime.delivery import Delivery
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.source import Chunk, Host
 from stream_coupons.settings import Settings
@@ -223,8 +224,12 @@ class Learner(Service):  # type: ignore[misc]
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
         snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer)
         outputs += self._letters
-        offsets = {chunk.tp.topic: chunk.end for _, chunks in self._unacknowledged for chunk in chunks}
-        await self._delivery.deliver(self.name, [Parcel(PARTITION, [], outputs, offsets)])
+        offsets = {
+            TopicPartition(chunk.tp.topic, PARTITION): chunk.end
+            for _, chunks in self._unacknowledged
+            for chunk in chunks
+        }
+        await self._delivery.deliver(self.name, [], outputs, offsets)
         for message, chunks in self._unacknowledged:
             self._app.consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._unacknowledged.clear()
@@ -245,5 +250,5 @@ def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], floa
     """Return the snapshots of what was learnt, their records, and the CPU seconds of this thread that both took."""
     began = time.thread_time()
     snapshots = trainer.snapshots()
-    outputs = [output(snapshot, 1).output for snapshot in snapshots]
+    outputs = [output(snapshot, 1) for snapshot in snapshots]
     return snapshots, outputs, time.thread_time() - began

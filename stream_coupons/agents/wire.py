@@ -11,22 +11,27 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record, origin_of
-from stream_coupons.runtime.steps import Sent
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
 SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
 """Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
 
 
-def output(message: Struct, partitions: int) -> Sent:
-    """A message as a record to send, keyed and partitioned as its topic says."""
+def output(message: Struct, partitions: int) -> Output:
+    """Return a message as a record to send, keyed and partitioned as its topic requires."""
     topic = TOPIC_OF[type(message)]
     key = topic.key_of(message)
     home = message.partition if isinstance(message, Lease) else None
     partition = topics.partition_for(key, topic.partitions or partitions) if home is None else home
-    # No vector comes behind one that says that the shopper has left: their neighbours would have them for good.
-    is_last = isinstance(message, UserVector) and message.has_left
-    return Sent(Output(topic.name, partition, key, encode(message)), kept=is_last or topic.name not in SOFT)
+    return Output(topic.name, partition, key, encode(message))
+
+
+def is_soft(message: Struct) -> bool:
+    """Return True if a message need not be sent again after a crash.
+
+    No vector overtakes one that reports that the shopper has left: their neighbours would keep them for good.
+    """
+    return TOPIC_OF[type(message)].name in SOFT and not (isinstance(message, UserVector) and message.has_left)
 
 
 def sender_of(record: Record, partitions: int) -> tuple[str, tuple[int, int]]:

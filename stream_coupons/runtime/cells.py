@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from stream_coupons.kafka.records import Output, Record
+from stream_coupons.runtime.steps import TooLarge
 
 State = TypeVar("State")
 
@@ -131,21 +132,19 @@ class CellCodec(Generic[State]):
         """The cell that `encode` made bytes of."""
         return self._decoder.decode(data)
 
-    def pruned_copy(self, cell: Cell[State], committed: Mapping[str, int]) -> tuple[Cell[State], int]:
-        """A copy of a cell, to try something on, and its size in bytes; both forget what will not come again."""
-        cell.prune(committed)
-        data = self.encode(cell)
-        return self.decode(data), len(data)
+    def copy(self, cell: Cell[State]) -> Cell[State]:
+        """Return a copy that shares nothing with the cell."""
+        return self.decode(self.encode(cell))
 
-    def excess(self, key: str, cell: Cell[State], before_bytes: int) -> str | None:
-        """What is wrong with a cell that grew too large; one that was so before may stay as it is, or shrink."""
+    def encode_within(self, max_bytes: int, key: str, cell: Cell[State]) -> bytes:
+        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it."""
         try:
-            size = len(self.encode(cell))
+            data = self._encoder.encode(cell)
         except OverflowError as error:
-            return f"the state of {key!r} cannot be saved: {error}"
-        if size <= max(self.max_bytes, before_bytes):
-            return None
-        return f"the state of {key!r} would take {size} bytes, at most {self.max_bytes}"
+            raise TooLarge(f"the state of {key!r} cannot be saved: {error}") from error
+        if len(data) > max_bytes:
+            raise TooLarge(f"the state of {key!r} would take {len(data)} bytes, at most {self.max_bytes}")
+        return data
 
 
 class StateCodec(Generic[State]):

@@ -18,7 +18,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka.structs import TopicPartition
@@ -38,30 +37,16 @@ LATE_AFTER_S = 10.0
 """A delivery that takes longer makes the worker not ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """What a batch of one partition brings about.
-
-    Attributes
-    ----------
-    changes : sequence of Output
-        Changelog records.
-    offsets : mapping
-        The next offset to read, by input topic.
-    """
-
-    partition: int
-    changes: Sequence[Output]
-    outputs: Sequence[Output]
-    offsets: Mapping[str, int]
+Offsets = Mapping[TopicPartition, int]
+"""The next offset to read of each input partition."""
 
 
 class Delivery(Protocol):
-    """Delivers parcels with one guarantee."""
+    """Delivers the results of batches with one guarantee."""
 
     is_transactional: bool
     whole_bytes: int
-    """How long the changes of a parcel may be together, for all of them to be appended or none."""
+    """How long the changes of a partition may be together, for all of them to be appended or none."""
 
     @property
     def is_able(self) -> bool:
@@ -70,8 +55,8 @@ class Delivery(Protocol):
     async def join(self, agent: str, membership: Membership) -> None:
         """Deliver for an agent as this member of its group from now on."""
 
-    async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
-        """Return when all of it is appended, or raise: then any part of it may be."""
+    async def deliver(self, agent: str, changes: Sequence[Output], outputs: Sequence[Output], offsets: Offsets) -> None:
+        """Return when all changelog records and outputs are appended, or raise: then any part of them may be."""
 
 
 class AtLeastOnce:
@@ -100,15 +85,20 @@ class AtLeastOnce:
     async def join(self, agent: str, membership: Membership) -> None:
         """Nothing: the lease of whoever was paused has run out when his partitions are given away."""
 
-    async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
+    async def deliver(
+        self,
+        agent: str,
+        changes: Sequence[Output],
+        outputs: Sequence[Output],
+        offsets: Offsets,  # noqa: ARG002 - the consumer commits them later
+    ) -> None:
         """Append all cells, then all outputs."""
-        changes = [change for parcel in parcels for change in parcel.changes]
         await self._senders[agent].deliver(changes, self.whole_bytes)
-        await self._senders[agent].deliver([output for parcel in parcels for output in parcel.outputs])
+        await self._senders[agent].deliver(outputs)
 
 
 class ExactlyOnce(Service):  # type: ignore[misc]
-    """A transaction per delivery: all of its parcels, or none.
+    """A transaction per delivery: all of it, or none.
 
     No error is survived here: whether a commit took place may be unknown then. The next process reads what was
     committed, and the broker aborts what was not, at the latest when the time of a transaction is up.
@@ -151,7 +141,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             await asyncio.gather(*(producer.start() for producer in producers))
             self._producers[agent] = deque(producers)
 
-    async def deliver(self, agent: str, parcels: Sequence[Parcel]) -> None:
+    async def deliver(self, agent: str, changes: Sequence[Output], outputs: Sequence[Output], offsets: Offsets) -> None:
         """Commit a transaction.
 
         Raises
@@ -160,15 +150,9 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             If a record or an offset was refused; after a pause in which the worker is not ready, so that whoever looks
             sees it, and a supervisor does not start it anew at once.
         """
-        outputs = [output for parcel in parcels for output in (*parcel.changes, *parcel.outputs)]
-        offsets = {
-            TopicPartition(topic, parcel.partition): offset
-            for parcel in parcels
-            for topic, offset in parcel.offsets.items()
-        }
         self._began[agent] = time.monotonic()
         try:
-            batches = in_batches(outputs, BATCH_BYTES, is_transactional=True)
+            batches = in_batches([*changes, *outputs], BATCH_BYTES, is_transactional=True)
             producers = self._producers[agent]
             producers.rotate()
             await producers[0].commit(batches, offsets, self._memberships[agent])

@@ -15,11 +15,12 @@ from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches, UnreadableCell, Work
+from stream_coupons.runtime.batch import Batches, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.delivery import Delivery, Parcel
+from stream_coupons.runtime.delivery import Delivery
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
+from stream_coupons.runtime.shard import UnreadableCell
 from stream_coupons.runtime.source import Chunk, Host
 
 log = logging.getLogger(__name__)
@@ -206,16 +207,25 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
             first = {partition: _part(part, partition in too_long, is_first=True) for partition, part in work.items()}
             rest = {partition: _part(work[partition], True, is_first=False) for partition in too_long}
             return [*await self._apply(first, ends), *await self._apply(rest, ends)]
-        await self._delivery.deliver(self.name, [self._parcel(result, ends[result.partition]) for result in results])
+        await self._deliver(results, ends)
         for result in results:
             self._batches.save(result)
         return results
 
-    def _parcel(self, result: Result, offsets: dict[str, int]) -> Parcel:
+    async def _deliver(self, results: list[Result], ends: Mapping[int, dict[str, int]]) -> None:
+        """Deliver new cells, outputs and the offsets that the batches reached."""
         changes = [
-            Output(self._changelog.topic, result.partition, key.encode(), data) for key, data in result.cells.items()
+            Output(self._changelog.topic, result.partition, key.encode(), data)
+            for result in results
+            for key, data in result.cells.items()
         ]
-        return Parcel(result.partition, changes, result.outputs, offsets)
+        outputs = [output for result in results for output in result.outputs]
+        offsets = {
+            TopicPartition(topic, result.partition): end
+            for result in results
+            for topic, end in ends[result.partition].items()
+        }
+        await self._delivery.deliver(self.name, changes, outputs, offsets)
 
 
 def _part(part: Work, is_halved: bool, *, is_first: bool) -> Work:

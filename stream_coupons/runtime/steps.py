@@ -1,43 +1,76 @@
 """What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")
-
-
-class Sent(NamedTuple):
-    """An output and whether it must be sent again, byte for byte, when its input is replayed.
-
-    Soft outputs (vectors, neighbour updates) are overtaken by the next one; they are not kept.
-    """
-
-    output: Output
-    kept: bool
+Returned = TypeVar("Returned")
 
 
 class Outcome(NamedTuple):
-    """What a step brought about: outputs, facts to count, and whether the record itself was of no use.
+    """The result of a step.
 
-    `is_over` says that the state can go: what comes to its key finds a new one, or what `KeyedStep.remains` keeps. It
-    goes when time has passed, once no record that was applied to it can come again; for a record it goes at once, so a
-    replay must find nothing amiss.
+    Attributes
+    ----------
+    facts : list
+        Pairs (noun, kind) to count.
+    is_duplicate : bool
+        True if the record was of no use.
+    refused : str or None
+        Reason for which the step refused the record; its dead letter is among the outputs.
+    is_over : bool
+        True if the state can go: what comes to its key finds a new one, or what `KeyedStep.remains` keeps. It goes when
+        time has passed, once no record that was applied to it can come again; for a record it goes at once, so a
+        replay must find nothing amiss.
+    soft : set of int
+        Indices of outputs that the next one of their kind overtakes (vectors, neighbour updates). All others are sent
+        again, byte for byte, when their input is replayed.
     """
 
-    sent: list[Sent]
+    outputs: list[Output]
     facts: list[tuple[str, str]]
     is_duplicate: bool = False
     refused: str | None = None
     is_over: bool = False
+    soft: Set[int] = frozenset()
 
 
 class Deferred(NamedTuple):
     """A step that is to be finished together with others of its kind; until then its key's state must not change."""
 
     work: Any
+
+
+class CannotApply(Exception):
+    """A part of a batch cannot be applied; `reason` is that of its dead letter."""
+
+    reason: Rejection
+
+
+class StepFailed(CannotApply):
+    """A step raised: a bug of ours."""
+
+    reason = Rejection.STEP_FAILED
+
+
+class TooLarge(CannotApply):
+    """A cell is too large for a record of its changelog, or a number in it for msgpack."""
+
+    reason = Rejection.TOO_LARGE
+
+
+def run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
+    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
+    try:
+        return function(*arguments)
+    except StepFailed:
+        raise  # of a deferred step that had to be finished before what is shared was changed
+    except Exception as error:
+        raise StepFailed(f"{type(error).__name__}: {error}") from error
 
 
 class KeyedStep(Protocol[State]):

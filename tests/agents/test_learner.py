@@ -21,7 +21,7 @@ from stream_coupons.kafka.transactions import Membership
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.snapshots import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.delivery import Parcel
+from stream_coupons.runtime.delivery import Offsets
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
@@ -184,8 +184,8 @@ class Group:
         self.delivered: list[Any] = []
         self.acknowledged: list[Any] = []
 
-    async def deliver(self, agent: str, parcels: list[Parcel]) -> None:  # noqa: ARG002
-        self.delivered += parcels
+    async def deliver(self, agent: str, changes: Any, outputs: Any, offsets: Offsets) -> None:  # noqa: ARG002
+        self.delivered.append(offsets)
 
     def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:  # noqa: ARG002
         self.acknowledged.append(message)
@@ -204,7 +204,7 @@ def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.Mon
         assert group.acknowledged == [], "it is not time"
         group.rebalancing = True
         await learner._turn()
-        assert [parcel.offsets for parcel in group.delivered] == [{topics.EXAMPLES.name: 1}]
+        assert group.delivered == [{(topics.EXAMPLES.name, 0): 1}]
         assert group.acknowledged == ["message"]
         await learner._turn()
         assert len(group.delivered) == 1, "there is nothing more to publish"
@@ -258,8 +258,8 @@ class OneLog:
 
     is_transactional = False
 
-    async def deliver(self, _agent: str, parcels: list[Any]) -> None:
-        self.published.append(parcels[0].offsets[topics.EXAMPLES.name])
+    async def deliver(self, _agent: str, _changes: Any, _outputs: Any, offsets: Offsets) -> None:
+        self.published.append(offsets[TP(topics.EXAMPLES.name, 0)])
 
     def acknowledge(self, _message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:
         assert not is_committed

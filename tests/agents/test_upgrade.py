@@ -16,7 +16,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.batch import MAX_FAILURES
+from stream_coupons.runtime.isolate import MAX_FAILURES
 from stream_coupons.settings import LearningSettings, Settings
 from tests.models.builders import examples
 

@@ -59,10 +59,8 @@ def install(point: Failpoint) -> None:
 
 
 def _around_sends(kind: Any, point: Failpoint) -> None:
-    async def deliver(self: Any, agent: str, parcels: Any) -> None:
-        changes = [change for parcel in parcels for change in parcel.changes]
+    async def deliver(self: Any, agent: str, changes: Any, outputs: Any, offsets: Any) -> None:  # noqa: ARG001
         await self._senders[agent].deliver(changes, self.whole_bytes)
-        outputs = [output for parcel in parcels for output in parcel.outputs]
         if outputs:
             point.reach("after-changelog")
         await self._senders[agent].deliver(outputs)

@@ -14,7 +14,7 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
-from stream_coupons.runtime.steps import Deferred, Outcome, Sent
+from stream_coupons.runtime.steps import Deferred, Outcome
 from stream_coupons.runtime.stores import NewStore, in_memory
 
 NUMBERS, WORDS, FILLS, TICKS = "numbers", "words", "fills", "ticks"
@@ -117,9 +117,10 @@ class Adder:
             state.leaves_mark = what == "mark"
             return Outcome([], [], is_over=what == "gone")
         if what == "echo":
-            return Outcome([Sent(Output("dead", record.partition, record.key, record.value), kept=True)], [])
-        said = [Sent(self._say(state_key, state), kept=what != "soft") for _ in range(1 + (what == "twice"))]
-        return Outcome(said, [("told", what)], what == "same", "invalid" if what == "refuse" else None)
+            return Outcome([Output("dead", record.partition, record.key, record.value)], [])
+        said = [self._say(state_key, state) for _ in range(1 + (what == "twice"))]
+        refused, soft = "invalid" if what == "refuse" else None, {0} if what == "soft" else frozenset[int]()
+        return Outcome(said, [("told", what)], what == "same", refused, soft=soft)
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         self.finished.append(len(deferred))
@@ -131,7 +132,7 @@ class Adder:
             self.view[state_key] = state.total
             if what == "fail-later":
                 raise RuntimeError("a bug of ours, in what was deferred")
-            outcomes.append(Outcome([Sent(self._say(state_key, state), kept=True)], [("told", what)]))
+            outcomes.append(Outcome([self._say(state_key, state)], [("told", what)]))
         return outcomes
 
     def _say(self, key: str, state: Total) -> Output:
@@ -152,7 +153,7 @@ class Adder:
             raise RuntimeError("a bug of ours, in time")
         woken = [alarm for alarm in state.alarms if alarm <= at]
         state.alarms = [alarm for alarm in state.alarms if alarm > at]
-        said = [Sent(self._say(state_key, state), kept=True) for _ in woken]
+        said = [self._say(state_key, state) for _ in woken]
         is_over = state.ends_at is not None and state.ends_at <= at
         return Outcome(said, [("woken", "up")], is_over=is_over)
 
@@ -164,7 +165,7 @@ class Adder:
         shared.change(pot_of(record.partition)).filled = int(number)
         if what == "fill-fail":
             raise RuntimeError("a bug of ours, in what is shared")
-        return Outcome([Sent(Output("said", record.partition, record.key, record.value), kept=False)], [("fill", "up")])
+        return Outcome([Output("said", record.partition, record.key, record.value)], [("fill", "up")])
 
     def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Pot]) -> Outcome:  # noqa: ARG002
         said = []
@@ -173,7 +174,7 @@ class Adder:
                 changed = shared.change(name)
                 changed.told = pot.drawn + pot.freed
                 report = f"{name}={changed.drawn}-{changed.freed}".encode()
-                said.append(Sent(Output("said", record.partition, name.encode(), report), kept=False))
+                said.append(Output("said", record.partition, name.encode(), report))
         if self.fails_in_shared_time:
             raise RuntimeError("a bug of ours, in time for what is shared")
         return Outcome(said, [("told", "pots")] if said else [])

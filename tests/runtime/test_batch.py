@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.batch import MAX_FAILURES, StepFailed
+from stream_coupons.runtime.isolate import MAX_FAILURES, TooManyFailures
 from stream_coupons.runtime.stores import MemoryCells
 
 from .fakes import NUMBERS, TICKS, WORDS, Applied, Total, Worker, keep, log, values
@@ -219,7 +219,7 @@ def test_a_record_that_cannot_be_applied_is_a_dead_letter_as_if_it_never_came(
 
 def test_a_bug_that_fails_on_everything_stops_the_worker_instead_of_emptying_its_input() -> None:
     worker = Worker()
-    with pytest.raises(StepFailed):
+    with pytest.raises(TooManyFailures):
         worker.run(log(*[(NUMBERS, b"b", "fail 1")] * (MAX_FAILURES + 1)))
     assert worker.sent == []
 

@@ -1,4 +1,4 @@
-"""What a turn's parcels are appended in, and what becomes of a worker whose transaction failed."""
+"""What the results of a turn are appended in, and what becomes of a worker whose transaction failed."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -13,12 +13,12 @@ from stream_coupons.kafka.producer import BATCH_BYTES, Placed
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime import delivery
-from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce, Parcel
+from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce
 
-PARCELS = [
-    Parcel(1, [Output("changelog", 1, b"k", b"cell")], [Output("issues", 2, b"k", b"issue")], {"browse": 7}),
-    Parcel(3, [Output("changelog", 3, b"k", b"cell")], [], {"browse": 9, "cart": 2}),
-]
+CHANGES = [Output("changelog", 1, b"k", b"cell"), Output("changelog", 3, b"k", b"cell")]
+OUTPUTS = [Output("issues", 2, b"k", b"issue")]
+OFFSETS = {TopicPartition("browse", 1): 7, TopicPartition("browse", 3): 9, TopicPartition("cart", 3): 2}
+TURN = CHANGES, OUTPUTS, OFFSETS
 FIRST, SECOND = Membership("m", 1), Membership("m", 2)
 
 
@@ -58,16 +58,15 @@ def test_one_transaction_holds_cells_outputs_and_offsets_of_all_partitions() -> 
     async def run() -> list[Any]:
         delivering, log = exactly_once()
         await delivering.join("users", FIRST)
-        await delivering.deliver("users", PARCELS)
+        await delivering.deliver("users", *TURN)
         assert delivering.is_able
         await delivering.on_stop()
         return log
 
     batches = {("changelog", 1): 1, ("changelog", 3): 1, ("issues", 2): 1}
-    offsets = {("browse", 1): 7, ("browse", 3): 9, ("cart", 3): 2}
     start, other_start, (_, *committed), *stops = asyncio.run(run())
     assert (start, other_start, stops) == ("start", "start", ["stop", "stop"])
-    assert committed == [batches, offsets, FIRST]
+    assert committed == [batches, OFFSETS, FIRST]
 
 
 def test_producers_of_an_agent_take_turns_so_that_none_waits_for_its_last_transaction() -> None:
@@ -75,7 +74,7 @@ def test_producers_of_an_agent_take_turns_so_that_none_waits_for_its_last_transa
         delivering, log = exactly_once()
         await delivering.join("users", FIRST)
         for _ in range(4):
-            await delivering.deliver("users", PARCELS)
+            await delivering.deliver("users", *TURN)
         return [number for number, *_ in log[PRODUCERS:]]
 
     assert asyncio.run(run()) in ([0, 1, 0, 1], [1, 0, 1, 0])
@@ -86,7 +85,7 @@ def test_it_commits_as_the_member_that_owned_the_partitions_when_they_were_taken
         delivering, log = exactly_once()
         await delivering.join("users", FIRST)
         await delivering.join("users", SECOND)
-        await delivering.deliver("users", PARCELS[:1])
+        await delivering.deliver("users", *TURN)
         return log
 
     *starts, (*_, membership) = asyncio.run(run())
@@ -98,7 +97,7 @@ def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
         delivering, log = exactly_once(IllegalGenerationError())
         await delivering.join("users", FIRST)
         with pytest.raises(IllegalGenerationError):
-            await delivering.deliver("users", PARCELS)
+            await delivering.deliver("users", *TURN)
         assert not delivering.is_able
         return log
 
@@ -116,7 +115,7 @@ def test_at_least_once_appends_all_cells_before_any_output() -> None:
             self.sent.append([*(output.topic for output in outputs), batch_bytes])
 
     sender = Sender()
-    asyncio.run(AtLeastOnce({"users": sender}, 5000).deliver("users", PARCELS))
+    asyncio.run(AtLeastOnce({"users": sender}, 5000).deliver("users", *TURN))
     assert sender.sent == [["changelog", "changelog", 5000], ["issues", BATCH_BYTES]], "cells of a partition: one batch"
     sender.is_able = False
     others = {"users": sender, "budgets": Sender()}

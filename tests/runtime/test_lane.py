@@ -15,6 +15,7 @@ from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
+from stream_coupons.runtime.delivery import Offsets
 from stream_coupons.runtime.lane import Lane, LogReplaced
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.source import Chunk
@@ -85,22 +86,21 @@ class World:
     async def join(self, agent: str, membership: Membership) -> None:  # noqa: ARG002
         self.log.append(("join", membership.generation))
 
-    async def deliver(self, agent: str, parcels: Any) -> None:  # noqa: ARG002
+    async def deliver(self, agent: str, changes: Any, outputs: Any, offsets: Offsets) -> None:  # noqa: ARG002
         if self.is_broken:
             raise ConnectionError
-        assert all(self.batches.cells(parcel.partition).get("new") is None for parcel in parcels)
-        self.log += [
-            ("deliver", p.partition, [c.key for c in p.changes], [o.value for o in p.outputs], dict(p.offsets))
-            for p in parcels
-        ]
-        self.longest = max([self.longest, *(size_of(parcel.changes) for parcel in parcels if len(parcel.changes) > 1)])
-        for parcel in parcels:
-            table = self.cells.setdefault(parcel.partition, {})
-            keep(table, [((change.key or b"").decode(), change.value) for change in parcel.changes])
+        assert all(self.batches.cells(tp.partition).get("new") is None for tp in offsets)
+        by_partition = {tp.partition: [one for one in changes if one.partition == tp.partition] for tp in offsets}
+        keys = {partition: [change.key for change in own] for partition, own in by_partition.items()}
+        self.log.append(("deliver", keys, [output.value for output in outputs], offsets))
+        self.longest = max([self.longest, *(size_of(own) for own in by_partition.values() if len(own) > 1)])
+        for partition, own in by_partition.items():
+            table = self.cells.setdefault(partition, {})
+            keep(table, [((change.key or b"").decode(), change.value) for change in own])
         if self.dies_after == 0:
             raise ConnectionError
         self.dies_after = None if self.dies_after is None else self.dies_after - 1
-        self.sent += [output for parcel in parcels for output in parcel.outputs]
+        self.sent += outputs
 
     # the consumer
     async def committed_offsets(self, tps: Any) -> dict[TP, int]:
@@ -198,8 +198,12 @@ def test_a_batch_is_delivered_saved_and_then_acknowledged(world: World) -> None:
     world.put(b"b", "add 1", "add 2")
     world.put(b"c", "add 5")
     assert world.run() == [
-        ("deliver", 0, [b"b"], [b"b=1*1", b"b=3*1"], {NUMBERS: 2}),
-        ("deliver", 1, [b"c"], [b"c=5*1"], {NUMBERS: 1}),
+        (
+            "deliver",
+            {0: [b"b"], 1: [b"c"]},
+            [b"b=1*1", b"b=3*1", b"c=5*1"],
+            {(NUMBERS, 0): 2, (NUMBERS, 1): 1},
+        ),
         ("acknowledge", 0, 2, False),
         ("acknowledge", 1, 1, False),
         "observe",
@@ -230,7 +234,7 @@ def test_what_its_predecessor_committed_until_it_was_shut_out_is_not_done_again(
     world.run()
     world.put(b"b", "nonsense", "add 1", "add 2", start=0)
     [delivered, acknowledged, _] = world.run()
-    assert delivered == ("deliver", 0, [b"b"], [b"b=2*1"], {NUMBERS: 3})
+    assert delivered == ("deliver", {0: [b"b"]}, [b"b=2*1"], {(NUMBERS, 0): 3})
     assert acknowledged == ("acknowledge", 0, 3, False)
 
 
@@ -273,7 +277,7 @@ def test_what_is_no_state_is_waited_for_until_it_is_mended_and_its_key_never_beg
         True,
     ]
     world.put(b"b", "add 1")
-    assert world.run()[0] == ("deliver", 0, [b"b"], [b"b=6*1"], {NUMBERS: 1})
+    assert world.run()[0] == ("deliver", {0: [b"b"]}, [b"b=6*1"], {(NUMBERS, 0): 1})
 
 
 def test_who_waits_for_a_state_to_be_mended_lets_go_of_what_is_given_away(world: World) -> None:
@@ -405,12 +409,12 @@ def test_a_single_record_that_is_too_long_is_delivered_all_the_same_what_is_shar
     world.run()
     world.put_log(log((FILLS, b"0", "fill 10"), (NUMBERS, b"b", "draw 1")))
     world.run()
-    assert [told[2] for told in world.log if told[0] == "deliver"][-1] == [b"b", b"\x000"]
+    assert [told[1] for told in world.log if told[0] == "deliver"][-1] == {0: [b"b", b"\x000"]}
 
 
 def test_what_fits_into_a_record_batch_is_not_cut() -> None:
     world = ran(1_000_000)
-    assert [told[1] for told in world.log if told[0] == "deliver"] == [0, 1]
+    assert [list(told[1]) for told in world.log if told[0] == "deliver"] == [[0, 1]]
 
 
 @pytest.mark.parametrize("whole_bytes", [400, 1500])

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.batch import Batches, UnreadableCell
+from stream_coupons.runtime.batch import Batches
 from stream_coupons.runtime.cells import StateCodec
+from stream_coupons.runtime.shard import UnreadableCell
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.stores import MemoryCells
 

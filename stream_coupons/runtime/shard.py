@@ -1,0 +1,145 @@
+"""One partition of an agent's table: its saved cells, and what is derived from them in memory."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.kafka.records import Record
+from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
+from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import KeyedStep
+from stream_coupons.runtime.stores import CellStore
+
+State = TypeVar("State")
+
+
+class UnreadableCell(Exception):
+    """Bytes in a changelog that are no cell: to begin its key anew would forget what was given."""
+
+    def __init__(self, partition: int, key: str) -> None:
+        super().__init__(f"a cell of partition {partition}")
+        self.partition, self.key = partition, key
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTable(Generic[State]):
+    """Settings that all partitions of an agent's table have in common.
+
+    Attributes
+    ----------
+    ticks : str
+        Name of the topic whose records report that time has passed in their partition.
+    keeps_outputs : bool
+        True if a cell keeps its outputs until their input is committed.
+    home_of : callable
+        Partition of a record key.
+    """
+
+    step: KeyedStep[State]
+    ticks: str
+    keeps_outputs: bool
+    codec: CellCodec[State]
+    shared_codec: StateCodec[Any] | None
+    home_of: Callable[[bytes], int]
+
+
+class Shard(Generic[State]):
+    """The saved cells of one partition, and what is derived from them.
+
+    Attributes
+    ----------
+    live : dict
+        Saved cells kept decoded, the latest at the end. A batch takes out those it changes: it may never be saved.
+    shared : dict
+        Decoded states that all keys share: there are few.
+    last_tick : int
+        Offset of the last tick; -1 if there was none.
+    ends : dict
+        By topic, the offset behind the last record that was applied to any key.
+    unsent_ticks : set
+        Keys whose outbox may hold outputs of a tick.
+    """
+
+    def __init__(self, partition: int, cells: CellStore, table: AgentTable[State]) -> None:
+        self.partition = partition
+        self.cells = cells
+        self.table = table
+        self.live: dict[str, Cell[State]] = {}
+        self.shared: dict[str, Any] = {}
+        self.deadlines = Deadlines()
+        self.last_tick = -1
+        self.ends: dict[str, int] = {}
+        self.unsent_ticks: set[str] = set()
+
+    def recover(self) -> int:
+        """Derive everything from the saved cells. Returns their number.
+
+        Raises
+        ------
+        UnreadableCell
+            If one of them is none.
+        """
+        count = 0
+        for key, data in self.cells.items():
+            count += 1
+            try:
+                if key.startswith(SHARED_PREFIX):
+                    self._recover_shared(key, data)
+                else:
+                    self._recover_cell(key, data)
+            except msgspec.DecodeError as error:
+                raise UnreadableCell(self.partition, key) from error
+        self.last_tick = self.ends.get(self.table.ticks, 0) - 1
+        return count
+
+    def _recover_shared(self, key: str, data: bytes) -> None:
+        if self.table.shared_codec is None:
+            raise msgspec.DecodeError("this agent shares nothing")
+        self.shared[key.removeprefix(SHARED_PREFIX)] = self.table.shared_codec.decode(data)
+
+    def _recover_cell(self, key: str, data: bytes) -> None:
+        """Decode a cell only as far as it is needed."""
+        codec = self.table.codec
+        head = codec.head(data)
+        if self.table.step.has_views or not head.keeps_nothing:
+            self.restore(key, codec.decode(data))
+        else:
+            self.deadlines.set(key, head.due)
+        for topic, offset in head.applied.items():
+            if offset >= self.ends.get(topic, 0):
+                self.ends[topic] = offset + 1
+
+    def check_home(self, key: str, record: Record) -> None:
+        """Refuse a record in a partition that is not its key's, even if a stranger wrote a cell there."""
+        if key.startswith(SHARED_PREFIX):
+            raise BadMessage(Rejection.INVALID, f"key is {record.key!r}: no id begins with U+0000")
+        expected = self.table.home_of(record.key or b"")
+        if record.partition != expected:
+            raise BadMessage(
+                Rejection.WRONG_PARTITION,
+                f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
+                "set the sender's partitioner to murmur2",
+            )
+
+    def saved(self, key: str) -> Cell[State]:
+        """Return the saved cell of a key, newly decoded, or a new one."""
+        data = self.cells.get(key)
+        return self.table.codec.decode(data) if data is not None else self.table.codec.new()
+
+    def restore(self, key: str, cell: Cell[State]) -> None:
+        """Bring all that is derived from a cell in line with it."""
+        self.deadlines.set(key, cell.due)
+        if cell.keeps_for(self.table.ticks):
+            self.unsent_ticks.add(key)
+        self.table.step.place(self.partition, key, cell.state)
+
+    def undo(self, last_tick: int, cells: Iterable[tuple[str, Cell[State]]]) -> None:
+        """Forget what was done since the last tick had this offset, and these keys had these cells."""
+        self.last_tick = last_tick
+        for key, cell in cells:
+            self.restore(key, cell)
