@@ -6,7 +6,6 @@ from functools import partial
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
-from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample

@@ -94,7 +94,8 @@ class Scopes(NamedTuple):
 
 class Pairs(NamedTuple):
     """Rows of a moment with a coupon each: indices of both, and the coupons' scopes over vectors of all moments, end to
-    end."""
+    end.
+    """
 
     owner: Columns
     """Index of the moment, shape (n,)."""
