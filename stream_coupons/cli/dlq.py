@@ -21,6 +21,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
@@ -416,7 +417,7 @@ def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
                 overtaken.update({done.letter.topic} & BY_ORIGIN)
             told(done)
 
-    with terminal.Interruptions() as interruptions:
+    with Interruptions() as interruptions:
         for letter in interruptions.each(chosen):
             tell(work.take(letter))
         tell(work.finish())
