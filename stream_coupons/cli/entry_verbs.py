@@ -80,7 +80,7 @@ def add_verbs(
         catalog_entries.set_paused(kind, ids, checked_settings(config, bootstrap), paused=False, json=json)
 
     file = f"{words.group}.json"
-    texts = {
+    texts: dict[Callable[..., None], str] = {
         push: f"""Check {noun}s and publish them; workers take them into use at once.
 
 Nothing is published unless every {noun} is good. {words.push}
