@@ -2,7 +2,6 @@
 
     python -m benchmarks.redemption
     python -m benchmarks.redemption --ablation
-    python -m benchmarks.redemption --extract rows.npz && python -m benchmarks.models rows.npz
 
 Every order, coupon and redemption of the year passes in its order through the same agents and the same learner as live.
 A prediction is the one that was stored when the coupon was observed, from what was known before; a label is learnt when
@@ -20,7 +19,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -77,22 +75,6 @@ class Scored:
     def late(self) -> Flags:
         """Those of the late campaigns."""
         return np.isin(self.campaign, LATE)
-
-    def save(self, path: Path) -> None:
-        """Write the arrays that `benchmarks.models` reads."""
-        hashed = np.zeros((len(self.examples), max(len(example.hashed) for example in self.examples)), np.uint32)
-        for row, example in enumerate(self.examples):
-            hashed[row, : len(example.hashed)] = example.hashed
-        np.savez_compressed(
-            path,
-            numeric=np.array([example.numeric for example in self.examples], np.float32),
-            hashed=hashed,
-            label=self.label,
-            campaign=self.campaign,
-            start=self.starts_at,
-            expires=self.learnt_at - DAY_S,
-            user=self.household,
-        )
 
     def campaigns(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """For each campaign, the rows whose labels are known by its start, and its own."""
@@ -234,13 +216,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--households", type=int, help="a sample of this many (all of them by default)")
     parser.add_argument("--ablation", action="store_true", help="also learn again without each group of features")
-    parser.add_argument("--extract", type=Path, help="write features and labels here, for benchmarks.models")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     options = parser.parse_args()
     settings = Settings()
     scored = run(completejourney.load(households=options.households), settings)
-    if options.extract is not None:
-        scored.save(options.extract)
     figures = _compare(
         scored,
         {

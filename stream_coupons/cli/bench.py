@@ -17,6 +17,7 @@ from stream_coupons.cli.options import ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.bench import CONSENT
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -125,13 +126,12 @@ def _settings(
 
 
 def _measured(plan: Plan) -> Report:
-    from stream_coupons.lab.bench.interruption import Interruption
     from stream_coupons.lab.bench.run import run
 
     warnings: list[str] = []
-    with terminal.fraction_progress("starting the broker", 1.0) as progress, Interruption() as interruption:
+    with terminal.fraction_progress("starting the broker", 1.0) as progress, Interruptions(at_once=True):
         try:
-            return run(plan, _shown_on(progress), warnings.append, interruption)
+            return run(plan, _shown_on(progress), warnings.append)
         except KeyboardInterrupt:
             progress.stop()
             gone = "workers, broker and files" if plan.engine else "workers, topics, group and files"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -19,6 +17,7 @@ from rich.text import Text
 from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_entries import checked_settings, published
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, unissuable
+from stream_coupons.cli.entry_verbs import Words, add_verbs
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -30,8 +29,6 @@ if TYPE_CHECKING:  # imported where it is used: no help needs it
     from stream_coupons.core.money.leases import Account
 
 app = typer.Typer(help="Publish campaigns, list what they have spent, take them out, pause them.", no_args_is_help=True)
-
-CampaignIds = Annotated[list[str], typer.Argument(metavar="CAMPAIGN_ID", help="Which campaigns.")]
 
 
 class UnreadableAccount(StreamCouponsError):
@@ -70,43 +67,27 @@ class CampaignState(Struct, frozen=True, kw_only=True):
     price: float
 
 
-@app.command("push")
-def push(
-    file: Annotated[
-        Path, typer.Argument(help="Campaigns as a JSON array or as JSON lines; - for standard input.", allow_dash=True)
-    ],
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")] = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Check campaigns and publish them; workers take them into use at once.
-
-    Nothing is published unless every campaign is good. A campaign replaces
-    the one with the same campaign_id and keeps what was spent. Coupons name
-    it as their campaign_id: see `catalog push`.
-
-    Examples: stream-coupons campaigns push campaigns.json
-              stream-coupons campaigns push campaigns.json --dry-run
-    """
-    catalog_entries.push(
-        CAMPAIGNS,
-        file,
-        partial(checked_settings, config, bootstrap),
-        _compare,
-        skip_invalid=skip_invalid,
-        dry_run=dry_run,
-        json=json,
-    )
-
-
 def _compare(campaigns: Sequence[Campaign], settings: Settings | None) -> list[str]:
     pushed = {campaign.campaign_id: campaign for campaign in campaigns}
     coupons = () if settings is None else published(settings, COUPONS).entries.values()
     return unissuable((coupon for coupon in coupons if coupon.campaign_id in pushed), pushed)
+
+
+add_verbs(
+    app,
+    CAMPAIGNS,
+    _compare,
+    Words(
+        group="campaigns",
+        id_of_one="spring",
+        push="""A campaign replaces
+the one with the same campaign_id and keeps what was spent. Coupons name
+it as their campaign_id: see `catalog push`.""",
+        remove="Take campaigns out: from now on none of their coupons are issued.",
+        pause="Stop issuing the coupons of campaigns until they are resumed; those that\nwere issued stay good.",
+        resume="Issue the coupons of paused campaigns again.",
+    ),
+)
 
 
 @app.command("list")
@@ -137,57 +118,6 @@ def show(
         return
     terminal.stdout().print(_table(found))
     terminal.stdout().print(f"{len(found)} campaigns; money in minor units (cents)", markup=False)
-
-
-@app.command("remove")
-def remove(
-    campaign_ids: CampaignIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Take campaigns out: from now on none of their coupons are issued.
-
-    Exit code 1 says that one of them was not there; the others are removed
-    all the same.
-
-    Example: stream-coupons campaigns remove spring
-    """
-    catalog_entries.remove(CAMPAIGNS, campaign_ids, checked_settings(config, bootstrap), json=json)
-
-
-@app.command("pause")
-def pause(
-    campaign_ids: CampaignIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Stop issuing the coupons of campaigns until they are resumed; those that
-    were issued stay good.
-
-    It is in effect as soon as the workers have read it, within a second.
-    Exit code 1 says that one of them is not known.
-
-    Example: stream-coupons campaigns pause spring
-    """
-    catalog_entries.set_paused(CAMPAIGNS, campaign_ids, checked_settings(config, bootstrap), paused=True, json=json)
-
-
-@app.command("resume")
-def resume(
-    campaign_ids: CampaignIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Issue the coupons of paused campaigns again.
-
-    Exit code 1 says that one of them is not known.
-
-    Example: stream-coupons campaigns resume spring
-    """
-    catalog_entries.set_paused(CAMPAIGNS, campaign_ids, checked_settings(config, bootstrap), paused=False, json=json)
 
 
 def states_of(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import typer
@@ -16,6 +13,7 @@ from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_embed import embed
 from stream_coupons.cli.catalog_entries import checked_settings, published
 from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, overlooked, unissuable
+from stream_coupons.cli.entry_verbs import Words, add_verbs
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.settings import Settings
@@ -26,46 +24,27 @@ app = typer.Typer(
 )
 app.command("embed")(embed)
 
-CouponIds = Annotated[list[str], typer.Argument(metavar="COUPON_ID", help="Which coupons.")]
-
-
-@app.command("push")
-def push(
-    file: Annotated[
-        Path, typer.Argument(help="Coupons as a JSON array or as JSON lines; - for standard input.", allow_dash=True)
-    ],
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")] = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Check coupons and publish them; workers take them into use at once.
-
-    Nothing is published unless every coupon is good. A coupon replaces the
-    one with the same coupon_id; the others of the catalogue stay.
-
-    Examples: stream-coupons catalog push catalog.json
-              stream-coupons catalog push catalog.json --dry-run
-    """
-    catalog_entries.push(
-        COUPONS,
-        file,
-        partial(checked_settings, config, bootstrap),
-        _compare,
-        skip_invalid=skip_invalid,
-        dry_run=dry_run,
-        json=json,
-    )
-
 
 def _compare(coupons: Sequence[Coupon], settings: Settings | None) -> list[str]:
     if settings is None:
         return overlooked(coupons, ())
     others = published(settings, COUPONS).entries.values()
     return overlooked(coupons, others) + unissuable(coupons, published(settings, CAMPAIGNS).entries)
+
+
+add_verbs(
+    app,
+    COUPONS,
+    _compare,
+    Words(
+        group="catalog",
+        id_of_one="coffee-15-percent",
+        push="A coupon replaces the\none with the same coupon_id; the others of the catalogue stay.",
+        remove="Take coupons out of the catalogue: from now on they are not issued.",
+        pause="Stop issuing coupons until they are resumed; those that were issued stay good.",
+        resume="Issue paused coupons again.",
+    ),
+)
 
 
 @app.command("list")
@@ -92,56 +71,6 @@ def show(
         table.add_row(*(Text(terminal.printable(cell), overflow="fold") for cell in _row(coupon)))
     terminal.stdout().print(table)
     terminal.stdout().print(f"{len(coupons)} coupons; money in minor units (cents)", markup=False)
-
-
-@app.command("remove")
-def remove(
-    coupon_ids: CouponIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Take coupons out of the catalogue: from now on they are not issued.
-
-    Exit code 1 says that one of them was not in the catalogue; the others
-    are removed all the same.
-
-    Example: stream-coupons catalog remove coffee-15-percent
-    """
-    catalog_entries.remove(COUPONS, coupon_ids, checked_settings(config, bootstrap), json=json)
-
-
-@app.command("pause")
-def pause(
-    coupon_ids: CouponIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Stop issuing coupons until they are resumed; those that were issued stay good.
-
-    It is in effect as soon as the workers have read it, within a second.
-    Exit code 1 says that one of them is not in the catalogue.
-
-    Example: stream-coupons catalog pause coffee-15-percent
-    """
-    catalog_entries.set_paused(COUPONS, coupon_ids, checked_settings(config, bootstrap), paused=True, json=json)
-
-
-@app.command("resume")
-def resume(
-    coupon_ids: CouponIds,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Issue paused coupons again.
-
-    Exit code 1 says that one of them is not in the catalogue.
-
-    Example: stream-coupons catalog resume coffee-15-percent
-    """
-    catalog_entries.set_paused(COUPONS, coupon_ids, checked_settings(config, bootstrap), paused=False, json=json)
 
 
 def _row(coupon: Coupon) -> list[str]:

@@ -15,6 +15,7 @@ from stream_coupons.cli.options import JsonOption
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.embedding import Embedder, EmbeddingModel, embedder
+from stream_coupons.lab.interrupts import Interruptions
 
 BATCH = 64
 
@@ -85,7 +86,7 @@ def _embed_all(coupons: Sequence[Coupon], model: EmbeddingModel, *, replace: boo
     wanted = [n for n, each in enumerate(coupons) if text_of(each) and (replace or each.vector is None)]
     done, embed_texts = list(coupons), _loaded(model) if wanted else None
     batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
-    with terminal.fraction_progress("embedding", len(wanted)) as progress, terminal.Interruptions() as interruptions:
+    with terminal.fraction_progress("embedding", len(wanted)) as progress, Interruptions() as interruptions:
         for batch in interruptions.each(batches):
             assert embed_texts is not None
             vectors = embed_texts([text_of(coupons[n]) for n in batch])

@@ -4,12 +4,11 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream_coupons.lab.signals import TakesSignals
+from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,14 +64,14 @@ def demo(  # noqa: PLR0913 - options of a command
     """
     print("stream_coupons: starting a broker, workers and simulated shoppers; Ctrl-C ends it", flush=True)
     # Imports take seconds on a busy machine: whoever waits should have read something by then.
-    with _Interruption() as interruption:
+    with Interruptions(at_once=True) as interruptions:
         size = (seed, shoppers, days)
         page: list[Report] = []
         try:
             is_clean = _play(page, play, size, households, engine, workers, kill_worker)
         except BaseException:
             # An interruption can surface as any error of the code it strikes.
-            if not interruption.happened:
+            if not interruptions.happened:
                 raise
             _say_where(page, report)
             sys.stdout.flush()
@@ -81,15 +80,6 @@ def demo(  # noqa: PLR0913 - options of a command
         _write(page[0], report)
     if not is_clean:
         raise typer.Exit(1)
-
-
-class _Interruption(TakesSignals):
-    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt, further ones are ignored: everything is ending by then."""
-
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
-        is_first, self.happened = not self.happened, True
-        if is_first:
-            raise KeyboardInterrupt
 
 
 def _play(  # noqa: PLR0913 - the options of the command

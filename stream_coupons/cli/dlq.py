@@ -1,11 +1,10 @@
-"""`dlq`: list and show dead letters, and send their records again."""
+"""`dlq`: list and show dead letters; `dlq redrive` is in `dlq_redrive`."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,25 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
-from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka import topics
+from stream_coupons.cli.dlq_redrive import ReasonOption, TopicOption, known_topic, redrive
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Done, Letter, Outcome, Redrive, Sending
+    from stream_coupons.kafka.redrive import Letter, Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 SHOWN_DETAIL = 100
-BY_ORIGIN = {topics.EXAMPLES.name}
-"""Topics whose readers know second copies by their origin alone."""
-
-ReasonOption = Annotated[Rejection | None, typer.Option("--reason", "-r", help="Only those refused for this.")]
-TopicOption = Annotated[str | None, typer.Option("--topic", "-t", help="Only those that came in here.")]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -101,7 +93,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
     from stream_coupons.kafka import redrive
 
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
-    selection = redrive.Selection(reason, _known(topic), since_at=since_at)
+    selection = redrive.Selection(reason, known_topic(topic), since_at=since_at)
     cursor = None if before is None else redrive.place_of(before)
     brokers = _reachable(settings_from(config, bootstrap))
     oldest = None if cursor is None else redrive.moment_of(brokers, cursor)
@@ -114,7 +106,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
     def rows() -> Iterator[Row]:
         nonlocal candidates
         for letter in selection.of(redrive.letters(brokers)):
-            row = row_of(letter, sent)
+            row = row_of(letter, sent.get(letter.digest()))
             counted[letter.reason, letter.topic] += 1
             again[letter.reason, letter.topic] += row.sent_again_at is not None
             if oldest is None or letter.moment < oldest:
@@ -138,9 +130,8 @@ def show_list(  # noqa: PLR0913 - the options of a command
         terminal.stderr().print(f"{text}; {older_ones}", markup=False)
 
 
-def row_of(letter: Letter, sent: dict[bytes, Sending]) -> Row:
-    """What the list says of a letter."""
-    sending = sent.get(letter.digest())
+def row_of(letter: Letter, sending: Sending | None) -> Row:
+    """Return the row of the list for a letter, given the last sending of its record."""
     return Row(
         letter=letter.place,
         at=letter.at,
@@ -227,30 +218,20 @@ def show(
         console.print(Text(text_of(found.value)), soft_wrap=True)
 
 
-class Shown(Struct, frozen=True, kw_only=True):
+class Shown(Row, frozen=True, kw_only=True):
     """All of one letter, as `dlq show --json` prints it.
 
     Attributes
     ----------
-    cannot_be_sent : str, optional
-        Why its record cannot be sent again, or would be refused again.
     value, value_hex : str, optional
         The record's value as text, or in hexadecimal digits if it is not UTF-8; both null if it has none.
+    cannot_be_sent : str, optional
+        Why its record cannot be sent again, or would be refused again.
     """
 
-    letter: str
-    at: float
-    reason: str
-    source: str
-    detail: str
     headers: dict[str, str]
-    key: str | None
     value: str | None
     value_hex: str | None
-    bytes: int
-    is_cut: bool
-    sent_again_at: float | None
-    came_back_of: str | None
     cannot_be_sent: str | None
 
 
@@ -261,19 +242,10 @@ def shown_of(letter: Letter, sending: Sending | None) -> Shown:
     except UnicodeDecodeError:
         text, digits = None, (letter.value or b"").hex()
     return Shown(
-        letter=letter.place,
-        at=letter.at,
-        reason=letter.reason,
-        source=letter.source,
-        detail=letter.detail,
+        **msgspec.structs.asdict(row_of(letter, sending)),
         headers=letter.headers,
-        key=None if letter.key is None else letter.key.decode(errors="replace"),
         value=text,
         value_hex=digits,
-        bytes=letter.value_bytes or 0,
-        is_cut=letter.is_cut,
-        sent_again_at=None if sending is None else sending.at,
-        came_back_of=letter.came_back_of,
         cannot_be_sent=_why_not(letter),
     )
 
@@ -301,146 +273,6 @@ def text_of(data: bytes | None) -> str:
         return f"not UTF-8: {data.hex(' ')}"
 
 
-@app.command("redrive")
-def redrive(  # noqa: PLR0913 - the options of a command
-    letters: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PARTITION:OFFSET", help="These letters, as `dlq list` names them."),
-    ] = None,
-    reason: ReasonOption = None,
-    topic: TopicOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also records that were sent again before.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also what this release would refuse again; workers may be of another.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; say what would be done.")] = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Send the records of dead letters again, to the topic that they came in and
-    the partition of their key: the same key, the same bytes.
-
-    Doing it twice changes nothing: what was sent is remembered (in the topic
-    redrives, by topic, key and bytes), and neither the letter nor a copy of
-    it is sent a second time. A record that is still bad comes back as a new
-    letter; that one is sent with --again only. If it is killed, at most the
-    last 500 are sent twice by the next one; the workers know events by their
-    event_id, and of their own messages a second copy changes nothing.
-
-    What cannot succeed is not sent: what is no valid message of its topic to
-    this release, or has a key that is not the id inside. After an upgrade
-    that may be another answer. Mend the sender; --force sends it all the same.
-
-    Exit code 1 says that a letter was not sent for that, or cannot be, such
-    as one without key or one that is cut.
-
-    Examples: stream-coupons dlq redrive --reason wrong_partition --dry-run
-              stream-coupons dlq redrive --topic coupon-feedback
-              stream-coupons dlq redrive 0:17 2:4 --again
-    """
-    from stream_coupons.kafka import redrive
-    from stream_coupons.kafka.clients import Publisher
-    from stream_coupons.kafka.redrive import Outcome, Redrive, Selection
-
-    selection = Selection(reason, _known(topic), places=frozenset(map(redrive.place_of, letters or ())))
-    ways = (bool(letters), reason is not None or topic is not None, everything)
-    if sum(ways) != 1:
-        raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
-    kafka = settings_from(config, bootstrap).kafka
-    require_topics(kafka)
-    chosen = selection.of(redrive.letters(kafka))
-    before = {} if again else redrive.sendings(kafka)
-    with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
-        work = Redrive(publisher, before, kafka.partitions, force)
-        told = Told(dry_run, as_json=json)
-        interrupted = _send(work, chosen, told)
-    told.report(interrupted=interrupted)
-    if interrupted:
-        raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if told.counts[Outcome.IMPOSSIBLE] or told.counts[Outcome.HOPELESS] else 0)
-
-
-class Told:
-    """Prints what became of every letter, and of all of them; as JSON at the end, if asked for."""
-
-    def __init__(self, dry_run: bool, *, as_json: bool) -> None:
-        self.counts: Counter[Outcome] = Counter()
-        self._again_for: Counter[str] = Counter()
-        self._dry_run = dry_run
-        self._rows: list[dict[str, str]] | None = [] if as_json else None
-
-    def __call__(self, done: Done) -> None:
-        """Take notice of one letter."""
-        self.counts[done.outcome] += 1
-        if done.again_for:
-            self._again_for[done.again_for] += 1
-        if self._rows is None:
-            terminal.stdout().print(line_of_done(done, dry_run=self._dry_run), soft_wrap=True)
-            return
-        letter = done.letter
-        row = {"letter": letter.place, "reason": letter.reason, "source": letter.source}
-        self._rows.append(row | {"outcome": done.outcome.name.lower(), "note": done.note})
-
-    def report(self, *, interrupted: bool) -> None:
-        """Print the sums."""
-        from stream_coupons.kafka.redrive import Outcome
-
-        counts = self.counts
-        if self._rows is not None:
-            sums = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
-            found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
-            found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
-            typer.echo(msgspec.json.encode(found).decode())
-            return
-        text = (
-            f"{counts[Outcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
-            f"{counts[Outcome.BEFORE]} sent before, {counts[Outcome.IMPOSSIBLE]} cannot be sent"
-        )
-        if counts[Outcome.HOPELESS]:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._again_for.items()))
-            text += f", {counts[Outcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
-        terminal.stdout().print(text, markup=False, soft_wrap=True)
-
-
-def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
-    """Send, and say what became of every letter; return whether it was interrupted."""
-    from stream_coupons.kafka.redrive import Outcome
-
-    overtaken: set[str] = set()
-
-    def tell(certain: list[Done]) -> None:
-        for done in certain:
-            if done.outcome is Outcome.SENT:
-                overtaken.update({done.letter.topic} & BY_ORIGIN)
-            told(done)
-
-    with terminal.Interruptions() as interruptions:
-        for letter in interruptions.each(chosen):
-            tell(work.take(letter))
-        tell(work.finish())
-    for name in sorted(overtaken):
-        text = f"{name}: a record counts as a duplicate if a later one of its source was applied to its key meanwhile"
-        terminal.warn(text)
-    return interruptions.happened
-
-
-def line_of_done(done: Done, *, dry_run: bool) -> Text:
-    """What became of a letter, on one line."""
-    from stream_coupons.kafka.redrive import Outcome
-
-    what = {
-        Outcome.SENT: "would be sent" if dry_run else "sent",
-        Outcome.BEFORE: "skipped: sent again before",
-        Outcome.IMPOSSIBLE: "cannot be sent:",
-        Outcome.HOPELESS: "not sent, it would be refused again:",
-    }[done.outcome]
-    letter = done.letter
-    parts = (letter.place, letter.reason, letter.source, f"{what} {done.note}")
-    return Text("  ".join(terminal.printable(part) for part in parts))
-
-
 def utc(at: float) -> str:
     """A moment to read; clients may say any."""
     try:
@@ -449,16 +281,12 @@ def utc(at: float) -> str:
         return str(at)
 
 
-def _known(topic: str | None) -> str | None:
-    names = [known.name for known in topics.READ_BY_AGENTS]
-    if topic is not None and topic not in names:
-        raise BadConfig(f"--topic {topic!r}: no agent reads it, expected one of {', '.join(names)}")
-    return topic
-
-
 def _reachable(settings: Settings) -> Connection:
     """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
     from stream_coupons.kafka import admin
 
     with admin.admin_client(settings.kafka):
         return settings.kafka
+
+
+app.command("redrive")(redrive)

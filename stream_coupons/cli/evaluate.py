@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
-from rich import box
-from rich.table import Table
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.evaluate_text import Evaluation, print_evaluation, warnings_of
 from stream_coupons.cli.foreign_logs import (
     DecisionsOption,
     LogArgument,
@@ -28,20 +26,12 @@ from stream_coupons.cli.foreign_logs import (
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.datasets.foreign import WINDOW_S
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.offline.baselines import Beside
     from stream_coupons.lab.offline.evaluated import Evaluated
-    from stream_coupons.lab.offline.inspection import Change, ServedModel
-    from stream_coupons.lab.offline.order_anyway import OrderAnyway
-    from stream_coupons.lab.offline.quality import Quality, Slice
     from stream_coupons.lab.offline.scored import Scored
-    from stream_coupons.models.progressive import Interval
-
-COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -62,29 +52,6 @@ class Prediction(Struct, frozen=True, kw_only=True):
     redeemed: bool | None
     seen: bool | None
     model_version: int
-
-
-class Evaluation(Struct, frozen=True, kw_only=True):
-    """What `--json` prints."""
-
-    records: Mapping[str, int]
-    refused_lines: Mapping[str, int]
-    refused_feedback: Mapping[str, int]
-    feedback_before_issue: Mapping[str, int]
-    feedback_on_none: Mapping[str, int]
-    redescribed_coupons: Mapping[str, int]
-    inferred_scopes: Mapping[str, str]
-    unknown_keys: Mapping[str, int]
-    issues: int
-    labelled: int
-    doubtful_impressions: Mapping[str, int]
-    heads: Sequence[Quality]
-    order_anyway: OrderAnyway | None
-    slices: Sequence[Slice]
-    models: Sequence[ServedModel]
-    changes: Sequence[Change]
-    baselines: Sequence[Beside]
-    interrupted: bool
 
 
 def evaluate(  # noqa: PLR0913 - the options of a command
@@ -164,7 +131,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         if json:
             typer.echo(encode(evaluation).decode())
         else:
-            _print(evaluation, [*_warnings(evaluation), *doubts(foreign)])
+            print_evaluation(evaluation, [*warnings_of(evaluation), *doubts(foreign)])
     if interrupted:
         terminal.stderr().print(f"interrupted after {len(found.scored)} issues: all results are of these", markup=False)
         raise typer.Exit(terminal.INTERRUPTED)
@@ -219,181 +186,3 @@ def _judge(found: Evaluated, *, interrupted: bool) -> Evaluation:
         baselines=found.baselines,
         interrupted=interrupted,
     )
-
-
-def _print(evaluation: Evaluation, warnings: Sequence[str]) -> None:
-    from stream_coupons.lab.offline.segments import COUPON
-
-    console = terminal.stdout()
-    console.print(terminal.summary_table(_summary(evaluation)))
-    if evaluation.labelled:
-        console.print(_metrics_table(evaluation.heads))
-    for text in _worse_than_the_base_rate(evaluation.heads):
-        console.print(text, markup=False, soft_wrap=True)
-    if evaluation.order_anyway is not None:
-        console.print()
-        console.print(terminal.summary_table(_anyway(evaluation.order_anyway)))
-    for text in _what_served(evaluation.models, evaluation.changes):
-        console.print(text, markup=False, soft_wrap=True)
-    if evaluation.baselines:
-        console.print(_baselines_table(evaluation.baselines))
-    for head in ("click", "redeem", "order"):
-        slices = [each for each in evaluation.slices if each.head == head]
-        coupons = [each for each in slices if each.by == COUPON]
-        shown = coupons[:COUPONS_SHOWN] + [each for each in slices if each.by != COUPON][:SEGMENTS_SHOWN]
-        if shown:
-            console.print(_slices_table(head, shown))
-        if len(slices) > len(shown):
-            console.print(f"... and {len(slices) - len(shown)} more; --json and --report have all", markup=False)
-    for warning in warnings:
-        terminal.warn(warning)
-
-
-def _summary(evaluation: Evaluation) -> dict[str, object]:
-    return {
-        "records": evaluation.records,
-        "refused lines": evaluation.refused_lines,
-        "feedback not joined": evaluation.refused_feedback,
-        "issues": evaluation.issues,
-        "with a label": evaluation.labelled,
-    }
-
-
-def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
-    for head in heads:
-        loss, base = head.log_loss.value, head.base_log_loss
-        if 0 < head.positives < head.examples and loss > base:
-            yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
-
-
-def _what_served(models: Sequence[ServedModel], changes: Sequence[Change]) -> Iterator[str]:
-    for each in models:
-        if each.is_served:
-            drifts = [one for one in changes if (one.domain, one.head) == (each.domain, each.head)]
-            text = "; ".join(f"{one.kind} on {terminal.utc(one.at)}" for one in drifts)
-            yield f"{each.domain} P({each.head}): {each.model} serves{f'; {text}' if text else ', no drift'}"
-
-
-def _baselines_table(baselines: Sequence[Beside]) -> Table:
-    table = Table(title="\nbeside plain models", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("", "model"):
-        table.add_column(name)
-    for name in ("log loss", "above ours", "95%", "AUC"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for each in baselines:
-        lead = each.lead
-        is_other = each.model != baselines[0].model
-        table.add_row(
-            each.head,
-            each.model,
-            _number(each.log_loss),
-            f"{lead.value:+.4f}" if is_other else "",
-            f"{lead.low:+.4f} to {lead.high:+.4f}" if is_other else "",
-            _number(each.roc_auc, 3),
-        )
-    return table
-
-
-def _anyway(found: OrderAnyway) -> dict[str, object]:
-    observed = found.observed_without
-    return {
-        "P(order) with a coupon": f"{found.predicted_with_coupon:.4f}, mean of {found.with_coupon:,} issues",
-        "P(order) without": f"{found.predicted_without:.4f}, mean of {found.without:,}; observed {observed.value:.4f} "
-        f"({_span(observed)})",
-        "P(redeem) < P(order)": f"{found.below_zero_ratio:.1%} of the issues with a coupon: uplift below zero",
-    }
-
-
-def _warnings(evaluation: Evaluation) -> Iterator[str]:
-    open_windows = evaluation.issues - evaluation.labelled
-    if not evaluation.labelled:
-        end = "when it was interrupted" if evaluation.interrupted else "by the end of the log"
-        yield f"no window had closed {end}, so nothing was learnt and nothing is judged; see --window"
-    elif open_windows:
-        yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
-    if late := evaluation.refused_feedback.get(Rejection.LATE):
-        yield (
-            f"{late} records of feedback came after the window of their issue had closed: at its expires_at, after its "
-            "coupon's redeem_within_s, or where a line says neither, after --window"
-        )
-    for domain, responses in evaluation.doubtful_impressions.items():
-        yield (
-            f"in {domain} {responses} coupons were clicked or used without an impression, more than a tenth of what "
-            "shoppers respond to, each shopper counting the same: what has none was not always "
-            "unseen, so its silence is learnt as a no; see attribution.impression_domains"
-        )
-    if evaluation.unknown_keys:
-        named = sorted(evaluation.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]
-        keys = ", ".join(f"{key} ({count} lines)" for key, count in named)
-        more = len(evaluation.unknown_keys) - len(named)
-        yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
-    if changed := len(evaluation.redescribed_coupons):
-        times = sum(evaluation.redescribed_coupons.values())
-        yield (
-            f"{changed} coupons are described in more than one way, {times} times otherwise than first: the first "
-            "counts; put into `context` what changes from issue to issue"
-        )
-
-
-def _metrics_table(heads: Sequence[Quality]) -> Table:
-    table = Table("", *(head.head for head in heads), box=box.SIMPLE_HEAD)
-    rows: tuple[tuple[str, Callable[[Quality], str]], ...] = (
-        ("issues", lambda head: head.issues),
-        ("  never seen", lambda head: f"{head.unseen:,}"),
-        ("examples", lambda head: f"{head.examples:,}"),
-        ("positives", lambda head: f"{head.positives:,}"),
-        ("log loss", lambda head: _number(head.log_loss.value)),
-        ("  95%", lambda head: _span(head.log_loss)),
-        ("  of base rate", lambda head: _number(head.base_log_loss)),
-        ("ROC AUC", lambda head: _number(head.roc_auc.value)),
-        ("  95%", lambda head: _span(head.roc_auc)),
-        ("average precision", lambda head: _number(head.average_precision)),
-        ("Brier score", lambda head: _number(head.brier)),
-        ("calibration ratio", lambda head: _number(head.calibration_ratio)),
-        ("accuracy", lambda head: _number(head.working.accuracy)),
-        ("precision", lambda head: _number(head.working.precision)),
-        ("recall", lambda head: _number(head.working.recall)),
-        ("F1", lambda head: _number(head.working.f1)),
-        ("  last threshold", lambda head: _number(head.working.threshold)),
-        ("recent log loss", lambda head: _with_gap(head.recent.log_loss, head.recent.log_loss_gap)),
-        ("recent ROC AUC", lambda head: _with_gap(head.recent.roc_auc, head.recent.roc_auc_gap)),
-    )
-    for name, text in rows:
-        table.add_row(name, *(text(head) if head.examples else "" for head in heads))
-    table.caption = (
-        "Intervals are bootstraps over shoppers. Each issue is called positive or not by the threshold of greatest F1 "
-        "on the labels known before it. Recent is the last fifth of the labels, in brackets recent minus all. "
-        "Calibration is predicted over observed. The base rate is the share of positives, which only hindsight knows."
-    )
-    table.caption_justify = "left"
-    return table
-
-
-def _slices_table(head: str, slices: Sequence[Slice]) -> Table:
-    table = Table(title=f"\n{head}", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("", min_width=16, overflow="fold")
-    for name in ("issues", "observed", "95%", "predicted", "AUC", "95%"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for each in slices:
-        table.add_row(
-            terminal.printable(f"{each.by} {each.value}"),
-            f"{each.examples:,}",
-            _number(each.observed.value, 3),
-            _span(each.observed, 3),
-            _number(each.predicted, 3),
-            _number(each.roc_auc.value, 3),
-            _span(each.roc_auc, 3),
-        )
-    return table
-
-
-def _number(value: float, decimals: int = 4) -> str:
-    return "" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _span(interval: Interval, decimals: int = 4) -> str:
-    return "" if math.isnan(interval.low) else f"{interval.low:.{decimals}f}-{interval.high:.{decimals}f}"
-
-
-def _with_gap(value: float, gap: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f} ({gap:+.4f})"

@@ -23,6 +23,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -90,7 +91,7 @@ def explain(  # noqa: PLR0913 - the options of a command
     settings = settings_from(config, bootstrap)
     _warn_if_behind(settings)
     rules = settings.rules(require_workers_key(settings))
-    with terminal.Interruptions() as interruptions:
+    with Interruptions() as interruptions:
         read = _reader(settings, interruptions)
         if issue_id is not None:
             _show(_of_issue(issue_id, settings, rules, coupons, read), explain_text.of_issue, as_json=json)
@@ -139,7 +140,7 @@ def _warn_if_behind(settings: Settings) -> None:
         terminal.warn(f"the workers have not committed {behind} records yet: what is said is of before them")
 
 
-def _reader(settings: Settings, interruptions: terminal.Interruptions) -> Read:
+def _reader(settings: Settings, interruptions: Interruptions) -> Read:
     from kafka.admin import OffsetSpec
 
     from stream_coupons.kafka import admin

@@ -15,6 +15,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons.lab.datasets.tables import first_row, is_table, require_extra
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
 
@@ -160,7 +161,7 @@ def _listed(counts: Counter[str]) -> str:
 def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:
     """Feed all records; say whether it was interrupted."""
     collect_rarely()
-    with terminal.fraction_progress(what, len(log)) as progress, terminal.Interruptions() as interruptions:
+    with terminal.fraction_progress(what, len(log)) as progress, Interruptions() as interruptions:
         for record in interruptions.each(log.records()):
             running.feed(record)
             progress.update(progress.task_ids[0], advance=1)

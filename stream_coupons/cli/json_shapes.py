@@ -49,7 +49,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "tail": (Shape("the messages themselves, one a line; of a dead letter its headers, key and text", ()),),
     "dlq list": _object("letters totals older"),
     "dlq show": _object(
-        "letter at reason source detail headers key value value_hex bytes is_cut sent_again_at came_back_of "
+        "letter at reason source key bytes is_cut detail sent_again_at came_back_of headers value value_hex "
         "cannot_be_sent"
     ),
     "dlq redrive": _object("dry_run letters counts refused_again interrupted"),

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from stream_coupons.cli import ope_tables, terminal
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
@@ -100,7 +101,7 @@ def _read_topics(log: OwnLog, settings: Settings) -> int:
     with admin.admin_client(settings.kafka):
         pass
     names = [topic.name for topic in READ]
-    with Reader(settings.kafka, names, from_beginning=True) as reader, terminal.Interruptions() as interruptions:
+    with Reader(settings.kafka, names, from_beginning=True) as reader, Interruptions() as interruptions:
         for record in interruptions.each(reader.read_to_end()):
             log.take(record.topic, record.value)
     if interruptions.happened:
@@ -114,7 +115,7 @@ def _read_file(log: OwnLog, path: Path) -> int:
     with (
         terminal.opened(path) as source,
         terminal.byte_progress("reading", terminal.size_of(path)) as progress,
-        terminal.Interruptions() as interruptions,
+        Interruptions() as interruptions,
     ):
         for line in interruptions.each(lines(source)):
             progress.update(progress.task_ids[0], advance=line.size)

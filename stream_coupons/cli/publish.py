@@ -27,6 +27,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_not_ahead
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import (
     FIRST_SHOWN,
     INPUT_NAMES,
@@ -224,7 +225,7 @@ class _Work:
     def _accepted(
         self, source: IO[bytes], progress: Progress, wait: Callable[[], None] | None = None
     ) -> Iterator[tuple[int, Entry, bytes]]:
-        with terminal.Interruptions() as interruptions:
+        with Interruptions() as interruptions:
             for line in interruptions.each(_paced(lines_or_elements(source, self.name), wait)):
                 self.lines += 1
                 self.place = line.place

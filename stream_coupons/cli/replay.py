@@ -26,6 +26,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import (
     Entry,
     Refusals,
@@ -290,7 +291,7 @@ class Replay:
 
 def _run(replaying: Replay, source: IO[bytes], size: int | None) -> bool:
     """Feed all lines; say whether it was interrupted."""
-    with terminal.byte_progress("replaying", size) as progress, terminal.Interruptions() as interruptions:
+    with terminal.byte_progress("replaying", size) as progress, Interruptions() as interruptions:
         for line in interruptions.each(lines(source)):
             replaying.lines += 1
             try:

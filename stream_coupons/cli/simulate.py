@@ -12,6 +12,7 @@ from rich.progress import Progress
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.kafka import topics
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -97,7 +98,7 @@ def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -
         Reader(kafka, names, from_beginning=False) as reader,
         Publisher(kafka, kafka.partitions) as publisher,
         terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
-        terminal.Interruptions() as interruptions,
+        Interruptions() as interruptions,
     ):
         pace = Pace(speed, ticks_behind_s=TICKS_BEHIND_S, settle_s=SETTLE_S)
         loop = ClosedLoop(world, publisher, reader, kafka.partitions, pace)

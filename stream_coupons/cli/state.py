@@ -15,6 +15,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.offline.digest import Digest
@@ -76,7 +77,7 @@ def digest(
         terminal.warn(f"the workers have not committed {behind} records yet: states will change")
     with (
         terminal.fraction_progress("reading", ends - begins) as progress,
-        terminal.Interruptions() as interruptions,
+        Interruptions() as interruptions,
     ):
         digests = {
             one: _read(settings.kafka, one, table.name, progress, interruptions) for one, table in tables.items()
@@ -93,9 +94,7 @@ def digest(
     terminal.stdout().print(table_of_digests)
 
 
-def _read(
-    connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: terminal.Interruptions
-) -> Digest:
+def _read(connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: Interruptions) -> Digest:
     from stream_coupons.lab.audit.audit_topics import read_records
     from stream_coupons.lab.audit.findings import place_of
     from stream_coupons.lab.offline.digest import StateDigest

@@ -15,6 +15,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
+from stream_coupons.lab.interrupts import Interruptions
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
 NOT_SHOWN = {"schema_version", "feature_schema", "checksum"}
@@ -63,7 +64,7 @@ def tail(  # noqa: PLR0913 - the options of a command
     seen = 0
     with (
         Reader(settings.kafka, [topic], from_beginning=from_beginning) as reader,
-        terminal.Interruptions() as interruptions,
+        Interruptions() as interruptions,
     ):
         for record in interruptions.each(until_quiet(reader.poll, timeout, time.monotonic)):
             write(record)

@@ -1,14 +1,13 @@
-"""What verbs show and how they stop: consoles, progress bars, refused lines, Ctrl-C."""
+"""What verbs show: consoles, progress bars, refused lines."""
 
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
@@ -26,14 +25,11 @@ from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stder
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.wording import LONGEST_MAGIC, unlike_json
 from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
-from stream_coupons.lab.signals import TakesSignals
 
 if TYPE_CHECKING:  # it is of type checkers
     from _typeshed import ReadableBuffer
 
 __all__ = ["INTERRUPTED", "UNBOUNDED", "printable", "stderr", "stdout", "warn"]  # of consoles
-
-T = TypeVar("T")
 
 
 def utc(at: float) -> str:
@@ -192,33 +188,3 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         if what := unlike_json(file.peek(LONGEST_MAGIC)):
             raise BadConfig(f"{path} is no JSON{what}")
         yield file
-
-
-class Interruptions(TakesSignals):
-    """Makes Ctrl-C and SIGTERM end a loop between two items, never within the work on one.
-
-    Use it as a context manager around `for item in interruptions.each(items)`; a second Ctrl-C ends the program.
-    """
-
-    _waits = False
-
-    def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
-        is_second, self.happened = self.happened, True
-        if self._waits or is_second:
-            raise KeyboardInterrupt
-
-    def each(self, items: Iterable[T]) -> Iterator[T]:
-        """The items until the end or an interruption, whichever comes first."""
-        iterator = iter(items)
-        while True:
-            try:
-                # While the next item is waited for, a signal has to cut the wait short.
-                self._waits = True
-                if self.happened:
-                    return
-                item = next(iterator)
-            except (StopIteration, KeyboardInterrupt):
-                return
-            finally:
-                self._waits = False
-            yield item

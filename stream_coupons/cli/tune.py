@@ -22,6 +22,7 @@ from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets import foreign
 from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
 from stream_coupons.lab.tuning.plan import Head, Method, Metric
 from stream_coupons.settings import Settings
@@ -111,7 +112,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     from stream_coupons.lab.reports import tune_report
     from stream_coupons.lab.tuning.tuning import opened
 
-    with opened(study, plan, question) as kept, processes(jobs) as pool, terminal.Interruptions() as interruptions:
+    with opened(study, plan, question) as kept, processes(jobs) as pool, Interruptions() as interruptions:
         before = _predict("scoring with the settings used today", base, objective, pool, interruptions)
         before.known_before(cut).require_both(f"{log}, P({head}), before {terminal.utc(cut)}")
         before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
@@ -184,9 +185,7 @@ def _digest(log: Path) -> str:
         raise not_readable(log, error) from None
 
 
-def _search(
-    study: Study, objective: Objective, pool: Executor, jobs: int, interruptions: terminal.Interruptions
-) -> Best:
+def _search(study: Study, objective: Objective, pool: Executor, jobs: int, interruptions: Interruptions) -> Best:
     """Try all trials; the best of them."""
     from stream_coupons.lab.tuning.tuning import results
 
@@ -223,7 +222,7 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 
 def _predict(
-    what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: terminal.Interruptions
+    what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: Interruptions
 ) -> Sample:
     """The predictions of settings over the whole log."""
     with terminal.fraction_progress(what, 1) as progress:

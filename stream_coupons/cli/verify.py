@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
@@ -68,7 +69,7 @@ def verify(
         marks = take_marks(client, settings.kafka)
     with (
         terminal.fraction_progress("reading", marks.size(READ)) as progress,
-        terminal.Interruptions() as interruptions,
+        Interruptions() as interruptions,
     ):
 
         def read(names: tuple[str, ...]) -> Iterable[Record]:

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.bench import run as bench_run
-from stream_coupons.lab.bench.interruption import Interruption
 from stream_coupons.lab.bench.run import Plan
 from stream_coupons.lab.bench.throughput import Memory, Throughput
 from stream_coupons.lab.bench.workload import Workload
@@ -29,7 +28,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *, has_backlog: bool) -> bench_
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bench_run, "_measure", measure)
-    return bench_run.run(PLAN, lambda *_: None, lambda *_: None, Interruption())
+    return bench_run.run(PLAN, lambda *_: None, lambda *_: None)
 
 
 def test_what_was_measured_before_an_interruption_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
 """The benchmark of redemptions scores what could be known, on a case that is counted by hand."""
 
-from pathlib import Path
-
 import numpy as np
 
-from benchmarks.models import Extract
 from benchmarks.redemption import SCORED_FROM, Scored, rate_so_far, relearnt
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.settings import Settings
@@ -50,12 +47,3 @@ def test_what_is_learnt_again_starts_from_the_prior_and_then_knows_the_labels() 
     without, _ = relearnt(one, Settings(), ("habit", "shopper"))
     assert predicted[:8].tolist() != without[:8].tolist() or predicted[8:].tolist() != without[8:].tolist()
     assert len(set(predicted.tolist())) == 12
-
-
-def test_the_extract_holds_what_the_ablation_of_models_reads(tmp_path: Path) -> None:
-    one = scored()
-    one.save(tmp_path / "rows.npz")
-    with np.load(tmp_path / "rows.npz") as arrays:
-        extract = Extract(**{name: arrays[name] for name in Extract.__dataclass_fields__})
-    assert extract.hashed.shape[0] == 12
-    assert [list(map(len, step)) for step in extract.steps()] == [[0, 4], [0, 4], [8, 4]]

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from stream_coupons.cli import catalog_embed
-from stream_coupons.cli.terminal import INTERRUPTED, Interruptions
+from stream_coupons.cli.terminal import INTERRUPTED
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.embedding import EmbeddingModel, embedder
+from stream_coupons.lab.interrupts import Interruptions
 
 from .conftest import Run, write_lines
 from .test_catalog import coupon

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.dlq import Row, line_of, line_of_done, row_of, text_of
+from stream_coupons.cli.dlq import Row, line_of, row_of, text_of
+from stream_coupons.cli.dlq_redrive import line_of_done
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import redrive, topics
 from stream_coupons.kafka.clients import Publisher
@@ -58,7 +59,7 @@ def test_a_line_says_what_was_sent_again_and_what_came_back() -> None:
 
 def test_a_line_says_that_a_letter_is_cut() -> None:
     refused = dead_letter(Record(BROWSE, 2, 9, 5, b"u1", b"{" * 12_000_000), "too_large", "why")
-    line = line_of(row_of(letter_of(_Appended(refused.headers, refused.value)), {})).plain
+    line = line_of(row_of(letter_of(_Appended(refused.headers, refused.value)), None)).plain
     assert line.endswith("too_large  browse-events:2:9  u1  12000000 bytes  cut  why")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli import dlq, evaluate, publish, replay, simulate
+from stream_coupons.cli import dlq, evaluate_text, publish, replay, simulate
 from stream_coupons.cli.campaigns import CampaignState
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
@@ -37,7 +37,7 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
         ("state digest", [Digest]),
         ("explain", [explanation.IssueExplanation, explanation.ShopperExplanation]),
         ("replay", [replay.Summary]),
-        ("evaluate", [evaluate.Evaluation]),
+        ("evaluate", [evaluate_text.Evaluation]),
         ("ope", [valuation.Report]),
         ("simulate", [simulate.Report]),
         ("tune", [Tuned]),

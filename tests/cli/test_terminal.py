@@ -1,52 +1,12 @@
-"""Ctrl-C ends a loop between two items; hostile text commands no terminal."""
+"""Hostile text commands no terminal."""
 
 import gzip
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from stream_coupons.cli.terminal import Interruptions, opened, printable, stdout, summary_table
+from stream_coupons.cli.terminal import opened, printable, stdout, summary_table
 from stream_coupons.core.errors import BadConfig
-
-
-def test_an_interruption_lets_the_work_on_an_item_end() -> None:
-    done = []
-    with Interruptions() as interruptions:
-        for number in interruptions.each(range(5)):
-            if number == 2:
-                signal.raise_signal(signal.SIGINT)
-            done.append(number)
-    assert done == [0, 1, 2]
-    assert interruptions.happened
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_cuts_the_wait_for_an_item_short(number: signal.Signals) -> None:
-    def endless() -> Iterator[int]:
-        yield 1
-        signal.raise_signal(number)
-        pytest.fail("the wait went on")
-
-    with Interruptions() as interruptions:
-        assert list(interruptions.each(endless())) == [1]
-    assert interruptions.happened
-
-
-def test_a_second_interruption_ends_the_work_at_once() -> None:
-    with Interruptions() as interruptions:
-        for _ in interruptions.each(range(5)):
-            signal.raise_signal(signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-
-
-def test_handlers_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with Interruptions():
-        assert signal.getsignal(signal.SIGINT) != before
-    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_control_characters_are_not_printed() -> None:

@@ -1,7 +1,5 @@
 """Offsets: what is committed, what is left to do, what can still be read."""
 
-import pytest
-
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.lab.audit.marks import Marks, Retained
 
@@ -43,23 +41,6 @@ def test_the_beginning_is_the_first_record_that_was_read() -> None:
     assert retained.begin("browse-events", 1) == 4  # nothing is left of it
     assert retained.begin("unknown", 0) == 0
     assert retained.shortened(["browse-events", "order-events"]) == ["browse-events"]
-
-
-@pytest.mark.parametrize(
-    ("origin", "is_lost"),
-    [
-        (b"browse-events:0:3:0", True),
-        (b"browse-events:0:4:0", False),
-        (b"browse-events:x:3:0", False),
-        (b"unknown:0:3:0", False),
-        (b"nonsense", False),
-        (None, False),
-    ],
-)
-def test_a_cause_below_the_beginning_is_lost(origin: bytes | None, is_lost: bool) -> None:
-    retained = Retained(MARKS)
-    retained.note(record("browse-events", 4))
-    assert retained.has_lost_cause(record("coupon-issues", 0, origin=origin)) is is_lost
 
 
 def test_what_is_older_than_the_first_record_may_have_been_dropped() -> None:

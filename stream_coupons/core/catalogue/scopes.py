@@ -93,8 +93,9 @@ class Scopes(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Rows of a moment with a coupon each: indices of both, and the coupons' scopes over vectors of all moments, end to
-    end.
+    """Rows of a moment with a coupon each.
+
+    Indices of both, and the coupons' scopes over vectors of all moments, end to end.
     """
 
     owner: Columns

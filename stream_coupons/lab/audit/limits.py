@@ -15,11 +15,9 @@ have sent it much later than it was decided.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import UNITS, Accounts, Limit, budgets_of, campaign_of, units_of
@@ -29,137 +27,22 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, began_header, origin_of
 from stream_coupons.kafka.topics import CAMPAIGNS, CATALOG, FEEDBACK, LEASE_REPORTS, LEASES
 from stream_coupons.lab.audit.accounts import PlacedPurse
+from stream_coupons.lab.audit.books import (
+    Book,
+    Grant,
+    Said,
+    Share,
+    is_less,
+    largest_of,
+    shrunk_total,
+    text_about,
+    text_beyond,
+    totals_of,
+    unexplained_units,
+)
 from stream_coupons.lab.audit.findings import Check, Findings, Overspent, place_of
 from stream_coupons.lab.audit.marks import Marks, Retained
-
-OVERSPEND_RATIO = 0.05
-"""Share of a budget with quantile holds that may be overspent, beside the most that one redemption can cost."""
-Order = tuple[int, int]
-"""Offset of an input and the index among what it led to."""
-FIRST: Order = (-1, -1)
-"""Before all others."""
-
-
-@dataclass(slots=True)
-class Terms:
-    """The widest terms of an account among the versions of its coupon or campaign.
-
-    What was given before the oldest of them cannot be judged: it had terms that compaction has dropped.
-
-    Attributes
-    ----------
-    most : int or None
-        None is no limit.
-    quanta : set of int
-        The most that one coupon may cost, of all versions.
-    holds : set
-        What coupons hold, by version; None of one without a limit.
-    """
-
-    since_ms: int
-    most: int | None
-    quanta: set[int] = field(default_factory=set)
-    holds: set[BudgetHold | None] = field(default_factory=set)
-
-    def widen(self, limit: Limit) -> None:
-        """Take in another version."""
-        self.most = _wider(self.most, limit.most)
-        self.quanta.add(limit.quantum)
-        self.holds.add(None if limit.most is None else limit.hold)
-
-    @property
-    def holds_most(self) -> bool:
-        """Whether each coupon holds the most that it can cost, by every version."""
-        return self.holds == {"maximum"}
-
-    @property
-    def most_overspent(self) -> float:
-        """The most that may be spent beyond the limit."""
-        return 0.0 if self.holds_most else OVERSPEND_RATIO * (self.most or 0) + max(self.quanta)
-
-
-@dataclass(slots=True)
-class Cap:
-    """The widest cap among the versions of a coupon."""
-
-    since_ms: int
-    max_per_user: int | None
-
-
-def _wider(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else max(one, other)
-
-
-@dataclass(slots=True)
-class Said:
-    """The last report that follows from one source.
-
-    Attributes
-    ----------
-    judged : Totals, optional
-        Its totals, if it began under known terms.
-    """
-
-    order: Order = FIRST
-    totals: Totals = field(default_factory=Totals)
-    judged: Totals | None = None
-
-
-@dataclass(slots=True)
-class Share:
-    """What leases and reports say of one partition's part of an account.
-
-    Attributes
-    ----------
-    lease : Lease, optional
-        The last one; `leased_order` is that of the report that it follows from.
-    said : dict
-        By source. A batch may put reports of several sources in another order.
-    totals : Totals, optional
-        The largest of all reports.
-    place : str
-        The last report as topic:partition:offset.
-    excess : int, optional
-        What was known to be drawn beyond what was granted, less what redemptions took; None: nothing is known of it.
-    granted : int
-        By the reports, and the leases that follow from them, up to the report at hand.
-    is_old : bool
-        Whether it was reported before the oldest known terms.
-    """
-
-    lease: Lease | None = None
-    leased_order: Order = FIRST
-    said: dict[str, Said] = field(default_factory=dict)
-    totals: Totals | None = None
-    place: str = ""
-    excess: int | None = None
-    granted: int = 0
-    is_old: bool = False
-
-
-class Grant(NamedTuple):
-    """A lease that grants more."""
-
-    order: Order
-    partition: int
-    granted: int
-    at_ms: int
-    place: str
-    is_recall: bool
-
-
-@dataclass(slots=True)
-class Book:
-    """An account: read all leases, then all reports."""
-
-    shares: dict[int, Share] = field(default_factory=dict)
-    grants: list[Grant] = field(default_factory=list)
-    upto: int = 0
-    is_broken: bool = False
-
-    def share(self, partition: int) -> Share:
-        """The part of a partition."""
-        return self.shares.setdefault(partition, Share())
+from stream_coupons.lab.audit.terms import Cap, Terms, wider
 
 
 class Limits:
@@ -211,7 +94,7 @@ class Limits:
             known.widen(limit)
         if isinstance(entry, Coupon):
             cap = self._caps.setdefault(entry.coupon_id, Cap(record.timestamp_ms, entry.max_per_user))
-            cap.max_per_user = _wider(cap.max_per_user, entry.max_per_user)
+            cap.max_per_user = wider(cap.max_per_user, entry.max_per_user)
             self._note_use(entry.coupon_id, entry.campaign_id)
             if entry.campaign_id is not None:
                 self._quanta[campaign_of(entry.campaign_id)].add(entry.max_discount_minor)
@@ -354,8 +237,8 @@ class Limits:
             detail = f"{lease.account_id}: it says more than a lease that follows from a later report, expected no more"
             self._findings.violate(Check.LEASES, place_of(record), detail)
             return
-        if before is not None and _is_less(lease, before):
-            said, known = (f"version {one.version}, granted {one.granted}{_about(one)}" for one in (lease, before))
+        if before is not None and is_less(lease, before):
+            said, known = (f"version {one.version}, granted {one.granted}{text_about(one)}" for one in (lease, before))
             detail = f"{lease.account_id}: {said} comes after {known}, expected no less"
             self._findings.violate(Check.LEASES, place_of(record), detail)
         else:
@@ -380,7 +263,7 @@ class Limits:
     def report(self, record: Record, report: LeaseReport) -> None:
         """A report; in the order of their partition."""
         book = self._books.setdefault(report.account_id, Book())
-        share, totals = book.share(report.partition), _totals_of(report)
+        share, totals = book.share(report.partition), totals_of(report)
         self._take_report(record, report, share, totals)
         if share.totals is not None:
             share.granted = max(share.granted, share.totals.granted)
@@ -398,10 +281,10 @@ class Limits:
         share.is_old |= not is_judged
         fault, known = None, before.judged
         if source[1] > before.order:  # else it is a copy, or what a tick says that comes again
-            fault = _shrunk(totals, before.totals)
-            grown = _grown(totals, before.totals)
+            fault = shrunk_total(totals, before.totals)
+            grown = largest_of(totals, before.totals)
             share.said[source[0]] = Said(source[1], grown, grown if is_judged else None)
-        share.totals = _grown(totals, share.totals or Totals())
+        share.totals = largest_of(totals, share.totals or Totals())
         share.place = place_of(record)
         self._judge(report.account_id, report.partition, share, totals, known, share.place, fault, is_judged=is_judged)
 
@@ -430,8 +313,8 @@ class Limits:
         """A purse has at least what was reported."""
         share = self._books.setdefault(account_id, Book()).share(partition)
         purse, place = self._purses.get((account_id, partition)) or PlacedPurse(Purse(), share.place)
-        totals, known = _totals_of(purse), None if share.is_old else share.totals
-        fault = _shrunk(totals, share.totals or Totals())
+        totals, known = totals_of(purse), None if share.is_old else share.totals
+        fault = shrunk_total(totals, share.totals or Totals())
         is_judged = account_id in self._terms
         self._judge(account_id, partition, share, totals, known, place, fault, is_judged=is_judged)
 
@@ -498,12 +381,12 @@ class Limits:
         terms, excess = self._terms.get(account_id), -totals.available
         is_known = False
         if terms is not None and is_judged:
-            again, unexplained = self._held_again[account_id, partition], _unexplained(totals, terms)
+            again, unexplained = self._held_again[account_id, partition], unexplained_units(totals, terms)
             bounds = [] if share.excess is None else [max(share.excess, 0)]
             if share.excess is None and self._is_whole(account_id, partition):
                 bounds, share.excess = [0], 0
             if before is not None and not terms.holds_most:
-                bounds.append(_unexplained(before, terms))
+                bounds.append(unexplained_units(before, terms))
             is_beyond = excess > 0 and terms.most is not None and any(unexplained > bound + again for bound in bounds)
             if share.excess is None or is_beyond:
                 share.excess = unexplained
@@ -511,7 +394,7 @@ class Limits:
             has_lost = not terms.holds_most and self._retained.begin(FEEDBACK.name, partition) > 0
             is_known = not is_beyond and (bool(bounds) and not terms.holds_most)
             if fault is None and is_beyond and not has_lost:
-                fault = _beyond(totals, terms)
+                fault = text_beyond(totals, terms)
             elif fault is None and terms.most is not None:
                 fault = self._granted_fault(account_id, partition, share, totals, terms)
         if fault is not None:
@@ -562,40 +445,6 @@ class Limits:
         return is_shortened and any(share.granted and share.totals is None for share in book.shares.values())
 
 
-TOTALS = Totals.__struct_fields__
-
-
-def _totals_of(said: LeaseReport | Purse) -> Totals:
-    return Totals(*(getattr(said, name) for name in TOTALS))
-
-
-def _shrunk(now: Totals, before: Totals) -> str | None:
-    """Return the first total that is less than before, in words; None if there is none."""
-    for name in TOTALS:
-        said, known = getattr(now, name), getattr(before, name)
-        if said < known:
-            return f"says {name} {said}, expected at least {known}"
-    return None
-
-
-def _grown(one: Totals, other: Totals) -> Totals:
-    """Return the larger of each total."""
-    return Totals(*(max(getattr(one, name), getattr(other, name)) for name in TOTALS))
-
-
-def _unexplained(totals: Totals, terms: Terms) -> int:
-    """Return what is drawn beyond the leases and not by redemptions.
-
-    It never grows. Where holds are quantiles, a redemption may take more than was held, and nothing else may.
-    """
-    return max(-totals.available, 0) - (0 if terms.holds_most else totals.spent)
-
-
-def _beyond(totals: Totals, terms: Terms) -> str:
-    granted = f"says {totals.committed} drawn, expected at most the {totals.granted - totals.returned} granted"
-    return granted if terms.holds_most else f"{granted} and what redemptions took since the last report"
-
-
 def _began_ms(record: Record) -> int:
     """When the event was appended that a record began with."""
     return int(began_header(record)[1])
@@ -607,15 +456,3 @@ def _is_stock(account_id: str) -> bool:
 
 def _check_of(account_id: str) -> Check:
     return Check.STOCK if _is_stock(account_id) else Check.BUDGET
-
-
-def _about(lease: Lease) -> str:
-    price = f", price {lease.price:g}, risk {lease.risk}" if lease.price or lease.risk is not None else ""
-    return f", keep {lease.keep}{price}"
-
-
-def _is_less(lease: Lease, before: Lease) -> bool:
-    """Whether a lease says less than one before it, or something else under the same version."""
-    is_shrunk = lease.version < before.version or lease.granted < before.granted
-    said, known = ((one.keep, one.price, one.risk) for one in (lease, before))
-    return is_shrunk or (lease.version == before.version and said != known)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.records import Record, origin_of
+from stream_coupons.kafka.records import Record
 
 Partition = tuple[str, int]
 """Topic and partition."""
@@ -66,14 +66,6 @@ class Retained:
         """The first offset that was there to read."""
         end = self.marks.ends.get((topic, partition), 0)
         return self._first.get((topic, partition), (end, 0))[0]
-
-    def has_lost_cause(self, record: Record) -> bool:
-        """Whether the record that this one came of is there no more."""
-        source = origin_of(record)
-        if source is None:
-            return False
-        topic, _, partition = source[0].rpartition(":")
-        return partition.isdecimal() and source[1][0] < self.begin(topic, int(partition))
 
     def may_have_lost(self, topic: str, partition: int, at_ms: float) -> bool:
         """Whether a record of about this time, append time in milliseconds, may have been in a partition before."""

@@ -22,7 +22,6 @@ from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.bench import hops, latency, live, processes, target, throughput
 from stream_coupons.lab.bench.hops import Hop
-from stream_coupons.lab.bench.interruption import Interruption
 from stream_coupons.lab.bench.latency import Client, Latency, Send, Timing
 from stream_coupons.lab.bench.live import LiveRate, Mark
 from stream_coupons.lab.bench.throughput import Backlog, Event, Memory, Throughput
@@ -159,7 +158,7 @@ def check(plan: Plan) -> None:
         )
 
 
-def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Interruption) -> Report:
+def run(plan: Plan, show: Show, warn: Callable[[str], None]) -> Report:
     """Measure. Whatever happens, nothing that was started or created is there afterwards.
 
     Raises
@@ -171,7 +170,7 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
     machine = _machine()
     found = Measured()
     try:
-        _measure(plan, found, show, warn, interruption)
+        _measure(plan, found, show, warn)
     except KeyboardInterrupt:
         if found.backlog is None:
             raise
@@ -190,7 +189,7 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None], interruption: Inter
     )
 
 
-def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None], interruption: Interruption) -> None:
+def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None]) -> None:
     """Carry out the plan; `found` has each figure as soon as it is measured."""
     with tempfile.TemporaryDirectory(prefix="stream-coupons-bench-") as folder, ExitStack() as stack:
         show("starting the broker", 0.0)
@@ -203,10 +202,9 @@ def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None
             admin.check_guarantee(client, system.settings.kafka)
         system.prepare(plan.workload.catalogue())
         backlog = _publish(system, plan, 0, plan.workload.events, show)
-        # Pushed before it is entered: what has been started when a start fails is stopped as well.
+        # Pushed before it is entered: what was started is stopped also if a start fails or a signal comes between.
         stack.push(system)
-        with interruption.held():
-            system.__enter__()
+        system.__enter__()
         tick_every_s = plan.settings.worker.tick_every_s
         stack.enter_context(throughput.ticking(system, tick_every_s))
         samples = throughput.drain(system, broker.pid, lambda share: show("working off the backlog", share))

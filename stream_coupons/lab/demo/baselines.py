@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.lab.demo.play import Played, Policy, play_locally
-from stream_coupons.lab.signals import uninterrupted
+from stream_coupons.lab.interrupts import uninterrupted
 from stream_coupons.lab.simulation.shoppers import WorldSettings
 from stream_coupons.settings import Settings
 

@@ -27,7 +27,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import LINGER_MS, Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.lab.signals import uninterrupted
+from stream_coupons.lab.interrupts import uninterrupted
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Settings, is_setting
 

@@ -224,16 +224,16 @@ def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None
     return Moment(user_id, shopper, at, context, trigger)
 
 
+def _obstacle(judged: Judged, position: int, *, is_sold_out: bool) -> Code | None:
+    """Return the first reason of the coupon itself, if there is one."""
+    found = judged.objection(position) or judged.why_not_worth_it(position)
+    return found or (NoCoupon.SOLD_OUT if is_sold_out else None)
+
+
 def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool) -> Code | None:
     """The first of the reasons, those of the coupon itself before those of the shopper."""
-    objection = judged.objection(position)
-    if objection is not None:
-        return objection
-    not_worth_it = judged.why_not_worth_it(position)
-    if not_worth_it is not None:
-        return not_worth_it
-    if is_sold_out:
-        return NoCoupon.SOLD_OUT
+    if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
+        return obstacle
     if standing is not None:
         return standing
     return None if position == judged.leader or judged.is_random else Passed.OUTRANKED
@@ -310,14 +310,8 @@ def _verdicts(
 
 
 def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Choice, *, is_sold_out: bool) -> Code:
-    objection = judged.objection(position)
-    if objection is not None:
-        return objection
-    not_worth_it = judged.why_not_worth_it(position)
-    if not_worth_it is not None:
-        return not_worth_it
-    if is_sold_out:
-        return NoCoupon.SOLD_OUT
+    if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
+        return obstacle
     if judged.is_random:
         return Passed.EXPLORED
     price_minor = judged.price_minor(position)

@@ -38,7 +38,6 @@ Bools = NDArray[np.bool_]
 RECENT_RATIO = 0.2
 THRESHOLD_BINS = 1000
 THRESHOLD_RATIO = 0.01
-START_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def working_point(series: Judged) -> Working:
     """Accuracy, precision, recall and F1 with a threshold that knows nothing of what it decides.
 
     Each issue is called positive or not by the threshold that has the greatest F1 on the labels known before it was
-    issued [2]_; `START_THRESHOLD` until one of them is positive. Thresholds lie on a grid of the logit, and are chosen
+    issued [2]_; 0.5 until one of them is positive. Thresholds lie on a grid of the logit, and are chosen
     anew whenever the labels have grown by `THRESHOLD_RATIO`.
     """
     clipped = np.clip(series.probabilities, EPSILON, 1 - EPSILON)

@@ -11,9 +11,6 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.errors import BadConfig, BadMessage
@@ -22,8 +19,6 @@ from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
-
-Floats = NDArray[np.float64]
 
 READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
 """The topics that it is read from."""

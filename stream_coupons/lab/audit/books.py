@@ -1,0 +1,134 @@
+"""What leases and reports record of an account, partition by partition."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.lab.audit.terms import Terms
+
+Order = tuple[int, int]
+"""Offset of an input and the index among what it led to."""
+FIRST: Order = (-1, -1)
+"""Before all others."""
+
+
+@dataclass(slots=True)
+class Said:
+    """The last report that follows from one source.
+
+    Attributes
+    ----------
+    judged : Totals, optional
+        Its totals, if it began under known terms.
+    """
+
+    order: Order = FIRST
+    totals: Totals = field(default_factory=Totals)
+    judged: Totals | None = None
+
+
+@dataclass(slots=True)
+class Share:
+    """What leases and reports say of one partition's part of an account.
+
+    Attributes
+    ----------
+    lease : Lease, optional
+        The last one; `leased_order` is that of the report that it follows from.
+    said : dict
+        By source. A batch may put reports of several sources in another order.
+    totals : Totals, optional
+        The largest of all reports.
+    place : str
+        The last report as topic:partition:offset.
+    excess : int, optional
+        What was known to be drawn beyond what was granted, less what redemptions took; None: nothing is known of it.
+    granted : int
+        By the reports, and the leases that follow from them, up to the report at hand.
+    is_old : bool
+        Whether it was reported before the oldest known terms.
+    """
+
+    lease: Lease | None = None
+    leased_order: Order = FIRST
+    said: dict[str, Said] = field(default_factory=dict)
+    totals: Totals | None = None
+    place: str = ""
+    excess: int | None = None
+    granted: int = 0
+    is_old: bool = False
+
+
+class Grant(NamedTuple):
+    """A lease that grants more."""
+
+    order: Order
+    partition: int
+    granted: int
+    at_ms: int
+    place: str
+    is_recall: bool
+
+
+@dataclass(slots=True)
+class Book:
+    """An account: read all leases, then all reports."""
+
+    shares: dict[int, Share] = field(default_factory=dict)
+    grants: list[Grant] = field(default_factory=list)
+    upto: int = 0
+    is_broken: bool = False
+
+    def share(self, partition: int) -> Share:
+        """The part of a partition."""
+        return self.shares.setdefault(partition, Share())
+
+
+TOTALS = Totals.__struct_fields__
+
+
+def totals_of(said: LeaseReport | Purse) -> Totals:
+    """Return the totals of a report or a purse."""
+    return Totals(*(getattr(said, name) for name in TOTALS))
+
+
+def shrunk_total(now: Totals, before: Totals) -> str | None:
+    """Return the first total that is less than before, in words; None if there is none."""
+    for name in TOTALS:
+        said, known = getattr(now, name), getattr(before, name)
+        if said < known:
+            return f"says {name} {said}, expected at least {known}"
+    return None
+
+
+def largest_of(one: Totals, other: Totals) -> Totals:
+    """Return the larger of each total."""
+    return Totals(*(max(getattr(one, name), getattr(other, name)) for name in TOTALS))
+
+
+def unexplained_units(totals: Totals, terms: Terms) -> int:
+    """Return what is drawn beyond the leases and not by redemptions.
+
+    It never grows. Where holds are quantiles, a redemption may take more than was held, and nothing else may.
+    """
+    return max(-totals.available, 0) - (0 if terms.holds_most else totals.spent)
+
+
+def text_beyond(totals: Totals, terms: Terms) -> str:
+    """Return the fault of a partition that draws more than it was granted."""
+    granted = f"says {totals.committed} drawn, expected at most the {totals.granted - totals.returned} granted"
+    return granted if terms.holds_most else f"{granted} and what redemptions took since the last report"
+
+
+def text_about(lease: Lease) -> str:
+    """Return the other fields of a lease, to read."""
+    price = f", price {lease.price:g}, risk {lease.risk}" if lease.price or lease.risk is not None else ""
+    return f", keep {lease.keep}{price}"
+
+
+def is_less(lease: Lease, before: Lease) -> bool:
+    """Return whether a lease says less than one before it, or something else under the same version."""
+    is_shrunk = lease.version < before.version or lease.granted < before.granted
+    said, known = ((one.keep, one.price, one.risk) for one in (lease, before))
+    return is_shrunk or (lease.version == before.version and said != known)

@@ -1,0 +1,216 @@
+"""Courses of events that an issue may have taken, and bounds of what they draw, spend and free."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
+
+from stream_coupons.core.messages.inputs import FeedbackEvent
+
+MAX_UNSURE = 6
+"""Reports on one coupon that may be applied or not, of which all courses are followed."""
+ENDLESS = 10**15
+"""More than any sum of money that a purse can have."""
+
+
+class Settlement(NamedTuple):
+    """A purchase, refund or cancellation; `is_sure` if it was applied for certain."""
+
+    event_id: int
+    at: float
+    kind: str
+    taken_minor: int
+    is_sure: bool
+
+
+class Course(NamedTuple):
+    """One course of events of an issue, minor units: what was spent and refunded in all.
+
+    Attributes
+    ----------
+    redemptions, cancellations : int
+        How often it was used, and how often that was cancelled.
+    """
+
+    spent: int = 0
+    refunded: int = 0
+    redemptions: int = 0
+    cancellations: int = 0
+    is_redeemed: bool = False
+
+    @property
+    def net(self) -> int:
+        """Spent and not refunded."""
+        return self.spent - self.refunded
+
+
+def course_of(applied: Iterable[Settlement]) -> Course:
+    """Return what reports lead to that are applied in this order: the one that happened last counts.
+
+    >>> purchase = Settlement(1, 10.0, "purchase", 60, is_sure=True)
+    >>> course_of([purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])
+    Course(spent=60, refunded=40, redemptions=1, cancellations=0, is_redeemed=True)
+    """
+    spent = refunded = redemptions = cancellations = taken = 0
+    latest, is_redeemed = 0.0, False
+    for one in applied:
+        if one.at < latest:
+            continue
+        is_used = one.kind != "cancel"
+        redemptions += is_used and not is_redeemed
+        cancellations += is_redeemed and not is_used
+        spent += max(one.taken_minor - taken, 0)
+        refunded += max(taken - one.taken_minor, 0)
+        latest, is_redeemed, taken = one.at, is_used, one.taken_minor
+    return Course(spent, refunded, redemptions, cancellations, is_redeemed)
+
+
+@dataclass(slots=True)
+class Given:
+    """An issue and what may have become of it.
+
+    Attributes
+    ----------
+    keeps : tuple of bool
+        Whether the rest of what it may take off stays held after a purchase: what may be so.
+    at_ms : int
+        When the issue was appended.
+    settlements : tuple of Settlement
+        In the order in which they were appended.
+    """
+
+    content: int
+    user: int
+    coupon_id: str
+    campaign_id: str | None
+    partition: int
+    held_minor: int
+    most_minor: int
+    keeps: tuple[bool, ...]
+    issued_at: float
+    expires_at: float
+    at_ms: int
+    settlements: tuple[Settlement, ...] = ()
+
+    def courses(self, *, has_lost: bool) -> Iterator[Course]:
+        """Return all courses that events may have taken; `has_lost` if feedback may be there no more."""
+        unsure = [index for index, one in enumerate(self.settlements) if not one.is_sure]
+        if has_lost or len(unsure) > MAX_UNSURE:
+            yield Course()
+            yield Course(self.most_minor, 0, ENDLESS, ENDLESS, is_redeemed=True)
+            yield Course(ENDLESS, ENDLESS, ENDLESS, ENDLESS)
+            return
+        for applied in product((False, True), repeat=len(unsure)):
+            left_out = {index for index, is_applied in zip(unsure, applied, strict=True) if not is_applied}
+            yield course_of(one for index, one in enumerate(self.settlements) if index not in left_out)
+
+
+class Clock(NamedTuple):
+    """How far time has come in a partition.
+
+    Attributes
+    ----------
+    reached : float
+        By ticks, which end coupons.
+    latest : float
+        By anything, which lets holds fall.
+    gap_s : float
+        The longest time between two ticks.
+    """
+
+    reached: float = -math.inf
+    latest: float = -math.inf
+    gap_s: float = 0.0
+
+    def fallen(self, given: Given) -> float:
+        """Return the share of a hold that may have fallen: above 1 if a coupon was over before a tick ended it."""
+        length = max(given.expires_at - given.issued_at, 1.0)
+        passed = min(self.latest - given.issued_at, length)
+        beyond = min(max(self.latest - given.expires_at, 0.0), max(self.gap_s, self.latest - self.reached))
+        return max(passed + beyond, 0.0) / length
+
+
+@dataclass(slots=True)
+class Bounds:
+    """Bounds of a sum over issues, minor units."""
+
+    least: float = 0
+    most: float = 0
+
+    def add(self, values: Iterable[float]) -> None:
+        """Add one of several values."""
+        known = list(values)
+        self.least += min(known)
+        self.most += max(known)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What all issues of an account in one partition come to.
+
+    Attributes
+    ----------
+    held : int
+        When they were issued.
+    again : Bounds
+        Held again.
+    spent : Bounds
+        And not refunded.
+    open, committed : Bounds
+        Held now, and held or spent.
+    """
+
+    place: str
+    held: int = 0
+    again: Bounds = field(default_factory=Bounds)
+    spent: Bounds = field(default_factory=Bounds)
+    refunded: Bounds = field(default_factory=Bounds)
+    freed: Bounds = field(default_factory=Bounds)
+    open: Bounds = field(default_factory=Bounds)
+    committed: Bounds = field(default_factory=Bounds)
+
+    def add(self, given: Given, courses: list[Course], clock: Clock, *, is_over: bool) -> None:
+        """One more; `is_over` if its time may be over."""
+        self.held += given.held_minor
+        ways = [_way(given, course, clock, keeps=keeps, is_over=is_over) for course in courses for keeps in given.keeps]
+        self.spent.add(course.net for course in courses)
+        self.refunded.add(course.refunded for course in courses)
+        for bounds, values in zip(
+            (self.again, self.freed, self.open, self.committed), zip(*ways, strict=True), strict=True
+        ):
+            bounds.add(values)
+
+
+def _way(
+    given: Given, course: Course, clock: Clock, *, keeps: bool, is_over: bool
+) -> tuple[float, float, float, float]:
+    """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
+    held, fallen = given.held_minor, clock.fallen(given) if given.held_minor < given.most_minor else 0.0
+    if keeps:
+        rest = given.most_minor - course.net
+        moved = course.spent + course.refunded
+        if is_over:
+            return course.refunded, moved + rest, 0, course.net
+        return course.refunded, moved, rest, given.most_minor
+    freed: float = course.refunded + held * course.redemptions
+    if not course.is_redeemed:
+        freed += held * (max(fallen, 1.0) if is_over else fallen)
+    is_held = not (course.is_redeemed or is_over)
+    left = held * max(1.0 - fallen, 0.0) if is_held else 0.0
+    return held * course.cancellations, freed, 0.0 if course.redemptions else left, left + course.net
+
+
+def taken(event: FeedbackEvent, given: Given) -> int:
+    """Return what the coupon has taken off in all, by a report."""
+    if event.kind == "cancel":
+        return 0
+    if event.discount_minor is None:
+        return given.most_minor if event.kind == "purchase" else 0
+    return min(event.discount_minor, given.most_minor)
+
+
+def is_repeated(one: Settlement, known: tuple[Settlement, ...]) -> bool:
+    """Return whether it is a copy, which changes nothing even if it is applied again."""
+    is_copy = any(other[:-1] == one[:-1] for other in known)
+    return is_copy and all(other.at != one.at or other[:-1] == one[:-1] for other in known)
