@@ -61,7 +61,7 @@ def by_aiokafka_in_python(data: bytes) -> list[Found]:
 
 
 def by_kafka_python(data: bytes) -> list[Found]:
-    return by_batches(kafka_python.LenientBatches(data))
+    return by_batches(kafka_python.LenientMemoryRecords(data))
 
 
 def by_batches(batches: Any) -> list[Found]:

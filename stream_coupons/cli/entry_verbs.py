@@ -100,4 +100,5 @@ It is in effect as soon as the workers have read it, within a second.
         resume: f"{words.resume}\n\n{unknown} resume {words.id_of_one}",
     }
     for verb, text in texts.items():
-        app.command(verb.__name__, help=text)(verb)
+        verb.__doc__ = text
+        app.command(verb.__name__)(verb)

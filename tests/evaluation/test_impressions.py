@@ -126,7 +126,7 @@ def test_coupons_of_one_mailing_that_were_never_seen_teach_nothing_though_all_we
     seen_by = [feedback("impression", f"i{n}", AT + 60, user_id=f"u{n}") for n in range(4)]
     used = [feedback(kind, "i4", AT + 60, user_id="u4") for kind in ("impression", "click", "purchase")]
     running = ran([*mailing, *seen_by, *used, END])
-    heads = running.models["ecommerce"].quality()
+    heads = running.models["ecommerce"].snapshot().quality
     assert {name: head.examples for name, head in heads.items()} == {"click": 5, "redeem": 5}
 
 

@@ -132,7 +132,9 @@ def test_a_head_of_which_the_log_has_no_positive_label_learns_nothing() -> None:
         running.feed(record)
     first, _, last = running.finish()
     assert running.heads == {"redeem", "order"}
-    assert {name: head.examples for name, head in running.models["ecommerce"].quality().items()} == {"redeem": 2}
+    assert {name: head.examples for name, head in running.models["ecommerce"].snapshot().quality.items()} == {
+        "redeem": 2
+    }
     assert last.p_click == pytest.approx(first.p_click, rel=0.5)
     assert [len(one) for one in judged(running.scored(), running.heads)] == [0, 2, 0]
 

@@ -31,7 +31,7 @@ class LenientBatch(DefaultRecordBatch):  # type: ignore[misc]
             return super()._read_msg(*options)
 
 
-class LenientBatches(MemoryRecords):  # type: ignore[misc]
+class LenientMemoryRecords(MemoryRecords):  # type: ignore[misc]
     """The batches of a fetch."""
 
     def next_batch(self) -> Any:
@@ -44,7 +44,7 @@ class LenientRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     """The records of a fetch from one partition."""
 
     def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[Any]:
-        yield from super()._unpack_records(tp, LenientBatches(records._buffer), *deserializers)
+        yield from super()._unpack_records(tp, LenientMemoryRecords(records._buffer), *deserializers)
 
 
 class LenientConsumer(KafkaConsumer):  # type: ignore[misc]
