@@ -35,7 +35,7 @@ NOT_SETTINGS = frozenset(
 OF_KUBERNETES = re.compile(
     r"(?:.+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_.+)?=|PORT=\w+://|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?=)"
 )
-"""What Kubernetes tells every container of a service whose name begins with `stream-coupons`."""
+"""Variables that Kubernetes sets in every container for a service whose name begins with `stream-coupons`."""
 
 
 class Role(StrEnum):
@@ -48,7 +48,7 @@ class Role(StrEnum):
 
 
 class Store(StrEnum):
-    """Where a worker keeps the cells that it owns. Either is filled from the changelog and lasts no longer than it."""
+    """Store of the cells that a worker owns. It is filled from the changelog and lasts no longer than the worker."""
 
     MEMORY = "memory"
     ROCKSDB = "rocksdb"
@@ -133,12 +133,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
 
 
 def is_setting(name: str) -> bool:
-    """Whether a variable of the environment is read as a setting."""
+    """Return True if an environment variable is read as a setting."""
     return name.startswith(PREFIX) and name not in NOT_SETTINGS
 
 
 def _check_timeouts(kafka: KafkaSettings) -> None:
-    """Those that depend on each other; not before all are read, as variables of the environment come one by one."""
+    """Check timeouts that depend on each other, once all are read: environment variables are read one by one."""
     if 3 * kafka.heartbeat_interval_s > kafka.session_timeout_s:
         raise BadConfig(
             f"kafka.heartbeat_interval_s is {kafka.heartbeat_interval_s:g}: expected at most a third of "
@@ -152,7 +152,7 @@ def _check_timeouts(kafka: KafkaSettings) -> None:
 
 
 def _check_security(kafka: KafkaSettings) -> None:
-    """What is set must come into use: nobody is to believe in encryption, or a name, that there is not."""
+    """Refuse security settings without effect, so that nobody relies on them, and incomplete ones."""
     protocol = kafka.security_protocol
     for name in ("ca_file", "certificate_file", "key_file"):
         if getattr(kafka, name) and not protocol.is_encrypted:

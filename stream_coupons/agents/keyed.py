@@ -1,4 +1,4 @@
-"""What the agents that own a table have in common: records to messages, effects to outputs."""
+"""Base of the agents that own a table: records to messages, effects to outputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -95,7 +95,7 @@ class KeyedAgent(Generic[State]):
         return key, message
 
     def read(self, record: Record) -> tuple[str, Any]:
-        """The same of a record whoever sent it.
+        """Return (state key, message) of a record, whatever its producer.
 
         Raises
         ------

@@ -98,12 +98,12 @@ class Learner(Service):  # type: ignore[misc]
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has the models, if it owns their partition."""
+        """True if its assignment is in effect, with the models loaded if it owns them."""
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @property
     def is_late(self) -> bool:
-        """Whether it stands still: what it has learnt is unpublished for longer than a produce request may take."""
+        """True if publication of unacknowledged examples is overdue by more than a produce request may take."""
         return bool(self._unacknowledged) and time.monotonic() > self._publish_at + self._late_after_s
 
     def publish_soon(self) -> None:

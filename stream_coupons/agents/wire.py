@@ -53,6 +53,6 @@ def sender_of(record: Record, partitions: int) -> tuple[str, tuple[int, int]]:
 
 @lru_cache
 def sources(partitions: int) -> frozenset[str]:
-    """All that agents read, as topic:partition: whoever remembers origins has one of each at most."""
+    """Return the partitions that agents read, as topic:partition: at most one origin is kept for each."""
     read = topics.READ_BY_AGENTS
     return frozenset(f"{topic.name}:{home}" for topic in read for home in range(topic.partitions or partitions))

@@ -132,10 +132,10 @@ class ApacheKafka(BrokerProcess):
 
 
 def is_serving(port: int) -> bool:
-    """Whether a broker on this port answers a metadata request and names itself in it.
+    """Return True if a broker on this port answers a metadata request and lists itself in the response.
 
-    A connect alone proves too little: Kafka listens before its node is registered. Request and
-    answer are packed by hand, because importing a client for them takes as long as a poll.
+    A connection alone proves too little: Kafka listens before its node is registered. Request and
+    response are packed by hand, because importing a client for them takes as long as a poll.
     """
     request = struct.pack(">hhihi", _METADATA_KEY, _METADATA_VERSION, 1, _NO_CLIENT_ID, 0)
     try:

@@ -134,7 +134,7 @@ class RecordsApi:
                 del self._waiting[log]
 
     def _is_ready(self, request: Request) -> bool:
-        """Whether an answer given now has `min_bytes` of data, or an error to report."""
+        """Return True if a response now has `min_bytes` of data or an error, or no topics are requested."""
         if not request.topics:
             return True
         found = 0

@@ -25,7 +25,7 @@ _SOURCE_TOPIC, _SOURCE_DEFAULT = 1, 5
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Where this node is reached."""
+    """Address of this node."""
 
     host: str
     port: int

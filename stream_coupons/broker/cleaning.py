@@ -36,7 +36,7 @@ def apply_retention(log: PartitionLog, topic: Topic, now_ms: int) -> None:
 
 
 def is_compaction_due(log: PartitionLog, topic: Topic) -> bool:
-    """Whether a log holds a segment at least and has doubled since it was last compacted."""
+    """Return True if an open log fills at least a segment and has doubled since its last compaction."""
     return not log.is_closed and log.size >= max(topic.limit("segment.bytes"), 2 * log.size_when_compacted)
 
 

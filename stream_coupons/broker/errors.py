@@ -1,4 +1,4 @@
-"""What starting and stopping a broker can raise.
+"""Errors of starting and stopping a broker.
 
 BrokerError
  +- BrokerUnavailable   this machine lacks what the engine needs (Java, Maven, a package index)

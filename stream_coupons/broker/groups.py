@@ -58,7 +58,7 @@ class Group:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the group has neither members nor anyone about to join."""
+        """True if the group has no members and no client is about to join."""
         return not self.members and not self._ids_given
 
     def join(self, request: JoinRequest, now: float, answer: OnJoin) -> None:

@@ -95,7 +95,7 @@ class PartitionLog:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the log was closed, as a deleted topic's is."""
+        """True if the log is closed, as that of a deleted topic is."""
         return self._fd < 0
 
     def append(self, batch: bytes, max_bytes: int, needs_keys: bool = False, at_ms: int | None = None) -> int:

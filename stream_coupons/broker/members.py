@@ -1,4 +1,4 @@
-"""What the members of a consumer group ask and are told, independent of the wire."""
+"""Requests and responses of the members of a consumer group, independent of the wire format."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class GroupState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What a member asks with when it joins; `protocols` in its order of preference."""
+    """A member's request to join; `protocols` is in its order of preference."""
 
     member_id: str
     instance_id: str | None
@@ -54,7 +54,7 @@ class SyncAnswer:
 
 @dataclass(frozen=True, slots=True)
 class MemberRef:
-    """How a request names the member it speaks for."""
+    """The reference to a member in a request."""
 
     member_id: str
     generation: int = -1

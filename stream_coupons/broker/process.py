@@ -27,7 +27,7 @@ class BrokerProcess(ABC):
     """
 
     _pipes_output: ClassVar[bool] = True
-    """Whether `_await_ready` reads the child's output; else it goes to the log."""
+    """True if `_await_ready` reads the child's output; otherwise the output goes to the log."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class BrokerProcess(ABC):
 
     @property
     def is_running(self) -> bool:
-        """Whether the process was started and has not ended."""
+        """True if the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log_file(self) -> Path:
-        """Where the broker's own log goes."""
+        """Path of the broker's own log."""
         return self.data_dir / "broker.log"
 
     def start(self) -> Self:

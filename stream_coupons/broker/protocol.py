@@ -159,7 +159,7 @@ class UnsupportedVersion(BadFrame):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What every request starts with."""
+    """The common header of all requests."""
 
     api: ApiKey
     version: int

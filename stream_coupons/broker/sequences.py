@@ -30,7 +30,7 @@ class _Producer:
 
 
 class ProducerSequences:
-    """What one partition remembers of its idempotent producers."""
+    """The latest batches of a partition's idempotent producers."""
 
     def __init__(self) -> None:
         self._producers: OrderedDict[int, _Producer] = OrderedDict()

@@ -29,7 +29,7 @@ DEFAULT_CONFIGS: Final[Mapping[str, str]] = {
     "retention.ms": "604800000",
     "segment.bytes": str(1024 * 1024),
 }
-"""What the broker acts on, with its defaults; other settings are stored and described only."""
+"""Topic settings that the broker obeys, with defaults. Other settings are only stored and described."""
 
 _INTEGER_CONFIGS: Final = frozenset(DEFAULT_CONFIGS) - {"cleanup.policy", "message.timestamp.type"}
 _TIMESTAMP_TYPES: Final = frozenset({"CreateTime", "LogAppendTime"})
@@ -61,7 +61,7 @@ class Topic:
         return int(self.config(name))
 
     def has_policy(self, policy: str) -> bool:
-        """Whether `cleanup.policy` names `policy`, "compact" or "delete"."""
+        """Return True if `cleanup.policy` includes `policy`, "compact" or "delete"."""
         return policy in self.config("cleanup.policy").split(",")
 
 

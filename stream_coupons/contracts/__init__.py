@@ -1,1 +1,1 @@
-"""What other teams rely on: JSON Schemas made from the types."""
+"""Contracts for other teams: JSON Schemas generated from the types."""

@@ -29,7 +29,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
 FOREIGN_LOG = "foreign-log"
 MODULES = (catalogue, decisions, inputs, leases, learning, neighbours, foreign_records)
-"""Where types of messages are."""
+"""Modules that define message types."""
 
 Schema = dict[str, Any]
 Digits = Annotated[str, Meta(pattern="^-?[0-9]+$")]
@@ -66,7 +66,7 @@ class DeadLetterHeaders(Struct, frozen=True, kw_only=True):
 
 
 def stem(topic: str) -> str:
-    """What the names of a topic's schema and examples begin with."""
+    """Return the common prefix of the names of a topic's schema and examples."""
     return f"{topic}.v{SCHEMA_VERSION}"
 
 
@@ -181,7 +181,7 @@ def type_of(name: str) -> type[Struct]:
 
 
 def stale(folder: Path) -> list[str]:
-    """What in a folder of schemas is not what the types say; empty when all is fresh."""
+    """Return the differences between a folder of schemas and the types; empty if none."""
     wanted = generate(folder / "examples")
     present = {path.name for path in folder.glob("*.schema.json")}
     problems = [f"{name}: missing" for name in sorted(wanted.keys() - present)]
@@ -230,10 +230,10 @@ def write(folder: Path, *, allow_breaking: bool = False) -> list[str]:
 
 
 def breaking_changes(old: Schema, new: Schema) -> list[str]:
-    """Why `new` may not take the place of `old` within a version; empty when it only adds to it.
+    """Return reasons why `new` may not replace `old` within a version; empty if it only adds to `old`.
 
-    A topic has writers and readers that are upgraded at different times, so both directions count:
-    what v1 writers send must stay valid, and what is sent now must stay readable to v1 readers.
+    A topic's producers and consumers are upgraded at different times, so both directions count:
+    messages of v1 producers must stay valid, and new messages must stay readable to v1 consumers.
     """
     changes = [
         f"{keyword} was {old[keyword]!r}, is {new.get(keyword)!r}"
@@ -305,7 +305,7 @@ class _Comparison:
 
 
 def _kind(schema: Schema) -> str:
-    """What tells the branches of a schema apart: their types and, of lines of a log, what they tell of."""
+    """Return the label that identifies a branch of a schema: its type and, for log lines, the line's `type`."""
     tag = schema.get("properties", {}).get("type", {}).get("enum")
     if tag is not None:
         return f"{schema['type']} of type {tag[0]}"

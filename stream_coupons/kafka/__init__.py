@@ -1,1 +1,1 @@
-"""All that knows Kafka and not Faust: topics, bytes, connections, producers, readers, dead letters."""
+"""The Kafka layer, without Faust: topics, bytes, connections, producers, readers, dead letters."""

@@ -52,7 +52,7 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
 
 
 def compare(client: KafkaAdminClient, settings: KafkaSettings) -> list[TopicState]:
-    """How the broker's topics differ from the registry."""
+    """Compare the broker's topics with the registry."""
     existing = set(client.list_topics())
     here = [topic for topic in topics.ALL if topic.name in existing]
     partitions: dict[str, int] = {}

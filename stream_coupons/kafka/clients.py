@@ -1,4 +1,4 @@
-"""What stands outside the workers: send messages to the topics, read what came out. Uses kafka-python."""
+"""Clients outside the workers: send messages to topics, read records. Uses kafka-python."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ class NotAppended(StreamCouponsError):
 
 
 class _Record(NamedTuple):
-    """What a producer is to send."""
+    """A record for the producer to send."""
 
     topic: str
     value: bytes | None

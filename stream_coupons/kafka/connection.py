@@ -1,4 +1,4 @@
-"""How clients reach the brokers: addresses, encryption, and who they say they are."""
+"""Connections of clients to the brokers: addresses, encryption and authentication."""
 
 import logging
 import re
@@ -17,10 +17,10 @@ from stream_coupons.core.errors import BadConfig
 log = logging.getLogger(__name__)
 
 FOR_OTHERS: Final = 0o007
-"""What every user of the machine may do with a file."""
+"""Permission bits of a file for every other user of the machine."""
 
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
-"""Where kafka-python says why an attempt to connect failed; its exceptions say only that all of them did."""
+"""kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
 
 ATTEMPT_FAILED: Final = re.compile(
     r"(?:Bootstrap (?:connection|attempt) to \S+|Connection) failed: (.*?)(?: \(backoff [^()]*\))?$"
@@ -37,17 +37,17 @@ class SecurityProtocol(StrEnum):
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether it goes through TLS."""
+        """True if connections use TLS."""
         return self in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
 
     @property
     def has_password(self) -> bool:
-        """Whether it goes through SASL."""
+        """True if clients authenticate by SASL."""
         return self in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL)
 
 
 class SaslMechanism(StrEnum):
-    """How a password is proved."""
+    """SASL mechanism for passwords."""
 
     PLAIN = "PLAIN"
     SCRAM_SHA_256 = "SCRAM-SHA-256"
@@ -55,18 +55,18 @@ class SaslMechanism(StrEnum):
 
 
 class Connection(Struct, frozen=True):
-    """Where the brokers are, and what they want to be shown. Files are read whenever a client is made.
+    """Addresses of the brokers, and credentials for them. Files are read whenever a client is made.
 
     Parameters
     ----------
     bootstrap : str
-        Their addresses, "host:port[,host:port]".
+        Addresses of the brokers, "host:port[,host:port]".
     ca_file : str
-        PEM file of those who may vouch for the brokers; empty for those that the system trusts.
+        PEM file of the authorities that certify the brokers; empty for those that the system trusts.
     certificate_file, key_file : str
-        PEM files that a client names itself by, where brokers ask for that.
+        PEM files of the client's certificate and key, if brokers require them.
     username, password_file : str
-        Whom a client says it is, and a file with nothing but the password: no secret is in settings or logs.
+        The client's user name, and a file with nothing but the password: no secret is in settings or logs.
     """
 
     bootstrap: str = "127.0.0.1:9092"

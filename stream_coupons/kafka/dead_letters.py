@@ -23,7 +23,7 @@ VALUE_BYTES_HEADER = "value-bytes"
 WHOLE_BYTES = topics.INPUT_BYTES
 """The longest key and value, together, that a letter has as they are; the rest of its topic's limit is for headers."""
 CUT_KEY_BYTES, CUT_VALUE_BYTES = 1024, 64 * 1024
-"""What a letter has of a longer record's: enough to tell whose it is."""
+"""Bytes of key and value in a cut dead letter: enough to identify the record's owner."""
 
 
 def digest(topic: str, key: bytes | None, value: bytes | None) -> bytes:
@@ -64,7 +64,7 @@ def _kept_of(record: Record) -> tuple[bytes | None, bytes | None, list[tuple[str
 
 
 def _carried(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes]]:
-    """Of each name the first, which is the one that is believed, if it is as short as ours."""
+    """Return the first header, the valid one, of each carried name, if at most `CARRIED_BYTES` long."""
     first: dict[str, bytes] = {}
     for name, value in headers:
         if name in CARRIED and value is not None:

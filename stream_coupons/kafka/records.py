@@ -1,4 +1,4 @@
-"""What the runtime moves: records in, outputs out, with where each came from."""
+"""Input records and outputs of the runtime, with the origin of each."""
 
 import heapq
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 
     @property
     def appended_at(self) -> float | None:
-        """When it was appended, by its timestamp, in epoch seconds; None if it has none."""
+        """Time of the append in epoch seconds, by the record's timestamp; None if it has none."""
         return self.timestamp_ms / 1000.0 if self.timestamp_ms >= 0 else None
 
 

@@ -71,22 +71,22 @@ class Letter(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it was refused."""
+        """Reason for the refusal."""
         return self.headers.get("reason", "?")
 
     @property
     def topic(self) -> str:
-        """Where it came in."""
+        """Topic of the refused record."""
         return self.headers.get("topic", "?")
 
     @property
     def detail(self) -> str:
-        """What a person needs to mend the sender."""
+        """Details from which a person can fix the producer."""
         return self.headers.get("detail", "")
 
     @property
     def source(self) -> str:
-        """Where it came in, topic:partition:offset."""
+        """Position of the refused record, topic:partition:offset."""
         return ":".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
 
     @property
@@ -96,17 +96,17 @@ class Letter(NamedTuple):
 
     @property
     def is_cut(self) -> bool:
-        """Whether the record was too long for its letter, which has only the beginning of it."""
+        """True if the record was too long for its letter, which has only the record's beginning."""
         return DIGEST_HEADER in self.headers
 
     @property
     def key_bytes(self) -> int | None:
-        """How long the record's key was; None if it had none."""
+        """Length of the record's key in bytes; None if it had none."""
         return _length_of(self.key, self.headers.get(KEY_BYTES_HEADER))
 
     @property
     def value_bytes(self) -> int | None:
-        """How long the record's value was; None if it had none."""
+        """Length of the record's value in bytes; None if it had none."""
         return _length_of(self.value, self.headers.get(VALUE_BYTES_HEADER))
 
     def digest(self) -> bytes:
@@ -116,7 +116,7 @@ class Letter(NamedTuple):
         return digest(self.topic, self.key, self.value)
 
     def obstacle(self) -> str | None:
-        """Why its record cannot be sent again; None if it can."""
+        """Return why the record cannot be sent again; None if it can."""
         if self.is_cut:
             return f"it is cut: key and value took more than {WHOLE_BYTES} bytes, and no agent takes as many"
         if self.key is None:
@@ -153,7 +153,7 @@ def _decoder(topic: str) -> Decoder:
 
 
 def _length_of(part: bytes | None, said: str | None) -> int | None:
-    """How long a key or value was before it was cut, if a header says so."""
+    """Return the length of a key or value in bytes, before any cut; None without one."""
     if part is None:
         return None
     return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else len(part)
@@ -177,14 +177,14 @@ def letters(connection: Connection) -> Iterator[Letter]:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which letters are meant: those that meet all that is given.
+    """Dead letters selected by place or, without places, by all other criteria.
 
     Attributes
     ----------
     places : frozenset of str
-        Letters by name; none for all.
+        Names of letters, partition:offset; empty for all letters.
     since_at : float, optional
-        Refused from then on, UTC epoch seconds.
+        Earliest time of the refusal, UTC epoch seconds.
     """
 
     reason: str | None = None
@@ -193,12 +193,12 @@ class Selection:
     since_at: float | None = None
 
     def of(self, letters: Iterable[Letter]) -> Iterable[Letter]:
-        """Those of the letters that are meant.
+        """Return the selected letters.
 
         Raises
         ------
         BadConfig
-            If one is named that is not there.
+            If a named letter is missing.
         """
         if self.places:
             return named(self.places, letters)
@@ -260,7 +260,7 @@ def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int
 
 
 class Sending(NamedTuple):
-    """That a record was sent again: when, in UTC epoch seconds, and as the record of which letter."""
+    """A redrive of a record: its time in UTC epoch seconds and the name of the letter."""
 
     at: float
     letter: str
@@ -276,7 +276,7 @@ def sendings(connection: Connection) -> dict[bytes, Sending]:
 
 
 class Outcome(StrEnum):
-    """What became of a letter."""
+    """Outcome of a letter's redrive."""
 
     SENT = "sent"
     BEFORE = "sent before"
@@ -285,7 +285,7 @@ class Outcome(StrEnum):
 
 
 class Done(NamedTuple):
-    """What became of a letter, and what there is to say about it."""
+    """A letter, the outcome of its redrive, and a note."""
 
     letter: Letter
     outcome: Outcome

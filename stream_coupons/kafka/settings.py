@@ -1,4 +1,4 @@
-"""Where the brokers are, how patient workers are with them, and what is promised of what they append."""
+"""Kafka settings: addresses of the brokers, timeouts, and the guarantee for appended records."""
 
 from enum import StrEnum
 
@@ -7,16 +7,16 @@ from stream_coupons.kafka.connection import Connection
 
 
 class Guarantee(StrEnum):
-    """What is promised of what the workers append."""
+    """Delivery guarantee for records that workers append."""
 
     AT_LEAST_ONCE = "at_least_once"
-    """Copies, with identical bytes, may come after a fault. For brokers without transactions, and least latency."""
+    """Copies, with identical bytes, may arrive after a fault. For brokers without transactions, and least latency."""
     EXACTLY_ONCE = "exactly_once"
-    """Readers with `read_committed` see no copy at all. Needs Apache Kafka 4.0 or later."""
+    """Consumers with `read_committed` see no copy at all. Needs Apache Kafka 4.0 or later."""
 
 
 class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the brokers are and how patient we are with them."""
+    """Addresses, topics, timeouts and guarantee of the workers' Kafka clients."""
 
     group_id: str = "stream-coupons"
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE

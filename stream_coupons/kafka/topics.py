@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 
 
 class Cleanup(StrEnum):
-    """What the broker does with old records."""
+    """Cleanup policy of the broker for old records."""
 
     DELETE = "delete"
     COMPACT = "compact"
@@ -52,9 +52,9 @@ class Topic:
     retention_ms: int = 7 * DAY_MS
     max_message_bytes: int = MIB
     max_compaction_lag_ms: int | None = None
-    """How long the broker may keep what is overwritten or deleted, if that is bounded."""
+    """Longest time the broker may keep overwritten or deleted records; None for no bound."""
     has_brokers_time: bool = False
-    """Whether a record's timestamp is when the broker appended it, not what its sender's clock said."""
+    """True if a record's timestamp is the broker's time of the append, not the producer's clock."""
     written_by: tuple[str, ...] = ()
     read_by: tuple[str, ...] = ()
 
@@ -313,7 +313,7 @@ READ_BY_AGENTS = (
 )
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED, ERASURES)
 BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))
-"""What agents tell each other."""
+"""Topics of the messages between agents."""
 
 
 def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:

@@ -1,1 +1,1 @@
-"""What operators see: metrics, their endpoint, and what is told of batches, models and budgets."""
+"""Observability for operators: metrics, their endpoint, reports of batches, models and budgets."""

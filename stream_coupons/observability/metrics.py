@@ -8,7 +8,7 @@ from stream_coupons.kafka.topics import READ_BY_AGENTS
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 WRITERS = ("users", "neighbours", "budgets", "learner", "clock")
-"""Who sends batches to Kafka."""
+"""Components that send batches to Kafka."""
 
 
 class Metrics:

@@ -1,4 +1,4 @@
-"""What the learner tells the metrics and the log of its models."""
+"""Metrics and log lines of the learner's models."""
 
 import logging
 import math

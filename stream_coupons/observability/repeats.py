@@ -25,7 +25,7 @@ class OnceAMinute(logging.Filter):
         self._said: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is to be written."""
+        """Return True if the line is to be written."""
         place, now = (record.pathname, record.lineno), self._now()
         said_at, held_back = self._said.get(place, (now - EVERY_S, 0))
         if now - said_at < EVERY_S:

@@ -1,4 +1,4 @@
-"""What batches brought about, as metrics."""
+"""Metrics of the results of batches."""
 
 import time
 from collections.abc import Container, Iterator, Mapping

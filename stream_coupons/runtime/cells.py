@@ -54,7 +54,7 @@ class Cell(Struct, Generic[State], array_like=True):
     outbox: list[Kept] = field(default_factory=list)
 
     def is_replay(self, record: Record) -> bool:
-        """Whether this very record was applied before."""
+        """Return True if this record was applied before."""
         return record.offset <= self.applied.get(record.topic, -1)
 
     def mark(self, record: Record) -> None:
@@ -62,15 +62,15 @@ class Cell(Struct, Generic[State], array_like=True):
         self.applied[record.topic] = record.offset
 
     def kept_for(self, record: Record) -> list[Kept]:
-        """What is kept of the outputs that this record led to when it was applied."""
+        """Return the outputs of this record that the outbox holds."""
         return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
 
     def keeps_for(self, topic: str) -> bool:
-        """Whether an input of this topic led to outputs that may have to be sent again."""
+        """Return True if the outbox holds outputs of this topic's records, to be sent again on replay."""
         return any(kept.topic == topic for kept in self.outbox)
 
     def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
-        """Whether a record that was applied may come again, `but` those of a topic, or lead to outputs again."""
+        """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed."""
         applied = [(topic, offset) for topic, offset in self.applied.items() if topic != but]
         kept = [(kept.topic, kept.offset) for kept in self.outbox]
         return any(offset >= committed.get(topic, 0) for topic, offset in applied + kept)
@@ -91,12 +91,12 @@ class Head(Struct, array_like=True):
 
     @property
     def keeps_nothing(self) -> bool:
-        """Whether the outbox is empty."""
+        """True if the outbox is empty."""
         return bytes(self.outbox) == NOTHING_KEPT
 
 
 def is_cell(data: bytes | None) -> bool:
-    """Whether bytes have the form of a cell, whatever its state is."""
+    """Return True if bytes have the form of a cell, whatever its state is."""
     try:
         msgspec.msgpack.decode(data or b"", type=Head)
     except msgspec.DecodeError:
@@ -117,7 +117,7 @@ class CellCodec(Generic[State]):
         )
 
     def head(self, data: bytes) -> Head:
-        """What recovery needs of a cell that `encode` made bytes of."""
+        """Decode only the part of an encoded cell that recovery needs."""
         return self._head_decoder.decode(data)
 
     def new(self) -> Cell[State]:

@@ -1,4 +1,4 @@
-"""Which keys time is due for: a heap, derived from the states, never stored."""
+"""Deadlines of keys: a heap, derived from the states, never stored."""
 
 import heapq
 

@@ -1,15 +1,15 @@
-"""How the effects of a batch reach the broker, and what is promised of it.
+"""Delivery of a batch's effects to the broker, and its guarantees.
 
-At least once: cells, then outputs, then (later) offsets. The cells of a batch and partition, and what they share, are
-one record batch, which a broker appends as a whole. A crash in between replays the input; its cell then
-says that it was applied, and its outbox holds the bytes to send again. A worker that was paused beyond its session is
-held back by its lease: right before each write it looks whether the group still counts on it.
+At least once: cells, then outputs, then (later) offsets. The cells of a batch and partition, and their shared states,
+are one record batch, which a broker appends as a whole. A crash in between replays the input. Its cell then
+records that it was applied, and its outbox holds the bytes to send again. A lease holds back a worker that was paused
+beyond its session: right before each write the worker checks that it is still a member of the group.
 
 Exactly once: one transaction per turn of an agent over the cells, outputs and offsets of all its partitions. The
-offsets are committed as a member of the group: of whoever is none any more nothing is committed. Whoever takes a
-partition over reads its changelog to the end, also behind what is undecided, and so waits until that is decided.
+offsets are committed as a member of the group: nothing is committed for a former member. The next owner of a
+partition reads its changelog to the end, also behind open transactions, and so waits until they are decided.
 
-Either way, what cannot be delivered ends the worker: nothing was acknowledged, so the next process does it again.
+Either way, a failed delivery ends the worker: nothing was acknowledged, so the next process repeats the work.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 PAUSE_S = 5.0
 PRODUCERS = 2
-"""Of each agent, which take turns. A broker completes a transaction behind its answer, and lets a producer that begins
-the next one before that wait for some 20 ms (`add.partitions.to.txn.retry.backoff.ms`)."""
+"""Producers per agent, used in turn. A broker completes a transaction after its response. A producer that begins the
+next transaction before that waits for some 20 ms (`add.partitions.to.txn.retry.backoff.ms`)."""
 LATE_AFTER_S = 10.0
 """A delivery that takes longer makes the worker not ready."""
 
@@ -46,11 +46,11 @@ class Delivery(Protocol):
 
     is_transactional: bool
     whole_bytes: int
-    """How long the changes of a partition may be together, for all of them to be appended or none."""
+    """Largest total bytes of a partition's changes that are appended all or none."""
 
     @property
     def is_able(self) -> bool:
-        """Whether what was to be delivered lately could be."""
+        """True if recent deliveries have succeeded."""
 
     async def join(self, agent: str, membership: Membership) -> None:
         """Deliver for an agent as this member of its group from now on."""
@@ -79,7 +79,7 @@ class AtLeastOnce:
 
     @property
     def is_able(self) -> bool:
-        """Whether the last attempts to send succeeded, and none is late."""
+        """True if the last attempts to send succeeded, and none is late."""
         return all(sender.is_able for sender in self._senders.values())
 
     async def join(self, agent: str, membership: Membership) -> None:
@@ -125,7 +125,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     @property
     def is_able(self) -> bool:
-        """Whether no transaction has failed or been under way for long."""
+        """True if no transaction has failed or been open for `LATE_AFTER_S`."""
         is_late = any(time.monotonic() - began >= LATE_AFTER_S for began in list(self._began.values()))
         return not self._has_failed and not is_late
 

@@ -36,7 +36,7 @@ class Isolation(Applier[State]):
         super().__init__(table)
         self._failures = 0
         self._problems: list[Problem] = []
-        """Of the keys of the tick at hand."""
+        """Problems of the current tick's keys."""
 
     def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
         """Apply records in order, each in a trial of its own."""

@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 PREFIX = "stream-coupons-cells-"
 MIB = 1024 * 1024
 WRITE_BUFFER_BYTES = 8 * MIB
-"""What is written to one partition's cells before it goes to the disk."""
+"""Size of a partition's write buffer before it is flushed to the disk."""
 READAHEAD_BYTES = 2 * MIB
 MAX_OPEN_FILES = 256
 """A process may often have 1,024, and needs them for its connections."""
 BLOOM_BITS = 10
-"""Of a key: one in a hundred that are not there is looked for on the disk."""
+"""Bloom filter bits per key: one in a hundred absent keys is read from disk."""
 
 
 class RocksCells:

@@ -1,4 +1,4 @@
-"""What all keys of a partition share: small states beside the cells, saved with them in one record batch."""
+"""Shared states of all keys of a partition: small, saved with the cells in one record batch."""
 
 import copy
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ State = TypeVar("State")
 Read = TypeVar("Read", covariant=True)
 
 SHARED_PREFIX = "\0"
-"""What its keys begin with in changelog and store; a key of a cell must not."""
+"""Prefix of shared states' keys in changelog and store; no cell's key has it."""
 
 
 class Readable(Protocol[Read]):
@@ -18,7 +18,7 @@ class Readable(Protocol[Read]):
         """The state of a key."""
 
     def items(self) -> Iterable[tuple[str, Read]]:
-        """All of them."""
+        """Return all keys and states."""
 
 
 class SharedStates(Generic[State]):

@@ -1,4 +1,4 @@
-"""What an agent gives the runtime: how to read its records, the step on one key's state, and when time is due."""
+"""Interface of an agent to the runtime: parse its records, change one key's state, return its next deadline."""
 
 from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -80,11 +80,11 @@ class KeyedStep(Protocol[State]):
     topics: tuple[str, ...]
     state_type: type[State]
     shared_type: type[Any] | None
-    """Of what all keys of a partition share; None: there is nothing."""
+    """Type of the states that all keys share; None if there are none."""
     shared_topics: frozenset[str]
-    """Whose records are for what is shared."""
+    """Topics for the shared states."""
     has_views: bool
-    """Whether `place` does anything."""
+    """True if `place` has an effect."""
 
     def parse(self, record: Record) -> tuple[str, Any]:
         """(state key, message) of a record; raises BadMessage."""
@@ -110,7 +110,7 @@ class KeyedStep(Protocol[State]):
         """Return what stays of a state that is over, as a new state without deadlines; None for nothing."""
 
     def due(self, state: State) -> float | None:
-        """When time alone will change this state next."""
+        """Return the next time at which time alone changes this state; None for never."""
 
     def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
         """Change the state in place, and what is shared, for the time having come."""

@@ -1,7 +1,7 @@
-"""Where the saved cells of partitions lie: here in memory, in `rocks` on a disk.
+"""Stores of the saved cells of partitions: here in memory, in `rocks` on a disk.
 
-A store lasts no longer than its worker. What lasts is the changelog: whoever gains a partition reads it into an empty
-store. So a store is never older than what was appended, needs no log of its own, and may be lost at any moment.
+A store lasts no longer than its worker. The changelog is durable: the new owner of a partition reads it into an empty
+store. So a store is never older than the changelog, needs no log of its own, and may be lost at any moment.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -107,7 +107,7 @@ class LocalPipeline:
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
-        """What is known now. What was learnt comes into use when it is asked for."""
+        """Return the current context, with new models if they are served at once."""
         if self._serves_at_once and self._has_learnt:
             self._serve(self.trainer.live())
         return self._known

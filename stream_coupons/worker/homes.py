@@ -8,9 +8,9 @@ from stream_coupons.runtime.cells import is_cell
 from stream_coupons.runtime.shared import SHARED_PREFIX
 
 STATES = (topics.changelog("users"), topics.changelog("accounts"))
-"""Whose records' keys are those that choose the partition."""
+"""Changelogs whose records' keys choose the partition."""
 STATES_LOOKED_AT = 50
-"""Of each partition: where partitions were added, half of the states or more are where their keys do not belong."""
+"""States read per partition: if partitions were added, at least half of the states are in a wrong partition."""
 MAX_ASTRAY_RATIO = 0.1
 
 

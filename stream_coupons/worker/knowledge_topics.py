@@ -42,7 +42,7 @@ class KnowledgeTopics:
 
     @property
     def followers(self) -> tuple[Follower[Any], ...]:
-        """All of them; start each."""
+        """All followers; start each."""
         return self.campaigns, self.catalogue, self.snapshots
 
     @property

@@ -51,7 +51,7 @@ class CurrentKnowledge:
         self._campaigns: dict[str, Campaign] = {}
         self._scorers: dict[str, Scorer] = {}
         self._domains: set[str] = set()
-        """Those that have or had coupons: one whose last was withdrawn has none, and its gauge must say so."""
+        """Domains that have or had coupons: after the last coupon is withdrawn, the gauge must be zero."""
         self._strangers: set[str] = set()
         """Domains of snapshots that neither catalogue nor settings knew when these were read."""
         self.log_ends: Mapping[str, int] | None = None

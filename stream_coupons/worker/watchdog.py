@@ -38,7 +38,7 @@ class Watched(Protocol):
 
     @property
     def crash_reason(self) -> BaseException | None:
-        """That error."""
+        """The error that has ended it; None if none has."""
 
 
 class Watchdog(threading.Thread):

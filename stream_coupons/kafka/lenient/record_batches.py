@@ -74,12 +74,12 @@ class BatchHeader:
 
     @property
     def is_transactional(self) -> bool:
-        """Whether the batch belongs to a transaction or is one of its markers."""
+        """True if the batch belongs to a transaction or is its marker."""
         return bool(self.attributes & _TRANSACTIONAL)
 
     @property
     def is_control(self) -> bool:
-        """Whether the batch is the broker's own: it holds a marker that ends a transaction."""
+        """True if the batch is the broker's own: it holds a marker that ends a transaction."""
         return bool(self.attributes & _CONTROL)
 
 
@@ -203,7 +203,7 @@ def marker_batch(producer_id: int, producer_epoch: int, is_commit: bool, at_ms: 
 
 
 def is_commit_marker(batch: bytes) -> bool:
-    """Whether a control batch commits; else it aborts."""
+    """Return True if a control batch commits; otherwise it aborts."""
     key = next(read_records(batch)).key or b""
     return int.from_bytes(key[2:4], "big") == 1
 

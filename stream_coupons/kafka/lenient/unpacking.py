@@ -73,7 +73,7 @@ def _unpacks(batch: Bytes) -> bool:
 
 
 class _Room(threading.local):
-    """Where a thread unpacks to, to see whether it fits. Memory is only taken as far as it is ever written."""
+    """A thread's buffer for unpacking a batch to check its size. Only the part ever written takes memory."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(MOST_BYTES, np.uint8).data

@@ -42,7 +42,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to the broker; heartbeats go on while our loop is busy."""
 
     heard_at = 0.0
-    """When the last heartbeat that was answered was sent (monotonic): the session lasts from then on."""
+    """Monotonic time at which the last answered heartbeat was sent: the session starts from it."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         """Faust's own would drop its co-partitioning assignor for an application without Faust tables."""
