@@ -1,8 +1,7 @@
-"""What the models do with a foreign log, in its order: score an issue, learn a label, notice an answer.
+"""The work of the models on a foreign log, in its order: score an issue, learn a label, note a response.
 
-Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. What is to be
-done with them waits until then, and is done in the order in which it came: each issue is scored by the model as it
-stood at its moment.
+Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. The work on
+them waits until then, and is done in the order of its arrival: each issue is scored by the model of its moment.
 """
 
 from collections import defaultdict
