@@ -1,4 +1,4 @@
-"""The work of the models on a foreign log, in its order: score an issue, learn a label, note a response.
+"""The work of the models on a foreign log, in its order: score an issue, learn a label, follow a pending decision.
 
 Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. The work on
 them waits until then, and is done in the order of its arrival: each issue is scored by the model of its moment.
@@ -122,7 +122,7 @@ class LearningQueue:
             self.flush()
 
     def take(self, message: OpenDecision | TrainingExample) -> None:
-        """Learn a label, or notice an answer, when all that came before is done."""
+        """Learn a label, or follow a pending decision, when all earlier work is done."""
         self._waiting.append(message)
 
     def doubt_silence(self, domain: str) -> None:

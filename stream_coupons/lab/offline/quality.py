@@ -1,4 +1,4 @@
-"""How good the probabilities of a log's issues were, each made before its label was known.
+"""The quality of the probabilities of a log's issues, each made before its label was known.
 
 References
 ----------

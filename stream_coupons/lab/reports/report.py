@@ -24,9 +24,9 @@ __all__ = ["Axis", "Bands", "NamedInterval", "NamedPoint", "Points", "Report", "
 PAGE = "page.html.j2"
 FOLDER = "report_page"
 MAX_TABLE_ROWS = 25
-"""Of the table under a line chart."""
+"""Maximum rows of the table under a line chart."""
 MAX_COLUMNS = 4
-"""Of key figures side by side."""
+"""Maximum number of key figures side by side."""
 
 NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 """Text that reads as a number, or as none."""
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was added yet."""
+        """True if nothing was added yet."""
         return not self._parts
 
     def section(self, title: str, text: str = "") -> None:
