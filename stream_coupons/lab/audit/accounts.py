@@ -35,7 +35,7 @@ NOT_FOLLOWED = tuple(
 )
 SOURCE_HEADERS = ("topic", "partition", "offset")
 NOTHING_APPLIED = {Rejection.STEP_FAILED.encode(), Rejection.TOO_LARGE.encode()}
-"""Reasons for which a record that can be read led to nothing."""
+"""Reasons for which a readable record had no effect."""
 NOTHING: tuple[int, ...] = ()
 UNKNOWN_OFFSET = -1
 """In the dead letter of feedback that waited for its issue: it is no copy of one record."""
@@ -148,16 +148,16 @@ class Accounts:
         self.purses[account_id, record.partition] = PlacedPurse(purse, place_of(record))
 
     def is_foreign(self, record: Record) -> bool:
-        """True if an agent refused a record for its content: then no agent of ours wrote it."""
+        """Return whether an agent refused a record for its content: then no agent of ours wrote it."""
         place = (record.topic, record.partition, record.offset)
         return place in self._letters and place not in self._failed
 
     def is_refused(self, record: Record) -> bool:
-        """True if a record has a dead letter: then nothing of it was applied."""
+        """Return whether a record has a dead letter: then nothing of it was applied."""
         return (record.topic, record.partition, record.offset) in self._letters
 
     def may_be_refused(self, event: FeedbackEvent) -> bool:
-        """True if feedback of this id was refused after it had waited: it is unknown which of its copies."""
+        """Return whether feedback of this id was refused after it had waited: it is unknown which of its copies."""
         return hash((event.user_id, event.event_id)) in self._refused_feedback
 
     def check(self, record: Record, lease: Lease | None = None) -> None:

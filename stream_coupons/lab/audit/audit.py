@@ -116,7 +116,7 @@ class _Audit:
                 self._decisions.tick(record, message)
 
     def _is_ours(self, record: Record, message: Struct | None) -> bool:
-        """True if a record between the agents has the key and partition that they give it; others are refused."""
+        """Return whether a record between the agents has the key and partition they give it; others are refused."""
         match message:
             case Lease():
                 return message.partition == record.partition

@@ -46,7 +46,7 @@ class Course(NamedTuple):
 
 
 def course_of(applied: Iterable[Settlement]) -> Course:
-    """Return what reports lead to that are applied in this order: the one that happened last counts.
+    """Return the effect of reports applied in this order: the one that happened last counts.
 
     >>> purchase = Settlement(1, 10.0, "purchase", 60, is_sure=True)
     >>> course_of([purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])

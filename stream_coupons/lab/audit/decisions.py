@@ -99,7 +99,7 @@ class Decisions:
         self._clocks[partition] = clock._replace(latest=max(at, clock.latest))
 
     def _is_copy(self, record: Record, identity: str) -> bool:
-        """True if this was issued before; then check that the bytes are the same."""
+        """Return whether this was issued before; then check that the bytes are the same."""
         known = self._given.get(identity)
         if known is None:
             return False
@@ -189,12 +189,12 @@ class Decisions:
             self._limits.commit(account_id, held, committed, parts[0].place)
 
     def _may_be_over(self, given: Given) -> bool:
-        """True if an issue may have ended in its partition, by ticks read or lost."""
+        """Return whether an issue may have ended in its partition, by ticks read or lost."""
         is_over = given.expires_at <= self._clocks[given.partition].reached
         return is_over or self._retained.may_have_lost(TICKS, given.partition, given.expires_at * 1000)
 
     def _has_lost(self, given: Given) -> bool:
-        """True if retention may have dropped feedback on an issue; some is appended before it."""
+        """Return whether retention may have dropped feedback on an issue; some is appended before it."""
         earliest_ms = given.at_ms - CLOCKS_DIFFER_S * 1000
         return self._retained.may_have_lost(FEEDBACK, given.partition, earliest_ms)
 
@@ -256,5 +256,5 @@ class Decisions:
 
 
 def _are_of_several_kinds(issue: CouponIssue, before: tuple[str, ...]) -> bool:
-    """True if events of different kinds, which may share an id, triggered these issues, by the ids of the issues."""
+    """Return whether events of different kinds, which may share an id, triggered these issues, by the issue ids."""
     return {issue.issue_id, *before} <= {issue_id(issue.user_id, kind, issue.trigger_id) for kind in KINDS.values()}

@@ -30,7 +30,7 @@ class Marks:
     committed: Mapping[Partition, int]
 
     def is_committed(self, topic: str, partition: int, offset: int) -> bool:
-        """True if the workers have committed a record: then all its effects are in the topics (I4)."""
+        """Return whether the workers have committed a record: then all its effects are in the topics (I4)."""
         return offset < self.committed.get((topic, partition), 0)
 
     def lag(self) -> dict[str, int]:
@@ -68,7 +68,7 @@ class Retained:
         return self._first.get((topic, partition), (end, 0))[0]
 
     def may_have_lost(self, topic: str, partition: int, at_ms: float) -> bool:
-        """True if a partition may have lost a record of about this append time, milliseconds."""
+        """Return whether a partition may have lost a record of about this append time, milliseconds."""
         _, first_at_ms = self._first.get((topic, partition), (0, math.inf))
         return self.begin(topic, partition) > 0 and at_ms <= first_at_ms
 

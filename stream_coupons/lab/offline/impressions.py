@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 
 MOST_WITHOUT = 0.1
-"""The largest share of responses without an impression at which silence still says that nothing was seen.
+"""The largest share of responses without an impression at which silence still means that nothing was seen.
 
 Where a share w of what is seen goes unreported, its responses are learnt and its silence is not: that makes
 probabilities too high by a factor of 1 / (1 - w) at most, 1.11 with a tenth. If more is missing, some channel does not
@@ -56,7 +56,7 @@ class Impressions:
     def close(self, issue_id: str, user_id: str, domain: str, issued_at: float, *, has_response: bool) -> None:
         """Take in that the window of a coupon has closed.
 
-        One that was given before anything was reported says nothing of what is reported since.
+        One that was given before anything was reported is no evidence of later reporting.
         """
         if has_response and issued_at >= self._first_at.get(domain, math.inf):
             is_unseen = issue_id not in self._seen
@@ -65,7 +65,7 @@ class Impressions:
             self._shares[domain].add(user_id, is_unseen=is_unseen)
 
     def known(self, issue_id: str, domain: str, closed_at: float, *, has_response: bool) -> bool | None:
-        """Return True if a coupon whose window has closed was seen, by all that was taken in; None where unknown."""
+        """Return whether a coupon whose window has closed was seen, by all that was taken in; None where unknown."""
         if domain not in self.reported or closed_at < self._first_at[domain]:
             return None
         return has_response or issue_id in self._seen

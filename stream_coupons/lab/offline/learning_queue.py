@@ -95,7 +95,7 @@ class LearningQueue:
     Attributes
     ----------
     news : list of (float, News)
-        Promotions and drifts, with the time of the label that led to each.
+        Promotions and drifts, with the time of the label that caused each.
     """
 
     def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
@@ -126,7 +126,7 @@ class LearningQueue:
         self._waiting.append(message)
 
     def doubt_silence(self, domain: str) -> None:
-        """Take it that silence of before says nothing in a domain, when all that came before is done."""
+        """Treat earlier silence in a domain as no evidence, when all earlier work is done."""
         self._waiting.append(domain)
 
     def flush(self) -> None:

@@ -127,7 +127,7 @@ class LoggedShop:
         self._conclude(event.user_id, shopper, effects)
 
     def was_seen(self, user_id: str, issue_id: str) -> bool:
-        """True if an impression of an open issue was reported."""
+        """Return whether an impression of an open issue was reported."""
         shopper = self._shopper(user_id)
         return issue_id in shopper.issues and shopper.issue(issue_id).seen
 

@@ -176,13 +176,13 @@ class ProgressiveRun:
         return self.scored()
 
     def scored(self) -> list[Scored]:
-        """All issues that were fed, with the labels that are known by now."""
+        """Return all issues that were fed, with the labels known so far."""
         self._queue.flush()
         return list(self._scored.values())
 
     @property
     def news(self) -> list[tuple[float, News]]:
-        """Promotions and drifts so far, each with the time of the label that led to it."""
+        """Promotions and drifts so far, each with the time of the label that caused it."""
         self._queue.flush()
         return self._queue.news
 

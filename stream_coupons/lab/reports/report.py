@@ -241,7 +241,7 @@ def _script_json(value: Mapping[str, Any]) -> str:
 
 
 def _last(points: Points, x: Axis, y: Axis) -> str:
-    """Return the last value of a series, which says nothing where x is a rate and not a kind of time."""
+    """Return the last value of a series, which is meaningless where x is a rate and not a kind of time."""
     return "" if x.unit == "percent" else format_value(points[-1][1] if points else math.nan, y.unit)
 
 

@@ -92,7 +92,7 @@ class SearchSpace:
         self.axes = {name: _checked(name, axes[name], source) for name in sorted(axes)}
 
     def is_whole(self, name: str) -> bool:
-        """True if this setting is a whole number."""
+        """Return whether this setting is a whole number."""
         return type(_DEFAULTS[name]) is int
 
     def settings(self, base: Settings, values: Mapping[str, Value]) -> Settings:
