@@ -35,7 +35,7 @@ NOT_FOLLOWED = tuple(
 )
 SOURCE_HEADERS = ("topic", "partition", "offset")
 NOTHING_APPLIED = {Rejection.STEP_FAILED.encode(), Rejection.TOO_LARGE.encode()}
-"""Reasons for which a record that can be read led to nothing."""
+"""Reasons for which a readable record had no effect."""
 NOTHING: tuple[int, ...] = ()
 UNKNOWN_OFFSET = -1
 """In the dead letter of feedback that waited for its issue: it is no copy of one record."""
@@ -53,7 +53,7 @@ class PlacedPurse(NamedTuple):
 
 
 def fingerprint(record: Record) -> int:
-    """A number that two records share if their key, value and origin are the same bytes."""
+    """Return a number that two records share if their key, value and origin are the same bytes."""
     hashed = blake2b(digest_size=8)
     origins = [value for name, value in record.headers if name == ORIGIN_HEADER]
     for part in (record.key, record.value, *origins):
@@ -62,13 +62,13 @@ def fingerprint(record: Record) -> int:
 
 
 def _content(letter: Record) -> int:
-    """A number that stands for the key and the value of a letter's record."""
+    """Return a number that stands for the key and value of a dead letter's record."""
     said = dict(letter.headers).get(DIGEST_HEADER)
     return fingerprint(letter._replace(headers=())) if said is None else _cut(said)
 
 
 def _cut(said: bytes) -> int:
-    """The same of a record too long for its letter, which has its digest."""
+    """Return the number of a record too long for its dead letter, from its digest."""
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "big")
 
 
@@ -87,7 +87,7 @@ class Accounts:
         self._applied: dict[str, dict[bytes, tuple[int, ...]]] = {table: {} for table in TABLES}
 
     def take_letter(self, letter: Record) -> None:
-        """A dead letter: it names a record that was there, and no other letter says otherwise of it."""
+        """Check that a dead letter names a record that existed, and that none with other bytes names it."""
         place = place_of(letter)
         source = _source_of(letter)
         if source is None:
@@ -120,7 +120,7 @@ class Accounts:
         self._refused_feedback.add(hash((event.user_id, event.event_id)))
 
     def take_cell(self, record: Record) -> None:
-        """A cell of a changelog, or what its partition shares: the latest of its key counts."""
+        """Take in a state record of a changelog, or a purse of its partition: the latest of a key counts."""
         cells = self._applied[record.topic]
         key = record.key or b""
         if key.startswith(SHARED_PREFIX.encode()):
@@ -148,20 +148,20 @@ class Accounts:
         self.purses[account_id, record.partition] = PlacedPurse(purse, place_of(record))
 
     def is_foreign(self, record: Record) -> bool:
-        """Whether an agent refused a record for what it is: then no agent of ours said it."""
+        """Return whether an agent refused a record for its content: then no agent of ours wrote it."""
         place = (record.topic, record.partition, record.offset)
         return place in self._letters and place not in self._failed
 
     def is_refused(self, record: Record) -> bool:
-        """Whether a record has a dead letter: then nothing of it was applied."""
+        """Return whether a record has a dead letter: then nothing of it was applied."""
         return (record.topic, record.partition, record.offset) in self._letters
 
     def may_be_refused(self, event: FeedbackEvent) -> bool:
-        """Whether feedback of this id was refused after it had waited: which of its copies that was is not known."""
+        """Return whether feedback of this id was refused after it had waited: it is unknown which of its copies."""
         return hash((event.user_id, event.event_id)) in self._refused_feedback
 
     def check(self, record: Record, lease: Lease | None = None) -> None:
-        """A record that an agent reads; `lease` is what one of the topic of leases says."""
+        """Check a record that an agent reads; `lease` is its message if it is a lease."""
         letter = self._letters.get((record.topic, record.partition, record.offset))
         if letter is not None:
             self._findings.passed(Check.RECORDS)
@@ -192,7 +192,7 @@ class Accounts:
 
 
 def _source_of(letter: Record) -> tuple[str, int, int] | None:
-    """(topic, partition, offset) that a dead letter names; None if it names nothing that an agent reads."""
+    """Return the (topic, partition, offset) that a dead letter names; None if no agent reads such a record."""
     headers = dict(letter.headers)
     try:
         topic, partition, offset = ((headers[name] or b"").decode() for name in SOURCE_HEADERS)

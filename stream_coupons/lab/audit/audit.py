@@ -1,4 +1,4 @@
-"""Audit a running, idle or stopped system by its topics: each is read once, causes before what they lead to."""
+"""Audit a running, idle or stopped system by its topics: each is read once, in the order that the checks need."""
 
 from collections.abc import Callable, Iterable
 
@@ -25,7 +25,7 @@ INPUTS = tuple(topic.name for topic in topics.INPUTS)
 READ = (*KNOWN_FIRST, *(topic.name for topic in BEFORE_INPUTS), *INPUTS, topics.LEASE_REPORTS.name)
 """The topics that an audit reads."""
 FOLLOWED = (topics.LEASES.name, topics.LEASE_REPORTS.name)
-"""Those between the agents of which every record is accounted for."""
+"""Topics between the agents whose records are all accounted for."""
 
 Read = Callable[[tuple[str, ...]], Iterable[Record]]
 """Names of topics to their records, from the beginning to the end or beyond, in order within each partition."""
@@ -47,7 +47,7 @@ def audit(read: Read, marks: Marks) -> Findings:
 
 
 class _Audit:
-    """What has been read until now, and what it says."""
+    """An audit in progress: its marks, checks and findings."""
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
@@ -94,7 +94,7 @@ class _Audit:
                 yield record
 
     def _take(self, record: Record, decode: Decoder) -> None:
-        """A record of the chain of decisions."""
+        """Take in an issue, lease, lease report or tick."""
         try:
             message = decode(record.value)
         except BadMessage as bad:
@@ -116,7 +116,7 @@ class _Audit:
                 self._decisions.tick(record, message)
 
     def _is_ours(self, record: Record, message: Struct | None) -> bool:
-        """Whether a record between the agents is where and as they put it; any other one is refused."""
+        """Return whether a record between the agents has the key and partition they give it; others are refused."""
         match message:
             case Lease():
                 return message.partition == record.partition

@@ -1,4 +1,4 @@
-"""Read the topics of a system for an audit: no group, no commit, nobody is disturbed."""
+"""Read the topics of a system for an audit, without a consumer group and without commits."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -23,14 +23,14 @@ EFFECTS_FIRST = (
     tuple(topics.BY_NAME[name] for name in TABLES),
     tuple(topic for topic in topics.ALL if topic.name in READ or topic in topics.READ_BY_AGENTS),
 )
-"""Topics by the order in which their ends are asked for. Leases and reports lead to each other: reports come first."""
+"""Topics in the order in which their ends are read. Leases and reports cause each other: reports come first."""
 
 
 def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
-    """Where the topics of a system begin and end, and what its workers have committed.
+    """Return the begin and end offsets of a system's topics, and the offsets that its workers have committed.
 
-    What is committed is asked first, so that all that it led to lies before the ends. Ends of effects are asked before
-    those of their causes, so that the cause of whatever is read lies before its end too.
+    Committed offsets are read first, so that their effects lie before the ends. Ends of effects are read before those
+    of their causes, so that the cause of each record read lies before its end too.
     """
     committed = admin.committed_offsets(client, kafka)
     ends: dict[Partition, int] = {}
@@ -43,7 +43,7 @@ def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
 def offsets(
     client: KafkaAdminClient, some: Iterable[topics.Topic], kafka: KafkaSettings, spec: OffsetSpec
 ) -> dict[Partition, int]:
-    """First or next offset of every partition of some topics."""
+    """Return the first or next offset of every partition of some topics."""
     wanted = [
         TopicPartition(topic.name, partition)
         for topic in some
@@ -54,14 +54,14 @@ def offsets(
 
 
 def read_records(connection: Connection, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
-    """All records of some topics up to now, in order within each partition; with `key`, of its partitions only."""
+    """Yield all records of some topics until now, in order within each partition; with `key`, of its partitions."""
     with Reader(connection, list(names), from_beginning=True, key=key) as reader:
         for one in reader.read_to_end():
             yield record_of(one)
 
 
 def record_of(one: Any) -> Record:
-    """A record as kafka-python gives it."""
+    """Return a record of kafka-python as ours."""
     return Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ()))
 
 

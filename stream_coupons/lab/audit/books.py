@@ -1,4 +1,4 @@
-"""What leases and reports record of an account, partition by partition."""
+"""Leases and reports of an account, partition by partition."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from stream_coupons.core.money.purses import Purse, Totals
 from stream_coupons.lab.audit.terms import Terms
 
 Order = tuple[int, int]
-"""Offset of an input and the index among what it led to."""
+"""Offset of an input and the index among its outputs."""
 FIRST: Order = (-1, -1)
 """Before all others."""
 
@@ -30,24 +30,24 @@ class Said:
 
 @dataclass(slots=True)
 class Share:
-    """What leases and reports say of one partition's part of an account.
+    """One partition's part of an account, by its leases and reports.
 
     Attributes
     ----------
     lease : Lease, optional
-        The last one; `leased_order` is that of the report that it follows from.
+        The last lease; `leased_order` is the order of the report that it follows from.
     said : dict
-        By source. A batch may put reports of several sources in another order.
+        Last report of each source. A batch may reorder reports of several sources.
     totals : Totals, optional
         The largest of all reports.
     place : str
         The last report as topic:partition:offset.
     excess : int, optional
-        What was known to be drawn beyond what was granted, less what redemptions took; None: nothing is known of it.
+        Amount known to be drawn beyond the granted one, less what redemptions took; None if unknown.
     granted : int
-        By the reports, and the leases that follow from them, up to the report at hand.
+        Amount granted by the reports, and the leases that follow from them, up to the current report.
     is_old : bool
-        Whether it was reported before the oldest known terms.
+        True if it was reported before the oldest known terms.
     """
 
     lease: Lease | None = None
@@ -128,7 +128,7 @@ def text_about(lease: Lease) -> str:
 
 
 def is_less(lease: Lease, before: Lease) -> bool:
-    """Return whether a lease says less than one before it, or something else under the same version."""
+    """Return whether a lease grants less than one before it, has a lower version, or differs under the same version."""
     is_shrunk = lease.version < before.version or lease.granted < before.granted
     said, known = ((one.keep, one.price, one.risk) for one in (lease, before))
     return is_shrunk or (lease.version == before.version and said != known)

@@ -46,7 +46,7 @@ class Course(NamedTuple):
 
 
 def course_of(applied: Iterable[Settlement]) -> Course:
-    """Return what reports lead to that are applied in this order: the one that happened last counts.
+    """Return the effect of reports applied in this order: the one that happened last counts.
 
     >>> purchase = Settlement(1, 10.0, "purchase", 60, is_sure=True)
     >>> course_of([purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])
@@ -107,14 +107,14 @@ class Given:
 
 
 class Clock(NamedTuple):
-    """How far time has come in a partition.
+    """The time reached in a partition, epoch seconds.
 
     Attributes
     ----------
     reached : float
-        By ticks, which end coupons.
+        The latest tick; ticks end coupons.
     latest : float
-        By anything, which lets holds fall.
+        The latest of all records, by which holds fall.
     gap_s : float
         The longest time between two ticks.
     """
@@ -147,16 +147,16 @@ class Bounds:
 
 @dataclass(slots=True)
 class Sums:
-    """What all issues of an account in one partition come to.
+    """Sums over all issues of an account in one partition, minor units.
 
     Attributes
     ----------
     held : int
-        When they were issued.
+        Held when they were issued.
     again : Bounds
-        Held again.
+        Held again after refunds and cancellations.
     spent : Bounds
-        And not refunded.
+        Spent and not refunded.
     open, committed : Bounds
         Held now, and held or spent.
     """
@@ -171,7 +171,7 @@ class Sums:
     committed: Bounds = field(default_factory=Bounds)
 
     def add(self, given: Given, courses: list[Course], clock: Clock, *, is_over: bool) -> None:
-        """One more; `is_over` if its time may be over."""
+        """Add an issue; `is_over` if its time may be over."""
         self.held += given.held_minor
         ways = [_way(given, course, clock, keeps=keeps, is_over=is_over) for course in courses for keeps in given.keeps]
         self.spent.add(course.net for course in courses)

@@ -7,8 +7,8 @@ the sum over all of its coupons:
 
     drawn = held by issues + spent + held again after a refund or a cancellation
 
-Where the topics do not say whether feedback was applied, or a coupon has ended, all is taken into account: only what no
-course of events explains is a violation.
+Where the topics do not show whether feedback was applied, or a coupon has ended, all courses of events are considered:
+only what none of them explains is a violation.
 """
 
 import math
@@ -35,7 +35,7 @@ ISSUES, FEEDBACK, TICKS, LETTERS = (
 )
 TRIGGERS = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
 ROUNDING = 1e-3
-"""Of sums of parts of holds, minor units."""
+"""Allowed rounding error of sums of parts of holds, minor units."""
 
 
 class Decisions:
@@ -56,7 +56,7 @@ class Decisions:
     # ------------------------------------------------------------ one record
 
     def issue(self, record: Record, issue: CouponIssue) -> None:
-        """A coupon is issued."""
+        """Take in an issue."""
         identity = issue.issue_id
         trigger = hash((issue.user_id, issue.trigger_id))
         before = self._issues_of.get(trigger, ())
@@ -99,7 +99,7 @@ class Decisions:
         self._clocks[partition] = clock._replace(latest=max(at, clock.latest))
 
     def _is_copy(self, record: Record, identity: str) -> bool:
-        """Whether this was issued before; if so, it must have been in the same bytes."""
+        """Return whether this was issued before; then check that the bytes are the same."""
         known = self._given.get(identity)
         if known is None:
             return False
@@ -111,7 +111,7 @@ class Decisions:
         return True
 
     def tick(self, record: Record, tick: Tick) -> None:
-        """Time passes in a partition, but never beyond when the tick was appended."""
+        """Advance a partition's time to a tick, at most to when it was appended."""
         appended_at = record.appended_at
         at = tick.at if appended_at is None else min(tick.at, appended_at)
         clock = self._clocks[record.partition]
@@ -119,7 +119,7 @@ class Decisions:
         self._clocks[record.partition] = Clock(max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s))
 
     def feedback(self, record: Record, event: FeedbackEvent, *, may_be_refused: bool) -> None:
-        """Feedback that has no dead letter; `may_be_refused` if a copy of it has one."""
+        """Take in feedback that has no dead letter; `may_be_refused` if a copy of it has one."""
         given = self._given.get(event.issue_id)
         if given is None or given.user != hash(event.user_id):
             return
@@ -149,7 +149,7 @@ class Decisions:
     # ------------------------------------------------------------ when all is read
 
     def end(self, purses: Mapping[tuple[str, int], PlacedPurse]) -> None:
-        """Compare what was issued with what the purses say was drawn for it."""
+        """Compare the issues with the amounts that the purses drew for them."""
         counts: dict[tuple[str, int], int] = {}
         sums: dict[tuple[str, int], Sums] = {}
         for given in self._given.values():
@@ -189,23 +189,23 @@ class Decisions:
             self._limits.commit(account_id, held, committed, parts[0].place)
 
     def _may_be_over(self, given: Given) -> bool:
-        """Whether time may have ended an issue in its partition, as far as ticks say."""
+        """Return whether an issue may have ended in its partition, by ticks read or lost."""
         is_over = given.expires_at <= self._clocks[given.partition].reached
         return is_over or self._retained.may_have_lost(TICKS, given.partition, given.expires_at * 1000)
 
     def _has_lost(self, given: Given) -> bool:
-        """Whether retention may have dropped feedback on an issue; some is appended before it."""
+        """Return whether retention may have dropped feedback on an issue; some is appended before it."""
         earliest_ms = given.at_ms - CLOCKS_DIFFER_S * 1000
         return self._retained.may_have_lost(FEEDBACK, given.partition, earliest_ms)
 
     def _lag(self, partition: int) -> int:
-        """How many records that may lead to an issue are not committed."""
+        """Return the number of uncommitted records that may trigger an issue."""
         marks = self._marks
         ends = ((marks.ends.get((name, partition), 0), marks.committed.get((name, partition), 0)) for name in TRIGGERS)
         return sum(max(end - committed, 0) for end, committed in ends)
 
     def _compare(self, coupon_id: str, home: int, count: int, purses: Mapping[tuple[str, int], PlacedPurse]) -> int:
-        """Check a purse of stock; the units drawn beyond the issues."""
+        """Check a purse of stock; return the units drawn beyond the issues."""
         account_id = units_of(coupon_id)
         issued_at = self._places.get((account_id, home), "")
         purse, place = purses.get((account_id, home)) or PlacedPurse(Purse(), issued_at)
@@ -256,5 +256,5 @@ class Decisions:
 
 
 def _are_of_several_kinds(issue: CouponIssue, before: tuple[str, ...]) -> bool:
-    """Whether events of different kinds, which may share an id, triggered these: their own ids tell which kind."""
+    """Return whether events of different kinds, which may share an id, triggered these issues, by the issue ids."""
     return {issue.issue_id, *before} <= {issue_id(issue.user_id, kind, issue.trigger_id) for kind in KINDS.values()}

@@ -1,4 +1,4 @@
-"""What an audit says: by check, how much was looked at, what is open or cannot be told, and what does not hold."""
+"""The findings of an audit: by check, the numbers checked, open and not checked, and the violations."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +11,7 @@ FIRST_KEPT = 20
 
 
 class Check(Enum):
-    """Everything that is looked at: the invariant of the design, a name, and what must hold."""
+    """The checks of an audit: the invariant of the design, a name, and what must hold."""
 
     TRIGGERS = ("I1", "triggers", "a trigger of a shopper has one issue, an issue one trigger")
     STOCK = ("I2", "stock", "issued <= stock and leased to all partitions <= stock, per coupon")
@@ -31,7 +31,7 @@ class Check(Enum):
 
 
 class Violation(NamedTuple):
-    """What does not hold, and the record that shows it as topic:partition:offset."""
+    """A violation of a check, and the record that shows it as topic:partition:offset."""
 
     check: Check
     place: str
@@ -42,12 +42,12 @@ class Violation(NamedTuple):
 
 
 class Overspent(NamedTuple):
-    """A budget of which more was spent than there was.
+    """An overspent budget.
 
     Attributes
     ----------
     beyond_minor, budget_minor : int
-        Minor units: what was spent beyond the budget, and the budget.
+        The amount spent beyond the budget, and the budget, minor units.
     """
 
     account_id: str
@@ -56,7 +56,7 @@ class Overspent(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What was spent beyond the budget, over the budget."""
+        """The amount spent beyond the budget, over the budget."""
         return self.beyond_minor / max(self.budget_minor, 1)
 
     def __str__(self) -> str:
@@ -65,16 +65,16 @@ class Overspent(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """How one check went.
+    """The counts of one check.
 
     Attributes
     ----------
     checked : int
-        Looked at, with violations.
+        Checked, violations included.
     open : int
         Waiting for records that the workers have not committed yet: no violation, and not proved.
     not_checked : int
-        What retention or a change of the catalogue has taken the evidence of.
+        Without evidence, after retention or a change of the catalogue.
     violations : int
     """
 
@@ -91,11 +91,11 @@ class Findings:
     Attributes
     ----------
     tallies : dict
-        How every check went.
+        Counts of every check.
     violations : list of Violation
         The first of every check, in the order in which they were found.
     overspent : list of Overspent
-        Budgets with quantile holds may be, within a bound.
+        Overspent budgets; with quantile holds they may be, within a bound.
     shortened : list of str
         Topics that have lost their beginning.
     """
@@ -106,19 +106,19 @@ class Findings:
     shortened: list[str] = field(default_factory=list)
 
     def passed(self, check: Check, count: int = 1) -> None:
-        """One more that is as it must be, or several."""
+        """Count one or several that hold."""
         self.tallies[check].checked += count
 
     def leave_open(self, check: Check) -> None:
-        """One more that the workers have yet to finish."""
+        """Count one that the workers have not finished."""
         self.tallies[check].open += 1
 
     def skip(self, check: Check) -> None:
-        """One more that cannot be told."""
+        """Count one that cannot be checked."""
         self.tallies[check].not_checked += 1
 
     def violate(self, check: Check, place: str, detail: str) -> None:
-        """One more that does not hold."""
+        """Count a violation."""
         tally = self.tallies[check]
         tally.checked += 1
         tally.violations += 1
@@ -127,10 +127,10 @@ class Findings:
 
     @property
     def count(self) -> int:
-        """How many violations there are, kept or not."""
+        """Number of violations, kept or not."""
         return sum(tally.violations for tally in self.tallies.values())
 
 
 def place_of(record: Record) -> str:
-    """A record's topic:partition:offset."""
+    """Return a record's topic:partition:offset."""
     return f"{record.topic}:{record.partition}:{record.offset}"

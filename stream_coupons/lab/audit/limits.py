@@ -346,7 +346,7 @@ class Limits:
         return max((first_lease(limit, self._partitions, partition) for limit in limits), default=0)
 
     def _is_whole(self, account_id: str, partition: int) -> bool:
-        """Whether all that a partition ever gave of an account was given under terms that are known."""
+        """Return whether all that a partition ever gave of an account was given under known terms."""
         key = account_id, partition
         if key not in self._whole:
             units = {one: self._purses.get((units_of(one), partition)) for one in self._drawn_on_by[account_id]}
@@ -357,7 +357,7 @@ class Limits:
         return self._whole[key]
 
     def _has_known_terms(self, account_id: str) -> bool:
-        """Whether all that was ever leased and given of an account was so under terms that are known.
+        """Return whether all that was ever leased and given of an account was so under known terms.
 
         When a limit is lowered, partitions give what they were leased before until it is called back.
         """
@@ -377,7 +377,7 @@ class Limits:
         *,
         is_judged: bool,
     ) -> None:
-        """Check that a partition draws no more than it was granted, and was granted what it says."""
+        """Check that a partition draws no more than its grant, and that it reports its grant correctly."""
         terms, excess = self._terms.get(account_id), -totals.available
         is_known = False
         if terms is not None and is_judged:
@@ -405,7 +405,7 @@ class Limits:
             self._findings.passed(Check.LEASES)
 
     def _granted_fault(self, account_id: str, partition: int, share: Share, totals: Totals, terms: Terms) -> str | None:
-        """Return what is wrong with what a partition says it was granted."""
+        """Return the fault in the grant that a partition reports, if there is one."""
         leased = max(self._first_lease(terms, partition), share.lease.granted if share.lease else 0)
         homes = (LEASES.name, partition), (LEASE_REPORTS.name, self._home(account_id))
         is_known = self._is_whole(account_id, partition) and not share.is_old
@@ -440,13 +440,13 @@ class Limits:
         self._findings.violate(check, grant.place, detail)
 
     def _has_lost_returns(self, account_id: str, book: Book) -> bool:
-        """Whether some partition may have returned what it was granted in reports that retention has dropped."""
+        """Return whether a partition may have returned its grant in reports that retention has dropped."""
         is_shortened = self._retained.begin(LEASE_REPORTS.name, self._home(account_id)) > 0
         return is_shortened and any(share.granted and share.totals is None for share in book.shares.values())
 
 
 def _began_ms(record: Record) -> int:
-    """When the event was appended that a record began with."""
+    """Return the append time, ms, of the event that a record began with."""
     return int(began_header(record)[1])
 
 

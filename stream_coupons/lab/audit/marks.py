@@ -1,4 +1,4 @@
-"""How far topics reach: where they begin and end, what the workers have committed, what retention has dropped."""
+"""The extent of topics: begin and end offsets, committed offsets, and what retention has dropped."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ class Marks:
     ends : mapping
         The offset behind the last record.
     committed : mapping
-        The next offset that the workers have not committed; what is missing was never committed.
+        The next offset that the workers have not committed; a missing partition was never committed.
     """
 
     begins: Mapping[Partition, int]
@@ -30,11 +30,11 @@ class Marks:
     committed: Mapping[Partition, int]
 
     def is_committed(self, topic: str, partition: int, offset: int) -> bool:
-        """Whether the workers are done with a record: then all that it led to is in the topics (I4)."""
+        """Return whether the workers have committed a record: then all its effects are in the topics (I4)."""
         return offset < self.committed.get((topic, partition), 0)
 
     def lag(self) -> dict[str, int]:
-        """Records that agents read and have not committed, by topic; topics without any are left out."""
+        """Return the number of uncommitted records that agents read, by topic; topics without any are left out."""
         behind = {topic.name: 0 for topic in topics.READ_BY_AGENTS}
         for (topic, partition), end in self.ends.items():
             if topic in behind:
@@ -42,18 +42,18 @@ class Marks:
         return {topic: count for topic, count in behind.items() if count}
 
     def size(self, names: Iterable[str]) -> int:
-        """Offsets between the beginnings and the ends of some topics."""
+        """Return the number of offsets between begin and end of some topics."""
         wanted = set(names)
         return sum(end - self.begins.get(place, 0) for place, end in self.ends.items() if place[0] in wanted)
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """Return the number of partitions of a topic."""
         return sum(name == topic for name, _ in self.ends)
 
 
 @dataclass(slots=True)
 class Retained:
-    """What can still be read of each partition, known from what was read of it."""
+    """The retained part of each partition, known from the first record read of it."""
 
     marks: Marks
     _first: dict[Partition, tuple[int, int]] = field(default_factory=dict)
@@ -63,16 +63,16 @@ class Retained:
         self._first.setdefault((record.topic, record.partition), (record.offset, record.timestamp_ms))
 
     def begin(self, topic: str, partition: int) -> int:
-        """The first offset that was there to read."""
+        """Return the first offset that was there to read."""
         end = self.marks.ends.get((topic, partition), 0)
         return self._first.get((topic, partition), (end, 0))[0]
 
     def may_have_lost(self, topic: str, partition: int, at_ms: float) -> bool:
-        """Whether a record of about this time, append time in milliseconds, may have been in a partition before."""
+        """Return whether a partition may have lost a record of about this append time, milliseconds."""
         _, first_at_ms = self._first.get((topic, partition), (0, math.inf))
         return self.begin(topic, partition) > 0 and at_ms <= first_at_ms
 
     def shortened(self, names: Iterable[str]) -> list[str]:
-        """Those of some topics, all of them read, that have lost their beginning."""
+        """Return the names of topics, all of them read, that have lost their beginning."""
         wanted = {name for name in names if topics.BY_NAME[name].cleanup is topics.Cleanup.DELETE}
         return sorted({name for name, home in self.marks.ends if name in wanted and self.begin(name, home) > 0})

@@ -38,7 +38,7 @@ class Terms:
 
     @property
     def holds_most(self) -> bool:
-        """Whether each coupon holds the most that it can cost, by every version."""
+        """True if each coupon holds the most that it can cost, by every version."""
         return self.holds == {"maximum"}
 
     @property

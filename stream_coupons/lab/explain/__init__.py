@@ -1,1 +1,1 @@
-"""Why a shopper got a coupon, and why not the others."""
+"""Explain why a shopper got a coupon and not the others."""

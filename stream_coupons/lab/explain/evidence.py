@@ -1,7 +1,7 @@
-"""What the topics still hold of a decision: its trigger and its record, states, catalogue and models.
+"""Evidence of a decision that the topics still hold: its trigger and its record, states, catalogue and models.
 
-The issue's record names the event that triggered it. Changelogs are compacted by and by: until then the shopper's state
-before the decision can still be read.
+The issue's record names the event that triggered it. Until the changelog is compacted, the shopper's state before the
+decision can be read.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ _decode_snapshot = Decoder(topics.SNAPSHOTS)
 
 
 def find_issue(records: Iterable[Record], issue_id: str) -> tuple[CouponIssue, Record] | None:
-    """The first copy of an issue among records of coupon-issues; all copies are the same."""
+    """Return the first copy of an issue among records of coupon-issues; all copies are the same."""
     sought = issue_id.encode()
     for record in records:
         if sought not in (record.value or b""):
@@ -60,7 +60,7 @@ def find_issue(records: Iterable[Record], issue_id: str) -> tuple[CouponIssue, R
 
 
 def trace(issue: CouponIssue, record: Record, fetch: Fetch) -> ShopEvent | None:
-    """The event that triggered an issue, which is in this record; None if it is no longer kept."""
+    """Return the event that triggered the issue in this record; None if it is no longer kept."""
     source = _source_of(record)
     found = fetch(*source) if source is not None else None
     if found is None:
@@ -92,18 +92,18 @@ _version_of = msgspec.json.Decoder(_Version).decode
 
 
 class Evidence:
-    """Takes records of `READ`, in order within each partition; says what is known at their end.
+    """The evidence in records of `READ`, taken in order within each partition.
 
     Parameters
     ----------
     rules : Rules
-        Of the workers.
+        Rules of the workers.
     user_id : str
-        Whose states are kept, and those of their partition.
+        The shopper whose states are kept, and those of their partition.
     partitions : int
-        Of the shoppers' topics.
+        Number of partitions of the shoppers' topics.
     issue : CouponIssue or None
-        Whose decision is looked for: its record, the states before and after it, and the model that it was made with.
+        The issue whose decision is sought: its record, the states before and after it, and the model that made it.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class Evidence:
         self._purse_codec = StateCodec(Purse)
 
     def take(self, record: Record) -> None:
-        """A record.
+        """Take in a record.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Evidence:
             self._accounts[account_id] = self._account_codec.decode(value).state
 
     def _take_state(self, key: str, record: Record) -> None:
-        """A purse of the partition, or the shopper."""
+        """Take in a purse of the partition, or the shopper."""
         if record.key == self._key:
             self._take_shopper(record.value)
         elif key.startswith(SHARED_PREFIX) and record.value is not None:
@@ -206,17 +206,17 @@ class Evidence:
             self._decision = decision
 
     def kept(self, trigger: ShopEvent | None) -> Kept:
-        """What is known of the decision."""
+        """Return what is known of the decision."""
         return Kept(trigger, self._decision, self._before, self._after, self.now)
 
     def funds(self) -> Funds:
-        """What is left of stock and budgets."""
+        """Return the stock and budgets that are left."""
         return Funds(self._purses, self._accounts, self._home, self._partitions)
 
     def knowledge(self, coupons: Iterable[Coupon] | None = None, *, with_models: bool = True) -> Knowledge:
-        """What the workers know; with another catalogue if one is given, and the model that decided if it is kept.
+        """Return the workers' context, with another catalogue if given, and the model that decided if it is kept.
 
-        Without models it is what is known before anything is learnt.
+        Without models it is the context before anything is learnt.
 
         Raises
         ------

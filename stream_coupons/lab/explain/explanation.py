@@ -1,6 +1,6 @@
-"""Why a shopper gets or got a coupon, and why not the others: the functions that decide, asked again.
+"""Explain why a shopper gets or got a coupon and not the others, with the functions that decide.
 
-Pure: what is known of the shopper, the catalogue, the rules and the models comes in; codes, numbers and words go out.
+Pure: the input is the shopper, the catalogue, the rules and the models; the output is codes, numbers and words.
 """
 
 import copy
@@ -47,20 +47,20 @@ from stream_coupons.lab.explain.verdicts import (
 from stream_coupons.runtime.shared import SharedStates
 
 PRICE_ROUNDING = 0.01
-"""Of prices on record, minor units."""
+"""Rounding of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Of a stored row, as `stored_rows.pack` makes it."""
+"""Bytes of the numeric features of a row that `stored_rows.pack` made."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
-    """What would be decided for a shopper at a moment.
+    """The decision that would be made for a shopper at a moment.
 
     Attributes
     ----------
     objection : NoCoupon or None
-        Why they would get nothing at all, before any coupon is looked at.
+        Reason to give the shopper nothing at all, before any coupon is evaluated.
     coupons : list of Verdict
-        By domain and id.
+        Ordered by domain and id.
     """
 
     user_id: str
@@ -73,24 +73,24 @@ class ShopperExplanation(Struct, frozen=True, kw_only=True):
 
 
 class Choice(StrEnum):
-    """How a coupon came to be the one."""
+    """The way in which a coupon was chosen."""
 
     BEST = "best"  # of all that could be had it was worth most
     EXPLORED = "explored"  # it was drawn by chance, to learn
 
 
 class IssueExplanation(Struct, frozen=True, kw_only=True):
-    """Why an issue was made, and why none of the other coupons.
+    """The reasons for an issue, and those against the other coupons.
 
     Attributes
     ----------
     reasons : list of Told
-        Those that the issue carries.
+        Reasons that the issue carries.
     content, neighbours : float or None
-        R(u, i) by the shopper's own interests and by those of similar shoppers; None if nothing is kept of them.
+        R(u, i) by the shopper's own interests and by those of similar shoppers; None if neither is kept.
     is_reproduced : bool
-        Whether the computation, done again on the state of that moment, gave the very numbers of the issue. Then what
-        is said of the others is what was so; else it is as near as `notes` say.
+        True if the computation, repeated on the state of that moment, gives exactly the numbers of the issue. Then the
+        verdicts on the others are exact; else `notes` say how near they are.
     """
 
     issue: CouponIssue
@@ -105,7 +105,7 @@ class IssueExplanation(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is still kept of the decision behind an issue; None is what is gone.
+    """The data still kept of the decision behind an issue; None where they are gone.
 
     Attributes
     ----------
@@ -125,16 +125,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What is left of stock and budgets.
+    """The stock and budgets that are left.
 
     Attributes
     ----------
     purses : mapping
-        Of the shopper's partition, by account.
+        Purses of the shopper's partition, by account.
     accounts : mapping
-        As their owner knows them, by account.
+        Accounts as their owner knows them, by id.
     partition, partitions : int
-        The shopper's partition, and how many there are.
+        The shopper's partition, and the number of partitions.
     """
 
     purses: Mapping[str, Purse]
@@ -144,11 +144,11 @@ class Funds:
 
     @property
     def wallet(self) -> Wallet:
-        """What the shopper's partition may give."""
+        """The wallet of the shopper's partition."""
         return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
 
     def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
-        """Return what one more coupon would lack that draws on these accounts; None when it can be given."""
+        """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""
         for limit in limits:
             shortage = self.wallet.shortage([limit], held_minor)
             if shortage is not None:
@@ -173,7 +173,7 @@ class Funds:
         return max((limit.most or 0) - sum(committed.values()), 0)
 
     def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> Terms:
-        """Return what is charged for candidates now, and which cannot be had; fill `lacking` with what they lack."""
+        """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
         [positions] = judged.chosen
         charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
         for position, charge in zip(positions.tolist(), charged, strict=True):
@@ -186,12 +186,12 @@ class Funds:
 def explain_shopper(
     user_id: str, shopper: Shopper, at: float, known: Knowledge, funds: Funds | None
 ) -> ShopperExplanation:
-    """What a trigger at this moment would lead to in each domain, if nothing were known of it but its time.
+    """Explain the decision in each domain on a trigger at this moment of which only the time is known.
 
     Parameters
     ----------
     funds : Funds or None
-        None when stock and budgets are not to be looked at.
+        None to ignore stock and budgets.
     """
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
@@ -231,7 +231,7 @@ def _obstacle(judged: Judged, position: int, *, is_sold_out: bool) -> Code | Non
 
 
 def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool) -> Code | None:
-    """The first of the reasons, those of the coupon itself before those of the shopper."""
+    """Return the first reason, those of the coupon itself before those of the shopper."""
     if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
         return obstacle
     if standing is not None:
@@ -240,7 +240,7 @@ def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is
 
 
 def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExplanation:
-    """Why this coupon, by what the issue says itself; why not the others, by what is kept of its moment.
+    """Explain this coupon by what the issue records, and why not the others by what is kept of its moment.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | N
 
 
 def _terms_then(coupons: CouponSet, judged: Judgement, issue: CouponIssue, decision: LoggedDecision | None) -> Terms:
-    """Return what was charged for candidates, and which were sold out, by the record of a decision."""
+    """Return the prices of candidates, and which were sold out, by the record of a decision."""
     prices, sold_out = {issue.coupon_id: issue.price_minor}, set[int]()
     if decision is not None:
         priced = decision.prices_minor or [0.0] * len(decision.arms)
@@ -298,7 +298,7 @@ def _terms_then(coupons: CouponSet, judged: Judgement, issue: CouponIssue, decis
 def _verdicts(
     issue: CouponIssue, choice: Choice, judged: Judged, sold_out: Collection[str]
 ) -> tuple[Verdict | None, list[Verdict]]:
-    """Of the coupon that was issued, None if it has left the catalogue, and of the others of its domain."""
+    """Return the verdicts on the issued coupon, None if it left the catalogue, and on the others of its domain."""
     own, others = None, []
     for position, coupon in enumerate(judged.coupons.coupons):
         if coupon.coupon_id == issue.coupon_id:
@@ -326,7 +326,7 @@ def _numbers(of: CouponIssue | Score) -> tuple[float, ...]:
 
 
 def _stored_scores(issue: CouponIssue, kept: Kept) -> tuple[float | None, float | None]:
-    """R(u, i) by own interests and by the neighbours', from the features that were stored when it was decided."""
+    """Return R(u, i) by own interests and by the neighbours', from the features stored at decision time."""
     for numeric in _stored_features(issue, kept):
         if len(numeric) == NUMBERS_BYTES:  # else an older program stored them
             row = np.frombuffer(numeric, "<f4")
@@ -342,13 +342,13 @@ def _stored_features(issue: CouponIssue, kept: Kept) -> Iterator[bytes]:
 
 
 def event_digests(shopper: Shopper) -> set[bytes]:
-    """What is remembered of the identities of a shopper's latest events."""
+    """Return the digests of the identities of a shopper's latest events."""
     seen = shopper.profile.seen
     return {seen[start : start + DIGEST_BYTES] for start in range(0, len(seen), DIGEST_BYTES)}
 
 
 def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge, *, is_same: bool) -> Iterator[str]:
-    """What is no longer kept of the decision, and what that means."""
+    """Yield what is no longer kept of the decision, with the consequence."""
     if kept.decision is None:
         yield (
             f"the decision is not in the topic {DECISIONS.name}: which coupons were sold out, and what budgets charged "

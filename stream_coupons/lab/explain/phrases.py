@@ -63,7 +63,7 @@ def _about(name: str, value: float) -> str:
 
 
 def effect(contribution: float) -> str:
-    """What a contribution to the log-odds does to the odds of redeeming."""
+    """Return in words how a contribution to the log-odds changes the odds of redeeming."""
     percent = 100.0 * math.expm1(min(abs(contribution), 50.0))
     if percent < 0.5:
         return "hardly changes the odds of redeeming"
@@ -75,7 +75,7 @@ def effect(contribution: float) -> str:
 
 
 def score_of(value: float) -> float:
-    """The score R(u, i) that a value of the features `content` and `collaborative` stands for, not below 0.
+    """Return the score R(u, i) for a value of the features `content` and `collaborative`, not below 0.
 
     >>> round(score_of(0.5), 3)
     1.718

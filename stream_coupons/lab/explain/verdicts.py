@@ -1,4 +1,4 @@
-"""Every coupon of a domain judged for one moment, by the very functions that decide, and what each code means."""
+"""Verdicts on every coupon of a domain at one moment, by the functions that decide, and the meaning of codes."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -40,26 +40,26 @@ WORDS: Mapping[Code, str] = {
     Passed.EXPLORED: "another one was drawn by chance, to learn",
     Passed.NOT_KNOWN: "not known: by what is kept today it would have been worth more",
 }
-"""What every code that is said of a coupon means."""
+"""The meaning of every code of a verdict."""
 
 
 class Score(Struct, frozen=True, kw_only=True):
-    """What was computed of a candidate.
+    """The figures computed for a candidate.
 
     Attributes
     ----------
     value_minor : float
-        What giving it is worth against giving none, before the price of its budgets.
+        Worth of giving it over giving none, before the price of its budgets.
     price_minor : float
-        What its budgets charge for its expected cost.
+        Price that its budgets charge for its expected cost.
     charged_by : list of str
-        Accounts that do, or may have done.
+        Accounts that charge it, or may have done.
     rank : int
-        Its place by value less price among all candidates, from 1.
+        Rank by value less price among all candidates, from 1.
     propensity : float
-        How likely a trigger leads to it, exploration and all; 0 if it is sold out.
+        Probability that a trigger issues it, exploration included; 0 if sold out.
     reasons : list of Told
-        The features that speak loudest for or against a redemption.
+        The features with the largest contributions to P(redeem).
     """
 
     p_click: float
@@ -74,7 +74,7 @@ class Score(Struct, frozen=True, kw_only=True):
 
 
 class Lack(Struct, frozen=True, kw_only=True):
-    """What a coupon lacks that is sold out for this shopper.
+    """The shortage of a coupon that is sold out for this shopper.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Lack(Struct, frozen=True, kw_only=True):
         The limit: `units:` and the coupon's id is its stock, `money:` and the coupon's id its budget in minor units,
         `campaign:` and the campaign's id that of its campaign.
     needed : int
-        What one more coupon takes.
+        Amount that one more coupon takes.
     here : int
-        What may still be given in the shopper's partition.
+        Amount that may still be given in the shopper's partition.
     in_all : int
-        What is neither given nor held in any partition, as far as they have reported it.
+        Amount neither given nor held in any partition, as far as they have reported.
     """
 
     shortage: Shortage
@@ -97,18 +97,18 @@ class Lack(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What becomes, or became, of one coupon.
+    """The verdict on one coupon.
 
     Attributes
     ----------
     eligible : bool
-        Whether `core.candidates.eligible` lets this shopper have it.
+        True if `eligibility.eligible` lets this shopper have it.
     reason : str or None
-        Code of why it is not given, the first that applies; None if it is given, or may be.
+        Code of the first reason against it; None if it is given, or may be.
     lacks : Lack or None
-        What of it is sold out, where stock and budgets were looked at.
+        The shortage if it is sold out, where stock and budgets were evaluated.
     content, neighbours : float or None
-        R(u, i) by the shopper's own interests and by those of similar shoppers; None where they were not looked at.
+        R(u, i) by the shopper's own interests and by those of similar shoppers; None where not evaluated.
     score : Score or None
         None if it is no candidate.
     """
@@ -125,14 +125,14 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Terms(NamedTuple):
-    """What a partition charges for the candidates of a moment, and what of them cannot be had.
+    """The prices that a partition charges for the candidates of a moment, and those that are sold out.
 
     Attributes
     ----------
     prices_minor : array, shape (n,)
-        By row of the judgement.
+        Prices by row of the judgement.
     sold_out : collection of int
-        Positions.
+        Positions of candidates.
     """
 
     prices_minor: Floats
@@ -150,7 +150,7 @@ class Judged:
     Parameters
     ----------
     terms_of : callable
-        Says what is charged for the candidates, and which are sold out.
+        Returns the prices of the candidates, and which are sold out.
 
     Attributes
     ----------
@@ -201,28 +201,28 @@ class Judged:
             self.leader = None if choice.leader is None else candidates[had[choice.leader]]
 
     def objection(self, position: int) -> Ineligible | Passed | None:
-        """Why a coupon is no candidate."""
+        """Return why a coupon is no candidate; None if it is."""
         if position in self._row:
             return None
         personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules)
         return personal or Passed.NOT_SHORTLISTED
 
     def value_minor(self, position: int) -> float:
-        """What a candidate is worth, as an issue says it."""
+        """Return the worth of a candidate, as an issue records it."""
         return round(float(self._judged.worth[self._row[position]]), 3)
 
     def price_minor(self, position: int) -> float:
-        """What is charged for a candidate, as an issue says it."""
+        """Return the price of a candidate, as an issue records it."""
         return round(float(self._prices[self._row[position]]), 3)
 
     def why_not_worth_it(self, position: int) -> NoCoupon | Passed | None:
-        """Why a candidate is not worth giving; None if it is."""
+        """Return why a candidate is not worth giving; None if it is."""
         if position in self.worthwhile:
             return None
         return Passed.PRICED_OUT if position in self.priced_out else NoCoupon.NOT_WORTH_IT
 
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
-        """All that is to be said of a coupon, and why it is not given."""
+        """Return the verdict on a coupon, with the reason not to give it."""
         coupon = self.coupons.coupons[position]
         return Verdict(
             coupon_id=coupon.coupon_id,
@@ -257,7 +257,7 @@ class Judged:
 
 
 def of_another_domain(coupon: Coupon) -> Verdict:
-    """What is to be said of a coupon that the event's domain rules out."""
+    """Return the verdict on a coupon that the event's domain rules out."""
     return Verdict(
         coupon_id=coupon.coupon_id,
         title=coupon.title,

@@ -22,7 +22,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Digest(Struct, frozen=True):
-    """What the states of an agent come to."""
+    """The number, the bytes and the hash of an agent's states."""
 
     keys: int
     bytes: int

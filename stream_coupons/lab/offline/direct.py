@@ -31,7 +31,7 @@ from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
 NO_RECORD = Record("", 0, 0, -1, None, None)
-"""What every message comes in: of partition 0, appended at no time."""
+"""The record of every message: of partition 0, appended at no time."""
 
 
 class _Table:

@@ -1,4 +1,4 @@
-"""All that `evaluate` finds in a log: metrics by head and part, effects of arms, models, and baselines beside ours."""
+"""The results of `evaluate` on a log: metrics by head and part, effects of arms, models, and baselines beside ours."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,11 +1,10 @@
-"""When a used coupon is over, in a log that says of each unused one when it is.
+"""Ends of used coupons, in a log that records the end of each unused one.
 
-A log may end unused coupons by an `expiry` soon after they were given, while a purchase says nothing of the window's
-end. Then a no is known at once and a yes only when the window closes by time: for as long, all that is learnt is no. So
-where unused coupons are ended as a rule, a used one is taken to end in the part of its window in which those usually
-did, and not before its purchase. By parts, for windows differ: those that end first are the short ones, and if used
-coupons of long windows ended when these do, all that is learnt at first would be yes. Only what was logged until then
-is looked at.
+A log may end unused coupons by an `expiry` soon after they were given, while a purchase does not show the window's
+end. Then a negative label is known at once, and a positive one only when the window closes by time: until then, all
+labels are negative. So where unused coupons are ended as a rule, a used one ends in the part of its window in which
+those usually did, and not before its purchase. Parts count, for windows differ: the short ones end first. If used
+coupons of long windows ended as early, all first labels would be positive. Only what was logged until then is read.
 """
 
 import heapq
@@ -14,7 +13,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 AS_A_RULE = 0.5
-"""Of the unused coupons that are old enough, at least so many must have been ended."""
+"""Least share of the unused coupons old enough that must have been ended."""
 
 
 class _Window(NamedTuple):
@@ -37,12 +36,12 @@ class Expiries:
         self._due: list[tuple[float, str]] = []
 
     def add_issue(self, issue_id: str, arm: str, at: float, window_s: float) -> None:
-        """An issue was made, whose window is as long as this."""
+        """Take in an issue and the length of its window."""
         self._issued_at.append(at)
         self._open[issue_id] = _Window(arm, at, window_s)
 
     def add_expiry(self, issue_id: str, at: float) -> None:
-        """A coupon was ended; that of one that was used before tells nothing."""
+        """Take in the end of a coupon; ignored if it was used before."""
         window = self._open.pop(issue_id, None)
         if window is not None:
             part = (at - window.begin) / window.length_s if window.length_s > 0.0 else 1.0
@@ -51,14 +50,14 @@ class Expiries:
             insort(self._delays, at - window.begin)
 
     def add_use(self, issue_id: str, at: float) -> None:
-        """A coupon was used; only the first time counts."""
+        """Take in the use of a coupon; only the first counts."""
         window = self._open.pop(issue_id, None)
         if window is not None:
             self._used += 1
             self._undecided.append((issue_id, window, at))
 
     def take_due(self, now: float) -> list[tuple[str, float]]:
-        """The used coupons that are over before now, and since when; each once."""
+        """Return the used coupons that ended before now, each once, with the time."""
         if self._undecided and self._ended_as_a_rule(now):
             for issue_id, window, used_at in self._undecided:
                 usual = _median(self._parts.get(window.arm) or self._all_parts)

@@ -1,10 +1,10 @@
-"""Which domains of a log report impressions, as far as the log had shown it by some moment."""
+"""The domains of a log that report impressions, as far as the log has shown it by some moment."""
 
 import math
 from collections import Counter, defaultdict
 
 MOST_WITHOUT = 0.1
-"""The largest share of responses without an impression at which silence still says that nothing was seen.
+"""The largest share of responses without an impression at which silence still means that nothing was seen.
 
 Where a share w of what is seen goes unreported, its responses are learnt and its silence is not: that makes
 probabilities too high by a factor of 1 / (1 - w) at most, 1.11 with a tenth. If more is missing, some channel does not
@@ -16,7 +16,7 @@ or not: where these are 4 %, a sixth of all responses may lack an impression, wh
 
 
 class _Shares:
-    """Of the shoppers of a domain, the responses and those without an impression."""
+    """Responses of a domain's shoppers, and their shares without an impression."""
 
     def __init__(self) -> None:
         self._of: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
@@ -46,7 +46,7 @@ class Impressions:
         self.responses: Counter[str] = Counter()
         """Coupons given since the first impression of their domain that were clicked or used, by domain."""
         self.responses_unseen: Counter[str] = Counter()
-        """Those of them without an impression."""
+        """Coupons of `responses` without an impression."""
 
     def add(self, issue_id: str, domain: str, at: float) -> None:
         """Take in an impression, at some time, of an issue whose window is open."""
@@ -56,7 +56,7 @@ class Impressions:
     def close(self, issue_id: str, user_id: str, domain: str, issued_at: float, *, has_response: bool) -> None:
         """Take in that the window of a coupon has closed.
 
-        One that was given before anything was reported says nothing of what is reported since.
+        One that was given before anything was reported is no evidence of later reporting.
         """
         if has_response and issued_at >= self._first_at.get(domain, math.inf):
             is_unseen = issue_id not in self._seen
@@ -65,7 +65,7 @@ class Impressions:
             self._shares[domain].add(user_id, is_unseen=is_unseen)
 
     def known(self, issue_id: str, domain: str, closed_at: float, *, has_response: bool) -> bool | None:
-        """Whether a coupon whose window has closed was seen, by all that was taken in; None where that is not known."""
+        """Return whether a coupon whose window has closed was seen, by all that was taken in; None where unknown."""
         if domain not in self.reported or closed_at < self._first_at[domain]:
             return None
         return has_response or issue_id in self._seen

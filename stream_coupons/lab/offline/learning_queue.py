@@ -1,8 +1,7 @@
-"""What the models do with a foreign log, in its order: score an issue, learn a label, notice an answer.
+"""The work of the models on a foreign log, in its order: score an issue, learn a label, follow a pending decision.
 
-Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. What is to be
-done with them waits until then, and is done in the order in which it came: each issue is scored by the model as it
-stood at its moment.
+Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. The work on
+them waits until then, and is done in the order of its arrival: each issue is scored by the model of its moment.
 """
 
 from collections import defaultdict
@@ -96,7 +95,7 @@ class LearningQueue:
     Attributes
     ----------
     news : list of (float, News)
-        Promotions and drifts, with the time of the label that led to each.
+        Promotions and drifts, with the time of the label that caused each.
     """
 
     def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
@@ -123,11 +122,11 @@ class LearningQueue:
             self.flush()
 
     def take(self, message: OpenDecision | TrainingExample) -> None:
-        """Learn a label, or notice an answer, when all that came before is done."""
+        """Learn a label, or follow a pending decision, when all earlier work is done."""
         self._waiting.append(message)
 
     def doubt_silence(self, domain: str) -> None:
-        """Take it that silence of before says nothing in a domain, when all that came before is done."""
+        """Treat earlier silence in a domain as no evidence, when all earlier work is done."""
         self._waiting.append(domain)
 
     def flush(self) -> None:

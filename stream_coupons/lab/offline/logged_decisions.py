@@ -1,4 +1,4 @@
-"""The scored issues of a log as arrays: the arms there were, what was predicted of them, what was chosen, what came."""
+"""The scored issues of a log as arrays: their arms, the predictions for these, the chosen arms and the outcomes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ OF_ROWS = (
     "purchased",
     "order_value",
 )
-"""The arrays of `Decisions` that have a row for each."""
+"""The arrays of `Decisions` that have one row per decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +42,23 @@ class Decisions:
     names : tuple of str
         Every arm, the most often chosen first.
     arm : array of int, shape (n, a)
-        Which of `names` each column is; -1 for columns that a row does not have.
+        Index in `names` of each column; -1 for columns that a row does not have.
     chosen : array of int, shape (n,)
         Column of the arm that was chosen.
     probability : array, shape (n, a, 3)
         P(click), P(redeem), P(order) of every arm by the model as it stood then.
     propensity : array, shape (n,)
-        NaN where the log does not say it.
+        NaN where the log lacks it.
     order_value : array, shape (n,)
-        Minor units; NaN where there was no purchase, or the log does not say it.
+        Minor units; NaN where there was no purchase, or the log lacks it.
     labelled_at : array, shape (n,)
-        When it was known what came of it.
+        Time at which the outcome was known.
     """
 
     names: tuple[str, ...]
     coupons: CouponSet
     position: Rows
-    """Where the coupon of each name is in `coupons`; 0 for `none`."""
+    """Position in `coupons` of the coupon of each name; 0 for `none`."""
     arm: Rows
     chosen: Rows
     shopper: Rows
@@ -75,38 +75,38 @@ class Decisions:
 
     @property
     def is_arm(self) -> Mask:
-        """Which columns a row has, shape (n, a)."""
+        """Mask of the columns that a row has, shape (n, a)."""
         return self.arm >= 0
 
     @property
     def is_none(self) -> Mask:
-        """Which columns are the arm that gives nothing, shape (n, a)."""
+        """Mask of the columns of the arm that gives nothing, shape (n, a)."""
         none = self.names.index(NO_COUPON) if NO_COUPON in self.names else len(self.names)
         is_none: Mask = self.arm == none
         return is_none
 
     @property
     def is_coupon(self) -> Mask:
-        """Which columns are a coupon, shape (n, a)."""
+        """Mask of the columns of coupons, shape (n, a)."""
         return self.is_arm & ~self.is_none
 
     @property
     def chosen_arm(self) -> Rows:
-        """Which of `names` was chosen, shape (n,)."""
+        """Index in `names` of the chosen arm, shape (n,)."""
         return self.arm[np.arange(len(self)), self.chosen]
 
     @property
     def times_chosen(self) -> Rows:
-        """How often each of `names` was chosen."""
+        """Number of decisions that chose each of `names`."""
         return np.bincount(self.chosen_arm, minlength=len(self.names))
 
     def at_rows(self, rows: Mask) -> "Decisions":
-        """Some of the decisions."""
+        """Return some of the decisions."""
         return replace(self, **{name: getattr(self, name)[rows] for name in OF_ROWS})
 
 
 def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> Decisions:
-    """Arrays of the issues whose outcome is known; all arms of each must have been scored.
+    """Return arrays of the issues whose outcome is known; all arms of each must have been scored.
 
     A purchase without a click reported counts as no click, as it does in the log.
 
@@ -153,17 +153,17 @@ def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor:
 
 
 def _chosen_name(scored: Scored) -> str:
-    """The arm as the issue's list of arms calls it: by its own name or by its coupon."""
+    """Return the arm's name in the issue's list of arms: its own or that of its coupon."""
     return scored.arm if scored.arm in scored.by_arm else scored.coupon_id
 
 
 def missing_arms(log: ForeignLog) -> list[str]:
-    """What to say of issues that name no arms.
+    """Return the notes on issues that name no arms.
 
     Raises
     ------
     BadConfig
-        If there are neither arms nor propensities: then nobody knows what else could have been chosen, or how likely.
+        If there are neither arms nor propensities: the alternatives and their probabilities are unknown then.
     """
     issues = [record for record in log.records() if isinstance(record, LoggedIssue)]
     missing = sum(not issue.arms for issue in issues)

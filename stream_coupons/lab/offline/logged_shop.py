@@ -43,9 +43,9 @@ NOTHING_SHARED = SharedStates[Purse]({}, Purse)
 NO_WALLET = Wallet(NOTHING_SHARED, 0, 1)
 """Nothing is drawn on it: a log triggers no decision of ours."""
 OF_FEATURES = ("profile", "neighbourhood", "history", "related")
-"""All of a shopper's state that features are made of."""
+"""The parts of a shopper's state that features are made of."""
 NO_FEATURES = bytes(4)
-"""What an issue keeps in the place of its numbers, which are kept elsewhere: they are there, so it can teach."""
+"""Placeholder for an issue's numeric features, which are kept elsewhere: it is not empty, so the issue is learnt."""
 
 
 class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
 
 
 class LoggedShop:
-    """Feed it what shoppers did, in order of time; it tells what can be learnt of it.
+    """Takes what shoppers did, in order of time, and sends what can be learnt from it.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class LoggedShop:
         self._conclude(event.user_id, shopper, effects)
 
     def was_seen(self, user_id: str, issue_id: str) -> bool:
-        """Whether an impression of an open issue was reported."""
+        """Return whether an impression of an open issue was reported."""
         shopper = self._shopper(user_id)
         return issue_id in shopper.issues and shopper.issue(issue_id).seen
 
@@ -204,7 +204,7 @@ _decode = msgspec.msgpack.Decoder(Shopper).decode
 
 
 def _frozen(shopper: Shopper) -> Shopper:
-    """A copy of all of a shopper that features are made of."""
+    """Return a copy of the parts of a shopper that features are made of."""
     frozen = _decode(_encode([shopper.profile, shopper.neighbourhood, shopper.history]))
     frozen.related = copy(shopper.related)
     return frozen

@@ -15,7 +15,7 @@ from stream_coupons.models.progressive import Interval
 
 
 class OrderAnyway(Struct, frozen=True, kw_only=True):
-    """Of the issues that are judged: those with a coupon and those without.
+    """P(order) on the judged issues: those with a coupon and those without.
 
     `below_zero_ratio` is the share of those with a coupon whose predicted uplift, P(redeem) - P(order), is below zero.
     """
@@ -29,7 +29,7 @@ class OrderAnyway(Struct, frozen=True, kw_only=True):
 
 
 def order_anyway(series: Sequence[Judged]) -> OrderAnyway | None:
-    """What is said of P(order) on either kind of issue; None if there are not both."""
+    """Return the figures on P(order) for both kinds of issue; None if one kind is missing."""
     of_head = {each.head: each for each in series}
     given, withheld = of_head["redeem"], of_head["order"]
     if not len(given) or not len(withheld):

@@ -141,17 +141,17 @@ class ProgressiveRun:
 
     @property
     def issues(self) -> int:
-        """How many issues were scored."""
+        """Number of scored issues."""
         return len(self._scored)
 
     @property
     def labelled(self) -> int:
-        """How many of them have a label."""
+        """Number of scored issues with a label."""
         return sum(scored.labelled_at is not None for scored in self._scored.values())
 
     @property
     def doubtful_impressions(self) -> dict[str, int]:
-        """Domains whose impressions are not believed, and how many responses came there without one."""
+        """Domains whose impressions are not believed, with the number of responses without one."""
         doubtful = self.impressions.doubtful if self._asks_log else frozenset()
         return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
 
@@ -176,13 +176,13 @@ class ProgressiveRun:
         return self.scored()
 
     def scored(self) -> list[Scored]:
-        """All issues that were fed, with the labels that are known by now."""
+        """Return all issues that were fed, with the labels known so far."""
         self._queue.flush()
         return list(self._scored.values())
 
     @property
     def news(self) -> list[tuple[float, News]]:
-        """Promotions and drifts so far, each with the time of the label that led to it."""
+        """Promotions and drifts so far, each with the time of the label that caused it."""
         self._queue.flush()
         return self._queue.news
 
@@ -266,7 +266,7 @@ class ProgressiveRun:
             self._note_impression(scored, issue.occurred_at)
 
     def _to_score(self, scored: Scored, moment: Moment, domain: str, alternatives: list[str]) -> Issue:
-        """What is to be scored of an issue: what was given and giving none, and all arms if these were asked for."""
+        """Return what to score of an issue: the given coupon and giving none, and all arms if these are wanted."""
         names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
         by_domain: dict[str, list[str]] = {domain: []}
         for name in names:
@@ -289,7 +289,7 @@ class ProgressiveRun:
         return Issue(scored.issue_id, moment, arms, row, bool(heads & self._queue.heads), take)
 
     def _arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> Arms:
-        """The arms of a domain; what was given is among them, named or not."""
+        """Return the arms of a domain, with the given coupon, named or not."""
         catalogue, given = self._shop.catalogue, scored.coupon_id
         bare = catalogue.bare_of(domain, alternatives)
         whole = catalogue.of_domain(domain)

@@ -1,4 +1,4 @@
-"""How good the probabilities of a log's issues were, each made before its label was known.
+"""The quality of the probabilities of a log's issues, each made before its label was known.
 
 References
 ----------
@@ -49,7 +49,7 @@ class Judged:
     probabilities: Floats
     labels: Bools
     unseen: int = 0
-    """Issues with a label that are not among these: nobody saw the coupon."""
+    """Number of issues with a label that are left out, because their coupon was not seen."""
 
     def __len__(self) -> int:
         return len(self.issues)

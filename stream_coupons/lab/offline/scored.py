@@ -1,4 +1,4 @@
-"""What a progressive run says of an issue."""
+"""The result of a progressive run for one issue."""
 
 from msgspec import Struct
 
@@ -6,26 +6,26 @@ from stream_coupons.core.shopper.state import Predicted
 
 
 class Scored(Struct, kw_only=True):
-    """An issue, the probabilities at its moment, and what came of it.
+    """An issue, the probabilities at its moment, and its outcome.
 
     Attributes
     ----------
     line : int
-        Where the issue stands in the log.
+        Line of the issue in the log.
     p_click, p_redeem, p_order : float
-        Of a click, of a purchase with the coupon, and of a purchase without any.
+        Probabilities of a click, of a purchase with the coupon, and of a purchase without any.
     clicked, redeemed : bool or None
-        None as long as it is not known. Under the arm `none` they say that the shopper clicked or purchased all the
-        same. A purchase without a click reported is no click.
+        None as long as unknown. Under the arm `none`, True if the shopper clicked or purchased all the same. A purchase
+        without a click reported is no click.
     seen : bool or None
-        Of a coupon: whether anything says that the shopper saw it; None where impressions are not known to be reported,
-        or had not begun to be when its window closed. By all of the log once that has ended.
+        True if a record shows that the shopper saw the coupon; None where impressions are not known to be reported, or
+        had not begun to be when its window closed. By all of the log once that has ended.
     labelled_at : float or None
-        When the window closed: what was not known before.
+        Time at which the window closed; None before.
     by_arm : dict
         The three probabilities of every arm at that moment, if they were asked for.
     value_minor : int or None
-        Of the order that the purchase was of, minor units.
+        Value of the order of the purchase, minor units.
     """
 
     line: int = 0

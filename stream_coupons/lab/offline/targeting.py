@@ -1,4 +1,4 @@
-"""How well predicted uplift finds those whom a coupon moves, where the log sometimes gave none."""
+"""The quality of targeting by predicted uplift, where the log sometimes gave no coupon."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ CURVE_POINTS = 101
 
 @dataclass(frozen=True, slots=True)
 class Targeting:
-    """How well predicted uplift finds those whom a coupon moves."""
+    """The quality of targeting one coupon rule by predicted uplift."""
 
     coupon: str
     treated: int
@@ -27,10 +27,10 @@ class Targeting:
 
 
 def measure(decisions: Decisions, found: Rewards, propensity: Floats, seed: int) -> list[Targeting]:
-    """Uplift over `none` of a coupon drawn at random, and of the one that our policy would give.
+    """Return the uplift over `none` of a coupon drawn at random, and of the one that our policy would give.
 
-    Whoever got a coupon counts by the probability of that coupon under the rule above over its propensity, and whoever
-    got none by the inverse of theirs; so both groups stand for all shoppers.
+    The weight of a decision with a coupon is the probability of that coupon under the rule over its propensity. The
+    weight of a decision without one is the inverse propensity. So both groups represent all shoppers.
     """
     rows = np.arange(len(decisions))
     can_compare = decisions.is_none.any(axis=1) & decisions.is_coupon.any(axis=1)

@@ -86,12 +86,12 @@ class Curve:
 
     @property
     def auuc(self) -> float:
-        """Area under the uplift curve; half of the last point when the order tells nothing."""
+        """Area under the uplift curve; half of the last point when the order is uninformative."""
         return _area(self.uplift, self.share)
 
     @property
     def qini_coefficient(self) -> float:
-        """Area between the Qini curve and the straight line; 0 when the order tells nothing."""
+        """Area between the Qini curve and the straight line; 0 when the order is uninformative."""
         return _area(self.qini, self.share) - float(self.qini[-1]) / 2
 
     def thinned(self, points: int) -> "Curve":

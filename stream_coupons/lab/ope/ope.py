@@ -42,11 +42,11 @@ Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 ALARM_CONFIDENCE = 0.999
-"""Of the interval of the mean weight: it is an alarm, and many policies are looked at."""
+"""Confidence of the interval of the mean weight: it is an alarm, and many policies are evaluated."""
 
 
 class Estimator(StrEnum):
-    """How a policy is valued."""
+    """The estimators of a policy's value."""
 
     IPS = "ips"
     SNIPS = "snips"
@@ -60,20 +60,20 @@ class Logged:
     Attributes
     ----------
     shopper : array of int, shape (n,)
-        Whom it was about, as a number from 0 on.
+        Shopper of the decision, as a number from 0 on.
     chosen : array of int, shape (n,)
         Column of the arm chosen.
     propensity : array, shape (n,)
         Probability with which it was chosen, in (0, 1].
     reward : array, shape (n,)
-        What it brought.
+        Reward of the decision.
     predicted : array, shape (n, a)
         Reward predicted of every arm without knowing the row's outcome; anything in columns that a row does not have.
 
     Raises
     ------
     BadConfig
-        Of shapes that do not fit, or a propensity outside (0, 1].
+        If shapes do not fit, or a propensity is outside (0, 1].
     """
 
     shopper: Rows
@@ -101,7 +101,7 @@ class Logged:
         return len(self.chosen)
 
     def at(self, rows: Mask) -> "Logged":
-        """Some of the decisions."""
+        """Return some of the decisions."""
         return Logged(
             self.shopper[rows], self.chosen[rows], self.propensity[rows], self.reward[rows], self.predicted[rows]
         )
@@ -109,26 +109,26 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """What says whether the estimates can be believed.
+    """The diagnostics that show if the estimates can be trusted.
 
     Attributes
     ----------
     decisions, shoppers : int
     effective : float
-        Effective sample size :math:`(\\sum w)^2 / \\sum w^2` [4]_: so many decisions of the policy itself would tell as
-        much.
+        Effective sample size :math:`(\\sum w)^2 / \\sum w^2` [4]_: so many decisions of the policy itself are as
+        informative.
     agreement : float
         Mean probability with which the policy would have made the logged choice.
     rewarded : int
-        Decisions with a reward other than 0 and a weight above 0: all that IPS knows of.
+        Decisions with a reward other than 0 and a weight above 0: IPS uses no others.
     largest_weight : float
     mean_weight : Interval
         1 if the propensities are right and the policy keeps to arms that could have been chosen. With an interval of
-        99.9 %: it is an alarm, and many policies are looked at.
+        99.9 %: it is an alarm, and many policies are evaluated.
     clipped : float
         Share of the decisions whose weight was clipped.
     clip_bias : mapping of Estimator to float
-        What clipping took off or added to each estimate, estimated by the same estimator without clipping.
+        Effect of clipping on each estimate, estimated by the same estimator without clipping.
     """
 
     decisions: int
@@ -143,7 +143,7 @@ class Diagnostics:
 
     @property
     def is_off(self) -> bool:
-        """Whether 1 is outside the interval of the mean weight: wrong propensities, or arms without support."""
+        """True if 1 is outside the interval of the mean weight: wrong propensities, or arms without support."""
         mean = self.mean_weight
         return not self.clipped and not math.isclose(mean.value, 1.0) and not mean.low <= 1.0 <= mean.high
 
@@ -210,7 +210,7 @@ def value(logged: Logged, target: Floats, clip: float | None = None, confidence:
 
 
 def value_logged(logged: Logged, confidence: float = 0.95) -> Valuation:
-    """The logging policy's own value: the mean reward, by whatever estimator."""
+    """Return the logging policy's own value: the mean reward, by any estimator."""
     ones = np.ones(len(logged))
     mean = _Sums(logged, ones, confidence).mean(logged.reward)
     exact = Interval(1.0, 1.0, 1.0)
@@ -251,7 +251,7 @@ class _Sums:
         return self._interval(estimate, influence)
 
     def gain(self, estimator: Estimator, weight: Floats) -> Interval:
-        """How much more than the mean reward."""
+        """Return the estimate less the mean reward."""
         estimate, influence = self._of(estimator, weight)
         reward = self.logged.reward
         mean = float(reward.mean())

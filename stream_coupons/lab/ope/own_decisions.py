@@ -66,7 +66,7 @@ class OwnDecisions:
 
     @property
     def is_coupon(self) -> Mask:
-        """Which columns are a coupon of the row, shape (n, a)."""
+        """Mask of the columns of a coupon of the row, shape (n, a)."""
         is_coupon: Mask = self.arm > 0
         return is_coupon
 

@@ -1,4 +1,4 @@
-"""The engine's own log: the decisions on record, and what the shoppers of them ordered afterwards.
+"""The engine's own log: the decisions on record, and the later orders of their shoppers.
 
 It is read from the topics `decisions`, `order-events`, `coupon-feedback` and `coupon-catalog`, in any order. Copies
 count once.
@@ -21,17 +21,17 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 
 READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
-"""The topics that it is read from."""
+"""The topics of the engine's own log."""
 
 
 class Money(NamedTuple):
-    """What a shopper brought over time: times ascending, and the sum of all money until each, minor units."""
+    """The money of a shopper over time: ascending times, and the sum until each, minor units."""
 
     at: list[float]
     total: list[float]
 
     def between(self, first: float, last: float) -> float:
-        """Money after the first and up to the last of two times."""
+        """Return the money after the first and up to the last of two times."""
         return self._until(last) - self._until(first)
 
     def _until(self, at: float) -> float:
@@ -70,9 +70,9 @@ class OwnLog:
         self._typical_price_minor = typical_price_minor
         self._orders: dict[str, OrderEvent] = {}
         self._used_at: dict[str, float] = {}
-        """When a coupon was used, by issue."""
+        """Time of a coupon's first use, by issue."""
         self._reports: dict[str, FeedbackEvent] = {}
-        """Of purchases, refunds and cancellations, the one that happened last, by issue."""
+        """The purchase, refund or cancellation that happened last, by issue."""
         self._decoders = {topic.name: Decoder(topic) for topic in READ}
 
     def take(self, topic: str, value: bytes | None) -> None:
@@ -108,7 +108,7 @@ class OwnLog:
             self._used_at[event.issue_id] = min(event.occurred_at, first_at)
 
     def money(self) -> dict[tuple[str, str], Money]:
-        """Return what each shopper brought in each domain: the margin of all orders less all discounts.
+        """Return the money of each shopper in each domain: the margin of all orders less all discounts.
 
         A discount counts when the coupon was first used, by the amount that was reported last: a refund corrects it.
         The margin of an item is its price times the mean `margin_ratio` of the coupons that it is in the scope of, or
@@ -135,7 +135,7 @@ class OwnLog:
         return found
 
     def _discount(self, report: FeedbackEvent) -> float:
-        """What the coupon took off; where a purchase does not say it, the most that it may, as the budgets book it."""
+        """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""
         if report.kind == "cancel":
             return 0.0
         if report.discount_minor is not None or report.kind == "refund":
@@ -182,7 +182,7 @@ class _Margins:
         self._prices = {item_id: sums[item_id] / count for item_id, count in counts.items()}
 
     def of_order(self, order: OrderEvent) -> float:
-        """The margin of an order before discounts."""
+        """Return the margin of an order before discounts."""
         if not order.items:
             return (order.total_minor or 0) * self._mean(self._by_domain[order.domain])
         return sum(self._value(item) * self._ratio(order.domain, item) for item in order.items)

@@ -47,12 +47,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class OwnValued:
-    """A policy and what it is worth a decision, minor units.
+    """A policy and its value per decision, minor units.
 
     Attributes
     ----------
     unsupported : float
-        Share of its choices that the policy which decided would never have made: nothing is known of them.
+        Share of its choices that the logging policy would never have made: their outcome is unknown.
     """
 
     policy: str
@@ -62,18 +62,18 @@ class OwnValued:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """What shoppers who may get coupons bring more than those of the control group, minor units a shopper.
+    """The lift of shoppers who may get coupons over the control group, minor units per shopper.
 
     Attributes
     ----------
     treated, holdout : int
         Shoppers of each group with a decision on record.
     treated_mean, holdout_mean : float
-        Margin less discounts and sending, a shopper, from the first decision to the end of the log.
+        Margin less discounts and sending, per shopper, from the first decision to the end of the log.
     lift : Interval
         Difference of the means; Welch's interval.
     total_minor : Interval
-        The same of all treated shoppers together: what the coupons earned.
+        Lift of all treated shoppers together: the earnings of the coupons.
     """
 
     treated: int
@@ -86,7 +86,7 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class OwnReport:
-    """All that the engine's own log says of other policies; `warnings` are what may make it wrong."""
+    """The values of other policies on the engine's own log; `warnings` name what may make them wrong."""
 
     domain: str
     window_s: float
@@ -117,7 +117,7 @@ def report(
     domain : str, optional
         The one with most decisions, if not given.
     window_s : float, optional
-        In which orders after a decision count; the longest in which one of the coupons can be used, if not given.
+        Time after a decision in which orders count, seconds; by default the longest redemption window of an arm.
 
     Raises
     ------

@@ -147,7 +147,7 @@ def softmax(values: Floats, temperature: float) -> Floats:
 
 
 def natural_temperature(values: Floats) -> float:
-    """How much values differ within a decision: the root of the mean variance among a row's arms; 1 if not.
+    """Return the spread of values within a decision: the root of the mean variance among a row's arms; 1 if it is 0.
 
     A temperature of this size neither ignores the values nor chooses the best alone, whatever unit they have.
     """

@@ -1,4 +1,4 @@
-"""What the decisions of a log brought, and what the model expected every arm to bring."""
+"""The rewards of a log's decisions, and those that the model predicted for every arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ CLICK, REDEEM, ORDER = (HEADS.index(head) for head in ("click", "redeem", "order
 
 
 class Reward(StrEnum):
-    """What a decision brings."""
+    """The kinds of reward."""
 
     CLICK = "click"
     PURCHASE = "purchase"
@@ -32,19 +32,19 @@ class Reward(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
-    """What the decisions brought, and what was predicted of every arm.
+    """The rewards of decisions, and those predicted for every arm.
 
     Attributes
     ----------
     reward : array, shape (n,)
     predicted : array, shape (n, a)
-        The reward model: what each arm is expected to bring, from what was known at that moment.
+        The reward model: the expected reward of each arm, from what was known at that moment.
     worth : array, shape (n, a)
-        What our policy ranks by; -inf in columns that a row does not have.
+        The worth that our policy ranks by; -inf in columns that a row does not have.
     notes : list of str
-        What had to be assumed.
+        Assumptions that were made.
     is_net : bool
-        Whether the discounts are taken off the reward.
+        True if the discounts are taken off the reward.
     """
 
     reward: Floats
@@ -59,13 +59,13 @@ class Rewards:
 
 
 def rewards(decisions: Decisions, kind: Reward, rules: PolicyRules) -> Rewards:
-    """Rewards of one kind.
+    """Return the rewards of one kind.
 
     - click: 1 for a click. Predicted are P(click) and, for `none`, its share of clicks known until then.
     - purchase: 1 for a purchase. Predicted are P(redeem) and, for `none`, P(order).
-    - order_value: what the purchase was worth; predicted by the mean order known until then.
+    - order_value: the value of the purchase; predicted by the mean order known until then.
     - margin: margin of the order less the discount, and the cost of having given a coupon; our policy ranks by
-      `core.policy.values`, as it does live. Orders of unknown value count as the coupon's typical price. `none` earns
+      `policy.values`, as it does live. Orders of unknown value count as the coupon's typical price. `none` earns
       the mean margin ratio of the coupons.
 
     Raises
@@ -153,7 +153,7 @@ def costs_of(decisions: Decisions) -> tuple[Floats, Floats]:
 
 
 def _discounts(coupons: CouponSet, position: Rows, order: Floats) -> Floats:
-    """What each coupon takes off an order; the discount at the typical price where the coupon says no percentage."""
+    """Return each coupon's discount on an order; that at the typical price where the coupon has no percentage."""
     percent = np.array([np.nan if c.discount_percent is None else c.discount_percent for c in coupons.coupons])
     fixed = np.array([c.discount_minor is not None for c in coupons.coupons])
     at_most = np.array([float(c.max_discount_minor) for c in coupons.coupons])
@@ -164,7 +164,7 @@ def _discounts(coupons: CouponSet, position: Rows, order: Floats) -> Floats:
 
 
 def _mean_known(decisions: Decisions, rows: Mask, values: Floats, prior: float) -> Floats:
-    """Mean of the values of some rows as far as they were known at the moment of each decision, shape (n,).
+    """Return the mean of the values of some rows known at the moment of each decision, shape (n,).
 
     `prior` counts as one value more.
     """

@@ -28,7 +28,7 @@ WEIGHT_LEVELS = (*(level / 50 for level in range(50)), 0.99, 0.995, 0.999, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """A policy and what it is worth.
+    """A policy and its value.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Valued:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that is known; `warnings` are what may make it wrong, `notes` how it was come by."""
+    """The values of policies; `warnings` name what may make them wrong, `notes` how they were found."""
 
     reward: Reward
     decisions: int
@@ -62,7 +62,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to value, and how; without `policies`: ours, the logging one, random and every constant arm."""
+    """The policies to value, and how; if none are given: ours, the logging one, random and every constant arm."""
 
     reward: Reward = Reward.CLICK
     policies: tuple[Policy, ...] = ()
@@ -161,7 +161,7 @@ def _value(
 
 
 def _doubts(each: Valued) -> list[str]:
-    """What makes the value of a policy doubtful."""
+    """Return the reasons to doubt the value of a policy."""
     found, doubts = each.valuation.diagnostics, []
     if each.unsupported > 0:
         doubts.append(

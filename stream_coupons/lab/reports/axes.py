@@ -1,4 +1,4 @@
-"""What a report's charts and texts show: axes, points, and values as a person writes them."""
+"""Elements of a report's charts and texts: axes, points, and values as a person writes them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ class Axis:
     Parameters
     ----------
     label : str
-        What it shows; may be empty.
+        Quantity shown; may be empty.
     unit : {"number", "percent", "money", "date"}
-        How values are written: percent takes ratios, money minor units, date UTC epoch seconds.
+        Format of values: percent takes ratios, money minor units, date UTC epoch seconds.
     from_zero : bool
         Keep zero in view.
     """

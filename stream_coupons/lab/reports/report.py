@@ -24,9 +24,9 @@ __all__ = ["Axis", "Bands", "NamedInterval", "NamedPoint", "Points", "Report", "
 PAGE = "page.html.j2"
 FOLDER = "report_page"
 MAX_TABLE_ROWS = 25
-"""Of the table under a line chart."""
+"""Maximum rows of the table under a line chart."""
 MAX_COLUMNS = 4
-"""Of key figures side by side."""
+"""Maximum number of key figures side by side."""
 
 NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 """Text that reads as a number, or as none."""
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was added yet."""
+        """True if nothing was added yet."""
         return not self._parts
 
     def section(self, title: str, text: str = "") -> None:
@@ -241,7 +241,7 @@ def _script_json(value: Mapping[str, Any]) -> str:
 
 
 def _last(points: Points, x: Axis, y: Axis) -> str:
-    """Return the last value of a series, which says nothing where x is a rate and not a kind of time."""
+    """Return the last value of a series, which is meaningless where x is a rate and not a kind of time."""
     return "" if x.unit == "percent" else format_value(points[-1][1] if points else math.nan, y.unit)
 
 

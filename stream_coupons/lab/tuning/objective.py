@@ -1,10 +1,11 @@
-"""How good settings are on a foreign log: progressive quality on a stretch of its time.
+"""The quality of settings on a foreign log: progressive evaluation on a stretch of its time.
 
 The log is cut in two by time. Settings are searched on the first part, as if the rest had not happened yet: no record
-of it is read, and an issue whose outcome was not known by then does not count. What was found is judged on the rest,
-with a model that goes on learning through both parts, as it would live (Gama, Sebastiao, Rodrigues 2013, "On evaluating
-stream learning algorithms", Machine Learning 90: progressive evaluation). A model tried on the very part that its
-settings were chosen on looks better than it is (Cawley, Talbot 2010, "On over-fitting in model selection", JMLR 11).
+of it is read, and an issue whose outcome was not known by then does not count. The settings found are judged on the
+rest, with a model that goes on learning through both parts, as it would live (Gama, Sebastiao, Rodrigues 2013, "On
+evaluating stream learning algorithms", Machine Learning 90: progressive evaluation). A model judged on the part that
+its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On over-fitting in model selection", JMLR
+11).
 """
 
 import math
@@ -38,7 +39,7 @@ CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 
 
 class Quality(NamedTuple):
-    """How good settings are; NaN if they lead to no finite metric.
+    """The quality of settings; NaN if they have no finite metric.
 
     `steps` are the metric as it stood at each of the `CHECKPOINTS` that were reached. A trial that `is_given_up` has
     reached no further, and its `value` is the last of these.
@@ -56,7 +57,7 @@ STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
 class Sample:
     """Predictions of one head and what happened: arrays of one row an issue, in time order.
 
-    `known_at` says when the outcome was known: when the window of the issue had closed.
+    `known_at` is the time at which the outcome was known: the end of the issue's window.
     """
 
     users: NDArray[np.str_]
@@ -66,22 +67,23 @@ class Sample:
     labels: Floats
 
     def known_before(self, moment: float) -> "Sample":
-        """The issues whose outcome was known before a moment."""
+        """Return the issues whose outcome was known before a moment."""
         return self._of(self.known_at < moment)
 
     def issued_since(self, moment: float) -> "Sample":
-        """The issues from a moment on."""
+        """Return the issues from a moment on."""
         return self._of(self.at >= moment)
 
     def _of(self, rows: NDArray[np.bool_]) -> "Sample":
         return Sample(self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows])
 
     def require_both(self, where: str) -> None:
-        """See that there is something to tell apart.
+        """Require positive and negative outcomes.
 
         Raises
         ------
         BadConfig
+            If either is missing.
         """
         positives = int(self.labels.sum())
         if not 0 < positives < len(self.labels):
@@ -90,12 +92,12 @@ class Sample:
             )
 
     def quality(self, metric: Metric) -> float:
-        """The metric over all of it; NaN if it is undefined."""
+        """Return the metric over all issues; NaN if it is undefined."""
         return STATISTICS[metric](self.probabilities, self.labels) if len(self.labels) else math.nan
 
 
 def sample(scored: Iterable[Scored], head: Head) -> Sample:
-    """The issues of a coupon whose outcome is known and that was not unseen.
+    """Return the issues of a coupon whose outcome is known, except coupons known to be unseen.
 
     Where none was given there is nothing to click or redeem.
     """
@@ -112,7 +114,7 @@ def sample(scored: Iterable[Scored], head: Head) -> Sample:
 
 
 def split_at(log: ForeignLog, held_out: float) -> float:
-    """The moment from which on lies this share of the issues of a coupon.
+    """Return the moment from which on this share of the issues of a coupon lies.
 
     Raises
     ------
@@ -131,13 +133,13 @@ def split_at(log: ForeignLog, held_out: float) -> float:
 
 @lru_cache(maxsize=1)
 def _read_once(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
-    """The log, read once by each process."""
+    """Return the log, read once by each process."""
     return foreign.read(path, window_s) if mapping is None else tables.read_log(path, mapping_of(mapping), window_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a process works on: it reads the log itself; a table by its mapping."""
+    """The objective of a process, which reads the log itself; a table by its mapping."""
 
     log: Path
     window_s: float
@@ -147,7 +149,7 @@ class Objective:
     mapping: Path | None = None
 
     def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> Quality:
-        """The quality of these settings on what was known before `until`.
+        """Return the quality of these settings on what was known before `until`.
 
         Parameters
         ----------
@@ -172,7 +174,7 @@ class Objective:
         return Quality(known.quality(self.metric), tuple(steps))
 
     def predictions(self, settings: Settings) -> Sample:
-        """The predictions of these settings over the whole log."""
+        """Return the predictions of these settings over the whole log."""
         return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
 
 

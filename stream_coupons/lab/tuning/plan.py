@@ -1,4 +1,4 @@
-"""What a search for settings is to do."""
+"""The plan of a search for settings."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from stream_coupons.settings import Settings
 
 
 class Method(StrEnum):
-    """How the next point is chosen: all of a grid, by chance, or by what the points before have shown."""
+    """The choice of the next point: all of a grid, at random, or by the results of previous points."""
 
     GRID = "grid"
     RANDOM = "random"
@@ -18,19 +18,19 @@ class Method(StrEnum):
 
 
 class Metric(StrEnum):
-    """What settings are chosen by."""
+    """The metric that settings are chosen by."""
 
     LOG_LOSS = "log_loss"
     ROC_AUC = "roc_auc"
 
     @property
     def sign(self) -> int:
-        """By what to multiply a difference to make it positive where the second is better."""
+        """Factor that makes a difference positive where the second is better."""
         return 1 if self is Metric.ROC_AUC else -1
 
 
 class Head(StrEnum):
-    """Which prediction is looked at."""
+    """The prediction that is evaluated."""
 
     REDEEM = "redeem"
     CLICK = "click"
@@ -38,7 +38,7 @@ class Head(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is searched, and how."""
+    """The space and the method of a search."""
 
     space: SearchSpace
     base: Settings
@@ -48,11 +48,11 @@ class Plan:
     seed: int = 0
 
     def grid(self) -> list[dict[str, Value]]:
-        """The points of the grid; none with another method."""
+        """Return the points of the grid; none with another method."""
         return self.space.grid(self.trials) if self.method is Method.GRID else []
 
     def question(self) -> dict[str, object]:
-        """What a trial depends on; how many there are does not matter, unless it makes another grid."""
+        """Return what a trial depends on; the number of trials counts only if it makes another grid."""
         return {
             "method": self.method,
             "seed": self.seed,

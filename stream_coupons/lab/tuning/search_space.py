@@ -1,4 +1,4 @@
-"""Which settings are searched for better values, and between what.
+"""The settings that are searched for better values, and their ranges.
 
 Names are those of the settings file, dotted: `learning.learning_rate`. A name's type is that of the setting, so a range
 of a whole number gives whole numbers, and both ends of every range are read as the settings themselves are.
@@ -29,7 +29,7 @@ Value = float | int | str | bool
 
 
 class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers from `low` to `high`, both included; `log` looks at their logarithms."""
+    """Numbers from `low` to `high`, both included; `log` searches their logarithms."""
 
     low: float
     high: float
@@ -92,11 +92,11 @@ class SearchSpace:
         self.axes = {name: _checked(name, axes[name], source) for name in sorted(axes)}
 
     def is_whole(self, name: str) -> bool:
-        """Whether this setting is a whole number."""
+        """Return whether this setting is a whole number."""
         return type(_DEFAULTS[name]) is int
 
     def settings(self, base: Settings, values: Mapping[str, Value]) -> Settings:
-        """These settings with some values in place of theirs."""
+        """Return these settings with some values replaced."""
         tree = tree_of(base)
         for name, value in values.items():
             *sections, field = name.split(".")
@@ -107,12 +107,12 @@ class SearchSpace:
         return msgspec.convert(tree, Settings)
 
     def values(self, settings: Settings) -> dict[str, Value]:
-        """What these settings have where this space looks."""
+        """Return the values of these settings on the axes of this space."""
         values = leaves(tree_of(settings))
         return {name: values[name] for name in self.axes}
 
     def nearest(self, settings: Settings) -> dict[str, Value]:
-        """The point of the space nearest to these settings; a value that is none of its choices is left out."""
+        """Return the point of the space nearest to these settings; a value that is none of its choices is left out."""
         point: dict[str, Value] = {}
         for name, value in self.values(settings).items():
             match self.axes[name]:
@@ -123,7 +123,7 @@ class SearchSpace:
         return point
 
     def rounded(self, values: Mapping[str, Value], base: Settings) -> dict[str, Value]:
-        """Values with `DIGITS` significant digits, as they are tried; one that these settings have stays exact."""
+        """Return values with `DIGITS` significant digits, as they are tried; those of these settings stay exact."""
         today = self.values(base)
         return {
             name: float(f"{value:.{DIGITS}g}") if type(value) is float and value != today[name] else value
@@ -131,7 +131,7 @@ class SearchSpace:
         }
 
     def grid(self, trials: int) -> list[dict[str, Value]]:
-        """All combinations of evenly spaced values, as many of each range as `trials` allow.
+        """Return all combinations of evenly spaced values, as many of each range as `trials` allow.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a search for settings came to: the figures, what they say, and the settings as a file."""
+"""The result of a search for settings: the figures, the verdict, and the settings as a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from stream_coupons.settings import Settings
 
 
 class Tuned(Struct, frozen=True, kw_only=True):
-    """What came of it. In `searched` and `held_out`, `first` is the settings used today and `second` those found.
+    """The result. In `searched` and `held_out`, `first` is the settings used today and `second` those found.
 
     `searched` are the issues whose outcome was known before `split_at`: by them the settings were chosen. `held_out`
-    are those from then on.
+    are the issues from then on.
     """
 
     log: Path
@@ -39,7 +39,7 @@ class Tuned(Struct, frozen=True, kw_only=True):
 
 
 def verdict(tuned: Tuned) -> str:
-    """What the comparison on the later part says, and what was done about it."""
+    """Return the verdict of the comparison on the later part, and the action taken."""
     if tuned.is_better:
         text = "better than the settings used today"
     elif tuned.held_out.gain.value > 0:
@@ -52,7 +52,7 @@ def verdict(tuned: Tuned) -> str:
 
 
 def settings_file(found: Mapping[str, Value], base: Settings) -> str:
-    """The settings found as TOML, with whatever else is not the default of those that they were found with."""
+    """Return the settings found as TOML, with all values of `base` that are not the default."""
     import tomli_w  # of an optional extra
 
     defaults = leaves(tree_of(Settings()))

@@ -116,21 +116,21 @@ class Study:
         return trial.params.keys() == self._distributions.keys()
 
     def done(self) -> int:
-        """How many trials are done."""
+        """Return the number of trials that are done."""
         return sum(trial.state.is_finished() and self._is_chosen(trial) for trial in self._trials())
 
     def failed(self) -> int:
-        """How many of them led to no quality."""
+        """Return the number of trials without a quality."""
         return sum(self._is_chosen(trial) for trial in self._trials(TrialState.FAIL))
 
     def given_up(self) -> int:
-        """How many of them were given up on the way."""
+        """Return the number of trials that were given up."""
         return len(self._trials(TrialState.PRUNED))
 
     def bars(self) -> list[float]:
-        """What a trial has to reach by each checkpoint: the median of those that went to the end [4]_.
+        """Return the metric to reach by each checkpoint: the median of the trials that went to the end [4]_.
 
-        Empty as long as these are too few. A bar is NaN, which nothing fails, if none of them had a metric by then.
+        Empty while these are too few. A bar is NaN, which no trial fails, if none of them had a metric by then.
         """
         steps = [trial.intermediate_values for trial in self._trials(TrialState.COMPLETE)]
         if len(steps) < ENOUGH:
@@ -139,7 +139,7 @@ class Study:
         return [float(np.median(values)) if values else math.nan for values in reached]
 
     def next(self) -> FrozenTrial | None:
-        """A trial to work on; None when as many as planned are done or under way."""
+        """Return a trial to work on; None when as many as planned are done or under way."""
         if self._again:
             return self._again.pop(0)
         begun = [trial for trial in self._trials() if self._is_chosen(trial)]
@@ -157,7 +157,7 @@ class Study:
         return TPESampler(seed=seed) if self._plan.method is Method.BAYES else RandomSampler(seed=seed)
 
     def tell(self, trial: FrozenTrial, quality: Quality) -> None:
-        """Keep what came of a trial, on the disk when this returns."""
+        """Keep the result of a trial, on the disk when this returns."""
         reporter = optuna.Trial(self._study, trial._trial_id)
         for step, value in enumerate(quality.steps):
             if math.isfinite(value) and step not in trial.intermediate_values:
@@ -195,7 +195,7 @@ class Study:
         return {name: float(share) for name, share in get_param_importances(self._study, evaluator=evaluator).items()}
 
     def best(self) -> Best | None:
-        """The best trial that is done, the first of equals; None when none has a quality."""
+        """Return the best trial that is done, the first of equals; None when none has a quality."""
         if not self._trials(TrialState.COMPLETE):
             return None
         best = self._study.best_trial
