@@ -1,4 +1,4 @@
-"""Who the simulated shoppers are: hidden tastes and habits that no event states."""
+"""The simulated shoppers: hidden tastes and habits that no event states."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ MAX_ORDER_RATIO = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tastes:
-    """What U shoppers like, over C categories and I products; read only.
+    """Tastes of U shoppers over C categories and I products; read only.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Tastes:
         P(product | browsing in its category), shape (U, I); a category's entries sum to 1, so the
         cumulative one rises from c to c + 1 over category c.
     buy, buy_cumulative : Floats
-        The same for the product that is ordered: a brand may be looked at often and hardly bought.
+        P(product | ordering in its category), same shape: a brand may be browsed often and hardly bought.
     """
 
     segment: NDArray[np.intp]
@@ -43,7 +43,7 @@ class Tastes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommonTastes:
-    """What shoppers' tastes are drawn around: the same for all shoppers of a world.
+    """Means that shoppers' tastes are drawn around: the same for all shoppers of a world.
 
     Attributes
     ----------
