@@ -25,7 +25,7 @@ from stream_coupons.lab.recordings import BYTE_ORDER_MARK, Line, Refusals, eleme
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
 FIRST_NAMED = 10
-"""Of the attributes that are not looked at."""
+"""Maximum number of ignored attributes that a message names."""
 
 Entry = TypeVar("Entry", Coupon, Campaign)
 

@@ -53,7 +53,7 @@ SAID_AFTER_S = 5.0
 
 
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the lines."""
+    """Counts of the lines by result."""
 
     lines: int
     sent: dict[str, int]

@@ -37,14 +37,14 @@ class Send(Struct, frozen=True):
 
 
 class Timing(Struct):
-    """When each answer was due to be asked for and when it came, by its name and the monotonic clock.
+    """Due time and arrival time of each answer, by its name, on the monotonic clock.
 
     Attributes
     ----------
     measured_from : float or None
-        When the warm-up was over by the monotonic clock; None if it is the first tenth of the answers.
+        End of the warm-up on the monotonic clock; None if the warm-up is the first tenth of the answers.
     epoch_s : float
-        What to add to the monotonic clock for epoch seconds.
+        Offset from the monotonic clock to epoch seconds.
     """
 
     due: dict[str, float] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from stream_coupons.lab.demo.watch import PREFIX, by_label
 BATCH_SECONDS = "batch_seconds_sum"
 SCRAPED = (*throughput.SCRAPED, PREFIX + BATCH_SECONDS)
 GRACE_S = 1.0
-"""By how many seconds of records lag may differ between two moments, besides what commits and bursts explain."""
+"""Seconds of records by which lag may differ between two moments, besides the effect of commits and bursts."""
 LEARNING = frozenset(topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by)
 """Topics that no decision waits for. Labels come in bursts, one a tick."""
 DECIDING = frozenset(topic.name for topic in topics.READ_BY_AGENTS) - LEARNING
@@ -151,7 +151,7 @@ def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float)
 
 
 class Behind(NamedTuple):
-    """Whether the deciding agents, and the learner, fell behind under a load."""
+    """Flags that the deciding agents, and the learner, fell behind under a load."""
 
     deciding: bool
     learning: bool

@@ -1,4 +1,4 @@
-"""What each policy earned by the ground truth, how sure that is, and one sentence that says it."""
+"""Earnings of each policy by the ground truth, with intervals, and a verdict in sentences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -51,7 +51,7 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     counted: dict[Sample, float] = field(default_factory=dict)
     is_ready: bool = False
-    """Whether it has been ready since it was started."""
+    """True once the worker has been ready since its start."""
     is_killed: bool = False
 
     def scrape(self, *names: str) -> dict[Sample, float]:
@@ -81,7 +81,7 @@ class LocalSystem:
     folder : Path
         For the settings file and the workers' logs.
     supervised : bool
-        Whether a worker that has ended is started anew, as a supervisor would, instead of being an error.
+        True to restart a worker that has ended, as a supervisor would; False to raise an error.
 
     Attributes
     ----------
@@ -113,12 +113,12 @@ class LocalSystem:
 
     @property
     def bootstrap(self) -> str:
-        """Where the broker is."""
+        """Address of the broker."""
         return self.settings.kafka.bootstrap
 
     @property
     def connection(self) -> Connection:
-        """How to reach it."""
+        """Settings of the connection to the broker."""
         return self.settings.kafka
 
     def publisher(self, linger_ms: int = LINGER_MS) -> Publisher:

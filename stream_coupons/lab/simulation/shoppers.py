@@ -306,7 +306,7 @@ class World:
         return self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
 
     def next_at(self) -> float:
-        """Return the time of the next event: `advance` to it yields no event of a later time."""
+        """Return the time of the next event: `advance` up to it returns events of one time only."""
         while self._taken == len(self._pending):
             self._draw_day()
         own = self._pending[self._taken][0]
