@@ -199,7 +199,7 @@ class Refusals:
     sink : binary file, optional
         Gets every refusal with the line's text, as JSON lines.
     keep : int or None
-        How many of the first are kept; None keeps all.
+        Number of first refusals that are kept; None keeps all.
     """
 
     def __init__(self, sink: IO[bytes] | None = None, keep: int | None = FIRST_SHOWN) -> None:

@@ -48,11 +48,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     engine : str
-        Of a broker of our own; empty for one that somebody else runs, at `settings.kafka.bootstrap`.
+        Engine of the broker that is started; empty to use the broker at `settings.kafka.bootstrap`.
     rates : tuple of float
         Events a second of each steady load, in the order in which they are measured.
     seconds : float
-        How long each steady load lasts.
+        Duration of each steady load.
     """
 
     settings: Settings

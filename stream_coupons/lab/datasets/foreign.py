@@ -268,8 +268,8 @@ def read(path: Path, window_s: float = WINDOW_S) -> ForeignLog:
     path : Path
         JSON lines.
     window_s : float
-        How long a coupon can be used if neither `expires_at` nor its `redeem_within_s` says so, and how long the
-        shopper is watched after nothing was given; seconds, at most 366 days.
+        Validity of a coupon if neither `expires_at` nor its `redeem_within_s` states it, and observation window after
+        an issue of no coupon; seconds, at most 366 days.
 
     Raises
     ------

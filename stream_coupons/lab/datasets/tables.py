@@ -124,7 +124,7 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
     frame : DataFrame
         One row per decision.
     name : str
-        Of the table, for messages.
+        Name of the table, for messages.
     window_s : float
         Seconds after which an outcome is known, unless the mapping states it.
     first : int

@@ -233,7 +233,7 @@ class LocalTarget:
     Attributes
     ----------
     facts : Counter
-        What was counted, by (noun, kind).
+        Counts by (noun, kind).
     """
 
     def __init__(

@@ -84,12 +84,12 @@ class ShopperDemo:
     Parameters
     ----------
     world_settings : WorldSettings
-        What is played; the same settings lead to the same figures.
+        World to play; the same settings lead to the same figures.
 
     Attributes
     ----------
     result : ShopperResult or None
-        What there is to report so far, also after an interruption.
+        Results so far, also after an interruption.
     """
 
     def __init__(

@@ -60,9 +60,9 @@ class ClosedLoop:
     publisher, reader
         To all topics; of coupon-issues and, to notice those of others, of ticks.
     partitions : int
-        Of `ticks`.
+        Number of partitions of `ticks`.
     pace : Pace
-        How fast the world lives.
+        Pace of the world.
     """
 
     def __init__(self, world: World, publisher: Publisher, reader: Reader, partitions: int, pace: Pace) -> None:

@@ -77,7 +77,7 @@ class LocalSystem:
     broker : BrokerProcess
         A started broker; workers go by the address it advertises, everybody else by its own.
     settings : Settings
-        Of all workers; the broker's address is filled in.
+        Settings of all workers; the broker's address is filled in.
     folder : Path
         For the settings file and the workers' logs.
     supervised : bool
@@ -188,7 +188,7 @@ class LocalSystem:
         Parameters
         ----------
         command
-            What Python runs instead of the worker, for those who try other versions of it.
+            Arguments of Python instead of the worker's, to try other versions of it.
         """
         self.workers[index] = self._start(self.workers[index].name, command)
 

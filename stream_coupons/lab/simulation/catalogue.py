@@ -40,13 +40,13 @@ def make_coupons(
     rng : np.random.Generator
         Its state moves on.
     assortment : Assortment
-        What the coupons are for.
+        Products that the coupons are for.
     ids : sequence of str
-        Of the coupons, in order.
+        Ids of the coupons, in order.
     domain : str
         The domain they belong to.
     expected_issues : float
-        How many issues one coupon gets when all get the same; limits are set around it.
+        Issues of one coupon if all get the same number; limits are set around it.
     """
     return [_make_coupon(rng, assortment, number, name, domain, expected_issues) for number, name in enumerate(ids)]
 

@@ -38,7 +38,7 @@ class WorldSettings:
     seed : int
         Not negative.
     shoppers, coupons, days : int
-        How many, and for how long; the world itself never ends.
+        Numbers of shoppers, coupons and days; the world itself never ends.
     start_at : float
         UTC epoch seconds of the first midnight.
     sessions_per_day : float
@@ -46,7 +46,7 @@ class WorldSettings:
     taste_drift_day : float or None
         From the first midnight at or after this many days, every shopper has other tastes.
     domain : str
-        Of all events and coupons.
+        Domain of all events and coupons.
     median_order_ratio : float
         Median over shoppers of P(order | session, nothing bought lately), above 0 to 0.6.
     uses_if_ordering : float
@@ -112,14 +112,14 @@ class World:
     Parameters
     ----------
     settings : WorldSettings
-        What makes this world.
+        Settings of this world.
 
     Attributes
     ----------
     now : float
         UTC epoch seconds: all events up to it have been taken.
     ends_at : float
-        When `settings.days` are over. The world does not stop there.
+        End of `settings.days`, UTC epoch seconds. The world does not stop there.
     statistics : WorldStatistics
         Totals of the events until `now`.
 
