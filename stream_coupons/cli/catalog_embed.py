@@ -21,7 +21,7 @@ BATCH = 64
 
 
 class Embedded(Struct, frozen=True, kw_only=True):
-    """What became of a catalogue's coupons; `--json` prints it."""
+    """Counts of a catalogue's coupons by result; `--json` prints them."""
 
     coupons: int
     embedded: int
@@ -77,7 +77,7 @@ def embed(
 
 
 def text_of(coupon: Coupon) -> str:
-    """What a coupon's vector is made from; empty if it says nothing."""
+    """Return the text that a coupon's vector is made from: its description or else its title; empty if it has none."""
     return (coupon.description or coupon.title).strip()
 
 

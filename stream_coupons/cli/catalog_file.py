@@ -25,7 +25,7 @@ from stream_coupons.lab.recordings import BYTE_ORDER_MARK, Line, Refusals, eleme
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
 FIRST_NAMED = 10
-"""Of the attributes that are not looked at."""
+"""Maximum number of ignored attributes that a message names."""
 
 Entry = TypeVar("Entry", Coupon, Campaign)
 
@@ -37,9 +37,9 @@ class Kind(Generic[Entry]):
     Attributes
     ----------
     noun : str
-        Of one entry, for messages.
+        Noun for one entry, for messages.
     faults, doubts : callable
-        What makes an entry of the right form one that cannot be meant; what is allowed but worth a second look. Doubts
+        Functions to the errors of a well-formed entry, and to warnings about allowed but doubtful values. Doubts
         depend on the time, UTC epoch seconds.
     """
 
@@ -59,9 +59,9 @@ class Reading(Struct, Generic[Entry]):
     Attributes
     ----------
     place : str
-        What the numbers of refusals count: lines of a file of JSON lines, or entries of an array.
+        Unit of the numbers of refusals: lines of a file of JSON lines, or entries of an array.
     numbers : dict
-        Of the entries, by id.
+        Numbers of the entries, by id.
     """
 
     place: str
@@ -79,7 +79,7 @@ def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> Readi
     data : bytes
         A JSON array, or one entry a line.
     name : str
-        Of the file, for messages.
+        Name of the file, for messages.
     now : float
         UTC epoch seconds: an entry that is over gets a warning.
 
@@ -212,7 +212,7 @@ def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]
     Parameters
     ----------
     others : iterable of Coupon
-        Those in the catalogue already.
+        Coupons that are in the catalogue already.
     """
     from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES
 

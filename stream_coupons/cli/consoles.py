@@ -1,6 +1,6 @@
-"""Where verbs write: results to standard output, all else to standard error; in colours on a terminal only.
+"""Consoles of the verbs: results to standard output, all else to standard error; in colours on a terminal only.
 
-With `NO_COLOR` in the environment nothing is coloured or bold. What this imports is all that `--help` takes.
+With `NO_COLOR` in the environment nothing is coloured or bold. `--help` needs no more imports than this module's.
 """
 
 import os

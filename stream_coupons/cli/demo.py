@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 class DemoInput(StrEnum):
-    """What to play."""
+    """Input of the demonstration."""
 
     SHOPPERS = "shoppers"
     COMPLETEJOURNEY = "completejourney"
@@ -27,7 +27,7 @@ class DemoInput(StrEnum):
 
 
 class DemoBroker(StrEnum):
-    """Which broker to start."""
+    """Broker that the demonstration starts."""
 
     EMBEDDED = "embedded"
     KAFKA = "kafka"

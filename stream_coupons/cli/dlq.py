@@ -53,7 +53,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Total(Struct, frozen=True, kw_only=True):
-    """How many letters of one reason and topic there are, and the records of how many were sent again."""
+    """Number of dead letters of one reason and topic, and of those whose records were sent again."""
 
     reason: str
     topic: str
@@ -219,14 +219,14 @@ def show(
 
 
 class Shown(Row, frozen=True, kw_only=True):
-    """All of one letter, as `dlq show --json` prints it.
+    """A whole dead letter, as `dlq show --json` prints it.
 
     Attributes
     ----------
     value, value_hex : str, optional
         The record's value as text, or in hexadecimal digits if it is not UTF-8; both null if it has none.
     cannot_be_sent : str, optional
-        Why its record cannot be sent again, or would be refused again.
+        Reason why its record cannot be sent again, or would be refused again.
     """
 
     headers: dict[str, str]
@@ -251,7 +251,7 @@ def shown_of(letter: Letter, sending: Sending | None) -> Shown:
 
 
 def _why_not(letter: Letter) -> str | None:
-    """Why the record of a letter cannot be sent again, or not with success."""
+    """Return why the record of a dead letter cannot be sent again or would be refused again, None if it can."""
     if (obstacle := letter.obstacle()) is not None:
         return obstacle
     refusal = letter.refusal()
@@ -259,7 +259,7 @@ def _why_not(letter: Letter) -> str | None:
 
 
 def _rest_of(part: bytes | None, whole_bytes: int | None) -> str:
-    """That there was more of a key or value, if the letter is cut."""
+    """Return a note with the full length of a key or value, empty if the dead letter has all of it."""
     return "" if part is None or len(part) == whole_bytes else f" (the first of {whole_bytes} bytes)"
 
 

@@ -153,7 +153,7 @@ def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
 
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:
-    """What became of a letter, on one line."""
+    """Return the outcome of a dead letter on one line."""
     from stream_coupons.kafka.redrive import Outcome
 
     what = {

@@ -24,7 +24,7 @@ COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
 
 
 class Evaluation(Struct, frozen=True, kw_only=True):
-    """What `--json` prints."""
+    """Output of `evaluate --json`."""
 
     records: Mapping[str, int]
     refused_lines: Mapping[str, int]

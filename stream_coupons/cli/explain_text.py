@@ -20,7 +20,7 @@ CHOSEN: Mapping[Choice, str] = {
 
 
 def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
-    """Why this coupon, then why not the others, then how sure that is."""
+    """Return the reasons for this coupon, then those against the others, then the notes."""
     issue = explanation.issue
     name = f"{issue.coupon_id} {issue.title}".strip()
     lines: list[RenderableType] = [
@@ -40,7 +40,7 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
 
 
 def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
-    """What would be given, then every coupon, the best first."""
+    """Return the coupon that the shopper would get, then every coupon, the best first."""
     at, objection = explanation.at, explanation.objection
     lines: list[RenderableType] = [_title(f"Shopper {explanation.user_id} at {utc(at)}")]
     given = [verdict for verdict in explanation.coupons if verdict.reason is None]
@@ -60,7 +60,7 @@ def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
 
 
 def _gets(given: list[Verdict]) -> list[Text]:
-    """What a domain's coupons come to: one of them, or under the strategy "random" any."""
+    """Return the lines of the coupon that a domain gives; under the strategy "random" it is any of `given`."""
     if len(given) > 1:
         return [_line("gets", f"one of {len(given)}, drawn by chance")]
     lines = []
@@ -106,7 +106,7 @@ def _worth(value_minor: float, price_minor: float) -> str:
 
 
 def _charge(score: Score) -> str:
-    """How a coupon is priced out."""
+    """Return the sentence that explains which budgets price a coupon out."""
     names = " and ".join(map(_budget, score.charged_by)) or "its budget"
     verb = "charge" if len(score.charged_by) > 1 else "charges"
     return f"worth {score.value_minor:.1f}, but {names} {verb} {score.price_minor:.1f} for it"
@@ -146,7 +146,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
 
 
 def _lack(lack: Lack) -> str:
-    """How much is left of an account."""
+    """Return the remaining stock or budget of an account as text."""
     left = f"{lack.here} left in this shopper's partition, {lack.in_all} in all"
     return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
 

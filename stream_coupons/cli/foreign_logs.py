@@ -1,4 +1,4 @@
-"""What verbs on foreign logs share: reading one with a progress bar, running it until the end or Ctrl-C."""
+"""Shared parts of the verbs on foreign logs: read a log with a progress bar, run it until the end or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def require_writable(path: Path | None) -> None:
 
 
 def doubts(log: ForeignLog) -> Iterator[str]:
-    """What to say of what was taken in a way that may be wrong, and of feedback that looks so."""
+    """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
     from stream_coupons.core.features.rows import MAX_CONTEXT
 
     for name, scope in log.scopes.items():

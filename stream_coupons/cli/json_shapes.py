@@ -1,4 +1,4 @@
-"""What `--json` prints, verb by verb: the keys on the first level, which scripts may rely on.
+"""Output of `--json` by verb: the keys on the first level, which scripts may rely on.
 
 Keys are added, never renamed or removed. Money is in minor units, times are UTC epoch seconds.
 """

@@ -22,7 +22,7 @@ from stream_coupons.worker.learner_link import PUBLISH, Greeting, Report, famili
 STDIN, STDOUT, STDERR = range(3)
 REPORT_EVERY_S = 1.0
 NICENESS = 5
-"""Where decisions and learning want the same core, learning gets about a quarter of it: weight 335 against 1024."""
+"""Niceness of the learner: on a core that deciding needs, too, it gets about a quarter (weight 335 against 1024)."""
 
 
 def run(settings: Settings, log_level: str) -> None:

@@ -46,7 +46,7 @@ VERBS = {
 their docstrings begin. So that `--help` and completion of a verb's name import none of them."""
 
 VERBATIM = "\b\n"
-"""What makes Click keep the lines of a paragraph."""
+"""Prefix that makes Click keep the line breaks of a paragraph."""
 
 
 class Verbs(TyperGroup):

@@ -53,7 +53,7 @@ SAID_AFTER_S = 5.0
 
 
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the lines."""
+    """Counts of the lines by result."""
 
     lines: int
     sent: dict[str, int]
@@ -125,7 +125,7 @@ class LineReader:
     bare : Topic, optional
         Every line is a message of this topic; else they are envelopes.
     max_ahead_s : float
-        By how much an event may say that it happened later than now.
+        Maximum time by which an event may be dated after now.
     """
 
     def __init__(self, bare: Topic | None, max_ahead_s: float) -> None:

@@ -46,10 +46,10 @@ NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a replay brought about; `decisions_sha256` is that of the file that `--out` writes.
+    """Results of a replay; `decisions_sha256` is the hash of the file that `--out` writes.
 
-    `state_blake2b` is by agent what `state digest` prints of a system. `key` is the fingerprint of the key of
-    the draws; `workers_key` that of the workers, where `--bootstrap` asked for it.
+    `state_blake2b` has, by agent, the digest that `state digest` prints of a system. `key` is the fingerprint of
+    the key of the draws; `workers_key` is the workers' fingerprint if `--bootstrap` is given.
     """
 
     key: str
@@ -132,7 +132,7 @@ def replay(  # noqa: PLR0913 - the options of a command
 
 @dataclass(slots=True)
 class Tally:
-    """What batches brought about."""
+    """Counts of the results of batches."""
 
     applied: int = 0
     duplicates: int = 0
@@ -265,7 +265,7 @@ class Replay:
         return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
     def summary(self, interrupted: bool, key: str, workers_key: str | None) -> Summary:
-        """What happened until now."""
+        """Return the results so far."""
         from stream_coupons.lab.offline.digest import digests_of
 
         ticks = self._fed[topics.TICKS.name]

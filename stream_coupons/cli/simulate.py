@@ -28,7 +28,7 @@ SETTLE_S = 3.0
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What happened; the shoppers are synthetic, so nothing here is evidence about real ones."""
+    """Totals of a simulation; the shoppers are synthetic, so no figure is evidence about real shoppers."""
 
     seed: int
     shoppers: int

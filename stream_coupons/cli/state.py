@@ -26,7 +26,7 @@ SHOW_EVERY = 500
 
 
 class Agent(StrEnum):
-    """Who owns a table."""
+    """Agent that owns a table."""
 
     USERS = "users"
     BUDGETS = "budgets"

@@ -1,4 +1,4 @@
-"""What verbs show: consoles, progress bars, refused lines."""
+"""Terminal output of verbs: consoles, progress bars, refused lines."""
 
 import io
 import os

@@ -95,7 +95,7 @@ def _shown(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
 
 
 def report(findings: Findings, marks: Marks) -> dict[str, Any]:
-    """All that was found, for a script."""
+    """Return all findings, for a script."""
     return {
         "clean": not findings.count,
         "violations": findings.count,
@@ -115,7 +115,7 @@ def report(findings: Findings, marks: Marks) -> dict[str, Any]:
 
 
 def notes(findings: Findings, marks: Marks) -> list[str]:
-    """What the numbers do not say."""
+    """Return notes on what the numbers leave out."""
     lag = marks.lag()
     behind = ", ".join(f"{name} {count}" for name, count in lag.items())
     lines = [

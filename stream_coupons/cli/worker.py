@@ -12,7 +12,7 @@ from stream_coupons.settings import Role, Settings
 
 
 class LogLevel(StrEnum):
-    """What a line must be at least to be logged."""
+    """Minimum level of a logged line."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"

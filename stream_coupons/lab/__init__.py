@@ -1,1 +1,1 @@
-"""What a data scientist uses; a worker imports none of it."""
+"""Tools for data scientists; a worker imports none of them."""

@@ -1,7 +1,7 @@
-"""Texts to vectors, on this very machine: for coupons that come without one.
+"""Local text embeddings for coupons without a vector.
 
-`hashing` needs nothing but scikit-learn and sees which letters texts have in common [1]_; `minilm`, of an optional
-extra, is a sentence model that sees what they mean and gives 384 numbers [2]_.
+`hashing` needs only scikit-learn and compares the character n-grams of texts [1]_. `minilm`, an optional extra, is
+a sentence model that compares meanings and returns 384 numbers [2]_.
 
 References
 ----------
@@ -22,18 +22,18 @@ HASHING_NUMBERS = 1024
 DECIMALS = 6
 
 Embedder = Callable[[Sequence[str]], list[list[float]]]
-"""Texts that are not blank to one vector each."""
+"""Function from texts that are not blank to one vector each."""
 
 
 class EmbeddingModel(StrEnum):
-    """What makes the vectors."""
+    """Name of an embedding model."""
 
     HASHING = "hashing"
     MINILM = "minilm"
 
 
 def embedder(model: EmbeddingModel) -> Embedder:
-    """A model, loaded.
+    """Load an embedding model.
 
     Raises
     ------

@@ -168,7 +168,7 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
     source : DataFrame, str or Path
         One row per decision; JSON lines by any other suffix than .csv, .tsv and .parquet.
     mapping : Mapping, dict, str or Path
-        What its columns are; a path is of a TOML file. JSON lines need none.
+        Mapping of its columns; a path is of a TOML file. JSON lines need none.
     window_s : float
         Seconds after which an outcome is known, where neither the mapping nor the log states it.
 
@@ -217,7 +217,7 @@ def evaluate(
     settings : Settings, str or Path, optional
         As a worker's; a path is of a TOML file.
     baselines : bool
-        Whether to learn a River logistic regression and boosted trees beside ours.
+        True to learn a River logistic regression and boosted trees beside ours.
     on_progress : callable, optional
         Called with the records done and their number.
 
@@ -251,7 +251,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     source, mapping, settings, window_s, on_progress
         See `read` and `evaluate`.
     reward : {"click", "purchase", "order_value", "margin"}
-        What a decision brings.
+        Reward of a decision.
     policies : iterable of str
         Such as "greedy", "epsilon:0.1", "random", "logged", "always:ARM"; by default all of these.
     clip : float, optional
@@ -259,7 +259,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     skip_ratio : float
         Share of the decisions, from the first on, to learn from but not to value.
     estimate_propensities : bool
-        Whether to estimate them even where the log states them.
+        True to estimate propensities even where the log states them.
 
     Raises
     ------

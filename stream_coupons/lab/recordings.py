@@ -1,10 +1,10 @@
-"""Recordings: what upstream services sent, one JSON object a line; `publish` and `replay` read them.
+"""Recordings of upstream messages, one JSON object a line; `publish` and `replay` read them.
 
     {"topic": "browse-events", "message": {"event_id": "e1", "user_id": "u1", "occurred_at": 1767348000}}
     {"tick": 1767351600}
 
-A line with `tick` says that time has passed: that is for `replay`, live systems have clocks. Blank lines and a byte
-order mark are skipped; other fields beside these are ignored.
+A line with `tick` advances time for `replay`; live systems have clocks. Blank lines and a byte order mark are
+skipped; other fields are ignored.
 """
 
 from collections import Counter
@@ -30,16 +30,16 @@ INPUT_NAMES = ", ".join(topic.name for topic in topics.INPUTS)
 
 
 class LineFault(StrEnum):
-    """Why a line is no recorded event, besides the reasons of `Rejection`."""
+    """Reasons why a line is not a recorded event, besides those of `Rejection`."""
 
     NOT_AN_ENVELOPE = "not_an_envelope"
     NOT_AN_INPUT = "not_an_input"
 
 
 class Line(NamedTuple):
-    """A line of a file: its number from 1, its text without the line end, and how many bytes it took.
+    """A line of a file: its number from 1, its text without the line end, and its size in bytes.
 
-    Or, as `place` says, an element of an array.
+    If `place` is "element", an element of a JSON array.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Line(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What a line holds: a message for a topic, byte for byte; a tick is a message for `ticks`."""
+    """Content of a line: a message for a topic, byte for byte; a tick is a message for `ticks`."""
 
     topic: Topic
     value: bytes
@@ -143,7 +143,7 @@ def input_topic(name: str) -> Topic:
 
 
 def parse(text: bytes) -> Entry:
-    """What a line holds; whether the message is valid is not asked here.
+    """Return the content of a line; the message is not validated.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def parse(text: bytes) -> Entry:
 
 
 def key_of(value: bytes) -> bytes:
-    """The key that the sender of a message would have used: its user_id, empty when it has none."""
+    """Return the key that the producer of a message would use: its user_id, empty if it has none."""
     try:
         user_id = _decode_keyed(value).user_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -179,7 +179,7 @@ def key_of(value: bytes) -> bytes:
 
 
 def has_ticks(stream: Iterable[bytes]) -> bool:
-    """Whether a recording tells the time itself."""
+    """Return True if a recording contains a valid tick."""
     for line in lines(stream):
         if b'"tick"' not in line.text:
             continue
@@ -199,7 +199,7 @@ class Refusals:
     sink : binary file, optional
         Gets every refusal with the line's text, as JSON lines.
     keep : int or None
-        How many of the first are kept; None keeps all.
+        Number of first refusals that are kept; None keeps all.
     """
 
     def __init__(self, sink: IO[bytes] | None = None, keep: int | None = FIRST_SHOWN) -> None:
@@ -219,7 +219,7 @@ class Refusals:
 
     @property
     def count(self) -> int:
-        """How many."""
+        """Number of refused lines."""
         return self.by_reason.total()
 
 

@@ -1,3 +1,3 @@
-"""What the pipeline costs: a workload that is always the same, and how to measure processes that carry it."""
+"""Cost of the pipeline: a deterministic workload, and measurements of the processes that carry it."""
 
 CONSENT = "--yes-it-is-a-test-broker"

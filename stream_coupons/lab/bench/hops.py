@@ -1,9 +1,9 @@
-"""Where the time between an event and its coupon goes, told from the topics alone.
+"""Latency between an event and its coupon by hop, measured from the topics alone.
 
-Every record that an agent sends names, in the header `origin`, the record that it was made from. So the way from a
-coupon back to its event can be followed through the topics after the load, whatever topics lie between, and costs the
-workers nothing. A record's time is the one its topic has: of the append where the topic has the broker's time, of the
-hand-over to the producer elsewhere. Times are whole milliseconds, so one hop is uncertain by one.
+Every record that an agent sends names, in the header `origin`, the record that it was made from. So the path from a
+coupon back to its event can be followed through the topics after the load, which costs the workers nothing. A record's
+timestamp is that of its topic: the time of the append where the topic has the broker's time, the time of the hand-over
+to the producer elsewhere. Times are whole milliseconds, so one hop is uncertain by one.
 """
 
 from collections import defaultdict
@@ -19,12 +19,12 @@ from stream_coupons.kafka.records import Record, origin_of
 from stream_coupons.lab.bench.pace import percentile
 
 DUE, READ = "due", "read"
-"""The ends of every way: the event was due to be sent; its coupon was read by a consumer."""
+"""The ends of every path: the event was due to be sent; its coupon was read by a consumer."""
 
 Place = tuple[str, int, int]
 """(topic, partition, offset)."""
 Step = tuple[str, float]
-"""A topic, or `DUE` or `READ`, and when a record was there, in epoch milliseconds."""
+"""A topic, or `DUE` or `READ`, and the timestamp of a record there, in epoch milliseconds."""
 
 
 class Hop(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Hop(Struct, frozen=True, kw_only=True):
 
 
 class Seen(NamedTuple):
-    """When a record was there, in epoch milliseconds, and the record that it was made from."""
+    """Timestamp of a record, in epoch milliseconds, and the place of the record that it was made from."""
 
     at_ms: int
     origin: Place | None

@@ -37,14 +37,14 @@ class Send(Struct, frozen=True):
 
 
 class Timing(Struct):
-    """When each answer was due to be asked for and when it came, by its name and the monotonic clock.
+    """Due time and arrival time of each answer, by its name, on the monotonic clock.
 
     Attributes
     ----------
     measured_from : float or None
-        When the warm-up was over by the monotonic clock; None if it is the first tenth of the answers.
+        End of the warm-up on the monotonic clock; None if the warm-up is the first tenth of the answers.
     epoch_s : float
-        What to add to the monotonic clock for epoch seconds.
+        Offset from the monotonic clock to epoch seconds.
     """
 
     due: dict[str, float] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Latency(Struct, frozen=True, kw_only=True):
     p50_ms, p90_ms, p99_ms, p999_ms, max_ms : float or None
         None if no answer came, or if the rate was more than the workers could do.
     sent_late_max_ms : float
-        How much the publisher was behind its schedule at worst; the latencies contain it.
+        Maximum delay of the publisher behind its schedule; the latencies contain it.
     client_cpu_ratio : float
         CPU of publisher and reader, as a share of one core.
     """
@@ -110,7 +110,7 @@ class Client:
     answers : str
         The topic they come in.
     name_of : callable
-        What an answer is called.
+        Name of an answer from its value.
     """
 
     def __init__(self, connection: Connection, answers: str, partitions: int, name_of: Callable[[bytes], str]) -> None:
@@ -233,7 +233,7 @@ def summary(timing: Timing, rate: float, events: int, pending: int = 0, *, is_sa
     pending : int
         Answers that are excused.
     is_saturated : bool
-        Whether workers fell behind meanwhile. Percentiles then depend on how long the load lasted: there are none.
+        True if workers fell behind meanwhile. Percentiles would depend on the duration of the load: there are none.
     """
     counted = timing.measured()
     found = sorted((timing.came[name] - timing.due[name]) * 1000.0 for name in counted if name in timing.came)

@@ -21,7 +21,7 @@ from stream_coupons.lab.demo.watch import PREFIX, by_label
 BATCH_SECONDS = "batch_seconds_sum"
 SCRAPED = (*throughput.SCRAPED, PREFIX + BATCH_SECONDS)
 GRACE_S = 1.0
-"""By how many seconds of records lag may differ between two moments, besides what commits and bursts explain."""
+"""Seconds of records by which lag may differ between two moments, besides the effect of commits and bursts."""
 LEARNING = frozenset(topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by)
 """Topics that no decision waits for. Labels come in bursts, one a tick."""
 DECIDING = frozenset(topic.name for topic in topics.READ_BY_AGENTS) - LEARNING
@@ -69,9 +69,9 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     events, seconds : int, float
         Events that the workers were done with after the warm-up, and the time until the last was sent.
     is_saturated : bool
-        Whether the agents that decide fell behind. Then there is no latency.
+        True if the deciding agents fell behind. Then there is no latency.
     is_learner_behind : bool
-        Whether the learner fell behind, which no decision waits for.
+        True if the learner fell behind, which no decision waits for.
     worker_cpu_us_per_event, worker_cpu_us_per_batch : float
         CPU time of all workers, user and system, over events of the shop or over batches.
     batches_per_s : float
@@ -89,7 +89,7 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     hops : list of Hop
         The parts of the latency; empty where the rate is saturated.
     floor : Latency
-        Of a plain topic at the same rate: broker and client without the engine.
+        Latency of a plain topic at the same rate: broker and client without the engine.
     """
 
     rate: float
@@ -151,7 +151,7 @@ def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float)
 
 
 class Behind(NamedTuple):
-    """Whether the deciding agents, and the learner, fell behind under a load."""
+    """Flags that the deciding agents, and the learner, fell behind under a load."""
 
     deciding: bool
     learning: bool

@@ -23,11 +23,11 @@ async def on_schedule(
     Parameters
     ----------
     count : int
-        Of events.
+        Number of events.
     rate : float
         Events a second.
     begins_at : float
-        When the first one is due, by `clock`.
+        Due time of the first event, by `clock`.
     """
     for number in range(count):
         due = begins_at + number / rate

@@ -43,7 +43,7 @@ def peak_rss_bytes(pids: Iterable[int]) -> int:
 
 
 def cpu_model() -> str:
-    """What the processor calls itself; empty where it does not say."""
+    """Return the processor's model name, empty if /proc/cpuinfo has none."""
     lines = (PROC / "cpuinfo").read_text(errors="replace").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 

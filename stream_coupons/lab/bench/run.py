@@ -34,12 +34,12 @@ FLOOR_WITHIN_S = 10.0
 BUSY_LOAD = 0.5
 """Load of each core, before anything was started, above which the figures are doubtful."""
 FEW_SHOPPERS = 4_000
-"""Whose states are no more than what workers' memory varies by anyway."""
+"""Number of new shoppers below which the growth of memory is within its usual variation."""
 LATE_MS = 20.0
-"""Of one send in a hundred behind the schedule: above it the publisher is part of what was measured."""
+"""99th percentile of the publisher's delay above which the measured latencies contain it."""
 
 Show = Callable[[str, float], None]
-"""Told what is being done, and the share of it that is done."""
+"""Callback with the current step and the share of it that is done."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -48,11 +48,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     engine : str
-        Of a broker of our own; empty for one that somebody else runs, at `settings.kafka.bootstrap`.
+        Engine of the broker that is started; empty to use the broker at `settings.kafka.bootstrap`.
     rates : tuple of float
         Events a second of each steady load, in the order in which they are measured.
     seconds : float
-        How long each steady load lasts.
+        Duration of each steady load.
     """
 
     settings: Settings
@@ -72,7 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         return int(rate * self.seconds)
 
     def options(self) -> dict[str, object]:
-        """All that decides what is measured, for the report."""
+        """Return the options that determine the measurement, for the report."""
         kafka, worker = self.settings.kafka, self.settings.worker
         return {
             "engine": self.engine or "bootstrap",
@@ -91,7 +91,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """Where it was measured; no names."""
+    """Machine of the measurement, without names."""
 
     cores: int
     processor: str
@@ -102,7 +102,7 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """All that was found.
+    """Results of a measurement.
 
     Attributes
     ----------
@@ -111,9 +111,9 @@ class Report(Struct, frozen=True, kw_only=True):
     missing : int
         Triggers, of the backlog and of the steady loads, that led to no issue. There must be none.
     interrupted : bool
-        Whether a signal ended it before all of the plan was measured.
+        True if a signal ended the measurement before the plan was complete.
     notes : list of str
-        What makes a figure doubtful.
+        Reasons to doubt a figure.
     """
 
     options: dict[str, object]

@@ -52,9 +52,9 @@ def borrowed(kafka: KafkaSettings, warn: Callable[[str], None]) -> Iterator[Brok
     Parameters
     ----------
     kafka : KafkaSettings
-        Where it is, and a group that nobody else has.
+        Address of the broker, and a consumer group that nothing else uses.
     warn : callable
-        Told what could not be deleted.
+        Callback with a message about what could not be deleted.
 
     Raises
     ------

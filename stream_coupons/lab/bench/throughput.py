@@ -27,7 +27,7 @@ from stream_coupons.lab.demo.system import LocalSystem, SystemFailed
 from stream_coupons.lab.demo.watch import PREFIX, total
 
 WARM_UP_RATIO = 0.1
-"""Of what is to be done, at the beginning: it is done, but not counted."""
+"""Share of the work, at the beginning, that is done but not counted."""
 SAMPLE_EVERY_S = 0.25
 STALLED_AFTER_S = 120.0
 COUNTED = ("records_total", "duplicates_total", "replays_total")
@@ -41,14 +41,14 @@ Show = Callable[[float], None]
 
 
 class Backlog(Struct):
-    """What was appended.
+    """Events that were appended.
 
     Attributes
     ----------
     triggers : set of str
-        Ids of the events that must lead to a coupon each.
+        Ids of the events that must each lead to a coupon.
     shoppers : set of str
-        Whoever came.
+        Ids of the shoppers of these events.
     """
 
     events: int = 0
@@ -67,30 +67,30 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class Throughput(Struct, frozen=True, kw_only=True):
-    """How fast a backlog was worked off after the warm-up, and at what cost.
+    """Speed and cost of processing a backlog after the warm-up.
 
-    The time runs until everything that the events led to is committed, which itself happens only every
+    The time runs until all results of the events are committed. A commit happens only every
     `kafka.commit_interval_s`.
 
     Attributes
     ----------
     broker_cpu_us_per_event : float or None
-        None for a broker that somebody else runs.
+        None for a broker that `bench` did not start.
     events : int
-        Of the backlog, without the warm-up.
+        Events of the backlog, without the warm-up.
     cores_used : float
-        CPU seconds of all workers in a second.
+        CPU seconds of all workers per second.
     batches_per_s, events_per_batch : float
         Batches of all agents; events of the shop over them.
     peak_rss_bytes : int
-        Of all workers.
+        Peak memory of all workers.
     triggers : int
-        Of this backlog and the one for memory.
+        Triggers of this backlog and of the backlog for memory.
     pending : int
-        Triggers that led to no coupon because an earlier proposal for the same shopper was still on its way: the engine
-        allows one at a time. A backlog of few shoppers has many of those.
+        Triggers without a coupon because an earlier proposal for the same shopper was pending: the engine allows one
+        at a time. A backlog of few shoppers has many of them.
     missing : int
-        Triggers that led to no coupon for no reason.
+        Triggers without a coupon for no reason.
     """
 
     events: int
@@ -108,7 +108,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """By how much idle workers grew when shoppers came who had not been there before."""
+    """Growth of idle workers' memory by new shoppers."""
 
     shoppers: int
     growth_bytes: int
@@ -247,10 +247,10 @@ def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
 
 
 def throughput(system: LocalSystem, samples: list[Sample], events: int, triggers: set[str]) -> Throughput:
-    """What workers that have worked off a backlog did, at what speed and cost.
+    """Return the speed and cost of workers that have processed a backlog.
 
-    What events lead to is applied behind them. So it is not events that are counted after the warm-up: it is the share
-    of all records, times the events.
+    Records that events cause are applied after them. So the events after the warm-up are not counted: they are the
+    share of all records after it, times the events.
     """
     first, last = warmed_up(samples), samples[-1]
     counted = max(events * (1.0 - first.records / max(last.records, 1)), 1.0)

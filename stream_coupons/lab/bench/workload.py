@@ -36,7 +36,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     events : int
         Browse, cart and order events in all.
     shoppers : int
-        Who come again and again, in turn.
+        Number of shoppers, who return in turn.
     at_a_time : int
         Sessions that are interleaved.
     coupons : int

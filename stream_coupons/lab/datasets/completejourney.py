@@ -76,7 +76,7 @@ def load(negatives_ratio: float = 0.10, households: int | None = None, seed: int
     households : int, optional
         Keep a seeded sample of this many; a smaller sample is part of a larger one.
     seed : int
-        Of both samples.
+        Seed of both samples.
 
     Raises
     ------

@@ -93,15 +93,15 @@ class ForeignLog:
 
     @property
     def coupons(self) -> list[Coupon]:
-        """The catalogue: each coupon as the first line that describes it says.
+        """The catalogue: each coupon as its first description states.
 
-        One that is only named among `arms` has but its id.
+        A coupon that is only named among `arms` has only its id.
         """
         return list(self._catalogue.values())
 
     @property
     def domains(self) -> list[str]:
-        """Those of the coupons, and those that issues without one name."""
+        """Domains of the coupons and of the issues that name one, sorted."""
         named = {coupon.domain for coupon in self.coupons}
         named.update(issue.domain for issue in self._issues.values() if issue.domain is not None)
         return sorted(named)
@@ -268,8 +268,8 @@ def read(path: Path, window_s: float = WINDOW_S) -> ForeignLog:
     path : Path
         JSON lines.
     window_s : float
-        How long a coupon can be used if neither `expires_at` nor its `redeem_within_s` says so, and how long the
-        shopper is watched after nothing was given; seconds, at most 366 days.
+        Validity of a coupon if neither `expires_at` nor its `redeem_within_s` states it, and observation window after
+        an issue of no coupon; seconds, at most 366 days.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def read(path: Path, window_s: float = WINDOW_S) -> ForeignLog:
 
 
 def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) -> ForeignLog:
-    """The same of lines that were read already; `name` is for messages.
+    """Return the log of lines that are read already; `name` is for messages.
 
     Raises
     ------

@@ -30,7 +30,7 @@ TYPICAL_PRICE_MINOR = PolicyRules().typical_price_minor
 
 
 class LogFault(StrEnum):
-    """Why a line of a foreign log is not used, besides the reasons of `Rejection`."""
+    """Reasons why a line of a foreign log is not used, besides those of `Rejection`."""
 
     REPEATED = "repeated"  # an issue_id for the second time
     WRONG_USER = "wrong_user"  # feedback by another shopper than the issue's
@@ -85,7 +85,7 @@ def _refuse_flat(text: bytes) -> None:
 
 
 def type_of(line: LogLine) -> str:
-    """What a line says of itself as `type`."""
+    """Return the `type` of a line."""
     return str(line.__struct_config__.tag)
 
 
@@ -95,7 +95,7 @@ def unknown_keys(text: bytes, line: LogLine) -> list[str]:
 
 
 def _refusal(text: bytes, detail: str) -> BadMessage:
-    """What is wrong with a line: first of all its version or type, and only then a field."""
+    """Return the error of a line: a wrong version or type before a wrong field."""
     try:
         head = _decode_head(text)
     except msgspec.MsgspecError:

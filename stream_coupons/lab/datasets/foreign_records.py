@@ -1,6 +1,6 @@
-"""The lines of a foreign log as types: what another system recorded, and what it becomes when it was read.
+"""Types of the lines of a foreign log, the log of another system, and of the records that they are read into.
 
-The log is JSON lines; `type` says what a line is. Its JSON Schema, `schemas/foreign-log.v1.schema.json`, is made from
+The log is JSON lines; `type` is the type of a line. Its JSON Schema, `schemas/foreign-log.v1.schema.json`, is made from
 the types here. A time is UTC epoch seconds or ISO 8601 with a zone.
 """
 
@@ -19,16 +19,16 @@ FeedbackKind = Literal["impression", "click", "purchase", "expiry"]
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """What every line has."""
+    """Fields of every line."""
 
     occurred_at: Time
-    """When it happened; a text is ISO 8601 with a zone."""
+    """Time of occurrence; a text is ISO 8601 with a zone."""
     schema_version: int = SCHEMA_VERSION
     """Version of the line."""
 
 
 class Behaviour(Line, frozen=True, kw_only=True, omit_defaults=True):
-    """What every event of the shop has; an `event_id` that is missing is made from the line's number."""
+    """Fields of every event of the shop; a missing `event_id` is made from the line's number."""
 
     user_id: Id
     """Identifies the shopper."""
@@ -44,29 +44,29 @@ class BrowseLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="
     """A shopper looked at an item."""
 
     item: Item | None = None
-    """What was looked at."""
+    """Item that was viewed."""
 
 
 class CartLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="cart"):
     """A shopper put an item into the cart, or took it out."""
 
     item: Item
-    """What was put in or taken out."""
+    """Item that was put in or taken out."""
     action: Literal["add", "remove"] = "add"
     """`add` or `remove`."""
 
 
 class OrderLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="order"):
-    """A shopper ordered; an `order_id` that is missing is the event's. `discount_minor` is what coupons took off."""
+    """A shopper ordered; a missing `order_id` is the event's. `discount_minor` is the discount of coupons."""
 
     order_id: Id | None = None
     """Identifies the order; absent, the event's id does."""
     items: Annotated[list[Item], Meta(max_length=1000)] = []
-    """What was ordered."""
+    """Items that were ordered."""
     total_minor: Amount | None = None
     """Value of the order."""
     discount_minor: Amount | None = None
-    """What coupons took off."""
+    """Discount of coupons."""
 
 
 class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):
@@ -85,11 +85,11 @@ class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"
     arm: Id | None = None
     """Name of the choice; absent, the coupon's id, or `none`."""
     arms: Annotated[list[Id], Meta(max_length=10_000)] | None = None
-    """All choices there were."""
+    """All possible choices."""
     propensity: Propensity | None = None
     """Probability with which `arm` was chosen."""
     expires_at: Time | None = None
-    """Until when the coupon could be used; absent, the window that the command states."""
+    """End of the coupon's validity; absent, the window that the command states."""
     domain: Domain | None = None
     """Domain; absent, the coupon's."""
     context: Context | None = None
@@ -97,12 +97,12 @@ class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"
 
 
 class FeedbackLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
-    """What the shopper did with a coupon, or without one; `expiry` says that it can no longer be used."""
+    """Reaction of the shopper to an issue, with or without a coupon; `expiry`: it can no longer be used."""
 
     issue_id: Id
     """The issue that it is about."""
     kind: FeedbackKind
-    """What happened."""
+    """Kind of reaction."""
     user_id: Id | None = None
     """The shopper; absent, that of the issue."""
     event_id: Id | None = None
@@ -110,7 +110,7 @@ class FeedbackLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="fee
     order_value_minor: Amount | None = None
     """Value of the order that was made."""
     discount_minor: Amount | None = None
-    """What the coupon took off."""
+    """Discount of the coupon."""
 
 
 LogLine = BrowseLine | CartLine | OrderLine | IssueLine | FeedbackLine
@@ -120,7 +120,7 @@ TYPES = ("browse", "cart", "order", "issue", "feedback")
 class LoggedIssue(Struct, frozen=True, kw_only=True):
     """A coupon that another system gave, or the `none` that it chose instead.
 
-    `arms` is empty when the log does not say them; so is `domain` None, where nothing was given.
+    `arms` is empty if the log does not state them; `domain` is None if nothing was given and the log states none.
     """
 
     line: int
@@ -137,7 +137,7 @@ class LoggedIssue(Struct, frozen=True, kw_only=True):
 
 
 class LoggedFeedback(Struct, frozen=True, kw_only=True):
-    """What the shopper of an issue did with it."""
+    """Reaction of a shopper to an issue."""
 
     line: int
     issue_id: str

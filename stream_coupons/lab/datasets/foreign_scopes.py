@@ -1,4 +1,4 @@
-"""What coupons of another system are for, where they do not name it: an attribute may say it in the words of items."""
+"""Scopes of another system's coupons that name none, inferred from attributes with the values of items."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ from stream_coupons.core.messages.inputs import Item
 Scope = Literal["categories", "brands"]
 
 SHARED_RATIO = 0.5
-"""Of the values of an attribute, those that items have, too: from here on it is no coincidence."""
+"""Minimum share of an attribute's values that items must have, too, for the attribute to name their scope."""
 
 
 def infer_scopes(coupons: Iterable[Coupon], items: Iterable[Item]) -> tuple[list[Coupon], dict[str, Scope]]:

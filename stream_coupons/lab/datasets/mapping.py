@@ -36,7 +36,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shopper: Column | None = None
     """Identifies the shopper; absent, every row is another shopper."""
     time: Column | None = None
-    """When it was decided; absent, rows are in order and each outcome is known before the next row."""
+    """Time of the decision; absent, rows are in order and each outcome is known before the next row."""
     time_format: str | None = None
     """Format of `time` as in Python's strptime; absent, ISO 8601 or UTC epoch seconds."""
     time_zone: str = "UTC"
@@ -62,7 +62,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] | None = None
     """Seconds after which the outcome is known; absent, `--window`."""
     expires: Column | None = None
-    """Until when the coupon could be used: the outcome is known then."""
+    """End of the coupon's validity: the outcome is known then."""
     domain: Column | None = None
     """Domain of the decision; absent, all are of one domain."""
     context: list[Column] | Literal["*"] = []

@@ -37,7 +37,7 @@ YES: Final = frozenset({"1", "true", "yes", "y", "t"})
 NO: Final = frozenset({"0", "false", "no", "n", "f", ""})
 LISTS: Final = ("categories", "brands", "items")
 FIRST_AT: Final = 946_684_800.0
-"""When the first row of a table without times is put: 2000-01-01."""
+"""Time of the first row of a table without times: 2000-01-01."""
 UNTIMED_WINDOW_S: Final = 1.0
 SHOWN: Final = 60
 
@@ -124,7 +124,7 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
     frame : DataFrame
         One row per decision.
     name : str
-        Of the table, for messages.
+        Name of the table, for messages.
     window_s : float
         Seconds after which an outcome is known, unless the mapping states it.
     first : int

@@ -19,7 +19,7 @@ from stream_coupons.settings import Settings
 Progress = tuple[Policy, int]
 """A policy, and how many days it has played."""
 CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "highest_p_redeem"), ("true_value", "best_on_average"))
-"""What each process plays, one after another: `best_on_average` ranks by what `true_value` has seen."""
+"""Policies of each process, in the order of play: `best_on_average` ranks by the results of `true_value`."""
 NICENESS = 5
 """Less than the live system's priority, but not so low that a busy machine leaves them nothing."""
 
@@ -34,7 +34,7 @@ class Baselines:
     Attributes
     ----------
     days : dict
-        How many days each policy has played so far.
+        Number of days that each policy has played so far.
     played : dict
         The policies that have played to the end.
     """
@@ -56,7 +56,7 @@ class Baselines:
 
     @property
     def is_over(self) -> bool:
-        """Whether all policies have played to the end."""
+        """True if all policies have played to the end."""
         return len(self.played) == len(self.days)
 
     def __enter__(self) -> Self:

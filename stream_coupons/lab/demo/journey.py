@@ -58,14 +58,14 @@ def settings_for_journey(base: Settings) -> Settings:
 
 @dataclass(slots=True)
 class JourneyResult:
-    """What the system predicted and what it would have given."""
+    """Predictions of the system, and the coupons that it withheld."""
 
     predictions: list[tuple[str, float, float, bool]] = field(default_factory=list)
-    """(issue_id, decided_at, P(redeem) as it stood then, redeemed) of every historical issue."""
+    """(issue_id, decided_at, P(redeem) at decision time, redeemed) of every historical issue."""
     withheld: Counter[str] = field(default_factory=Counter)
-    """Coupons that it would have given, by title."""
+    """Number of coupons withheld, by title."""
     withheld_discount_minor: int = 0
-    """The most that they could have cost."""
+    """Maximum total discount of the withheld coupons, in minor units."""
 
 
 @dataclass(slots=True)

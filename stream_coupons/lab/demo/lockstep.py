@@ -34,7 +34,7 @@ VERSION = "stream_coupons_model_version"
 
 
 class _Snapshot(Struct):
-    """Of a snapshot, what says which one it is."""
+    """Fields of a snapshot that identify it."""
 
     domain: str
     version: int

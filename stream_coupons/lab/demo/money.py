@@ -1,4 +1,4 @@
-"""What each policy earned by the ground truth, how sure that is, and one sentence that says it."""
+"""Earnings of each policy by the ground truth, with intervals, and a verdict in sentences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Earned:
     expected : Interval
         Incremental margin to be expected of the coupons that it gave, less their discounts.
     behind : Interval
-        By how much ours earned more than this policy, compared shopper by shopper.
+        Difference of our earnings to this policy's, compared shopper by shopper.
     booked_minor : float
         Incremental margin as it happened.
     orders_won : int

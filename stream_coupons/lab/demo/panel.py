@@ -56,16 +56,16 @@ class Flow:
 
 
 class ShopperPanel(LiveDisplay):
-    """What the shoppers do and what the coupons earn.
+    """Live display of the shoppers' activity and the coupons' earnings.
 
     Attributes
     ----------
     margins : list of float
         Expected incremental margin so far after every slice, minor units.
     status : str
-        What goes on.
+        Current step.
     share : float
-        Of the whole that is done, 0 to 1.
+        Share of the run that is done, 0 to 1.
     """
 
     def __init__(self, console: Console, watch: Watch, ticker: Ticker) -> None:

@@ -28,13 +28,13 @@ from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 
 Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "true_value"]
-"""Which coupon is given: any; the one most likely to be redeemed; the one that is best on average; what the product
-decides; the one that is truly worth most for this shopper now."""
+"""Rule that selects the coupon: at random; the highest P(redeem); the best on average; the product's decision; the
+highest true value for this shopper now."""
 P_REDEEM_WORTH_MINOR = 1e6
 """A worth of a redemption beside which nothing else counts: the coupon most likely to be redeemed is given."""
 NEVER_S = 1e12
 Daily = tuple[int, int, int, int, float]
-"""Day, issues, how many were clicked, redeemed, and by the truth to be expected to be redeemed."""
+"""Day; numbers of issues, of clicked and of redeemed ones; redemptions expected by the ground truth."""
 DAY_S = 86400.0
 SLICE_S = 4 * 3600.0
 LEARN_EVERY_S = 8 * 3600.0
@@ -43,14 +43,14 @@ LEARN_EVERY_S = 8 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How simulated time is cut.
+    """Division of simulated time.
 
     Attributes
     ----------
     slice_s : float
         Coupons reach their shoppers at the end of the slice in which they were decided.
     learn_every_s : float
-        Between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
+        Time between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
     split : callable
         Splits the (topic, message) pairs of a slice, in order of time, into phases for a number of partitions.
     """
@@ -102,7 +102,7 @@ class Outcomes:
             self.redeemed.add(event.issue_id)
 
     def daily(self) -> list[Daily]:
-        """Of every day with an issue, ascending."""
+        """Return the counts of every day with an issue, ascending."""
         counts: defaultdict[int, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
         for issue_id, at in self.issued_at.items():
             of_day = counts[int((at - self.starts_at) // DAY_S)]
@@ -127,7 +127,7 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How a policy did on a world; money in minor units."""
+    """Results of a policy on a world; money in minor units."""
 
     policy: str
     outcomes: Outcomes
@@ -139,11 +139,11 @@ class Played:
     interests: Sequence[tuple[int, int]] = ()
     """By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so."""
     persuaded: int = 0
-    """Orders that coupons brought about."""
+    """Number of orders that coupons caused."""
     decisions: Counter[str] = field(default_factory=Counter)
     """Decisions on triggers, by outcome."""
     average_minor: dict[str, float] = field(default_factory=dict)
-    """By coupon, the mean of what it was truly worth, over all decisions for which it was eligible; of `true_value`."""
+    """By coupon, its mean true worth over all decisions for which it was eligible; only of `true_value`."""
 
 
 class Target(Protocol):
@@ -233,7 +233,7 @@ class LocalTarget:
     Attributes
     ----------
     facts : Counter
-        What was counted, by (noun, kind).
+        Counts by (noun, kind).
     """
 
     def __init__(

@@ -29,9 +29,9 @@ class TrueValue(ValueScorer):
     Parameters
     ----------
     world : World
-        Of the shoppers.
+        World of the shoppers.
     cost_minor : float
-        Of sending a coupon, minor units.
+        Cost of sending a coupon, minor units.
     issue_prices_minor : mapping, optional
         By coupon, a price of each that is given, minor units.
     discount_prices : mapping, optional

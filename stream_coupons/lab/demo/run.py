@@ -32,23 +32,23 @@ from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
 
 POLICIES: tuple[Policy, ...] = ("random", "highest_p_redeem", "best_on_average", "learned", "true_value")
-"""In the order in which they are shown."""
+"""Policies in the order of display."""
 LIVE_SHARE = 0.8
-"""Of the progress bar that is the live system's; the rest is for baselines that are not done by then."""
+"""Share of the progress bar for the live system; the rest is for the baselines."""
 NOTHINGS_A_SLICE = 2
 MAX_CELL_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class ShopperResult:
-    """What the demonstration found out about the simulated shoppers.
+    """Results of the demonstration with simulated shoppers.
 
     Attributes
     ----------
     played, rows : list
-        By policy, in the order of `POLICIES`.
+        Results by policy, in the order of `POLICIES`.
     is_whole : bool
-        Whether all of it was played; if not, there are no rows.
+        True if all days were played; if not, there are no rows.
     """
 
     world: WorldSettings
@@ -84,12 +84,12 @@ class ShopperDemo:
     Parameters
     ----------
     world_settings : WorldSettings
-        What is played; the same settings lead to the same figures.
+        World to play; the same settings lead to the same figures.
 
     Attributes
     ----------
     result : ShopperResult or None
-        What there is to report so far, also after an interruption.
+        Results so far, also after an interruption.
     """
 
     def __init__(

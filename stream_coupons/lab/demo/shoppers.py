@@ -27,18 +27,18 @@ SLICE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How simulated time follows the clock.
+    """Pace of simulated time against the clock.
 
     Parameters
     ----------
     speed : float
-        Simulated seconds a second.
+        Simulated seconds per second.
     step_s : float
         Simulated time passes in whole steps of it; at most an hour.
     ticks_behind_s : float
-        By how much real time ticks run behind events.
+        Real seconds by which ticks run behind events.
     settle_s : float
-        How long it has to be quiet before the loop ends.
+        Seconds of silence before the loop ends.
     clock : callable
         Monotonic seconds.
     """
@@ -60,9 +60,9 @@ class ClosedLoop:
     publisher, reader
         To all topics; of coupon-issues and, to notice those of others, of ticks.
     partitions : int
-        Of `ticks`.
+        Number of partitions of `ticks`.
     pace : Pace
-        How fast the world lives.
+        Pace of the world.
     """
 
     def __init__(self, world: World, publisher: Publisher, reader: Reader, partitions: int, pace: Pace) -> None:

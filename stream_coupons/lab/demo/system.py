@@ -51,7 +51,7 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     counted: dict[Sample, float] = field(default_factory=dict)
     is_ready: bool = False
-    """Whether it has been ready since it was started."""
+    """True once the worker has been ready since its start."""
     is_killed: bool = False
 
     def scrape(self, *names: str) -> dict[Sample, float]:
@@ -77,11 +77,11 @@ class LocalSystem:
     broker : BrokerProcess
         A started broker; workers go by the address it advertises, everybody else by its own.
     settings : Settings
-        Of all workers; the broker's address is filled in.
+        Settings of all workers; the broker's address is filled in.
     folder : Path
         For the settings file and the workers' logs.
     supervised : bool
-        Whether a worker that has ended is started anew, as a supervisor would, instead of being an error.
+        True to restart a worker that has ended, as a supervisor would; False to raise an error.
 
     Attributes
     ----------
@@ -113,12 +113,12 @@ class LocalSystem:
 
     @property
     def bootstrap(self) -> str:
-        """Where the broker is."""
+        """Address of the broker."""
         return self.settings.kafka.bootstrap
 
     @property
     def connection(self) -> Connection:
-        """How to reach it."""
+        """Settings of the connection to the broker."""
         return self.settings.kafka
 
     def publisher(self, linger_ms: int = LINGER_MS) -> Publisher:
@@ -188,7 +188,7 @@ class LocalSystem:
         Parameters
         ----------
         command
-            What Python runs instead of the worker, for those who try other versions of it.
+            Arguments of Python instead of the worker's, to try other versions of it.
         """
         self.workers[index] = self._start(self.workers[index].name, command)
 

@@ -1,4 +1,4 @@
-"""What the demonstration shows while it runs: metrics of the workers, sampled about once a second."""
+"""Live display of the demonstration: metrics of the workers, sampled about once a second."""
 
 import math
 import time
@@ -65,7 +65,7 @@ def by_label(metrics: Mapping[Sample, float], name: str, label: str) -> dict[str
 
 @dataclass(slots=True)
 class Counts:
-    """What the driver of the demonstration itself has sent and seen."""
+    """Counts of the messages that the driver of the demonstration has sent and received."""
 
     published: int = 0
     issues: int = 0

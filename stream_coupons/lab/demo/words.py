@@ -1,4 +1,4 @@
-"""Decisions in words that a shop understands."""
+"""Outcomes of decisions in the words of a shop."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ REASONS: Mapping[str, str] = {
     NoCoupon.SOLD_OUT: "everything suitable was sold out",
     NoCoupon.TIMED_OUT: "what the shopper did was decided on too late",
 }
-"""Why a shopper who did something got no coupon for it."""
+"""Reason in words why a shopper got no coupon, by outcome of the decision."""
 TIMES = ("", "once", "twice", "three times", "four times", "five times")
 
 

@@ -1,4 +1,4 @@
-"""What the simulated shop sells: products in categories, of brands, at prices."""
+"""Products of the simulated shop, with categories, brands and prices."""
 
 from dataclasses import dataclass
 
@@ -76,10 +76,9 @@ class Assortment:
     items: tuple[Item, ...]
 
     def scope(self, coupon: Coupon) -> NDArray[np.bool_]:
-        """Which products a coupon is for.
+        """Return the mask of the products in a coupon's scope.
 
-        Each list that a coupon has (categories, brands, items) must hold the product; an empty list
-        asks for nothing.
+        A product is in scope if each of the coupon's lists (categories, brands, items) contains it or is empty.
 
         Returns
         -------

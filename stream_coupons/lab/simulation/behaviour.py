@@ -1,11 +1,11 @@
-"""What a simulated shopper does of their own accord: sessions, baskets, orders, without any coupon.
+"""Behaviour of a simulated shopper without coupons: sessions, baskets and orders.
 
-Sessions start as a Poisson process with the shopper's hours. A day has a focus, the category they are
-after; it lasts some days. In a session they look at products, then either leave or put one into the
-cart, then either leave it there or order. P(order) of a session is `order_ratio`, less while what they
-bought last in that category is not used up.
+Sessions start as a Poisson process with the shopper's hours. A day has a focus, the category that the shopper
+is interested in; a focus lasts some days. In a session the shopper browses products, then leaves or puts one
+into the cart, then abandons the cart or orders. P(order) of a session is `order_ratio`, reduced while the
+shopper's last purchase in that category is not used up.
 
-Each shopper has a generator of their own and nothing here ever hears of a coupon, so behaviour is the
+Each shopper has a random generator of their own and no input here depends on coupons, so behaviour is the
 same under every policy.
 """
 
@@ -81,14 +81,14 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shop:
-    """What all shoppers share; read only."""
+    """State that all shoppers share; read only."""
 
     assortment: Assortment
     population: Population
     calendar: Calendar
     domain: str
     seed: int
-    """Of what shoppers do, and part of their events' ids."""
+    """Seed of the shoppers' behaviour; part of their events' ids."""
     uses_if_ordering: float
     """P(a coupon is used | seen, an order of the shopper's own takes it)."""
     faulty: tuple[tuple[Item, Item, Item], ...]
@@ -137,7 +137,7 @@ class Shop:
         return lines
 
     def value_minor(self, basket: Sequence[tuple[int, int]]) -> int:
-        """What a basket costs at shelf prices."""
+        """Return the value of a basket at shelf prices, in cents."""
         return sum(int(self.assortment.price_minor[product]) * quantity for product, quantity in basket)
 
 

@@ -1,4 +1,4 @@
-"""The coupons of the simulated shop, and what one of them takes off an order."""
+"""The coupons of the simulated shop, and the discount of a coupon on an order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ISSUES_PER_SHOPPER_WEEK = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Whom a coupon is for, before its money is set."""
+    """Scope of a coupon whose amounts are not drawn yet."""
 
     kind: str
     categories: tuple[int, ...]
@@ -40,19 +40,19 @@ def make_coupons(
     rng : np.random.Generator
         Its state moves on.
     assortment : Assortment
-        What the coupons are for.
+        Products that the coupons are for.
     ids : sequence of str
-        Of the coupons, in order.
+        Ids of the coupons, in order.
     domain : str
         The domain they belong to.
     expected_issues : float
-        How many issues one coupon gets when all get the same; limits are set around it.
+        Issues of one coupon if all get the same number; limits are set around it.
     """
     return [_make_coupon(rng, assortment, number, name, domain, expected_issues) for number, name in enumerate(ids)]
 
 
 def discount_of(coupon: Coupon, value_minor: int) -> int:
-    """What the coupon takes off goods of this value: never more than its cap or than they cost."""
+    """Return the coupon's discount on goods of this value, at most its cap and at most the value."""
     if coupon.discount_percent is not None:
         discount = round(value_minor * coupon.discount_percent / 100)
     else:

@@ -1,4 +1,4 @@
-"""What coupons did to a shopper so far."""
+"""Effects of past coupons on a shopper."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class History:
     Attributes
     ----------
     persuaded : list[tuple[float, int]]
-        When and in which category coupons brought about orders.
+        Time and category of each order that a coupon caused.
     claimed : set[float]
         Times of own orders that a coupon is used on: one coupon an order.
     """
@@ -34,7 +34,7 @@ class History:
         return self._fatigue * math.exp(-max(0.0, at - self._received_at) / FATIGUE_S)
 
     def boredom_at(self, coupon_id: str, at: float) -> float:
-        """The same for one coupon."""
+        """Return how often one coupon was received, each receipt fading with time."""
         level, since = self._boredom.get(coupon_id, (0.0, at))
         return level * math.exp(-max(0.0, at - since) / BORES_S)
 

@@ -1,4 +1,4 @@
-"""Who the simulated shoppers are: hidden tastes and habits that no event states."""
+"""The simulated shoppers: hidden tastes and habits that no event states."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,19 @@ MAX_ORDER_RATIO = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tastes:
-    """What U shoppers like, over C categories and I products; read only.
+    """Tastes of U shoppers over C categories and I products; read only.
 
     Attributes
     ----------
     segment : NDArray[np.intp]
         The latent segment of each shopper, shape (U,).
     share, share_cumulative : Floats
-        How a shopper's interest spreads over categories, shape (U, C), rows sum to 1.
+        Distribution of a shopper's interest over categories, shape (U, C), rows sum to 1.
     look, look_cumulative : Floats
         P(product | browsing in its category), shape (U, I); a category's entries sum to 1, so the
         cumulative one rises from c to c + 1 over category c.
     buy, buy_cumulative : Floats
-        The same for the product that is ordered: a brand may be looked at often and hardly bought.
+        P(product | ordering in its category), same shape: a brand may be browsed often and hardly bought.
     """
 
     segment: NDArray[np.intp]
@@ -43,7 +43,7 @@ class Tastes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommonTastes:
-    """What shoppers' tastes are drawn around: the same for all shoppers of a world.
+    """Means that shoppers' tastes are drawn around: the same for all shoppers of a world.
 
     Attributes
     ----------
@@ -73,19 +73,19 @@ class Population:
     order_ratio : Floats
         P(order | session in this category, nothing bought there lately), shape (U, C).
     price_sensitivity : Floats
-        How much a discount moves them, shape (U,), around 1.
+        Sensitivity to discounts, shape (U,), around 1.
     amount_taste : Floats
-        How much deeper an amount off looks than the same as a percentage, shape (U,), around 1.
+        Factor on the felt depth of an amount off against a percentage, shape (U,), around 1.
     curiosity : Floats
-        How easily they click, shape (U,), around 1.
+        Factor on the inclination to click, shape (U,), around 1.
     irritability : Floats
-        How soon many coupons tire them, shape (U,), around 1.
+        Factor on the fatigue by many coupons, shape (U,), around 1.
     tastes : tuple[Tastes, ...]
         One, or two when tastes change.
     order_appeal : Floats
         Factor on `order_ratio` that a category has for all shoppers, shape (1, C).
     common : tuple[CommonTastes, ...]
-        What each of `tastes` was drawn around.
+        Means that each of `tastes` was drawn around.
     """
 
     activity: Floats

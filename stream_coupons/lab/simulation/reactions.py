@@ -1,4 +1,4 @@
-"""What a shopper does with a coupon: drawn from the truth, dated, turned into events."""
+"""Reactions of a shopper to a coupon: drawn from the ground truth, dated, turned into events."""
 
 import math
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ class Reactions:
         return self._redemption(offer, purchase, persuaded=True)
 
     def _extra_purchase(self, offer: _Offer, at: float, draws: _Draws) -> Purchase:
-        """The order that the coupon brought about: a product in scope, by interest and taste."""
+        """Return the order that the coupon causes: a product in scope, drawn by interest and taste."""
         calendar, assortment, index = self._shop.calendar, self._shop.assortment, offer.shopper.index
         tastes = self._shop.population.tastes[calendar.tastes(calendar.day(at))]
         weight = offer.scope * tastes.buy[index] * tastes.share[index][assortment.category]

@@ -31,14 +31,14 @@ OTHER_SEEDS = 1_000_003
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What makes a world; the same settings make the same world.
+    """Settings of a world; the same settings make the same world.
 
     Parameters
     ----------
     seed : int
         Not negative.
     shoppers, coupons, days : int
-        How many, and for how long; the world itself never ends.
+        Numbers of shoppers, coupons and days; the world itself never ends.
     start_at : float
         UTC epoch seconds of the first midnight.
     sessions_per_day : float
@@ -46,7 +46,7 @@ class WorldSettings:
     taste_drift_day : float or None
         From the first midnight at or after this many days, every shopper has other tastes.
     domain : str
-        Of all events and coupons.
+        Domain of all events and coupons.
     median_order_ratio : float
         Median over shoppers of P(order | session, nothing bought lately), above 0 to 0.6.
     uses_if_ordering : float
@@ -87,11 +87,11 @@ class WorldSettings:
 
 @dataclass(slots=True)
 class WorldStatistics:
-    """What happened until now; money in cents.
+    """Totals of the events so far; money in cents.
 
-    `incremental_margin_minor` is exact in this world: the margin of orders that coupons brought
-    about, less all discounts. It is so because own orders never change here; real coupons also move
-    purchases forward and take them from other products. The cost of sending is not in it.
+    `incremental_margin_minor` is exact in this world: the margin of orders that coupons caused, less all
+    discounts. It is exact because coupons never change a shopper's own orders here; real coupons also move
+    purchases forward and take them from other products. It does not include the cost of sending.
     """
 
     issues: int = 0
@@ -112,16 +112,16 @@ class World:
     Parameters
     ----------
     settings : WorldSettings
-        What makes this world.
+        Settings of this world.
 
     Attributes
     ----------
     now : float
         UTC epoch seconds: all events up to it have been taken.
     ends_at : float
-        When `settings.days` are over. The world does not stop there.
+        End of `settings.days`, UTC epoch seconds. The world does not stop there.
     statistics : WorldStatistics
-        What happened until `now`.
+        Totals of the events until `now`.
 
     Examples
     --------
@@ -196,7 +196,7 @@ class World:
         return list(self._shoppers)
 
     def advance(self, until: float) -> list[tuple[str, Struct]]:
-        """Let time pass and hear what happened.
+        """Advance time to `until` and return the events that happen.
 
         Parameters
         ----------
@@ -246,19 +246,19 @@ class World:
         return click, redeem, order
 
     def truths(self, user_id: str, coupons: Sequence[Coupon], at: float) -> Floats:
-        """What `receive` would draw from, were a coupon handed over at a moment.
+        """Return the probabilities that `receive` would draw from if a coupon were issued at `at`.
 
-        They know all that is hidden about the shopper, but not the future, and of a session under way
-        no more than its events until then tell. P(order) is exact but for the minutes between a
-        session's start and its order. One order takes one coupon, so P(redeem) and P(click) allow for
-        earlier coupons still open, by how far scopes and windows overlap: an approximation.
+        They depend on the shopper's hidden state, not on the future; a session under way counts only by its
+        events until `at`. P(order) is exact except for the minutes between a session's start and its order.
+        An order takes one coupon, so P(redeem) and P(click) allow for earlier open coupons by the overlap of
+        scopes and windows: an approximation.
 
         Parameters
         ----------
         user_id : str
             A shopper of this world.
         coupons : Sequence[Coupon]
-            K coupons of any catalogue; one that nobody knows has an appeal by its id.
+            K coupons of any catalogue; the appeal of an unknown coupon derives from its id.
         at : float
             UTC epoch seconds, at or after the shopper's latest coupon.
 
@@ -306,7 +306,7 @@ class World:
         return self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
 
     def next_at(self) -> float:
-        """When the next event happens: a step that `advance` can take without hearing two at once."""
+        """Return the time of the next event: `advance` up to it returns events of one time only."""
         while self._taken == len(self._pending):
             self._draw_day()
         own = self._pending[self._taken][0]

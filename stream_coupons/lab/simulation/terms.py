@@ -1,4 +1,4 @@
-"""What coupons mean to shoppers: their terms as arrays, with an appeal that no field states."""
+"""Terms of coupons as arrays, with a hidden appeal to shoppers that no field states."""
 
 from collections.abc import Sequence
 from zlib import crc32
@@ -17,13 +17,13 @@ class CouponTerms:
     Attributes
     ----------
     scope : NDArray[np.bool_]
-        Which products each coupon is for, shape (K, I).
+        Products in the scope of each coupon, shape (K, I).
     depth : Floats
         The discount over the typical price, shape (K,), in [0, 1].
     is_amount : NDArray[np.bool_]
-        Whether it is an amount off and no percentage, shape (K,).
+        True for an amount off, False for a percentage, shape (K,).
     appeal : Floats
-        How well the coupon speaks to each segment, shape (K, SEGMENTS), around 1: hidden.
+        Hidden appeal of the coupon to each segment, shape (K, SEGMENTS), around 1.
     """
 
     def __init__(self, seed: int, assortment: Assortment) -> None:

@@ -1,9 +1,9 @@
-"""The hidden truth: how probable each response of a shopper to a coupon is, at a moment.
+"""Ground truth: the probability of each response of a shopper to a coupon, at a moment.
 
-A coupon is seen or not, less often by the tired. Who sees it and would order in its scope anyway
-mostly uses it: the discount is a deadweight. Who would not may be persuaded, with a hazard that grows
-with interest, with what the discount means to them, and with what they are after just now. Whoever
-does neither may still click.
+A shopper sees a coupon less often the more coupons they received lately. A shopper who sees it and would order
+in its scope anyway mostly uses it: the discount is a deadweight. Other shoppers may be persuaded, with a hazard
+that grows with their interest, the felt depth of the discount and their current focus. A shopper who does
+neither may still click.
 """
 
 import math
@@ -98,18 +98,18 @@ class Truth:
     def response(
         self, shopper: Shopper, history: History, coupons: Sequence[Coupon], at: float, until: Floats
     ) -> Response:
-        """How the shopper would respond to each coupon, given alone, at a moment.
+        """Return the probabilities of the shopper's responses to each coupon, issued alone at `at`.
 
         Parameters
         ----------
         shopper, history
-            Who, and the coupons they had.
+            The shopper, and the coupons they received.
         coupons : Sequence[Coupon]
             K coupons.
         at : float
-            When the coupon is given.
+            Time of issue.
         until : Floats
-            When each can no longer be used, shape (K,).
+            End of each coupon's window, shape (K,).
         """
         population = self._shop.population
         day = max(0, self._shop.calendar.day(at))
@@ -187,7 +187,7 @@ class Truth:
         at: float,
         live: list[Session],
     ) -> Floats:
-        """How much the shopper wants what the coupons are for, shape (K,)."""
+        """Return the shopper's current interest in the coupons' scopes, shape (K,)."""
         tastes = self._shop.population.tastes[self._shop.calendar.tastes(day)]
         want = tastes.share[shopper.index] ** 0.7
         want[shopper.focus[day]] *= 1.7
@@ -267,7 +267,7 @@ def _recent(sessions: Sequence[Session], at: float) -> list[Session]:
 
 
 def _bought_at(shopper: Shopper, at: float) -> Floats:
-    """When the shopper last ordered in each category without a coupon's doing, shape (C,)."""
+    """Return the time of the shopper's last own order in each category, -inf if there is none, shape (C,)."""
     bought = np.full(len(CATEGORIES), -np.inf)
     for purchase in shopper.purchases:
         if purchase.at <= at:
