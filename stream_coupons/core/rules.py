@@ -127,7 +127,7 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Times and bounds of feedback: early feedback waits for its issue, late feedback is refused.
 
     `impression_domains` are the domains whose channels report every impression: there, the outcome of an unseen coupon
-    says nothing about its value. A worker cannot infer that from the few shoppers that it sees.
+    carries no information on its value. A worker sees too few shoppers to infer these domains.
     The oldest of more than `max_open_observed` open coupons of other systems, or of more than `max_observed_bytes` of
     them, is dropped. So a producer of endless issues cannot make a shopper's state outgrow a record, nor make each
     event write much more than its own size.

@@ -49,7 +49,7 @@ EDGES: Floats = np.array(
 )
 """Shares of the window that delimit the pieces of F, which is linear within each."""
 LOGNORMAL = {"click": (1 / 64, 1 / 16, 1 / 4, 1 / 2), "redeem": (1 / 16, 1 / 4, 1 / 2), "order": (1 / 4, 1 / 2, 1.0)}
-"""Medians of the lognormal laws, as shares of the window: later without a coupon, whose expiry hurries shoppers."""
+"""Medians of the lognormal laws, as shares of the window: later without a coupon, as no expiry presses."""
 SPREADS = (0.6, 1.2)
 """Standard deviations of the logarithm in the lognormal laws; each is combined with every median."""
 POWERS: dict[str, tuple[float, ...]] = {"click": (), "redeem": (0.4, 0.7), "order": (0.7,)}

@@ -22,7 +22,7 @@ ALIKE_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Scores of some moments; the rows of the first moment's candidates come first.
+    """Scores of some moments; rows are ordered by moment, then by candidate.
 
     Attributes
     ----------

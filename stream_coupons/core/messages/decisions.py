@@ -64,7 +64,7 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     value_minor: float
     """Expected gain over giving none, in minor units of money."""
     price_minor: float = 0.0
-    """Price of its expected cost by the budgets that it draws on: it was given as it is worth more than that."""
+    """Price of its expected cost by its budgets, in minor units; below its value unless it was explored."""
     campaign_id: Id | None = None
     """The coupon's campaign."""
     held_minor: Amount
