@@ -1,4 +1,4 @@
-"""What a step brings about besides the new state."""
+"""Effects of a step besides the new state."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from stream_coupons.core.reasons import Rejection
 
 
 class Refused(Struct, frozen=True):
-    """A message that cannot be used; `message` is None when it is the one at hand."""
+    """A refused message; `message` is None for the message that the step processes."""
 
     reason: Rejection
     detail: str
@@ -16,12 +16,12 @@ class Refused(Struct, frozen=True):
 
 
 class Stake(NamedTuple):
-    """Money that one coupon takes of each of its budgets, minor units: held while it is open, spent once it is used.
+    """Money of one coupon in each of its budgets, minor units: held while it is open, spent once it is used.
 
     Attributes
     ----------
     expected_minor, variance : float
-        Of the cost that is still to come.
+        Mean and variance of the cost to come.
     """
 
     held_minor: int = 0
@@ -31,16 +31,16 @@ class Stake(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """A change of what one coupon takes of its budgets.
+    """A change of the money of one coupon in its budgets.
 
     Attributes
     ----------
     at, issued_at, ends_at : float
         UTC epoch seconds; `at` is no later than now.
     is_falling : bool
-        Whether what it holds falls evenly to nothing between `issued_at` and `ends_at`.
+        True if its hold falls linearly to 0 between `issued_at` and `ends_at`.
     final_expected_minor : float or None
-        When nothing more can come of it: its expected cost when it was given.
+        Its expected cost at decision time, once it is over; None before.
     """
 
     coupon_id: str
@@ -55,7 +55,7 @@ class Booking(NamedTuple):
 
 
 class Effects:
-    """Messages to send, facts to count, money to book and messages refused, in the order in which they came about.
+    """Messages to send, facts to count, money to book and messages refused, each in order of occurrence.
 
     A fact is a pair (noun, kind) from closed sets; the adapter turns facts into metrics.
     """
@@ -68,7 +68,7 @@ class Effects:
         self.refused: list[Refused] = []
         self.bookings: list[Booking] = []
         self.is_over = False
-        """True if nothing of the state is needed any more: what comes to its key finds a new one."""
+        """True if the state is no longer needed: the next message of its key finds a new one."""
 
     def emit(self, message: Struct) -> None:
         """Send a message to the topic of its type."""
@@ -82,7 +82,7 @@ class Effects:
         self.bookings += others.bookings
 
     def book(self, booking: Booking) -> None:
-        """Book a change of what a coupon holds and has spent."""
+        """Book a change of the money that a coupon holds and has spent."""
         self.bookings.append(booking)
 
     def count(self, noun: str, kind: str) -> None:
@@ -103,6 +103,6 @@ class Effects:
         detail : str
             The fault, for people.
         message : Struct or None
-            The message that is refused; None if it is the one at hand.
+            The message to refuse; None for the message that the step processes.
         """
         self.refused.append(Refused(reason, detail, message))

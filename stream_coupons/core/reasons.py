@@ -4,39 +4,39 @@ from enum import StrEnum
 
 
 class Rejection(StrEnum):
-    """Why a record went to dead-letters."""
+    """Reasons why a record goes to dead-letters."""
 
     NOT_JSON = "not_json"
-    """The value is truncated, not UTF-8, contains NaN, is nested too deep, or is empty. Fix: the sender."""
+    """The value is truncated, not UTF-8, contains NaN, is nested too deep, or is empty. Fix: the producer."""
     INVALID = "invalid"
-    """The value is JSON, but a field is missing, of the wrong type or range, or contradicts what is known: see
-    `detail`. Fix: the sender; nobody where it is a `feature_schema` of an earlier release."""
+    """The value is JSON, but a field is missing, of the wrong type or range, or contradicts the state: see `detail`.
+    Fix: the producer; nothing to fix where it is a `feature_schema` of an earlier release."""
     UNKNOWN_VERSION = "unknown_version"
-    """The `schema_version` is not 1. Fix: the sender, or update the workers."""
+    """The `schema_version` is not 1. Fix: the producer, or update the workers."""
     TOO_LARGE = "too_large"
     """The record exceeds 1 MiB, its batch unpacks to more than 64 MiB, a number exceeds 64 bits, or the state of its
-    key would outgrow a record: see `detail`. Fix: the sender."""
+    key would outgrow a record: see `detail`. Fix: the producer."""
     FROM_THE_FUTURE = "from_the_future"
-    """`occurred_at` is more than `profile.max_ahead_s` after the arrival. Fix: the sender's clock."""
+    """`occurred_at` is more than `profile.max_ahead_s` after the arrival. Fix: the producer's clock."""
     NO_KEY = "no_key"
-    """The record has no key. Fix: the sender."""
+    """The record has no key. Fix: the producer."""
     WRONG_KEY = "wrong_key"
-    """The record's key is not the id inside the message. Fix: the sender."""
+    """The record's key is not the id inside the message. Fix: the producer."""
     WRONG_PARTITION = "wrong_partition"
-    """The record is not in the partition of its key by murmur2. Fix: the sender's partitioner."""
+    """The record is not in the partition of its key by murmur2. Fix: the producer's partitioner."""
     UNKNOWN_ISSUE = "unknown_issue"
-    """Feedback on a coupon that this shopper was never issued. Fix: the sender of feedback."""
+    """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
-    """Feedback whose `coupon_id` is not that of the issue. Fix: the sender of feedback."""
+    """Feedback whose `coupon_id` is not that of the issue. Fix: the producer of feedback."""
     LATE = "late"
-    """Feedback after the coupon's window and its grace. Fix: the sender of feedback, or raise `attribution.grace_s`."""
+    """Feedback after the coupon's window and grace. Fix: the producer of feedback, or raise `attribution.grace_s`."""
     STEP_FAILED = "step_failed"
     """The engine's code raised on this record; nothing of it was applied. Fix: stream_coupons, this is a bug: keep the
     record and report it."""
 
 
 class Ineligible(StrEnum):
-    """Why a coupon was no candidate for a shopper at a moment."""
+    """Reasons why a coupon is no candidate for a shopper at a moment."""
 
     OTHER_DOMAIN = "other_domain"
     """The coupon is of another domain than the event."""
@@ -47,20 +47,20 @@ class Ineligible(StrEnum):
     EXPIRED = "expired"
     """The coupon's `valid_until` has passed."""
     SHOPPER_CAP = "shopper_cap"
-    """The shopper has had this coupon `max_per_user` times."""
+    """The shopper got this coupon `max_per_user` times."""
     ALREADY_ORDERED = "already_ordered"
     """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
 
 
 class NoCoupon(StrEnum):
-    """Why a trigger led to no coupon-issue."""
+    """Reasons why a trigger leads to no coupon-issue."""
 
     COOLDOWN = "cooldown"
     """The shopper was considered less than `policy.cooldown_s` ago."""
     REPEATED = "repeated"
-    """Longer ago than event ids are remembered, the trigger led to a coupon."""
+    """The trigger led to a coupon already, longer ago than event ids are remembered."""
     FREQUENCY_CAP = "frequency_cap"
-    """The shopper has had `policy.max_issues_per_window` coupons within `policy.issue_window_s`."""
+    """The shopper got `policy.max_issues_per_window` coupons within `policy.issue_window_s`."""
     QUIET_HOURS = "quiet_hours"
     """The hour is quiet."""
     NO_CANDIDATE = "no_candidate"
@@ -70,17 +70,17 @@ class NoCoupon(StrEnum):
     HOLDOUT = "holdout"
     """A coupon was worth giving, but the shopper belongs to the permanent control group."""
     CONTROL = "control"
-    """Nothing was to be given, by chance, to see what shoppers do without a coupon (`policy.control_ratio`)."""
+    """No coupon is given, by chance, to observe shoppers without a coupon (`policy.control_ratio`)."""
     NOT_WORTH_IT = "not_worth_it"
     """No coupon was worth more than giving none."""
     SOLD_OUT = "sold_out"
-    """No coupon that the shopper may get had stock and budget left, where the shopper's events are worked on."""
+    """No coupon that the shopper may get had stock and budget left in the shopper's partition."""
     TIMED_OUT = "timed_out"
-    """When it was decided the trigger was older than `policy.trigger_timeout_s`."""
+    """The trigger was older than `policy.trigger_timeout_s` at decision time."""
 
 
 class Shortage(StrEnum):
-    """What a coupon lacks when no more of it can be given."""
+    """Resources whose lack ends the issues of a coupon."""
 
     STOCK = "stock"
     """All units are given or held."""
@@ -89,15 +89,15 @@ class Shortage(StrEnum):
 
 
 class Passed(StrEnum):
-    """Why a coupon that a shopper may get was not the one given; for explanations."""
+    """Reasons why a coupon that a shopper may get was not the one given; for explanations."""
 
     NOT_SHORTLISTED = "not_shortlisted"
-    """`policy.max_candidates` others are nearer to the shopper, so it was not scored."""
+    """`policy.max_candidates` other coupons are closer to the shopper's interests, so it was not scored."""
     PRICED_OUT = "priced_out"
-    """The coupon was worth more than giving none, but no more than the price of its budgets."""
+    """The coupon was worth more than giving none, but not more than the price of its budgets."""
     OUTRANKED = "outranked"
     """Another coupon was worth more, less the price of its budgets."""
     EXPLORED = "explored"
     """Another coupon was drawn by chance, to learn."""
     NOT_KNOWN = "not_known"
-    """By what is still known it would have been given."""
+    """The coupon would have been given, by the data still known."""

@@ -1,4 +1,4 @@
-"""The numbers that the steps obey; `settings.py` reads them from file and environment."""
+"""Parameters of the steps; `settings.py` reads them from file and environment."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,18 +17,17 @@ Size = Annotated[int, Meta(ge=1)]
 MissingPolicy = Literal["drop", "mean", "median", "min_max", "last", "interpolate"]
 LabelPolicy = Literal["drop", "same_item", "last"]
 KeyPolicy = Annotated[str, Meta(pattern=rf"^.{{1,56}}=({'|'.join(get_args(MissingPolicy))})$")]
-"""`key=policy`, of a key of the context; its length leaves room for the flag that says it is missing."""
+"""`key=policy` for a key of the context; its length leaves room for the flag that marks it as missing."""
 
 
 class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How behaviour becomes a profile.
+    """Rules that turn behaviour into a profile.
 
-    What stands in for what an event lacks, always of the same shopper and of the past: `missing_price` for a price,
+    The `missing_` policies impute missing values from the past of the same shopper. `missing_price` imputes a price
     from the recent ones: nothing (drop), their mean, median, the middle of their range (min_max), the last one, or the
-    line through the last two (interpolate). `missing_category` and `missing_brand`: nothing, or what was last known of
-    the same item, or of any. `missing_context`: as for prices, a `key=policy` for each key of the context that is to be
-    filled in; the others stay as they are.
-    Shoppers of whom nothing was heard for `forget_after_s` are forgotten; 0 is never.
+    line through the last two (interpolate). `missing_category` and `missing_brand` impute nothing, the last value of
+    the same item, or the last value of any item. `missing_context` has a `key=policy`, with the policies of prices, for
+    each key of the context to impute. Shoppers without an event for `forget_after_s` are forgotten; 0 is never.
     """
 
     half_life_s: Positive = 14 * 86400.0
@@ -54,7 +53,7 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def context_policies(self) -> Mapping[str, MissingPolicy]:
-        """Return how each key of the context is imputed that is to be."""
+        """Imputation policy by key of the context."""
         return _by_key(self.missing_context)
 
 
@@ -65,11 +64,11 @@ def _by_key(policies: frozenset[KeyPolicy]) -> dict[str, MissingPolicy]:
 
 
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How near shoppers are found: within cells of bounded size, `neighbours` of them, by cosine.
+    """Rules of the search for near shoppers: `neighbours` by cosine, within buckets of bounded size.
 
-    `max_vector` bounds the vector that is sent of a shopper, `max_sum` the sum of the neighbours' that comes back.
-    Which categories go together is learnt from up to `related_members` shoppers in each of `related_buckets` samples of
-    a domain; a shopper asks for what is related to theirs every `related_every_s` at most.
+    `max_vector` bounds the length of a shopper's vector as sent, `max_sum` that of the neighbours' sum in the answer.
+    Relations of categories are learnt from up to `related_members` shoppers in each of `related_buckets` samples of a
+    domain. A shopper's related categories are updated every `related_every_s` at most.
     """
 
     cells: Size = 16
@@ -85,17 +84,17 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may get a coupon when, and what it must be worth.
+    """Rules of the decision: eligible shoppers and times, and the value that a coupon must have.
 
-    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploring tries one of
-    the `explored_candidates` that are worth most.
-    A trigger that is older than `trigger_timeout_s` when it is decided leads to nothing.
-    `control_ratio` of all decisions give nothing, whatever it is worth. `watched_ratio` of the triggers of shoppers at
-    the frequency cap are control observations, of one coupon each, drawn from all.
-    `decisions_logged_ratio` of all decisions are on record in the topic `decisions`, drawn by the secret.
-    Shoppers of whom fewer than `known_after` events are known get coupons for what they, or shoppers alike, turned to,
-    or none.
-    `redemption_worth_minor` is what a redemption is worth beyond the margin of its order: a shopper won back, say.
+    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploration draws one
+    of the `explored_candidates` with the greatest value.
+    A trigger that is older than `trigger_timeout_s` at decision time leads to no coupon.
+    `control_ratio` of all decisions give no coupon, whatever the values. `watched_ratio` of the triggers of shoppers at
+    the frequency cap are control observations, each of one coupon drawn from all.
+    `decisions_logged_ratio` of all decisions are recorded in the topic `decisions`, drawn by the secret.
+    Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
+    shoppers, or none.
+    `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -125,13 +124,13 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long feedback may take: early feedback waits for its issue, late feedback is refused.
+    """Times and bounds of feedback: early feedback waits for its issue, late feedback is refused.
 
-    `impression_domains` are those whose channels report every impression: there, a coupon that was never seen says
-    nothing of what it is worth. A worker cannot find that out: it sees few shoppers, and the silent ones say nothing.
-    Of more than `max_open_observed` open coupons of other systems, or `max_observed_bytes` of them, the oldest makes
-    room, so that whoever sends them without end cannot make a shopper's state outgrow a record, nor each event of that
-    shopper write much more than it is.
+    `impression_domains` are the domains whose channels report every impression: there, the outcome of an unseen coupon
+    carries no information on its value. A worker sees too few shoppers to infer these domains.
+    The oldest of more than `max_open_observed` open coupons of other systems, or of more than `max_observed_bytes` of
+    them, is dropped. So a producer of endless issues cannot make a shopper's state outgrow a record, nor make each
+    event write much more than its own size.
     """
 
     early_feedback_s: NonNegative = 86400.0
@@ -142,12 +141,12 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_observed_bytes: Size = 262_144
 
     def awaits_impressions(self, domain: str) -> bool:
-        """Return whether silence on a coupon that is given now may mean that it was not seen."""
+        """Return whether a coupon without feedback may be an unseen one in a domain."""
         return domain in self.impression_domains
 
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of them."""
+    """All rules of the steps, with the secret of the draws."""
 
     profile: ProfileRules = ProfileRules()
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
@@ -155,4 +154,4 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     attribution: AttributionRules = AttributionRules()
     key: DrawKey
     transfer: dict[str, str] = {}
-    """By domain, the one whose model serves it until it has one of its own. None leads back to itself."""
+    """By domain, the domain whose model serves it until it has its own. No chain leads back to its start."""

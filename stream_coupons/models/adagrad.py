@@ -1,11 +1,11 @@
 """Logistic regression by AdaGrad, which gives each weight its own rate [1]_.
 
-The accumulators of squared gradients start at `ACCUMULATOR_START` instead of about zero: otherwise the first example of
+The accumulators of squared gradients start at `ACCUMULATOR_START` instead of about zero. Otherwise the first example of
 a rare feature moves its weight by the full learning rate however small the gradient, and a row of many rare features
 moves as one.
 
 Weights and accumulators are arrays over all indices: an example of 200 features costs some ten calls of numpy, a tenth
-of what a dictionary of them does. The state holds `places` (uint32, ascending), and for each of them its weight and its
+of the time with a dictionary. The state holds `places` (uint32, ascending), and for each of them its weight and its
 accumulator, both float64.
 
 References
@@ -31,7 +31,7 @@ ACCUMULATOR_START = 1.0
 
 
 class AdaGrad:
-    """One head.
+    """Logistic regression of one head by AdaGrad.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class AdaGrad:
         return self.learn_features(*row.arrays, row, label)
 
     def learn_features(self, indices: Indices, values: Floats, row: Row, label: bool) -> float:
-        """`learn_one` of any features of a row, as indices of which none comes twice and their values."""
+        """Do the work of `learn_one` for features given as unique indices and their values."""
         weights = self.dense[indices]
         probability = sigmoid(row.offset + float((weights * values).sum()))
         weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label)
@@ -71,11 +71,11 @@ class AdaGrad:
         return sigmoid(row.offset + self.log_odds(row))
 
     def logit(self, indices: Indices, values: Floats) -> float:
-        """Log-odds of the label by features by index."""
+        """Return the log-odds of the label for features given by index, without the row's offset."""
         return float((self.dense[indices] * values).sum())
 
     def log_odds(self, row: Row) -> float:
-        """Of the label, without the row's offset."""
+        """Return the log-odds of the label, without the row's offset."""
         return self.logit(*row.arrays)
 
     def quicken(self, factor: float) -> None:
@@ -83,7 +83,7 @@ class AdaGrad:
         self._accumulators *= factor
 
     def state(self) -> State:
-        """Weights and accumulators, by ascending index."""
+        """Return weights and accumulators, by ascending index."""
         places = np.flatnonzero((self.dense != 0.0) | (self._accumulators > 0.0))
         return {
             "places": places.astype(np.uint32),
@@ -92,7 +92,7 @@ class AdaGrad:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from the output of `state`."""
         check_names(state, {"places", "weights", "accumulators"})
         check_linear(state, len(self.dense) - 1)
         check_no_less(state, {"accumulators"})

@@ -1,14 +1,14 @@
 r"""The models of one head side by side: all learn, one serves, and a better one takes its place.
 
-Each is tested on an example before it learns it [1]_. Against the champion it is judged by the paired difference
+Each model is tested on an example before it learns it [1]_. It is compared with the champion by the paired difference
 :math:`d = \text{loss of the champion} - \text{its own}` on the same examples, exponentially windowed: the mean over
 decayed weights, and its standard error :math:`s \sqrt{\sum w^2} / \sum w`. It takes over when that mean is above
 `promotion_margin_ratio` of the champion's loss and above `Z` standard errors, over an effective number
-:math:`(\sum w)^2 / \sum w^2` of at least `promotion_min_examples`. Then all comparisons begin anew, against the new
-champion: to go back the old one has to win as clearly, so the two do not take turns by chance.
+:math:`(\sum w)^2 / \sum w^2` of at least `promotion_min_examples`. Then all comparisons restart, against the new
+champion: the old one must win as clearly to return, so the two do not alternate by chance.
 
-The test is made after every example, which a fixed `Z` does not account for; and examples of one shopper depend on each
-other. `Z` is 3 instead of 2 for both, and the margin holds where the error is estimated too small.
+The test is repeated after every example, which a fixed `Z` does not account for, and examples of one shopper are
+dependent. `Z` is 3 instead of 2 for both reasons, and the margin covers an underestimated error.
 
 References
 ----------
@@ -44,7 +44,7 @@ class Duel:
     difference_squared: float = 0.0
 
     def update(self, loss: float, champions_loss: float, decay: float) -> None:
-        """One example; what came before counts `decay` times as much."""
+        """Add one example; earlier ones count `decay` times as much."""
         self.weight = self.weight * decay + 1.0
         self.weight_squared = self.weight_squared * decay * decay + 1.0
         self.loss = self.loss * decay + loss
@@ -62,12 +62,12 @@ class Duel:
         return self.loss / self.weight if self.weight else math.nan
 
     def is_won(self, rules: LearningRules) -> bool:
-        """Whether the model is better than the champion beyond doubt."""
+        """Return whether the model is significantly better than the champion, over enough examples."""
         is_long_enough = self.weight and self.examples >= rules.promotion_min_examples
         return bool(is_long_enough) and self.leads_by(rules.promotion_margin_ratio)
 
     def leads_by(self, margin_ratio: float) -> bool:
-        """Return whether the model is ahead by more than that part of the champion's loss, and by `Z` errors."""
+        """Return whether the model leads by more than that part of the champion's loss and by `Z` standard errors."""
         lead = (self.champions_loss - self.loss) / self.weight
         variance = max(self.difference_squared / self.weight - lead * lead, 0.0)
         error = math.sqrt(variance * self.weight_squared) / self.weight
@@ -76,7 +76,7 @@ class Duel:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A change of champion, and the mean log losses that decided it."""
+    """A change of champion, and the mean log losses of both models."""
 
     old: ModelName
     new: ModelName
@@ -91,7 +91,7 @@ class Contest:
     Parameters
     ----------
     models : mapping of ModelName to Model
-        Those that learn; at least one can serve.
+        The learning models; at least one can serve.
     """
 
     def __init__(self, models: Mapping[ModelName, Model], rules: LearningRules) -> None:
@@ -102,7 +102,7 @@ class Contest:
         self._decay = 0.5 ** (1 / rules.comparison_half_life)
 
     def learn_one(self, row: Row, label: bool) -> tuple[float, Promotion | None]:
-        """Test and train all; return the champion's P(label) before learning, and the promotion this led to."""
+        """Test and train all models; return the champion's P(label) before learning, and the promotion, if any."""
         probability = self.models[self.champion].learn_one(row, label)
         champions_loss = log_loss(probability, label)
         for name, model in self.models.items():
@@ -126,14 +126,14 @@ class Contest:
         return promotion
 
     def state(self) -> State:
-        """How the models compare, by name."""
+        """Return the comparison of each model with the champion, by name."""
         return {name: np.array(astuple(duel), np.float64) for name, duel in self.duels.items()}
 
     def restore(self, champion: str, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on comparing.
+        """Resume the comparisons.
 
-        A champion that is pinned or not there any more gives way to the first by the rules; then, or for a model that
-        the state does not know, comparing begins anew.
+        A champion that differs from the pinned model, or cannot serve any more, yields to the first champion of the
+        rules. Then, or for a model that the state lacks, the comparison restarts.
 
         Raises
         ------
@@ -149,5 +149,5 @@ class Contest:
 
 
 def log_loss(probability: float, label: bool) -> float:
-    """-log of the probability given to what happened, clipped to [1e-6, 1 - 1e-6]."""
+    """Return -log of the probability of the label, which is clipped to at least 1e-6."""
     return -math.log(max(probability if label else 1.0 - probability, EPSILON))

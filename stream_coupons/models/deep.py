@@ -1,7 +1,7 @@
-"""The deep path: a linear model that sees, besides its features, the hidden layer of a neural network.
+"""The deep path: a linear model whose features include the hidden layer of a neural network.
 
-Wide and deep [1]_, except that the two are not trained as one: the network learns the label by itself, and the linear
-model takes its units as more features, whose rates AdaGrad sets as it does all others'.
+Wide and deep [1]_, except that the two are not trained jointly. The network learns the label by itself, and the linear
+model takes its units as further features, whose rates AdaGrad sets as for all others.
 
 References
 ----------
@@ -28,7 +28,7 @@ LAST_UNIT = BIAS + HIDDEN
 
 
 class DeepLinear:
-    """One head, of a linear model and a network that are its own."""
+    """Model of one head, which owns a linear model and a network."""
 
     def __init__(self, linear: AdaGrad, network: NeuralNetwork) -> None:
         self._linear, self._network = linear, network
@@ -50,17 +50,17 @@ class DeepLinear:
         return sigmoid(row.offset + self._linear.logit(*self._features(row)))
 
     def quicken(self, factor: float) -> None:
-        """Let both take larger steps."""
+        """Quicken both models, which then take larger steps."""
         self._linear.quicken(factor)
         self._network.quicken(factor)
 
     def state(self) -> State:
-        """Those of both, their names set apart."""
+        """Return the states of both models, with prefixed names."""
         linear = {f"linear.{name}": array for name, array in self._linear.state().items()}
         return linear | {f"network.{name}": array for name, array in self._network.state().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from the output of `state`."""
         linear, network = (
             {name.removeprefix(part): array for name, array in state.items() if name.startswith(part)}
             for part in ("linear.", "network.")

@@ -1,21 +1,21 @@
-r"""The base rate from what has come by now of decisions whose windows are open.
+r"""Base rates from the outcomes so far of pending decisions, whose windows are open.
 
-Labels are learnt when windows close. Until the first have closed, for weeks maybe, a model has nothing but its prior,
-and the rate of a shop may be another by a factor of five. How many answers have come tells sooner, beside how many were
-to be expected by now: if an answer comes, it has come by the share u of its window with probability F(u), so a decision
-is answered by now with probability p F(u), the elapsed-time model of delayed feedback [1]_. Here it moves one number, a
-shift b of the head's log-odds z, to the mode of
+Labels are learnt when windows close. Until the first close, maybe for weeks, a model has its prior only, and the rate
+of a shop may differ from it by a factor of five. The number of answers so far is earlier evidence, compared with the
+expected number: an answer arrives within the share u of its window with probability F(u), so a decision is answered by
+then with probability p F(u), the elapsed-time model of delayed feedback [1]_. Here it moves one number, a shift b of
+the head's log-odds z, to the mode of
 
 .. math:: \sum_{\text{answered}} \log \sigma(z + b) + \sum_{\text{not yet}} \log(1 - \sigma(z + b)\,F(u)) -
    \frac{(b - v s)^2}{2 v}, \qquad v = \frac{1}{1 + \sum p\,(1 - p)}
 
-where v is what labels have left to learn of the base rate, and s the shift to start from, of what is known without any:
-b fades as they come. How soon answers come differs between shops as much as rates do, and while windows are young a few
+where v is the variance of the base rate after the labels so far, and s the initial shift, without any label: b fades
+as labels arrive. The delays of answers differ between shops as much as rates do, and while windows are young a few
 early answers may be the first of many or nearly all of them. So b is the mean over some laws F, lognormal ones and
-powers of u, each with its own b and weighed by its evidence (Laplace's approximation): by when answers came, of open
-windows and of those that have closed, and by what is silent.
+powers of u, each with its own b and weighted by its evidence (Laplace's approximation): the times of answers, in open
+and closed windows, and the decisions without an answer.
 
-Taken is a sample of the open decisions, those of the least hash: a sample that does not hang on what comes of them.
+The fit uses a sample of the open decisions, those with the least hashes, so that it is independent of their outcomes.
 
 References
 ----------
@@ -42,39 +42,39 @@ from stream_coupons.models.states import State, check_finite, check_names, check
 
 GIVEN, NONE_GIVEN = "given", "none_given"
 EARLY: dict[str, tuple[str, ...]] = {GIVEN: ("click", "redeem"), NONE_GIVEN: ("order",)}
-"""What may come of a decision, by whether a coupon was given."""
+"""Heads with possible answers, for decisions with and without a coupon."""
 SAMPLE = 256
 EDGES: Floats = np.array(
     [0.0, 1 / 1024, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0]
 )
-"""Shares of the window between which F is linear."""
+"""Shares of the window that delimit the pieces of F, which is linear within each."""
 LOGNORMAL = {"click": (1 / 64, 1 / 16, 1 / 4, 1 / 2), "redeem": (1 / 16, 1 / 4, 1 / 2), "order": (1 / 4, 1 / 2, 1.0)}
-"""Shares of the window in which half of the answers have come: who has no coupon is not hurried by it."""
+"""Medians of the lognormal laws, as shares of the window: later without a coupon, as no expiry presses."""
 SPREADS = (0.6, 1.2)
-"""Of their logarithm, each with every one of these."""
+"""Standard deviations of the logarithm in the lognormal laws; each is combined with every median."""
 POWERS: dict[str, tuple[float, ...]] = {"click": (), "redeem": (0.4, 0.7), "order": (0.7,)}
-"""Of u: purchases come soon as well as late."""
+"""Exponents of the laws that are powers of u: purchases arrive early as well as late."""
 AT_ANY_TIME = 0.1
-"""Of the answers, which no law rules out."""
+"""Share of answers that every law spreads evenly over the window, so that none rules an answer out."""
 FADING = 0.999
-"""Of what is known of F from windows that have closed, with every answer in another one."""
+"""Decay of the counts of answers in closed windows, per further answer."""
 NEWTON_STEPS = 15
 PRECISION = 1e-9
-"""A step of Newton's method that is no larger is the last one."""
+"""Newton's method ends after a step of at most this size."""
 MOST_SHIFT = 20.0
-"""What is larger is forged: it would make anything certain."""
+"""Bound of a shift. A larger one is forged: it would make any outcome certain."""
 MOST_STEP = 1.0
 LEAST = 1e-9
-"""Probabilities are not below it, nor those of the opposite."""
+"""Lower bound of probabilities in logarithms and denominators."""
 UNANSWERED = -1.0
 STALE_RATIO = 1 / 64
-"""Part of the shortest open window, after which silence is looked at again."""
+"""Part of the shortest open window after which missing answers are evaluated again."""
 WINDOW = 3
-"""Numbers that say when a decision was made, until when answers count, and when its labels come."""
+"""Number of times in a window: of the decision, of the end of answers, and of its labels."""
 
 
 class _Open(NamedTuple):
-    """A decision of the sample."""
+    """A pending decision of the sample."""
 
     decided_at: float
     until: float
@@ -82,29 +82,29 @@ class _Open(NamedTuple):
     numeric: bytes
     hashed: bytes
     answered: tuple[float, ...]
-    """For each head when, as a share of the window; `UNANSWERED` if it is not yet."""
+    """Time of each head's answer, as a share of the window, or `UNANSWERED`."""
 
     def share(self, at: float) -> float:
-        """Of its window, at a time."""
+        """Return the elapsed share of its window at a time, 0 to 1."""
         return min(max((at - self.decided_at) / (self.until - self.decided_at), 0.0), 1.0)
 
 
 class EarlyAnswers:
-    """What is open of the decisions that some heads learn from, and the shifts of log-odds that this comes to.
+    """Sample of the pending decisions of some heads, and the shifts of log-odds that it implies.
 
     Parameters
     ----------
     heads : sequence of str
-        Of `HEADS`: what may come of each decision.
+        Heads, of `HEADS`, with possible answers to each decision.
     half_life : float
-        Labels of a head, after which what they told of its base rate counts half.
+        Labels of a head after which the information of a label on its base rate counts half.
 
     Attributes
     ----------
     shifts : dict of float
-        Of each head's log-odds, as of the last `fit`.
+        Shift of each head's log-odds, as of the last `fit`.
     starts : dict of float
-        What they are while nothing is known of the head, as where a domain starts from another one.
+        Initial shifts, before any label of the head, as of a domain that starts from another one.
     """
 
     def __init__(self, heads: Sequence[str], half_life: float) -> None:
@@ -119,9 +119,9 @@ class EarlyAnswers:
         self._shortest_s = math.inf
 
     def take(self, decision: OpenDecision, answers: Sequence[bool]) -> bool:
-        """Take notice; False if that says nothing new, or of a decision that is not in the sample.
+        """Record the answers so far; return False if there is nothing new, or the decision is not in the sample.
 
-        `answers` say what has come of it for each head. Its features are of this program's feature space
+        `answers` has a value for each head. The decision's features are of this program's feature space
         (`inputs.check_features`).
         """
         identity = stable_hash(decision.issue_id)
@@ -150,25 +150,25 @@ class EarlyAnswers:
         return is_new or answered != known.answered
 
     def learn(self, head: str, predicted: float) -> None:
-        """Note that a label was learnt, of a decision with this prediction."""
+        """Add the information of a learnt label, of a decision with this prediction."""
         before = self._information[head] * 0.5 ** (1 / self._half_life)
         self._information[head] = before + predicted * (1.0 - predicted)
 
     def fit(
         self, log_odds: Callable[[FeatureRows], Floats], at: float, start: float = 0.0, heads: Collection[str] = HEADS
     ) -> None:
-        """Set the shifts to what has come by now.
+        """Fit the shifts to the answers so far.
 
         Parameters
         ----------
         log_odds : callable
-            Those of all heads, shape (n, 3), without shifts.
+            Returns the log-odds of all heads, shape (n, 3), without shifts.
         at : float
             Time of the fit in seconds.
         start : float
-            To be added to `starts`.
+            Addition to `starts`.
         heads : collection of str
-            Those whose answers are reported: that none has come says nothing of the others.
+            Heads whose answers are reported: the absence of answers carries no information on others.
         """
         for identity in [identity for identity, one in self._open.items() if one.label_at <= at]:
             self._forget(identity)
@@ -187,15 +187,15 @@ class EarlyAnswers:
             self.shifts[head] = min(max(self.shifts[head] + more, -MOST_SHIFT), MOST_SHIFT)
 
     def is_stale(self, passed_s: float) -> bool:
-        """Whether silence may say something new, so long after the last `fit`."""
+        """Return whether missing answers may be news, so long after the last `fit`."""
         return bool(self._open) and passed_s >= STALE_RATIO * self._shortest_s
 
     def forget_open(self) -> None:
-        """Forget all that is open, answered or not: what is left alone would be a sample that hangs on its answers."""
+        """Forget all open decisions, answered or not: to keep some would make the sample depend on its answers."""
         self._open, self._unpacked, self._together = {}, {}, None
 
     def _rows(self) -> FeatureRows:
-        """Features of the sample: each is unpacked once, and all are put together when it has changed."""
+        """Return the features of the sample: each is unpacked once, and all are joined after a change."""
         if self._together is None:
             for identity, one in self._open.items():
                 if identity not in self._unpacked:
@@ -204,7 +204,7 @@ class EarlyAnswers:
         return self._together
 
     def _forget(self, identity: int, *, is_over: bool = True) -> None:
-        """Take a decision out of the sample; of one that is over, the times of its answers stay."""
+        """Remove a decision from the sample; if it is over, keep the times of its answers."""
         self._unpacked.pop(identity, None)
         self._together = None
         for head, then in zip(self._closed, self._open.pop(identity).answered, strict=True):
@@ -212,7 +212,7 @@ class EarlyAnswers:
                 self._closed[head] = self._closed[head] * FADING + _count(np.array([then]))
 
     def state(self) -> State:
-        """All of it."""
+        """Return the sample and the shifts as arrays."""
         each = list(self._open.values())
         n = len(each)
         rows = self._rows()
@@ -229,7 +229,7 @@ class EarlyAnswers:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave.
+        """Resume from the output of `state`.
 
         Raises
         ------
@@ -270,7 +270,7 @@ class EarlyAnswers:
 
 
 def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[str, float]:
-    """The shifts of log-odds that a state of `EarlyAnswers` has.
+    """Return the shifts of log-odds in a state of `EarlyAnswers`.
 
     Raises
     ------
@@ -299,19 +299,19 @@ def _together(rows: Sequence[FeatureRows]) -> FeatureRows:
 
 
 def _count(shares: Floats) -> Floats:
-    """How many of some shares of windows lie in each piece."""
+    """Return the number of shares of windows in each piece."""
     pieces = np.searchsorted(EDGES, shares, "right") - 1
     return np.bincount(np.minimum(pieces, len(EDGES) - 2), minlength=len(EDGES) - 1).astype(np.float64)
 
 
 def _lognormal(median: float, spread: float) -> Floats:
-    """F at the edges."""
+    """Return F at the edges."""
     below = [0.5 + 0.5 * math.erf(math.log(u / median) / (spread * math.sqrt(2.0))) if u else 0.0 for u in EDGES]
     return np.array(below) / below[-1]
 
 
 def _laws(head: str) -> Floats:
-    """How many of the answers come in each piece, by law, shape (laws, pieces)."""
+    """Return the share of answers in each piece by law, shape (laws, pieces)."""
     reached = [_lognormal(median, spread) for median in LOGNORMAL[head] for spread in SPREADS]
     reached += [EDGES**power for power in POWERS[head]]
     laws: Floats = np.diff((1.0 - AT_ANY_TIME) * np.array(reached) + AT_ANY_TIME * EDGES)
@@ -322,17 +322,17 @@ _LAWS = {head: _laws(head) for head in LOGNORMAL}
 
 
 def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Floats, variance: float) -> float:
-    """The shift of some log-odds.
+    """Return the shift of some log-odds.
 
     Parameters
     ----------
     answered : array, shape (n,)
-        When, as a share of the window; `UNANSWERED` if it is not yet.
+        Time of the answer, as a share of the window, or `UNANSWERED`.
     elapsed : array, shape (n,)
-        Share of the window until now.
+        Elapsed share of the window.
     laws : array, shape (laws, pieces)
     closed : array, shape (pieces,)
-        How many answers lay in each, of windows that have closed.
+        Number of answers in each piece, of closed windows.
     """
     is_answered = answered != UNANSWERED
     reached = np.concatenate((np.zeros((len(laws), 1)), np.cumsum(laws, axis=1)), axis=1)
@@ -361,7 +361,7 @@ def _fit(z: Floats, answered: Floats, elapsed: Floats, laws: Floats, closed: Flo
 
 
 def _at(z: Floats, is_answered: NDArray[np.bool_], by_now: Floats, shifts: Floats) -> tuple[Floats, Floats, Floats]:
-    """By law, at its shift: P(answer) of what is answered, of what is silent, and how much the latter pulls down."""
+    """Return, by law at its shift, P(answer) of answered and of unanswered decisions, and the slope of the latter."""
     p = sigmoids(z + shifts[:, None])
     said, silent = p[:, is_answered], p[:, ~is_answered]
     return said, silent, silent * by_now * (1.0 - silent) / np.maximum(1.0 - silent * by_now, LEAST)

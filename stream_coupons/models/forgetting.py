@@ -1,16 +1,15 @@
-r"""How fast a filter forgets: the rate whose small filter predicts best, as examples come.
+r"""Online choice of a filter's forgetting rate: the rate whose small filter predicts best.
 
-Every `PERIOD` examples a filter lets what it learnt count only by its rate: with a rate of 1 it never forgets, with .9
-it knows at most as much as some :math:`500 / (1 - .9)` examples say. Which rate is right depends on how fast the world
-changes. To run a whole filter for each of them would cost as much again, so each has a small one, without covariances
-and over `SIZE` hashed indices. They are compared by their progressive loss on the same examples, in rounds. A lower
-rate comes into use when its filter is better than that of the rate in use by `MARGIN_RATIO` of the loss and by
-`champion.Z` standard errors. A higher one comes back at the end of a round in which it is not worse by half of that
-margin. Then all filters start from that of the rate in use, so that what is compared is forgetting from here on, and
-not a past that the whole filter does not have.
+Every `PERIOD` examples a filter multiplies the information that it learnt by its rate. With a rate of 1 it never
+forgets, with .9 it keeps the information of at most some :math:`500 / (1 - .9)` examples. The right rate depends on the
+speed of change. A whole filter for each rate would multiply the cost, so each rate has a small filter, without
+covariances and over `SIZE` hashed indices. The small filters are compared by progressive loss on the same examples, in
+rounds. A lower rate is chosen when its filter is better than that of the current rate by `MARGIN_RATIO` of the loss and
+by `champion.Z` standard errors. A higher one is chosen at the end of a round in which it is not worse by half of that
+margin. Then all filters start from that of the chosen rate, so that a round compares forgetting from its start on.
 
-The margin is necessary. A filter without covariances is too certain of what it learnt, so it gains a little by
-forgetting also where nothing changes, and the whole filter would lose.
+The margin is necessary. A filter without covariances is overconfident, so it gains a little by forgetting even where
+nothing changes, and the whole filter would lose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,23 +30,23 @@ PERIOD = 500
 SIZE = 2048
 LEAST_VARIANCE = 1e-12
 COMPARED_EVERY = 2
-"""The small filters learn one example in so many, which bounds what they cost."""
+"""The small filters learn one example in this many, which bounds their cost."""
 MIN_EXAMPLES = 300
 ROUND = 2000
-"""Compared examples of a round: in eight periods little is left by the lowest rate."""
+"""Compared examples of a round: eight periods, after which the lowest rate leaves little."""
 MARGIN_RATIO = 0.01
 STATE_NAMES = frozenset({"rates", "rate", "rate_examples", "rate_duels", "rate_filters"})
 
 
 class Forgetting:
-    """The rates side by side.
+    """Small filters of all rates, and the rate in use.
 
     Parameters
     ----------
     prior : mapping of int to float
         Mean of the weights before learning, by index.
     rates : sequence of float
-        In (0, 1]. The highest is in use before anything was compared.
+        Rates in (0, 1]. The highest is in use before the first comparison.
     """
 
     def __init__(self, prior: Mapping[int, float], rates: Sequence[float]) -> None:
@@ -60,14 +59,14 @@ class Forgetting:
         self._duels = [Duel() for _ in self._rates]
         count = len(self._rates)
         self._filters = np.zeros((_size(count), 2 * count + 1), np.float32)
-        """By hashed index: its weight by each rate, its variance by each, and that before learning."""
+        """By hashed index: the weight for each rate, the variance for each rate, and the prior variance."""
         if count > 1:
             for index, weight in self._prior.items():
                 self._filters[index % SIZE, :count] += weight
 
     @property
     def rate(self) -> float:
-        """The one in use, in (0, 1]: the part of what was learnt that stays every `PERIOD` examples."""
+        """The rate in use, in (0, 1]: the part of the learnt information that stays every `PERIOD` examples."""
         return float(self._rates[self._in_use])
 
     def learn_one(
@@ -79,12 +78,12 @@ class Forgetting:
         label: bool,
         weight: float,
     ) -> float:
-        """Test and train the small filters; return the rate by which the whole one must forget now, 1 if not at all.
+        """Test and train the small filters; return the rate by which the whole filter must forget now, 1 for none.
 
         Parameters
         ----------
         indices, values, first_variances : array, shape (m,)
-            The row's, and the variance of each weight before learning.
+            The row's features, and the prior variance of each weight.
         """
         self._examples += 1
         if len(self._rates) > 1 and self._examples % COMPARED_EVERY == 0:
@@ -124,7 +123,7 @@ class Forgetting:
                 of_kind[:] = of_kind[:, [chosen]]
 
     def _choice(self) -> int | None:
-        """The rate that is to be in use in a new round; None while this one goes on."""
+        """Return the index of the rate to use in a new round; None while this round continues."""
         compared = self._duels[self._in_use].examples
         if compared < MIN_EXAMPLES:
             return None
@@ -139,7 +138,7 @@ class Forgetting:
         return next(fit, self._in_use)
 
     def _forget(self) -> None:
-        """Let what each small filter learnt count by its rate."""
+        """Multiply the learnt information of each small filter by its rate."""
         count = len(self._rates)
         known = self._filters[:, -1] > 0.0
         filters = self._filters[known].astype(np.float64)
@@ -147,7 +146,7 @@ class Forgetting:
         self._filters[known, count:-1] = 1.0 / left
 
     def state(self) -> State:
-        """The rates, the one in use, how they compare, and their filters."""
+        """Return the rates, the one in use, their comparisons, and their filters."""
         return {
             "rates": self._rates.copy(),
             "rate": np.array([self._in_use], np.int64),
@@ -157,7 +156,7 @@ class Forgetting:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave; begin anew if it has other rates.
+        """Resume from the output of `state`; restart if it has other rates.
 
         Raises
         ------
@@ -189,5 +188,5 @@ class Forgetting:
 
 
 def _size(rates: int) -> int:
-    """Indices of the filters of so many rates; none where there is nothing to compare."""
+    """Return the number of indices of the filters of so many rates; 0 if there is nothing to compare."""
     return SIZE if rates > 1 else 0

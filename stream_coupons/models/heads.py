@@ -24,14 +24,14 @@ from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVE
 
 
 def take_over(model: Model, donor: Model) -> None:
-    """Let a model that has learnt nothing start from one of another domain, of the same kind and the same settings."""
+    """Start an untrained model from one of another domain, of the same kind and the same settings."""
     model.restore(donor.state())
     model.quicken(TRANSFERRED)
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The world changed, as far as one head's champion can tell."""
+    """A drift, as detected by one head's champion."""
 
     examples: int
 
@@ -39,12 +39,12 @@ class Drift:
 Happening = Promotion | Drift
 
 TRANSFERRED = 0.01
-"""What a donor's evidence counts in a new domain: its weights are the centre of a prior that own examples soon outweigh
-(Chelba and Acero 2006: Adaptation of maximum entropy capitalizer). A donor that is wrong then costs little."""
+"""Weight of a donor's evidence in a new domain: its weights are the centre of a prior that own examples soon outweigh
+(Chelba and Acero 2006: Adaptation of maximum entropy capitalizer). So a wrong donor costs little."""
 
 
 class Head:
-    """Learns P(label) of one head of one domain.
+    """Learner of P(label) for one head of one domain.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Head:
     def learn(
         self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
     ) -> list[Happening]:
-        """Score the stored prediction against the label, if asked, then test and train; return what happened."""
+        """Score the stored prediction, if asked, then test and train; return promotions and drifts."""
         if is_scored:
             self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
@@ -91,17 +91,17 @@ class Head:
 
     @property
     def served(self) -> Floats:
-        """The weights that decide, shape (BIAS + 1,), for reading only: the prior's while the level is off."""
+        """Served weights, shape (BIAS + 1,), read only: those of the prior while the level is off."""
         return prior_array(self._name) if self.level.is_off else self.champion.dense
 
     def learn_redemption(self, row: Row, label: bool) -> None:
-        """Learn what a redemption says of the demand: those models do that know how far they are to be believed."""
+        """Learn the demand from a redemption label; only models with variances do."""
         for model in self.contest.models.values():
             if isinstance(model, KalmanFilter):
                 model.learn_one(row, label)
 
     def variance(self, row: Row) -> float:
-        """Variance of the champion's log-odds; 0 of one that does not know it."""
+        """Return the variance of the champion's log-odds; 0 for a model without variances."""
         return self.champion.variance(row) if isinstance(self.champion, KalmanFilter) else 0.0
 
     @property
@@ -110,9 +110,9 @@ class Head:
         return cast(Servable, self.contest.models[self.contest.champion])
 
     def start_from(self, donor: "Head") -> None:
-        """Begin with what another domain's head, of the same rules, has learnt, and with its champion.
+        """Start from the models and the champion of another domain's head, of the same rules.
 
-        Whether that holds here is for this domain's own examples to say: comparisons, quality and drift start anew.
+        Comparisons, quality and drift start from zero: only this domain's own examples can test the donor's models.
         """
         for name, model in self.contest.models.items():
             take_over(model, donor.contest.models[name])
@@ -120,7 +120,7 @@ class Head:
         self.calibrator.restore(donor.calibrator.state())
 
     def state(self) -> HeadState:
-        """All of it as data, but for the quality."""
+        """Return the serialized head, without its quality."""
         parts = {name.value: model.state() for name, model in self.contest.models.items()}
         parts[COMPARISON] = self.contest.state()
         parts[CALIBRATION] = self.calibrator.state()
@@ -129,12 +129,12 @@ class Head:
         return pack_head(self.contest.champion, parts)
 
     def restore(self, state: HeadState) -> None:
-        """Go on from a state. A model that it does not hold starts from the prior.
+        """Resume from a state. A model that it lacks starts from the prior.
 
         Raises
         ------
         SnapshotMismatch
-            If it does not fit; this head is then of no use.
+            If it does not fit; the head is then unusable.
         """
         for name, model in self.contest.models.items():
             arrays = unpack_part(state, name)

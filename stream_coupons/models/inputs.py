@@ -1,4 +1,4 @@
-"""One row of features as the models take it: index and value of all that is not zero."""
+"""Model input: one row of features as indices and values of its nonzero features."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,30 +24,30 @@ from stream_coupons.models.encoding import (
 )
 
 MAX_NUMBER = 1000.0
-"""Features are within about [0, 3]; anything beyond this is forged or broken, and would spoil the weights."""
+"""Bound of a numeric feature. Features are within about [0, 3]; a larger one is forged and spoils weights."""
 
 
 class Row:
-    """Numbers and hashed places of one row. What is derived from them is derived once for all models.
+    """Numeric and hashed features of one row. Derived arrays are computed once for all models.
 
     Parameters
     ----------
     numeric : array or sequence of float
-        In order of `NUMERIC`.
+        Numeric features, in order of `NUMERIC`.
     hashed : array or sequence of int
-        Places with their groups; 0 is nothing, and a place hit twice counts twice.
+        Bucket indices with their groups; 0 is none, and a repeated index counts twice.
     offset : float
-        Log-odds that are known of the label without this model; 0 is none. A model that can learns only what they lack,
-        and how far they hold.
+        Log-odds of the label known without this model; 0 is none. Linear models learn the difference from them, and a
+        correction of their slope.
 
     Attributes
     ----------
     anyway : float or None
-        P(order without a coupon), if the label is a redemption and the model is of the coupon's effect.
+        P(order without a coupon), if the label is a redemption and the model learns the coupon's effect.
     effect : float or None
-        P(persuaded), if the label is a redemption and the model is of the demand.
+        P(persuaded), if the label is a redemption and the model learns the demand.
     doubt : float
-        Variance of P(redeem) by what is not known of the other of its two parts.
+        Variance of P(redeem) due to the other one of its two parts.
     """
 
     def __init__(
@@ -62,25 +62,25 @@ class Row:
 
     @cached_property
     def places(self) -> Indices:
-        """What is hashed without the groups."""
+        """Bucket indices of the hashed features, without the groups."""
         return self.hashed % DIMENSIONS
 
     @cached_property
     def arrays(self) -> tuple[Indices, Floats]:
-        """(indices, values) of what is not zero, both of shape (m,): places first, and no index twice."""
+        """(indices, values) of the nonzero features, both of shape (m,): hashed ones first, and no index twice."""
         return encode(self.numeric, self.places, self.offset)
 
     @property
     def groups(self) -> Indices:
-        """The group of each of `places`."""
+        """Group of each of `places`."""
         return self.hashed // DIMENSIONS
 
     def without_terms(self) -> "Row":
-        """Return the row without which coupon it is, and what that takes off."""
+        """Return the row without the coupon's terms: its identity and its discount."""
         return Row(without_terms(self.numeric), without_places_of_terms(self.hashed))
 
     def of_effect(self) -> "Row":
-        """Return the row of what a coupon's effect may depend on."""
+        """Return the row of the features of a coupon's effect."""
         return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
 
 
@@ -90,16 +90,16 @@ def check_features(feature_schema: str, numeric: list[float], hashed: list[int])
     Parameters
     ----------
     feature_schema : str
-        Name of the space that they are of.
+        Name of their feature space.
     numeric : list of float
-        In order of `NUMERIC`, each within `MAX_NUMBER`.
+        Numeric features in order of `NUMERIC`, each within `MAX_NUMBER`.
     hashed : list of int
-        At most `MAX_PLACES`, each a place with its group.
+        At most `MAX_PLACES` bucket indices with their groups.
 
     Raises
     ------
     BadMessage
-        If another release made them, or they are out of range.
+        If they are of another release, or out of range.
     """
     if feature_schema != SCHEMA:
         found = feature_schema or "not known"

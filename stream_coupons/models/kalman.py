@@ -1,4 +1,4 @@
-r"""Bayesian logistic regression by a decoupled extended Kalman filter: step sizes that follow from what is known.
+r"""Bayesian logistic regression by a decoupled extended Kalman filter: the covariance sets the step sizes.
 
 Weights are a Gaussian :math:`N(w, P)`. An example moves the mean to the mode of its likelihood times that Gaussian.
 Along the example's direction :math:`P x` this is one equation in one unknown, the log-odds :math:`z'` after learning,
@@ -8,16 +8,16 @@ solved to the end instead of linearised at the old log-odds, so that no step ove
    w \leftarrow w + P x\,(y - \sigma(z')), \quad
    P \leftarrow P - \frac{h\,P x\,x^T P}{1 + h s}, \quad h = \sigma'(z')
 
-Gradient methods learn a weight as if all others were right. The covariance knows that two features came together, so
-one example of either teaches both. It is kept of at most `MOST_JOINT` indices: the numbers, their bins, and hashed
-places that were seen some times, which give way to a number or bin that comes later. All other places have a variance
-each and no covariance, a diagonal block (decoupled, [2]_).
+Gradient methods learn a weight as if all others were right. The covariance records that two features occurred
+together, so one example of either trains both. It is kept of at most `MOST_JOINT` indices: the numeric features, their
+bins, and hashed features seen often, which yield to a later numeric feature or bin. All other hashed features have a
+variance each and no covariance, a diagonal block (decoupled, [2]_).
 
-The filter forgets at a rate that is searched (`forgetting`): :math:`P^{-1}` is drawn towards that of before learning,
-and :math:`w` stays.
+The filter forgets at a rate that is chosen online (`forgetting`): :math:`P^{-1}` is drawn towards the prior one, and
+:math:`w` stays.
 
-The variances before learning of hashed places are learnt, too (`relevance`). When they change, what was learnt is told
-apart from what was believed before, and joined with what is believed now.
+The prior variances of hashed features are learnt, too (`relevance`). When they change, the information of the examples
+is separated from the old prior and combined with the new one.
 
 References
 ----------
@@ -45,39 +45,39 @@ from stream_coupons.models.sigmoid import PRECISION, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 
 VARIANCE_OF_PLACES = 0.5
-"""Shared equally by the hashed places of the row that introduces them: long rows do not vary more than short ones."""
+"""Prior variance, shared equally by the hashed features of the row that introduces them: long rows vary no more."""
 VARIANCE_OF_COUPON = 0.1
-"""Of a coupon's own place, however many others are in its row: coupons are few, and each has an appeal of its own."""
+"""Prior variance of a coupon's own hashed feature, whatever its row: coupons are few, and their appeals differ."""
 VARIANCE_OF_NUMBER = 0.05
 VARIANCE_OF_BIN = 0.005
 VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
 VARIANCE_OF_KNOWN = 0.8
-"""Of the slope on what is known without the model, from 1 on: of P(order) a fifth of it, by `registry.CAUTION`."""
+"""Prior variance of the correction of the offset's slope; a fifth of it for P(order), by `registry.CAUTION`."""
 FIRST_VARIANCES: Floats = np.full(BIAS + 1, VARIANCE_OF_CONSTANT)
-"""Variances before learning by index, of all but hashed places."""
+"""Prior variances by index, of all but hashed features."""
 FIRST_VARIANCES[DIMENSIONS:FIRST_BIN] = VARIANCE_OF_NUMBER
 FIRST_VARIANCES[FIRST_BIN:KNOWN] = VARIANCE_OF_BIN
 FIRST_VARIANCES[KNOWN] = VARIANCE_OF_KNOWN
 MOST_JOINT = 256
 FIRST_JOINT = 64
-"""Indices that there is room for at first: twice as many whenever these are too few."""
+"""Initial capacity of the covariance, in indices; it doubles when it is full."""
 JOINED_AFTER = 50
-"""Examples of a hashed place, after which it gets covariances."""
+"""Examples of a hashed feature after which it gets covariances."""
 
 
 class KalmanFilter:
-    """One head.
+    """Bayesian logistic regression of one head.
 
     Parameters
     ----------
     prior : mapping of int to float
         Mean of the weights before learning, by index.
     spread : float
-        Multiplies all variances before learning.
+        Factor of all prior variances.
     forgetting : Forgetting, optional
-        How fast it forgets; it never does, if not given.
+        Choice of the forgetting rate; without it the filter never forgets.
     of_coupon, of_constant : float
-        Variance before learning of the coupon's place, which comes first of what is hashed, and of the constant.
+        Prior variance of the coupon's hashed feature, the first one of a row, and of the constant.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class KalmanFilter:
         self._lessons = 0
 
     def _make_room(self, covariance: Floats) -> None:
-        """Keep this covariance of the joint indices with room for more, and for what is computed of it."""
+        """Store this covariance of the joint indices with room for more, and allocate scratch memory."""
         size = FIRST_JOINT
         while size < len(self._joint):
             size *= 2
@@ -116,7 +116,7 @@ class KalmanFilter:
         self._scratch = np.empty((size, size))
 
     def learn_one(self, row: Row, label: bool) -> float:
-        """Predict, then move to the mode. Of the demand, redemptions teach no rate of forgetting."""
+        """Predict, then move to the mode. Redemptions as labels of the demand do not tune the forgetting."""
         indices, values = row.arrays
         self._meet(indices, row)
         logit = row.offset + self.log_odds(row)
@@ -142,7 +142,7 @@ class KalmanFilter:
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
     def variance(self, row: Row) -> float:
-        """Variance of the log-odds of a row, by what was seen before."""
+        """Return the variance of the log-odds of a row."""
         return self._along(*row.arrays)[-1]
 
     def _along(self, indices: Indices, values: Floats) -> tuple[Indices, Floats, Floats, float]:
@@ -151,9 +151,9 @@ class KalmanFilter:
         Returns
         -------
         apart : array of int
-            The indices that have no covariance.
+            Indices without covariance.
         moves, moves_apart : array
-            P x of all joint indices, by slot, and of those in `apart`.
+            P x of all joint indices, by slot, and of `apart`.
         variance : float
             x' P x.
         """
@@ -161,7 +161,7 @@ class KalmanFilter:
         is_joint = slots >= 0
         at, x = slots[is_joint], values[is_joint]
         apart, u = indices[~is_joint], values[~is_joint]
-        # Into memory that is at hand: to get as much anew takes longer than to compute what comes there.
+        # Into scratch memory: its allocation takes longer than the computation.
         scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
         scaled *= x[:, None]
         # Sums of numpy, not of BLAS: the same to the last bit on every machine.
@@ -171,7 +171,7 @@ class KalmanFilter:
         return apart, moves, moves_apart, variance
 
     def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
-        """Give variances to what was never seen, and covariances to numbers, bins and what was seen often."""
+        """Give variances to new indices, and covariances to numeric features, bins and frequent hashed features."""
         seen = self._seen[indices]
         self._seen[indices] = seen + 1
         new = indices[seen == 0]
@@ -193,7 +193,7 @@ class KalmanFilter:
                 self._covariance[slot, slot] = self._variances[index]
 
     def _slot_for(self, index: int) -> int | None:
-        """A new slot of the covariance; if there is none, a number or bin gets that of the hashed place seen least."""
+        """Return a new slot; if all are taken, a number or bin gets that of the rarest hashed feature, others None."""
         if len(self._joint) < MOST_JOINT:
             before, self._joint = len(self._joint), np.append(self._joint, index)
             if before == len(self._covariance):
@@ -211,14 +211,14 @@ class KalmanFilter:
         return slot
 
     def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
-        """Compare what the weights said at the last review with the label, group by group."""
+        """Compare the weights of the last review with the label, group by group."""
         reviewed = self._reviewed[indices]
         probability = sigmoid(offset + float((values * reviewed).sum()))
         said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
         self._relevance.test(self._groups[indices], said, probability, label, weight)
 
     def _review(self) -> None:
-        """Learn of every group of places how much hangs on it, and join that with what was learnt of them."""
+        """Learn the relevance of every group of hashed features, and apply it to their variances and weights."""
         places = np.flatnonzero(self._seen[:DIMENSIONS])
         first = self._first_variances[places]
         moved = (self.dense - self._centres)[places] ** 2 / first
@@ -230,14 +230,14 @@ class KalmanFilter:
         self._reviewed = self.dense.copy()
 
     def _known(self, indices: NDArray[np.int64]) -> Floats:
-        """How much of each weight the examples say, and not what was believed before them: from 0 to 1."""
+        """Return the share of each weight's information that is from examples and not from the prior, 0 to 1."""
         slots = self._slots[indices]
         variances = np.where(slots >= 0, self._covariance.diagonal()[slots], self._variances[indices])
         known: Floats = np.clip(1.0 - variances / self._first_variances[indices], 0.0, 1.0)
         return known
 
     def _draw_to_centres(self, indices: NDArray[np.int64], information: Floats) -> None:
-        """Add information that weights are at their centres; below 0 forget it, up to the variance before learning."""
+        """Add information that weights are at their centres; below 0 remove it, up to the prior variance."""
         most = self._first_variances[indices]
         slots = self._slots[indices]
         is_joint = slots >= 0
@@ -255,13 +255,13 @@ class KalmanFilter:
             gain = more_of_it / max(1.0 + more_of_it * column[slot], column[slot] / most_of_it)
             moved -= column * (gain * moved[slot])
             column *= math.sqrt(abs(gain))
-            # The square of one column stays symmetric to the last bit, as what goes on from a state is.
+            # The square of one column stays symmetric to the last bit, as a restored covariance is.
             product = np.multiply(column[:, None], column, out=self._scratch)
             (np.subtract if gain >= 0.0 else np.add)(covariance, product, out=covariance)
         self.dense[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
-        """Of the label, without the row's offset."""
+        """Return the log-odds of the label, without the row's offset."""
         indices, values = row.arrays
         return float((values * self.dense[indices]).sum())
 
@@ -270,14 +270,14 @@ class KalmanFilter:
         return sigmoid(row.offset + self.log_odds(row))
 
     def quicken(self, factor: float) -> None:
-        """Let what the examples said of the weights, and of a group's relevance, count only by that factor."""
+        """Multiply the information of the examples by a factor, and restart the evidence on relevance."""
         self._forget(factor)
         self._reviewed = self.dense.copy()
         self._relevance.forget_slopes()
         self._lessons = 0
 
     def _forget(self, factor: float) -> None:
-        """Multiply the information of examples by `factor`; centres follow the weights as far as it is forgotten."""
+        """Multiply the information of examples by `factor`; centres follow the weights by the part forgotten."""
         indices = np.flatnonzero(self._seen)
         before, weights = self._known(indices), self.dense.copy()
         self._variances[self._slots < 0] /= factor
@@ -289,7 +289,7 @@ class KalmanFilter:
 
     @property
     def _columns(self) -> dict[str, NDArray[Any]]:
-        """The arrays over all indices that are part of the state, by name."""
+        """Arrays over all indices that are part of the state, by name."""
         return {
             "weights": self.dense,
             "centres": self._centres,
@@ -314,7 +314,7 @@ class KalmanFilter:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from the output of `state`."""
         self._check(state)
         relevance = Relevance()
         relevance.restore(state)

@@ -1,4 +1,4 @@
-"""The models of one domain, learning: test, then train, then snapshot."""
+"""Learner of the models of each domain: test, then train, then snapshot."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, pack_arrays, unpack_arrays
 
 LEARNT_PER_FIT = 20
-"""Where every example is served at once: the base rates of what is open are fitted anew when this part of all that was
-learnt has come since."""
+"""Inverse of the relative growth in learnt records after which live serving fits the base rates of open decisions
+anew."""
 
 Origin = tuple[str, tuple[int, int]]
-"""The source of an example, and how far it had come: the same again is a copy."""
+"""Source and position of the record that led to an example: one at or before the last position is a copy."""
 OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand"}
-"""By label, the head that learns it of the engine's own decisions."""
+"""Head that learns a label from the engine's own decisions, by the label's head."""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What learning led to besides better weights."""
+    """A promotion or drift of one head of a domain."""
 
     domain: str
     head: str
@@ -40,11 +40,11 @@ class News:
 
 
 class DomainModel:
-    """Heads, each with its models, and how far they have learnt.
+    """Heads of one domain, each with its models, and their progress.
 
-    Redemptions and orders of the engine's own decisions teach the effect of coupons and the demand without them. Those
-    of other systems, which choose by what is not known here, teach P(redeem) and P(order) by themselves; and the model
-    of the own decisions, too, if the domain `decides`.
+    Redemptions and orders of the engine's own decisions train the effect of coupons and the demand without them. Those
+    of other systems, whose criteria are unknown here, train separate heads, P(redeem) and P(order). They also train the
+    model of the own decisions if the domain `decides`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DomainModel:
         self.early = {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
     def start_from(self, donor: "DomainModel") -> None:
-        """Begin with what another domain has learnt, before the first example."""
+        """Start from the model of another domain, before the first example."""
         for name, head in self.heads.items():
             head.start_from(donor.heads[name])
         self.early[GIVEN].starts = dict(donor.early[GIVEN].shifts)
@@ -71,7 +71,7 @@ class DomainModel:
         self._note_news()
 
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
-        """Score the stored prediction against the label, then take a step; `row` has the features, if it is made."""
+        """Score the stored prediction against the label, then take a step; `row` has the features, if available."""
         row = row or Row(example.numeric, example.hashed)
         happenings = []
         if example.observed or example.head not in OWN:
@@ -85,7 +85,7 @@ class DomainModel:
         return happenings
 
     def watch(self, decision: OpenDecision) -> bool:
-        """Take notice of an open decision's outcomes so far; return whether the base rates are to be fitted anew."""
+        """Record an open decision's outcomes so far; return whether they are news for the base rates."""
         self.at = max(self.at, decision.at)
         if decision.coupon_id == NO_COUPON:
             is_news = self.early[NONE_GIVEN].take(decision, [decision.redeemed])
@@ -106,19 +106,19 @@ class DomainModel:
         return self._news - self._fitted_news >= 1 + self._news // LEARNT_PER_FIT
 
     def forget_open(self) -> None:
-        """Take it that the silence of open decisions says nothing."""
+        """Discard the open decisions with a coupon: their missing answers carry no information."""
         self.early[GIVEN].forget_open()
         self._note_news()
 
     def _row(self, head: str, row: Row) -> Row:
-        """What its head's models look at: P(order) is learnt as the difference from P(redeem), see `linear`."""
+        """Return the input of a head's models: P(order) is learnt as the difference from P(redeem), see `linear`."""
         if head != "order":
             return row
         known = row.without_terms()
         return Row(known.numeric, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
-        """Take a step of the models of the own decisions; a redemption teaches both demand and effect."""
+        """Take a step of the models of the own decisions; a redemption label trains both demand and effect."""
         demand, effect = self.heads["demand"], self.heads["effect"]
         of_demand, of_effect = row.without_terms(), row.of_effect()
         about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
@@ -134,7 +134,7 @@ class DomainModel:
         return effect.learn(example, of_effect, **about)
 
     def snapshot(self) -> ModelSnapshot:
-        """The next version."""
+        """Return a snapshot, with the next version."""
         self._fit_next()
         heads = {name: head.state() for name, head in self.heads.items()}
         early = {kind: pack_arrays(answers.state()) for kind, answers in self.early.items()}
@@ -144,14 +144,14 @@ class DomainModel:
         return make_snapshot(self.domain, self.version, heads, early, quality, progress)
 
     def scorer(self) -> LinearScorer:
-        """Return the next version, to serve in this process: what `compile_snapshot` makes of the snapshot."""
+        """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
         return self._complete(self._fit_next())
 
     def live(self) -> LinearScorer:
-        """Return the next version, if anything was learnt, without a copy of what was learnt: to be used at once.
+        """Return the next version, if anything was learnt, without a copy of the weights, for immediate use.
 
-        It costs some tens of microseconds after an example. The base rates of open decisions may be older by as many
-        examples as are one in `LEARNT_PER_FIT` of all. What is learnt later changes it: ask for it anew.
+        It costs some tens of microseconds after an example. The base rates of open decisions may lag by one in
+        `LEARNT_PER_FIT` of all records learnt. Later learning changes the scorer: call again after it.
         """
         if self._live is None:
             self.version += 1
@@ -169,24 +169,24 @@ class DomainModel:
 
     @property
     def shifts(self) -> dict[str, float]:
-        """Of each head's log-odds, by what has come before labels."""
+        """Shift of each head's log-odds by the answers before labels."""
         return self.early[GIVEN].shifts | self.early[NONE_GIVEN].shifts
 
     def _fit_next(self) -> LinearScorer:
-        """The next version by labels alone, and the shifts from it."""
+        """Return the next version by labels alone, after a fit of the shifts."""
         self.version += 1
         of_labels = compiled(self.version, self._champions(), self._champions(OWN_HEADS))
         self._fit(of_labels)
         return of_labels
 
     def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
-        """Weights and calibration of each head's champion."""
+        """Return weights and calibration of each head's champion."""
         heads = [self.heads[name] for name in names]
         lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
         return [head.served for head in heads], lines
 
     def _fit(self, of_labels: LinearScorer) -> None:
-        """Fit the base rates to what is open."""
+        """Fit the base rates to the open decisions."""
         self._fitted_at, self._fitted_news = self.at, self._news
         self.early[GIVEN].fit(of_labels.log_odds, self.at, heads=self._reported)
         # P(order) is learnt as the difference from P(redeem).
@@ -194,12 +194,12 @@ class DomainModel:
         self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
-        """Go on from a snapshot, of a model that has learnt nothing.
+        """Resume from a snapshot, as an untrained model.
 
         Raises
         ------
         SnapshotMismatch
-            If it does not fit this program; the model is then of no use.
+            If it does not fit this program; the model is then unusable.
         """
         check(snapshot)
         for name, head in self.heads.items():
@@ -221,9 +221,9 @@ class Trainer:
     Parameters
     ----------
     reported : collection of str
-        The heads whose answers are reported: silence says nothing of others.
+        Heads whose answers are reported: the absence of answers carries no information on others.
     decides : bool
-        Whether the models are for own decisions, too: what other systems gave then teaches these as well.
+        True if the models are for own decisions, too: coupons of other systems then train these as well.
     """
 
     def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True) -> None:
@@ -234,7 +234,7 @@ class Trainer:
         self._changed: set[str] = set()
 
     def restore(self, snapshots: dict[str, ModelSnapshot]) -> None:
-        """Go on from the last snapshots of all domains.
+        """Resume from the last snapshots of all domains.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class Trainer:
             self.models[domain] = model
 
     def _model(self, domain: str) -> DomainModel:
-        """The model of a domain; until its first example, what `LearningRules.transfer` says that it starts from."""
+        """Return the model of a domain; before its first example, started from a donor by `LearningRules.transfer`."""
         model = self._model_as_it_is(domain)
         if not model.examples:
             others = {name: other for name, other in self.models.items() if other is not model}
@@ -262,18 +262,18 @@ class Trainer:
         return self.models[domain]
 
     def learn(self, example: TrainingExample, offset: int, origin: Origin | None, row: Row | None = None) -> bool:
-        """Learn one example of the log; return False if this record, or another copy of it, was learnt already.
+        """Learn one example of the log; return False if this record, or a copy of it, was learnt already.
 
         Parameters
         ----------
         example : TrainingExample
             The record; its domain gets a model if it has none.
         offset : int
-            That of the record in the log; records up to the last one learnt are known.
+            Offset of the record in the log; records up to the last one learnt are known.
         origin : Origin, optional
-            The source that the example was made from, which names a second copy of the record.
+            Origin of the example, which identifies a second copy of the record.
         row : Row, optional
-            The example's features, where they are at hand in this process: those in the example are not read then.
+            The example's features, if available in this process: those in the example are not read then.
 
         Raises
         ------
@@ -294,10 +294,10 @@ class Trainer:
         return True
 
     def watch(self, decision: OpenDecision, offset: int, *, is_own: bool = False) -> bool:
-        """Take notice of what has come by now of an open decision; False if that says nothing new.
+        """Record the outcome so far of an open decision; return False if it is not new.
 
-        A record that is known already, from before a restart, is not believed twice. What `is_own` was made in this
-        process, and is not checked.
+        A record that was read before a restart does not count twice. A decision that `is_own` was made in this process
+        and is not checked.
 
         Raises
         ------
@@ -318,26 +318,26 @@ class Trainer:
         return is_news
 
     def doubt_silence(self, domain: str) -> None:
-        """Take it that silence of before says nothing in a domain: its channel reports impressions, as it turns out."""
+        """Discard the open decisions with a coupon of a domain, whose channel turned out to report impressions."""
         if domain in self.models:
             self.models[domain].forget_open()
             self._changed.add(domain)
 
     def news(self) -> list[News]:
-        """Promotions and drifts since the last call, in order."""
+        """Return promotions and drifts since the last call, in order."""
         news, self._news = self._news, []
         return news
 
     def snapshots(self) -> list[ModelSnapshot]:
-        """Snapshots of the domains that learnt something since the last call."""
+        """Return snapshots of the domains that learnt something since the last call."""
         return [self._model(domain).snapshot() for domain in self._take_changed()]
 
     def scorers(self) -> dict[str, LinearScorer]:
-        """The same domains, by name, to serve in this very process: no bytes are made, so it takes a fraction."""
+        """Return scorers of the same domains, by name, for this process, in a fraction of the time of a snapshot."""
         return {domain: self._model(domain).scorer() for domain in self._take_changed()}
 
     def live(self) -> dict[str, LinearScorer]:
-        """Return scorers of the same domains, by name, to be used at once; see `DomainModel.live`."""
+        """Return scorers of the same domains, by name, for immediate use; see `DomainModel.live`."""
         return {domain: self._model(domain).live() for domain in self._take_changed()}
 
     def _take_changed(self) -> list[str]:

@@ -1,9 +1,9 @@
-"""Logistic regression as it is served, one head a column: weights compiled to arrays, and those before learning.
+"""Served logistic regression, one head a column: weights compiled to arrays, and prior weights.
 
-P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples, but most
-of who would order anyway uses the coupon, so it starts from the log-odds of P(redeem), but for what these owe to the
-discount and to which coupon it is: of two coupons for the same, nobody who gets none orders one more than the other.
-What its own models learn is the rest, and how far that holds (`encoding.KNOWN`).
+P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples. But most
+shoppers who would order anyway use the coupon, so it starts from the log-odds of P(redeem) without the coupon's terms,
+its discount and its identity: without a coupon, orders in its scope do not depend on them. Its own models learn the
+rest, and a correction of the slope (`encoding.KNOWN`).
 """
 
 import copy
@@ -48,10 +48,10 @@ DEMAND = {
     "browsed_now": 0.5,
     "carted_now": 1.0,
 }
-"""Prior weights of P(order): what draws a shopper to the scope of a coupon, with the coupon or without it."""
+"""Prior weights of P(order): the shopper's interest in the scope of a coupon, with or without the coupon."""
 EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "near_scope_share": 0.2, "carted_now": 0.5, "habit": -1.0}
 """Prior weights of the coupon's effect: log-odds of P(redeem) less those of P(order). It grows with the discount (a
-price elasticity of about 3) and with interest in the scope, most for what lies in the cart, and vanishes for what the
+price elasticity of about 3) and with interest in the scope, most for items in the cart, and vanishes for items that the
 shopper orders regularly. Sources: docs/explanation/cold-start.md."""
 PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
     "click": {"demand_share": 0.35, "near_scope_share": 0.2, "discount_depth": 3.0},
@@ -82,11 +82,11 @@ PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
 }
 """Means of the weights before learning, by head."""
 AT_ONCE = 256
-"""Rows that are scored at once: the weights looked up for more of them would not fit a core's cache."""
+"""Rows of a batch: the weights of a larger one would not fit a core's cache."""
 
 
 def prior_weights(head: str) -> dict[int, float]:
-    """Weights to start from, by index."""
+    """Return the prior weights of a head, by index."""
     rate = PRIOR_RATE[head]
     weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
     at_no_depth = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
@@ -103,7 +103,7 @@ def prior_array(head: str) -> Floats:
 
 
 def prior_of(head: str) -> dict[int, float]:
-    """What the models of a head start from: for P(order), the difference that it is learnt as."""
+    """Return the initial weights of a head's models: for P(order), those of the difference from P(redeem)."""
     weights = prior_weights(head)
     return plus(weights, without_terms_of(prior_weights("redeem")), -1.0) if head == "order" else weights
 
@@ -146,10 +146,10 @@ def compiled(
 
 
 def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "LinearScorer":
-    """Return a scorer that reads the weights of hashed features where they are learnt: it costs no copy of them.
+    """Return a scorer that reads the weights of hashed features from the model, without a copy.
 
-    It gives, to the last bit, what `LinearScorer(version, served(learnt, lines))` gives. It is for one version only:
-    what is learnt afterwards shows through in part.
+    Its results equal those of `LinearScorer(version, served(learnt, lines))` to the last bit. It is for one version
+    only: later learning changes part of its weights.
     """
     known = float(learnt[ORDER][KNOWN])
     tail = _served_at([each[DIMENSIONS:] for each in learnt], OF_TERMS[DIMENSIONS:], known, lines).T
@@ -163,8 +163,8 @@ def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "Line
 
 
 def _served_at(learnt: Sequence[Floats], of_terms: NDArray[np.bool_], known: float, lines: Sequence[Line]) -> Floats:
-    """Weights to serve of some weights learnt, shape (..., len(HEADS)), but for the bias; `known` is the slope on what
-    is known without the model of P(order)."""
+    """Return the served weights of some learnt ones, shape (..., len(HEADS)), but for the bias; `known` is the
+    correction of the offset's slope for P(order)."""
     redeem = learnt[REDEEM]
     weights: Floats = np.empty((*redeem.shape, len(HEADS)))
     for head, each in enumerate(learnt):
@@ -177,7 +177,7 @@ def _served_at(learnt: Sequence[Floats], of_terms: NDArray[np.bool_], known: flo
 
 
 def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> list[float]:
-    """Weights of the constant to serve, by head."""
+    """Return the served weights of the constant, by head."""
     biases = [float(each[BIAS]) for each in learnt]
     biases[ORDER] += (1.0 + known) * biases[REDEEM]
     biases[ORDER] -= known * USUAL_OFFSET / CONSTANT
@@ -185,7 +185,7 @@ def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> li
 
 
 def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
-    """Return the weights that are served of `OWN_HEADS`, shape (3, n); the constant's is the last of each."""
+    """Return the served weights of `OWN_HEADS`, shape (3, n); the constant's is the last of each."""
     weights = np.stack(learnt)
     for head, (slope, intercept) in enumerate(lines):
         weights[head] *= slope
@@ -194,7 +194,7 @@ def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
 
 
 def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "OwnScorer":
-    """Return what `OwnScorer(version, served_own(learnt, lines))` gives, without a copy; see `live`."""
+    """Return a scorer equal to `OwnScorer(version, served_own(learnt, lines))`, without a copy; see `live`."""
     slopes = np.array([slope for slope, _ in lines])
     tail = served_own([each[DIMENSIONS:] for each in learnt], lines)
 
@@ -207,12 +207,12 @@ def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "
 
 
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
-    """Weights of all but what a coupon takes off, and which one it is."""
+    """Return the weights without those of a coupon's terms: its discount and its identity."""
     return {index: weight for index, weight in weights.items() if not is_of_terms(index)}
 
 
 def plus(weights: Mapping[int, float], others: Mapping[int, float], factor: float = 1.0) -> dict[int, float]:
-    """The sum of two models' weights, those of the other one times a factor."""
+    """Return the sum of two models' weights, those of the second one times a factor."""
     total = dict(weights)
     for index, weight in others.items():
         total[index] = total.get(index, 0.0) + factor * weight
@@ -227,10 +227,10 @@ class LinearScorer:
     version : int
         Number of the snapshot.
     weights : array, shape (len(HEADS), BIAS + 1)
-        Weights by head and index; what is at `KNOWN` is not served. Those from index `DIMENSIONS` on are enough if the
-        others are looked up.
+        Weights by head and index; that at `KNOWN` is not served. Those from index `DIMENSIONS` on are enough if
+        `look_up` returns the others.
     look_up : callable, optional
-        Returns the weights of hashed places of any shape, with the heads as one more, last, dimension.
+        Returns the weights of bucket indices of any shape, with the heads as an additional, last dimension.
     """
 
     def __init__(
@@ -249,32 +249,32 @@ class LinearScorer:
         self._make_own: Callable[[], OwnScorer] | None = None
 
     def with_own(self, make: "Callable[[], OwnScorer]") -> "LinearScorer":
-        """Return the same scorer with a model of the engine's own decisions, made when it is asked for."""
+        """Return the same scorer with a model of the engine's own decisions, made on first use."""
         other = copy.copy(self)
         other._make_own = make
         return other
 
     @cached_property
     def own(self) -> "OwnScorer":
-        """The model of the engine's own decisions."""
+        """Model of the engine's own decisions."""
         assert self._make_own is not None
         return self._make_own()
 
     def shifted(self, shifts: Sequence[float]) -> "LinearScorer":
-        """The same with other base rates: the log-odds of each head moved by so much."""
+        """Return the same scorer with the log-odds of each head shifted by a constant."""
         other = copy.copy(self)
         other._bias = self._bias + np.array(shifts)
         return other
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Probabilities of shape (n, len(HEADS)).
+        """Return probabilities of shape (n, len(HEADS)).
 
-        A row's do not depend on which others are scored with it, to the last bit; those of a product by BLAS do.
+        Those of a row do not depend on the other rows, to the last bit; with a BLAS product they would.
         """
         return sigmoids(self.log_odds(rows))
 
     def log_odds(self, rows: FeatureRows) -> Floats:
-        """The same as log-odds."""
+        """Return the log-odds, shape (n, len(HEADS))."""
         log_odds: Floats = np.empty((len(rows), len(HEADS)))
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
@@ -288,9 +288,9 @@ class LinearScorer:
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
     ) -> list[tuple[str, float, float]]:
-        """(feature, value, what it adds to the log-odds) of one row, largest magnitude first; zeros left out.
+        """Return (feature, value, addition to the log-odds) of one row, largest magnitude first, without zeros.
 
-        `names` are those of the hashed columns, if the coupon has attributes or the moment a context.
+        `names` are the names of the hashed columns, if the coupon has attributes or the moment a context.
         """
         numbers, places = rows.numeric[row], places_of(rows.hashed[row])
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
@@ -306,22 +306,22 @@ class LinearScorer:
 
 
 class OwnScorer(LinearScorer):
-    """The model of the engine's own decisions: one column each of `OWN_HEADS`."""
+    """Scorer of the engine's own decisions, with one column for each of `OWN_HEADS`."""
 
     @property
     def own(self) -> "OwnScorer":
-        """The same."""
+        """The scorer itself."""
         return self
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Probabilities of shape (n, 3), columns as in `HEADS`; see `effect`."""
+        """Return probabilities of shape (n, 3), columns as in `HEADS`; see `effect`."""
         p = sigmoids(self.log_odds(rows))
         p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
         return p
 
 
 def dense(weights_by_head: dict[str, dict[int, float]], heads: Sequence[str] = HEADS) -> Floats:
-    """Weights by head and index as one array, shape (heads, BIAS + 1)."""
+    """Return weights by head and index as one array, shape (heads, BIAS + 1)."""
     array: NDArray[np.float64] = np.zeros((len(heads), BIAS + 1))
     for row, head in enumerate(heads):
         weights = weights_by_head[head]
@@ -330,6 +330,6 @@ def dense(weights_by_head: dict[str, dict[int, float]], heads: Sequence[str] = H
 
 
 def prior() -> LinearScorer:
-    """The model before anything was learnt."""
+    """Return the model before any example."""
     of_others, own = (np.stack([prior_array(head) for head in heads]) for heads in (HEADS, OWN_HEADS))
     return LinearScorer(0, of_others).with_own(lambda: OwnScorer(0, own))

@@ -1,4 +1,4 @@
-"""What every model is: a binary classifier of one head that learns online and whose state is data."""
+"""Interface of the models: online binary classifiers of one head with serializable state."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,10 +11,10 @@ from stream_coupons.models.states import State
 
 
 class Model(Protocol):
-    """Learns P(label) of one head.
+    """An online model of P(label) for one head.
 
-    The same examples in the same order, with the same settings, make the same model to the last bit; so does going on
-    from a state. Rows hold finite numbers and places in range: whoever hands them in has checked that
+    The same examples in the same order, with the same settings, give the same model to the last bit, also when resumed
+    from a state. Rows hold finite numbers and bucket indices in range: the caller checks that
     (`inputs.check_features`).
     """
 
@@ -31,25 +31,25 @@ class Model(Protocol):
         Returns
         -------
         float
-            P(label) within [0, 1], as predicted before this label was learnt.
+            P(label) within [0, 1], predicted before this label is learnt.
         """
 
     def probability(self, row: Row) -> float:
-        """Return what the head predicts of a row, within [0, 1], and learn nothing."""
+        """Return the prediction of a row, within [0, 1], and learn nothing."""
 
     def quicken(self, factor: float) -> None:
-        """Take larger steps from here on, after a drift: the evidence that slows them is multiplied by `factor` < 1."""
+        """Take larger steps from now on, after a drift: multiply the evidence that slows them by `factor` < 1."""
 
     def state(self) -> State:
-        """A copy of all that is learnt."""
+        """Return a copy of all learnt state."""
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         Raises
         ------
         SnapshotMismatch
-            If it does not fit; the model is then as it was.
+            If it does not fit; the model is then unchanged.
         """
 
 
@@ -57,8 +57,8 @@ class Servable(Model, Protocol):
     """A model that compiles to arrays: linear in the indices of `encoding`, but for the row's offset."""
 
     def log_odds(self, row: Row) -> float:
-        """Of the label, without the row's offset."""
+        """Return the log-odds of the label, without the row's offset."""
 
     @property
     def dense(self) -> Floats:
-        """The weights as they are now, shape (BIAS + 1,): not a copy, and for reading only."""
+        """Current weights, shape (BIAS + 1,): not a copy, read only."""

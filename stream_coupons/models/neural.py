@@ -1,10 +1,11 @@
-"""A small neural network by scikit-learn, learning from small batches as they fill.
+"""A small neural network by scikit-learn, trained on small batches as they fill.
 
-It sees the numbers, and the hashed places folded into `FOLD` columns by a second hash with signs [1]_: a first layer
-over all places would be larger than everything else. Its hidden layer is what the deep path offers to the linear model.
+Its inputs are the numeric features, and the hashed ones folded into `FOLD` columns by a second, signed hash [1]_: a
+first layer over all bucket indices would be larger than all else. The deep path adds its hidden layer to the features
+of a linear model.
 
-A label works from the next full batch on. Adam [2]_ scales its steps by itself, so the learning rate is not the one of
-the linear models.
+A label has an effect from the next full batch on. Adam [2]_ scales its steps itself, so the learning rate differs from
+that of the linear models.
 
 References
 ----------
@@ -35,20 +36,20 @@ RATE = 0.003
 MAX_INPUT = 5.0
 INPUTS = len(NUMERIC) + FOLD
 SHAPES = ((INPUTS, HIDDEN), (HIDDEN, 1), (HIDDEN,), (1,))
-"""Of the network's parameters, as scikit-learn orders them: weights of both layers, then intercepts."""
+"""Shapes of the network's parameters in scikit-learn's order: weights of both layers, then intercepts."""
 
 
 class NeuralNetwork:
-    """One head.
+    """Neural network of one head.
 
     Parameters
     ----------
     base_rate : float
-        About what is predicted before learning.
+        Approximate prediction before learning.
     l2 : float
         Penalty on the weights.
     seed : int
-        Of the weights before learning.
+        Seed of the initial weights.
     """
 
     def __init__(self, base_rate: float, l2: float, seed: int) -> None:
@@ -60,8 +61,8 @@ class NeuralNetwork:
             shuffle=False,
             random_state=seed,
         )
-        # scikit-learn makes its arrays when it first sees data. Rows of zeros teach the first layer nothing, all else
-        # is set below.
+        # scikit-learn allocates its arrays at the first data. Rows of zeros do not change the first layer; the rest is
+        # set below.
         self._model.partial_fit(np.zeros((BATCH, INPUTS)), [0] * BATCH, classes=[0, 1])
         first = self._model.coefs_[-1] * 0.1
         self._set([self._model.coefs_[0], first, self._model.intercepts_[0], np.array([_logit(base_rate)])])
@@ -79,12 +80,12 @@ class NeuralNetwork:
         return [*self._model.coefs_, *self._model.intercepts_]
 
     def _set(self, parameters: list[Floats]) -> None:
-        """In place, since the optimizer holds the same arrays."""
+        """Set the parameters in place, since the optimizer holds the same arrays."""
         for mine, given in zip(self._parameters, parameters, strict=True):
             mine[...] = given
 
     def learn_one(self, row: Row, label: bool) -> float:
-        """Predict, then train if that fills the batch."""
+        """Predict, then train if the batch is full."""
         inputs = inputs_of(row)
         probability, weight = self._probability(inputs), 1.0
         if row.anyway is not None:
@@ -99,7 +100,7 @@ class NeuralNetwork:
         return probability
 
     def hidden(self, inputs: Floats) -> Floats:
-        """Activations of the hidden layer, shape (..., HIDDEN)."""
+        """Return the activations of the hidden layer, shape (..., HIDDEN)."""
         activations: Floats = np.maximum(inputs @ self._model.coefs_[0] + self._model.intercepts_[0], 0.0)
         return activations
 
@@ -112,10 +113,10 @@ class NeuralNetwork:
         return self._probability(inputs_of(row))
 
     def quicken(self, factor: float) -> None:
-        """Nothing: Adam's averages fade within some thousand examples, so its steps do not shrink with evidence."""
+        """Do nothing: Adam's averages fade within some thousand examples, so its steps do not shrink with evidence."""
 
     def state(self) -> State:
-        """Parameters, both of Adam's moments of each, its count of steps, and the batch that is not yet full."""
+        """Return the parameters, both of Adam's moments of each, its count of steps, and the incomplete batch."""
         state: State = {"steps": np.array([self._optimizer.t], np.int64)}
         for name, arrays in (
             ("parameters", self._parameters),
@@ -129,7 +130,7 @@ class NeuralNetwork:
         return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from the output of `state`."""
         check_names(state, {"steps", "parameters", "first", "second", "inputs", "labels", "weights"})
         size, waiting = sum(math.prod(shape) for shape in SHAPES), state["labels"].size
         for name in ("parameters", "first", "second"):
@@ -150,7 +151,7 @@ class NeuralNetwork:
 
 
 def inputs_of(row: Row) -> Floats:
-    """What the network sees of a row, shape (INPUTS,)."""
+    """Return the network's inputs for a row, shape (INPUTS,)."""
     places = row.places.astype(np.uint32)
     places = places[places > 0]
     mixed = places * np.uint32(0x9E3779B1)  # wraps: a multiplicative hash, of which the upper bits are used

@@ -1,4 +1,4 @@
-"""Quality of a stream of predictions, each scored before its label is learnt, in memory that does not grow.
+"""Metrics of a stream of predictions, each scored before its label is learnt, in constant memory.
 
 References
 ----------
@@ -35,10 +35,10 @@ _MIDDLES: Floats = 1.0 / (1.0 + np.exp(MAX_LOGIT - (np.arange(BINS) + 0.5) / BIN
 
 
 class BinaryMetrics:
-    r"""Progressive metrics of predicted probabilities [1]_; what is undefined (AUC without a positive, say) is NaN.
+    r"""Progressive metrics of predicted probabilities [1]_; undefined ones (AUC without a positive, say) are NaN.
 
-    Probabilities are clipped to [1e-6, 1 - 1e-6] in the log loss, so one confident error stays finite. Beside it is
-    that of the best constant, the share of positives, which is known in hindsight only.
+    Probabilities are clipped to [1e-6, 1 - 1e-6] in the log loss, so one confident error stays finite. Its baseline is
+    the log loss of the best constant, the share of positives, which is known in hindsight only.
 
     ROC AUC comes from histograms over equal bins of the logit, which keep a low base rate's small probabilities apart.
     With :math:`p_b, n_b` the positives and negatives in bin b,
@@ -106,12 +106,12 @@ class BinaryMetrics:
 
     @property
     def log_loss(self) -> float:
-        """Mean of -log(probability given to what happened), in nats."""
+        """Mean of -log(probability of the label), in nats."""
         return _ratio(self._loss, self.examples)
 
     @property
     def base_log_loss(self) -> float:
-        """The least log loss of one number for all: of the share of positives."""
+        """Log loss of the best constant prediction, the share of positives, in nats."""
         return _entropy(_ratio(self.positives, self.examples))
 
     @property
@@ -121,7 +121,7 @@ class BinaryMetrics:
 
     @property
     def calibration_ratio(self) -> float:
-        """Predicted over observed positives: above 1 the model promises too much."""
+        """Predicted over observed positives: above 1 the model predicts too much."""
         return _ratio(self._predicted, self.positives)
 
     @property
@@ -152,7 +152,7 @@ class BinaryMetrics:
         return _ratio(float(positive @ below), float(positive.sum() * negative.sum()))
 
     def calibration_error(self) -> float:
-        r"""Expected calibration error [6]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
+        r"""Return the expected calibration error [6]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
 
         The ten groups are of about equal size, neighbours by prediction; :math:`w_g` is a group's share, and its mean
         prediction comes from the bins' middles.
@@ -166,7 +166,7 @@ class BinaryMetrics:
         return float(np.abs(np.bincount(group, gap)).sum()) / self.examples
 
     def matching_threshold(self) -> float:
-        """The lower end of the bin from which up about as many examples lie as are positive; 1 without a positive."""
+        """Return the least bin edge with about as many predictions above it as positives; 1 without a positive."""
         weight = np.array(self._positive) + np.array(self._negative)
         above = np.cumsum(weight[::-1])[::-1]
         start = int(np.searchsorted(-above, -self.positives))
@@ -178,7 +178,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _entropy(rate: float) -> float:
-    """Of a label that is true at some rate, in nats."""
+    """Return the entropy of a label that is true at some rate, in nats."""
     return sum(share * math.log(1.0 / share) for share in (rate, 1.0 - rate) if share != 0.0)
 
 
@@ -242,7 +242,7 @@ class Interval:
 
 
 def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """The exact area under the ROC curve from stored arrays; NaN without both classes.
+    """Return the exact area under the ROC curve from stored arrays; NaN without both classes.
 
     Examples
     --------
@@ -256,7 +256,7 @@ def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean log loss in nats from stored arrays; probabilities are clipped as in `BinaryMetrics`, nothing gives NaN."""
+    """Return the mean log loss in nats, with probabilities clipped as in `BinaryMetrics`; NaN for no rows."""
     clipped = np.clip(np.asarray(probabilities, np.float64), EPSILON, 1 - EPSILON)
     losses = -np.log(np.where(np.asarray(labels, np.bool_), clipped, 1 - clipped))
     return float(losses.mean()) if len(losses) else math.nan
@@ -294,7 +294,7 @@ def bootstrap_interval(
     seed: int = 0,
     repeats: int = 200,
 ) -> Interval:
-    """A statistic of (probabilities, labels) with its 95 % percentile bootstrap interval [4]_.
+    """Return a statistic of (probabilities, labels) with its 95 % percentile bootstrap interval [4]_.
 
     `groups` are drawn whole, with replacement: rows of one shopper depend on each other. Draws on which the
     statistic is undefined (NaN) are left out.
@@ -316,7 +316,7 @@ def bootstrap_interval(
 
 
 def _midranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Return the ranks from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]

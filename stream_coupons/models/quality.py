@@ -1,6 +1,6 @@
-"""What the predictions of one head were worth when they were made: scored as their labels come, delays and all.
+"""Quality of one head's predictions at decision time, scored as their delayed labels arrive.
 
-It counts since this process began; weights go on from the snapshot.
+It counts from the start of the process, while weights resume from the snapshot.
 """
 
 import math
@@ -11,15 +11,15 @@ from stream_coupons.models.champion import log_loss
 from stream_coupons.models.progressive import BinaryMetrics
 
 THRESHOLD_EVERY = 100
-"""Examples after which the working threshold is set anew."""
+"""Examples between updates of the working threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
-    """The figures of one head at one moment; what is undefined (AUC without a positive, say) is NaN.
+    """Metrics of one head at one moment; undefined ones (AUC without a positive, say) are NaN.
 
-    `threshold` is the working threshold, and accuracy to F1 are at the one that stood when each label came.
-    `log_loss_gap` is the recent log loss less that of all: above 0 the model is worse than it was.
+    `threshold` is the working threshold. Accuracy to F1 use the threshold at the arrival of each label.
+    `log_loss_gap` is the recent log loss less the overall one: above 0 the model is worse than before.
     """
 
     log_loss: float
@@ -37,13 +37,13 @@ class HeadReport:
 class Quality:
     """Progressive quality of one head's served predictions.
 
-    The working threshold calls as many examples positive as are: at a base rate of a hundredth, 0.5 would call none. It
-    is taken from the examples so far and judged on those to come.
+    The working threshold calls as many examples positive as there are positives: at a base rate of a hundredth, 0.5
+    would call none. It is computed from the examples so far and tested on the following ones.
 
     Parameters
     ----------
     half_life : int
-        Examples after which one counts half in what is recent.
+        Examples after which an example counts half in the recent log loss.
     """
 
     def __init__(self, half_life: int) -> None:
@@ -52,7 +52,7 @@ class Quality:
         self._recent = self._recent_weight = 0.0
 
     def update(self, probability: float, label: bool) -> None:
-        """Score one prediction as it stood when the decision was made."""
+        """Score one prediction of decision time."""
         self.metrics.update(probability, label)
         self._recent = self._recent * self._decay + log_loss(probability, label)
         self._recent_weight = self._recent_weight * self._decay + 1.0
@@ -60,7 +60,7 @@ class Quality:
             self.metrics.threshold = self.metrics.matching_threshold()
 
     def summary(self) -> HeadQuality:
-        """What a snapshot says of it."""
+        """Return the quality as recorded in a snapshot."""
         roc_auc = self.metrics.roc_auc
         return HeadQuality(
             examples=self.metrics.examples,
@@ -71,7 +71,7 @@ class Quality:
         )
 
     def report(self) -> HeadReport:
-        """All figures at this moment, after at least one example."""
+        """Return all metrics at this moment, after at least one example."""
         metrics = self.metrics
         return HeadReport(
             log_loss=metrics.log_loss,

@@ -1,4 +1,4 @@
-"""The models by name."""
+"""Factory of the models by name."""
 
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import LAST_UNIT, DeepLinear
@@ -10,19 +10,20 @@ from stream_coupons.models.neural import NeuralNetwork
 from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
-"""Of what models draw before they learn. The same for all, so that a state can leave out what a seed gives again."""
+"""Seed of the initial weights of all models. It is constant, so states can leave out values that it reproduces."""
 CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0}
-"""Each head's learning rate over the one set, and its variance before learning over that of others. Orders without a
-coupon are seen in the holdout only, a twentieth of the examples, and every error there is multiplied by a margin in the
-uplift: go slowly. The effect has few and rare labels, and starts from what is known of coupons in general."""
+"""Factor of each head on the learning rate and the prior variance. Orders without a coupon are observed in the holdout
+only, a twentieth of the examples, and the margin multiplies their errors in the uplift: they learn slowly. The effect
+has few and rare labels, and starts from a prior on coupons in general."""
 
 
 VARIANCES: dict[str, dict[str, float]] = {"effect": {"of_coupon": 0.5, "of_constant": 0.02}}
-"""Coupons differ in what they move far more than shops do on average: a coupon that fails says little of the others."""
+"""Prior variances by head. Effects differ far more among coupons than their average does among shops, so a coupon that
+fails has little influence on the others."""
 
 
 def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
-    """A model of one head before it has learnt anything."""
+    """Return an untrained model of one head."""
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
@@ -39,5 +40,5 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
 
 
 def make_models(head: str, rules: LearningRules) -> dict[ModelName, Model]:
-    """All models that the rules name."""
+    """Return untrained models of one head, all that the rules name."""
     return {name: make_model(name, head, rules) for name in rules.models}

@@ -1,17 +1,15 @@
-r"""How much hangs on the features of one name, whatever their values: learnt group by group.
+r"""Relevance of hashed features, learnt for each group of features with one name.
 
-That differs between shops as much as what a feature says: on the store, say, hangs nothing or everything. So the
-variance of a group's weights before learning is itself learnt, from how far they have moved and how much of them is
-known (automatic relevance determination by MacKay's fixed point, [1]_ [2]_). Relevance is that variance over what was
-believed of it:
+Relevance differs between shops as much as weights do: the store, say, matters not at all or most. So the prior variance
+of a group's weights is itself learnt, from how far they have moved and how much of them is known (automatic relevance
+determination by MacKay's fixed point, [1]_ [2]_). Relevance is the learnt prior variance over the initial one:
 
 .. math:: r_g \leftarrow \frac{a + \beta_g r_g \sum_{i \in g} (w_i - c_i)^2 / v_i}{a + \sum_{i \in g} \gamma_i},
    \qquad \gamma_i = 1 - P_{ii} / v_i
 
-where :math:`v` are the variances before learning as they are now, and :math:`c` is where the weights began. Labels that
-come together, as those of one shopper or one campaign do, look like more than they are. So :math:`\beta_g` is how much
-of what the group said at the last review held for the examples since: the slope, at most 1, of their labels on it, by
-one step of Newton's method from 1.
+where :math:`v` are the current prior variances and :math:`c` the initial weights. Correlated labels, as those of one
+shopper or one campaign, look like more evidence than they are. So :math:`\beta_g` is the slope, at most 1, of the
+labels since the last review on the group's log-odds as of that review, by one step of Newton's method from 1.
 
 References
 ----------
@@ -31,34 +29,34 @@ from stream_coupons.core.features.rows import GROUPS
 from stream_coupons.models.states import State, check_finite, check_no_less
 
 BELIEVED = 0.5
-"""How many places count as much as what is believed of a group before any is seen: the a above."""
+"""Weight of the initial relevance of a group, in hashed features: the a above."""
 LEAST_RELEVANCE, MOST_RELEVANCE = 0.05, 10.0
 TRUSTED = 1.0
-"""Information on the slope of what a group says that counts for 1."""
+"""Information of the prior of a slope, which is 1."""
 KEPT = 0.5
-"""Of the information on slopes, from one review to the next."""
+"""Part of the information on slopes that stays from one review to the next."""
 NEGLIGIBLE = 0.05
-"""Logarithm of a change of relevance that is not worth being made."""
+"""Logarithm of the largest change of relevance that is not applied."""
 REVIEWS = frozenset(math.ceil(20 * 1.25**n) for n in range(100))
-"""After how many examples relevance is reviewed: soon, and then less and less often."""
+"""Numbers of examples at which relevance is reviewed: soon, and then less and less often."""
 OF_GROUPS = ("relevance", "slope_score", "slope_information")
-"""Names of the arrays of its state."""
+"""Names of the arrays of the state."""
 
 
 class Relevance:
-    """Of each group: `of_group` has shape (GROUPS,), and is 1 where nothing was learnt."""
+    """Relevance of each group: `of_group` has shape (GROUPS,), and is 1 before learning."""
 
     def __init__(self) -> None:
         self.of_group = np.ones(GROUPS)
         self._slope_score, self._slope_information = np.zeros(GROUPS), np.zeros(GROUPS)
 
     def test(self, groups: NDArray[np.int64], said: Floats, probability: float, label: bool, weight: float) -> None:
-        """Compare what was said at the last review of some places, of these groups, with a label.
+        """Compare the additions of hashed features, as of the last review, with a label, group by group.
 
         Parameters
         ----------
         said : array, shape (n,)
-            What each place added to the log-odds of `probability`, beyond where its weight began.
+            Addition of each feature to the log-odds of `probability`, beyond that of its initial weight.
         """
         by_group: NDArray[Any] = np.bincount(groups, said, GROUPS)
         speaking = np.flatnonzero(by_group)
@@ -67,14 +65,14 @@ class Relevance:
         self._slope_information[speaking] += weight * probability * (1.0 - probability) * said**2
 
     def review(self, groups: NDArray[np.int64], known: Floats, moved: Floats) -> Floats:
-        """Learn from all places that were seen: what the variance before learning of each is to be multiplied by.
+        """Learn from all hashed features seen; return the factors of their prior variances.
 
         Parameters
         ----------
         known : array, shape (n,)
-            How much of each weight examples say: the gamma above.
+            Share of each weight's information that is from examples: the gamma above.
         moved : array, shape (n,)
-            The square of how far it is from where it began, over its variance before learning.
+            Squared distance of each weight from its initial value, over its prior variance.
         """
         before = self.of_group.copy()
         slope = np.clip(1.0 + self._slope_score / (TRUSTED + self._slope_information), 0.0, 1.0)
@@ -90,16 +88,16 @@ class Relevance:
         return factors
 
     def forget_slopes(self) -> None:
-        """Trust all that groups say, until new labels tell."""
+        """Reset all slopes to 1, until new labels arrive."""
         self._slope_score[:] = self._slope_information[:] = 0.0
 
     def state(self) -> State:
-        """Of each group its relevance, and what its slope is taken from."""
+        """Return the relevance of each group, and the sums of its slope."""
         arrays = (self.of_group, self._slope_score, self._slope_information)
         return {name: array.copy() for name, array in zip(OF_GROUPS, arrays, strict=True)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave.
+        """Resume from the output of `state`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What the learner is told: which models learn, how fast, and when another one takes over."""
+"""Settings of the learner: its models, their learning rates, and the promotion of champions."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -13,7 +13,7 @@ Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ModelName(StrEnum):
-    """The models there are, as settings, snapshots and metrics call them."""
+    """Names of the models in settings, snapshots and metrics."""
 
     KALMAN = "kalman"
     ADAGRAD = "adagrad"
@@ -22,11 +22,11 @@ class ModelName(StrEnum):
 
 
 SERVABLE = frozenset({ModelName.KALMAN, ModelName.ADAGRAD})
-"""Those that compile to arrays: only they can be champion."""
+"""Models that compile to arrays: only they can be champion."""
 
 
 class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the models learn, and how the champion among them is chosen."""
+    """Rules of learning, and of the choice of the champion."""
 
     models: list[ModelName] = field(default_factory=lambda: [ModelName.KALMAN, ModelName.ADAGRAD])
     pinned: str = ""
@@ -64,5 +64,5 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def first_champion(self) -> ModelName:
-        """Who serves before anything was compared: the pinned model, or the first that can."""
+        """The model that serves before the first comparison: the pinned one, or the first servable one."""
         return ModelName(self.pinned) if self.pinned else next(name for name in self.models if name in SERVABLE)

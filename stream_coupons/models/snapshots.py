@@ -1,6 +1,6 @@
-"""Models as data: never pickle. A snapshot that does not fit is refused and the last good one kept.
+"""Serialized models, never by pickle. A snapshot that does not fit is refused and the last good one kept.
 
-The learner goes on from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
+The learner resumes from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
 """
 
 import math
@@ -37,29 +37,29 @@ from stream_coupons.models.states import State, check_linear
 
 FORMAT_VERSION = 8
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
-"""Names of the parts of a head that are no models."""
+"""Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
-"""Arrays that say they are larger are refused before they are unpacked: a few kB of zeros, packed, would be gigabytes.
+"""Bound of the size of a part. Larger shapes are refused before unpacking: a few kB of packed zeros can be gigabytes.
 The largest model has some 6 MB."""
 MAX_OFFSET = 2**52
-"""A larger offset is forged: it does not fit its schema."""
+"""Bound of an offset; a larger one is forged, as it does not fit its schema."""
 
 
 def pack(array: NDArray[Any]) -> Array:
-    """One array as data."""
+    """Return one serialized array."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     dtype: Any = little.dtype.str
     return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), COMPRESSION_LEVEL))
 
 
 def unpack(packed: Array) -> NDArray[Any]:
-    """The array again, to the last bit; read-only.
+    """Return the array of `pack`, to the last bit; read-only.
 
     Raises
     ------
     SnapshotMismatch
-        If it does not hold what it says.
+        If its data is corrupt or does not match its shape.
     """
     dtype, size = np.dtype(packed.dtype), _size(packed)
     unpacker = zlib.decompressobj()
@@ -73,12 +73,12 @@ def unpack(packed: Array) -> NDArray[Any]:
 
 
 def _size(packed: Array) -> int:
-    """Bytes of an array, by its shape.
+    """Return the bytes of an array, by its shape.
 
     Raises
     ------
     SnapshotMismatch
-        If numpy would not take the shape, which it does not if the other lengths beside a 0 are too large.
+        If the shape is too large, also for numpy, which refuses large lengths even beside a 0.
     """
     size = np.dtype(packed.dtype).itemsize
     _check_size(size * math.prod(length or 1 for length in packed.shape))
@@ -91,7 +91,7 @@ def _check_size(size: int) -> None:
 
 
 def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
-    """All parts of a head as data."""
+    """Return all parts of a head, serialized."""
     return HeadState(
         champion=champion,
         parts={part: pack_arrays(state) for part, state in parts.items()},
@@ -99,12 +99,12 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
 
 
 def pack_arrays(state: State) -> dict[str, Array]:
-    """Named arrays as data."""
+    """Return named arrays, serialized."""
     return {name: pack(array) for name, array in state.items()}
 
 
 def unpack_part(state: HeadState, part: str) -> State | None:
-    """The arrays of one part; None if the head has no such part.
+    """Return the arrays of one part; None if the head has no such part.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def unpack_part(state: HeadState, part: str) -> State | None:
 
 
 def unpack_arrays(arrays: Mapping[str, Array]) -> State:
-    """What `pack_arrays` was given.
+    """Return the arrays of `pack_arrays`.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def unpack_arrays(arrays: Mapping[str, Array]) -> State:
 
 
 def checksum(heads: Mapping[str, HeadState]) -> int:
-    """CRC-32 over all that the heads hold, in order of names."""
+    """Return the CRC-32 of the content of all heads, in order of names."""
     total = 0
     for head, state in sorted(heads.items()):
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
@@ -135,7 +135,7 @@ def checksum(heads: Mapping[str, HeadState]) -> int:
 
 
 def checksum_of_parts(parts: Mapping[str, Mapping[str, Array]], total: int = 0) -> int:
-    """CRC-32 over named arrays by part, in order of names, going on from a total."""
+    """Return the CRC-32 of named arrays by part, in order of names, continued from a total."""
     for part, arrays in sorted(parts.items()):
         for name, array in sorted(arrays.items()):
             total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
@@ -152,7 +152,7 @@ def make_snapshot(
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
-    """A domain's packed heads, and what came before labels, with their origin.
+    """Return the snapshot of a domain's packed heads and answers before labels, with their progress.
 
     `progress` is (examples, source offset, offset of open decisions, origins, event time).
     """
@@ -177,12 +177,12 @@ def make_snapshot(
 
 
 def is_of_this_version(format_version: int, feature_schema: str) -> bool:
-    """Whether a snapshot of this format and feature schema is for this program to read."""
+    """Return whether this program can read a snapshot of this format and feature schema."""
     return (format_version, feature_schema) == (FORMAT_VERSION, SCHEMA)
 
 
 def check(snapshot: ModelSnapshot) -> None:
-    """Refuse a snapshot of another format, feature schema or content than it says.
+    """Refuse a snapshot of another format or feature schema, or with inconsistent content.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def check(snapshot: ModelSnapshot) -> None:
     if not all(-1 <= offset <= MAX_OFFSET for offset in offsets):
         raise SnapshotMismatch(f"{label(snapshot)}: an offset is not within -1..{MAX_OFFSET}")
     learnt, watched = snapshot.source_offset + 1, snapshot.open_offset + 1
-    # An example is one record, and so is what a new version is made for.
+    # An example is one record, and a new version needs at least one.
     for name, found, most in (
         ("examples", snapshot.examples, learnt),
         ("version", snapshot.version, learnt + watched),
@@ -212,14 +212,14 @@ def check(snapshot: ModelSnapshot) -> None:
 
 
 def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> None:
-    """Refuse a snapshot that has learnt from records that its topics do not have yet.
+    """Refuse a snapshot with offsets beyond the end of its topics.
 
-    A learner that went on from it would take every example for a known one, until the topic has as many.
+    A learner resumed from it would skip every example up to those offsets as known.
 
     Parameters
     ----------
     examples_end, open_end : int
-        The next offset of `training-examples` and of `open-decisions`, read after the snapshot was.
+        The next offset of `training-examples` and of `open-decisions`, read after the snapshot.
 
     Raises
     ------
@@ -234,9 +234,9 @@ def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> 
 
 
 def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> ModelSnapshot:
-    """Return the snapshot without origins that are beyond the end of their source, or of a source without an end.
+    """Return the snapshot without origins beyond the end of their source, or of a source without an end.
 
-    What is beyond would hide every example that the source leads to.
+    An origin beyond the end would hide every example of the source.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> M
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Say of which part of a snapshot a mismatch is."""
+    """Prefix a mismatch with the name of the part of a snapshot."""
     try:
         yield
     except SnapshotMismatch as error:
@@ -257,12 +257,12 @@ def named(what: str) -> Iterator[None]:
 
 
 def label(snapshot: ModelSnapshot) -> str:
-    """What a message calls a snapshot."""
+    """Return the label of a snapshot in messages."""
     return f"snapshot {snapshot.version} of {snapshot.domain}"
 
 
 def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
-    """Arrays to serve from: those of each head's champion.
+    """Return the scorer of a snapshot, from the arrays of each head's champion.
 
     Raises
     ------
@@ -290,7 +290,7 @@ def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) 
 
 
 def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
-    """Weights of the champion, or of the prior if it decides, shape (BIAS + 1,); calibration's slope and intercept."""
+    """Return the served weights, the champion's or the prior's, shape (BIAS + 1,), and the calibration's line."""
     state, calibration, level = (unpack_part(head, part) for part in (head.champion, CALIBRATION, LEVEL))
     if state is None or calibration is None or level is None:
         raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")

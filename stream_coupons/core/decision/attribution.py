@@ -1,15 +1,15 @@
-"""Attribution: feedback joins the issue it is about, and closed windows become training examples.
+"""Attribution: feedback is joined to its issue, and closed windows become training examples.
 
-Features, schema, prediction and model version of an example are those stored when the decision was made: a release may
-have changed the features since. Feedback marks the issue when it comes. Its labels go to the learner when the window,
-plus a grace for stragglers, has closed, positives and negatives alike. A purchase in the grace is booked, but is no
-more a positive than an order in it of a shopper who was given nothing.
+Features, schema, prediction and model version of an example are those stored at decision time: a release may have
+changed the features since. Feedback marks the issue on arrival. Positive and negative labels go to the learner when the
+window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but is no positive, as an order
+in it without a coupon is none.
 
-Labels wait for the end of their window because positives come early and negatives late: a model that learnt each at
-once would predict too much. The outcome so far is sent all the same (`OpenDecision`), for the base rate alone.
+Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
+once would predict too much. The outcome so far is sent early (`OpenDecision`), for the base rate only.
 
-Where the channel reports impressions, a coupon that was never seen is no negative: its examples say so and are not
-learnt. P(click) and P(redeem) are then of a coupon that is seen.
+Where the channel reports impressions, a coupon that was never seen is no negative: its examples are marked and not
+learnt. P(click) and P(redeem) are then conditional on an impression.
 """
 
 import math
@@ -27,17 +27,17 @@ from stream_coupons.core.shopper.profile import forget_event
 from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenControl, OpenIssue, Shopper
 
 FEEDBACK = "feedback"
-"""The kind of event that feedback is, beside those of the shop."""
+"""Kind of feedback events, beside the kinds of shop events."""
 MONEY_KINDS = frozenset({"purchase", "refund", "cancel"})
-"""Kinds of feedback that say what a coupon has taken off."""
+"""Kinds of feedback that change the discount of a coupon."""
 Fault = tuple[Rejection, str]
-"""Why feedback is refused."""
+"""Reason code and detail of refused feedback."""
 NEVER_ISSUED: Fault = (Rejection.UNKNOWN_ISSUE, "never issued to this shopper")
 LATE: Fault = (Rejection.LATE, "its window has closed")
 MAX_VALUE_MINOR = 2**53
-"""Of all that is ordered in the scope of one coupon: the most that a message can say."""
+"""Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 CLOCKS_DIFFER_S = 86400.0
-"""By how much a sender's clock may be behind: feedback may say that it came before its issue, but not long before."""
+"""Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
 
 def open_issue(
@@ -50,9 +50,9 @@ def open_issue(
     shopper : Shopper
         State, changed in place.
     issue : OpenIssue
-        Of ours, or of another system.
+        An issue of this system or of another one.
     latest : float
-        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
     effects = Effects()
     history = shopper.history
@@ -72,14 +72,14 @@ def open_issue(
 
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
-    """Remember a coupon that was not given; the oldest makes room.
+    """Remember a coupon that was not given, and drop the oldest one beyond the limit.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
     control : OpenControl
-        Of more than `rules.max_open_controls`, the oldest is given up.
+        The control to add; at most `rules.max_open_controls` are kept.
     """
     shopper.controls[control.issue_id] = control
     while len(shopper.controls) > rules.max_open_controls:
@@ -89,16 +89,16 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
 def join_early(
     shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
 ) -> Effects:
-    """Join the feedback that was waiting for this issue.
+    """Join the feedback that waits for this issue.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
     issue_id : str
-        Of an issue that was just opened.
+        Id of an issue that was just opened.
     latest : float
-        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
     effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
@@ -116,24 +116,24 @@ def join_early(
 def join(
     shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
 ) -> Effects:
-    """Join feedback to the issue it is about.
+    """Join feedback to its issue.
 
-    Only an issue in this shopper's own state is believed. Feedback on an unknown one waits for it (topics are not
-    ordered among each other) and is refused when it does not come.
+    Only an issue in this shopper's own state counts. Feedback on an unknown issue waits for it, as topics are not
+    ordered among each other, and is refused if it does not arrive.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
     event : FeedbackEvent
-        About an issue of this shopper.
+        Feedback on an issue of this shopper.
     latest : float
-        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
 
     Returns
     -------
     Effects
-        With a refusal where the feedback is late, contradicts its issue, or has none that can still come.
+        With a refusal if the feedback is late, contradicts its issue, or has none that can still arrive.
     """
     effects, fault = Effects(), None
     if event.issue_id in shopper.issues:
@@ -158,7 +158,7 @@ def _apply(
     latest: float,
     effects: Effects,
 ) -> Fault | None:
-    """Mark the issue with one piece of feedback; or return why it is refused."""
+    """Mark the issue with one feedback event, or return the reason to refuse it."""
     issue = shopper.issue(event.issue_id)
     fault = _fault_of(event, issue, rules)
     if fault is not None:
@@ -206,10 +206,10 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
 
 
 def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -> Fault | None:
-    """Return why feedback on an open issue is refused; None if it is not.
+    """Return the reason to refuse feedback on an open issue, or None.
 
-    Only time ends an issue of ours: whoever could end one at will would free the money that is held for it, while the
-    shopper may still use the coupon.
+    Only time ends an issue of this system. Feedback that ended one would free the money held for it while the shopper
+    may still use the coupon.
     """
     if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
         return Rejection.WRONG_COUPON, f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
@@ -223,9 +223,9 @@ def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -
 def _refuse(
     shopper: Shopper, event: FeedbackEvent, fault: Fault, effects: Effects, waited: FeedbackEvent | None = None
 ) -> None:
-    """Refuse feedback as if it had never come: sent again when its fault is mended, it is no duplicate.
+    """Refuse feedback and forget its event id: a corrected copy is no duplicate.
 
-    `waited` is the event again if it is not the one at hand.
+    `waited` is the event if it is not the message that the step processes.
     """
     forget_event(shopper.profile, FEEDBACK, event.event_id)
     reason, detail = fault
@@ -233,18 +233,18 @@ def _refuse(
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the issues and controls whose coupon an order was in the scope of: with the coupon, or all the same.
+    """Mark the issues and controls whose coupon has the order in its scope, used or not.
 
-    Both are marked by the same events, so that those who were given a coupon can be compared with those who were not.
-    A coupon without a scope is for all of its domain, so an order of another one says nothing of it. A control whose
-    coupon is for something else by now is given up: the features are of what it was for.
+    The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
+    covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
+    dropped: its features describe the old scope.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
     catalogue : Catalogue
-        Whose scopes count.
+        The current scopes of coupons.
     """
     for control in [*shopper.controls.values()]:
         if _has_other_scope(control, catalogue):
@@ -259,7 +259,7 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
 
 
 def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
-    """Add an order to what was ordered in the coupon's scope; whether there was something."""
+    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
     coupon = catalogue.by_id.get(opened.coupon_id)
     if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
         return False
@@ -276,22 +276,22 @@ def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> b
 
 
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    """Return whether orders were noted all the time: the coupon is for what it was for when the decision was made."""
+    """Return whether orders are complete: the coupon still has its scope of decision time."""
     return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 
 def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
-    """Close what time has decided: issues, controls, and feedback whose issue never came.
+    """Close expired issues and controls, and refuse feedback whose issue did not arrive in time.
 
-    Of a control whose coupon was withdrawn, or is for something else now, nothing is learnt: no order since then could
-    be told to be in its scope.
+    A control whose coupon was withdrawn, or has another scope now, gives no example: later orders could not be matched
+    to its scope.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
     at : float
-        The time that has come, UTC epoch seconds.
+        Current time, UTC epoch seconds.
     """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):

@@ -21,13 +21,13 @@ from stream_coupons.core.shopper.state import Predicted
 
 REDEEM = HEADS.index("redeem")
 MAX_TOGETHER = 2**17
-"""Numbers in one array of all that is decided together. There are some dozens of such arrays at a time, and those that
-leave a processor's cache cost more than deciding together saves."""
+"""The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
+cache they cost more than batching saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A trigger that may lead to a coupon: its shopper's state must not change before `decide` has taken it."""
+    """A trigger that may lead to a coupon: its shopper's state must not change before `decide` uses it."""
 
     moment: Moment
     event: ShopEvent
@@ -37,9 +37,9 @@ class Undecided:
     wallet: Wallet
     """The purses of the shopper's partition."""
     effects: Effects
-    """Its effects so far."""
+    """Effects of the step so far."""
     refusal: NoCoupon | None = None
-    """The reason why nothing is given: the trigger is a control observation of the one eligible coupon."""
+    """Reason why no coupon is given: the trigger is a control observation of the one eligible coupon."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Candidates:
     undecided: Undecided
     positions: Positions
     rows: Positions
-    """Of the candidates, among those of all that were decided together."""
+    """Row of each candidate among the rows of all triggers of its chunk."""
     packed: PackedRows
     predicted: Floats
     """P(click), P(redeem) and P(order), shape (n, 3)."""
@@ -61,13 +61,13 @@ class Candidates:
     is_finite: bool
     """True if every number of every candidate is finite."""
     prices_minor: Floats = field(default_factory=lambda: np.zeros(0))
-    """Price of its expected cost, by all budgets that it draws on."""
+    """Price of each candidate's expected cost, by all budgets that it draws on."""
     net_minor: Floats = field(default_factory=lambda: np.zeros(0))
     """Value less price."""
     charges: list[Charge] = field(default_factory=list)
 
     def charge(self) -> None:
-        """Add prices, holds and shortages as they are in the partition now."""
+        """Set prices, holds and shortages to the current ones of the partition."""
         coupons, wallet = self.undecided.coupons, self.undecided.wallet
         self.charges = charges(coupons, self.positions, self.predicted[:, REDEEM], self.discounts_minor, wallet)
         self.prices_minor = np.array([each.price_minor for each in self.charges])
@@ -99,19 +99,19 @@ class Candidates:
         return [coupons[position] for position in self.positions.tolist()]
 
     def features(self, row: int) -> tuple[bytes, bytes]:
-        """Return numeric and hashed features of a row as they are stored."""
+        """Return the numeric and hashed features of a row as stored."""
         return self.packed.row(int(self.rows[row]))
 
     def probabilities(self, row: int) -> Predicted:
-        """Return P(click), P(redeem) and P(order) of a row as they are stored."""
+        """Return P(click), P(redeem) and P(order) of a row as stored."""
         return stored(self.predicted[row].tolist())
 
 
 def score(undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:
     """Return the scored candidates of each trigger.
 
-    Triggers of one domain are scored together, in chunks whose arrays hold about `MAX_TOGETHER` numbers. The scores are
-    those of each trigger alone, to the last bit.
+    Triggers of one domain are scored together, in chunks whose arrays hold about `MAX_TOGETHER` numbers. The scores
+    equal those of each trigger alone, to the last bit.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _score_chunk(domain: str, undecided: Sequence[Undecided], known: Knowledge) 
     moments, eligible = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
     judged = judge(moments, eligible, undecided[0].coupons, scorer, known.rules)
-    # A row that is not finite is forged or broken: no model says anything of it, and no message can hold it.
+    # A row that is not finite is forged or broken: no model can score it, and no message can hold it.
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
     packed, first, found = pack(judged.rows), 0, []
     for one, positions in zip(undecided, judged.chosen, strict=True):

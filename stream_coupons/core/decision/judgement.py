@@ -1,4 +1,4 @@
-"""What every candidate is worth for its shopper at a moment: for decisions, and for explaining them."""
+"""Value of each candidate for its shopper at a moment: for decisions and their explanations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 
 ALIKE_SHARE = 0.02
-"""The least share of similar shoppers' interest that says of a coupon for it that it is for this shopper, too."""
+"""The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The scores of some moments; rows are the first moment's candidates, then those of the next.
+    """Scores of some moments; rows are ordered by moment, then by candidate.
 
     Attributes
     ----------
     chosen : list of arrays of int
-        For each moment, the positions that were scored: the shortlist.
+        For each moment, the scored positions: the shortlist.
     rows : FeatureRows
-        n rows, as many as are chosen in all.
+        The n rows of all chosen positions.
     predicted : array, shape (n, 3)
         P(click), P(redeem), P(order in scope without a coupon).
     worth : array, shape (n,)
-        Minor units, against giving none, before the price of a budget.
+        Value over giving none, before the price of a budget, minor units.
     discounts_minor : array, shape (n,)
         E(discount | redeem).
     """
@@ -50,12 +50,12 @@ def judge(
 ) -> Judgement:
     """Score each moment's most promising candidates.
 
-    A row does not depend on what else is judged with it, to the last bit.
+    A row does not depend on the other rows of the batch, to the last bit.
 
     Parameters
     ----------
     candidates : sequence of arrays of int
-        For each moment, the positions in `coupons` that are eligible.
+        For each moment, the eligible positions in `coupons`.
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         rows = blank(moments, coupons, candidates)
@@ -79,9 +79,9 @@ def judge(
 
 
 def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
-    """Return which rows are for nothing that a shopper who is hardly known, or those alike, turned to.
+    """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
 
-    Such a coupon is not given by its value: what the shopper wants is a guess, and a wrong one is noticed.
+    Such a coupon is not given by its value: the shopper's interest in it is a guess, and a wrong guess is noticed.
     """
     is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
     events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)

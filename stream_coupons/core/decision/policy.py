@@ -1,4 +1,4 @@
-"""What a coupon is worth for a shopper now, and which one, if any, to give."""
+"""Decision policy: the value of a coupon for a shopper now, and the choice of the one to give, if any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
 
 
 def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
-    """Return the reason why this shopper gets no coupon at all at this moment, before any coupon is considered.
+    """Return the reason why this shopper gets no coupon at this moment, whatever the coupons; None if there is none.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
 
 
 def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Return whether the cap allows no more coupons in the window.
+    """Return whether the frequency cap allows no more coupons in the window.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules
 
 
 def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
-    """Add the time of one more coupon; as many are kept as the cap counts.
+    """Add the time of one more coupon, and keep as many times as the cap counts.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
 
 
 def is_quiet(at: float, rules: PolicyRules) -> bool:
-    """Return whether the hour (UTC) is one in which nobody is disturbed; equal bounds mean never.
+    """Return whether the hour (UTC) is within the quiet hours; equal bounds mean never.
 
     >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
     >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
@@ -82,17 +82,17 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
 
 
 def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey) -> list[int]:
-    """Return the rows that are watched in the holdout beside the chosen one: evenly spaced from a random start.
+    """Return the control rows of a holdout decision besides the chosen one: evenly spaced from a random start.
 
-    Shoppers who get no coupon show of every coupon at once whether they order without it. The best one alone would
-    teach P(order) of none but the best ones.
+    A shopper without a coupon is a control observation of every coupon at once. The best row alone would train P(order)
+    on the best coupons only.
 
     Parameters
     ----------
     n : int
         Number of candidates.
     chosen : int
-        Row that is watched already.
+        Row that is observed already.
     trigger : str
         Identity of the trigger.
 
@@ -107,9 +107,9 @@ def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey)
 
 
 def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
-    """Return whether a trigger that may lead to no coupon is a control observation: a share of those at the cap.
+    """Return whether a trigger that leads to no coupon is a control observation: a share of those at the cap.
 
-    Shoppers who have had their coupons show what is ordered without one. They are many, and not chosen by any value.
+    Shoppers at the cap show the orders without a coupon. They are many, and not selected by value.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawK
 
 
 def control_row(n: int, trigger: str, key: DrawKey) -> int:
-    """Return the one of n candidates that is observed where nothing is given: drawn from all of them alike."""
+    """Return the row, of n candidates, to observe where no coupon is given: a uniform draw."""
     return int(key.uniform("control row", trigger) * n)
 
 
@@ -134,12 +134,12 @@ def values(
     rules: PolicyRules,
     uses_ratio: float = USES_RATIO,
 ) -> Floats:
-    """Return the value of giving each coupon against giving none, minor units, shape (n,).
+    """Return the value of giving each coupon over giving none, minor units, shape (n,).
 
     value = (P(redeem) - u P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
 
-    Shoppers who would have ordered anyway use the coupon, too, a share u of them: the difference is the uplift.
-    NO_COUPON is worth 0 by this definition.
+    A share u of the shoppers who would order anyway use the coupon, too: the difference is the uplift. NO_COUPON has
+    the value 0 by this definition.
 
     Parameters
     ----------
@@ -164,26 +164,26 @@ def values(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The policy's answer to one trigger, and all that its probabilities depend on.
+    """The policy's answer to one trigger, and the parameters of its probabilities.
 
     Attributes
     ----------
     row : int or None
         The candidate to give; None when NO_COUPON won, or was drawn.
     is_drawn : bool
-        Whether exploring drew it.
+        True if exploration drew it.
     leader : int or None
-        What is given when not exploring: the row that is worth most, if that is more than NO_COUPON is worth.
+        The row to give without exploration: the best one, if its value exceeds `min_value_minor`.
     tried : list of int
-        Rows that exploring draws from, all alike.
+        Rows that exploration draws from, uniformly.
     epsilon : float
-        Probability of exploring.
+        Probability of exploration.
     best : int
-        The row that is worth most.
+        The row with the greatest value.
     control_ratio : float
-        Probability that nothing is given by chance, before anything else is drawn.
+        Probability that no coupon is given, by chance; drawn first.
     is_control : bool
-        Whether that was drawn.
+        True if this draw gave no coupon.
     """
 
     row: int | None
@@ -214,7 +214,7 @@ class Choice:
         arms : list of str
             Coupon ids of the rows.
         values_minor, prices_minor : array, shape (n,)
-            Of the rows, minor units.
+            Values and prices of the rows, minor units.
         said : any
             The other fields of the record.
         """
@@ -232,22 +232,22 @@ class Choice:
 
 
 def is_logged(identity: str, rules: PolicyRules, key: DrawKey) -> bool:
-    """Return whether the decision of this identity is on record: `PolicyRules.decisions_logged_ratio` of all are."""
+    """Return whether the decision of this identity is recorded: `PolicyRules.decisions_logged_ratio` of all are."""
     ratio = rules.decisions_logged_ratio
     return ratio >= 1.0 or (ratio > 0.0 and key.uniform("logged", identity) < ratio)
 
 
 class Draw(NamedTuple):
-    """The result of chance for one trigger, whatever its candidates are worth.
+    """The random draw for one trigger, whatever the values of its candidates.
 
     Attributes
     ----------
     is_control : bool
-        Whether nothing is given.
+        True if no coupon is given.
     is_explored : bool
-        Whether one of the best candidates is given, whatever it is worth.
+        True if one of the best candidates is given, whatever its value.
     arm : float
-        Which of them, in [0, 1).
+        Draw among them, in [0, 1).
     """
 
     is_control: bool
@@ -261,7 +261,7 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     Parameters
     ----------
     trigger : str
-        The identity that the shopper is part of: event ids may be counters, and all shoppers would explore at the same
+        Identity that includes the shopper: event ids may be counters, and all shoppers would explore at the same
         ones.
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
@@ -276,11 +276,11 @@ def _epsilon(rules: PolicyRules) -> float:
 
 
 def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
-    """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever it is worth.
+    """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever its value.
 
-    The candidates are all that can be had, so the probability of what is given is exact (`Choice.propensity`). Under
-    the strategy "random" epsilon is 1 and k all of them: the baseline. With probability `PolicyRules.control_ratio`
-    nothing is given, whatever it is worth: that shows what shoppers do without a coupon.
+    The candidates are all available coupons, so the probability of the choice is exact (`Choice.propensity`). Under the
+    strategy "random" epsilon is 1 and k is the number of candidates: the baseline. With probability
+    `PolicyRules.control_ratio` no coupon is given: such decisions show orders without a coupon.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def ranking(worth: Floats) -> Positions:
 
 
 def explored(worth: Floats, rules: PolicyRules) -> list[int]:
-    """Return the rows that exploring draws from, all alike, ascending.
+    """Return the rows that exploration draws from uniformly, ascending.
 
     Parameters
     ----------

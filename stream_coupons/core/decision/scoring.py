@@ -1,4 +1,4 @@
-"""What the core asks of a model: probabilities for rows of features, and what each feature added."""
+"""Model interface of the core: probabilities for rows of features, and the contribution of each feature."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ HEADS = ("click", "redeem", "order")
 
 
 USES_RATIO = 0.6
-"""Share of the orders in a coupon's scope, of those that would be placed without it, on which it is used."""
+"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
 
 
 class Scorer(Protocol):
@@ -24,11 +24,11 @@ class Scorer(Protocol):
 
     @property
     def version(self) -> int:
-        """Number of the snapshot; 0 is the prior, before anything was learnt."""
+        """Number of the snapshot; 0 is the prior, before any example."""
 
     @property
     def own(self) -> "Scorer":
-        """Return the model of the engine's own decisions, which the engine's own issues and controls teach."""
+        """Model of the engine's own decisions, trained on the engine's own issues and controls."""
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 3), columns as in `HEADS`."""
@@ -43,17 +43,17 @@ class Scorer(Protocol):
         head : int
             Column of `HEADS`.
         names : sequence of str
-            Of the hashed columns, if the coupon has attributes or the moment a context.
+            Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
 
 
 class ValueScorer:
-    """Base of scorers that state the value of each coupon themselves: rankings, and what knows a simulation's truth.
+    """Base of scorers that compute coupon values directly: rankings, and oracles of a simulation's ground truth.
 
     Attributes
     ----------
     reads_features : bool
-        Whether `values` reads the features. If not, they are not extracted, and all eligible coupons are valued.
+        True if `values` reads the features. If not, they are not extracted, and all eligible coupons are valued.
     """
 
     version = 0
@@ -61,15 +61,15 @@ class ValueScorer:
 
     @property
     def own(self) -> "ValueScorer":
-        """Return the scorer itself."""
+        """The scorer itself."""
         return self
 
     def values(self, rows: FeatureRows) -> Floats:
-        """Return the value of giving each row's coupon against giving none, minor units, shape (n,)."""
+        """Return the value of giving each row's coupon over giving none, minor units, shape (n,)."""
         return np.concatenate([self.values_of(subject) for subject in rows.subjects])
 
     def values_of(self, subject: Subject) -> Floats:
-        """Return the values of one moment's coupons, minor units, in order of `subject.positions`."""
+        """Return the values of one moment's coupons, minor units, in the order of `subject.positions`."""
         raise NotImplementedError
 
     def predict(self, rows: FeatureRows) -> Floats:
@@ -83,7 +83,7 @@ class ValueScorer:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All that a step may know besides its state and its message; immutable."""
+    """Immutable context of a step, besides its state and its message: rules, catalogue and models."""
 
     rules: Rules
     catalogue: Catalogue
@@ -91,18 +91,18 @@ class Knowledge:
     prior: Scorer
 
     def scorer(self, domain: str) -> Scorer:
-        """Return the model of a domain; without one, that of the first source that has one, or else the prior."""
+        """Return the model of a domain, else the model of its first source that has one, else the prior."""
         source = first_of(domain, self.scorers, self.rules.transfer)
         return self.scorers[source] if source is not None else self.prior
 
 
 def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
-    """Return the domain that a domain starts from, the one that this starts from, and so on.
+    """Return the chain of source domains of a domain, nearest first.
 
     Parameters
     ----------
     transfer : mapping
-        By domain, the one that it starts from; none leads back to itself.
+        Source domain by domain; no chain leads back to its start.
 
     >>> sources_of("travel", {"travel": "retail", "retail": "groceries"})
     ['retail', 'groceries']
@@ -115,14 +115,14 @@ def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
 
 
 def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) -> str | None:
-    """Return the first of a domain and its sources that is known; None if none is.
+    """Return the first known domain among a domain and its sources, or None.
 
     Parameters
     ----------
     known : container of str
         Domains.
     transfer : mapping
-        By domain, the one that it starts from; none leads back to itself.
+        Source domain by domain; no chain leads back to its start.
 
     >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
     'retail'

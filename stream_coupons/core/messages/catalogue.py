@@ -1,4 +1,4 @@
-"""What marketers publish: coupons and campaigns."""
+"""Catalogue messages, published by marketers: coupons and campaigns."""
 
 import math
 from collections.abc import Sequence
@@ -23,27 +23,27 @@ from stream_coupons.core.messages.fields import (
 )
 
 BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
-"""How much of a budget should be spent by when; `none`: first come, first served."""
+"""Target of a budget's spending over time; `none`: first come, first served."""
 
 BudgetHold = Literal["quantile", "maximum"]
-"""Money that an open coupon holds of its budgets: the most that it can cost, or its share of a quantile of all that is
-open."""
+"""Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
+coupons."""
 
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A coupon of the catalogue: what it is for, what it gives, what it may cost.
+    """A coupon of the catalogue: its scope, its discount and its limits.
 
-    `attributes` are whatever else is known of it; `vector` is its content as a model of texts or images sees it,
-    `description` a text to make one from. No coupon is called `none`: that is the arm that gives nothing. The number of
-    categories times that of brands is at most 10,000.
+    `attributes` are further facts. `vector` is an embedding of its content, `description` a text to compute one from.
+    No coupon is called `none`: that id is the no-coupon arm. The number of categories times the number of brands is at
+    most 10,000.
     """
 
     coupon_id: Id
     """Identifies the coupon, and is the key of its record."""
     domain: Domain = "ecommerce"
-    """The events that may lead to it, and the model that scores it."""
+    """Selects the events that may lead to the coupon, and the model that scores it."""
     campaign_id: Id | None = None
-    """The campaign whose budget and time it shares; while the campaign is unknown, it is not issued."""
+    """The campaign whose budget and time it shares; while the campaign is unknown, the coupon is not issued."""
     title: Label = ""
     """Its name for people; repeated in its issues."""
     kind: Label = ""
@@ -65,29 +65,29 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     margin_ratio: Ratio = 0.3
     """Margin on an order within its scope, before the discount."""
     valid_from: EpochSeconds = 0.0
-    """From when it may be issued."""
+    """Start of the time in which it may be issued."""
     valid_until: EpochSeconds = END_OF_TIME
-    """Until when it may be issued."""
+    """End of the time in which it may be issued."""
     redeem_within_s: Annotated[float, Meta(gt=0, le=int(MAX_WINDOW_S))] = 7 * 86400.0
-    """How long a shopper has to use it, in seconds; models learn when that is over."""
+    """Time from issue to expiry, in seconds; models learn the outcome when it is over."""
     stock: Count | None = None
     """The most that are ever issued; absent for no limit."""
     budget_minor: Amount | None = None
     """The most money held and spent on this coupon; unused coupons return theirs. Absent for no limit of its own."""
     budget_curve: BudgetCurve = "even"
-    """Use of `stock` and `budget_minor` that is aimed at from `valid_from` to `valid_until`; without an end, none."""
+    """Target use of `stock` and `budget_minor` from `valid_from` to `valid_until`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     max_per_user: Count | None = None
-    """How often one shopper gets it; absent for no limit."""
+    """The most issues of it to one shopper; absent for no limit."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = {}
-    """Whatever else is known of it; the first 12 names of a domain become features."""
+    """Further facts about the coupon; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
-    """A text that `catalog embed` makes the vector from."""
+    """A text from which `catalog embed` computes the vector."""
     vector: Annotated[list[float], Meta(min_length=1, max_length=MAX_NUMBERS)] | None = None
-    """Embedding of its content by any model of texts or images, the same for all coupons of a domain."""
+    """Embedding of its content by any text or image model, the same model for all coupons of a domain."""
 
     def __post_init__(self) -> None:
         if self.coupon_id == NO_COUPON:
@@ -100,12 +100,12 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_vector(vector: Sequence[float]) -> None:
-    """Refuse what has no direction.
+    """Refuse a vector without a direction.
 
     Raises
     ------
     ValueError
-        If it is empty, longer than `MAX_NUMBERS`, all zeros, or holds what is not a finite number.
+        If it is empty, longer than `MAX_NUMBERS`, all zeros, or has an entry that is not finite.
     """
     if not 1 <= len(vector) <= MAX_NUMBERS:
         raise ValueError(f"vector has {len(vector)} numbers, expected 1 to {MAX_NUMBERS}")
@@ -117,20 +117,20 @@ def check_vector(vector: Sequence[float]) -> None:
 
 
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A budget and a time that several coupons share: those that name it as their `campaign_id`."""
+    """A budget and a time shared by the coupons that name it as their `campaign_id`."""
 
     campaign_id: Id
     """Identifies the campaign, and is the key of its record."""
     title: Label = ""
     """Its name for people."""
     starts_at: EpochSeconds = 0.0
-    """From when its coupons may be issued."""
+    """Start of the time in which its coupons may be issued."""
     ends_at: EpochSeconds = END_OF_TIME
-    """Until when its coupons may be issued."""
+    """End of the time in which its coupons may be issued."""
     budget_minor: Amount | None = None
     """The most money held and spent on all of its coupons; absent for no limit."""
     budget_curve: BudgetCurve = "even"
-    """Spending that is aimed at between `starts_at` and `ends_at`; without an end, none."""
+    """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     paused: bool = False

@@ -1,4 +1,4 @@
-"""What was decided: issues for shoppers, and decisions for the record."""
+"""Decision messages: issues for shoppers, and decisions for the record."""
 
 from typing import Literal
 
@@ -18,14 +18,14 @@ from stream_coupons.core.messages.fields import (
 
 
 class Reason(Struct, frozen=True, array_like=True):
-    """One contribution to a score: the feature, its value, what it added to the log-odds."""
+    """One contribution to a score: the feature, its value, its addition to the log-odds."""
 
     feature: str
     """Name of the feature."""
     value: float
     """Its value."""
     contribution: float
-    """What it added to the log-odds of a redemption."""
+    """Addition to the log-odds of a redemption."""
 
 
 class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,21 +34,21 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     issue_id: Id
     """Identifies the issue: copies have the same id and the same bytes."""
     user_id: Id
-    """Who gets the coupon: the record's key."""
+    """The shopper who gets the coupon: the record's key."""
     coupon_id: Id
     """The coupon of the catalogue."""
     domain: str
     """Domain of the coupon."""
     issued_at: EpochSeconds
-    """Time of the event that led to it; it may be as old as `policy.trigger_timeout_s`."""
+    """Time of the trigger; it may be as old as `policy.trigger_timeout_s`."""
     expires_at: EpochSeconds
-    """Until when it can be used: `issued_at` plus the coupon's `redeem_within_s`."""
+    """Time until which it can be used: `issued_at` plus the coupon's `redeem_within_s`."""
     trigger_id: Id
     """The `event_id` that led to it."""
     schema_version: int = SCHEMA_VERSION
-    """Of a greater version any field may mean something else: stop there."""
+    """Version of the message. Stop at a greater one: any field may have another meaning."""
     title: Label = ""
-    """The coupon's."""
+    """Title of the coupon."""
     discount_percent: float | None = None
     """Percentage off."""
     discount_minor: Amount | None = None
@@ -64,15 +64,15 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     value_minor: float
     """Expected gain over giving none, in minor units of money."""
     price_minor: float = 0.0
-    """Price of its expected cost by the budgets that it draws on: it was given as it is worth more than that."""
+    """Price of its expected cost by its budgets, in minor units; below its value unless it was explored."""
     campaign_id: Id | None = None
     """The coupon's campaign."""
     held_minor: Amount
     """Money held for it. Less than `max_discount_minor` falls evenly to nothing while it can be used."""
     propensity: Ratio
-    """Probability with which this coupon was to be given, those that are sold out left out."""
+    """Probability of giving this coupon, sold-out coupons left out."""
     is_explored: bool = False
-    """It was drawn by chance, whatever it is worth."""
+    """True if it was drawn by chance, whatever its value."""
     model_version: Count
     """Version of the model snapshot that scored it."""
     reasons: list[Reason] = []
@@ -83,12 +83,12 @@ DecisionResult = Literal["given", "not_worth_it", "control", "holdout"]
 
 
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One decision on a trigger, whatever it led to: the arms that it chose among and how likely each was.
+    """One decision on a trigger, whatever its result: the arms and the probability of each.
 
-    Not exploring, the arm `best` is given, the one with the greatest value less price; exploring draws one of `tried`,
-    all alike. So arm i is given with probability `exploration_ratio / len(tried)`, if it is among the tried, and
-    `1 - exploration_ratio` more if it is the best one; none with `1 - exploration_ratio` if none is worth it. What is
-    sold out is no arm. Deduplicate on `decision_id`.
+    Without exploration the arm `best` is given, the one with the greatest value less price. Exploration draws one of
+    `tried` uniformly. So arm i is given with probability `exploration_ratio / len(tried)` if it is among the tried, and
+    `1 - exploration_ratio` more if it is the best one. No arm is given with probability `1 - exploration_ratio` if none
+    is worth it. Sold-out coupons are no arms. Deduplicate on `decision_id`.
     """
 
     decision_id: Id
@@ -102,34 +102,34 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trigger_id: Id
     """The `event_id` that led to it."""
     result: DecisionResult
-    """What it led to: a coupon (`given`), or why not."""
+    """Result: a coupon (`given`), or the reason why none was given."""
     model_version: Count
     """Version of the model that scored the arms."""
     coupon_id: Id = NO_COUPON
     """The coupon given, or `none`."""
     propensity: Ratio | None = None
-    """Probability of what it led to, if it is known: of the coupon given, or of giving none because nothing was worth
+    """Probability of the result, if it is known: of the coupon given, or of giving none because nothing was worth
     it."""
     arms: list[Id]
     """The coupons that could be given."""
     values_minor: list[float]
-    """What each was expected to bring over giving none, in minor units of money."""
+    """Expected gain of each arm over giving none, in minor units of money."""
     prices_minor: list[float] = []
-    """Price of each one's expected cost by the budgets that it draws on, in minor units; empty: 0 for all."""
+    """Price of each arm's expected cost by the budgets that it draws on, in minor units; empty: 0 for all."""
     best: Count | None = None
-    """Index of the arm that is given when not exploring; absent: nothing was worth it."""
+    """Index of the arm that is given without exploration; absent: no arm was worth it."""
     tried: list[Count] = []
-    """Indices of the arms that exploring draws from; empty: all of them."""
+    """Indices of the arms that exploration draws from; empty: all of them."""
     exploration_ratio: Ratio = 0.0
-    """Probability of exploring."""
+    """Probability of exploration."""
     control_ratio: Ratio = 0.0
-    """Probability that nothing is given by chance, which is drawn before anything else: the probabilities above are
-    those of all other decisions."""
+    """Probability that no coupon is given, by chance. It is drawn first: the probabilities above hold for all other
+    decisions."""
     drawn: Count | None = None
-    """Index of the arm that exploring drew, if it did."""
+    """Index of the arm that exploration drew, if it did."""
     sold_out: list[Id] = []
-    """The coupons that the shopper might have got, but that had no stock or money left."""
+    """The coupons that were eligible, but had no stock or money left."""
     is_holdout: bool = False
-    """The shopper belongs to the permanent control group."""
+    """True if the shopper belongs to the permanent control group."""
     logged_ratio: Ratio = 1.0
-    """Share of all decisions that are on record: `policy.decisions_logged_ratio`."""
+    """Share of all decisions that are recorded: `policy.decisions_logged_ratio`."""

@@ -9,7 +9,7 @@ SCHEMA_VERSION = 1
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 
 LongId = Annotated[str, Meta(min_length=1, max_length=256)]
-"""One made of others: of a trigger and the coupon that was not given for it, or of an issue and a head. The longest has
+"""An id composed of others: a trigger and the coupon that was not given for it, or an issue and a head. The longest has
 33 + 1 + 200 + 6 characters."""
 
 Label = Annotated[str, Meta(max_length=200)]
@@ -32,8 +32,7 @@ Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 Text = Annotated[str, Meta(max_length=500)]
-"""A value that names one of several. It stands as it is in the reasons of issues: what is meant to be read has no
-place there."""
+"""A categorical value. The reasons of issues repeat it unchanged, so it is no place for free text."""
 
 Base64 = Annotated[
     bytes,
@@ -45,20 +44,20 @@ Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float |
 MAX_ARMS = 100
 
 MAX_SCOPE = 10_000
-"""Pairs of a category and a brand that one coupon may name: they are written out, and a record of 46 kB could name nine
+"""The most pairs of a category and a brand in one coupon. They are expanded, and a record of 46 kB could name nine
 million."""
 
 MAX_WEIGHT = 1e6
-"""Of one entry of a sparse vector, and of a sum of such."""
+"""Bound of an entry of a sparse vector, and of a sum of such entries."""
 
 MAX_WINDOW_S = 366 * 86400.0
-"""How long a coupon can be used: for as long its issue is part of a shopper's state, and written with every event."""
+"""Bound of the time from issue to expiry. An open issue is part of a shopper's state, written with every event."""
 
 MAX_NUMBERS = 4096
-"""Most numbers in a coupon's vector."""
+"""The most numbers in a coupon's vector."""
 
 NO_COUPON = "none"
-"""The arm that gives nothing: where an issue or an example has this for its coupon_id, no coupon was given."""
+"""The no-coupon arm: an issue or an example with this `coupon_id` gave no coupon."""
 
 
 def _check_sparse(indices: list[int], weights: list[float]) -> None:

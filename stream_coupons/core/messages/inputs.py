@@ -1,4 +1,4 @@
-"""What upstream services send, and the passing of time."""
+"""Input messages: events of upstream services, and ticks."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ from stream_coupons.core.messages.fields import (
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing looked at, put in a cart or ordered."""
+    """One item that was browsed, put in a cart or ordered."""
 
     item_id: Id
     """Identifies the item in the shop."""
@@ -30,18 +30,18 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_minor: Amount | None = None
     """Price of one unit."""
     quantity: Annotated[float, Meta(gt=0, le=1e6)] | None = None
-    """How many, or how much: fractions are allowed."""
+    """Quantity; fractions are allowed."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every input event carries; `event_id` makes it idempotent."""
+    """Fields of every input event; `event_id` makes it idempotent."""
 
     event_id: Id
     """Identifies the event: send the same id when you send it again."""
     user_id: Id
     """Identifies the shopper, and is the record's key. Send a pseudonym."""
     occurred_at: EpochSeconds
-    """When it happened."""
+    """Time of the event."""
     schema_version: int = SCHEMA_VERSION
     """Version of the message; another one is refused."""
     domain: Domain = "ecommerce"
@@ -52,7 +52,7 @@ class BrowseEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A shopper looked at an item."""
 
     item: Item | None = None
-    """What was looked at; absent for a look at the shop as a whole."""
+    """The item that was browsed; absent for the shop as a whole."""
     context: Context = {}
     """Anything else known at that moment: channel, device, weather."""
 
@@ -61,7 +61,7 @@ class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A shopper put an item into the cart, or took it out."""
 
     item: Item
-    """What was put in or taken out."""
+    """The item that was put in or taken out."""
     action: Literal["add", "remove"] = "add"
     """`add` or `remove`."""
     context: Context = {}
@@ -69,19 +69,20 @@ class CartEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper ordered; `discount_minor` is what coupons, whoever gave them, took off.
+    """A shopper ordered; `discount_minor` is the discount by coupons of any system.
 
-    Only `event_id` is remembered: an order that is sent again with another one counts twice, whatever its `order_id`.
+    Only `event_id` is remembered: an order that is sent again with another `event_id` counts twice, whatever its
+    `order_id`.
     """
 
     order_id: Id
     """Identifies the order in the shop."""
     items: Annotated[list[Item], Meta(max_length=1000)] = []
-    """What was ordered."""
+    """The items that were ordered."""
     total_minor: Amount | None = None
     """Value of the order. Decisions use the prices of its items."""
     discount_minor: Amount | None = None
-    """What coupons took off, whoever gave them."""
+    """Discount by coupons of any system."""
     context: Context = {}
     """Anything else known at that moment."""
 
@@ -91,15 +92,15 @@ ShopEvent = BrowseEvent | CartEvent | OrderEvent
 
 
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """What a shopper did with a coupon that was issued to them.
+    """Feedback of a shopper on a coupon that was issued to them.
 
     A purchase that is reported again with another amount corrects the earlier one. A coupon whose order was cancelled
-    can be used again. `expiry` says that a coupon of another system can no longer be used; those of ours end by
-    themselves.
+    can be used again. `expiry` states that a coupon of another system can no longer be used; those of this system
+    expire by themselves.
     """
 
     issue_id: Id
-    """The issue that it is about."""
+    """The issue that the feedback refers to."""
     kind: Literal["impression", "click", "purchase", "refund", "cancel", "expiry"]
     """Event: coupon seen, clicked, used in an order; that order returned, in part or whole, or cancelled; coupon no
     longer usable."""
@@ -115,9 +116,9 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon that another system gave: scored and learnt from, never issued again.
 
-    The coupon_id `none` says that it gave nothing, and that a purchase by `expires_at` was made without a coupon.
-    `arms` are the coupons that it chose among: if all are for the same, so is that purchase. An issue ends at most 366
-    days after it was given.
+    The `coupon_id` `none` states that the other system gave no coupon. A purchase by `expires_at` was then made without
+    one. `arms` are the coupons that it chose among: if all have the same scope, so has that purchase. An issue ends at
+    most 366 days after it was given.
     """
 
     issue_id: Id
@@ -125,7 +126,7 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     coupon_id: Id
     """A coupon of the catalogue, or `none`."""
     expires_at: EpochSeconds
-    """Until when the coupon can be used."""
+    """Time until which the coupon can be used."""
     propensity: Ratio | None = None
     """Probability with which the other system chose it."""
     arms: Annotated[list[Id], Meta(max_length=MAX_ARMS)] = []
@@ -135,14 +136,14 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ErasureRequest(Envelope, frozen=True, kw_only=True, omit_defaults=True):
-    """A shopper is to be forgotten, in all domains: events up to `occurred_at` say nothing of them any more.
+    """A request to forget a shopper in all domains: their events up to `occurred_at` have no effect any more.
 
-    Coupons that are open stay good, and their money held, until their time is over.
+    Open coupons stay valid, and their money held, until they expire.
     """
 
 
 def window_fault(occurred_at: float, expires_at: float) -> str | None:
-    """Return the fault of an issue that is open for longer than a coupon of ours can be; no schema can express it.
+    """Return the fault of an issue that is open for longer than `MAX_WINDOW_S`, or None; no schema can express it.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def window_fault(occurred_at: float, expires_at: float) -> str | None:
 
 
 class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The passing of time in one partition: closes windows, and has reports on leases sent."""
+    """A clock record of one partition: it closes windows and triggers reports on leases."""
 
     at: EpochSeconds
     """The time that the partition has reached."""

@@ -1,4 +1,4 @@
-"""What the learner is told, and the models that it publishes."""
+"""Messages for the learner, and the models that it publishes."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,10 @@ from stream_coupons.core.messages.fields import Amount, Base64, Count, Domain, E
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was known when a decision was made, and what had come of it when its window closed.
+    """Features and prediction of a decision at decision time, and its outcome when its window closed.
 
-    `observed` says that another system gave the coupon; `withheld` that ours would have, but for the holdout. `seen` is
-    known where the channel reports impressions: one that was never seen is on record here, and nobody learns from it.
+    `observed` states that another system gave the coupon, `withheld` that this one would have, but for the holdout.
+    `seen` is known where the channel reports impressions. An example with an unseen coupon is recorded, but not learnt.
     """
 
     example_id: LongId
@@ -19,21 +19,21 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     domain: Domain
     """Domain of the coupon: the record's key."""
     head: Literal["click", "redeem", "order"]
-    """What is predicted: a click, a redemption, or an order without a coupon."""
+    """The predicted outcome: a click, a redemption, or an order without a coupon."""
     label: bool
-    """Whether it happened in time."""
+    """True if the outcome happened in time."""
     decided_at: EpochSeconds
     """Time of the decision."""
     at: EpochSeconds
-    """When the label was final."""
+    """Time at which the label was final."""
     feature_schema: str
-    """Names what `numeric` and `hashed` mean."""
+    """Name of the feature space of `numeric` and `hashed`."""
     numeric: list[float]
     """Numeric features at decision time."""
     hashed: list[int]
     """Indices of hashed features at decision time."""
     predicted: Ratio
-    """What was predicted then."""
+    """Prediction at decision time."""
     propensity: Ratio | None = None
     """Probability with which the coupon was chosen, where known."""
     model_version: Count = 0
@@ -43,37 +43,37 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: Id
     """The shopper."""
     issue_id: LongId
-    """The issue, or the decision that none was given in."""
+    """The issue, or the decision that gave no coupon."""
     observed: bool = False
-    """Another system gave the coupon."""
+    """True if another system gave the coupon."""
     withheld: bool = False
-    """The coupon was not given, because the shopper belongs to the control group."""
+    """True if the coupon was not given, because the shopper belongs to the control group."""
     seen: bool | None = None
-    """Whether an impression was reported, where the channel reports them."""
+    """True if an impression was reported; absent where the channel does not report them."""
     ordered: bool | None = None
-    """The shopper ordered in the coupon's scope within its window, given or not, by `order-events`; absent if that is
-    not known."""
+    """True if the shopper ordered in the coupon's scope within its window, given or not, by `order-events`; absent if
+    unknown."""
     order_value_minor: Amount | None = None
-    """Value of all that was ordered so, before any discount; absent if `ordered` is."""
+    """Value of those orders within the scope, before any discount; absent if `ordered` is."""
     discount_minor: Amount = 0
-    """What the coupon took off when it was used, whether in time or not."""
+    """Discount by the coupon when it was used, in time or not."""
 
     @property
     def is_lesson(self) -> bool:
-        """Return whether a model learns from it: silence on a coupon that was never seen says nothing."""
+        """True if models learn the example: the outcome of a coupon that was never seen carries no information."""
         return self.seen is not False
 
 
 class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A decision whose label has not come, and what has come of it by now: clicks and purchases that came in time.
+    """A pending decision, whose label is not final, and its outcome so far: clicks and purchases that came in time.
 
-    What comes until `until` counts; the label is due at `label_at`, when what was on its way has come, too. The first
-    message of a decision has its features: numbers and places as little-endian bytes of 32 bits each. Those that follow
-    say what has come since, or that it is over before its time.
+    Events up to `until` count. The label is due at `label_at`, which leaves time for late records. The first message of
+    a decision has its features: numeric features and bucket indices as little-endian 32-bit values. Later messages
+    update the outcome, or state that the decision ended early.
     """
 
     issue_id: LongId
-    """The issue, or the decision that none was given in."""
+    """The issue, or the decision that gave no coupon."""
     domain: Domain
     """Domain of the coupon: the record's key."""
     coupon_id: Id
@@ -83,17 +83,17 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     decided_at: EpochSeconds
     """Time of the decision."""
     until: EpochSeconds
-    """What happens until then counts."""
+    """End of the time in which events count."""
     label_at: EpochSeconds
-    """When the label is final."""
+    """Time at which the label is final."""
     clicked: bool = False
-    """A click came in time."""
+    """True if a click came in time."""
     redeemed: bool = False
-    """A purchase came in time."""
+    """True if a purchase came in time."""
     is_over: bool = False
-    """It is settled before its time."""
+    """True if the decision ended early."""
     feature_schema: str = ""
-    """Names what `numeric` and `hashed` mean; in the first message only."""
+    """Name of the feature space of `numeric` and `hashed`; in the first message only."""
     numeric: Base64 = b""
     """Numeric features, base64 of little-endian 32-bit floats; in the first message only."""
     hashed: Base64 = b""
@@ -101,7 +101,7 @@ class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_first(self) -> bool:
-        """Return whether it is the first message of its decision."""
+        """True if it is the first message of its decision."""
         return bool(self.numeric)
 
 
@@ -121,7 +121,7 @@ class HeadQuality(Struct, frozen=True, kw_only=True):
 
 
 class Array(Struct, frozen=True, array_like=True):
-    """An array of numbers as data: little-endian, zlib-compressed."""
+    """A serialized array of numbers: little-endian, zlib-compressed."""
 
     dtype: Literal["<f8", "<f4", "<u4", "<i8"]
     """NumPy's name of the number type."""
@@ -132,19 +132,19 @@ class Array(Struct, frozen=True, array_like=True):
 
 
 class HeadState(Struct, frozen=True, kw_only=True):
-    """All models of one head: which of them serves, and the state of each part as named arrays.
+    """All models of one head: the name of the champion, and the state of each part as named arrays.
 
-    The parts are the models by name, and what stands beside them: how they compare, calibration and drift.
+    The parts are the models by name, their comparison, calibration, drift and level.
     """
 
     champion: str
-    """The model that serves."""
+    """Name of the model that serves."""
     parts: dict[str, dict[str, Array]]
     """Arrays by part and name."""
 
 
 class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The model of a domain as data: what workers score with and what the learner resumes from."""
+    """Serialized model of a domain: workers score with it, and the learner resumes from it."""
 
     domain: str
     """The domain that it scores."""
@@ -153,15 +153,15 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     format_version: int
     """Format of this message."""
     feature_schema: str
-    """Names what the features mean."""
+    """Name of the feature space."""
     river_version: str
-    """Version of the library that learnt it."""
+    """Version of the River library in the learner."""
     examples: Count
-    """Examples learnt."""
+    """Number of examples learnt."""
     source_offset: Annotated[int, Meta(ge=-1)]
     """Offset of the last record of `training-examples` that was learnt from."""
     origins: dict[str, tuple[int, int]] = {}
-    """By partition of the senders, the last origin learnt from."""
+    """The last origin learnt from, by partition of the producers."""
     at: EpochSeconds
     """Time of the last example."""
     heads: dict[str, HeadState]
@@ -179,9 +179,9 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def series(self) -> str:
-        """Return the key of the topic: the domain, the feature schema and the format.
+        """Key of the topic: the domain, the feature schema and the format.
 
-        So a release with other features, or another format, leaves the last model of the one before, which goes on from
-        it if the release is rolled back.
+        A release with another feature schema or format therefore keeps the last model of the previous release, which
+        resumes from it after a rollback.
         """
         return f"{self.domain} {self.feature_schema} {self.format_version}"

@@ -1,20 +1,20 @@
 """Stock and money as leases: the owner of a limit grants parts of it to partitions, which draw on theirs alone.
 
-Every limit is an account (`accounts`), in units or in minor units of money. The owner knows what it granted to each
-partition, a partition what it drew (`purses`). Both sides send totals that only grow, and the reader takes the larger:
-copies, lost messages and another order change nothing.
+Every limit is an account (`accounts`), in units or in minor units of money. The owner records its grants to each
+partition, a partition records its draws (`purses`). Both sides send totals that only grow, and the receiver takes the
+larger: duplicates, lost messages and reordering change nothing.
 
     granted - returned, summed over all partitions, is at most the limit: at every prefix of the log
 
-A coupon is given where its unit and its money lie: the check and what follows from it are one act, in one partition.
-This is escrow [1]_, with bounds that move to where they are wanted [2]_.
+A coupon is given in the partition that holds its unit and its money: check and draw are one step of that partition.
+This is escrow [1]_, with bounds that move to the partitions that need them [2]_.
 
-A partition that nobody heard of yet has a first lease, which both sides compute from the limit: half of an even share.
-So there is something to draw on before the first message. Later leases halve what is left, down to the last unit, and
-what lies idle is called back when it is wanted elsewhere and nothing else is left.
+A partition that has not reported yet has a first lease, which both sides compute from the limit: half of an even share.
+So it can draw before the first message. Later leases halve the rest, down to the last unit. Idle amounts are called
+back when another partition needs them and nothing else is left.
 
-Leases carry the price of an account and the risk that holds are computed by; reports carry expected costs and demand,
-which the price follows.
+Leases carry the price of an account and the risk from which holds are computed. Reports carry expected costs and
+demand, from which the price is computed.
 
 References
 ----------
@@ -33,51 +33,51 @@ from stream_coupons.core.money.price import PRICES, Budget, Falling, Price, Traf
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Totals, first_lease, sum_of_totals
 
 RESTS_S = 4.0
-"""A lease is not called back sooner: of two partitions that want the last unit, each would only see it pass by."""
+"""Seconds before a lease may be called back. Otherwise two partitions could pass the last unit around unused."""
 NOTHING_TOLD: tuple[float, float | None, float] = (0.0, None, 1.0)
 """Price, risk and cost ratio of a purse that is opened."""
 NOTICED_CHANGE = 0.02
-"""Relative change of a price, or of a risk, of which partitions hear."""
+"""Relative change of a price, or of a risk, that is sent to partitions."""
 CALIBRATED_AFTER = 10
-"""Redemptions of the highest cost that the prior of the cost ratio counts for."""
+"""Weight of the cost ratio's prior, in redemptions of the highest cost."""
 MAX_COST_RATIO = 10.0
 LEAST_VARIANCE = 1.0
 """Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
 
 
 class Holding(Totals, array_like=True):
-    """The owner's books on one partition: what it granted, and the totals that it heard."""
+    """The owner's record of one partition: the total granted, and the totals reported."""
 
     heard_version: int = 0
-    """Of the last lease that the partition had taken in when it was heard of."""
+    """Version of the last lease that the partition applied, by its latest report."""
     keep: int | None = None
-    """The most that it was told to keep, by the lease of this version."""
+    """The most that the partition may keep, by the lease of this version; None for all."""
     is_known: bool = False
-    """True if it was ever heard of."""
+    """True if the partition ever reported."""
     is_waiting: bool = False
-    """True if it asked for more than there was."""
+    """True if its request is not granted yet."""
     granted_at: float = 0.0
     """Time of the last grant."""
     called_at: float = 0.0
-    """Time of the last call to give something back."""
+    """Time of the last call to return a part."""
     heard: float = -1.0
-    """All totals added of the newest report."""
+    """Sum of all totals of the newest report."""
     expected: Falling = field(default_factory=Falling)
     variance: Falling = field(default_factory=Falling)
     demand: tuple[float, ...] = ()
     over_expected: float = 0.0
     over_spent: int = 0
-    """As in the newest report."""
+    """Discounts of coupons that are over, by the newest report."""
 
     @property
     def is_called(self) -> bool:
-        """True if it was told to give something back, and has not answered."""
+        """True if the partition was called to return a part, and has not answered."""
         return self.keep is not None and self.heard_version < self.version
 
     def taken(self, first: int) -> int:
-        """Return the amount that cannot be granted to anybody else: its lease, or what it drew beyond it.
+        """Return the amount that no other partition can get: its lease, or its draws beyond the lease.
 
-        A partition that was never heard of may have opened its purse with a first lease.
+        A partition that never reported may have opened its purse with a first lease.
         """
         return max(self.granted - self.returned, self.committed, 0 if self.is_known else first)
 
@@ -96,27 +96,27 @@ class Account(Struct, array_like=True):
 
     @property
     def drawn(self) -> int:
-        """Given and held, or spent, of what was heard of."""
+        """Amount given and held, or spent, by the reports."""
         return sum(holding.committed for holding in self.holdings.values())
 
     @property
     def spent(self) -> int:
-        """Spent, of what was heard of."""
+        """Amount spent, by the reports."""
         return sum(holding.spent - holding.refunded for holding in self.holdings.values())
 
     @property
     def held(self) -> int:
-        """Held for open coupons, of what was heard of."""
+        """Amount held for open coupons, by the reports."""
         return self.drawn - self.spent
 
 
 def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
-    """Return what is kept for a partition that was never heard of: it may open its purse when the limit has risen."""
+    """Return the amount reserved for a partition that never reported: the limit may rise before its first draw."""
     return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
 
 
 def left(account: Account, limit: Limit, partitions: int) -> int:
-    """Return the amount that may still be granted; below 0 if the limit was lowered, or came after what was drawn.
+    """Return the amount that may still be granted; below 0 if the limit was lowered, or set after draws.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 
 
 def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
-    """Take in a partition's totals and return the leases that follow for it and for others.
+    """Apply a partition's report and return the resulting leases, for it and for others.
 
     Parameters
     ----------
     account : Account
-        State of the owner, changed in place.
+        The owner's state, changed in place.
     said : LeaseReport
-        Of one partition.
+        Report of one partition.
     partitions : int
         Number of partitions of the shoppers' topics.
     """
@@ -177,7 +177,7 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
 
 
 def _update(account: Account, limit: Limit, at: float) -> list[int]:
-    """Bring price and risk up to date; the partitions that are to hear of it: all that were heard of, or none."""
+    """Update price and risk; return the partitions to notify: all that ever reported, or none."""
     if at < _next_update(account, limit):
         return []
     holdings = account.holdings.values()
@@ -215,7 +215,7 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
 
 
 def _cost_ratio(account: Account, limit: Limit) -> float:
-    """Return observed over expected cost of the coupons that are over, drawn towards 1 while these are few."""
+    """Return observed over expected cost of the coupons that are over, shrunk towards 1 while these are few."""
     holdings = account.holdings.values()
     known = CALIBRATED_AFTER * limit.quantum
     spent, expected = sum(one.over_spent for one in holdings), sum(one.over_expected for one in holdings)
@@ -223,7 +223,7 @@ def _cost_ratio(account: Account, limit: Limit) -> float:
 
 
 def _terms(account: Account, limit: Limit) -> Budget:
-    """Return what the price steers to. Who starts late spreads the money over what is left of the time."""
+    """Return the target of the price. An account that starts late spreads its money over the remaining time."""
     starts_at = min(max(limit.starts_at, account.opened_at or 0.0), limit.ends_at - 1.0)
     return Budget(float(limit.most or 0) * (limit.unit_minor or 1), starts_at, limit.ends_at, limit.curve, limit.lag_s)
 
@@ -257,12 +257,12 @@ def _has_moved(before: float | None, after: float | None) -> bool:
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
-    """Return the amount that a partition lacks of the least that is of use."""
+    """Return the amount that a partition lacks to the least useful amount."""
     return max(limit.quantum - max(holding.available, 0), 0)
 
 
 def _queue(account: Account, limit: Limit) -> list[int]:
-    """Partitions that wait: first those that have too little to be of use, who lacks least before the others."""
+    """Return the waiting partitions: first those below the least useful amount, the smallest lack first."""
     waiting = [number for number, holding in account.holdings.items() if holding.is_waiting]
 
     def urgency(number: int) -> tuple[bool, int, int]:
@@ -274,7 +274,7 @@ def _queue(account: Account, limit: Limit) -> list[int]:
 
 
 def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
-    """Give to those who wait half of an even share of what is left, but no less than is of use."""
+    """Grant waiting partitions half of an even share of the rest, at least the least useful amount; return them."""
     granted = []
     for number in _queue(account, limit):
         holding, rest = account.holdings[number], left(account, limit, partitions)
@@ -291,7 +291,7 @@ def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[i
 
 
 def _recall(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
-    """Call back what lies idle while somebody has too little, or what is beyond the limit: who has most gives half."""
+    """Call back idle amounts for a partition with too little, or beyond the limit: the largest holding returns half."""
     needy = [number for number in _queue(account, limit) if _lacks(account.holdings[number], limit)][:1]
     need = sum(_lacks(account.holdings[number], limit) for number in needy) - left(account, limit, partitions)
     if need <= 0:

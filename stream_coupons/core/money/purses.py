@@ -1,12 +1,12 @@
 """Purse of one partition: its part of an account, and its reports to the owner (`leases`).
 
-A purse is filled by leases, drawn on by decisions, and emptied by what is spent. It holds totals that only grow:
+Leases fill a purse, decisions draw on it, and redemptions spend from it. It holds totals that only grow:
 
     available = granted - returned - drawn + freed
 
-An open coupon holds money: the most that it can cost, or a share of a quantile of all that is open, which falls to
-nothing until its end (`price.hold_of`). A redemption frees the hold and draws what it took off, so that spending may
-pass a lease where holds are quantiles; the owner then sees that more is spent than there was.
+An open coupon holds money: its maximum cost, or a share of a quantile of the cost of all open coupons, which falls to 0
+until its expiry (`price.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
+where holds are quantiles; the owner then sees the excess in the report.
 """
 
 import math
@@ -20,30 +20,29 @@ from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.price import PRICES, Falling, Floats
 
 ASK_AGAIN_S = 5.0
-"""After an answer that granted nothing, or none at all."""
+"""Seconds between requests for more, if the answer grants nothing or is lost."""
 REPORT_EVERY_S = 5.0
-"""How long totals that only the owner's books need may wait."""
+"""Seconds for which a report without a request may wait."""
 MAX_TOTAL = 2**53
-"""Of what is drawn, or wanted, of one account: the most that a message can say."""
+"""Bound of the totals drawn and wanted of one account: the maximum of the message fields."""
 NOTICED_FALL = 64
-"""A hold that falls by time alone is booked when it has fallen by one part of so many."""
+"""Inverse of the relative fall of falling holds that is reported on its own."""
 MAX_DEMAND = 1e15
-"""The most demand that a message can hold, minor units."""
+"""Bound of a total demand: the maximum of the message field, minor units."""
 
 
 def first_lease(limit: Limit, partitions: int, number: int) -> int:
-    """Return the lease of a partition that its owner has not heard of: its part of half the limit; all, if it is alone.
+    """Return the lease of a partition that has not reported yet: its part of half the limit; all, if it is alone.
 
-    Of each more that half the limit allows, one partition after the other has its part: so a limit that rises while
-    some have not opened their purses gives them no more, together, than it has risen by, or its owner keeps
-    (`leases.left`).
+    Quanta of half the limit go to the partitions in turn. So if the limit rises before some purses are opened, these
+    get no more, together, than the rise, or than the owner reserves (`leases.left`).
 
     Parameters
     ----------
     partitions : int
         Number of partitions of the shoppers' topics.
     number : int
-        Of the partition.
+        Number of the partition.
 
     >>> [[first_lease(Limit(most, 1), 4, number) for number in range(4)] for most in (100, 7, 3)]
     [[12, 12, 13, 13], [0, 1, 1, 1], [0, 0, 0, 1]]
@@ -60,27 +59,27 @@ class Totals(Struct, array_like=True):
     """The totals of one partition's part of an account; none of them ever shrinks."""
 
     version: int = 0
-    """Of the last lease."""
+    """Version of the last lease."""
     granted: int = 0
     returned: int = 0
     drawn: int = 0
-    """Given, or held for what was given."""
+    """Total given, or held for coupons given."""
     freed: int = 0
-    """Drawn before, and neither held nor spent any more."""
+    """Total drawn, and neither held nor spent any more."""
     spent: int = 0
     refunded: int = 0
-    """Spent before, and not any more."""
+    """Total spent, and taken back."""
     wanted: int = 0
-    """Asked for by a decision, but not available."""
+    """Total that decisions wanted, but that was not available."""
 
     @property
     def available(self) -> int:
-        """Return the amount that may be drawn; below 0 where more was drawn while there was no limit."""
+        """Amount that may be drawn; below 0 if more was drawn while there was no limit."""
         return self.granted - self.returned - self.drawn + self.freed
 
     @property
     def committed(self) -> int:
-        """Held or spent."""
+        """Amount held or spent."""
         return self.drawn - self.freed
 
 
@@ -88,54 +87,54 @@ class Purse(Totals, array_like=True):
     """One partition's part of an account. Mutable."""
 
     size: int = 0
-    """Of the last lease: when half of it is drawn, the next one is asked for."""
+    """Amount of the last lease: when half of it is drawn, the purse asks for the next one."""
     asked_at: float | None = None
-    """Time at which more was asked for, unless it came."""
+    """Time of the last request for more; None if it was granted."""
     told: float = 0.0
-    """All totals added, as of the last report."""
+    """Sum of all totals at the last report."""
     told_at: float = 0.0
     price: float = 0.0
     risk: float | None = None
     cost_ratio: float = 1.0
-    """See `Lease`."""
+    """Price, risk and cost ratio as in `Lease`."""
     over_expected: float = 0.0
     over_spent: int = 0
-    """See `LeaseReport`."""
+    """Totals of coupons that are over, as in `LeaseReport`."""
     expected: Falling = field(default_factory=Falling)
     """Expected cost of all open coupons."""
     variance: Falling = field(default_factory=Falling)
     falling: Falling = field(default_factory=Falling)
-    """Of what open coupons hold, the part that falls with time."""
+    """Part of the open coupons' holds that falls with time."""
     falling_held: int = 0
-    """The same part, as it is drawn."""
+    """Amount drawn for the falling part."""
     demand: tuple[float, ...] = ()
     """Expected cost that decisions would have drawn at each of `price.PRICES`."""
     fallen_at: float = 0.0
-    """Time of the tick until which holds have fallen."""
+    """Time of the last tick at which the fall of holds was booked."""
 
 
 def sum_of_totals(said: Purse | LeaseReport) -> float:
-    """Return all totals added: a greater number whenever one of them has grown."""
+    """Return the sum of all totals, which grows whenever one of them does."""
     grown = said.returned + said.drawn + said.freed + said.spent + said.refunded + said.wanted
     return float(grown + said.over_spent) + round(sum(said.demand) + said.over_expected, 2)
 
 
 def open_purse(limit: Limit, partitions: int, number: int) -> Purse:
-    """Return the purse of an account that a partition had nothing to do with until now.
+    """Return a new purse, with the first lease of a partition.
 
     Parameters
     ----------
     partitions : int
         Number of partitions of the shoppers' topics.
     number : int
-        Of the partition.
+        Number of the partition.
     """
     first = first_lease(limit, partitions, number)
     return Purse(granted=first, size=first)
 
 
 def want(purse: Purse, amount: int) -> None:
-    """Note that a decision would have drawn on it, had there been enough."""
+    """Add an amount that a decision would have drawn, had it been available."""
     purse.wanted = min(purse.wanted + amount, MAX_TOTAL)
 
 
@@ -160,9 +159,9 @@ def book(purse: Purse, booking: Booking) -> None:
 
 
 def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
-    """Add a hold that falls, or free what is left of it, as of the last tick.
+    """Add a falling hold, or free the rest of it as of the last tick.
 
-    The sum falls by ticks alone: a coupon that is over counts below nothing until a tick has removed it.
+    The sum falls at ticks only: a coupon that is over counts below 0 until the next tick.
     """
     issued_at, ends_at = booking.issued_at, booking.ends_at
     purse.falling = purse.falling.added(held, issued_at, ends_at)
@@ -179,7 +178,7 @@ def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
 
 
 def fallen(purse: Purse, at: float) -> int:
-    """Return the amount by which holds have fallen since the last fall was booked, minor units.
+    """Return the fall of the holds that is not booked yet, minor units.
 
     Parameters
     ----------
@@ -190,7 +189,7 @@ def fallen(purse: Purse, at: float) -> int:
 
 
 def fall(purse: Purse, at: float) -> None:
-    """Free what holds have fallen by until a tick, which has ended all coupons that are over.
+    """Free the fall of the holds up to a tick, after the tick has ended expired coupons.
 
     Parameters
     ----------
@@ -204,24 +203,24 @@ def fall(purse: Purse, at: float) -> None:
 
 
 def add_demand(purse: Purse, demand: Floats) -> None:
-    """Add what a decision would have drawn at each price.
+    """Add the amounts that a decision would have drawn at each price.
 
     Parameters
     ----------
     demand : array, shape (`len(PRICES)`,)
-        By price, minor units.
+        Demand by price, minor units.
     """
     known = purse.demand or (0.0,) * len(PRICES)
     purse.demand = tuple(min(total, MAX_DEMAND) for total in (np.array(known) + demand).tolist())
 
 
 def is_low(purse: Purse, limit: Limit) -> bool:
-    """Return whether to ask for more: half of the last lease is drawn, or the least that is of use is not there."""
+    """Return whether to ask for more: half of the last lease is drawn, or less than the useful minimum is left."""
     return limit.most is not None and purse.available < max(purse.size // 2, limit.quantum)
 
 
 def may_ask(purse: Purse, at: float) -> bool:
-    """Return whether nothing was asked for, or so long ago that the answer must be lost or there may be more.
+    """Return whether no request is open, or the last one is `ASK_AGAIN_S` ago.
 
     Parameters
     ----------
@@ -232,7 +231,7 @@ def may_ask(purse: Purse, at: float) -> bool:
 
 
 def is_news(purse: Purse, at: float) -> bool:
-    """Return whether a purse is to be reported: something has changed, and the last report is a while ago.
+    """Return whether a purse is to be reported: it has changed, and the last report is `REPORT_EVERY_S` ago.
 
     Parameters
     ----------
@@ -275,7 +274,7 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
 
 
 def receive(purse: Purse, lease: Lease) -> bool:
-    """Take in a lease; return whether something is given back, of which the owner must hear.
+    """Apply a lease; return whether it calls a part back, so that the owner must get a report.
 
     Parameters
     ----------

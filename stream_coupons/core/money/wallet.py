@@ -1,4 +1,4 @@
-"""What one partition may give: its purses, drawn on by decisions, filled by leases, emptied by what is spent."""
+"""Stock and money of one partition: purses that leases fill, decisions draw on, and redemptions spend from."""
 
 import math
 from collections.abc import Iterable
@@ -19,26 +19,26 @@ class Purses(Protocol):
     """The purses of a partition by account, saved together with the shoppers whose steps change them."""
 
     def get(self, account_id: str) -> Purse | None:
-        """Return a purse, to be read; None if there is none."""
+        """Return a purse for reading; None if there is none."""
 
     def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """Return a purse, to be changed; `new` if there is none."""
+        """Return a purse for changing; `new` if there is none."""
 
     def items(self) -> Iterable[tuple[str, Purse]]:
-        """Return all purses, to be read."""
+        """Return all purses for reading."""
 
 
 class Charge(NamedTuple):
-    """What one more coupon draws on its accounts, minor units.
+    """Draws of one more coupon on its accounts, minor units.
 
     Attributes
     ----------
     price_minor : float
-        Price of its expected cost, by all of its accounts.
+        Price of its expected cost, over all of its accounts.
     held_minor : int
-        Money that it holds of each of its budgets: the most that one of them asks for.
+        Money that it holds in each of its budgets: the largest hold among them.
     shortage : Shortage or None
-        What it lacks here; None when it can be given.
+        The resource that is lacking; None if the coupon can be given.
     """
 
     price_minor: float
@@ -52,7 +52,7 @@ class Wallet:
     Parameters
     ----------
     partition : int
-        Of how many there are `partitions`.
+        Number of the partition, of `partitions` in all.
     """
 
     def __init__(self, purses: Purses, partition: int, partitions: int) -> None:
@@ -61,17 +61,17 @@ class Wallet:
         self._partitions = partitions
 
     def price(self, limit: Limit) -> float:
-        """Return the price of an account: value that a minor unit of expected cost must bring."""
+        """Return the price of an account: the value that a minor unit of expected cost must bring."""
         purse = self._purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
     def charge(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> Charge:
-        """Return what one more coupon draws on its accounts.
+        """Return the draws of one more coupon on its accounts.
 
         Parameters
         ----------
         limits : iterable of Limit
-            Accounts that it draws on, those without a limit left out.
+            Accounts that it draws on, without unlimited ones.
         most_minor : int
             The most that one redemption can cost.
         redeems, discount_minor : float
@@ -90,19 +90,19 @@ class Wallet:
             else:
                 chance = min(redeems * purse.cost_ratio, 1.0)
                 holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
-        # Of a coupon without a budget, or without a prediction, nothing says that it may hold less.
+        # Without a budget or a prediction nothing justifies a smaller hold.
         held_minor = math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
         return Charge(price, held_minor, self._shortage(found, held_minor))
 
     def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
-        """Return what one more coupon lacks here; None when it can be given.
+        """Return the resource that one more coupon lacks; None if it can be given.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that it draws on.
         held_minor : int
-            Money that it holds of each budget, minor units.
+            Money that it holds in each budget, minor units.
         """
         return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor)
 
@@ -119,16 +119,16 @@ class Wallet:
         return is_countable and (limit.most is None or purse.available >= amount)
 
     def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
-        """Take a unit and the money that a coupon holds; more is asked for in time.
+        """Draw a unit and the money that a coupon holds, and ask for more in time.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that the coupon draws on.
         booking : Booking
-            Of its opening.
+            Booking of its opening.
         effects : Effects
-            Of the step so far; extended.
+            Effects of the step so far; extended.
         """
         for limit in limits:
             purse = self._open(limit)
@@ -139,18 +139,18 @@ class Wallet:
             self._ask_if_low(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
-        """Ask for what a coupon lacks that was to be given.
+        """Ask for the amounts that a coupon lacks.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that it draws on.
         held_minor : int
-            Money that it holds of each budget, minor units.
+            Money that it holds in each budget, minor units.
         at : float
             UTC epoch seconds.
         effects : Effects
-            Of the step so far; extended.
+            Effects of the step so far; extended.
         """
         for limit in limits:
             amount, purse = 1 if limit.is_stock else held_minor, self._purses.get(limit.account_id)
@@ -162,14 +162,14 @@ class Wallet:
                 self._ask_if_low(limit, purse, at, effects)
 
     def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
-        """Count what a decision would draw on an account at each price.
+        """Count the amounts that a decision would draw on an account at each price.
 
         Parameters
         ----------
         values, costs : array, shape (n,)
-            Value before the account's own price, and expected cost, of its n coupons.
+            Value before the account's own price, and expected cost, of the n coupons of the account.
         outside : float
-            The best that the decision has without the account.
+            The best value of the decision without the account.
         """
         [demand] = demand_of(values[None], costs[None], np.array([outside]))
         if demand.any():
@@ -183,26 +183,26 @@ class Wallet:
             effects.emit(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def book(self, bookings: Iterable[Booking]) -> None:
-        """Book what became of coupons that were given."""
+        """Book the outcomes of coupons that were given."""
         for booking in bookings:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
                 purses.book(self._purses.change(account_id), booking)
 
     def receive(self, lease: Lease) -> Effects:
-        """Take in a lease."""
+        """Apply a lease, and return a report if the owner needs an answer."""
         effects = Effects()
         before = self._purses.get(lease.account_id)
         is_known = before is not None and lease.version <= before.version
         purse = self._purses.change(lease.account_id)
         if is_known:
             effects.count("duplicate", "lease")
-        # One that comes again is answered again: a crash may have lost the report on what was given back.
+        # A duplicate is answered again: a crash may have lost the report on the amount given back.
         if is_known or purses.receive(purse, lease):
             effects.emit(purses.report(lease.account_id, self._partition, purse, lease.at))
         return effects
 
     def tell(self, at: float) -> Effects:
-        """Report what has changed, each account now and then; at one time again, the same: it may have been lost."""
+        """Report changed accounts every `REPORT_EVERY_S`; a repeated tick repeats its reports, as they may be lost."""
         effects = Effects()
         changed = [account_id for account_id, purse in self._purses.items() if purses.is_news(purse, at)]
         for account_id in changed:

@@ -1,1 +1,1 @@
-"""Which shoppers lie near each other, and which categories go together."""
+"""Near shoppers and related categories."""

@@ -1,10 +1,10 @@
-"""Which shoppers lie near each other: exact cosine within cells of bounded size, kept up to date one vector at a time.
+"""Search for near shoppers: exact cosine within buckets of bounded size, updated one vector at a time.
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
 implicit). v(j) are weights as published, damped by a logarithm (`neighbour_messages.publish_vector`). R is
-linear in v(j): the sum of the neighbours' vectors, each times its similarity, is all that the owner of the shopper
-needs to score any coupon, and it is bounded, so that is what is sent.
+linear in v(j). So the sum of the neighbours' vectors, each times its similarity, is enough for the owner of the shopper
+to score any coupon. The sum is bounded, and it is the content of the answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,36 +22,36 @@ from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack
 GROWTH = 2
 WIDTH_STEP = 16
 SIMILARITY_DIGITS = 12
-"""What lies behind depends on how the arrays are laid out, and nothing that is said may."""
+"""Rounding of similarities: further digits depend on the layout of the arrays, and answers must not."""
 
 
 class Member(Struct, array_like=True):
-    """State of one shopper in one cell: their vector, or nothing when they moved away. Mutable.
+    """State of one shopper in one bucket: their vector, empty after they left. Mutable.
 
-    The fields after `packed` are those of a bucket of categories, see `relations`.
+    The fields after `packed` are for buckets that relate categories, see `relations`.
     """
 
     at: float = -1.0
     packed: PackedVector = (b"", b"")
     user_id: str = ""
-    """Whose the slot is."""
+    """The shopper who has the slot."""
     period: int = 0
-    """In which the vector was applied."""
+    """Period in which the vector was applied."""
     settled: PackedVector = (b"", b"")
     """The last vector that was applied before that period began; empty if there was none."""
     settled_at: float = -1.0
 
 
 class Cell:
-    """The vectors of one cell as arrays: row by row the columns of its features and their weights.
+    """The vectors of one bucket as arrays: for each row the columns of its features and their weights.
 
-    A derived view of the members' states: made from them, thrown away with them.
+    A derived view of the members' states: built from them, and discarded with them.
     """
 
     def __init__(self, rules: NeighbourhoodRules) -> None:
         self._rules = rules
         self._width = WIDTH_STEP
-        """As long as the longest vector, about: most are far shorter than they may be."""
+        """Length of the longest vector, rounded up: most are far shorter than the bound."""
         self._rows: dict[str, int] = {}
         self._users: list[str | None] = []
         self._free: list[int] = []
@@ -59,9 +59,9 @@ class Cell:
         self._count = 1
         self._max_count = 1024
         self._indices: Hashes = np.zeros(16, dtype=np.uint32)
-        """Feature index by column; those from `_count` on are not used yet. Column 0 is nothing."""
+        """Feature index by column; columns from `_count` on are unused. Column 0 is padding."""
         self._dense: Floats = np.zeros(16)
-        """All zeros, but while a vector is written out in it: there are too many columns to make it anew each time."""
+        """Zeros, except while a vector is expanded in it: there are too many columns to allocate it each time."""
         self._columns: Positions = np.zeros((0, self._width), dtype=np.intp)
         self._weights: Floats = np.zeros((0, self._width))
         self._norms: Floats = np.zeros(0)
@@ -74,11 +74,11 @@ class Cell:
         return user_id in self._rows
 
     def put(self, user_id: str, member: Member) -> None:
-        """Set or replace a shopper's vector; the stalest is left out when full.
+        """Set or replace a shopper's vector; a full bucket leaves out the stalest.
 
-        Who moved away from a full cell keeps the place until somebody newer needs it. Were it free at once, whoever was
-        left out before would belong there: a worker that takes over finds them among the members, but this view has
-        forgotten them.
+        A shopper who left a full bucket keeps the place until a newer one needs it. If it were free at once, a shopper
+        left out earlier would belong there: a worker that takes over finds that shopper among the members, but this
+        view has dropped them.
         """
         if member.at < 0.0:  # as before the first vector
             self._remove(user_id)
@@ -106,14 +106,14 @@ class Cell:
         self._at[row] = member.at
 
     def release(self, user_id: str) -> bool:
-        """Free the place of who moved away, unless the cell is full: of no other cell was anybody left out."""
+        """Free the place of a shopper who left, unless the bucket is full: only a full one has left out members."""
         if len(self._rows) >= self._rules.max_members:
             return False
         self._remove(user_id)
         return True
 
     def _stalest(self) -> str:
-        """Whoever was not heard of for longest; of those alike, the first by name."""
+        """Return the shopper with the oldest vector; ties go to the first by name."""
         at = self._at[: len(self._users)]
         return min(user for row in np.flatnonzero(at == at.min()).tolist() if (user := self._users[row]) is not None)
 
@@ -164,7 +164,7 @@ class Cell:
         self._free.append(row)
 
     def _forget_unused(self) -> None:
-        """Renumber the columns, so that features nobody has any more take no room: what is looked up stays in cache."""
+        """Renumber the columns without unused features, so that the arrays stay in cache."""
         used, renumbered = np.unique(np.append(self._columns.ravel(), 0), return_inverse=True)
         self._columns = renumbered[:-1].reshape(self._columns.shape)
         self._indices, self._count = self._indices[used], len(used)
@@ -175,7 +175,7 @@ class Cell:
     def nearest(self, user_id: str) -> tuple[list[Neighbour], dict[int, float]]:
         """Return the nearest other shoppers, nearest first, and sum_j sim(u, j) v(j) over them.
 
-        The sum is cut to its largest terms. None is beyond `MAX_WEIGHT`, which forged vectors alone can add up to.
+        The sum is cut to its largest terms, each clipped to `MAX_WEIGHT`, which only forged vectors exceed.
         """
         own = self._rows[user_id]
         used = len(self._users)
@@ -195,7 +195,7 @@ class Cell:
         return neighbours, self._sum(neighbours)
 
     def _most_similar(self, similarity: Floats) -> Positions:
-        """Return the rows of the nearest, and of all who are as near as the last of them; in no certain order."""
+        """Return the rows of the nearest shoppers, with all ties of the last one, in no certain order."""
         near = np.flatnonzero((similarity >= self._rules.min_similarity) & (similarity > 0.0))
         count = self._rules.neighbours
         if len(near) <= count:
@@ -208,7 +208,7 @@ class Cell:
         picked = [self._rows[one.user_id] for one in neighbours]
         weights = self._weights[picked] * np.array([one.similarity for one in neighbours])[:, None]
         sums = np.bincount(self._columns[picked].ravel(), weights.ravel(), self._count)
-        # Forged vectors may add up to more than may be said, however they are bounded: the number of neighbours is not.
+        # The sum of forged vectors may exceed the bound of the message: the number of neighbours is not bounded.
         sums = sums.clip(-MAX_WEIGHT, MAX_WEIGHT).round(9)
         columns = np.flatnonzero(sums)
         indices, sums = self._indices[columns], sums[columns]
@@ -221,7 +221,7 @@ class Cell:
             tied = tied[np.argsort(indices[tied])[: size - len(above)]]
             kept = np.concatenate([above, tied])
             indices, sums = indices[kept], sums[kept]
-        # Columns are numbered as they came: what is said must not depend on that.
+        # Columns are numbered by arrival: the answer must not depend on that.
         order = np.argsort(indices)
         return dict(zip(indices[order].tolist(), sums[order].tolist(), strict=True))
 
@@ -242,7 +242,7 @@ def split_cell_key(key: str) -> tuple[str, str]:
 
 
 def departure(user_id: str, cell: str, at: float) -> UserVector:
-    """Return the message that a shopper has left a bucket, for its owner.
+    """Return the message to a bucket's owner that a shopper has left it.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def departure(user_id: str, cell: str, at: float) -> UserVector:
 
 
 def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int, float]) -> NeighbourUpdate:
-    """Return what the owner of a shopper hears of a vector that was sent: who is near, and the weights found.
+    """Return the answer to a shopper's vector, for the owner of the shopper: near shoppers, and the weights found.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int,
 
 
 def update(member: Member, message: UserVector, cell: Cell) -> Effects:
-    """Take in a shopper's new vector and tell their owner who is near; older news than known is ignored.
+    """Apply a shopper's new vector and answer with the near shoppers; ignore a vector older than the stored one.
 
     Parameters
     ----------

@@ -1,21 +1,21 @@
-"""Which categories go together: a linear item-to-item model of each bucket, fitted to a bounded sample of shoppers.
+"""Related categories: a linear item-to-item model of each bucket, fitted to a bounded sample of shoppers.
 
 The model predicts a shopper's weight for a category from their weights for the others: X B with a diagonal of zeros and
 a ridge penalty (Steck 2019: Embarrassingly shallow autoencoders for sparse data, equation 8). Its closed form is
 
     P = (X'X + penalty I)^-1,    B_kl = -P_kl / P_ll for k != l
 
-so a category that everybody buys says little: what it shares with all others is explained by them. X has one row for
-each sampled shopper. We deviate from the reference in three points. Weights are damped counts in place of ones. The
-rows of shoppers of whom nothing was heard fade. The penalty is `PENALTY` times the mean of the diagonal of X'X, so that
-it needs no tuning when shoppers or their orders become more.
+so a category that everybody buys has little effect: the other categories explain what it shares with them. X has one
+row for each sampled shopper. The model deviates from the reference in three points. Weights are damped counts in place
+of ones. The rows of inactive shoppers fade. The penalty is `PENALTY` times the mean of the diagonal of X'X, so it needs
+no tuning as shoppers or orders grow in number.
 
 The score of a category l that is new to the shopper is R(u, l) = sum_k f(u, k) B_kl. It is computed here and sent back
 to the owner of the shopper, who needs nothing else of other shoppers.
 
-A model is a function of the members' states alone, whatever the order in which they were read: a worker that recovers
-the states answers as the one before. Therefore each member keeps the vector that counts in the current model beside
-the latest one, see `Member.settled`.
+A model is a function of the members' states alone, whatever the order of reading: a worker that recovers the states
+gives the same answers as the previous one. Therefore each member keeps, beside the latest vector, the one that counts
+in the current model, see `Member.settled`.
 """
 
 from collections.abc import Sequence
@@ -34,20 +34,20 @@ from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, stable
 BUCKET_MARK = "/categories-"
 FIT_EVERY_S = DAY_S
 FADE_HALF_LIFE_S = 90 * DAY_S
-"""A shopper of whom nothing was heard for so long counts half."""
+"""Age of a vector at which its row counts half, in seconds."""
 FREE_AFTER_S = 4 * FADE_HALF_LIFE_S
-"""After so long without news the slot of a shopper is free for another, and their row counts no more."""
+"""Age of a vector at which its row stops counting and its slot is free for another shopper, in seconds."""
 PENALTY = 1.0
 MAX_CATEGORIES = 512
-"""Categories in a model: the time of fitting grows with its cube."""
+"""The most categories in a model: the time to fit grows with the cube."""
 MAX_VECTOR = 128
-"""Categories in the vector of a shopper, the strongest first."""
+"""The most categories in the vector of a shopper, the strongest first."""
 MAX_RELATED = 48
-"""Categories in an answer, the strongest first."""
+"""The most categories in an answer, the strongest first."""
 MAX_DAMPED_WEIGHT = 8.0
-"""As of a category that was ordered 51 times lately. So a shopper who forges orders moves a model no further."""
+"""Bound of a weight, about that of 51 recent orders in a category. It limits the effect of forged orders on a model."""
 ANSWER_DIGITS = 6
-"""Further digits depend on the library that inverts the matrix."""
+"""Rounding of scores: further digits depend on the library that inverts the matrix."""
 
 NOTHING_SETTLED: tuple[float, PackedVector] = (-1.0, (b"", b""))
 
@@ -55,7 +55,7 @@ NOTHING_SETTLED: tuple[float, PackedVector] = (-1.0, (b"", b""))
 def bucket_of(user_id: str, domain: str, buckets: int) -> str:
     """Return the name of the bucket that relates categories for a shopper in a domain.
 
-    Every bucket has a random sample of the shoppers, so a domain may have as many as it has traffic for.
+    Every bucket has a random sample of the shoppers, so the number of buckets can grow with the traffic of a domain.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
 
 def is_category_bucket(cell: str) -> bool:
-    """Return whether a bucket relates categories; else it is one of near shoppers.
+    """Return whether a bucket relates categories; all others are buckets of near shoppers.
 
     >>> is_category_bucket("groceries/categories-0"), is_category_bucket("groceries/7")
     (True, False)
@@ -78,7 +78,7 @@ def is_category_bucket(cell: str) -> bool:
 
 
 def slot_of(user_id: str, members: int) -> str:
-    """Return the slot of a shopper in a bucket: others may have it already.
+    """Return the slot of a shopper in a bucket; shoppers may share a slot.
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def slot_of(user_id: str, members: int) -> str:
 class CategoryBucket:
     """The members of one bucket and the model that is fitted to them.
 
-    A derived view of the members' states: made from them, thrown away with them.
+    A derived view of the members' states: built from them, and discarded with them.
     """
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self.period = 0
-        """Of the model: vectors that were applied before it, in periods of `FIT_EVERY_S`, count."""
+        """Period of the model, in units of `FIT_EVERY_S`: vectors applied before it count."""
         self._model: tuple[Hashes, Floats] | None = None
 
     def put(self, slot: str, member: Member) -> None:
@@ -113,7 +113,7 @@ class CategoryBucket:
             self._model = None
 
     def _counted(self, member: Member | None) -> tuple[float, PackedVector] | None:
-        """(weight of a member's row in X'X, in (0, 1]; vector) in the model; None if the member does not count."""
+        """Return (weight in X'X, in (0, 1]; vector) of a member's row in the model; None if it does not count."""
         if member is None:
             return None
         at, vector = _counting_before(member, self.period)
@@ -121,9 +121,9 @@ class CategoryBucket:
         return (2.0 ** (-age_s / FADE_HALF_LIFE_S), vector) if vector[0] and age_s < FREE_AFTER_S else None
 
     def related(self, indices: Sequence[int], weights: Sequence[float]) -> dict[int, float]:
-        """Return scores of at most `MAX_RELATED` categories that a vector lacks, all above 0, in order of their index.
+        """Return scores of at most `MAX_RELATED` categories that a vector lacks, all above 0, by ascending index.
 
-        Empty before a first period is over, and where nothing in the vector is known.
+        The result is empty in the first period, and if the model has no category of the vector.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class CategoryBucket:
         return dict(zip(known[best].tolist(), scores[best].tolist(), strict=True))
 
     def _fit(self) -> tuple[Hashes, Floats]:
-        """(indices, shape (n,), ascending; B, shape (n, n)) of the members' vectors that count."""
+        """Return (indices, shape (n,), ascending; B, shape (n, n)) of the members' vectors that count."""
         # By slot: sums of floating-point numbers depend on their order.
         counted = [one for _, member in sorted(self._members.items()) if (one := self._counted(member)) is not None]
         vectors = [unpack_vector(vector) for _, vector in counted]
@@ -176,21 +176,21 @@ class CategoryBucket:
 
 
 def _counting_before(member: Member, period: int) -> tuple[float, PackedVector]:
-    """(time, vector) of a member that counts in the model of a period: the last one applied before it began."""
+    """Return the (time, vector) of a member that counts in the model of a period: the last applied before it began."""
     return (member.at, member.packed) if member.period < period else (member.settled_at, member.settled)
 
 
 def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucket) -> Effects:
-    """Take a shopper's vector into the sample, if the slot is theirs or free, and send what is related to it.
+    """Add a shopper's vector to the sample, if the slot is theirs or free, and answer with the related categories.
 
-    There is no answer to departures, to messages older than the member's vector, and where nothing is related.
+    There is no answer to departures, to messages older than the member's vector, and if no category is related.
 
     Parameters
     ----------
     member : Member
         State of the slot, changed in place.
     bucket : CategoryBucket
-        Changed in place.
+        The bucket, changed in place.
     """
     effects, period = Effects(), max(int(message.at // FIT_EVERY_S), bucket.period)
     is_free = member.at < 0.0 or period * FIT_EVERY_S - member.at >= FREE_AFTER_S
