@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -55,7 +55,7 @@ def test_all_of_a_large_changelog_is_recovered(
                 events[event.user_id] = event
         publisher.flush()
         first.wait_idle(60.0)
-    grown = [Latest(cell, events[user]) for user, cell in cells(first) if user in events]
+    grown = [Latest(cell, events[user]) for (_, user), cell in cells(first) if user in events]
     publish(first.bootstrap, grown, count)
     before = digest(first)
     assert before.keys >= count
@@ -89,13 +89,13 @@ def test_all_of_a_large_changelog_is_recovered(
     assert int(recovered[0]) == before.keys
 
 
-def cells(system: LocalSystem) -> Iterator[tuple[str, bytes]]:
-    """The latest cell of every shopper."""
-    latest: dict[str, bytes] = {}
+def cells(system: LocalSystem) -> Iterable[tuple[tuple[int, str], bytes]]:
+    """Return the latest cell of every shopper and purse, by partition and key."""
+    latest: dict[tuple[int, str], bytes] = {}
     with Reader(system.connection, [USERS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
-            latest[record.key.decode()] = record.value
-    return iter(latest.items())
+            latest[record.partition, record.key.decode()] = record.value
+    return latest.items()
 
 
 def publish(bootstrap: str, grown: list[Latest], count: int) -> None:
@@ -121,10 +121,10 @@ def publish(bootstrap: str, grown: list[Latest], count: int) -> None:
 
 
 def digest(system: LocalSystem) -> Digest:
-    """Of all shoppers' states."""
+    """Return the digest of all shoppers' states, and of the purses of each partition."""
     states = StateDigest("users")
-    for user, cell in cells(system):
-        states.take(user.encode(), cell)
+    for (partition, key), cell in cells(system):
+        states.take(key.encode(), cell, partition)
     return states.result()
 
 
