@@ -44,6 +44,6 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
         for address in self.bootstrap.split(","):
             host, colon, port = address.rpartition(":")
             is_port = port.isdecimal() and 0 < int(port) < 2**16
-            # What ends in a bracket, or holds colons without any, is an address of IPv6 without a port.
+            # An IPv6 address without a port: it ends in a bracket, or has colons and no brackets.
             if not address.strip() or (colon and not (is_port and host) and not port.endswith("]") and ":" not in host):
                 raise ValueError(f"bootstrap: {address!r}, expected host:port[,host:port], the port from 1 to 65535")

@@ -1,4 +1,4 @@
-"""What the results of a turn are appended in, and what becomes of a worker whose transaction failed."""
+"""The order or the transaction in which results of a turn are appended, and the worker after a failed transaction."""
 
 import asyncio
 from collections.abc import Collection, Mapping
