@@ -24,7 +24,7 @@ from stream_coupons.core.money.price import (
     Budget,
     Falling,
     Price,
-    Totals,
+    ReportedTotals,
     Traffic,
     cost_of,
     demand_of,
@@ -410,7 +410,7 @@ class Replay:
             account.risk = risk_of(variance, QUANTILE_Z)
             if self._policy.is_priced:
                 demand = tuple(self._demand[number].tolist())
-                totals = Totals(account.spent, account.expected.at(day), variance, demand)
+                totals = ReportedTotals(account.spent, account.expected.at(day), variance, demand)
                 account.price = update(account.price, totals, account.terms, self._traffic, at)
                 self._prices[number] = account.price.value
         self._updated = day

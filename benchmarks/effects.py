@@ -34,7 +34,7 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.lab.demo.play import play_scorer
 from stream_coupons.lab.simulation.shoppers import World
-from stream_coupons.models.progressive import bootstrap_interval
+from stream_coupons.models.metrics import bootstrap_interval
 from stream_coupons.settings import Settings
 
 from .money_runs import WORLDS, Configuration, settings_of

@@ -44,7 +44,7 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import NewStore, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
@@ -86,7 +86,7 @@ class Owner:
         self.topics = agent.topics
         self.name = agent.name
         # As with exactly_once: nothing is delivered twice here, so nothing is kept to be sent again.
-        self.batches: Batches[Any] = Batches(
+        self.batches: BatchProcessor[Any] = BatchProcessor(
             agent, topics.TICKS.name, topics.partition_for, partitions, keeps_outputs=False
         )
         for partition in range(partitions):

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.lab.reports.report import Axis, Report
+from stream_coupons.lab.reports.report import Axis, HtmlReport
 
 from .money_compared import OURS, THIRDS, Comparison, Estimate
 from .money_runs import ABOUT, NONE
@@ -116,16 +116,16 @@ def _whole(value: float) -> str:
     return f"{round(value):,}"
 
 
-def report_of(comparisons: Sequence[Comparison]) -> Report:
+def report_of(comparisons: Sequence[Comparison]) -> HtmlReport:
     """Return a page with charts of every comparison that has seeds."""
-    page = Report("What coupons earn", "Expected incremental margin on simulated shoppers")
+    page = HtmlReport("What coupons earn", "Expected incremental margin on simulated shoppers")
     for comparison in comparisons:
         if comparison.seeds:
             _add(page, comparison)
     return page
 
 
-def _add(page: Report, comparison: Comparison) -> None:
+def _add(page: HtmlReport, comparison: Comparison) -> None:
     policies = comparison.policies
     count = len(comparison.seeds)
     note = f"Mean of {count} seed{'s' if count > 1 else ''}, with 95 % intervals over seeds by Student's t."

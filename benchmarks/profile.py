@@ -20,7 +20,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
 from stream_coupons.lab.bench.workload import Workload
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.worker.garbage import collect_rarely
 
@@ -34,7 +34,7 @@ class Owner:
 
     def __init__(self, agent: Any, partitions: int) -> None:
         self.name: str = agent.name
-        self.batches: Batches[Any] = Batches(agent, topics.TICKS.name, topics.partition_for, partitions)
+        self.batches: BatchProcessor[Any] = BatchProcessor(agent, topics.TICKS.name, topics.partition_for, partitions)
         for partition in range(partitions):
             self.batches.adopt(partition, MemoryCells())
         self.waiting: list[Record] = []

@@ -36,8 +36,8 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.lab.datasets import completejourney
 from stream_coupons.lab.datasets.completejourney import CompleteJourney
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.model import Servable
-from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings

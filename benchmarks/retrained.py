@@ -20,7 +20,7 @@ from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights
-from stream_coupons.models.progressive import log_loss
+from stream_coupons.models.metrics import log_loss
 
 PENALTIES = (0.01, 0.1, 1.0)
 """Inverse strengths that are tried."""

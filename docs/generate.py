@@ -28,7 +28,7 @@ from stream_coupons.core import reasons
 from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
 from stream_coupons.lab.datasets import foreign_records
-from stream_coupons.lab.explain import verdicts
+from stream_coupons.lab.explain import candidate_verdicts
 from stream_coupons.observability import metrics
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
@@ -443,7 +443,8 @@ def outcomes_page() -> str:
         letters.append([code(value), meaning, _sentence(fix)])
     names = [*settings_comments(), "max_per_user"]
     ineligible = [
-        [code(one), _sentence(_marked(verdicts.WORDS[one], names))] for one in (*reasons.Ineligible, *reasons.Passed)
+        [code(one), _sentence(_marked(candidate_verdicts.WORDS[one], names))]
+        for one in (*reasons.Ineligible, *reasons.Passed)
     ]
     exits = [[code(number), _sentence(text)] for number, text in exit_codes()]
     return page(

@@ -22,7 +22,7 @@ from stream_coupons.core.rules import (
     Rules,
     Size,
 )
-from stream_coupons.core.wording import explained, near
+from stream_coupons.core.validation_hints import explained, near
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.models.rules import LearningRules
 

@@ -6,12 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Role, Settings, WorkerSettings
-from stream_coupons.worker.learner_link import Greeting, MergedRegistry, Report, families_of
+from stream_coupons.worker.learner_link import Greeting, LearnerStatus, MergedRegistry, families_of
 
 
-def received(registry: CollectorRegistry) -> Report:
+def received(registry: CollectorRegistry) -> LearnerStatus:
     """A report as it comes out of the pipe."""
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(Report([], families_of(registry))), type=Report)
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(LearnerStatus([], families_of(registry))), type=LearnerStatus)
 
 
 def test_counters_and_histograms_add_up_and_of_gauges_the_workers_own_count() -> None:

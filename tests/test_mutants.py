@@ -98,12 +98,12 @@ MUTANTS = {
         "runtime/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
     ),
     "acknowledged before it is delivered": Mutant(
-        "runtime/lane.py",
+        "runtime/agent_loop.py",
         "        results = await self._apply(work, ends)\n",
         "        for message, chunks in taken:\n"
         "            consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)\n"
         "        results = await self._apply(work, ends)\n",
-        "runtime/test_lane.py::test_what_cannot_be_delivered_is_neither_saved_nor_acknowledged",
+        "runtime/test_agent_loop.py::test_what_cannot_be_delivered_is_neither_saved_nor_acknowledged",
     ),
     "outputs before states": Mutant(
         "runtime/delivery.py",

@@ -9,7 +9,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import redrive, topics
 from stream_coupons.kafka.dead_letters import dead_letter, digest
 from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.redrive import Letter, Outcome, Redrive, Selection, Sending, headers_again, letter_of
+from stream_coupons.kafka.redrive import Letter, Redrive, RedriveOutcome, Selection, Sending, headers_again, letter_of
 
 
 class Fake(NamedTuple):
@@ -99,7 +99,7 @@ def test_a_length_that_is_none_is_not_believed(said: bytes) -> None:
 def test_what_cannot_be_sent_again_says_why(given: Letter, says: str) -> None:
     assert says in (given.obstacle() or "")
     [done] = sent(given)
-    assert (done.outcome, done.note) == (Outcome.IMPOSSIBLE, given.obstacle())
+    assert (done.outcome, done.note) == (RedriveOutcome.IMPOSSIBLE, given.obstacle())
 
 
 OURS = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
@@ -124,11 +124,13 @@ def test_a_record_is_sent_once_whatever_letters_it_has() -> None:
     outcomes = [(done.outcome, done.note) for done in sent(*copies)]
     partition = topics.partition_for(b"u1", 4)
     assert outcomes == [
-        (Outcome.SENT, f"to browse-events:{partition}"),
-        *[(Outcome.BEFORE, "as 0:17")] * 2,
+        (RedriveOutcome.SENT, f"to browse-events:{partition}"),
+        *[(RedriveOutcome.BEFORE, "as 0:17")] * 2,
     ]
     before = {letter().digest(): Sending(1.0, "0:3")}
-    assert [(done.outcome, done.note) for done in sent(*copies, before=before)] == [(Outcome.BEFORE, "as 0:3")] * 3
+    assert [(done.outcome, done.note) for done in sent(*copies, before=before)] == [
+        (RedriveOutcome.BEFORE, "as 0:3")
+    ] * 3
 
 
 def test_what_has_one_partition_goes_there() -> None:
@@ -197,9 +199,9 @@ CLICK = b'{"event_id": "e1", "user_id": "u1", "occurred_at": 1, "issue_id": "i1"
 def test_what_this_release_would_refuse_again_is_sent_only_if_forced(given: Letter, reason: str) -> None:
     work = Redrive(None, {}, partitions=4)
     [done] = work.take(given) + work.finish()
-    assert (done.outcome, done.again_for) == (Outcome.HOPELESS, reason)
+    assert (done.outcome, done.again_for) == (RedriveOutcome.HOPELESS, reason)
     [forced] = sent(given)
-    assert forced.outcome is Outcome.SENT
+    assert forced.outcome is RedriveOutcome.SENT
 
 
 @pytest.mark.parametrize(
@@ -215,4 +217,4 @@ def test_what_this_release_would_refuse_again_is_sent_only_if_forced(given: Lett
 def test_what_may_succeed_by_now_is_sent(reason: Rejection) -> None:
     work = Redrive(None, {}, partitions=4)
     [done] = work.take(letter(value=GOOD, reason=reason)) + work.finish()
-    assert done.outcome is Outcome.SENT
+    assert done.outcome is RedriveOutcome.SENT

@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from stream_coupons.kafka.lenient import kafka_python
-from stream_coupons.kafka.lenient.fetched import Batches, LenientBatches, Records
+from stream_coupons.kafka.lenient.fetch import FetchedBatches, LenientBatches, Records
 from stream_coupons.kafka.lenient.unpacking import MOST_BYTES, UNPACKED_HEADER
 
 PACK: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
@@ -52,7 +52,7 @@ Found = tuple[int, int, bytes | None, bytes | None]
 
 
 def by_aiokafka(data: bytes) -> list[Found]:
-    reading = Records(TopicPartition("t", 0), Batches(data), [], FIRST, None, None, True, READ_COMMITTED)
+    reading = Records(TopicPartition("t", 0), FetchedBatches(data), [], FIRST, None, None, True, READ_COMMITTED)
     return [(one.offset, one.timestamp, one.key, one.value) for one in reading]
 
 
@@ -120,7 +120,7 @@ def test_as_much_as_may_be_is_still_unpacked() -> None:
 
 def test_the_record_that_stands_for_a_batch_says_for_which_and_what_was_expected() -> None:
     data = packed("zstd", MOST_BYTES)
-    reading: Any = Records(TopicPartition("t", 0), Batches(data), [], FIRST, None, None, True, READ_COMMITTED)
+    reading: Any = Records(TopicPartition("t", 0), FetchedBatches(data), [], FIRST, None, None, True, READ_COMMITTED)
     [record] = reading
     assert dict(record.headers)[UNPACKED_HEADER].decode() == (
         f"a batch of {len(data)} bytes, said to hold 3 records at the offsets 70 to 72: "
@@ -132,6 +132,6 @@ def test_the_record_that_stands_for_a_batch_says_for_which_and_what_was_expected
 def test_what_a_transaction_took_back_stays_taken_back() -> None:
     data = packed("zstd", MOST_BYTES)
     aborted = [(7, FIRST)]
-    reading = Records(TopicPartition("t", 0), Batches(data), aborted, FIRST, None, None, True, READ_COMMITTED)
+    reading = Records(TopicPartition("t", 0), FetchedBatches(data), aborted, FIRST, None, None, True, READ_COMMITTED)
     assert list(reading) == []
     assert reading.next_fetch_offset == FIRST + COUNT

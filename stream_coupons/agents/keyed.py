@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_coupons.agents.wire import TOPIC_OF, is_soft, output, sender_of
+from stream_coupons.agents.record_mapping import TOPIC_OF, is_soft, output, sender_of
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage

@@ -8,14 +8,14 @@ from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.neighbours import UserVector
-from stream_coupons.core.neighbours.buckets import Cell, Member, cell_key, split_cell_key, update
+from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
 from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.shared import SharedStates
 
 
-class Neighbours(KeyedAgent[Member]):
+class Neighbours(KeyedAgent[BucketMember]):
     """Vectors in; who is near, or what is related, out.
 
     State is kept a shopper at a time. The arrays of a cell and the model of a bucket of categories are derived from it.
@@ -23,14 +23,16 @@ class Neighbours(KeyedAgent[Member]):
 
     name = "neighbours"
     reads = (topics.VECTORS,)
-    state_type = Member
+    state_type = BucketMember
     has_views = True
 
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)
         rules = known().rules.neighbourhood
         self._slots = rules.related_members
-        self._cells: defaultdict[int, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(lambda: Cell(rules)))
+        self._cells: defaultdict[int, defaultdict[str, BucketVectors]] = defaultdict(
+            lambda: defaultdict(lambda: BucketVectors(rules))
+        )
         self._categories: defaultdict[int, defaultdict[str, CategoryBucket]]
         self._categories = defaultdict(lambda: defaultdict(CategoryBucket))
 
@@ -46,7 +48,7 @@ class Neighbours(KeyedAgent[Member]):
     def step(
         self,
         state_key: str,
-        state: Member,
+        state: BucketMember,
         message: Any,
         record: Record,
         shared: SharedStates[Any],  # noqa: ARG002
@@ -57,7 +59,7 @@ class Neighbours(KeyedAgent[Member]):
             return relate(state, slot, message, self._categories[record.partition][cell])
         return update(state, message, self._cells[record.partition][cell])
 
-    def place(self, partition: int, state_key: str, state: Member) -> None:
+    def place(self, partition: int, state_key: str, state: BucketMember) -> None:
         """Bring the arrays of a cell, or the sample of a bucket, in line with one member."""
         cell, slot = split_cell_key(state_key)
         if is_category_bucket(cell):

@@ -10,7 +10,7 @@ from stream_coupons.broker.protocol import ApiKey, ErrorCode, Fields, Handlers, 
 from stream_coupons.broker.topics import (
     DEFAULT_CONFIGS,
     DEFAULT_PARTITIONS,
-    Topic,
+    BrokerTopic,
     TopicRefused,
     Topics,
 )
@@ -195,7 +195,7 @@ def _attempt(change: Callable[[], None]) -> dict[str, object]:
     return {"error_code": ErrorCode.NONE, "error_message": None}
 
 
-def _describe_topic(name: str, topic: Topic | None) -> Fields:
+def _describe_topic(name: str, topic: BrokerTopic | None) -> Fields:
     partitions = [
         {
             "error_code": 0,

@@ -5,7 +5,7 @@ import logging
 
 from stream_coupons.broker.compaction import compact
 from stream_coupons.broker.log import PartitionLog
-from stream_coupons.broker.topics import Topic, Topics
+from stream_coupons.broker.topics import BrokerTopic, Topics
 from stream_coupons.kafka.lenient.record_batches import CorruptBatch, UnsupportedCodec
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ async def clean_topics(topics: Topics, now: float) -> None:
                 await _compact(log, topic, now_ms)
 
 
-def apply_retention(log: PartitionLog, topic: Topic, now_ms: int) -> None:
+def apply_retention(log: PartitionLog, topic: BrokerTopic, now_ms: int) -> None:
     """Drop the oldest batches beyond `retention.bytes` or `retention.ms`, never the last one.
 
     Dropping rewrites the rest of the file, so it waits until half of it or a segment can go.
@@ -35,12 +35,12 @@ def apply_retention(log: PartitionLog, topic: Topic, now_ms: int) -> None:
         log.drop_before(keep_from)
 
 
-def is_compaction_due(log: PartitionLog, topic: Topic) -> bool:
+def is_compaction_due(log: PartitionLog, topic: BrokerTopic) -> bool:
     """Return True if an open log fills at least a segment and has doubled since its last compaction."""
     return not log.is_closed and log.size >= max(topic.limit("segment.bytes"), 2 * log.size_when_compacted)
 
 
-async def _compact(log: PartitionLog, topic: Topic, now_ms: int) -> None:
+async def _compact(log: PartitionLog, topic: BrokerTopic, now_ms: int) -> None:
     """Compact all but the newest batch, in a thread; what is appended meanwhile is kept.
 
     Compaction ends at the stable offset, because readers of committed records cannot see later records yet.

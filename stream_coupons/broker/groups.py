@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stream_coupons.broker.members import (
+    GroupMember,
     GroupState,
     JoinAnswer,
     JoinRequest,
-    Member,
     MemberRef,
     OnJoin,
     OnSync,
@@ -51,7 +51,7 @@ class Group:
     protocol_type: str = ""
     protocol: str | None = None
     leader: str | None = None
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, GroupMember] = field(default_factory=dict)
     _ids_given: dict[str, float] = field(default_factory=dict)
     _hold_until: float = 0.0
     _rebalance_ends_at: float = 0.0
@@ -168,10 +168,10 @@ class Group:
         common = set(request.protocols).intersection(*(member.protocols for member in others))
         return ErrorCode.NONE if common else ErrorCode.INCONSISTENT_GROUP_PROTOCOL
 
-    def _admit(self, member_id: str, request: JoinRequest, now: float) -> Member:
+    def _admit(self, member_id: str, request: JoinRequest, now: float) -> GroupMember:
         member = self.members.get(member_id)
         if member is None:
-            member = self.members[member_id] = Member(
+            member = self.members[member_id] = GroupMember(
                 member_id, request.instance_id, request.client_id, 0.0, 0.0, {}, now
             )
         member.session_timeout_s = request.session_timeout_s
@@ -209,7 +209,7 @@ class Group:
         return next((m for m, x in self.members.items() if x.instance_id == instance_id), None)
 
     @staticmethod
-    def _fence(member: Member) -> None:
+    def _fence(member: GroupMember) -> None:
         if member.on_join is not None:
             member.on_join(JoinAnswer(ErrorCode.FENCED_INSTANCE_ID, member.member_id))
         if member.on_sync is not None:
@@ -228,7 +228,7 @@ class Group:
         return error
 
     @staticmethod
-    def _extend(member: Member, now: float) -> None:
+    def _extend(member: GroupMember, now: float) -> None:
         member.session_ends_at = now + member.session_timeout_s
 
     def _rebalance(self, now: float) -> None:
@@ -268,7 +268,7 @@ class Group:
             if answer is not None:
                 answer(self._joined(member, roster))
 
-    def _joined(self, member: Member, roster: tuple[tuple[str, str | None, bytes], ...]) -> JoinAnswer:
+    def _joined(self, member: GroupMember, roster: tuple[tuple[str, str | None, bytes], ...]) -> JoinAnswer:
         return JoinAnswer(
             error=ErrorCode.NONE,
             member_id=member.member_id,

@@ -66,7 +66,7 @@ OnSync = Callable[[SyncAnswer], None]
 
 
 @dataclass(slots=True)
-class Member:
+class GroupMember:
     """One member of a group; a callback is set while its request waits for an answer."""
 
     member_id: str

@@ -45,7 +45,7 @@ class TopicRefused(Exception):
 
 
 @dataclass(slots=True)
-class Topic:
+class BrokerTopic:
     """One topic: the settings given for it and the logs of its partitions."""
 
     name: str
@@ -74,17 +74,17 @@ class Topics:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "topics.json"
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, BrokerTopic] = {}
         self._next_producer_id = self._reserved_producer_ids = 0
         if self._file.exists():
             self._load()
         self._remove_orphans()
 
-    def all(self) -> list[Topic]:
+    def all(self) -> list[BrokerTopic]:
         """Return every topic."""
         return list(self._topics.values())
 
-    def get(self, name: str) -> Topic | None:
+    def get(self, name: str) -> BrokerTopic | None:
         """Return a topic, None if there is none of that name."""
         return self._topics.get(name)
 
@@ -112,10 +112,10 @@ class Topics:
         _check_partitions(partitions)
         check_configs(configs)
 
-    def create(self, name: str, partitions: int, configs: Mapping[str, str]) -> Topic:
+    def create(self, name: str, partitions: int, configs: Mapping[str, str]) -> BrokerTopic:
         """Make a topic; raises `TopicRefused`."""
         self.check_new(name, partitions, configs)
-        topic = Topic(name, dict(configs))
+        topic = BrokerTopic(name, dict(configs))
         topic.partitions = [self._open(name, index) for index in range(partitions)]
         self._topics[name] = topic
         self._save()
@@ -202,7 +202,7 @@ class Topics:
             raise BrokerDataError(f"{self._file} was not written by this broker: {error}") from None
         for name, partitions, configs in rows:
             logs = [self._open(name, index) for index in range(partitions)]
-            self._topics[name] = Topic(name, configs, logs)
+            self._topics[name] = BrokerTopic(name, configs, logs)
 
     def _save(self) -> None:
         rows = [

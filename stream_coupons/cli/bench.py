@@ -22,7 +22,7 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.bench.live import LiveRate
-    from stream_coupons.lab.bench.run import Plan, Report, Show
+    from stream_coupons.lab.bench.run import BenchPlan, BenchReport, Show
 
 MIB = 1024 * 1024
 RATES = [100.0, 300.0, 1000.0, 3000.0]
@@ -80,10 +80,10 @@ def bench(  # noqa: PLR0913 - the options of a command
               stream-coupons bench --engine kafka --json bench.json
               stream-coupons bench --rate 300 --rate 1000 --seconds 60
     """
-    from stream_coupons.lab.bench.run import Plan, check
+    from stream_coupons.lab.bench.run import BenchPlan, check
     from stream_coupons.lab.bench.workload import Workload
 
-    plan = Plan(
+    plan = BenchPlan(
         settings=_settings(config, bootstrap, engine, consent, guarantee),
         workload=Workload(events=events, shoppers=shoppers, coupons=coupons),
         engine="" if bootstrap is not None else engine or "embedded",
@@ -125,7 +125,7 @@ def _settings(
     return replace(settings, kafka=kafka)
 
 
-def _measured(plan: Plan) -> Report:
+def _measured(plan: BenchPlan) -> BenchReport:
     from stream_coupons.lab.bench.run import run
 
     warnings: list[str] = []
@@ -157,7 +157,7 @@ def _require_writable(path: Path | None) -> None:
         raise BadConfig(f"--json {path}: expected a file in a folder that exists")
 
 
-def _write(report: Report, path: Path) -> None:
+def _write(report: BenchReport, path: Path) -> None:
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     if str(path) == "-":
         typer.echo(text.decode())
@@ -167,7 +167,7 @@ def _write(report: Report, path: Path) -> None:
         file.write(text + b"\n")
 
 
-def _print(report: Report) -> None:
+def _print(report: BenchReport) -> None:
     speed, memory = report.throughput, report.memory
     options, machine = report.options, report.machine
     console = terminal.stdout()
@@ -213,7 +213,7 @@ def _behind(found: LiveRate) -> str:
     )
 
 
-def _cost_table(report: Report) -> Table:
+def _cost_table(report: BenchReport) -> Table:
     """Return what an event costs in the backlog and at each rate."""
     speed = report.throughput
     table = Table(title="CPU of the workers, and ms from when an event was due until its coupon was read")

@@ -10,7 +10,7 @@ import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries
+from stream_coupons.cli.catalog_file import COUPONS, ParsedFile, read_entries
 from stream_coupons.cli.options import JsonOption
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import encode
@@ -101,7 +101,7 @@ def _loaded(model: EmbeddingModel) -> Embedder:
         return embedder(model)
 
 
-def _account(reading: Reading[Coupon], done: Sequence[Coupon], *, interrupted: bool) -> Embedded:
+def _account(reading: ParsedFile[Coupon], done: Sequence[Coupon], *, interrupted: bool) -> Embedded:
     return Embedded(
         coupons=len(done),
         embedded=sum(new is not old and new.vector is not None for new, old in zip(done, reading.entries, strict=True)),

@@ -12,7 +12,7 @@ import typer
 from msgspec import Raw, Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import Entry, Kind, Reading, read_entries
+from stream_coupons.cli.catalog_file import Entry, Kind, ParsedFile, read_entries
 from stream_coupons.cli.options import require_topics, settings_from
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -123,7 +123,7 @@ def push(  # noqa: PLR0913 - options of the verbs
     raise typer.Exit(1 if reading.refusals.count else 0)
 
 
-def _report(reading: Reading[Entry], pushed: int) -> dict[str, Any]:
+def _report(reading: ParsedFile[Entry], pushed: int) -> dict[str, Any]:
     return {
         "good": len(reading.entries),
         "published": pushed,

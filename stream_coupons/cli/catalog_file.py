@@ -16,7 +16,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import within_campaign
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.wording import unknown_fields
+from stream_coupons.core.validation_hints import unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
@@ -53,7 +53,7 @@ class Kind(Generic[Entry]):
         return self.topic.key_of(entry).decode()
 
 
-class Reading(Struct, Generic[Entry]):
+class ParsedFile(Struct, Generic[Entry]):
     """A file as it was read.
 
     Attributes
@@ -71,7 +71,7 @@ class Reading(Struct, Generic[Entry]):
     numbers: dict[str, int]
 
 
-def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> Reading[Entry]:
+def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> ParsedFile[Entry]:
     """Check every entry of a file.
 
     Parameters
@@ -88,7 +88,7 @@ def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> Readi
     BadConfig
         If the file is neither.
     """
-    reading: Reading[Entry] = Reading("line", [], [], Refusals(keep=None), {})
+    reading: ParsedFile[Entry] = ParsedFile("line", [], [], Refusals(keep=None), {})
     decode = Decoder(kind.topic)
     data = data.removeprefix(BYTE_ORDER_MARK)
     if data.lstrip().startswith(b"["):
@@ -124,7 +124,7 @@ def _is_one_object(data: bytes) -> bool:
     return True
 
 
-def _checked(kind: Kind[Entry], decode: Decoder, line: Line, reading: Reading[Entry]) -> Entry:
+def _checked(kind: Kind[Entry], decode: Decoder, line: Line, reading: ParsedFile[Entry]) -> Entry:
     entry: Entry = decode(line.text, kind.topic.max_message_bytes - RECORD_OVERHEAD_BYTES)
     entry_id = kind.id_of(entry)
     # Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit.

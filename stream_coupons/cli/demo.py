@@ -13,7 +13,7 @@ from stream_coupons.lab.interrupts import Interruptions
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stream_coupons.lab.reports.report import Report
+    from stream_coupons.lab.reports.report import HtmlReport
 
 INTERRUPTED = 130
 
@@ -66,7 +66,7 @@ def demo(  # noqa: PLR0913 - options of a command
     # Imports take seconds on a busy machine: whoever waits should have read something by then.
     with Interruptions(at_once=True) as interruptions:
         size = (seed, shoppers, days)
-        page: list[Report] = []
+        page: list[HtmlReport] = []
         try:
             is_clean = _play(page, play, size, households, engine, workers, kill_worker)
         except BaseException:
@@ -83,7 +83,7 @@ def demo(  # noqa: PLR0913 - options of a command
 
 
 def _play(  # noqa: PLR0913 - the options of the command
-    pages: "list[Report]",
+    pages: "list[HtmlReport]",
     play: DemoInput,
     size: tuple[int, int, int],
     households: int | None,
@@ -94,10 +94,10 @@ def _play(  # noqa: PLR0913 - the options of the command
     """Play the inputs, and add the page of the report as soon as there is something on it."""
     from rich.console import Console
 
-    from stream_coupons.lab.reports.report import Report
+    from stream_coupons.lab.reports.report import HtmlReport
 
     console = Console()
-    page = Report("stream_coupons", "What the demonstration did, and what its coupons earned")
+    page = HtmlReport("stream_coupons", "What the demonstration did, and what its coupons earned")
     pages.append(page)
     is_clean = True
     if play is not DemoInput.COMPLETEJOURNEY:
@@ -107,7 +107,7 @@ def _play(  # noqa: PLR0913 - the options of the command
     return is_clean
 
 
-def _write(page: "Report", path: Path) -> None:
+def _write(page: "HtmlReport", path: Path) -> None:
     from rich.console import Console
 
     from stream_coupons.lab.demo import reports
@@ -115,7 +115,7 @@ def _write(page: "Report", path: Path) -> None:
     Console().print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
 
 
-def _say_where(pages: "list[Report]", path: Path) -> None:
+def _say_where(pages: "list[HtmlReport]", path: Path) -> None:
     """After an interruption: write what there is."""
     if not pages or pages[0].is_empty:
         print("interrupted: there is no report yet")
@@ -126,7 +126,7 @@ def _say_where(pages: "list[Report]", path: Path) -> None:
 
 def _play_shoppers(
     console: "Console",
-    page: "Report",
+    page: "HtmlReport",
     size: tuple[int, int, int],
     engine: DemoBroker,
     workers: int,
@@ -150,7 +150,9 @@ def _play_shoppers(
     return not result.violations
 
 
-def _play_journey(console: "Console", page: "Report", households: int | None, engine: DemoBroker, workers: int) -> None:
+def _play_journey(
+    console: "Console", page: "HtmlReport", households: int | None, engine: DemoBroker, workers: int
+) -> None:
     from stream_coupons.lab.datasets import completejourney
     from stream_coupons.lab.demo import reports
     from stream_coupons.lab.demo.journey import JourneyReplay, settings_for_journey

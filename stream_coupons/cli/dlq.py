@@ -29,7 +29,7 @@ TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 SHOWN_DETAIL = 100
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class DeadLetterRow(Struct, frozen=True, kw_only=True):
     """One letter of the list.
 
     Attributes
@@ -103,7 +103,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
 
     candidates = 0
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[DeadLetterRow]:
         nonlocal candidates
         for letter in selection.of(redrive.letters(brokers)):
             row = row_of(letter, sent.get(letter.digest()))
@@ -130,9 +130,9 @@ def show_list(  # noqa: PLR0913 - the options of a command
         terminal.stderr().print(f"{text}; {older_ones}", markup=False)
 
 
-def row_of(letter: Letter, sending: Sending | None) -> Row:
+def row_of(letter: Letter, sending: Sending | None) -> DeadLetterRow:
     """Return the row of the list for a letter, given the last sending of its record."""
-    return Row(
+    return DeadLetterRow(
         letter=letter.place,
         at=letter.at,
         reason=letter.reason,
@@ -146,7 +146,7 @@ def row_of(letter: Letter, sending: Sending | None) -> Row:
     )
 
 
-def line_of(row: Row) -> Text:
+def line_of(row: DeadLetterRow) -> Text:
     """A letter on one line, for a person."""
     detail = row.detail if len(row.detail) <= SHOWN_DETAIL else row.detail[: SHOWN_DETAIL - 1] + "…"
     parts = [
@@ -164,7 +164,7 @@ def line_of(row: Row) -> Text:
     return Text("  ").join(Text(terminal.printable(text), style=style) for text, style in parts if text)
 
 
-def _print_list(rows: list[Row], totals: list[Total]) -> None:
+def _print_list(rows: list[DeadLetterRow], totals: list[Total]) -> None:
     console = terminal.stdout()
     for row in rows:
         console.print(line_of(row), soft_wrap=True)
@@ -218,7 +218,7 @@ def show(
         console.print(Text(text_of(found.value)), soft_wrap=True)
 
 
-class Shown(Row, frozen=True, kw_only=True):
+class Shown(DeadLetterRow, frozen=True, kw_only=True):
     """A whole dead letter, as `dlq show --json` prints it.
 
     Attributes

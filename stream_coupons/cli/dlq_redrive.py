@@ -19,7 +19,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Done, Letter, Outcome, Redrive
+    from stream_coupons.kafka.redrive import Done, Letter, Redrive, RedriveOutcome
 
 BY_ORIGIN = {topics.EXAMPLES.name}
 """Topics whose readers know second copies by their origin alone."""
@@ -68,7 +68,7 @@ def redrive(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.kafka import redrive
     from stream_coupons.kafka.clients import Publisher
-    from stream_coupons.kafka.redrive import Outcome, Redrive, Selection
+    from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, Selection
 
     selection = Selection(reason, known_topic(topic), places=frozenset(map(redrive.place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
@@ -80,19 +80,19 @@ def redrive(  # noqa: PLR0913 - the options of a command
     before = {} if again else redrive.sendings(kafka)
     with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
         work = Redrive(publisher, before, kafka.partitions, force)
-        told = Told(dry_run, as_json=json)
+        told = RedrivePrinter(dry_run, as_json=json)
         interrupted = _send(work, chosen, told)
     told.report(interrupted=interrupted)
     if interrupted:
         raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if told.counts[Outcome.IMPOSSIBLE] or told.counts[Outcome.HOPELESS] else 0)
+    raise typer.Exit(1 if told.counts[RedriveOutcome.IMPOSSIBLE] or told.counts[RedriveOutcome.HOPELESS] else 0)
 
 
-class Told:
+class RedrivePrinter:
     """Prints what became of every letter, and of all of them; as JSON at the end, if asked for."""
 
     def __init__(self, dry_run: bool, *, as_json: bool) -> None:
-        self.counts: Counter[Outcome] = Counter()
+        self.counts: Counter[RedriveOutcome] = Counter()
         self._again_for: Counter[str] = Counter()
         self._dry_run = dry_run
         self._rows: list[dict[str, str]] | None = [] if as_json else None
@@ -111,34 +111,36 @@ class Told:
 
     def report(self, *, interrupted: bool) -> None:
         """Print the sums."""
-        from stream_coupons.kafka.redrive import Outcome
+        from stream_coupons.kafka.redrive import RedriveOutcome
 
         counts = self.counts
         if self._rows is not None:
-            sums = {outcome.name.lower(): counts[outcome] for outcome in Outcome}
+            sums = {outcome.name.lower(): counts[outcome] for outcome in RedriveOutcome}
             found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
             found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
             typer.echo(msgspec.json.encode(found).decode())
             return
         text = (
-            f"{counts[Outcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
-            f"{counts[Outcome.BEFORE]} sent before, {counts[Outcome.IMPOSSIBLE]} cannot be sent"
+            f"{counts[RedriveOutcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
+            f"{counts[RedriveOutcome.BEFORE]} sent before, {counts[RedriveOutcome.IMPOSSIBLE]} cannot be sent"
         )
-        if counts[Outcome.HOPELESS]:
+        if counts[RedriveOutcome.HOPELESS]:
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._again_for.items()))
-            text += f", {counts[Outcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
+            text += (
+                f", {counts[RedriveOutcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
+            )
         terminal.stdout().print(text, markup=False, soft_wrap=True)
 
 
-def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
+def _send(work: Redrive, chosen: Iterable[Letter], told: RedrivePrinter) -> bool:
     """Send, and say what became of every letter; return whether it was interrupted."""
-    from stream_coupons.kafka.redrive import Outcome
+    from stream_coupons.kafka.redrive import RedriveOutcome
 
     overtaken: set[str] = set()
 
     def tell(certain: list[Done]) -> None:
         for done in certain:
-            if done.outcome is Outcome.SENT:
+            if done.outcome is RedriveOutcome.SENT:
                 overtaken.update({done.letter.topic} & BY_ORIGIN)
             told(done)
 
@@ -154,13 +156,13 @@ def _send(work: Redrive, chosen: Iterable[Letter], told: Told) -> bool:
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:
     """Return the outcome of a dead letter on one line."""
-    from stream_coupons.kafka.redrive import Outcome
+    from stream_coupons.kafka.redrive import RedriveOutcome
 
     what = {
-        Outcome.SENT: "would be sent" if dry_run else "sent",
-        Outcome.BEFORE: "skipped: sent again before",
-        Outcome.IMPOSSIBLE: "cannot be sent:",
-        Outcome.HOPELESS: "not sent, it would be refused again:",
+        RedriveOutcome.SENT: "would be sent" if dry_run else "sent",
+        RedriveOutcome.BEFORE: "skipped: sent again before",
+        RedriveOutcome.IMPOSSIBLE: "cannot be sent:",
+        RedriveOutcome.HOPELESS: "not sent, it would be refused again:",
     }[done.outcome]
     letter = done.letter
     parts = (letter.place, letter.reason, letter.source, f"{what} {done.note}")

@@ -10,7 +10,7 @@ import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.evaluate_text import Evaluation, print_evaluation, warnings_of
+from stream_coupons.cli.evaluate_text import EvaluationJson, print_evaluation, warnings_of
 from stream_coupons.cli.foreign_logs import (
     DecisionsOption,
     LogArgument,
@@ -164,9 +164,9 @@ def _prediction(issue: Scored) -> Prediction:
     return Prediction(**fields)
 
 
-def _judge(found: Evaluated, *, interrupted: bool) -> Evaluation:
+def _judge(found: Evaluated, *, interrupted: bool) -> EvaluationJson:
     foreign, running = found.log, found.running
-    return Evaluation(
+    return EvaluationJson(
         records=foreign.counts,
         refused_lines=foreign.refusals.by_reason,
         refused_feedback=running.refused,

@@ -15,15 +15,15 @@ from stream_coupons.core.reasons import Rejection
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.offline.baselines import Beside
+    from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway
     from stream_coupons.lab.offline.inspection import Change, ServedModel
-    from stream_coupons.lab.offline.order_anyway import OrderAnyway
-    from stream_coupons.lab.offline.quality import Quality, Slice
-    from stream_coupons.models.progressive import Interval
+    from stream_coupons.lab.offline.quality import HeadMetrics, Slice
+    from stream_coupons.models.metrics import Interval
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
 
 
-class Evaluation(Struct, frozen=True, kw_only=True):
+class EvaluationJson(Struct, frozen=True, kw_only=True):
     """Output of `evaluate --json`."""
 
     records: Mapping[str, int]
@@ -37,7 +37,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     issues: int
     labelled: int
     doubtful_impressions: Mapping[str, int]
-    heads: Sequence[Quality]
+    heads: Sequence[HeadMetrics]
     order_anyway: OrderAnyway | None
     slices: Sequence[Slice]
     models: Sequence[ServedModel]
@@ -46,7 +46,7 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     interrupted: bool
 
 
-def warnings_of(evaluation: Evaluation) -> Iterator[str]:
+def warnings_of(evaluation: EvaluationJson) -> Iterator[str]:
     """Yield what makes the figures doubtful."""
     open_windows = evaluation.issues - evaluation.labelled
     if not evaluation.labelled:
@@ -78,7 +78,7 @@ def warnings_of(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def print_evaluation(evaluation: Evaluation, warnings: Sequence[str]) -> None:
+def print_evaluation(evaluation: EvaluationJson, warnings: Sequence[str]) -> None:
     """Print all of it for a person."""
     from stream_coupons.lab.offline.segments import COUPON
 
@@ -107,7 +107,7 @@ def print_evaluation(evaluation: Evaluation, warnings: Sequence[str]) -> None:
         terminal.warn(warning)
 
 
-def _summary(evaluation: Evaluation) -> dict[str, object]:
+def _summary(evaluation: EvaluationJson) -> dict[str, object]:
     return {
         "records": evaluation.records,
         "refused lines": evaluation.refused_lines,
@@ -117,7 +117,7 @@ def _summary(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _worse_than_the_base_rate(heads: Sequence[Quality]) -> Iterator[str]:
+def _worse_than_the_base_rate(heads: Sequence[HeadMetrics]) -> Iterator[str]:
     for head in heads:
         loss, base = head.log_loss.value, head.base_log_loss
         if 0 < head.positives < head.examples and loss > base:
@@ -162,9 +162,9 @@ def _anyway(found: OrderAnyway) -> dict[str, object]:
     }
 
 
-def _metrics_table(heads: Sequence[Quality]) -> Table:
+def _metrics_table(heads: Sequence[HeadMetrics]) -> Table:
     table = Table("", *(head.head for head in heads), box=box.SIMPLE_HEAD)
-    rows: tuple[tuple[str, Callable[[Quality], str]], ...] = (
+    rows: tuple[tuple[str, Callable[[HeadMetrics], str]], ...] = (
         ("issues", lambda head: head.issues),
         ("  never seen", lambda head: f"{head.unseen:,}"),
         ("examples", lambda head: f"{head.examples:,}"),

@@ -28,7 +28,7 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
-    from stream_coupons.lab.explain.evidence import Evidence
+    from stream_coupons.lab.explain.decision_trace import DecisionTrace
 
 SHOW_EVERY = 500
 Explanation = TypeVar("Explanation", IssueExplanation, ShopperExplanation)
@@ -166,7 +166,7 @@ def _reader(settings: Settings, interruptions: Interruptions) -> Read:
     return read
 
 
-def _gather(evidence: Evidence, user_id: str, read: Read) -> None:
+def _gather(evidence: DecisionTrace, user_id: str, read: Read) -> None:
     for record in read("reading what is known", evidence.READ):
         evidence.take(record)
     for record in read("reading the shopper's state", evidence.read_of_shopper, user_id.encode()):
@@ -178,7 +178,7 @@ def _of_issue(
 ) -> IssueExplanation:
     from stream_coupons.kafka.clients import Fetcher
     from stream_coupons.lab.audit.audit_topics import record_of
-    from stream_coupons.lab.explain.evidence import Evidence, find_issue, trace
+    from stream_coupons.lab.explain.decision_trace import DecisionTrace, find_issue, trace
     from stream_coupons.lab.explain.explanation import explain_issue
 
     found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
@@ -196,7 +196,7 @@ def _of_issue(
             return None if one is None else record_of(one)
 
         trigger = trace(issue, record, fetch)
-    evidence = Evidence(rules, issue.user_id, settings.kafka.partitions, issue)
+    evidence = DecisionTrace(rules, issue.user_id, settings.kafka.partitions, issue)
     _gather(evidence, issue.user_id, read)
     try:
         known = evidence.knowledge(coupons)
@@ -210,10 +210,10 @@ def _of_issue(
 def _of_shopper(
     user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> ShopperExplanation:
-    from stream_coupons.lab.explain.evidence import Evidence
+    from stream_coupons.lab.explain.decision_trace import DecisionTrace
     from stream_coupons.lab.explain.explanation import explain_shopper
 
-    evidence = Evidence(rules, user_id, settings.kafka.partitions)
+    evidence = DecisionTrace(rules, user_id, settings.kafka.partitions)
     _gather(evidence, user_id, read)
     if evidence.now is None:
         raise Unknown(

@@ -9,13 +9,13 @@ from rich.text import Text
 from stream_coupons.cli.terminal import printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
-from stream_coupons.lab.explain.explanation import Choice, IssueExplanation, ShopperExplanation
-from stream_coupons.lab.explain.phrases import Told
-from stream_coupons.lab.explain.verdicts import WORDS, Code, Lack, Score, Verdict
+from stream_coupons.lab.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
+from stream_coupons.lab.explain.explanation import ExplainedChoice, IssueExplanation, ShopperExplanation
+from stream_coupons.lab.explain.feature_text import FeatureText
 
-CHOSEN: Mapping[Choice, str] = {
-    Choice.BEST: "worth most of all that this shopper could get, less what budgets charge",
-    Choice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
+CHOSEN: Mapping[ExplainedChoice, str] = {
+    ExplainedChoice.BEST: "worth most of all that this shopper could get, less what budgets charge",
+    ExplainedChoice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
 }
 
 
@@ -70,7 +70,10 @@ def _gets(given: list[Verdict]) -> list[Text]:
         if verdict.score is not None:
             above = "" if verdict.score.rank == 1 else "; what is ranked above it is sold out"
             chance = f" (propensity {verdict.score.propensity:.4g})"
-            lines += [_line("how it is chosen", CHOSEN[Choice.BEST] + above + chance), *_told(verdict.score.reasons)]
+            lines += [
+                _line("how it is chosen", CHOSEN[ExplainedChoice.BEST] + above + chance),
+                *_told(verdict.score.reasons),
+            ]
     return lines
 
 
@@ -86,7 +89,7 @@ def _note(text: str) -> Text:
     return Text.assemble(("note: ", "yellow"), printable(text))
 
 
-def _told(reasons: Iterable[Told]) -> list[Text]:
+def _told(reasons: Iterable[FeatureText]) -> list[Text]:
     return [Text(printable(f"  - {reason.sentence}")) for reason in reasons]
 
 

@@ -17,7 +17,7 @@ from stream_coupons.cli.worker_process import execute, prepare, serve
 from stream_coupons.settings import Settings
 from stream_coupons.worker.child import frames, send_frame
 from stream_coupons.worker.learner_app import LearnerApp
-from stream_coupons.worker.learner_link import PUBLISH, Greeting, Report, families_of
+from stream_coupons.worker.learner_link import PUBLISH, Greeting, LearnerStatus, families_of
 
 STDIN, STDOUT, STDERR = range(3)
 REPORT_EVERY_S = 1.0
@@ -65,7 +65,7 @@ def _report(parts: LearnerApp, descriptor: int) -> None:
     pause = threading.Event()
     with suppress(BrokenPipeError):  # its parent has ended, and so will this process
         while True:
-            report = Report([*parts.why_not_ready(), *parts.why_not_live()], families_of(parts.metrics.registry))
+            report = LearnerStatus([*parts.why_not_ready(), *parts.why_not_live()], families_of(parts.metrics.registry))
             send_frame(descriptor, msgspec.msgpack.encode(report))
             pause.wait(REPORT_EVERY_S)
 

@@ -31,7 +31,7 @@ from stream_coupons.lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.offline.targeting import Targeting
-    from stream_coupons.lab.ope.valuation import Report
+    from stream_coupons.lab.ope.valuation import ValuationReport
 
 OptionalLog = Annotated[
     Path | None,
@@ -190,7 +190,7 @@ def _encoded(value: object) -> object:
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
-def _print(found: Report) -> None:
+def _print(found: ValuationReport) -> None:
     console = terminal.stdout()
     console.print(
         f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "

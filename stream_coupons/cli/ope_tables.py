@@ -14,7 +14,7 @@ from stream_coupons.lab.ope.ope import Estimator
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.ope.ope import Valuation
-    from stream_coupons.models.progressive import Interval
+    from stream_coupons.models.metrics import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
 

@@ -22,7 +22,7 @@ from rich.progress import Progress
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.wording import unknown_fields
+from stream_coupons.core.validation_hints import unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_not_ahead
 from stream_coupons.kafka.settings import KafkaSettings
@@ -52,7 +52,7 @@ SAID_AFTER_S = 5.0
 """A person wonders after this long why nothing happens."""
 
 
-class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PublishReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Counts of the lines by result."""
 
     lines: int
@@ -315,7 +315,7 @@ def _report(work: _Work, json: bool, failure: NotAppended | None, stopped_by: st
     terminal.report_refusals(work.refusals, work.place)
     for warning in work.warnings():
         terminal.warn(warning)
-    report = Report(
+    report = PublishReport(
         lines=work.lines,
         sent=dict(sorted(work.sent.items())),
         appended=work.appended,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class ReplaySummary(Struct, frozen=True, kw_only=True):
     """Results of a replay; `decisions_sha256` is the hash of the file that `--out` writes.
 
     `state_blake2b` has, by agent, the digest that `state digest` prints of a system. `key` is the fingerprint of
@@ -131,7 +131,7 @@ def replay(  # noqa: PLR0913 - the options of a command
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchTally:
     """Counts of the results of batches."""
 
     applied: int = 0
@@ -232,7 +232,7 @@ class Replay:
         self.lines = 0
         self._write = write
         self._clock = None if tick_every_s is None else EventClock(tick_every_s)
-        self._tally = Tally()
+        self._tally = BatchTally()
         self._fed: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
         self.pipeline = LocalPipeline(
@@ -264,12 +264,12 @@ class Replay:
             return None
         return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
-    def summary(self, interrupted: bool, key: str, workers_key: str | None) -> Summary:
+    def summary(self, interrupted: bool, key: str, workers_key: str | None) -> ReplaySummary:
         """Return the results so far."""
         from stream_coupons.lab.offline.digest import digests_of
 
         ticks = self._fed[topics.TICKS.name]
-        return Summary(
+        return ReplaySummary(
             key=key,
             workers_key=workers_key,
             lines=self.lines,
@@ -323,7 +323,7 @@ def _read(kind: Kind[CatalogEntry], file: Path) -> list[CatalogEntry]:
     return reading.entries
 
 
-def _report(summary: Summary, refusals: Refusals, json: bool) -> None:
+def _report(summary: ReplaySummary, refusals: Refusals, json: bool) -> None:
     terminal.report_refusals(refusals)
     if json:
         typer.echo(encode(summary).decode())

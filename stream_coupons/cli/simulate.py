@@ -27,7 +27,7 @@ TICKS_BEHIND_S = 2.0
 SETTLE_S = 3.0
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class SimulationReport(Struct, frozen=True, kw_only=True):
     """Totals of a simulation; the shoppers are synthetic, so no figure is evidence about real shoppers."""
 
     seed: int
@@ -88,7 +88,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
     _print(report, foreign_tick, json)
 
 
-def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[Report, float | None]:
+def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[SimulationReport, float | None]:
     from stream_coupons.kafka.clients import Publisher, Reader
     from stream_coupons.lab.demo.shoppers import ClosedLoop, Pace
 
@@ -119,10 +119,10 @@ def _show(progress: Progress, elapsed: float, world: World) -> None:
     progress.update(progress.task_ids[0], completed=elapsed, note=note)
 
 
-def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> Report:
+def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> SimulationReport:
     world = loop.world
     done = world.statistics
-    return Report(
+    return SimulationReport(
         seed=world.settings.seed,
         shoppers=world.settings.shoppers,
         simulated_days=round(simulated_days, 3),
@@ -144,7 +144,7 @@ def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> Repor
     )
 
 
-def _print(report: Report, foreign_tick_at: float | None, json: bool) -> None:
+def _print(report: SimulationReport, foreign_tick_at: float | None, json: bool) -> None:
     if json:
         typer.echo(msgspec.json.encode(report).decode())
     else:

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stderr, stdout, warn
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.wording import LONGEST_MAGIC, unlike_json
+from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
 from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
 
 if TYPE_CHECKING:  # it is of type checkers

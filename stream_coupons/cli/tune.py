@@ -24,11 +24,11 @@ from stream_coupons.lab.datasets import foreign
 from stream_coupons.lab.datasets.tables import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
-from stream_coupons.lab.tuning.plan import Head, Method, Metric
+from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.tuning.objective import Objective, Sample
+    from stream_coupons.lab.tuning.objective import Objective, ScoredSample
     from stream_coupons.lab.tuning.search_space import Value
     from stream_coupons.lab.tuning.tuned import Tuned
 
@@ -49,7 +49,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     trials: Annotated[int, typer.Option(help="How many, those of interrupted runs included.", min=1)] = 50,
     jobs: Annotated[int, typer.Option(help="Processes at work at a time; each holds the log.", min=1)] = 1,
     metric: Annotated[Metric, typer.Option(help="What settings are chosen by.")] = Metric.LOG_LOSS,
-    head: Annotated[Head, typer.Option(help="Which prediction is looked at.")] = Head.REDEEM,
+    head: Annotated[TunedHead, typer.Option(help="Which prediction is looked at.")] = TunedHead.REDEEM,
     out: Annotated[Path | None, typer.Option(help="Write the settings found here, as TOML for --config.")] = None,
     study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
         "tuning.study"
@@ -90,14 +90,14 @@ def tune(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.lab.tuning import search_space
     from stream_coupons.lab.tuning.objective import Objective, compare, split_at
-    from stream_coupons.lab.tuning.plan import Plan
+    from stream_coupons.lab.tuning.plan import SearchPlan
     from stream_coupons.lab.tuning.processes import processes
     from stream_coupons.lab.tuning.tuned import Tuned, settings_file
 
     _require_extra()
     _require_distinct(log, config, space, study, out, report)
     base = settings_from(config, None)
-    plan = Plan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     plan.grid()  # what does not fit is refused before the log is read
     question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
     question["version"] = __version__
@@ -223,7 +223,7 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 def _predict(
     what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: Interruptions
-) -> Sample:
+) -> ScoredSample:
     """The predictions of settings over the whole log."""
     with terminal.fraction_progress(what, 1) as progress:
         progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end

@@ -18,14 +18,14 @@ from stream_coupons.lab.interrupts import Interruptions
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
     from stream_coupons.lab.audit.findings import Findings
-    from stream_coupons.lab.audit.marks import Marks
+    from stream_coupons.lab.audit.offsets import AuditedOffsets
 
 SHOW_EVERY = 500
 
 
 def never_checked() -> str:
     """Return what no check covers."""
-    from stream_coupons.lab.audit.accounts import NOT_FOLLOWED
+    from stream_coupons.lab.audit.coverage_check import NOT_FOLLOWED
 
     return (
         f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
@@ -94,7 +94,7 @@ def _shown(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
             progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
 
 
-def report(findings: Findings, marks: Marks) -> dict[str, Any]:
+def report(findings: Findings, marks: AuditedOffsets) -> dict[str, Any]:
     """Return all findings, for a script."""
     return {
         "clean": not findings.count,
@@ -114,7 +114,7 @@ def report(findings: Findings, marks: Marks) -> dict[str, Any]:
     }
 
 
-def notes(findings: Findings, marks: Marks) -> list[str]:
+def notes(findings: Findings, marks: AuditedOffsets) -> list[str]:
     """Return notes on what the numbers leave out."""
     lag = marks.lag()
     behind = ", ".join(f"{name} {count}" for name, count in lag.items())
@@ -131,7 +131,7 @@ def notes(findings: Findings, marks: Marks) -> list[str]:
     return lines
 
 
-def _print(findings: Findings, marks: Marks) -> None:
+def _print(findings: Findings, marks: AuditedOffsets) -> None:
     table = Table("", "check", "what must hold", "checked", "open", "not checked", "violations")
     for column in table.columns[3:]:
         column.justify = "right"

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.observability.endpoint import Endpoint, Probe
-from stream_coupons.observability.repeats import say_once_a_minute
+from stream_coupons.observability.log_throttle import say_once_a_minute
 from stream_coupons.runtime.faust_driver.application import Process
 from stream_coupons.settings import Role, Settings, WorkerSettings
 from stream_coupons.worker.app import CouponApp

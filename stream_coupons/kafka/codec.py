@@ -9,7 +9,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import SCHEMA_VERSION
 from stream_coupons.core.messages.inputs import Envelope
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.wording import explained, unlike_json
+from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.topics import Topic
 
 MAX_EVENT_BYTES = 1024 * 1024

@@ -17,7 +17,7 @@ from aiokafka.protocol.fetch import FetchRequest_v11
 MAX_EPOCH = 2**31 - 1
 
 
-class Session:
+class FetchSession:
     """The incremental session of a connection: the positions that the broker keeps."""
 
     def __init__(self) -> None:
@@ -183,7 +183,7 @@ class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
 
     def __init__(
         self,
-        session: Session,
+        session: FetchSession,
         positions: Mapping[TopicPartition, int],
         group: int,
         encode: Callable[[tuple[int, int], Mapping[TopicPartition, int], list[TopicPartition]], bytes],

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 
-from stream_coupons.kafka.fetch_requests import Answer, Session, SessionRequest, encode_request
-from stream_coupons.kafka.lenient.fetched import Batches, Records
+from stream_coupons.kafka.fetch_requests import Answer, FetchSession, SessionRequest, encode_request
+from stream_coupons.kafka.lenient.fetch import FetchedBatches, Records
 
 URGENT_PAUSE_S = 0.01
 """Pause between two answers with urgent records: what comes meanwhile is processed together."""
@@ -69,7 +69,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         self, client: Any, subscriptions: Any, priority_of: Callable[[str], Priority] | None = None, **options: Any
     ) -> None:
         self._priority_of = priority_of
-        self._sessions: defaultdict[Place, Session] = defaultdict(Session)
+        self._sessions: defaultdict[Place, FetchSession] = defaultdict(FetchSession)
         self._due: dict[Place, float] = {}
         self._served: Any = None
         self._parts: list[tuple[TopicPartition, Any, Priority]] = []
@@ -164,7 +164,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 kept = self._records.get(tp)
                 # Not one with records of ours: that is of an earlier answer.
                 if isinstance(kept, FetchResult) and type(kept._partition_records) is PartitionRecords:
-                    records = Records(tp, Batches(data), aborted, positions[tp], None, None, *checks)
+                    records = Records(tp, FetchedBatches(data), aborted, positions[tp], None, None, *checks)
                     self._records[tp] = FetchResult(
                         tp, assignment=assignment, partition_records=records, backoff=self._prefetch_backoff
                     )

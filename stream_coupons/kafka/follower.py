@@ -35,7 +35,7 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[Read]):
+class RecordHandlers(Generic[Read]):
     """The functions that take in the records of a topic.
 
     Parameters
@@ -72,7 +72,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         How its records are taken in.
     """
 
-    def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: Reading[Read]) -> None:
+    def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: RecordHandlers[Read]) -> None:
         super().__init__()
         self._connection = connection
         self._tp = TopicPartition(topic, PARTITION)

@@ -275,7 +275,7 @@ def sendings(connection: Connection) -> dict[bytes, Sending]:
         }
 
 
-class Outcome(StrEnum):
+class RedriveOutcome(StrEnum):
     """Outcome of a letter's redrive."""
 
     SENT = "sent"
@@ -288,7 +288,7 @@ class Done(NamedTuple):
     """A letter, the outcome of its redrive, and a note."""
 
     letter: Letter
-    outcome: Outcome
+    outcome: RedriveOutcome
     note: str
     again_for: str = ""
     """The reason for which it would be refused again."""
@@ -333,22 +333,22 @@ class Redrive:
     def _attempt(self, letter: Letter) -> Done:
         obstacle = letter.obstacle()
         if obstacle is not None:
-            return Done(letter, Outcome.IMPOSSIBLE, obstacle)
+            return Done(letter, RedriveOutcome.IMPOSSIBLE, obstacle)
         refusal = None if self.force else letter.refusal()
         if refusal is not None:
             reason, detail = refusal
-            return Done(letter, Outcome.HOPELESS, f"{reason}: {detail}", reason)
+            return Done(letter, RedriveOutcome.HOPELESS, f"{reason}: {detail}", reason)
         digest = letter.digest()
         if digest in self._now:
-            return Done(letter, Outcome.BEFORE, f"as {self._now[digest]}")
+            return Done(letter, RedriveOutcome.BEFORE, f"as {self._now[digest]}")
         if digest in self.before:
-            return Done(letter, Outcome.BEFORE, f"as {self.before[digest].letter}")
+            return Done(letter, RedriveOutcome.BEFORE, f"as {self.before[digest].letter}")
         self._now[digest] = self._unremembered[digest] = letter.place
         topic = SENT_AGAIN[letter.topic]
         partition = topics.partition_for(letter.key or b"", topic.partitions or self.partitions)
         if self.publisher is not None:
             self.publisher.send_bytes(topic, letter.key, letter.value, partition, headers_again(letter))
-        return Done(letter, Outcome.SENT, f"to {topic.name}:{partition}")
+        return Done(letter, RedriveOutcome.SENT, f"to {topic.name}:{partition}")
 
     def finish(self) -> list[Done]:
         """Wait until the broker has everything, remember it, and return what has become certain by now.

@@ -33,7 +33,7 @@ from stream_coupons.lab.offline.evaluated import ArmPrediction, Evaluated, arm_p
 from stream_coupons.lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
-from stream_coupons.lab.offline.quality import Quality, Slice
+from stream_coupons.lab.offline.quality import HeadMetrics, Slice
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.ope import valuation
 from stream_coupons.lab.ope.ope import Estimator
@@ -96,7 +96,7 @@ class Evaluation(_Result):
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row for each head: log loss, ROC AUC, calibration, with 95 % intervals as `_low` and `_high`."""
-        return _frame(self.found.qualities, Quality)
+        return _frame(self.found.qualities, HeadMetrics)
 
     @cached_property
     def parts(self) -> pd.DataFrame:

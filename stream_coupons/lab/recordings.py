@@ -19,7 +19,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.fields import EpochSeconds
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.wording import unlike_json
+from stream_coupons.core.validation_hints import unlike_json
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.models.progressive import MAX_LOGIT
+from stream_coupons.models.metrics import MAX_LOGIT
 from stream_coupons.models.states import State, check_finite, check_names
 
 PRIOR_CURVATURE = 50.0

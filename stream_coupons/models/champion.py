@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.metrics import EPSILON
 from stream_coupons.models.model import Model
-from stream_coupons.models.progressive import EPSILON
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
 from stream_coupons.models.states import State, check_finite, check_no_less
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from river import drift, stats
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.models.progressive import EPSILON
+from stream_coupons.models.metrics import EPSILON
 from stream_coupons.models.states import LARGEST, State, check_finite, check_names, check_no_less
 
 TOLERATED = 0.05

@@ -51,7 +51,7 @@ def evidence(effect: float, anyway: float, label: bool) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Redemption:
+class RedemptionCurve:
     """P(redeem) as a function of the log-odds of one of its two parts.
 
     Parameters
@@ -120,11 +120,11 @@ class Redemption:
         return min(max(move, -most), most), information
 
 
-def redemption_by(row: Row, logit: float) -> Redemption | None:
+def redemption_by(row: Row, logit: float) -> RedemptionCurve | None:
     """Return P(redeem) by the log-odds of the part that a row is for; None if its label is no redemption."""
     if row.anyway is not None:
-        return Redemption(sigmoid(logit), row.anyway)
-    return None if row.effect is None else Redemption(row.effect, sigmoid(logit))
+        return RedemptionCurve(sigmoid(logit), row.anyway)
+    return None if row.effect is None else RedemptionCurve(row.effect, sigmoid(logit))
 
 
 def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
 from stream_coupons.models.linear import prior_array
 from stream_coupons.models.model import Model, Servable
-from stream_coupons.models.quality import Quality
+from stream_coupons.models.quality import ServedQuality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import sigmoid
@@ -56,7 +56,7 @@ class Head:
         self._name = name
         self.contest = Contest(make_models(name, rules), rules)
         self.calibrator = Calibrator(rules.comparison_half_life)
-        self.quality = Quality(rules.comparison_half_life)
+        self.quality = ServedQuality(rules.comparison_half_life)
         self.level = Level(rules.comparison_half_life)
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate

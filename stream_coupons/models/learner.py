@@ -10,8 +10,8 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.models.early import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
-from stream_coupons.models.effect import Redemption
+from stream_coupons.models.delayed_feedback import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
+from stream_coupons.models.effect import RedemptionCurve
 from stream_coupons.models.heads import Happening, Head
 from stream_coupons.models.inputs import Row, check_decision, check_features
 from stream_coupons.models.level import is_drawn
@@ -124,7 +124,7 @@ class DomainModel:
         about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)
-        predicted = Redemption(
+        predicted = RedemptionCurve(
             sigmoid(effect.champion.log_odds(of_effect)), sigmoid(demand.champion.log_odds(of_demand))
         )
         of_effect.anyway, of_demand.effect = predicted.anyway, predicted.effect

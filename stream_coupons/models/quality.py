@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stream_coupons.core.messages.learning import HeadQuality
 from stream_coupons.models.champion import log_loss
-from stream_coupons.models.progressive import BinaryMetrics
+from stream_coupons.models.metrics import BinaryMetrics
 
 THRESHOLD_EVERY = 100
 """Examples between updates of the working threshold."""
@@ -34,7 +34,7 @@ class HeadReport:
     f1: float
 
 
-class Quality:
+class ServedQuality:
     """Progressive quality of one head's served predictions.
 
     The working threshold calls as many examples positive as there are positives: at a base rate of a hundredth, 0.5

@@ -22,7 +22,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
-from stream_coupons.models.early import EARLY, shifts_of
+from stream_coupons.models.delayed_feedback import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import (

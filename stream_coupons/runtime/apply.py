@@ -12,7 +12,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
 from stream_coupons.runtime.attempt import Attempt, Slot
-from stream_coupons.runtime.cells import Cell, Kept
+from stream_coupons.runtime.cells import Cell, OutboxEntry
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import Deferred, Outcome, run_step
 
@@ -110,7 +110,7 @@ class Applier(Generic[State]):
             output.headers.append(began_header(record))
             slot.append(output)
             if cell is not None and self._table.keeps_outputs and place not in outcome.soft:
-                cell.outbox.append(Kept.of(record, index, output))
+                cell.outbox.append(OutboxEntry.of(record, index, output))
             index += 1
         return index
 

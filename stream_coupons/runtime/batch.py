@@ -28,7 +28,7 @@ MAX_LIVE = 4096
 of a key seen lately."""
 
 
-class Batches(Generic[State]):
+class BatchProcessor(Generic[State]):
     """Applies batches to the cells of one agent.
 
     Parameters

@@ -19,7 +19,7 @@ State = TypeVar("State")
 NOTHING_KEPT = msgspec.msgpack.encode([])
 
 
-class Kept(Struct, array_like=True):
+class OutboxEntry(Struct, array_like=True):
     """An output in the outbox, the input that it came of and its place among that one's outputs.
 
     If its value is the input's own, as a dead letter's is, it is None here: the input brings it when it comes again.
@@ -31,7 +31,7 @@ class Kept(Struct, array_like=True):
     output: Output
 
     @classmethod
-    def of(cls, record: Record, index: int, output: Output) -> "Kept":
+    def of(cls, record: Record, index: int, output: Output) -> "OutboxEntry":
         """An output of a record, without what the record has itself."""
         if output.value is record.value:
             output = Output(output.topic, output.partition, output.key, None, output.headers)
@@ -51,7 +51,7 @@ class Cell(Struct, Generic[State], array_like=True):
     due: float | None
     state: State
     applied: dict[str, int] = field(default_factory=dict)
-    outbox: list[Kept] = field(default_factory=list)
+    outbox: list[OutboxEntry] = field(default_factory=list)
 
     def is_replay(self, record: Record) -> bool:
         """Return True if this record was applied before."""
@@ -61,7 +61,7 @@ class Cell(Struct, Generic[State], array_like=True):
         """Remember that the record is applied."""
         self.applied[record.topic] = record.offset
 
-    def kept_for(self, record: Record) -> list[Kept]:
+    def kept_for(self, record: Record) -> list[OutboxEntry]:
         """Return the outputs of this record that the outbox holds."""
         return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
 
@@ -81,7 +81,7 @@ class Cell(Struct, Generic[State], array_like=True):
             self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]
 
 
-class Head(Struct, array_like=True):
+class CellHeader(Struct, array_like=True):
     """A cell of which only what recovery needs is decoded: a sixth of the time."""
 
     due: float | None
@@ -98,7 +98,7 @@ class Head(Struct, array_like=True):
 def is_cell(data: bytes | None) -> bool:
     """Return True if bytes have the form of a cell, whatever its state is."""
     try:
-        msgspec.msgpack.decode(data or b"", type=Head)
+        msgspec.msgpack.decode(data or b"", type=CellHeader)
     except msgspec.DecodeError:
         return False
     return True
@@ -111,12 +111,12 @@ class CellCodec(Generic[State]):
         self.max_bytes = max_bytes
         self._state_type = state_type
         self._encoder = msgspec.msgpack.Encoder()
-        self._head_decoder = msgspec.msgpack.Decoder(Head)
+        self._head_decoder = msgspec.msgpack.Decoder(CellHeader)
         self._decoder: msgspec.msgpack.Decoder[Cell[State]] = msgspec.msgpack.Decoder(
             Cell[state_type]  # type: ignore[valid-type]
         )
 
-    def head(self, data: bytes) -> Head:
+    def head(self, data: bytes) -> CellHeader:
         """Decode only the part of an encoded cell that recovery needs."""
         return self._head_decoder.decode(data)
 

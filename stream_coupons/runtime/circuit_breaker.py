@@ -42,7 +42,7 @@ class _Latest:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenCircuit:
     """An open circuit: why, and when the next fetch is let through (seconds of the breaker's clock)."""
 
     reason: str
@@ -78,7 +78,7 @@ class CircuitBreaker:
         self._on_change = on_change
         self._clock = clock
         self._latest: defaultdict[str, _Latest] = defaultdict(_Latest)
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenCircuit] = {}
 
     def may_fetch(self, topic: str) -> bool:
         """Return whether a topic may be fetched now. Any thread may ask."""
@@ -119,7 +119,7 @@ class CircuitBreaker:
 
     def _trip(self, topic: str, latest: _Latest, client: str) -> None:
         reason, most = latest.bad.most_common(1)[0]
-        self._open[topic] = _Open(reason, self._clock() + PROBE_EVERY_S)
+        self._open[topic] = _OpenCircuit(reason, self._clock() + PROBE_EVERY_S)
         self._on_change(topic, reason, True)
         log.error(
             "%s reads %s only every %.0f s: %d of its last %d records are bad, %d of them because of %s%s. They are in "

@@ -11,8 +11,8 @@ from msgspec import Struct
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.record_mapping import sender_of
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import sender_of
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
@@ -27,7 +27,7 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.stores import MemoryCells
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
@@ -42,7 +42,7 @@ class _Owner:
     def __init__(self, step: KeyedAgent[object], partitions: int) -> None:
         self.step = step
         # Nothing is ever delivered twice here, so nothing is kept to be sent again.
-        self.batches: Batches[object] = Batches(
+        self.batches: BatchProcessor[object] = BatchProcessor(
             step, topics.TICKS.name, topics.partition_for, partitions, keeps_outputs=False
         )
         for partition in range(partitions):

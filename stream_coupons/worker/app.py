@@ -15,14 +15,14 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.agent_loop import AgentLoop
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.lane import Lane
 from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
+from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
-from stream_coupons.worker.known import CurrentKnowledge
 from stream_coupons.worker.member import Member, Reporter
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "accounts"}
@@ -69,11 +69,11 @@ class CouponApp(Member):
     def _may_read(self) -> bool:
         return self.knowledge.is_caught_up
 
-    def _add_owner(self, agent: KeyedAgent[Any]) -> Lane[Any]:
+    def _add_owner(self, agent: KeyedAgent[Any]) -> AgentLoop[Any]:
         """Add an agent that owns states: its topics, its changelog, its lane."""
         kafka, worker = self.settings.kafka, self.settings.worker
         changelog = topics.changelog(TABLE_OF[agent.name])
-        batches: Batches[Any] = Batches(
+        batches: BatchProcessor[Any] = BatchProcessor(
             agent,
             topics.TICKS.name,
             topics.partition_for,
@@ -87,7 +87,7 @@ class CouponApp(Member):
             worker.max_bad_ratio,
             lambda topic, reason, is_open: self.metrics.stopped.labels(agent.name, topic, reason).set(is_open),
         )
-        lane: Lane[Any] = Lane(
+        lane: AgentLoop[Any] = AgentLoop(
             batches,
             KafkaChangelog(
                 kafka,

@@ -10,9 +10,9 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.follower import Follower, Read, Reading
+from stream_coupons.kafka.follower import Follower, Read, RecordHandlers
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.worker.known import CurrentKnowledge
+from stream_coupons.worker.knowledge import CurrentKnowledge
 
 
 class KnowledgeTopics:
@@ -22,16 +22,17 @@ class KnowledgeTopics:
         self._connection = connection
         self._known = known
         self.catalogue: Follower[tuple[str, Coupon | None]] = self._follower(
-            topics.CATALOG, Reading(known.read_coupon, known.take_coupon, settle=known.compile)
+            topics.CATALOG, RecordHandlers(known.read_coupon, known.take_coupon, settle=known.compile)
         )
         self.campaigns: Follower[tuple[str, Campaign | None]] = self._follower(
-            topics.CAMPAIGNS, Reading(known.read_campaign, known.take_campaign, settle=known.compile)
+            topics.CAMPAIGNS, RecordHandlers(known.read_campaign, known.take_campaign, settle=known.compile)
         )
         self.snapshots: Follower[tuple[ModelSnapshot, Scorer]] = self._follower(
-            topics.SNAPSHOTS, Reading(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots)
+            topics.SNAPSHOTS,
+            RecordHandlers(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots),
         )
 
-    def _follower(self, topic: Topic, reading: Reading[Read]) -> Follower[Read]:
+    def _follower(self, topic: Topic, reading: RecordHandlers[Read]) -> Follower[Read]:
         return Follower(self._connection, topic.name, topic.max_message_bytes, reading)
 
     async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
-from stream_coupons.agents.wire import sources
+from stream_coupons.agents.record_mapping import sources
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.connection import Connection
@@ -16,8 +16,8 @@ from stream_coupons.kafka.follower import ends_of
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
+from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
-from stream_coupons.worker.known import CurrentKnowledge
 from stream_coupons.worker.member import Member, Reporter
 
 

@@ -30,7 +30,7 @@ class Family(Struct, array_like=True, frozen=True):
     samples: list[tuple[str, dict[str, str], float]]
 
 
-class Report(Struct, array_like=True, frozen=True):
+class LearnerStatus(Struct, array_like=True, frozen=True):
     """State of a learning process.
 
     Attributes
@@ -50,7 +50,7 @@ class Greeting(Struct, frozen=True):
     log_level: str
 
 
-_report = msgspec.msgpack.Decoder(Report)
+_report = msgspec.msgpack.Decoder(LearnerStatus)
 
 
 def families_of(registry: CollectorRegistry) -> list[Family]:
@@ -153,6 +153,6 @@ class LearnerProcess:
         report = self._report()
         return [] if report is None else report.families
 
-    def _report(self) -> Report | None:
+    def _report(self) -> LearnerStatus | None:
         latest = self._child.latest
         return None if latest is None else _report.decode(latest)

@@ -12,8 +12,8 @@ from runtime.fakes import keep
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.record_mapping import SOFT
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import SOFT
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.messages.leases import Lease
@@ -22,7 +22,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.stores import MemoryCells
 
@@ -56,7 +56,9 @@ class Owner:
     def start(self) -> None:
         """A new process: whatever was in memory is gone."""
         self.step = self.make()
-        self.batches: Batches[Any] = Batches(self.step, topics.TICKS.name, topics.partition_for, self.partitions)
+        self.batches: BatchProcessor[Any] = BatchProcessor(
+            self.step, topics.TICKS.name, topics.partition_for, self.partitions
+        )
         for partition in range(self.partitions):
             self.batches.adopt(partition, MemoryCells(self.tables[partition]))
         self.position = dict(self.committed)

@@ -1,11 +1,11 @@
 """From samples and times to figures."""
 
 from stream_coupons.lab.bench.latency import Timing, summary
-from stream_coupons.lab.bench.throughput import Sample, memory, warmed_up
+from stream_coupons.lab.bench.throughput import UsageSample, memory, warmed_up
 
 
-def sample(at: float, records: int) -> Sample:
-    return Sample(at=at, records=records, batches=records // 10, worker_cpu_s=at, broker_cpu_s=at)
+def sample(at: float, records: int) -> UsageSample:
+    return UsageSample(at=at, records=records, batches=records // 10, worker_cpu_s=at, broker_cpu_s=at)
 
 
 def test_the_warm_up_is_the_first_tenth() -> None:

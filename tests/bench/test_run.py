@@ -7,12 +7,14 @@ from msgspec.structs import replace
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.bench import run as bench_run
-from stream_coupons.lab.bench.run import Plan
+from stream_coupons.lab.bench.run import BenchPlan
 from stream_coupons.lab.bench.throughput import Memory, Throughput
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.settings import Settings
 
-PLAN = Plan(settings=Settings(), workload=Workload(), engine="kafka", workers=1, rates=(100.0, 300.0), seconds=10.0)
+PLAN = BenchPlan(
+    settings=Settings(), workload=Workload(), engine="kafka", workers=1, rates=(100.0, 300.0), seconds=10.0
+)
 SPEED = Throughput(
     events=90_000, seconds=40.0, events_per_s=2250.0, worker_cpu_us_per_event=123.4, cores_used=0.9,
     broker_cpu_us_per_event=80.0, batches_per_s=20.0, events_per_batch=112.5, peak_rss_bytes=2**29,
@@ -22,7 +24,7 @@ MEMORY = Memory(shoppers=5000, growth_bytes=2**24, bytes_per_shopper=3355.4)
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *, has_backlog: bool) -> bench_run.Report:
-    def measure(plan: Plan, found: bench_run.Measured, *_: Any) -> None:  # noqa: ARG001 - the signature of _measure
+    def measure(plan: BenchPlan, found: bench_run.Measured, *_: Any) -> None:  # noqa: ARG001 - the signature of _measure
         if has_backlog:
             found.backlog = SPEED, MEMORY
         raise KeyboardInterrupt

@@ -6,7 +6,7 @@ import pytest
 from stream_coupons.broker.cleaning import apply_retention, clean_topics, is_compaction_due
 from stream_coupons.broker.compaction import compact
 from stream_coupons.broker.log import PartitionLog
-from stream_coupons.broker.topics import Topic, Topics
+from stream_coupons.broker.topics import BrokerTopic, Topics
 from stream_coupons.kafka.lenient.record_batches import check_batch, read_header, thin_batch
 
 from .builders import KeyValue, make_batch, read_all
@@ -97,8 +97,8 @@ def test_records_without_a_key_go_when_a_topic_becomes_compacted(tmp_path: Path)
     topics.close()
 
 
-def make_topic(**configs: str) -> Topic:
-    return Topic("t", {name.replace("_", "."): value for name, value in configs.items()})
+def make_topic(**configs: str) -> BrokerTopic:
+    return BrokerTopic("t", {name.replace("_", "."): value for name, value in configs.items()})
 
 
 def test_retention_by_size_keeps_the_newest_batches(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka.clients import Fetcher, Publisher, Reader, first_records
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.follower import Follower, Reading
+from stream_coupons.kafka.follower import Follower, RecordHandlers
 from stream_coupons.kafka.topics import Cleanup, Topic
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.stores import in_memory
@@ -40,7 +40,7 @@ def test_a_follower_takes_every_record(broker: BrokerProcess, topic: Topic) -> N
     async def follow() -> list[bytes]:
         taken: list[bytes] = []
         follower: Follower[bytes] = Follower(
-            Connection(broker.bootstrap), topic.name, 2**14, Reading(lambda _, value: value, taken.append)
+            Connection(broker.bootstrap), topic.name, 2**14, RecordHandlers(lambda _, value: value, taken.append)
         )
         await follower.start()
         try:

@@ -23,7 +23,7 @@ from stream_coupons.lab.bench import run as bench_run
 from stream_coupons.lab.bench.hops import Hop
 from stream_coupons.lab.bench.latency import Client, Latency, Send, Timing
 from stream_coupons.lab.bench.live import LiveRate
-from stream_coupons.lab.bench.run import Machine, Report
+from stream_coupons.lab.bench.run import BenchReport, Machine
 from stream_coupons.lab.bench.target import FLOOR, OURS
 from stream_coupons.lab.bench.throughput import Memory, Throughput
 
@@ -244,8 +244,8 @@ def live_rate(rate: float, *, is_saturated: bool = False) -> LiveRate:
     )  # fmt: skip
 
 
-def report(*rates: LiveRate, interrupted: bool = False) -> Report:
-    return Report(
+def report(*rates: LiveRate, interrupted: bool = False) -> BenchReport:
+    return BenchReport(
         options={"engine": "kafka", "guarantee": "at_least_once", "workers": 2, "shoppers": 20_000, "coupons": 200},
         machine=Machine(cores=2, processor="A processor", system="Linux", python="3.11", version="1", load_before=0.0),
         throughput=Throughput(
@@ -258,7 +258,7 @@ def report(*rates: LiveRate, interrupted: bool = False) -> Report:
     )  # fmt: skip
 
 
-def printed(run: Run, monkeypatch: pytest.MonkeyPatch, found: Report, *options: object) -> Any:
+def printed(run: Run, monkeypatch: pytest.MonkeyPatch, found: BenchReport, *options: object) -> Any:
     monkeypatch.setattr(bench_run, "run", lambda *_: found)
     return run("bench", *options)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_coupons.cli.campaigns import states_of
-from stream_coupons.cli.catalog_file import CAMPAIGNS, Reading, read_entries
+from stream_coupons.cli.catalog_file import CAMPAIGNS, ParsedFile, read_entries
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Falling, Price
@@ -27,7 +27,7 @@ def campaign(campaign_id: str = "spring", **fields: Any) -> dict[str, Any]:
     return {"campaign_id": campaign_id, **fields}
 
 
-def read(*campaigns: dict[str, Any]) -> Reading[Campaign]:
+def read(*campaigns: dict[str, Any]) -> ParsedFile[Campaign]:
     return read_entries(CAMPAIGNS, json.dumps(campaigns).encode(), "campaigns.json", NOW)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.catalog_file import COUPONS, Reading, read_entries, unissuable
+from stream_coupons.cli.catalog_file import COUPONS, ParsedFile, read_entries, unissuable
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
@@ -22,7 +22,7 @@ def coupon(coupon_id: str = "tea", **fields: Any) -> dict[str, Any]:
     return {"coupon_id": coupon_id, "discount_percent": 10.0, "max_discount_minor": 500, "stock": 5, **fields}
 
 
-def read(*coupons: dict[str, Any]) -> Reading[Coupon]:
+def read(*coupons: dict[str, Any]) -> ParsedFile[Coupon]:
     return read_entries(COUPONS, json.dumps(coupons).encode(), "catalog.json", NOW)
 
 

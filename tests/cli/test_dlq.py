@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.dlq import Row, line_of, row_of, text_of
+from stream_coupons.cli.dlq import DeadLetterRow, line_of, row_of, text_of
 from stream_coupons.cli.dlq_redrive import line_of_done
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import redrive, topics
@@ -14,14 +14,14 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.redrive import Done, Outcome, Redrive, letter_of
+from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome, letter_of
 
 from .conftest import Run, records
 
 BROWSE = topics.BROWSE.name
 VALUE = b'{"event_id": "\xc3\xa9", \n'
 
-ROW = Row(
+ROW = DeadLetterRow(
     letter="0:17",
     at=1_767_348_000.0,
     reason="invalid",
@@ -41,7 +41,7 @@ def test_a_letter_is_one_line() -> None:
 
 
 def test_a_line_says_what_was_sent_again_and_what_came_back() -> None:
-    row = Row(
+    row = DeadLetterRow(
         letter="0:17",
         at=1e300,
         reason="late",
@@ -79,14 +79,14 @@ def test_bytes_are_text_or_digits(data: bytes | None, expected: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "dry_run", "expected"),
     [
-        (Outcome.SENT, False, "sent NOTE"),
-        (Outcome.SENT, True, "would be sent NOTE"),
-        (Outcome.BEFORE, False, "skipped: sent again before NOTE"),
-        (Outcome.IMPOSSIBLE, False, "cannot be sent: NOTE"),
-        (Outcome.HOPELESS, False, "not sent, it would be refused again: NOTE"),
+        (RedriveOutcome.SENT, False, "sent NOTE"),
+        (RedriveOutcome.SENT, True, "would be sent NOTE"),
+        (RedriveOutcome.BEFORE, False, "skipped: sent again before NOTE"),
+        (RedriveOutcome.IMPOSSIBLE, False, "cannot be sent: NOTE"),
+        (RedriveOutcome.HOPELESS, False, "not sent, it would be refused again: NOTE"),
     ],
 )
-def test_what_was_done_is_one_line(outcome: Outcome, dry_run: bool, expected: str) -> None:
+def test_what_was_done_is_one_line(outcome: RedriveOutcome, dry_run: bool, expected: str) -> None:
     refused = dead_letter(Record(BROWSE, 2, 9, 5, b"u1", b"{"), "not_json", "why")
     letter = letter_of(_Appended(refused.headers))
     line = line_of_done(Done(letter, outcome, "NOTE"), dry_run=dry_run).plain

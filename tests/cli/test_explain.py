@@ -32,7 +32,7 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.explain.explanation import Funds, Kept, explain_issue, explain_shopper
+from stream_coupons.lab.explain.explanation import Funds, KeptDecision, explain_issue, explain_shopper
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import Settings
@@ -203,7 +203,7 @@ def test_what_budgets_charge_is_said() -> None:
     assert code.endswith("no more than its budgets charge for its expected cost")
 
     funds.purses["campaign:spring"].price = 1.0  # type: ignore[attr-defined]
-    effects, kept = see(Shopper(), browse("now", AT), known, funds.wallet), Kept(before=Shopper())
+    effects, kept = see(Shopper(), browse("now", AT), known, funds.wallet), KeptDecision(before=Shopper())
     [issue] = [message for message in effects.messages if isinstance(message, CouponIssue)]
     said = explain_text.of_issue(explain_issue(issue, kept, known))
     lines = [part.plain for part in said if isinstance(part, Text)]

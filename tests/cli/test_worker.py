@@ -28,7 +28,7 @@ def run(command: list[str], environment: dict[str, str]) -> "subprocess.Complete
 
 CRASHING = """
 from stream_coupons.cli.main import main
-from stream_coupons.runtime.lane import Lane
+from stream_coupons.runtime.agent_loop import Lane
 
 async def fail(self, ownership):
     raise OSError("no more files")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.eligibility import eligible, objection, shortlist
-from stream_coupons.core.features.views import Interests, Moment
+from stream_coupons.core.features.affinity import Interests, Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules

@@ -13,7 +13,7 @@ from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.messages.neighbours import UserVector
-from stream_coupons.core.neighbours.buckets import Cell, Member, departure, update
+from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, departure, update
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper, next_due
@@ -85,8 +85,8 @@ def test_neighbours_hear_that_the_shopper_is_gone(regular: Shopper) -> None:
     assert regular.related == Related()
     assert also_gone.at == max(AT - DAY_S, asked_at)
     assert gone.at == AT, "it is older than what they know, so they ignore it"
-    view, member = Cell(NeighbourhoodRules()), Member()
-    view.put("u", Member(AT))
+    view, member = BucketVectors(NeighbourhoodRules()), BucketMember()
+    view.put("u", BucketMember(AT))
     assert update(member, gone, view).is_over
     assert len(view) == 0
 
@@ -258,9 +258,9 @@ def test_shoppers_stay_unless_it_is_said_for_how_long(regular: Shopper) -> None:
 
 
 def test_who_moved_away_from_a_full_cell_keeps_the_place() -> None:
-    cell = Cell(NeighbourhoodRules(max_members=2))
+    cell = BucketVectors(NeighbourhoodRules(max_members=2))
     for user in "ab":
         message = UserVector(user_id=user, cell="shop/0", at=AT, indices=[1], weights=[1.0])
-        update(Member(), message, cell)
+        update(BucketMember(), message, cell)
     gone = departure("a", "shop/0", AT + 1)
-    assert not update(Member(AT), gone, cell).is_over
+    assert not update(BucketMember(AT), gone, cell).is_over

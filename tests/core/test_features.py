@@ -14,6 +14,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.decision.stored_rows import pack, unpack
+from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (
     DIMENSIONS,
@@ -30,7 +31,6 @@ from stream_coupons.core.features.rows import (
     hashed_names,
     places_of,
 )
-from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.category_history import usual_gap_s

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import extract
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.category_history import (
     MAX_CATEGORIES,

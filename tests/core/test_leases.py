@@ -16,7 +16,7 @@ from stream_coupons.core.money import leases, purses
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import cost_of, demand_of, hold_of
-from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
 
 from .builders import as_read, opened, restarted
@@ -38,7 +38,7 @@ def money(most: int | None, quantum: int, hold: Any = "maximum", **terms: Any) -
 
 def totals(purse: Purse) -> tuple[int, ...]:
     """All totals of a purse, each of which only grows."""
-    return tuple(getattr(purse, name) for name in Totals.__struct_fields__)
+    return tuple(getattr(purse, name) for name in PurseTotals.__struct_fields__)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import take_in
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules

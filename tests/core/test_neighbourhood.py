@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
-from stream_coupons.core.neighbours.buckets import Cell, Member, cell_key, split_cell_key, update
+from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, pack_vector, top
 
@@ -22,8 +22,8 @@ from .builders import AT, coupon
 EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
 
 
-def member(vector: SparseVector, at: float = AT) -> Member:
-    return Member(at, pack_vector(vector))
+def member(vector: SparseVector, at: float = AT) -> BucketMember:
+    return BucketMember(at, pack_vector(vector))
 
 
 def stored(weight: float) -> float:
@@ -35,14 +35,14 @@ def items(names: str) -> SparseVector:
     return {feature_index(f"item:{name}"): 1.0 for name in names}
 
 
-def cell_of(vectors: dict[str, SparseVector], rules: NeighbourhoodRules = EVERYBODY) -> Cell:
-    cell = Cell(rules)
+def cell_of(vectors: dict[str, SparseVector], rules: NeighbourhoodRules = EVERYBODY) -> BucketVectors:
+    cell = BucketVectors(rules)
     for user, vector in vectors.items():
         cell.put(user, member(vector))
     return cell
 
 
-def similarities(cell: Cell, user: str) -> dict[str, float]:
+def similarities(cell: BucketVectors, user: str) -> dict[str, float]:
     return {neighbour.user_id: neighbour.similarity for neighbour in cell.nearest(user)[0]}
 
 
@@ -120,7 +120,7 @@ def test_what_is_said_depends_on_neither_the_order_nor_what_was_there_before(
     rules = NeighbourhoodRules(neighbours=2, min_similarity=0.0)
     long = dict.fromkeys(range(60), 1.0)
     worn = cell_of(dict.fromkeys([*vectors, "gone"], long), rules)
-    worn.put("gone", Member())
+    worn.put("gone", BucketMember())
     for user in chance.sample(sorted(vectors), len(vectors)):
         worn.put(user, member(vectors[user]))
     fresh = cell_of(vectors, rules)
@@ -137,17 +137,17 @@ def test_a_new_vector_replaces_the_old_one() -> None:
 
 def test_who_moves_away_is_no_neighbour_and_the_row_is_used_again() -> None:
     cell = cell_of({"a": {1: 1.0}, "b": {1: 1.0}})
-    cell.put("b", Member())
+    cell.put("b", BucketMember())
     assert similarities(cell, "a") == {}
     assert len(cell) == 1
     cell.put("c", member({1: 1.0, 3: 1.0}))
     assert similarities(cell, "a") == pytest.approx({"c": 2**-0.5})
-    cell.put("nobody", Member())
+    cell.put("nobody", BucketMember())
     assert len(cell) == 2
 
 
 def test_a_full_cell_gives_up_its_stalest_member() -> None:
-    cell = Cell(NeighbourhoodRules(max_members=3))
+    cell = BucketVectors(NeighbourhoodRules(max_members=3))
     for user, at in (("b", 2.0), ("a", 1.0), ("c", 3.0), ("d", 4.0)):
         cell.put(user, member({1: 1.0}, at))
     assert len(cell) == 3
@@ -159,25 +159,25 @@ def test_a_full_cell_gives_up_its_stalest_member() -> None:
 def test_a_view_made_anew_holds_whom_the_one_that_saw_all_come_and_go_holds(
     steps: list[tuple[str, int, bool]],
 ) -> None:
-    cell, members, at = Cell(NeighbourhoodRules(max_members=3)), dict[str, Member](), AT
+    cell, members, at = BucketVectors(NeighbourhoodRules(max_members=3)), dict[str, BucketMember](), AT
     for user, passed_s, stays in steps:
         at += passed_s
         message = vector_message(user, {1: 1.0} if stays else {}, at)
-        if update(members.setdefault(user, Member()), message, cell).is_over:
+        if update(members.setdefault(user, BucketMember()), message, cell).is_over:
             del members[user]
-    anew = Cell(NeighbourhoodRules(max_members=3))
+    anew = BucketVectors(NeighbourhoodRules(max_members=3))
     for user, each in sorted(members.items()):
         anew.put(user, each)
     last = vector_message("me", {1: 1.0}, at)
-    told = [update(Member(), last, view).messages for view in (cell, anew)]
+    told = [update(BucketMember(), last, view).messages for view in (cell, anew)]
     assert told[0] == told[1]
 
 
 def test_who_was_left_out_does_not_come_back_when_another_moves_away() -> None:
-    cell = Cell(NeighbourhoodRules(max_members=3))
+    cell = BucketVectors(NeighbourhoodRules(max_members=3))
     for user, at in (("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 4.0)):
         cell.put(user, member({1: 1.0}, at))
-    cell.put("d", Member(10.0))
+    cell.put("d", BucketMember(10.0))
     assert set(similarities(cell, "c")) == {"b"}
 
 
@@ -186,7 +186,7 @@ def test_whoever_comes_first_a_full_cell_holds_the_freshest() -> None:
     for seed in range(20):
         users = [(user, float(n)) for n, user in enumerate("abcdef")]
         random.Random(seed).shuffle(users)
-        cell = Cell(NeighbourhoodRules(max_members=3))
+        cell = BucketVectors(NeighbourhoodRules(max_members=3))
         for user, at in users:
             cell.put(user, member({1: 1.0}, at))
         assert set(similarities(cell, "f")) == {"d", "e"}
@@ -196,12 +196,12 @@ def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
     # Enough comings and goings that rows grow, are used again, and columns are renumbered.
     rng = random.Random(3)
     rules = NeighbourhoodRules(neighbours=100, min_similarity=0.0, max_vector=4)
-    cell, vectors = Cell(rules), {}
+    cell, vectors = BucketVectors(rules), {}
     for step in range(3000):
         user = f"u{rng.randrange(40)}"
         if rng.random() < 0.4:
             vectors.pop(user, None)
-            cell.put(user, Member())
+            cell.put(user, BucketMember())
         else:
             vectors[user] = {rng.randrange(step, step + 60): stored(rng.random() + 0.1) for _ in range(3)}
             cell.put(user, member(vectors[user], float(step)))
@@ -215,7 +215,7 @@ def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
 
 def test_features_nobody_has_any_more_are_forgotten() -> None:
     rules = NeighbourhoodRules(max_vector=4)
-    cell = Cell(rules)
+    cell = BucketVectors(rules)
     cell.put("still", member({0: 1.0}))
     for n in range(0, 40_000, 4):
         cell.put("changing", member({n + 1: 1.0, n + 2: 1.0, n + 3: 1.0, 0: 1.0}))
@@ -231,11 +231,11 @@ class Town:
     """States and view of some cells, as the neighbours agent keeps them."""
 
     def __init__(self) -> None:
-        self.cells = defaultdict[str, Cell](lambda: Cell(EVERYBODY))
-        self.members: dict[str, Member] = {}
+        self.cells = defaultdict[str, BucketVectors](lambda: BucketVectors(EVERYBODY))
+        self.members: dict[str, BucketMember] = {}
 
     def take(self, message: UserVector) -> list[NeighbourUpdate]:
-        state = self.members.setdefault(cell_key(message.cell, message.user_id), Member())
+        state = self.members.setdefault(cell_key(message.cell, message.user_id), BucketMember())
         return update(state, message, self.cells[message.cell]).messages  # type: ignore[return-value]
 
 
@@ -296,7 +296,7 @@ def test_a_view_made_of_the_states_is_the_view_that_grew() -> None:
     for n in range(200):
         vector = {rng.randrange(30): rng.random() + 0.1 for _ in range(rng.randrange(5))}
         town.take(vector_message(f"u{rng.randrange(20)}", vector, AT + n))
-    recovered = Cell(EVERYBODY)
+    recovered = BucketVectors(EVERYBODY)
     for key, state in town.members.items():
         recovered.put(split_cell_key(key)[1], state)
     living = [split_cell_key(key)[1] for key, state in town.members.items() if state.packed[0]]

@@ -8,9 +8,9 @@ import pytest
 from stream_coupons.core.decision.observation import observe, rows_with, rows_without
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.messages.neighbours import Neighbour, NeighbourUpdate

@@ -25,8 +25,8 @@ from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
 from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample

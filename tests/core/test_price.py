@@ -18,7 +18,7 @@ from stream_coupons.core.money.price import (
     Budget,
     Falling,
     Price,
-    Totals,
+    ReportedTotals,
     Traffic,
     cost_of,
     demand_of,
@@ -186,7 +186,7 @@ class TestDemand:
             assert demand[min(above, len(demand) - 1)] <= need * (1 + 1e-9) + 1e-9
 
 
-reports = st.builds(Totals, money, money, money, st.one_of(st.just(()), demands))
+reports = st.builds(ReportedTotals, money, money, money, st.one_of(st.just(()), demands))
 
 
 class TestUpdate:
@@ -200,7 +200,7 @@ class TestUpdate:
     )
     def test_a_price_is_never_negative_and_the_same_moment_changes_nothing(
         self,
-        updates: list[tuple[float, Totals]],
+        updates: list[tuple[float, ReportedTotals]],
         curve: BudgetCurve,
         traffic: Traffic,
         amount: float,
@@ -212,7 +212,7 @@ class TestUpdate:
             assert 0.0 <= price.value <= PRICES[-1]
             assert price.at is not None
             assert update(price, totals, budget, traffic, price.at) is price
-            assert update(price, Totals(), budget, traffic, price.at - 1.0) is price
+            assert update(price, ReportedTotals(), budget, traffic, price.at - 1.0) is price
             assert restored(price) == price
 
     @fast
@@ -220,30 +220,32 @@ class TestUpdate:
     def test_more_spent_is_never_cheaper(self, demand: tuple[float, ...], spent: float, more: float) -> None:
         budget, begun = (
             Budget(1e7, AT, AT + 20 * DAY_S),
-            update(Price(), Totals(), Budget(1e7, AT, AT + 1), Traffic(), AT),
+            update(Price(), ReportedTotals(), Budget(1e7, AT, AT + 1), Traffic(), AT),
         )
         prices = [
-            update(begun, Totals(spent_minor=each, demand=demand), budget, Traffic(), AT + DAY_S).value
+            update(begun, ReportedTotals(spent_minor=each, demand=demand), budget, Traffic(), AT + DAY_S).value
             for each in (spent, spent + more)
         ]
         assert prices[0] <= prices[1]
 
     def test_it_starts_without_history_and_costs_nothing_without_demand(self) -> None:
         budget = Budget(1000.0, AT, AT + 10 * DAY_S)
-        first = update(Price(), Totals(demand=(5.0,) * len(PRICES)), budget, Traffic(), AT)
+        first = update(Price(), ReportedTotals(demand=(5.0,) * len(PRICES)), budget, Traffic(), AT)
         assert first.value == 0.0
-        assert update(first, Totals(demand=(5.0,) * len(PRICES)), budget, Traffic(), AT + 1.0).value == 0.0
+        assert update(first, ReportedTotals(demand=(5.0,) * len(PRICES)), budget, Traffic(), AT + 1.0).value == 0.0
 
     def test_an_update_a_moment_later_is_finite(self) -> None:
         budget = Budget(1000.0, AT, AT + 10 * DAY_S)
-        begun = update(Price(), Totals(), budget, Traffic(), AT)
-        later = update(begun, Totals(demand=(9.0,) * len(PRICES)), budget, Traffic(), math.nextafter(AT, math.inf))
+        begun = update(Price(), ReportedTotals(), budget, Traffic(), AT)
+        later = update(
+            begun, ReportedTotals(demand=(9.0,) * len(PRICES)), budget, Traffic(), math.nextafter(AT, math.inf)
+        )
         assert 0.0 <= later.value <= PRICES[-1]
 
     def test_a_spent_budget_costs_the_most(self) -> None:
         budget = Budget(1000.0, AT, AT + 10 * DAY_S)
-        begun = update(Price(), Totals(), budget, Traffic(), AT)
-        assert update(begun, Totals(spent_minor=1000.0), budget, Traffic(), AT + DAY_S).value == PRICES[-1]
+        begun = update(Price(), ReportedTotals(), budget, Traffic(), AT)
+        assert update(begun, ReportedTotals(spent_minor=1000.0), budget, Traffic(), AT + DAY_S).value == PRICES[-1]
 
 
 WINDOW_S = 2 * DAY_S
@@ -294,7 +296,7 @@ class Stream:
             if is_updated(at):
                 self.traffic = self.traffic.note(since, at, decisions)
                 since, decisions = at, 0
-                totals = Totals(self.spent, self.expected.at(at), self.variance.at(at), tuple(demand.tolist()))
+                totals = ReportedTotals(self.spent, self.expected.at(at), self.variance.at(at), tuple(demand.tolist()))
                 self.price = update(self.price, totals, self.budget, self.traffic, at)
                 self.price = restored(self.price) if restarts else self.price
             self.spent_at.append(self.spent / self.budget.amount_minor)

@@ -11,7 +11,7 @@ from stream_coupons.core.decision.settlement import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.price import cost_of, hold_of
-from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
 
 from .builders import AT, DAY_S, HOUR_S, opened, restarted
@@ -24,7 +24,7 @@ amounts = st.integers(0, MOST)
 
 def totals(purse: Purse) -> tuple[int, ...]:
     """All totals of a purse, each of which only grows."""
-    return tuple(getattr(purse, name) for name in Totals.__struct_fields__)
+    return tuple(getattr(purse, name) for name in PurseTotals.__struct_fields__)
 
 
 class Books(RuleBasedStateMachine):

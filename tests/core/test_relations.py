@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
-from stream_coupons.core.neighbours.buckets import Member, departure
+from stream_coupons.core.neighbours.buckets import BucketMember, departure
 from stream_coupons.core.neighbours.relations import (
     FIT_EVERY_S,
     FREE_AFTER_S,
@@ -43,12 +43,12 @@ class Sample:
 
     slots: int = 4096
     bucket: CategoryBucket = field(default_factory=CategoryBucket)
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, BucketMember] = field(default_factory=dict)
 
     def take(self, message: UserVector) -> SparseVector | None:
         """The answer; None if there is none."""
         slot = slot_of(message.user_id, self.slots)
-        state = self.members.setdefault(slot, Member())
+        state = self.members.setdefault(slot, BucketMember())
         effects = relate(state, slot, message, self.bucket)
         if effects.is_over:
             del self.members[slot]
@@ -63,7 +63,7 @@ class Sample:
         """A view made of the states as they are kept."""
         bucket = CategoryBucket()
         for slot, state in self.members.items():
-            bucket.put(slot, msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Member))
+            bucket.put(slot, msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=BucketMember))
         return bucket
 
 

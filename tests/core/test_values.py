@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stream_coupons.core.vectors.sparse import _remembered_index, feature_index
-from stream_coupons.core.vectors.values import value_hashes
+from stream_coupons.core.vectors.value_binning import value_hashes
 
 
 def test_a_value_is_hashed_as_any_name_is() -> None:

@@ -12,8 +12,8 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.decision.judgement import judge
+from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.rows import extract
-from stream_coupons.core.features.views import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.core.rules import ProfileRules

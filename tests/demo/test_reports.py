@@ -15,7 +15,7 @@ from stream_coupons.lab.demo.run import POLICIES, ShopperResult
 from stream_coupons.lab.demo.shoppers import settings_for_shoppers
 from stream_coupons.lab.demo.watch import Watch
 from stream_coupons.lab.demo.words import REASONS
-from stream_coupons.lab.reports.report import Report
+from stream_coupons.lab.reports.report import HtmlReport
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
 
@@ -41,7 +41,7 @@ def whole() -> ShopperResult:
 
 
 def text_of(result: ShopperResult, folder: Path, width: int = 80) -> tuple[str, str]:
-    console, page = Console(file=io.StringIO(), width=width), Report("r")
+    console, page = Console(file=io.StringIO(), width=width), HtmlReport("r")
     print_shoppers(console, result)
     add_shoppers(page, result)
     page.write(folder / "page.html")

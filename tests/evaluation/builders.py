@@ -25,10 +25,10 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output, Record
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.lab.audit.accounts import COLUMNS
 from stream_coupons.lab.audit.audit import audit
+from stream_coupons.lab.audit.coverage_check import COLUMNS
 from stream_coupons.lab.audit.findings import Findings
-from stream_coupons.lab.audit.marks import Marks, Partition
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Partition
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX
 
@@ -118,14 +118,14 @@ class Log:
             if topic in names:
                 yield from records
 
-    def marks(self) -> Marks:
+    def marks(self) -> AuditedOffsets:
         """Where the logs end; everything is committed, unless it is said otherwise."""
         places = {(topic.name, home) for topic in topics.ALL for home in range(topic.partitions or self.partitions)}
         ends = dict.fromkeys(places, 0) | self.ends
         begins = {place: records[0].offset for place, records in self.records.items() if records}
-        return Marks(begins, ends, ends if self.committed is None else self.committed)
+        return AuditedOffsets(begins, ends, ends if self.committed is None else self.committed)
 
-    def audit(self, marks: Marks | None = None) -> Findings:
+    def audit(self, marks: AuditedOffsets | None = None) -> Findings:
         """What an audit says that began when the logs were as `marks` say."""
         return audit(self.read, marks or self.marks())
 

@@ -10,7 +10,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.arm_effects import ANY, ArmEffect, covered, groups_of, measure
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons.lab.offline.uplift import Trial
 from stream_coupons.lab.ope.rewards import Reward, rewards
 from stream_coupons.settings import Settings
@@ -20,7 +20,7 @@ ARMS = ("a", "b", NO_COUPON)
 SHARE = np.array([0.5, 0.2, 0.3])
 
 
-def decisions(n: int = 3000, seed: int = 1, **known: Any) -> Decisions:
+def decisions(n: int = 3000, seed: int = 1, **known: Any) -> LoggedDecisions:
     """Coupon a adds `x`, of [0, 0.4], to the probability of a purchase of 0.1, b nothing; both are predicted so."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(0, 0.4, n)
@@ -45,10 +45,10 @@ def decisions(n: int = 3000, seed: int = 1, **known: Any) -> Decisions:
         "purchased": rng.random(n) < p_purchase,
         "order_value": np.full(n, np.nan),
     }
-    return Decisions(**(given | known))
+    return LoggedDecisions(**(given | known))
 
 
-def effects(found: Decisions) -> dict[str, ArmEffect]:
+def effects(found: LoggedDecisions) -> dict[str, ArmEffect]:
     return {one.arm: one for one in measure(found, rewards(found, Reward.PURCHASE, RULES), found.propensity)}
 
 

@@ -11,8 +11,8 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.records import ORIGIN_HEADER
-from stream_coupons.lab.audit.accounts import NOT_FOLLOWED
 from stream_coupons.lab.audit.audit import READ
+from stream_coupons.lab.audit.coverage_check import NOT_FOLLOWED
 from stream_coupons.lab.audit.findings import FIRST_KEPT, Check
 from stream_coupons.runtime.cells import StateCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX

@@ -8,7 +8,7 @@ import pytest
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.lab.offline import baselines
 from stream_coupons.lab.offline.baselines import OURS, RIVER, TREES, Beside, compare
-from stream_coupons.lab.offline.quality import Judged, judged
+from stream_coupons.lab.offline.quality import LabelledIssues, judged
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.baselines import online_logistic, raw_features
 
@@ -34,7 +34,7 @@ def scored(number: int, label: bool, context: dict[str, Any], delay_s: float = 1
     )
 
 
-def series(delay_s: float = 1.0, count: int = 800) -> list[Judged]:
+def series(delay_s: float = 1.0, count: int = 800) -> list[LabelledIssues]:
     """Rain decides, and so does an interaction that no linear model sees."""
     rng = np.random.default_rng(2)
     issues = []

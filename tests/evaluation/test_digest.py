@@ -13,7 +13,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output
 from stream_coupons.lab.offline.digest import AGENTS, Digest, StateDigest, digests_of
-from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec
+from stream_coupons.runtime.cells import Cell, CellCodec, OutboxEntry, StateCodec
 
 from .builders import AT, live_shop, new_shop
 
@@ -62,7 +62,7 @@ def test_another_state_is_another_digest(others: list[tuple[bytes, bytes | None]
 
 
 def test_how_far_and_in_what_batches_a_log_was_applied_is_no_state() -> None:
-    kept = [Kept("t", 1, 0, Output("t", 0, b"k", b"v"))]
+    kept = [OutboxEntry("t", 1, 0, Output("t", 0, b"k", b"v"))]
     marked = cell(1, applied={"t": 4}, outbox=kept)
     assert digest((b"a", marked)) == digest((b"a", cell(1)))
 

@@ -36,14 +36,14 @@ from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
+from stream_coupons.lab.explain.candidate_verdicts import WORDS, Lack
 from stream_coupons.lab.explain.explanation import (
     Funds,
-    Kept,
+    KeptDecision,
     ShopperExplanation,
     explain_issue,
     explain_shopper,
 )
-from stream_coupons.lab.explain.verdicts import WORDS, Lack
 from stream_coupons.models.linear import prior
 
 CATEGORIES = ("tea", "ham", "ink")
@@ -278,7 +278,7 @@ def test_the_price_of_then_is_on_record(price: float, why: Passed) -> None:
     known, shopper, event = knowing(SHARED, DEAR), Shopper(), browse("now", AT)
     effects = see(shopper, event, known, priced(price).wallet)
     [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
-    kept = Kept(trigger=event, decision=decision, before=Shopper(), after=shopper)
+    kept = KeptDecision(trigger=event, decision=decision, before=Shopper(), after=shopper)
     found = explain_issue(issue, kept, known)
     assert (issue.coupon_id, found.is_reproduced, found.notes) == ("dear", True, [])
     assert [(one.coupon_id, one.reason) for one in found.others] == [("shared", why)]
@@ -332,7 +332,7 @@ def test_a_trigger_from_a_clock_that_is_ahead_is_computed_again_as_of_its_arriva
     known, shopper = knowledge(CHEAP, DEAR, rules=WORTH, scorer=prior()), Shopper()
     event = browse("now", AT + HOUR_S, item("t", category="tea"))
     [issue] = of_type(see(shopper, event, known, times=Times(appended_at=AT)).messages, CouponIssue)
-    found = explain_issue(issue, Kept(trigger=event, before=Shopper(), after=shopper), known)
+    found = explain_issue(issue, KeptDecision(trigger=event, before=Shopper(), after=shopper), known)
     assert (issue.issued_at, found.is_reproduced) == (AT, True)
 
 

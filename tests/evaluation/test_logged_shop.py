@@ -5,7 +5,7 @@ import pytest
 
 from stream_coupons.core.decision.observation import rows_with, rows_without
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, ObservedIssue, OrderEvent
 from stream_coupons.core.shopper.state import Predicted, Shopper

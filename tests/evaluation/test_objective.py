@@ -12,12 +12,12 @@ from stream_coupons.lab.datasets import foreign
 from stream_coupons.lab.tuning.objective import (
     CHECKPOINTS,
     Objective,
-    Sample,
+    ScoredSample,
     compare,
     log_loss,
     split_at,
 )
-from stream_coupons.lab.tuning.plan import Head, Metric
+from stream_coupons.lab.tuning.plan import Metric, TunedHead
 from stream_coupons.settings import LearningSettings, Settings
 
 from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log
@@ -32,12 +32,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
-    return Objective(log, WINDOW_S, until, metric, Head.REDEEM)
+    return Objective(log, WINDOW_S, until, metric, TunedHead.REDEEM)
 
 
-def rows(users: list[str], probabilities: list[float], labels: list[int]) -> Sample:
+def rows(users: list[str], probabilities: list[float], labels: list[int]) -> ScoredSample:
     at = np.arange(len(users), dtype=np.float64)
-    return Sample(np.array(users), at, at + 10, np.array(probabilities), np.array(labels, np.float64))
+    return ScoredSample(np.array(users), at, at + 10, np.array(probabilities), np.array(labels, np.float64))
 
 
 @pytest.mark.long
@@ -114,7 +114,10 @@ def test_the_interval_draws_shoppers_and_not_issues() -> None:
     noise = draw.uniform(0.05, 0.95, 20)
     alone = rows([f"u{n}" for n in range(20)], noise.tolist(), labels.tolist())
     alone_too = rows([f"u{n}" for n in range(20)], probabilities.tolist(), labels.tolist())
-    repeated = [Sample(*(np.repeat(getattr(one, name), 20) for name in Sample.__slots__)) for one in (alone, alone_too)]
+    repeated = [
+        ScoredSample(*(np.repeat(getattr(one, name), 20) for name in ScoredSample.__slots__))
+        for one in (alone, alone_too)
+    ]
     once, often = compare(alone, alone_too, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
     assert often.low == pytest.approx(once.low)
     assert often.high == pytest.approx(once.high)

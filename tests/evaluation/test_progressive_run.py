@@ -14,7 +14,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun, for_logs, run
 from stream_coupons.lab.offline.quality import judged
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.models.progressive import roc_auc
+from stream_coupons.models.metrics import roc_auc
 from stream_coupons.settings import Settings
 
 from .foreign_logs import AT, DAY_S, HOUR_S, Record, browse, drawn, feedback, issue, read, settings

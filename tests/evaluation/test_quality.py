@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.lab.offline.quality import Judged, judged, quality, rate_interval, slice_of, working_point
+from stream_coupons.lab.offline.quality import LabelledIssues, judged, quality, rate_interval, slice_of, working_point
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.offline.segments import by_coupon, by_segment
-from stream_coupons.models.progressive import BinaryMetrics, log_loss
+from stream_coupons.models.metrics import BinaryMetrics, log_loss
 
 
 def scored(
@@ -38,7 +38,7 @@ def drawn(size: int = 400, seed: int = 0) -> list[Scored]:
     return [scored(n, float(p), clicked=bool(rng.random() < p)) for n, p in enumerate(chances)]
 
 
-def of_head(issues: list[Scored], head: str) -> Judged:
+def of_head(issues: list[Scored], head: str) -> LabelledIssues:
     return next(series for series in judged(issues) if series.head == head)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_coupons.lab.offline.order_anyway import order_anyway
+from stream_coupons.lab.offline.calibration_by_arm import order_anyway
 from stream_coupons.lab.offline.progressive_run import run
 from stream_coupons.lab.offline.quality import judged, quality
 from stream_coupons.lab.offline.segments import by_coupon, by_segment

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stream_coupons.lab.reports.axes import DAY_S, Unit
-from stream_coupons.lab.reports.report import Axis, Report, format_value
+from stream_coupons.lab.reports.report import Axis, HtmlReport, format_value
 from stream_coupons.lab.reports.vega_bundle import bundle
 
 START = 1485907200.0  # 2017-02-01
@@ -19,8 +19,8 @@ NASTY = """</script><script>alert("x")</script> & 'quoted' <!-- {{ 7 * 7 }}"""
 BUNDLE = files("stream_coupons.lab.reports") / "report_page" / "vega.js"
 
 
-def full_report(text: str = "text") -> Report:
-    report = Report(text, text)
+def full_report(text: str = "text") -> HtmlReport:
+    report = HtmlReport(text, text)
     for _ in range(3):
         report.section(text, f"{text}\n\n{text}")
     report.stats([(text, text, text), ("count", 126415, "")])
@@ -63,7 +63,7 @@ class Scripts(HTMLParser):
         return [json.loads(text) for kind, text in self.scripts if kind == "application/json"]
 
 
-def specs(report: Report) -> list[dict[str, Any]]:
+def specs(report: HtmlReport) -> list[dict[str, Any]]:
     return Scripts(report.html()).specs()
 
 
@@ -97,7 +97,7 @@ def test_a_page_has_one_bundle_however_many_charts_and_none_without() -> None:
     page = Scripts(full_report().html())
     assert len(page.specs()) == 3
     assert sum("vegaEmbed=" in text for _, text in page.scripts) == 1
-    empty = Report("no charts")
+    empty = HtmlReport("no charts")
     empty.table(["a"], [["b"]])
     assert len(empty.html()) < 20_000
 
@@ -117,7 +117,7 @@ def test_every_text_is_escaped() -> None:
 
 
 def test_a_chart_has_a_description_and_its_values_as_a_table() -> None:
-    report = Report("table")
+    report = HtmlReport("table")
     report.line_chart("Loss", {"model": [(0, 0.25), (1, 0.2)], "base": [(0, 0.3)]}, Axis("day"), Axis("loss"))
     page = report.html()
     assert specs(report)[0]["description"] == "Loss"
@@ -126,7 +126,7 @@ def test_a_chart_has_a_description_and_its_values_as_a_table() -> None:
 
 
 def test_what_has_no_values_says_so() -> None:
-    report = Report("empty")
+    report = HtmlReport("empty")
     report.line_chart("no points", {"a": []})
     report.line_chart("no series", {})
     report.line_chart("nothing finite", {"a": [(0, math.nan)]})
@@ -139,7 +139,7 @@ def test_what_has_no_values_says_so() -> None:
 
 
 def test_no_value_is_undefined_when_the_data_are() -> None:
-    report = Report("gaps")
+    report = HtmlReport("gaps")
     report.line_chart("gap", {"a": [(0, 1.0), (1, math.nan), (2, 3.0), (3, math.inf)], "none": [(0, math.nan)]})
     report.line_chart("constant", {"a": [(1, 0.0)]})
     report.bar_chart("zero", {"a": 0.0})
@@ -150,7 +150,7 @@ def test_no_value_is_undefined_when_the_data_are() -> None:
 
 
 def test_a_gap_breaks_the_line_and_a_point_without_neighbours_is_a_dot() -> None:
-    report = Report("gap")
+    report = HtmlReport("gap")
     report.line_chart("gap", {"a": [(0, 1.0), (1, math.nan), (2, 3.0), (3, 4.0)]})
     (spec,) = specs(report)
     assert [row["y"] for row in rows(spec, "line")] == [1.0, None, 3.0, 4.0]
@@ -158,7 +158,7 @@ def test_a_gap_breaks_the_line_and_a_point_without_neighbours_is_a_dot() -> None
 
 
 def test_long_series_are_thinned_but_keep_their_spikes() -> None:
-    report = Report("spike")
+    report = HtmlReport("spike")
     report.line_chart("spike", {"a": [(i, 1000.0 if i == 54_321 else 1.0) for i in range(100_000)]})
     (spec,) = specs(report)
     drawn = rows(spec, "line")
@@ -167,7 +167,7 @@ def test_long_series_are_thinned_but_keep_their_spikes() -> None:
 
 
 def test_the_strip_under_the_pointer_names_the_moment_and_every_value() -> None:
-    report = Report("hover")
+    report = HtmlReport("hover")
     series = {"model": [(START, 0.0834), (START + DAY_S, 0.08)], "base": [(START, 0.1), (START + DAY_S, 0.1)]}
     report.line_chart("hover", series, Axis(unit="date"))
     (spec,) = specs(report)
@@ -181,7 +181,7 @@ def test_the_strip_under_the_pointer_names_the_moment_and_every_value() -> None:
 
 
 def test_between_two_points_the_strip_says_where_the_line_is() -> None:
-    report = Report("hover")
+    report = HtmlReport("hover")
     series = {"model": [(x / 10, x / 20) for x in range(11)], "chance": [(0.0, 0.0), (1.0, 1.0)]}
     report.line_chart("hover", series, Axis("x"), Axis("y"))
     strips = rows(specs(report)[0], "rect")
@@ -189,7 +189,7 @@ def test_between_two_points_the_strip_says_where_the_line_is() -> None:
 
 
 def test_money_is_drawn_in_major_units() -> None:
-    report = Report("money")
+    report = HtmlReport("money")
     report.point_chart("margin", [("learned", 12_345, 10_000, 15_000)], Axis("margin", "money"))
     (spec,) = specs(report)
     (row,) = rows(spec, "circle")
@@ -198,14 +198,14 @@ def test_money_is_drawn_in_major_units() -> None:
 
 
 def test_table_columns_share_their_decimals() -> None:
-    report = Report("table")
+    report = HtmlReport("table")
     report.table(["model", "loss", "rows"], [["a", 0.07, 51000], ["b", 0.113, 200]])
     page = report.html()
     assert '<td class="n">0.070</td><td class="n">51,000</td>' in page
 
 
 def test_a_column_of_numbers_written_as_text_is_aligned_and_one_of_words_is_not() -> None:
-    report = Report("table")
+    report = HtmlReport("table")
     report.table(["policy", "margin", "rate", "note"], [["a", "-257.46", "4.6%", "1 of 2"], ["b", "1,117.89", "", "x"]])
     page = report.html()
     assert '<td class="n">−257.46</td><td class="n">4.6%</td><td>1 of 2</td>' in page

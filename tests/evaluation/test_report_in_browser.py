@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.lab.reports.report import Axis, Report
+from stream_coupons.lab.reports.report import Axis, HtmlReport
 
 from .browser import CHROMIUM, Browser
 
@@ -20,8 +20,8 @@ DAY = Axis("simulated day", from_zero=True)
 POLICIES = ("random", "learned (live)", "the best coupon on average", "highest P(redeem)", "optimum")
 
 
-def a_report() -> Report:
-    report = Report("stream_coupons", "What the demonstration did")
+def a_report() -> HtmlReport:
+    report = HtmlReport("stream_coupons", "What the demonstration did")
     for title in ("Shoppers", "Learning", "Tables"):
         report.section(title, "Two sentences. They say what follows.\n\nAnd another.")
         report.stats(

@@ -9,7 +9,7 @@ import pytest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.tuning.plan import Method, Plan
+from stream_coupons.lab.tuning.plan import Method, SearchPlan
 from stream_coupons.lab.tuning.search_space import (
     BUILT_IN,
     Choices,
@@ -82,7 +82,7 @@ def test_a_grid_that_does_not_fit_is_refused(trials: int, axes: dict[str, int]) 
 
 
 def test_a_question_depends_on_all_that_a_trial_does_and_not_on_how_many_there_are() -> None:
-    plan = Plan(build(only=[RATE]), Settings(), Method.RANDOM, 5, is_maximised=False)
+    plan = SearchPlan(build(only=[RATE]), Settings(), Method.RANDOM, 5, is_maximised=False)
     same = [replace(plan, trials=9), replace(plan, base=Settings(kafka=KafkaSettings(group_id="another")))]
     others = [
         replace(plan, seed=1),

@@ -13,7 +13,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.models.progressive import log_loss
+from stream_coupons.models.metrics import log_loss
 from stream_coupons.settings import LearningSettings, Settings
 
 from .foreign_logs import AT, Record, issue, read

@@ -13,18 +13,18 @@ import pytest
 pytest.importorskip("optuna")
 
 from stream_coupons.lab.reports.tune_report import page
-from stream_coupons.lab.tuning.objective import Comparison, Quality
-from stream_coupons.lab.tuning.plan import Head, Method, Metric, Plan
+from stream_coupons.lab.tuning.objective import Comparison, ObjectiveValue
+from stream_coupons.lab.tuning.plan import Method, Metric, SearchPlan, TunedHead
 from stream_coupons.lab.tuning.tuned import Tuned
 from stream_coupons.lab.tuning.tuning import Tried, opened, results
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings
 
 from .test_tuning import BAD, NEIGHBOURS, PRICE, QUESTION, RATE, SPACE, valley, valley_with_bars
 
 
 def searched(path: Path, trials: int, evaluate: Any = valley) -> tuple[list[Tried], dict[str, float]]:
-    plan = Plan(SPACE, BAD, Method.RANDOM, trials, is_maximised=False)
+    plan = SearchPlan(SPACE, BAD, Method.RANDOM, trials, is_maximised=False)
     with opened(path, plan, QUESTION) as study, ThreadPoolExecutor(1) as pool:
         for finished in results(study, evaluate, pool, 1):
             for trial, quality in finished:
@@ -39,7 +39,7 @@ def tuned(tried: list[Tried]) -> Tuned:
         log=Path("log.jsonl"),
         method=Method.RANDOM,
         metric=Metric.LOG_LOSS,
-        head=Head.REDEEM,
+        head=TunedHead.REDEEM,
         seed=0,
         trials=len(tried),
         given_up=0,
@@ -73,8 +73,8 @@ def dots(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def rate_alone(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001 - it goes to the end
-    return Quality(abs(math.log10(settings.learning.learning_rate / 0.1)))
+def rate_alone(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
+    return ObjectiveValue(abs(math.log10(settings.learning.learning_rate / 0.1)))
 
 
 def test_what_matters_most_has_the_largest_share(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("optuna")
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.tuning.objective import CHECKPOINTS, Quality
-from stream_coupons.lab.tuning.plan import Method, Plan
+from stream_coupons.lab.tuning.objective import CHECKPOINTS, ObjectiveValue
+from stream_coupons.lab.tuning.plan import Method, SearchPlan
 from stream_coupons.lab.tuning.processes import processes
 from stream_coupons.lab.tuning.search_space import Choices, Range, SearchSpace, Value
 from stream_coupons.lab.tuning.tuning import ENOUGH, Best, Evaluate, Study, opened, results
@@ -34,32 +34,32 @@ BAD = Settings(learning=LearningSettings(learning_rate=0.001))
 QUESTION = {"log": "digest"}
 
 
-def valley(settings: Settings, bars: Sequence[float] = ()) -> Quality:  # noqa: ARG001 - it goes to the end
+def valley(settings: Settings, bars: Sequence[float] = ()) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
     """Lowest, 0, at a rate of 0.1 with 20 neighbours."""
     rate, neighbours = settings.learning.learning_rate, settings.neighbourhood.neighbours
     is_dropped = settings.profile.missing_price == "drop"
-    return Quality(math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + is_dropped)
+    return ObjectiveValue(math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + is_dropped)
 
 
-def valley_with_bars(settings: Settings, bars: Sequence[float]) -> Quality:
+def valley_with_bars(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:
     """The same, which shows at every checkpoint already."""
     value = valley(settings).value
     for step, bar in enumerate(bars, start=1):
         if value > bar:
-            return Quality(value, (value,) * step, is_given_up=True)
-    return Quality(value, (value,) * len(CHECKPOINTS))
+            return ObjectiveValue(value, (value,) * step, is_given_up=True)
+    return ObjectiveValue(value, (value,) * len(CHECKPOINTS))
 
 
-def cliff(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001 - it goes to the end
-    return Quality(math.nan if settings.learning.learning_rate < 0.1 else 1.0)
+def cliff(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
+    return ObjectiveValue(math.nan if settings.learning.learning_rate < 0.1 else 1.0)
 
 
-def die(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001 - it ends at once
+def die(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it ends at once
     os._exit(len(settings.secret_file) + 1)
 
 
-def plan(method: Method = Method.BAYES, trials: int = 12, seed: int = 0, space: SearchSpace = SPACE) -> Plan:
-    return Plan(space, BAD, method, trials, is_maximised=False, seed=seed)
+def plan(method: Method = Method.BAYES, trials: int = 12, seed: int = 0, space: SearchSpace = SPACE) -> SearchPlan:
+    return SearchPlan(space, BAD, method, trials, is_maximised=False, seed=seed)
 
 
 class Tried(list[tuple[int, dict[str, Value], float]]):
@@ -68,7 +68,9 @@ class Tried(list[tuple[int, dict[str, Value], float]]):
     best: Best | None
 
 
-def search(path: Path, wanted: Plan, jobs: int = 1, stop_after: int = 10**9, evaluate: Evaluate = valley) -> Tried:
+def search(
+    path: Path, wanted: SearchPlan, jobs: int = 1, stop_after: int = 10**9, evaluate: Evaluate = valley
+) -> Tried:
     """Search until all is done, or so much of it."""
     tried = Tried()
     with opened(path, wanted, QUESTION) as study, ThreadPoolExecutor(jobs) as pool:
@@ -216,7 +218,7 @@ def test_a_trial_that_lags_behind_the_median_is_given_up(tmp_path: Path, stops: 
 
 
 def test_a_checkpoint_without_a_metric_is_no_bar(tmp_path: Path) -> None:
-    def unknown_at_first(settings: Settings, bars: Sequence[float]) -> Quality:  # noqa: ARG001 - it goes to the end
+    def unknown_at_first(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
         return valley(settings)._replace(steps=(math.nan, 1.0, 1.0, 1.0))
 
     path, wanted = tmp_path / "study", plan(Method.RANDOM, trials=ENOUGH)
@@ -241,7 +243,7 @@ def test_the_best_of_a_maximised_study_is_the_largest(tmp_path: Path) -> None:
         (replace(plan(), space=ONE_RATE), f"space.{NEIGHBOURS}.high = 50, now it is None"),
     ],
 )
-def test_a_study_of_another_question_is_refused(tmp_path: Path, other: Plan, name: str) -> None:
+def test_a_study_of_another_question_is_refused(tmp_path: Path, other: SearchPlan, name: str) -> None:
     path = tmp_path / "study"
     search(path, plan(), stop_after=1)
     with pytest.raises(BadConfig, match=f"was begun with {name}: .*another --study"), opened(path, other, QUESTION):

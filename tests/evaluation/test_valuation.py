@@ -9,14 +9,14 @@ import pytest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.lab.datasets import foreign
-from stream_coupons.lab.offline.logged_decisions import Decisions, decisions_of, missing_arms
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions, decisions_of, missing_arms
 from stream_coupons.lab.offline.progressive_run import run
 from stream_coupons.lab.ope import policies
 from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.policies import Policy, parse
 from stream_coupons.lab.ope.rewards import Reward, rewards
-from stream_coupons.lab.ope.valuation import Question, Report, report
-from stream_coupons.models.progressive import Interval
+from stream_coupons.lab.ope.valuation import Question, ValuationReport, report
+from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings
 
 from .randomised_log import ARMS, CLICKS, ORDER_MINOR, PROPENSITIES, PURCHASES, Change, RandomisedLog, unchanged
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 RULES = PolicyRules()
 
 
-def decided(path: Path, source: RandomisedLog, change: Change = unchanged) -> Decisions:
+def decided(path: Path, source: RandomisedLog, change: Change = unchanged) -> LoggedDecisions:
     log = foreign.read(source.write(path, change))
     assert not log.refusals.count
     return decisions_of(run(log, Settings(), score_arms=True), log, RULES.typical_price_minor)
@@ -38,7 +38,7 @@ def source() -> RandomisedLog:
 
 
 @pytest.fixture(scope="module")
-def decisions(source: RandomisedLog, tmp_path_factory: pytest.TempPathFactory) -> Decisions:
+def decisions(source: RandomisedLog, tmp_path_factory: pytest.TempPathFactory) -> LoggedDecisions:
     return decided(tmp_path_factory.mktemp("log") / "log.jsonl", source)
 
 
@@ -51,17 +51,17 @@ def is_near(interval: Interval, truth: float) -> bool:
     return abs(truth - interval.value) <= 1.6 * reach
 
 
-def by_name(found: Report) -> dict[str, Any]:
+def by_name(found: ValuationReport) -> dict[str, Any]:
     return {each.policy: each for each in found.valued}
 
 
-def truth_of(source: RandomisedLog, decisions: Decisions, target: np.ndarray, rates: np.ndarray) -> float:
+def truth_of(source: RandomisedLog, decisions: LoggedDecisions, target: np.ndarray, rates: np.ndarray) -> float:
     """What a policy's choices earn on average, from the hidden rates."""
     columns = np.array([ARMS.index(name) for name in decisions.names])[decisions.arm]
     return float((target * rates[source.taste[:, None], columns]).sum(axis=1).mean())
 
 
-def test_decisions_are_those_of_the_log(source: RandomisedLog, decisions: Decisions) -> None:
+def test_decisions_are_those_of_the_log(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     assert [decisions.names[arm] for arm in decisions.chosen_arm] == [ARMS[arm] for arm in source.arm]
     assert decisions.clicked.tolist() == source.clicked.tolist()
     assert decisions.purchased.tolist() == source.purchased.tolist()
@@ -73,7 +73,7 @@ def test_decisions_are_those_of_the_log(source: RandomisedLog, decisions: Decisi
 
 @pytest.mark.parametrize(("reward", "rates"), [(Reward.CLICK, CLICKS), (Reward.PURCHASE, PURCHASES)])
 def test_values_are_near_what_the_policies_truly_earn(
-    source: RandomisedLog, decisions: Decisions, reward: Reward, rates: np.ndarray
+    source: RandomisedLog, decisions: LoggedDecisions, reward: Reward, rates: np.ndarray
 ) -> None:
     worth = rewards(decisions, reward, RULES).worth
     asked = [Policy("greedy"), Policy("epsilon", "0.3"), Policy("softmax"), Policy("random")]
@@ -92,7 +92,7 @@ def test_values_are_near_what_the_policies_truly_earn(
         assert greedy.values[Estimator.DR].value > found["always:tea"].valuation.values[Estimator.DR].value
 
 
-def test_by_default_ours_is_valued_beside_the_logging_policy_random_and_every_arm(decisions: Decisions) -> None:
+def test_by_default_ours_is_valued_beside_the_logging_policy_random_and_every_arm(decisions: LoggedDecisions) -> None:
     found = report(decisions, Question(), RULES)
     names = [each.policy for each in found.valued]
     assert names[:4] == ["logged", "greedy", "epsilon", "random"]
@@ -102,7 +102,7 @@ def test_by_default_ours_is_valued_beside_the_logging_policy_random_and_every_ar
     assert {interval.value for interval in logged.values.values()} == {decisions.clicked.mean()}
 
 
-def test_margin_ranks_as_the_live_policy_does(source: RandomisedLog, decisions: Decisions) -> None:
+def test_margin_ranks_as_the_live_policy_does(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     found = rewards(decisions, Reward.MARGIN, RULES)
     redeem, order = decisions.probability[..., 1], decisions.probability[..., 2]
     # Margin 30 % of 2000, discount 10 % of it, sending costs 2.
@@ -119,7 +119,7 @@ def test_margin_ranks_as_the_live_policy_does(source: RandomisedLog, decisions: 
         assert is_near(valued.values[estimator], truth_of(source, decisions, target, earned))
 
 
-def test_order_value_is_that_of_the_purchases(source: RandomisedLog, decisions: Decisions) -> None:
+def test_order_value_is_that_of_the_purchases(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     found = rewards(decisions, Reward.ORDER_VALUE, RULES)
     assert found.reward.tolist() == (source.purchased * float(ORDER_MINOR)).tolist()
     assert found.notes == []
@@ -129,7 +129,7 @@ def test_order_value_is_that_of_the_purchases(source: RandomisedLog, decisions: 
     assert found.predicted[-1] == pytest.approx(p_purchase[-1] * ORDER_MINOR, rel=0.01)
 
 
-def test_order_values_that_are_missing_are_filled_and_said(decisions: Decisions) -> None:
+def test_order_values_that_are_missing_are_filled_and_said(decisions: LoggedDecisions) -> None:
     value = decisions.order_value.copy()
     first = int(decisions.purchased.argmax())
     value[first] = np.nan
@@ -145,18 +145,18 @@ def test_order_values_that_are_missing_are_filled_and_said(decisions: Decisions)
         rewards(without, Reward.ORDER_VALUE, RULES)
 
 
-def with_changes(decisions: Decisions, **changed: np.ndarray) -> Decisions:
-    return Decisions(**{name: changed.get(name, getattr(decisions, name)) for name in Decisions.__slots__})
+def with_changes(decisions: LoggedDecisions, **changed: np.ndarray) -> LoggedDecisions:
+    return LoggedDecisions(**{name: changed.get(name, getattr(decisions, name)) for name in LoggedDecisions.__slots__})
 
 
-def test_nothing_given_is_clicked_as_often_as_it_was_known_to_be(decisions: Decisions) -> None:
+def test_nothing_given_is_clicked_as_often_as_it_was_known_to_be(decisions: LoggedDecisions) -> None:
     clicked = decisions.clicked | (decisions.is_none[np.arange(2400), decisions.chosen] & (np.arange(2400) % 2 == 0))
     found = rewards(with_changes(decisions, clicked=clicked), Reward.CLICK, RULES)
     assert found.predicted[0, 0] == 0.0
     assert found.predicted[-1, 0] == pytest.approx(0.5, abs=0.05)
 
 
-def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: Decisions) -> None:
+def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     found = report(decisions, Question(Reward.PURCHASE), RULES)
     drawn, best = found.targeting
     assert (drawn.controls, drawn.treated) == ((source.arm == 0).sum(), (source.arm > 0).sum())
@@ -171,18 +171,20 @@ def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: Decisions
     assert is_near(clicks.mean, float(np.average(CLICKS[:, 1:].mean(axis=1), weights=[1 - share, share])))
 
 
-def test_without_a_control_there_is_no_uplift(decisions: Decisions) -> None:
+def test_without_a_control_there_is_no_uplift(decisions: LoggedDecisions) -> None:
     gave = decisions.at_rows(decisions.chosen > 0)
     assert report(gave, Question(), RULES).targeting == []
 
 
-def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: Decisions) -> None:
+def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: LoggedDecisions) -> None:
     found = report(decisions, Question(skip_ratio=0.75), RULES)
     assert found.decisions == 600
     assert found.valued[0].valuation.values[Estimator.IPS].value == decisions.clicked[1800:].mean()
 
 
-def test_propensities_that_the_log_lacks_are_estimated_loudly(source: RandomisedLog, decisions: Decisions) -> None:
+def test_propensities_that_the_log_lacks_are_estimated_loudly(
+    source: RandomisedLog, decisions: LoggedDecisions
+) -> None:
     unknown = with_changes(decisions, propensity=np.full(2400, np.nan))
     found = report(unknown, Question(policies=(Policy("random"),)), RULES)
     assert found.propensities == "estimated"
@@ -194,7 +196,7 @@ def test_propensities_that_the_log_lacks_are_estimated_loudly(source: Randomised
     assert asked.valued == found.valued
 
 
-def test_decisions_without_a_propensity_are_left_out_and_counted(decisions: Decisions) -> None:
+def test_decisions_without_a_propensity_are_left_out_and_counted(decisions: LoggedDecisions) -> None:
     propensity = decisions.propensity.copy()
     propensity[::4] = np.nan
     found = report(with_changes(decisions, propensity=propensity), Question(), RULES)
@@ -202,14 +204,14 @@ def test_decisions_without_a_propensity_are_left_out_and_counted(decisions: Deci
     assert found.warnings[0].startswith("600 of 2400 decisions have no propensity and are left out")
 
 
-def test_wrong_propensities_are_noticed(decisions: Decisions) -> None:
+def test_wrong_propensities_are_noticed(decisions: LoggedDecisions) -> None:
     found = report(with_changes(decisions, propensity=decisions.propensity * 0.8), Question(), RULES)
     assert any(text.startswith("random: the mean weight is 1.2") for text in found.warnings)
     right = report(decisions, Question(), RULES)
     assert not any("mean weight" in text for text in right.warnings)
 
 
-def test_arms_that_were_never_chosen_are_noticed(decisions: Decisions) -> None:
+def test_arms_that_were_never_chosen_are_noticed(decisions: LoggedDecisions) -> None:
     never = decisions.at_rows(decisions.chosen_arm != decisions.names.index("toys"))
     found = report(never, Question(), RULES)
     assert "always:toys" not in by_name(found)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stream_coupons.cli.main import main
 from stream_coupons.kafka.transactions import TransactionalProducer
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.delivery import AtLeastOnce
 from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
 
@@ -35,7 +35,7 @@ class Failpoint:
 
 def install(point: Failpoint) -> None:
     """Put the failpoint into the loop."""
-    apply_all = Batches.apply_all
+    apply_all = BatchProcessor.apply_all
 
     def apply_and_reach(self: Any, *given: Any) -> Any:
         results = apply_all(self, *given)
@@ -44,7 +44,7 @@ def install(point: Failpoint) -> None:
             point.reach("after-decide")
         return results
 
-    Batches.apply_all = apply_and_reach  # type: ignore[method-assign]
+    BatchProcessor.apply_all = apply_and_reach  # type: ignore[method-assign]
     _around_sends(AtLeastOnce, point)
     _around_transactions(point)
     commit = BatchConsumer._commit

@@ -16,7 +16,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.core.money.purses import Purse, Totals
+from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.kafka import admin, topics
@@ -405,7 +405,7 @@ def purses(system: LocalSystem, account_id: str) -> Purse:
     for record in records(system, topics.changelog("users").name):
         if record.key == key:
             latest[record.partition] = msgspec.msgpack.decode(record.value, type=Purse)
-    names = [name for name in Totals.__struct_fields__ if name != "version"]
+    names = [name for name in PurseTotals.__struct_fields__ if name != "version"]
     return Purse(**{name: sum(getattr(purse, name) for purse in latest.values()) for name in names})
 
 

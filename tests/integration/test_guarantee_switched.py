@@ -15,7 +15,7 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
 from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.stores import MemoryCells, in_memory
 from tests.core.builders import knowledge
@@ -42,7 +42,7 @@ def cells_after(system: LocalSystem, record: Record) -> dict[str, bytes]:
     """The cells that users would save for its first record."""
     known = knowledge(coupon("c1"), rules=system.settings.rules(PUBLIC_KEY))
     users = Users(lambda: known, system.settings.kafka.partitions)
-    batches = Batches(users, topics.TICKS.name, topics.partition_for, users.partitions, keeps_outputs=False)
+    batches = BatchProcessor(users, topics.TICKS.name, topics.partition_for, users.partitions, keeps_outputs=False)
     batches.adopt(record.partition, MemoryCells({}))
     return batches.apply(record.partition, [record], {}).cells
 

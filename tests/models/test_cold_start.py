@@ -13,7 +13,7 @@ from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import PolicyRules, Rules

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from stream_coupons.models.progressive import BinaryMetrics
-from stream_coupons.models.quality import Quality
+from stream_coupons.models.metrics import BinaryMetrics
+from stream_coupons.models.quality import ServedQuality
 
 
-def fed(base: float, size: int, skill: float = 1.5, bias: float = 0.0, seed: int = 1) -> Quality:
+def fed(base: float, size: int, skill: float = 1.5, bias: float = 0.0, seed: int = 1) -> ServedQuality:
     """Quality of predictions whose log-odds are the true ones plus a bias."""
-    rng, quality = np.random.default_rng(seed), Quality(1000)
+    rng, quality = np.random.default_rng(seed), ServedQuality(1000)
     for z in rng.normal(math.log(base / (1 - base)), skill, size):
         quality.update(1 / (1 + math.exp(-z - bias)), bool(rng.random() < 1 / (1 + math.exp(-z))))
     return quality
@@ -27,7 +27,7 @@ def test_the_working_threshold_calls_about_as_many_positive_as_are(base: float) 
 
 
 def test_the_threshold_is_judged_on_what_comes_after_it() -> None:
-    quality = Quality(1000)
+    quality = ServedQuality(1000)
     for n in range(100):
         quality.update(0.3 if n < 10 else 0.1, n < 10)
     assert quality.report().recall == 0.0  # 0.5 stood until now
@@ -45,7 +45,7 @@ def test_a_model_that_gets_worse_has_a_gap_above_zero() -> None:
 
 
 def test_what_is_not_defined_is_no_number() -> None:
-    quality = Quality(1000)
+    quality = ServedQuality(1000)
     quality.update(0.1, False)
     report = quality.report()
     assert math.isnan(report.precision)

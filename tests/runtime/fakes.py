@@ -12,7 +12,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
 from stream_coupons.runtime.steps import Deferred, Outcome
 from stream_coupons.runtime.stores import NewStore, in_memory
@@ -253,7 +253,7 @@ class Worker:
         if hasattr(self, "batches"):
             for partition in self.batches.owned:
                 self.batches.drop(partition)
-        self.batches = Batches(
+        self.batches = BatchProcessor(
             self.step,
             TICKS,
             home_of,

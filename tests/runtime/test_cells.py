@@ -2,11 +2,11 @@
 
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.purses import Purse
-from stream_coupons.core.neighbours.buckets import Member
+from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.shopper.state import EarlyFeedback, OpenControl, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.kafka.records import Output, Record, origin_header, origin_of
-from stream_coupons.runtime.cells import Cell, CellCodec, Kept, StateCodec, is_cell
+from stream_coupons.runtime.cells import Cell, CellCodec, OutboxEntry, StateCodec, is_cell
 
 from .fakes import Total
 
@@ -20,7 +20,7 @@ def record(offset: int, topic: str = "t", origin: tuple[str, int, int, int] | No
 
 def test_a_cell_comes_back_from_its_bytes() -> None:
     output = Output("out", 3, None, b"\x00\xff", [("origin", b"t:0:1:0"), ("x", b"")])
-    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, [Kept("t", 4, 2, output)])
+    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, [OutboxEntry("t", 4, 2, output)])
     assert CODEC.decode(CODEC.encode(cell)) == cell
     assert CODEC.encode(CODEC.decode(CODEC.encode(cell))) == CODEC.encode(cell)
 
@@ -32,8 +32,8 @@ def test_every_state_of_the_agents_comes_back_from_its_bytes() -> None:
     shopper.profile.finer_interests = {2**32 - 1: -0.5}
     codec = CellCodec(Shopper)
     assert codec.decode(codec.encode(Cell(1.0, shopper))).state == shopper
-    members = CellCodec(Member)
-    assert members.decode(members.encode(Cell(None, Member(1.0, pack_vector({1: 0.5}))))).state == Member(
+    members = CellCodec(BucketMember)
+    assert members.decode(members.encode(Cell(None, BucketMember(1.0, pack_vector({1: 0.5}))))).state == BucketMember(
         1.0, pack_vector({1: 0.5})
     )
 
@@ -63,7 +63,7 @@ def test_recovery_reads_of_a_cell_when_it_is_due_how_far_it_is_and_whether_it_ke
     output = Output("out", 3, None, b"v", [])
     idle = CODEC.head(CODEC.encode(Cell(12.5, Total(7), {"t": 4})))
     assert (idle.due, idle.applied, idle.keeps_nothing) == (12.5, {"t": 4}, True)
-    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, [Kept("t", 4, 0, output)])))
+    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, [OutboxEntry("t", 4, 0, output)])))
     assert (busy.due, busy.applied, busy.keeps_nothing) == (None, {"t": 4}, False)
 
 

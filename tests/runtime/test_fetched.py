@@ -8,7 +8,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from stream_coupons.kafka.lenient.fetched import Batches, Records
+from stream_coupons.kafka.lenient.fetch import FetchedBatches, Records
 from tests.broker.clients import NoText
 
 UNCOMPRESSED, GZIP, ZSTD = 0, 1, 4
@@ -26,7 +26,7 @@ def batch(first: int, names: Sequence[str], compression: int = UNCOMPRESSED, pro
 
 
 def records(data: bytes, first: int = 0, aborted: Sequence[tuple[int, int]] = ()) -> Records:
-    return Records(TopicPartition("t", 0), Batches(data), aborted, first, None, None, True, READ_COMMITTED)
+    return Records(TopicPartition("t", 0), FetchedBatches(data), aborted, first, None, None, True, READ_COMMITTED)
 
 
 BAD, NAME = NoText("trace"), "tr\\xff\\xfe trace"

@@ -9,7 +9,7 @@ import pytest
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.follower import SETTLING_RATIO, Follower, Reading
+from stream_coupons.kafka.follower import SETTLING_RATIO, Follower, RecordHandlers
 from stream_coupons.kafka.topics import Cleanup, Topic
 from tests.broker.clients import create_topic
 
@@ -42,7 +42,7 @@ def test_what_was_taken_is_brought_into_use_at_the_end_and_then_together_for_a_s
             times.append((started, time.monotonic()))
 
         follower: Follower[bytes] = Follower(
-            Connection(broker.bootstrap), unique, 2**14, Reading(lambda _, value: value, taken.append, settle)
+            Connection(broker.bootstrap), unique, 2**14, RecordHandlers(lambda _, value: value, taken.append, settle)
         )
         await follower.start()
         try:

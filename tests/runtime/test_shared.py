@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import StateCodec
 from stream_coupons.runtime.shard import UnreadableCell
 from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
@@ -232,7 +232,7 @@ def test_an_agent_that_shares_nothing_does_not_take_a_shared_state_for_a_cell() 
     class Alone(Adder):
         shared_type = None
 
-    alone = Batches(Alone(), TICKS, home_of, PARTITIONS)
+    alone = BatchProcessor(Alone(), TICKS, home_of, PARTITIONS)
     with pytest.raises(UnreadableCell):
         alone.adopt(0, MemoryCells({POT: StateCodec(Pot).encode(Pot(filled=1))}))
 

@@ -23,7 +23,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.vectors.sparse import feature_index
-from stream_coupons.core.vectors.values import LEVELS, value_hashes
+from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]

@@ -12,7 +12,7 @@ from stream_coupons.core.decision.judgement import judge
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.decision.stored_rows import PackedRows, pack, stored
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.wallet import Charge, Wallet

@@ -10,9 +10,9 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.eligibility import shortlist
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
+from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
 from stream_coupons.core.features.basket import order_values
 from stream_coupons.core.features.rows import FeatureRows, blank, extract
-from stream_coupons.core.features.views import Interests, Moment, Views, log_share, look
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 

@@ -12,8 +12,8 @@ from stream_coupons.core.decision.identities import is_closed, remember_closed
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.decision.stored_rows import pack, stored
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection

@@ -25,7 +25,7 @@ from stream_coupons.core.decision.neighbour_messages import ask_for_related, pub
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.decisions import DecisionResult
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent, ShopEvent
 from stream_coupons.core.messages.neighbours import NeighbourUpdate

@@ -16,7 +16,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.catalogue.scopes import Pairs
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 
 PRICE_STRENGTH = 20.0
 """Weight of prices in the categories at which they count as much as the shopper's price level."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.catalogue.scopes import Pairs
-from stream_coupons.core.features.views import Moment, Views
+from stream_coupons.core.features.affinity import Moment, Views
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.category_history import usual_gap_s
 from stream_coupons.core.shopper.habits import habit_fading

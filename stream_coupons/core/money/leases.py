@@ -30,7 +30,7 @@ from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.price import PRICES, Budget, Falling, Price, Traffic
-from stream_coupons.core.money.purses import ASK_AGAIN_S, Totals, first_lease, sum_of_totals
+from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, first_lease, sum_of_totals
 
 RESTS_S = 4.0
 """Seconds before a lease may be called back. Otherwise two partitions could pass the last unit around unused."""
@@ -45,7 +45,7 @@ LEAST_VARIANCE = 1.0
 """Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
 
 
-class Holding(Totals, array_like=True):
+class Holding(PurseTotals, array_like=True):
     """The owner's record of one partition: the total granted, and the totals reported."""
 
     heard_version: int = 0
@@ -166,7 +166,7 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
         holding.granted = said.granted  # its first lease; what was kept for it may be more
     holding.is_known = True
     holding.heard_version = max(holding.heard_version, said.version)
-    for name in Totals.__struct_fields__:
+    for name in PurseTotals.__struct_fields__:
         setattr(holding, name, max(getattr(holding, name), getattr(said, name)))
     heard = sum_of_totals(said)
     if heard > holding.heard:

@@ -130,7 +130,7 @@ class Budget(Struct, frozen=True, array_like=True):
     lag_s: float = 0.0
 
 
-class Totals(Struct, frozen=True, array_like=True):
+class ReportedTotals(Struct, frozen=True, array_like=True):
     """Reported of an account, added up over partitions; money in minor units.
 
     Attributes
@@ -306,7 +306,9 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
     return np.where(net[account, best, price] > outside[:, None], costs[account, best], 0.0)
 
 
-def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: float, cost_ratio: float = 1.0) -> Price:
+def update(
+    price: Price, totals: ReportedTotals, budget: Budget, traffic: Traffic, at: float, cost_ratio: float = 1.0
+) -> Price:
     """Return the price that takes spending to the target curve, by the demand that was reported.
 
     What is spent and expected is to meet the curve at the end of a horizon. That is short where the budget pays many
@@ -341,7 +343,9 @@ def update(price: Price, totals: Totals, budget: Budget, traffic: Traffic, at: f
     return Price(value, at, tuple(demand.tolist()), seconds, totals.demand, lump)
 
 
-def _needed(totals: Totals, budget: Budget, traffic: Traffic, at: float, lump_minor: float) -> tuple[float, float]:
+def _needed(
+    totals: ReportedTotals, budget: Budget, traffic: Traffic, at: float, lump_minor: float
+) -> tuple[float, float]:
     """Return the money to be committed until a horizon, and the horizon in seconds."""
     length, left = budget.ends_at - budget.starts_at, budget.ends_at - at
     noise = math.sqrt(lump_minor / max(budget.amount_minor, 1.0))

@@ -55,7 +55,7 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
     return (most // limit.quantum // 2 + number) // partitions * limit.quantum
 
 
-class Totals(Struct, array_like=True):
+class PurseTotals(Struct, array_like=True):
     """The totals of one partition's part of an account; none of them ever shrinks."""
 
     version: int = 0
@@ -83,7 +83,7 @@ class Totals(Struct, array_like=True):
         return self.drawn - self.freed
 
 
-class Purse(Totals, array_like=True):
+class Purse(PurseTotals, array_like=True):
     """One partition's part of an account. Mutable."""
 
     size: int = 0
@@ -269,7 +269,7 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
         over_expected=round(purse.over_expected, 3),
         over_spent=purse.over_spent,
         demand=np.round(purse.demand, 3).tolist(),
-        **{name: min(getattr(purse, name), MAX_TOTAL) for name in Totals.__struct_fields__},
+        **{name: min(getattr(purse, name), MAX_TOTAL) for name in PurseTotals.__struct_fields__},
     )
 
 

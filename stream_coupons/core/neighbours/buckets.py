@@ -25,7 +25,7 @@ SIMILARITY_DIGITS = 12
 """Rounding of similarities: further digits depend on the layout of the arrays, and answers must not."""
 
 
-class Member(Struct, array_like=True):
+class BucketMember(Struct, array_like=True):
     """State of one shopper in one bucket: their vector, empty after they left. Mutable.
 
     The fields after `packed` are for buckets that relate categories, see `relations`.
@@ -42,7 +42,7 @@ class Member(Struct, array_like=True):
     settled_at: float = -1.0
 
 
-class Cell:
+class BucketVectors:
     """The vectors of one bucket as arrays: for each row the columns of its features and their weights.
 
     A derived view of the members' states: built from them, and discarded with them.
@@ -73,7 +73,7 @@ class Cell:
     def __contains__(self, user_id: str) -> bool:
         return user_id in self._rows
 
-    def put(self, user_id: str, member: Member) -> None:
+    def put(self, user_id: str, member: BucketMember) -> None:
         """Set or replace a shopper's vector; a full bucket leaves out the stalest.
 
         A shopper who left a full bucket keeps the place until a newer one needs it. If it were free at once, a shopper
@@ -270,7 +270,7 @@ def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int,
     )
 
 
-def update(member: Member, message: UserVector, cell: Cell) -> Effects:
+def update(member: BucketMember, message: UserVector, cell: BucketVectors) -> Effects:
     """Apply a shopper's new vector and answer with the near shoppers; ignore a vector older than the stored one.
 
     Parameters

@@ -15,7 +15,7 @@ to the owner of the shopper, who needs nothing else of other shoppers.
 
 A model is a function of the members' states alone, whatever the order of reading: a worker that recovers the states
 gives the same answers as the previous one. Therefore each member keeps, beside the latest vector, the one that counts
-in the current model, see `Member.settled`.
+in the current model, see `BucketMember.settled`.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from stream_coupons.core.catalogue.compiled import Floats, Hashes
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import UserVector
-from stream_coupons.core.neighbours.buckets import Member, answer
+from stream_coupons.core.neighbours.buckets import BucketMember, answer
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, stable_hash, unpack_vector
 
@@ -95,12 +95,12 @@ class CategoryBucket:
     """
 
     def __init__(self) -> None:
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, BucketMember] = {}
         self.period = 0
         """Period of the model, in units of `FIT_EVERY_S`: vectors applied before it count."""
         self._model: tuple[Hashes, Floats] | None = None
 
-    def put(self, slot: str, member: Member) -> None:
+    def put(self, slot: str, member: BucketMember) -> None:
         """Set or replace the member of a slot; one without a vector is removed."""
         before, period = self._members.pop(slot, None), self.period
         counted = self._counted(before)
@@ -112,7 +112,7 @@ class CategoryBucket:
         if self.period != period or counted != self._counted(self._members.get(slot)):
             self._model = None
 
-    def _counted(self, member: Member | None) -> tuple[float, PackedVector] | None:
+    def _counted(self, member: BucketMember | None) -> tuple[float, PackedVector] | None:
         """Return (weight in X'X, in (0, 1]; vector) of a member's row in the model; None if it does not count."""
         if member is None:
             return None
@@ -175,12 +175,12 @@ class CategoryBucket:
         return known, related
 
 
-def _counting_before(member: Member, period: int) -> tuple[float, PackedVector]:
+def _counting_before(member: BucketMember, period: int) -> tuple[float, PackedVector]:
     """Return the (time, vector) of a member that counts in the model of a period: the last applied before it began."""
     return (member.at, member.packed) if member.period < period else (member.settled_at, member.settled)
 
 
-def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucket) -> Effects:
+def relate(member: BucketMember, slot: str, message: UserVector, bucket: CategoryBucket) -> Effects:
     """Add a shopper's vector to the sample, if the slot is theirs or free, and answer with the related categories.
 
     There is no answer to departures, to messages older than the member's vector, and if no category is related.
@@ -199,7 +199,7 @@ def relate(member: Member, slot: str, message: UserVector, bucket: CategoryBucke
         return effects
     if message.has_left:
         if is_own or is_free:
-            bucket.put(slot, Member())
+            bucket.put(slot, BucketMember())
             effects.is_over = True
         return effects
     if is_own or is_free:

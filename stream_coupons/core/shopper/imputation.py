@@ -18,7 +18,7 @@ import msgspec
 
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import LabelPolicy, MissingPolicy, ProfileRules
-from stream_coupons.core.vectors.values import Value
+from stream_coupons.core.vectors.value_binning import Value
 
 LAST_CONTEXT_VALUES = 8
 """Number of values of one key of the context that are remembered for a shopper."""

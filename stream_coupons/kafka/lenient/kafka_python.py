@@ -12,7 +12,7 @@ from stream_coupons.kafka.lenient.header_names import LenientBytes
 from stream_coupons.kafka.lenient.unpacking import Bytes, readable
 
 
-class LenientBatch(DefaultRecordBatch):  # type: ignore[misc]
+class KafkaPythonBatch(DefaultRecordBatch):  # type: ignore[misc]
     """A batch of kafka-python's: from the first name on that is no text, its bytes are lenient.
 
     If it does not unpack, it is the one that stands for it.
@@ -37,7 +37,7 @@ class LenientMemoryRecords(MemoryRecords):  # type: ignore[misc]
     def next_batch(self) -> Any:
         """Return the next batch; None behind the last."""
         data, batch = self._next_slice, super().next_batch()
-        return LenientBatch(data) if isinstance(batch, DefaultRecordBatch) else batch
+        return KafkaPythonBatch(data) if isinstance(batch, DefaultRecordBatch) else batch
 
 
 class LenientRecords(Fetcher.PartitionRecords):  # type: ignore[misc]

@@ -84,7 +84,7 @@ class BatchHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class EncodedRecord:
     """One record of a batch, with its encoded bytes as they stand in the payload."""
 
     offset: int
@@ -143,7 +143,7 @@ def offset_prefix(base_offset: int, size: int) -> bytes:
 PREFIX_SIZE: Final = _PREFIX.size
 
 
-def read_records(batch: bytes) -> Iterator[Record]:
+def read_records(batch: bytes) -> Iterator[EncodedRecord]:
     """Yield the records of a checked batch in order of offset.
 
     Raises
@@ -168,14 +168,14 @@ def read_records(batch: bytes) -> Iterator[Record]:
         raise CorruptBatch("a record is cut short") from None
 
 
-def _read_record(payload: bytes, start: int, body: int, header: BatchHeader) -> Record:
+def _read_record(payload: bytes, start: int, body: int, header: BatchHeader) -> EncodedRecord:
     size, _ = _varint(payload, start)
     timestamp_delta, position = _varint(payload, body + 1)
     offset_delta, position = _varint(payload, position)
     key_size, position = _varint(payload, position)
     key = None if key_size < 0 else payload[position : position + key_size]
     value_size, _ = _varint(payload, position + max(key_size, 0))
-    return Record(
+    return EncodedRecord(
         offset=header.base_offset + offset_delta,
         timestamp=header.max_timestamp
         if header.attributes & _APPEND_TIME
@@ -219,7 +219,7 @@ def _checksummed(batch: bytes) -> bytes:
     return batch[:_CRC_START] + _CRC.pack(calc_crc32c(checked)) + checked
 
 
-def thin_batch(batch: bytes, kept: list[Record]) -> bytes:
+def thin_batch(batch: bytes, kept: list[EncodedRecord]) -> bytes:
     """Return the batch with only `kept` of its records, uncompressed.
 
     Base offset, last offset, times and producer fields stay as they were, so offsets do not move

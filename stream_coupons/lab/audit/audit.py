@@ -12,11 +12,11 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.lab.audit.accounts import TABLES, Accounts
-from stream_coupons.lab.audit.decisions import Decisions
+from stream_coupons.lab.audit.budget_check import BudgetCheck
+from stream_coupons.lab.audit.coverage_check import TABLES, CoverageCheck
+from stream_coupons.lab.audit.decision_check import DecisionCheck
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
-from stream_coupons.lab.audit.limits import Limits
-from stream_coupons.lab.audit.marks import Marks, Retained
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
 
 TERMS = (topics.CATALOG.name, topics.CAMPAIGNS.name)
 KNOWN_FIRST = (topics.DEAD_LETTERS.name, *TERMS, *TABLES)
@@ -31,7 +31,7 @@ Read = Callable[[tuple[str, ...]], Iterable[Record]]
 """Names of topics to their records, from the beginning to the end or beyond, in order within each partition."""
 
 
-def audit(read: Read, marks: Marks) -> Findings:
+def audit(read: Read, marks: AuditedOffsets) -> Findings:
     """Check I1 to I4 and I6 as far as the topics prove them.
 
     Memory: some 500 bytes for an issue and for a shopper, whatever their number of events.
@@ -49,13 +49,13 @@ def audit(read: Read, marks: Marks) -> Findings:
 class _Audit:
     """An audit in progress: its marks, checks and findings."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: AuditedOffsets) -> None:
         self._marks = marks
         self._retained = Retained(marks)
         self._findings = Findings()
-        self._accounts = Accounts(marks, self._retained, self._findings)
-        self._limits = Limits(marks, self._retained, self._accounts.purses, self._findings)
-        self._decisions = Decisions(marks, self._retained, self._limits, self._findings)
+        self._accounts = CoverageCheck(marks, self._retained, self._findings)
+        self._limits = BudgetCheck(marks, self._retained, self._accounts.purses, self._findings)
+        self._decisions = DecisionCheck(marks, self._retained, self._limits, self._findings)
 
     def run(self, read: Read) -> Findings:
         """Read everything."""

@@ -12,10 +12,10 @@ from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.audit.accounts import TABLES
 from stream_coupons.lab.audit.audit import READ, audit
+from stream_coupons.lab.audit.coverage_check import TABLES
 from stream_coupons.lab.audit.findings import Findings
-from stream_coupons.lab.audit.marks import Marks, Partition
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Partition
 
 EFFECTS_FIRST = (
     (topics.DEAD_LETTERS,),
@@ -26,7 +26,7 @@ EFFECTS_FIRST = (
 """Topics in the order in which their ends are read. Leases and reports cause each other: reports come first."""
 
 
-def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
+def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> AuditedOffsets:
     """Return the begin and end offsets of a system's topics, and the offsets that its workers have committed.
 
     Committed offsets are read first, so that their effects lie before the ends. Ends of effects are read before those
@@ -37,7 +37,9 @@ def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> Marks:
     for some in EFFECTS_FIRST:
         ends = offsets(client, some, kafka, OffsetSpec.LATEST) | ends
     begins = offsets(client, EFFECTS_FIRST[-1], kafka, OffsetSpec.EARLIEST)
-    return Marks(begins, ends, {(tp.topic, tp.partition): position.offset for tp, position in committed.items()})
+    return AuditedOffsets(
+        begins, ends, {(tp.topic, tp.partition): position.offset for tp, position in committed.items()}
+    )
 
 
 def offsets(

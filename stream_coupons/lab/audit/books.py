@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_coupons.core.messages.leases import Lease, LeaseReport
-from stream_coupons.core.money.purses import Purse, Totals
-from stream_coupons.lab.audit.terms import Terms
+from stream_coupons.core.money.purses import Purse, PurseTotals
+from stream_coupons.lab.audit.terms import WidestTerms
 
 Order = tuple[int, int]
 """Offset of an input and the index among its outputs."""
@@ -24,8 +24,8 @@ class Said:
     """
 
     order: Order = FIRST
-    totals: Totals = field(default_factory=Totals)
-    judged: Totals | None = None
+    totals: PurseTotals = field(default_factory=PurseTotals)
+    judged: PurseTotals | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Share:
     lease: Lease | None = None
     leased_order: Order = FIRST
     said: dict[str, Said] = field(default_factory=dict)
-    totals: Totals | None = None
+    totals: PurseTotals | None = None
     place: str = ""
     excess: int | None = None
     granted: int = 0
@@ -85,15 +85,15 @@ class Book:
         return self.shares.setdefault(partition, Share())
 
 
-TOTALS = Totals.__struct_fields__
+TOTALS = PurseTotals.__struct_fields__
 
 
-def totals_of(said: LeaseReport | Purse) -> Totals:
+def totals_of(said: LeaseReport | Purse) -> PurseTotals:
     """Return the totals of a report or a purse."""
-    return Totals(*(getattr(said, name) for name in TOTALS))
+    return PurseTotals(*(getattr(said, name) for name in TOTALS))
 
 
-def shrunk_total(now: Totals, before: Totals) -> str | None:
+def shrunk_total(now: PurseTotals, before: PurseTotals) -> str | None:
     """Return the first total that is less than before, in words; None if there is none."""
     for name in TOTALS:
         said, known = getattr(now, name), getattr(before, name)
@@ -102,12 +102,12 @@ def shrunk_total(now: Totals, before: Totals) -> str | None:
     return None
 
 
-def largest_of(one: Totals, other: Totals) -> Totals:
+def largest_of(one: PurseTotals, other: PurseTotals) -> PurseTotals:
     """Return the larger of each total."""
-    return Totals(*(max(getattr(one, name), getattr(other, name)) for name in TOTALS))
+    return PurseTotals(*(max(getattr(one, name), getattr(other, name)) for name in TOTALS))
 
 
-def unexplained_units(totals: Totals, terms: Terms) -> int:
+def unexplained_units(totals: PurseTotals, terms: WidestTerms) -> int:
     """Return what is drawn beyond the leases and not by redemptions.
 
     It never grows. Where holds are quantiles, a redemption may take more than was held, and nothing else may.
@@ -115,7 +115,7 @@ def unexplained_units(totals: Totals, terms: Terms) -> int:
     return max(-totals.available, 0) - (0 if terms.holds_most else totals.spent)
 
 
-def text_beyond(totals: Totals, terms: Terms) -> str:
+def text_beyond(totals: PurseTotals, terms: WidestTerms) -> str:
     """Return the fault of a partition that draws more than it was granted."""
     granted = f"says {totals.committed} drawn, expected at most the {totals.granted - totals.returned} granted"
     return granted if terms.holds_most else f"{granted} and what redemptions took since the last report"

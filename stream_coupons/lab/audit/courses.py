@@ -106,7 +106,7 @@ class Given:
             yield course_of(one for index, one in enumerate(self.settlements) if index not in left_out)
 
 
-class Clock(NamedTuple):
+class PartitionClock(NamedTuple):
     """The time reached in a partition, epoch seconds.
 
     Attributes
@@ -170,7 +170,7 @@ class Sums:
     open: Bounds = field(default_factory=Bounds)
     committed: Bounds = field(default_factory=Bounds)
 
-    def add(self, given: Given, courses: list[Course], clock: Clock, *, is_over: bool) -> None:
+    def add(self, given: Given, courses: list[Course], clock: PartitionClock, *, is_over: bool) -> None:
         """Add an issue; `is_over` if its time may be over."""
         self.held += given.held_minor
         ways = [_way(given, course, clock, keeps=keeps, is_over=is_over) for course in courses for keeps in given.keeps]
@@ -183,7 +183,7 @@ class Sums:
 
 
 def _way(
-    given: Given, course: Course, clock: Clock, *, keeps: bool, is_over: bool
+    given: Given, course: Course, clock: PartitionClock, *, keeps: bool, is_over: bool
 ) -> tuple[float, float, float, float]:
     """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
     held, fallen = given.held_minor, clock.fallen(given) if given.held_minor < given.most_minor else 0.0

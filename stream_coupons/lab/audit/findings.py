@@ -64,7 +64,7 @@ class Overspent(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class CheckCounts:
     """The counts of one check.
 
     Attributes
@@ -100,7 +100,7 @@ class Findings:
         Topics that have lost their beginning.
     """
 
-    tallies: dict[Check, Tally] = field(default_factory=lambda: {check: Tally() for check in Check})
+    tallies: dict[Check, CheckCounts] = field(default_factory=lambda: {check: CheckCounts() for check in Check})
     violations: list[Violation] = field(default_factory=list)
     overspent: list[Overspent] = field(default_factory=list)
     shortened: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ OVERSPEND_RATIO = 0.05
 
 
 @dataclass(slots=True)
-class Terms:
+class WidestTerms:
     """The widest terms of an account among the versions of its coupon or campaign.
 
     What was given before the oldest of them cannot be judged: it had terms that compaction has dropped.

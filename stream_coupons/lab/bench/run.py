@@ -42,7 +42,7 @@ Show = Callable[[str, float], None]
 """Callback with the current step and the share of it that is done."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class BenchPlan(Struct, frozen=True, kw_only=True):
     """Settings of one benchmark run.
 
     Attributes
@@ -101,7 +101,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     load_before: float
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class BenchReport(Struct, frozen=True, kw_only=True):
     """Results of a measurement.
 
     Attributes
@@ -133,7 +133,7 @@ class Measured(Struct):
     rates: list[LiveRate] = field(default_factory=list)
 
 
-def check(plan: Plan) -> None:
+def check(plan: BenchPlan) -> None:
     """See that a plan can be carried out, before anything is started.
 
     Raises
@@ -158,7 +158,7 @@ def check(plan: Plan) -> None:
         )
 
 
-def run(plan: Plan, show: Show, warn: Callable[[str], None]) -> Report:
+def run(plan: BenchPlan, show: Show, warn: Callable[[str], None]) -> BenchReport:
     """Measure. Whatever happens, nothing that was started or created is there afterwards.
 
     Raises
@@ -177,7 +177,7 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None]) -> Report:
     assert found.backlog is not None
     speed, grown = found.backlog
     rates = found.rates
-    return Report(
+    return BenchReport(
         options=plan.options(),
         machine=machine,
         throughput=speed,
@@ -189,7 +189,7 @@ def run(plan: Plan, show: Show, warn: Callable[[str], None]) -> Report:
     )
 
 
-def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None]) -> None:
+def _measure(plan: BenchPlan, found: Measured, show: Show, warn: Callable[[str], None]) -> None:
     """Carry out the plan; `found` has each figure as soon as it is measured."""
     with tempfile.TemporaryDirectory(prefix="stream-coupons-bench-") as folder, ExitStack() as stack:
         show("starting the broker", 0.0)
@@ -222,7 +222,7 @@ def _measure(plan: Plan, found: Measured, show: Show, warn: Callable[[str], None
 
 
 @contextmanager
-def _broker(plan: Plan, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerProcess]:
+def _broker(plan: BenchPlan, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerProcess]:
     if not plan.engine:
         with target.borrowed(plan.settings.kafka, warn) as borrowed:
             yield borrowed
@@ -231,13 +231,13 @@ def _broker(plan: Plan, folder: Path, warn: Callable[[str], None]) -> Iterator[B
         yield own
 
 
-def _publish(system: LocalSystem, plan: Plan, begins_at: int, count: int, show: Show) -> Backlog:
+def _publish(system: LocalSystem, plan: BenchPlan, begins_at: int, count: int, show: Show) -> Backlog:
     events = _events(plan, begins_at, count)
     return throughput.publish(system, events, count, lambda share: show("publishing a backlog", share))
 
 
 def _steady(
-    system: LocalSystem, plan: Plan, broker_pid: int | None, rate: float, begins_at: int, show: Show
+    system: LocalSystem, plan: BenchPlan, broker_pid: int | None, rate: float, begins_at: int, show: Show
 ) -> LiveRate:
     """Go on with the workload where it ended, at a steady rate; then send at that rate through a plain topic."""
     kafka = system.settings.kafka
@@ -284,7 +284,7 @@ def _hops(system: LocalSystem, timing: Timing, issues: Iterable[Any]) -> list[Ho
     )
 
 
-def _floor(system: LocalSystem, plan: Plan, rate: float, show: Show) -> Latency:
+def _floor(system: LocalSystem, plan: BenchPlan, rate: float, show: Show) -> Latency:
     """Send events at a rate through a plain topic, once the workers have nothing left to do."""
     kafka = system.settings.kafka
     system.wait_idle(throughput.STALLED_AFTER_S)
@@ -303,7 +303,7 @@ def _send(topic: topics.Topic, event: Event, partitions: int, waits_for: str) ->
     return Send(topic.name, topics.partition_for(key, partitions), key, encode(event), waits_for)
 
 
-def _events(plan: Plan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
+def _events(plan: BenchPlan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
     """A part of one and the same stream."""
     longer = msgspec.structs.replace(plan.workload, events=begins_at + count)
     return islice(longer.stream(), begins_at, None)
@@ -328,7 +328,7 @@ def _machine() -> Machine:
     )
 
 
-def _notes(plan: Plan, machine: Machine, speed: Throughput, grown: Memory, rates: list[LiveRate]) -> list[str]:
+def _notes(plan: BenchPlan, machine: Machine, speed: Throughput, grown: Memory, rates: list[LiveRate]) -> list[str]:
     notes = []
     if machine.load_before > BUSY_LOAD * machine.cores:
         load = f"load {machine.load_before} on {machine.cores} cores"

@@ -56,7 +56,7 @@ class Backlog(Struct):
     shoppers: set[str] = field(default_factory=set)
 
 
-class Sample(Struct, frozen=True, kw_only=True):
+class UsageSample(Struct, frozen=True, kw_only=True):
     """A system at one moment: records and batches applied by all agents, CPU seconds used until then."""
 
     at: float
@@ -130,7 +130,7 @@ def publish(system: LocalSystem, events: Iterable[tuple[Topic, Event]], count: i
     return backlog
 
 
-def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sample]:
+def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[UsageSample]:
     """Watch workers until nothing is left to do.
 
     Raises
@@ -138,7 +138,7 @@ def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Sampl
     SystemFailed
         If a worker ends, or nothing happens for two minutes.
     """
-    samples: list[Sample] = []
+    samples: list[UsageSample] = []
     moved_at = time.monotonic()
     with admin.admin_client(system.connection) as client:
         while True:
@@ -211,10 +211,10 @@ def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
         return 1
 
 
-def _sample(system: LocalSystem, broker_pid: int | None) -> Sample:
+def _sample(system: LocalSystem, broker_pid: int | None) -> UsageSample:
     totals = system.totals(*SCRAPED)
     records = sum(total(totals, name) - total(totals, name, topic=topics.TICKS.name) for name in COUNTED)
-    return Sample(
+    return UsageSample(
         at=time.monotonic(),
         records=int(records),
         batches=int(total(totals, BATCHES)),
@@ -223,7 +223,7 @@ def _sample(system: LocalSystem, broker_pid: int | None) -> Sample:
     )
 
 
-def warmed_up(samples: list[Sample]) -> Sample:
+def warmed_up(samples: list[UsageSample]) -> UsageSample:
     """The first sample after the warm-up; of a backlog that was gone too soon for that, the last before it began."""
     records = samples[-1].records
     first = next(sample for sample in samples if sample.records >= records * WARM_UP_RATIO)
@@ -246,7 +246,7 @@ def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
     return len(left)
 
 
-def throughput(system: LocalSystem, samples: list[Sample], events: int, triggers: set[str]) -> Throughput:
+def throughput(system: LocalSystem, samples: list[UsageSample], events: int, triggers: set[str]) -> Throughput:
     """Return the speed and cost of workers that have processed a backlog.
 
     Records that events cause are applied after them. So the events after the warm-up are not counted: they are the

@@ -14,7 +14,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME, MAX_WINDOW_S, NO_CO
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.wording import explained, unlike_json
+from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.codec import MAX_EVENT_BYTES
 from stream_coupons.lab.datasets.foreign_records import (
     TYPES,

@@ -18,7 +18,7 @@ Propensity = Annotated[float, Meta(gt=0, le=1)]
 FeedbackKind = Literal["impression", "click", "purchase", "expiry"]
 
 
-class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class ForeignLine(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """Fields of every line."""
 
     occurred_at: Time
@@ -27,7 +27,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="typ
     """Version of the line."""
 
 
-class Behaviour(Line, frozen=True, kw_only=True, omit_defaults=True):
+class Behaviour(ForeignLine, frozen=True, kw_only=True, omit_defaults=True):
     """Fields of every event of the shop; a missing `event_id` is made from the line's number."""
 
     user_id: Id
@@ -69,7 +69,7 @@ class OrderLine(Behaviour, frozen=True, kw_only=True, omit_defaults=True, tag="o
     """Discount of coupons."""
 
 
-class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):
+class IssueLine(ForeignLine, frozen=True, kw_only=True, omit_defaults=True, tag="issue"):
     """A coupon was given; without `coupon`, none was: the arm `none`.
 
     `coupon` has the fields of a coupon of the catalogue, of which only `coupon_id` must be there, and any other flat
@@ -96,7 +96,7 @@ class IssueLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="issue"
     """Anything else known at that moment."""
 
 
-class FeedbackLine(Line, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
+class FeedbackLine(ForeignLine, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
     """Reaction of the shopper to an issue, with or without a coupon; `expiry`: it can no longer be used."""
 
     issue_id: Id

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import MAX_WINDOW_S, NO_COUPON
-from stream_coupons.core.wording import explained
+from stream_coupons.core.validation_hints import explained
 from stream_coupons.lab.recordings import not_readable
 
 Column = Annotated[str, Meta(min_length=1)]

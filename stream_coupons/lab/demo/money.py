@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.lab.demo.play import Played
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 
 NAMES: Mapping[str, str] = {
     "random": "random",

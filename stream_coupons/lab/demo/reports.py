@@ -15,8 +15,8 @@ from stream_coupons.lab.demo.money import ABOUT, NAMES, NOTHING, Earned, money, 
 from stream_coupons.lab.demo.play import DAY_S, Daily, Played
 from stream_coupons.lab.demo.run import ShopperResult
 from stream_coupons.lab.demo.watch import Watch, total
-from stream_coupons.lab.reports.report import Axis, Report
-from stream_coupons.models.progressive import BinaryMetrics, auc_interval
+from stream_coupons.lab.reports.report import Axis, HtmlReport
+from stream_coupons.models.metrics import BinaryMetrics, auc_interval
 
 SMOOTHING_DAYS = 3
 HOW = (
@@ -87,7 +87,7 @@ def _audit(violations: Sequence[Violation]) -> str:
     return f"{len(violations)} violations, the first: {violations[0]}"
 
 
-def add_shoppers(report: Report, result: ShopperResult) -> None:
+def add_shoppers(report: HtmlReport, result: ShopperResult) -> None:
     """Add the chapter on the simulated shoppers."""
     live, world, watch = result.live, result.world, result.watch
     said = verdict(result.rows) if result.rows else "The demonstration was ended before its time: nothing is compared."
@@ -107,7 +107,7 @@ def add_shoppers(report: Report, result: ShopperResult) -> None:
     _add_system(report, result, watch)
 
 
-def _add_comparison(report: Report, result: ShopperResult) -> None:
+def _add_comparison(report: HtmlReport, result: ShopperResult) -> None:
     points = [(NOTHING, 0.0, 0.0, 0.0)] + [
         (row.name, row.expected.value, row.expected.low, row.expected.high) for row in result.rows
     ]
@@ -148,7 +148,7 @@ def _add_comparison(report: Report, result: ShopperResult) -> None:
     report.line_chart("Redeem rate", rates, day, Axis("", "percent", from_zero=True), note=note)
 
 
-def _add_reasons(report: Report, result: ShopperResult) -> None:
+def _add_reasons(report: HtmlReport, result: ShopperResult) -> None:
     found = words.reasons(result.decisions)
     if found:
         report.bar_chart(
@@ -159,7 +159,7 @@ def _add_reasons(report: Report, result: ShopperResult) -> None:
         )
 
 
-def _add_system(report: Report, result: ShopperResult, watch: Watch) -> None:
+def _add_system(report: HtmlReport, result: ShopperResult, watch: Watch) -> None:
     report.section(
         "How it went",
         "Events went through Kafka to the workers, coupons came back through Kafka and moved the shoppers. Simulated "
@@ -224,7 +224,7 @@ def _metrics(result: JourneyResult, first: float = 0.0) -> BinaryMetrics:
     return metrics
 
 
-def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
+def add_journey(report: HtmlReport, result: JourneyResult, watch: Watch) -> None:
     """The chapter on the real data."""
     report.section(
         "Complete Journey",
@@ -293,7 +293,7 @@ def add_journey(report: Report, result: JourneyResult, watch: Watch) -> None:
     report.bar_chart("What it would have given most", dict(result.withheld.most_common(12)), Axis("coupons"))
 
 
-def write(report: Report, path: Path) -> Path:
+def write(report: HtmlReport, path: Path) -> Path:
     """Write the page, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     report.write(path)

@@ -18,8 +18,8 @@ from stream_coupons.core.decision.candidates import REDEEM, charges
 from stream_coupons.core.decision.judgement import Judgement
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.accounts import Limit
@@ -32,18 +32,18 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import DIGEST_BYTES
 from stream_coupons.kafka.topics import DECISIONS
-from stream_coupons.lab.explain.phrases import Told, score_of, tell
-from stream_coupons.lab.explain.verdicts import (
+from stream_coupons.lab.explain.candidate_verdicts import (
     WORDS,
+    CandidateVerdicts,
+    ChargedPrices,
     Code,
-    Judged,
     Lack,
     Score,
-    Terms,
     Verdict,
     free,
     of_another_domain,
 )
+from stream_coupons.lab.explain.feature_text import FeatureText, score_of, tell
 from stream_coupons.runtime.shared import SharedStates
 
 PRICE_ROUNDING = 0.01
@@ -72,7 +72,7 @@ class ShopperExplanation(Struct, frozen=True, kw_only=True):
     coupons: list[Verdict]
 
 
-class Choice(StrEnum):
+class ExplainedChoice(StrEnum):
     """The way in which a coupon was chosen."""
 
     BEST = "best"  # of all that could be had it was worth most
@@ -94,8 +94,8 @@ class IssueExplanation(Struct, frozen=True, kw_only=True):
     """
 
     issue: CouponIssue
-    choice: Choice
-    reasons: list[Told]
+    choice: ExplainedChoice
+    reasons: list[FeatureText]
     content: float | None
     neighbours: float | None
     is_reproduced: bool
@@ -104,7 +104,7 @@ class IssueExplanation(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptDecision:
     """The data still kept of the decision behind an issue; None where they are gone.
 
     Attributes
@@ -172,7 +172,7 @@ class Funds:
             committed[self.partition] = purse.committed
         return max((limit.most or 0) - sum(committed.values()), 0)
 
-    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> Terms:
+    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> ChargedPrices:
         """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
         [positions] = judged.chosen
         charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
@@ -180,7 +180,7 @@ class Funds:
             lack = self.lack(coupons.limited[position], charge.held_minor)
             if lack is not None:
                 lacking[position] = lack
-        return Terms(np.array([charge.price_minor for charge in charged]), lacking)
+        return ChargedPrices(np.array([charge.price_minor for charge in charged]), lacking)
 
 
 def explain_shopper(
@@ -203,7 +203,7 @@ def explain_shopper(
     for domain, coupons in sorted(known.catalogue.domains.items()):
         lacking: dict[int, Lack] = {}
         terms_of = free if funds is None else partial(funds.terms_of, lacking=lacking)
-        judged = Judged(moment, coupons, domain, known, terms_of)
+        judged = CandidateVerdicts(moment, coupons, domain, known, terms_of)
         for position in range(len(coupons)):
             reason = _why_not_now(judged, position, standing, is_sold_out=position in lacking)
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
@@ -224,13 +224,15 @@ def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None
     return Moment(user_id, shopper, at, context, trigger)
 
 
-def _obstacle(judged: Judged, position: int, *, is_sold_out: bool) -> Code | None:
+def _obstacle(judged: CandidateVerdicts, position: int, *, is_sold_out: bool) -> Code | None:
     """Return the first reason of the coupon itself, if there is one."""
     found = judged.objection(position) or judged.why_not_worth_it(position)
     return found or (NoCoupon.SOLD_OUT if is_sold_out else None)
 
 
-def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is_sold_out: bool) -> Code | None:
+def _why_not_now(
+    judged: CandidateVerdicts, position: int, standing: NoCoupon | None, *, is_sold_out: bool
+) -> Code | None:
     """Return the first reason, those of the coupon itself before those of the shopper."""
     if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
         return obstacle
@@ -239,7 +241,7 @@ def _why_not_now(judged: Judged, position: int, standing: NoCoupon | None, *, is
     return None if position == judged.leader or judged.is_random else Passed.OUTRANKED
 
 
-def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExplanation:
+def explain_issue(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> IssueExplanation:
     """Explain this coupon by what the issue records, and why not the others by what is kept of its moment.
 
     Parameters
@@ -247,7 +249,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     known : Knowledge
         The catalogue, and the model of the version that decided, if it is still kept.
     """
-    choice = Choice.EXPLORED if issue.is_explored else Choice.BEST
+    choice = ExplainedChoice.EXPLORED if issue.is_explored else ExplainedChoice.BEST
     sold_out = kept.decision.sold_out if kept.decision is not None else []
     judged = _judge_again(issue, kept, known)
     own, others = _verdicts(issue, choice, judged, sold_out) if judged is not None else (None, [])
@@ -271,7 +273,7 @@ def explain_issue(issue: CouponIssue, kept: Kept, known: Knowledge) -> IssueExpl
     )
 
 
-def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | None:
+def _judge_again(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> CandidateVerdicts | None:
     coupons = known.catalogue.of_domain(issue.domain)
     state, trigger = kept.now, kept.trigger
     if kept.before is not None:
@@ -281,10 +283,14 @@ def _judge_again(issue: CouponIssue, kept: Kept, known: Knowledge) -> Judged | N
     if state is None or coupons is None:
         return None
     moment = _moment(issue.user_id, state, issue.issued_at, trigger, known)
-    return Judged(moment, coupons, issue.domain, known, partial(_terms_then, issue=issue, decision=kept.decision))
+    return CandidateVerdicts(
+        moment, coupons, issue.domain, known, partial(_terms_then, issue=issue, decision=kept.decision)
+    )
 
 
-def _terms_then(coupons: CouponSet, judged: Judgement, issue: CouponIssue, decision: LoggedDecision | None) -> Terms:
+def _terms_then(
+    coupons: CouponSet, judged: Judgement, issue: CouponIssue, decision: LoggedDecision | None
+) -> ChargedPrices:
     """Return the prices of candidates, and which were sold out, by the record of a decision."""
     prices, sold_out = {issue.coupon_id: issue.price_minor}, set[int]()
     if decision is not None:
@@ -292,11 +298,11 @@ def _terms_then(coupons: CouponSet, judged: Judgement, issue: CouponIssue, decis
         prices = dict(zip(decision.arms, priced, strict=True)) | prices
         sold_out = {coupons.position[one] for one in decision.sold_out if one in coupons.position}
     ids = (coupons.coupons[position].coupon_id for position in judged.chosen[0].tolist())
-    return Terms(np.array([prices.get(coupon_id, 0.0) for coupon_id in ids]), sold_out)
+    return ChargedPrices(np.array([prices.get(coupon_id, 0.0) for coupon_id in ids]), sold_out)
 
 
 def _verdicts(
-    issue: CouponIssue, choice: Choice, judged: Judged, sold_out: Collection[str]
+    issue: CouponIssue, choice: ExplainedChoice, judged: CandidateVerdicts, sold_out: Collection[str]
 ) -> tuple[Verdict | None, list[Verdict]]:
     """Return the verdicts on the issued coupon, None if it left the catalogue, and on the others of its domain."""
     own, others = None, []
@@ -309,7 +315,9 @@ def _verdicts(
     return own, others
 
 
-def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Choice, *, is_sold_out: bool) -> Code:
+def _why_not_then(
+    judged: CandidateVerdicts, position: int, issue: CouponIssue, choice: ExplainedChoice, *, is_sold_out: bool
+) -> Code:
     if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
         return obstacle
     if judged.is_random:
@@ -318,14 +326,14 @@ def _why_not_then(judged: Judged, position: int, issue: CouponIssue, choice: Cho
     rounding = PRICE_ROUNDING if price_minor or issue.price_minor else 0.0
     if judged.value_minor(position) - price_minor <= issue.value_minor - issue.price_minor + rounding:
         return Passed.OUTRANKED
-    return Passed.EXPLORED if choice is Choice.EXPLORED else Passed.NOT_KNOWN
+    return Passed.EXPLORED if choice is ExplainedChoice.EXPLORED else Passed.NOT_KNOWN
 
 
 def _numbers(of: CouponIssue | Score) -> tuple[float, ...]:
     return of.p_click, of.p_redeem, of.p_order, of.value_minor
 
 
-def _stored_scores(issue: CouponIssue, kept: Kept) -> tuple[float | None, float | None]:
+def _stored_scores(issue: CouponIssue, kept: KeptDecision) -> tuple[float | None, float | None]:
     """Return R(u, i) by own interests and by the neighbours', from the features stored at decision time."""
     for numeric in _stored_features(issue, kept):
         if len(numeric) == NUMBERS_BYTES:  # else an older program stored them
@@ -335,7 +343,7 @@ def _stored_scores(issue: CouponIssue, kept: Kept) -> tuple[float | None, float 
     return None, None
 
 
-def _stored_features(issue: CouponIssue, kept: Kept) -> Iterator[bytes]:
+def _stored_features(issue: CouponIssue, kept: KeptDecision) -> Iterator[bytes]:
     for state in (kept.after, kept.now):
         if state is not None and issue.issue_id in state.issues:
             yield state.issue(issue.issue_id).numeric
@@ -347,7 +355,7 @@ def event_digests(shopper: Shopper) -> set[bytes]:
     return {seen[start : start + DIGEST_BYTES] for start in range(0, len(seen), DIGEST_BYTES)}
 
 
-def _gaps(issue: CouponIssue, kept: Kept, known: Knowledge, *, is_same: bool) -> Iterator[str]:
+def _gaps(issue: CouponIssue, kept: KeptDecision, known: Knowledge, *, is_same: bool) -> Iterator[str]:
     """Yield what is no longer kept of the decision, with the consequence."""
     if kept.decision is None:
         yield (

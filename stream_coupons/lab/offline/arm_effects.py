@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline import uplift
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons.lab.offline.uplift import Trial, Uplift
 from stream_coupons.lab.ope.rewards import Rewards, costs_of
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -104,7 +104,7 @@ class _Sample:
     predicted_cost: Floats
 
 
-def measure(decisions: Decisions, found: Rewards, propensity: Floats, seed: int = 0) -> list[ArmEffect]:
+def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed: int = 0) -> list[ArmEffect]:
     """Return the effect of any coupon, and of each that was given often enough beside enough controls.
 
     The most given come first. `ANY` stands for a coupon drawn evenly among those that could be given.
@@ -131,7 +131,7 @@ def measure(decisions: Decisions, found: Rewards, propensity: Floats, seed: int 
     return effects
 
 
-def _sample(decisions: Decisions, found: Rewards, propensity: Floats, given: Floats) -> _Sample | None:
+def _sample(decisions: LoggedDecisions, found: Rewards, propensity: Floats, given: Floats) -> _Sample | None:
     """The decisions that say what a rule brings that gives coupons with these probabilities; None if too few do."""
     every = np.arange(len(decisions))
     gave_none: Mask = decisions.is_none[every, decisions.chosen]

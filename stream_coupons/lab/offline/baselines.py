@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.lab.offline.quality import Judged
+from stream_coupons.lab.offline.quality import LabelledIssues
 from stream_coupons.models.baselines import RawRow, online_logistic, raw_features
-from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class Beside(Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    series: Sequence[Judged],
+    series: Sequence[LabelledIssues],
     catalogue: Mapping[str, Coupon],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Beside]:
@@ -151,7 +151,7 @@ def _columns(features: Sequence[dict[str, float]]) -> Floats:
     return columns
 
 
-def _beside(name: str, predicted: Floats, one: Judged) -> Beside:
+def _beside(name: str, predicted: Floats, one: LabelledIssues) -> Beside:
     pairs = np.column_stack([one.probabilities, predicted])
 
     def lead(both: Floats, labels: Floats) -> float:

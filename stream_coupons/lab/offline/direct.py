@@ -12,8 +12,8 @@ from msgspec import Struct
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
+from stream_coupons.agents.record_mapping import TOPIC_OF
 from stream_coupons.agents.users import Users
-from stream_coupons.agents.wire import TOPIC_OF
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.effects import Effects

@@ -12,11 +12,11 @@ from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.offline import arm_effects, baselines, inspection
 from stream_coupons.lab.offline.arm_effects import ArmEffect
 from stream_coupons.lab.offline.baselines import Beside
+from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway, order_anyway
 from stream_coupons.lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons.lab.offline.logged_decisions import decisions_of
-from stream_coupons.lab.offline.order_anyway import OrderAnyway, order_anyway
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
-from stream_coupons.lab.offline.quality import Judged, Quality, Slice, judged, quality
+from stream_coupons.lab.offline.quality import HeadMetrics, LabelledIssues, Slice, judged, quality
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.offline.segments import by_coupon, by_segment
 from stream_coupons.lab.ope import valuation
@@ -68,8 +68,8 @@ class Evaluated:
     log: ForeignLog
     running: ProgressiveRun
     scored: list[Scored]
-    series: list[Judged]
-    qualities: list[Quality]
+    series: list[LabelledIssues]
+    qualities: list[HeadMetrics]
     slices: list[Slice]
     anyway: OrderAnyway | None
     models: list[ServedModel]

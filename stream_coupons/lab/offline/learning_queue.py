@@ -14,8 +14,8 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
 from stream_coupons.core.decision.stored_rows import stored
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.state import Predicted

@@ -30,11 +30,11 @@ OF_ROWS = (
     "purchased",
     "order_value",
 )
-"""The arrays of `Decisions` that have one row per decision."""
+"""The arrays of `LoggedDecisions` that have one row per decision."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
+class LoggedDecisions:
     """n decisions in order of time; the columns of a row are the arms that could be chosen, `none` in the first.
 
     Attributes
@@ -100,12 +100,12 @@ class Decisions:
         """Number of decisions that chose each of `names`."""
         return np.bincount(self.chosen_arm, minlength=len(self.names))
 
-    def at_rows(self, rows: Mask) -> "Decisions":
+    def at_rows(self, rows: Mask) -> "LoggedDecisions":
         """Return some of the decisions."""
         return replace(self, **{name: getattr(self, name)[rows] for name in OF_ROWS})
 
 
-def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> Decisions:
+def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> LoggedDecisions:
     """Return arrays of the issues whose outcome is known; all arms of each must have been scored.
 
     A purchase without a click reported counts as no click, as it does in the log.
@@ -135,7 +135,7 @@ def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor:
         chosen[row] = columns.index(_chosen_name(each))
     coupons = CouponSet(log.coupons, typical_price_minor)
     shoppers: dict[str, int] = {}
-    return Decisions(
+    return LoggedDecisions(
         names=names,
         coupons=coupons,
         position=np.array([coupons.position.get(log.coupon_of[name], 0) for name in names]),

@@ -17,8 +17,8 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
-from stream_coupons.core.features.views import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
@@ -26,11 +26,11 @@ from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.neighbours.buckets import Member
+from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
-from stream_coupons.core.vectors.values import Value
+from stream_coupons.core.vectors.value_binning import Value
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
@@ -79,7 +79,7 @@ class LoggedShop:
         self._on_message = on_message
         self._shoppers: dict[str, Shopper] = {}
         self._deadlines = Deadlines()
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, BucketMember] = {}
         self.refused: Counter[str] = Counter()
         self.look_at({}, ())
         self._neighbours = Neighbours(lambda: self._known, 1)
@@ -190,7 +190,7 @@ class LoggedShop:
         elif isinstance(message, UserVector):
             key = self._neighbours.state_key(message, message.cell)
             effects = self._neighbours.step(
-                key, self._members.setdefault(key, Member()), message, NO_RECORD, NOTHING_SHARED
+                key, self._members.setdefault(key, BucketMember()), message, NO_RECORD, NOTHING_SHARED
             )
             if effects.is_over:
                 del self._members[key]

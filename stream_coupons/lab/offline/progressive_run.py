@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.features.views import Moment
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample

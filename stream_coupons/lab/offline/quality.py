@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.models.progressive import (
+from stream_coupons.models.metrics import (
     EPSILON,
     MAX_LOGIT,
     BinaryMetrics,
@@ -41,7 +41,7 @@ THRESHOLD_RATIO = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LabelledIssues:
     """The issues of one head whose labels are known, in the order in which these came."""
 
     head: str
@@ -54,11 +54,11 @@ class Judged:
     def __len__(self) -> int:
         return len(self.issues)
 
-    def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "Judged":
+    def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "LabelledIssues":
         """Some of them."""
         places = np.asarray(rows, np.intp)
         issues = [self.issues[row] for row in places.tolist()]
-        return Judged(self.head, issues, self.probabilities[places], self.labels[places], self.unseen)
+        return LabelledIssues(self.head, issues, self.probabilities[places], self.labels[places], self.unseen)
 
 
 class Working(Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class Recent(Struct, frozen=True, kw_only=True):
     roc_auc_gap: float
 
 
-class Quality(Struct, frozen=True, kw_only=True):
+class HeadMetrics(Struct, frozen=True, kw_only=True):
     """The metrics of one head; what is undefined is NaN, null in JSON.
 
     `issues` says which ones they are of: all with a label, or those that were seen. `unseen` were left out: that
@@ -108,7 +108,7 @@ class Quality(Struct, frozen=True, kw_only=True):
     recent: Recent
 
 
-def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[Judged]:
+def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[LabelledIssues]:
     """The issues with labels, head by head: `order` learns from those that gave nothing, the others from coupons.
 
     Coupons that were never seen are left out, as they are in learning. So are the issues of a head that is not among
@@ -127,14 +127,14 @@ def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[Jud
         (withheld, [issue.p_order for issue in withheld], [issue.redeemed for issue in withheld], 0),
     )
     return [
-        Judged(head, issues, np.array(probabilities, np.float64), np.array(labels, np.bool_), unseen)
+        LabelledIssues(head, issues, np.array(probabilities, np.float64), np.array(labels, np.bool_), unseen)
         if head in heads
-        else Judged(head, [], np.empty(0), np.empty(0, np.bool_))
+        else LabelledIssues(head, [], np.empty(0), np.empty(0, np.bool_))
         for head, (issues, probabilities, labels, unseen) in zip(HEADS, columns, strict=True)
     ]
 
 
-def quality(series: Judged) -> Quality:
+def quality(series: LabelledIssues) -> HeadMetrics:
     """All metrics of one head.
 
     The intervals of log loss and ROC AUC are percentile bootstraps over shoppers, 95%.
@@ -152,7 +152,7 @@ def quality(series: Judged) -> Quality:
         if area_interval.low == area_interval.high:  # of a few issues, which rank the same however they are drawn
             area_interval = Interval(area, math.nan, math.nan)
     recent_metrics, recent_area = _metrics(recent), roc_auc(recent.probabilities, recent.labels)
-    return Quality(
+    return HeadMetrics(
         head=series.head,
         issues="seen" if series.unseen else "all",
         unseen=series.unseen,
@@ -176,18 +176,18 @@ def quality(series: Judged) -> Quality:
     )
 
 
-def _metrics(series: Judged) -> BinaryMetrics:
+def _metrics(series: LabelledIssues) -> BinaryMetrics:
     metrics = BinaryMetrics()
     for probability, label in zip(series.probabilities.tolist(), series.labels.tolist(), strict=True):
         metrics.update(probability, label)
     return metrics
 
 
-def _average_precision(series: Judged) -> float:
+def _average_precision(series: LabelledIssues) -> float:
     return float(average_precision_score(series.labels, series.probabilities)) if series.labels.any() else math.nan
 
 
-def working_point(series: Judged) -> Working:
+def working_point(series: LabelledIssues) -> Working:
     """Accuracy, precision, recall and F1 with a threshold that knows nothing of what it decides.
 
     Each issue is called positive or not by the threshold that has the greatest F1 on the labels known before it was
@@ -264,7 +264,7 @@ class Slice(Struct, frozen=True, kw_only=True):
     roc_auc: Interval
 
 
-def slice_of(series: Judged, by: str, value: str) -> Slice:
+def slice_of(series: LabelledIssues, by: str, value: str) -> Slice:
     """The metrics of some issues of one head."""
     positives = int(series.labels.sum())
     return Slice(

@@ -8,7 +8,7 @@ from typing import TypeGuard
 import numpy as np
 
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.lab.offline.quality import Judged, Slice, slice_of
+from stream_coupons.lab.offline.quality import LabelledIssues, Slice, slice_of
 from stream_coupons.lab.offline.scored import Scored
 
 COUPON = "coupon"
@@ -19,12 +19,12 @@ MISSING = "(missing)"
 Value = str | float | bool | None
 
 
-def by_coupon(series: Judged) -> list[Slice]:
+def by_coupon(series: LabelledIssues) -> list[Slice]:
     """One slice for every coupon, the most issued first."""
     return _slices(series, COUPON, [issue.coupon_id for issue in series.issues])
 
 
-def by_segment(series: Judged, catalogue: Mapping[str, Coupon]) -> list[Slice]:
+def by_segment(series: LabelledIssues, catalogue: Mapping[str, Coupon]) -> list[Slice]:
     """Slices by every key that has a few values: arms, kinds and attributes of coupons, and context.
 
     A number of many values is cut into quarters. A key with one value only, or with more than `MAX_VALUES` that are not
@@ -57,7 +57,7 @@ def _columns(issues: Sequence[Scored], catalogue: Mapping[str, Coupon]) -> Itera
         yield name, [issue.context.get(name) for issue in issues]
 
 
-def _slices(series: Judged, by: str, values: Sequence[str], order: Sequence[str] = ()) -> list[Slice]:
+def _slices(series: LabelledIssues, by: str, values: Sequence[str], order: Sequence[str] = ()) -> list[Slice]:
     """A slice for every value: in this order, or the most issued first."""
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for row, value in enumerate(values):

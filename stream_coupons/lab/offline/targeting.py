@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.lab.offline import uplift
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons.lab.offline.uplift import Trial, Uplift
 from stream_coupons.lab.ope import policies
 from stream_coupons.lab.ope.rewards import Rewards
@@ -26,7 +26,7 @@ class Targeting:
     uplift: Uplift
 
 
-def measure(decisions: Decisions, found: Rewards, propensity: Floats, seed: int) -> list[Targeting]:
+def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed: int) -> list[Targeting]:
     """Return the uplift over `none` of a coupon drawn at random, and of the one that our policy would give.
 
     The weight of a decision with a coupon is the probability of that coupon under the rule over its propensity. The

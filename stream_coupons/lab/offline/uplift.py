@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

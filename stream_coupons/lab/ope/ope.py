@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.ope.intervals import skew_corrected
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -34,7 +34,7 @@ from stream_coupons.lab.ope.ope import Logged, Valuation
 from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons.lab.ope.own_log import NO_MONEY, OwnLog
 from stream_coupons.lab.ope.policies import Policy
-from stream_coupons.models.progressive import Interval
+from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -71,7 +71,7 @@ def _check_number(text: str, parameter: str, most: float) -> None:
         raise BadConfig(f"policy {text!r}: {parameter!r}, expected a number above 0{upto}")
 
 
-def target(policy: Policy, decisions: Decisions, worth: Floats, rules: PolicyRules) -> tuple[Mask, Floats]:
+def target(policy: Policy, decisions: LoggedDecisions, worth: Floats, rules: PolicyRules) -> tuple[Mask, Floats]:
     """The rows on which a policy can be valued, and the probabilities with which it would choose.
 
     Parameters

@@ -12,7 +12,7 @@ from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -58,7 +58,7 @@ class Rewards:
         return self.reward + cost if self.is_net else self.reward
 
 
-def rewards(decisions: Decisions, kind: Reward, rules: PolicyRules) -> Rewards:
+def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rewards:
     """Return the rewards of one kind.
 
     - click: 1 for a click. Predicted are P(click) and, for `none`, its share of clicks known until then.
@@ -94,11 +94,13 @@ def rewards(decisions: Decisions, kind: Reward, rules: PolicyRules) -> Rewards:
     return _ranked_as_predicted(decisions, value, p_purchase * until_then[:, None], notes)
 
 
-def _ranked_as_predicted(decisions: Decisions, reward: Floats, predicted: Floats, notes: Sequence[str] = ()) -> Rewards:
+def _ranked_as_predicted(
+    decisions: LoggedDecisions, reward: Floats, predicted: Floats, notes: Sequence[str] = ()
+) -> Rewards:
     return Rewards(reward, predicted, np.where(decisions.is_arm, predicted, -np.inf), list(notes))
 
 
-def _clicks(decisions: Decisions) -> Rewards:
+def _clicks(decisions: LoggedDecisions) -> Rewards:
     clicked = decisions.clicked.astype(np.float64)
     gave_none = decisions.is_none[np.arange(len(decisions)), decisions.chosen]
     of_none = _mean_known(decisions, gave_none, clicked, prior=0.0)
@@ -106,7 +108,7 @@ def _clicks(decisions: Decisions) -> Rewards:
     return _ranked_as_predicted(decisions, clicked, predicted)
 
 
-def _margins(decisions: Decisions, p_purchase: Floats, rules: PolicyRules, missing: int) -> Rewards:
+def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules, missing: int) -> Rewards:
     coupons, is_none = decisions.coupons, decisions.is_none
     position = np.where(decisions.is_coupon, decisions.position[decisions.arm], 0)
     price = np.exp2(coupons.price_log2)
@@ -137,7 +139,7 @@ def _margins(decisions: Decisions, p_purchase: Floats, rules: PolicyRules, missi
     return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)
 
 
-def costs_of(decisions: Decisions) -> tuple[Floats, Floats]:
+def costs_of(decisions: LoggedDecisions) -> tuple[Floats, Floats]:
     """Return the discounts taken off orders, shape (n,), and those typical of every arm, shape (n, a); minor units.
 
     Orders of unknown value count as the coupon's typical price.
@@ -163,7 +165,7 @@ def _discounts(coupons: CouponSet, position: Rows, order: Floats) -> Floats:
     return discounts
 
 
-def _mean_known(decisions: Decisions, rows: Mask, values: Floats, prior: float) -> Floats:
+def _mean_known(decisions: LoggedDecisions, rows: Mask, values: Floats, prior: float) -> Floats:
     """Return the mean of the values of some rows known at the moment of each decision, shape (n,).
 
     `prior` counts as one value more.

@@ -9,7 +9,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.lab.offline import arm_effects, targeting
 from stream_coupons.lab.offline.arm_effects import ArmEffect
-from stream_coupons.lab.offline.logged_decisions import Decisions
+from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons.lab.offline.targeting import Targeting
 from stream_coupons.lab.ope import ope, policies
 from stream_coupons.lab.ope.ope import Logged, Valuation
@@ -45,7 +45,7 @@ class Valued:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ValuationReport:
     """The values of policies; `warnings` name what may make them wrong, `notes` how they were found."""
 
     reward: Reward
@@ -72,7 +72,7 @@ class Question:
     seed: int = 0
 
 
-def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Report:
+def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -> ValuationReport:
     """Answer a question.
 
     Raises
@@ -97,7 +97,7 @@ def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Repo
         warnings += _doubts(each)
     if question.clip is not None:
         notes.append(f"weights are clipped at {question.clip:g}; clip_bias estimates what that does to each value")
-    return Report(
+    return ValuationReport(
         reward=question.reward,
         decisions=len(decisions),
         shoppers=len(np.unique(decisions.shopper)),
@@ -111,7 +111,7 @@ def report(decisions: Decisions, question: Question, rules: PolicyRules) -> Repo
     )
 
 
-def propensities_of(decisions: Decisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
+def propensities_of(decisions: LoggedDecisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
     """Return the propensities of what was chosen, NaN where unknown, and where they are from; add what is doubtful."""
     unknown = np.isnan(decisions.propensity)
     if not unknown.all() and not estimate:
@@ -131,7 +131,7 @@ def propensities_of(decisions: Decisions, warnings: list[str], *, estimate: bool
     return estimated[np.arange(len(decisions)), decisions.chosen], "estimated"
 
 
-def _default(decisions: Decisions, notes: list[str]) -> tuple[Policy, ...]:
+def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]:
     chosen = [name for name, times in zip(decisions.names, decisions.times_chosen, strict=True) if times]
     never = len(decisions.names) - len(chosen)
     if never:
@@ -147,7 +147,7 @@ def _default(decisions: Decisions, notes: list[str]) -> tuple[Policy, ...]:
 
 
 def _value(
-    policy: Policy, decisions: Decisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
+    policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
 ) -> Valued:
     if policy.kind == "logged":
         return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))

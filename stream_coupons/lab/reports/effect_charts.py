@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from stream_coupons.lab.offline.arm_effects import ArmEffect, covered
 from stream_coupons.lab.reports.axes import Axis, Unit, format_interval, format_value
-from stream_coupons.lab.reports.report import Report
-from stream_coupons.models.progressive import Interval
+from stream_coupons.lab.reports.report import HtmlReport
+from stream_coupons.models.metrics import Interval
 
 MAX_GROUP_CHARTS = 6
 ABOUT = (
@@ -15,7 +15,7 @@ ABOUT = (
 )
 
 
-def add_effects(report: Report, effects: Sequence[ArmEffect], what: str, unit: Unit) -> None:
+def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, unit: Unit) -> None:
     """Add the effects of coupons to a report.
 
     Parameters
@@ -82,7 +82,7 @@ def add_effects(report: Report, effects: Sequence[ArmEffect], what: str, unit: U
     _groups(report, effects, unit)
 
 
-def _groups(report: Report, effects: Sequence[ArmEffect], unit: Unit) -> None:
+def _groups(report: HtmlReport, effects: Sequence[ArmEffect], unit: Unit) -> None:
     several = [one for one in effects if len(one.groups) > 1][:MAX_GROUP_CHARTS]
     held, count = covered(several)
     if several:

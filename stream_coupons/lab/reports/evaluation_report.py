@@ -9,13 +9,13 @@ from stream_coupons.lab.reports import quality_report
 from stream_coupons.lab.reports.axes import Axis, format_value
 from stream_coupons.lab.reports.effect_charts import add_effects
 from stream_coupons.lab.reports.quality_report import TITLES
-from stream_coupons.lab.reports.report import Report
+from stream_coupons.lab.reports.report import HtmlReport
 
 MAX_FEATURES = 20
 MAX_CHANGES = 50
 
 
-def page(name: str, found: Evaluated) -> Report:
+def page(name: str, found: Evaluated) -> HtmlReport:
     """Return the report of an evaluation; `name` is the log's."""
     report = quality_report.page(name, found.series, found.qualities, found.slices, found.anyway)
     if found.baselines:
@@ -29,7 +29,7 @@ def page(name: str, found: Evaluated) -> Report:
     return report
 
 
-def _baselines(report: Report, baselines: Sequence[Beside]) -> None:
+def _baselines(report: HtmlReport, baselines: Sequence[Beside]) -> None:
     report.section(
         "Beside plain models",
         "The same issues, with the same delays, by models that see the raw columns only: context, arm, attributes and "
@@ -61,7 +61,7 @@ def _baselines(report: Report, baselines: Sequence[Beside]) -> None:
     )
 
 
-def _models(report: Report, models: Sequence[ServedModel], changes: Sequence[Change]) -> None:
+def _models(report: HtmlReport, models: Sequence[ServedModel], changes: Sequence[Change]) -> None:
     report.section(
         "Models",
         "All models of a head learn side by side. The one that serves is replaced when another is better beyond doubt. "
@@ -85,7 +85,7 @@ def _models(report: Report, models: Sequence[ServedModel], changes: Sequence[Cha
         )
 
 
-def _weights(report: Report, weights: Sequence[FeatureWeight]) -> None:
+def _weights(report: HtmlReport, weights: Sequence[FeatureWeight]) -> None:
     heads = list(dict.fromkeys(one.head for one in weights))
     if not heads:
         return

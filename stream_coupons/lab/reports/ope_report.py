@@ -8,11 +8,11 @@ from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.own_valuation import Lift, OwnReport, OwnValued
 from stream_coupons.lab.ope.rewards import Reward
 from stream_coupons.lab.ope.valuation import WEIGHT_LEVELS, Valued
-from stream_coupons.lab.ope.valuation import Report as Values
+from stream_coupons.lab.ope.valuation import ValuationReport as Values
 from stream_coupons.lab.reports.axes import DAY_S, Axis, Unit, format_interval, format_value
 from stream_coupons.lab.reports.effect_charts import add_effects
-from stream_coupons.lab.reports.report import Report
-from stream_coupons.models.progressive import Interval
+from stream_coupons.lab.reports.report import HtmlReport
+from stream_coupons.models.metrics import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
 UNITS: dict[Reward, Unit] = {
@@ -30,14 +30,14 @@ NOUNS = {
 MAX_WEIGHT_LINES = 8
 
 
-def page(name: str, found: Values) -> Report:
+def page(name: str, found: Values) -> HtmlReport:
     """Return the report of a valuation; `name` is the log's."""
     unit, noun = UNITS[found.reward], NOUNS[found.reward]
     subtitle = (
         f"What policies would have earned: {noun} for each of {found.decisions:,} decisions about "
         f"{found.shoppers:,} shoppers, {found.arms:,} arms. Propensities are {found.propensities}."
     )
-    report = Report(f"Policies on {name}", subtitle)
+    report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, noun, unit)
     _trust(report, found.valued, found.warnings, found.notes)
     _targets(report, found.targeting, noun, unit)
@@ -45,13 +45,13 @@ def page(name: str, found: Values) -> Report:
     return report
 
 
-def own_page(name: str, found: OwnReport) -> Report:
+def own_page(name: str, found: OwnReport) -> HtmlReport:
     """Return the report of policies on the engine's own decisions; `name` is the log's, or the broker's address."""
     subtitle = (
         f"Margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
         f"shoppers of {found.domain}, {found.coupons:,} coupons, {found.sold_out:.1%} of them sold out."
     )
-    report = Report(f"Policies on {name}", subtitle)
+    report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, "margin", "money")
     _trust(report, found.valued, found.warnings, found.notes)
     if found.lift is not None:
@@ -59,7 +59,7 @@ def own_page(name: str, found: OwnReport) -> Report:
     return report
 
 
-def _lift(report: Report, lift: Lift) -> None:
+def _lift(report: HtmlReport, lift: Lift) -> None:
     report.section(
         "Lift over the control group",
         "What shoppers who may get coupons bring more than those of the permanent control group, from their first "
@@ -81,7 +81,7 @@ def _span(interval: Interval) -> str:
     return f"95% {ends}" if ends else ""
 
 
-def _values(report: Report, valued: Sequence[Valued | OwnValued], noun: str, unit: Unit) -> None:
+def _values(report: HtmlReport, valued: Sequence[Valued | OwnValued], noun: str, unit: Unit) -> None:
     report.section(
         "Value of each policy",
         "The doubly robust estimate comes first: it uses the model where the log has little, and is unbiased whatever "
@@ -106,7 +106,9 @@ def _values(report: Report, valued: Sequence[Valued | OwnValued], noun: str, uni
     )
 
 
-def _trust(report: Report, valued: Sequence[Valued | OwnValued], warnings: Sequence[str], notes: Sequence[str]) -> None:
+def _trust(
+    report: HtmlReport, valued: Sequence[Valued | OwnValued], warnings: Sequence[str], notes: Sequence[str]
+) -> None:
     report.section(
         "How far to believe it",
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
@@ -138,7 +140,7 @@ def _trust(report: Report, valued: Sequence[Valued | OwnValued], warnings: Seque
         )
 
 
-def _targets(report: Report, targeting: Sequence[Targeting], noun: str, unit: Unit) -> None:
+def _targets(report: HtmlReport, targeting: Sequence[Targeting], noun: str, unit: Unit) -> None:
     if not targeting:
         return
     report.section(

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.lab.offline.order_anyway import OrderAnyway
-from stream_coupons.lab.offline.quality import Judged, Quality, Slice, rate_interval
+from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway
+from stream_coupons.lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons.lab.offline.segments import COUPON
 from stream_coupons.lab.reports.axes import Axis, Points, format_value, with_minus
-from stream_coupons.lab.reports.report import Report
-from stream_coupons.models.progressive import Interval, WindowedMetrics, log_loss
+from stream_coupons.lab.reports.report import HtmlReport
+from stream_coupons.models.metrics import Interval, WindowedMetrics, log_loss
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
 WINDOWS = 30
@@ -23,11 +23,11 @@ PERCENT = Axis(unit="percent", from_zero=True)
 
 def page(
     name: str,
-    series: Sequence[Judged],
-    qualities: Sequence[Quality],
+    series: Sequence[LabelledIssues],
+    qualities: Sequence[HeadMetrics],
     slices: Sequence[Slice],
     anyway: OrderAnyway | None,
-) -> Report:
+) -> HtmlReport:
     """Return the report of a log.
 
     Parameters
@@ -42,7 +42,7 @@ def page(
         What P(order) is beside its metrics.
     """
     subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
-    report = Report(f"Evaluation of {name}", subtitle)
+    report = HtmlReport(f"Evaluation of {name}", subtitle)
     for judged, quality in zip(series, qualities, strict=True):
         report.section(TITLES[judged.head], _about(quality))
         if not len(judged):
@@ -56,7 +56,7 @@ def page(
     return report
 
 
-def _about(quality: Quality) -> str:
+def _about(quality: HeadMetrics) -> str:
     if not quality.examples:
         return "No issue of this kind had a label by the end of the log."
     about = f"{quality.examples:,} issues with a label, {quality.positives:,} of them positive."
@@ -65,7 +65,7 @@ def _about(quality: Quality) -> str:
     return about
 
 
-def _figures(report: Report, quality: Quality) -> None:
+def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
     working, recent = quality.working, quality.recent
     report.stats(
         [
@@ -89,7 +89,7 @@ def _figures(report: Report, quality: Quality) -> None:
     )
 
 
-def _anyway(report: Report, found: OrderAnyway) -> None:
+def _anyway(report: HtmlReport, found: OrderAnyway) -> None:
     observed = found.observed_without
     report.stats(
         [
@@ -105,7 +105,7 @@ def _anyway(report: Report, found: OrderAnyway) -> None:
     )
 
 
-def _progress(report: Report, judged: Judged) -> None:
+def _progress(report: HtmlReport, judged: LabelledIssues) -> None:
     windows = WindowedMetrics(every=max(1, math.ceil(len(judged) / WINDOWS)))
     for probability, label in zip(judged.probabilities.tolist(), judged.labels.tolist(), strict=True):
         windows.update(probability, label)
@@ -115,7 +115,7 @@ def _progress(report: Report, judged: Judged) -> None:
     report.line_chart("ROC AUC over time", {"model": windows.series("roc_auc")}, x=labels)
 
 
-def _rate_loss(judged: Judged, windows: WindowedMetrics) -> Points:
+def _rate_loss(judged: LabelledIssues, windows: WindowedMetrics) -> Points:
     """Return the log loss of each window for the rate of all labels as a constant prediction."""
     points, start, rate = [], 0, float(judged.labels.mean())
     for end, _ in windows.windows():
@@ -125,7 +125,7 @@ def _rate_loss(judged: Judged, windows: WindowedMetrics) -> Points:
     return points
 
 
-def _curves(report: Report, judged: Judged, quality: Quality) -> None:
+def _curves(report: HtmlReport, judged: LabelledIssues, quality: HeadMetrics) -> None:
     if not 0 < quality.positives < quality.examples:
         return
     order = np.argsort(-judged.probabilities, kind="stable")
@@ -150,7 +150,7 @@ def _curves(report: Report, judged: Judged, quality: Quality) -> None:
     _calibration(report, judged)
 
 
-def _calibration(report: Report, judged: Judged) -> None:
+def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
     points, band = [], []
     order = np.argsort(judged.probabilities, kind="stable")
     for rows in np.array_split(order, min(CALIBRATION_BINS, len(order))):
@@ -169,7 +169,7 @@ def _calibration(report: Report, judged: Judged) -> None:
     )
 
 
-def _slices(report: Report, slices: Sequence[Slice]) -> None:
+def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
     coupons = [each for each in slices if each.by == COUPON and each.examples >= LEAST_EXAMPLES][:BARS]
     if coupons:
         report.bar_chart(
@@ -199,7 +199,7 @@ def _slices(report: Report, slices: Sequence[Slice]) -> None:
     )
 
 
-def _rate(quality: Quality) -> str:
+def _rate(quality: HeadMetrics) -> str:
     return format_value(quality.positives / quality.examples, "percent")
 
 

@@ -19,7 +19,7 @@ from stream_coupons.lab.reports.axes import (
     with_minus,
 )
 
-__all__ = ["Axis", "Bands", "NamedInterval", "NamedPoint", "Points", "Report", "format_value"]
+__all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "NamedPoint", "Points", "format_value"]
 
 PAGE = "page.html.j2"
 FOLDER = "report_page"
@@ -36,7 +36,7 @@ INTERVAL_TEXT = re.compile(r"[-−+]?[\d,.]+ ?%? to [-−+]?[\d,.]+ ?%?")
 # Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
 
 
-class Report:
+class HtmlReport:
     """A page built from top to bottom; every text is escaped.
 
     Parameters

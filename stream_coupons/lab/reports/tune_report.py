@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from stream_coupons.lab.reports.axes import Axis
-from stream_coupons.lab.reports.report import Report
+from stream_coupons.lab.reports.report import HtmlReport
 from stream_coupons.lab.tuning.plan import Metric
 from stream_coupons.lab.tuning.search_space import Range, SearchSpace
 from stream_coupons.lab.tuning.tuned import Tuned, verdict
@@ -13,7 +13,7 @@ from stream_coupons.lab.tuning.tuning import Tried
 NAMES = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
 
 
-def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float], space: SearchSpace) -> Report:
+def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float], space: SearchSpace) -> HtmlReport:
     """Return the report of a search.
 
     Parameters
@@ -24,7 +24,7 @@ def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float],
         Share of what explains the quality, by setting; empty if it is unknown.
     """
     metric = NAMES[tuned.metric]
-    report = Report(f"Tuning on {tuned.log.name}", f"Settings that predict P({tuned.head}) better, by {metric}.")
+    report = HtmlReport(f"Tuning on {tuned.log.name}", f"Settings that predict P({tuned.head}) better, by {metric}.")
     _result(report, tuned, metric)
     _search(report, tuned, tried, metric)
     report.section(
@@ -45,7 +45,7 @@ def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float],
     return report
 
 
-def _result(report: Report, tuned: Tuned, metric: str) -> None:
+def _result(report: HtmlReport, tuned: Tuned, metric: str) -> None:
     text = verdict(tuned)
     report.section("Result", text[0].upper() + text[1:] + ".")
     held_out = tuned.held_out
@@ -70,7 +70,7 @@ def _result(report: Report, tuned: Tuned, metric: str) -> None:
     )
 
 
-def _search(report: Report, tuned: Tuned, tried: Sequence[Tried], metric: str) -> None:
+def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[Tried], metric: str) -> None:
     text = f"{len(tried)} trials by the method {tuned.method}"
     if given_up := sum(one.is_given_up for one in tried):
         text += f"; {given_up} were given up on the way, as they were worse than the median of the others"
@@ -97,7 +97,9 @@ def _search(report: Report, tuned: Tuned, tried: Sequence[Tried], metric: str) -
     )
 
 
-def _setting(report: Report, name: str, tried: Sequence[Tried], tuned: Tuned, space: SearchSpace, metric: str) -> None:
+def _setting(
+    report: HtmlReport, name: str, tried: Sequence[Tried], tuned: Tuned, space: SearchSpace, metric: str
+) -> None:
     whole = [one for one in tried if not one.is_given_up and math.isfinite(one.quality)]
     axis = space.axes[name]
     if isinstance(axis, Range):

@@ -59,7 +59,7 @@ class Calendar:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Visit:
     """One visit; after `decided_at` it is over or a product is in the cart until `settled_at`."""
 
     started_at: float
@@ -142,7 +142,7 @@ class Shop:
 
 
 @dataclass(slots=True, eq=False)
-class Shopper:
+class SimulatedShopper:
     """One shopper's life without coupons, drawn day by day as far as somebody asks.
 
     Attributes
@@ -160,14 +160,14 @@ class Shopper:
     shop: Shop
     rng: np.random.Generator
     focus: list[int] = field(default_factory=list)
-    sessions: list[Session] = field(default_factory=list)
+    sessions: list[Visit] = field(default_factory=list)
     purchases: list[Purchase] = field(default_factory=list)
     outbox: list[Dated] = field(default_factory=list)
     _bought_at: list[float] = field(default_factory=lambda: [-math.inf] * len(CATEGORIES))
     _events: int = 0
 
     @classmethod
-    def born(cls, index: int, shop: Shop) -> "Shopper":
+    def born(cls, index: int, shop: Shop) -> "SimulatedShopper":
         """A shopper with a generator of their own."""
         sequence = np.random.SeedSequence(shop.seed, spawn_key=(2, index))
         return cls(index, f"shopper-{index:05d}", shop, np.random.default_rng(sequence))
@@ -215,10 +215,10 @@ class Shopper:
             now = _millis(now + 4.0 - 45.0 * math.log(1.0 - pause))
         decided_at = now
         if wanted is None:
-            self.sessions.append(Session(at, decided_at, decided_at, category, ratio, None))
+            self.sessions.append(Visit(at, decided_at, decided_at, category, ratio, None))
             return
         settled_at = _millis(decided_at + 20.0 - 120.0 * math.log(1.0 - draws[6]))
-        self.sessions.append(Session(at, decided_at, settled_at, category, ratio, wanted))
+        self.sessions.append(Visit(at, decided_at, settled_at, category, ratio, wanted))
         self._cart(decided_at, wanted, "add", draws[8])
         if orders:
             self._order(settled_at, category, wanted, buy)

@@ -10,7 +10,7 @@ BORES_S = 10 * DAY_S
 
 
 @dataclass(slots=True, eq=False)
-class History:
+class CouponMemory:
     """A shopper's memory of coupons; all of it fades or expires.
 
     Attributes

@@ -11,9 +11,9 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 from stream_coupons.kafka.topics import FEEDBACK, ORDER
-from stream_coupons.lab.simulation.behaviour import Dated, Purchase, Shop, Shopper
+from stream_coupons.lab.simulation.behaviour import Dated, Purchase, Shop, SimulatedShopper
 from stream_coupons.lab.simulation.catalogue import discount_of
-from stream_coupons.lab.simulation.history import History
+from stream_coupons.lab.simulation.history import CouponMemory
 from stream_coupons.lab.simulation.population import Floats
 from stream_coupons.lab.simulation.terms import CouponTerms, coupon_number
 from stream_coupons.lab.simulation.truth import CLICKS_IF_ORDERING, CLICKS_IF_PERSUADED, Truth
@@ -25,7 +25,7 @@ Kind = Literal["impression", "click", "purchase"]
 
 
 @dataclass(frozen=True, slots=True)
-class Redemption:
+class CouponUse:
     """A coupon used on an order: what it took off, and whether the order is due to the coupon."""
 
     purchase: Purchase
@@ -43,7 +43,7 @@ class Reaction:
     """Events to come, and the redemption among them if there is one."""
 
     events: list[Dated]
-    redemption: Redemption | None = None
+    redemption: CouponUse | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +70,8 @@ class _Draws:
 class _Offer:
     """A coupon in a shopper's hands, good for orders in (at, until] of products in scope."""
 
-    shopper: Shopper
-    history: History
+    shopper: SimulatedShopper
+    history: CouponMemory
     coupon: Coupon
     scope: NDArray[np.bool_]
     at: float
@@ -83,14 +83,16 @@ class _Offer:
 
 
 class Reactions:
-    """Draws reactions; the only state is the `History` it is handed."""
+    """Draws reactions; the only state is the `CouponMemory` it is handed."""
 
     def __init__(self, shop: Shop, terms: CouponTerms, truth: Truth) -> None:
         self._shop = shop
         self._terms = terms
         self._truth = truth
 
-    def react(self, shopper: Shopper, history: History, coupon: Coupon, issue: CouponIssue, at: float) -> Reaction:
+    def react(
+        self, shopper: SimulatedShopper, history: CouponMemory, coupon: Coupon, issue: CouponIssue, at: float
+    ) -> Reaction:
         """React to a coupon that reaches the shopper at this moment.
 
         The draws are keyed by seed, shopper, coupon and how often they had it before.
@@ -115,7 +117,7 @@ class Reactions:
         feedback = _Feedback(self._shop, shopper, issue, f"{shopper.user_id}-{coupon.coupon_id}-{times}")
         return Reaction(feedback.events(at, redemption, draws, draws.clicks < chance), redemption)
 
-    def _redeem(self, offer: _Offer, persuaded: float, draws: _Draws) -> Redemption | None:
+    def _redeem(self, offer: _Offer, persuaded: float, draws: _Draws) -> CouponUse | None:
         """Use the coupon on an order of their own; failing such an order, perhaps be persuaded."""
         shopper, history, at, until = offer.shopper, offer.history, offer.at, offer.until
         shopper.live_through(max(0, self._shop.calendar.day(until)))
@@ -142,21 +144,21 @@ class Reactions:
         product = int(np.searchsorted(cumulative, draws.product * cumulative[-1], side="right"))
         return Purchase(at, int(assortment.category[product]), ((product, 1 + int(draws.quantity < 0.2)),))
 
-    def _redemption(self, offer: _Offer, purchase: Purchase, *, persuaded: bool) -> Redemption:
+    def _redemption(self, offer: _Offer, purchase: Purchase, *, persuaded: bool) -> CouponUse:
         value = self._shop.value_minor([line for line in purchase.lines if offer.scope[line[0]]])
-        return Redemption(purchase, discount_of(offer.coupon, value), value, persuaded)
+        return CouponUse(purchase, discount_of(offer.coupon, value), value, persuaded)
 
 
 class _Feedback:
     """The events of one reaction, in the order in which they happen."""
 
-    def __init__(self, shop: Shop, shopper: Shopper, issue: CouponIssue, key: str) -> None:
+    def __init__(self, shop: Shop, shopper: SimulatedShopper, issue: CouponIssue, key: str) -> None:
         self._shop = shop
         self._shopper = shopper
         self._issue = issue
         self._key = f"{shop.domain}-{shop.seed}-{key}"
 
-    def events(self, at: float, redemption: Redemption | None, draws: _Draws, clicks: bool) -> list[Dated]:
+    def events(self, at: float, redemption: CouponUse | None, draws: _Draws, clicks: bool) -> list[Dated]:
         end = redemption.purchase.at if redemption else self._issue.expires_at
         delays = (IMPRESSION_S * math.exp(draws.delays[1]), CLICK_S * math.exp(1.3 * draws.delays[2]))
         seen_at = round(at + min(delays[0], 0.4 * (end - at)), 3)
@@ -170,7 +172,7 @@ class _Feedback:
         events.append(self._event(end, 4, "purchase", redemption))
         return events
 
-    def _event(self, at: float, rank: int, kind: Kind, redemption: Redemption | None = None) -> Dated:
+    def _event(self, at: float, rank: int, kind: Kind, redemption: CouponUse | None = None) -> Dated:
         event_id = f"{self._key}-{kind}"
         event = FeedbackEvent(
             event_id=event_id,

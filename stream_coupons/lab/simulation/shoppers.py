@@ -14,11 +14,11 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.lab.simulation.assortment import make_assortment
-from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, Shopper
+from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, SimulatedShopper
 from stream_coupons.lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
-from stream_coupons.lab.simulation.history import History
+from stream_coupons.lab.simulation.history import CouponMemory
 from stream_coupons.lab.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
-from stream_coupons.lab.simulation.reactions import Reactions, Redemption
+from stream_coupons.lab.simulation.reactions import CouponUse, Reactions
 from stream_coupons.lab.simulation.terms import CouponTerms
 from stream_coupons.lab.simulation.truth import Response, Truth
 from stream_coupons.lab.simulation.worth import Worth, WorthOfCoupons
@@ -172,15 +172,15 @@ class World:
         self._truth = Truth(self._shop, terms)
         self._worth = WorthOfCoupons(self._shop, terms)
         self._reactions = Reactions(self._shop, terms, self._truth)
-        born = (Shopper.born(index, self._shop) for index in range(settings.shoppers))
+        born = (SimulatedShopper.born(index, self._shop) for index in range(settings.shoppers))
         self._shoppers = {shopper.user_id: shopper for shopper in born}
-        self._histories = {user_id: History() for user_id in self._shoppers}
+        self._histories = {user_id: CouponMemory() for user_id in self._shoppers}
         self._received: set[str] = set()
         self._pending: list[Dated] = []
         self._taken = 0
         self._drawn_days = 0
         self._scheduled: list[Dated] = []
-        self._redemptions: dict[str, tuple[Coupon, Redemption]] = {}
+        self._redemptions: dict[str, tuple[Coupon, CouponUse]] = {}
 
     def catalogue(self) -> list[Coupon]:
         """The coupons there are to give."""

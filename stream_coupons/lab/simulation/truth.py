@@ -21,11 +21,11 @@ from stream_coupons.lab.simulation.behaviour import (
     FOCUS_KEEPS,
     FOCUS_SHARE,
     SECOND_LINE_RATIO,
-    Session,
     Shop,
-    Shopper,
+    SimulatedShopper,
+    Visit,
 )
-from stream_coupons.lab.simulation.history import History
+from stream_coupons.lab.simulation.history import CouponMemory
 from stream_coupons.lab.simulation.population import Floats
 from stream_coupons.lab.simulation.terms import CouponTerms
 
@@ -96,7 +96,7 @@ class Truth:
         self._reach: dict[tuple[int, int], Floats] = {}
 
     def response(
-        self, shopper: Shopper, history: History, coupons: Sequence[Coupon], at: float, until: Floats
+        self, shopper: SimulatedShopper, history: CouponMemory, coupons: Sequence[Coupon], at: float, until: Floats
     ) -> Response:
         """Return the probabilities of the shopper's responses to each coupon, issued alone at `at`.
 
@@ -139,7 +139,7 @@ class Truth:
             curious=1.0 - np.exp(-curious),
         )
 
-    def _reached(self, shopper: Shopper, day: int) -> Floats:
+    def _reached(self, shopper: SimulatedShopper, day: int) -> Floats:
         """P(the product ordered is in scope | order in the category), shape (all coupons, C)."""
         epoch = self._shop.calendar.tastes(day)
         known = self._reach.get((shopper.index, epoch))
@@ -152,12 +152,12 @@ class Truth:
 
     def _free(
         self,
-        shopper: Shopper,
+        shopper: SimulatedShopper,
         kept: list[tuple[float, int]],
         rows: NDArray[np.intp],
         at: float,
         until: Floats,
-        live: list[Session],
+        live: list[Visit],
     ) -> Floats:
         """P(no coupon kept from before takes the order), by how far scopes and windows overlap."""
         free = np.ones(len(rows))
@@ -180,12 +180,12 @@ class Truth:
 
     def _pull(
         self,
-        shopper: Shopper,
-        history: History,
+        shopper: SimulatedShopper,
+        history: CouponMemory,
         reach: Floats,
         day: int,
         at: float,
-        live: list[Session],
+        live: list[Visit],
     ) -> Floats:
         """Return the shopper's current interest in the coupons' scopes, shape (K,)."""
         tastes = self._shop.population.tastes[self._shop.calendar.tastes(day)]
@@ -202,12 +202,12 @@ class Truth:
 
     def _orders(
         self,
-        shopper: Shopper,
+        shopper: SimulatedShopper,
         rows: NDArray[np.intp],
         day: int,
         at: float,
         until: Floats,
-        live: list[Session],
+        live: list[Visit],
     ) -> Floats:
         """P(order in scope in (at, until]), over what a session under way and later ones may bring."""
         none = np.ones(len(rows))
@@ -238,7 +238,7 @@ class Truth:
             focus = focus * np.exp(-visits[:, None] * mixed)
         return np.asarray(np.clip(1.0 - none * focus.sum(axis=1), 0.0, 1.0))
 
-    def _session_orders(self, shopper: Shopper, session: Session, rows: NDArray[np.intp], at: float) -> Floats:
+    def _session_orders(self, shopper: SimulatedShopper, session: Visit, rows: NDArray[np.intp], at: float) -> Floats:
         """P(this session ends in an order in scope), given no more than its events until now tell."""
         day = self._shop.calendar.day(session.started_at)
         reach = self._reached(shopper, day)[rows, session.category]
@@ -256,7 +256,7 @@ def _either_line(reach: Floats) -> Floats:
     return np.asarray(1.0 - (1.0 - reach) * (1.0 - SECOND_LINE_RATIO * reach))
 
 
-def _recent(sessions: Sequence[Session], at: float) -> list[Session]:
+def _recent(sessions: Sequence[Visit], at: float) -> list[Visit]:
     recent = []
     for session in reversed(sessions):
         if session.started_at < at - LONGEST_SESSION_S:
@@ -266,7 +266,7 @@ def _recent(sessions: Sequence[Session], at: float) -> list[Session]:
     return recent
 
 
-def _bought_at(shopper: Shopper, at: float) -> Floats:
+def _bought_at(shopper: SimulatedShopper, at: float) -> Floats:
     """Return the time of the shopper's last own order in each category, -inf if there is none, shape (C,)."""
     bought = np.full(len(CATEGORIES), -np.inf)
     for purchase in shopper.purchases:

@@ -27,8 +27,8 @@ from stream_coupons.lab.datasets.foreign_records import LoggedIssue
 from stream_coupons.lab.datasets.mapping import mapping_of
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.lab.tuning.plan import Head, Metric
-from stream_coupons.models.progressive import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.lab.tuning.plan import Metric, TunedHead
+from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.settings import Settings
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Shares of the records after which a trial that lags behind may be given up."""
 
 
-class Quality(NamedTuple):
+class ObjectiveValue(NamedTuple):
     """The quality of settings; NaN if they have no finite metric.
 
     `steps` are the metric as it stood at each of the `CHECKPOINTS` that were reached. A trial that `is_given_up` has
@@ -54,7 +54,7 @@ STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ScoredSample:
     """Predictions of one head and what happened: arrays of one row an issue, in time order.
 
     `known_at` is the time at which the outcome was known: the end of the issue's window.
@@ -66,16 +66,18 @@ class Sample:
     probabilities: Floats
     labels: Floats
 
-    def known_before(self, moment: float) -> "Sample":
+    def known_before(self, moment: float) -> "ScoredSample":
         """Return the issues whose outcome was known before a moment."""
         return self._of(self.known_at < moment)
 
-    def issued_since(self, moment: float) -> "Sample":
+    def issued_since(self, moment: float) -> "ScoredSample":
         """Return the issues from a moment on."""
         return self._of(self.at >= moment)
 
-    def _of(self, rows: NDArray[np.bool_]) -> "Sample":
-        return Sample(self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows])
+    def _of(self, rows: NDArray[np.bool_]) -> "ScoredSample":
+        return ScoredSample(
+            self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows]
+        )
 
     def require_both(self, where: str) -> None:
         """Require positive and negative outcomes.
@@ -96,15 +98,15 @@ class Sample:
         return STATISTICS[metric](self.probabilities, self.labels) if len(self.labels) else math.nan
 
 
-def sample(scored: Iterable[Scored], head: Head) -> Sample:
+def sample(scored: Iterable[Scored], head: TunedHead) -> ScoredSample:
     """Return the issues of a coupon whose outcome is known, except coupons known to be unseen.
 
     Where none was given there is nothing to click or redeem.
     """
-    label, probability = {Head.REDEEM: ("redeemed", "p_redeem"), Head.CLICK: ("clicked", "p_click")}[head]
+    label, probability = {TunedHead.REDEEM: ("redeemed", "p_redeem"), TunedHead.CLICK: ("clicked", "p_click")}[head]
     given = [one for one in scored if one.coupon_id != NO_COUPON and one.seen is not False]
     known = [one for one in given if getattr(one, label) is not None]
-    return Sample(
+    return ScoredSample(
         np.array([one.user_id for one in known], np.str_),
         np.array([one.occurred_at for one in known], np.float64),
         np.array([one.labelled_at for one in known], np.float64),
@@ -145,10 +147,10 @@ class Objective:
     window_s: float
     until: float
     metric: Metric
-    head: Head
+    head: TunedHead
     mapping: Path | None = None
 
-    def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> Quality:
+    def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> ObjectiveValue:
         """Return the quality of these settings on what was known before `until`.
 
         Parameters
@@ -167,13 +169,13 @@ class Objective:
             begin = end
             steps.append(sample(running.scored(), self.head).quality(self.metric))
             if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
-                return Quality(steps[-1], tuple(steps), is_given_up=True)
+                return ObjectiveValue(steps[-1], tuple(steps), is_given_up=True)
         for record in records[begin:]:
             running.feed(record)
         known = sample(running.finish(), self.head)
-        return Quality(known.quality(self.metric), tuple(steps))
+        return ObjectiveValue(known.quality(self.metric), tuple(steps))
 
-    def predictions(self, settings: Settings) -> Sample:
+    def predictions(self, settings: Settings) -> ScoredSample:
         """Return the predictions of these settings over the whole log."""
         return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
 
@@ -190,7 +192,7 @@ class Comparison:
     gain: Interval
 
 
-def compare(first: Sample, second: Sample, metric: Metric, seed: int = 0) -> Comparison:
+def compare(first: ScoredSample, second: ScoredSample, metric: Metric, seed: int = 0) -> Comparison:
     """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
     statistic = STATISTICS[metric]
 

@@ -29,7 +29,7 @@ class Metric(StrEnum):
         return 1 if self is Metric.ROC_AUC else -1
 
 
-class Head(StrEnum):
+class TunedHead(StrEnum):
     """The prediction that is evaluated."""
 
     REDEEM = "redeem"
@@ -37,7 +37,7 @@ class Head(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SearchPlan:
     """The space and the method of a search."""
 
     space: SearchSpace

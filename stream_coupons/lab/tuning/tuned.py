@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from stream_coupons.lab.tuning.objective import Comparison
-from stream_coupons.lab.tuning.plan import Head, Method, Metric
+from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
 from stream_coupons.lab.tuning.search_space import Value, leaves, tree_of
 from stream_coupons.settings import Settings
 
@@ -22,7 +22,7 @@ class Tuned(Struct, frozen=True, kw_only=True):
     log: Path
     method: Method
     metric: Metric
-    head: Head
+    head: TunedHead
     seed: int
     trials: int
     given_up: int

@@ -39,8 +39,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.recordings import not_readable, not_writable
-from stream_coupons.lab.tuning.objective import CHECKPOINTS, Quality
-from stream_coupons.lab.tuning.plan import Method, Plan
+from stream_coupons.lab.tuning.objective import CHECKPOINTS, ObjectiveValue
+from stream_coupons.lab.tuning.plan import Method, SearchPlan
 from stream_coupons.lab.tuning.search_space import Range, Value, leaves
 from stream_coupons.settings import Settings
 
@@ -53,7 +53,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 ENOUGH = 5
 """Trials whose median is a bar to others."""
 
-Evaluate = Callable[[Settings, Sequence[float]], Quality]
+Evaluate = Callable[[Settings, Sequence[float]], ObjectiveValue]
 """The quality of settings, given up below the bars; it is sent to worker processes, so it must be picklable."""
 
 
@@ -84,7 +84,7 @@ class Study:
     One that was under way when a process died is taken up again, under its number.
     """
 
-    def __init__(self, study: optuna.Study, plan: Plan) -> None:
+    def __init__(self, study: optuna.Study, plan: SearchPlan) -> None:
         self._study = study
         self._plan = plan
         self._space = plan.space
@@ -156,7 +156,7 @@ class Study:
         seed = int(np.random.SeedSequence((self._plan.seed, number)).generate_state(1)[0])
         return TPESampler(seed=seed) if self._plan.method is Method.BAYES else RandomSampler(seed=seed)
 
-    def tell(self, trial: FrozenTrial, quality: Quality) -> None:
+    def tell(self, trial: FrozenTrial, quality: ObjectiveValue) -> None:
         """Keep the result of a trial, on the disk when this returns."""
         reporter = optuna.Trial(self._study, trial._trial_id)
         for step, value in enumerate(quality.steps):
@@ -212,7 +212,7 @@ class Study:
 
 
 @contextmanager
-def opened(path: Path, plan: Plan, question: Mapping[str, object]) -> Iterator[Study]:
+def opened(path: Path, plan: SearchPlan, question: Mapping[str, object]) -> Iterator[Study]:
     """A study in a file: a new one, or the one that was begun there.
 
     Parameters
@@ -309,12 +309,14 @@ def _mend(path: Path, file: IO[bytes]) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def results(study: Study, evaluate: Evaluate, pool: Executor, jobs: int) -> Iterator[list[tuple[FrozenTrial, Quality]]]:
+def results(
+    study: Study, evaluate: Evaluate, pool: Executor, jobs: int
+) -> Iterator[list[tuple[FrozenTrial, ObjectiveValue]]]:
     """Try trials, so many at a time, and give what came, with its quality; the caller tells the study.
 
     It waits in here only, so a caller that takes Ctrl-C while it waits never loses what has come.
     """
-    at_work: dict[Future[Quality], FrozenTrial] = {}
+    at_work: dict[Future[ObjectiveValue], FrozenTrial] = {}
     while True:
         while len(at_work) < jobs and (trial := study.next()) is not None:
             at_work[pool.submit(evaluate, study.settings(trial), study.bars())] = trial

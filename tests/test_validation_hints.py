@@ -8,7 +8,7 @@ import pytest
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.inputs import BrowseEvent, OrderEvent
-from stream_coupons.core.wording import unknown_fields, unlike_json
+from stream_coupons.core.validation_hints import unknown_fields, unlike_json
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic

@@ -12,11 +12,11 @@ from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.candidates import REDEEM
 from stream_coupons.core.decision.judgement import Judgement, judge
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.features.views import Moment, look
+from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
-from stream_coupons.lab.explain.phrases import Told, tell
+from stream_coupons.lab.explain.feature_text import FeatureText, tell
 
 Code = Ineligible | NoCoupon | Passed
 
@@ -70,7 +70,7 @@ class Score(Struct, frozen=True, kw_only=True):
     charged_by: list[str]
     rank: int
     propensity: float
-    reasons: list[Told]
+    reasons: list[FeatureText]
 
 
 class Lack(Struct, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     score: Score | None = None
 
 
-class Terms(NamedTuple):
+class ChargedPrices(NamedTuple):
     """The prices that a partition charges for the candidates of a moment, and those that are sold out.
 
     Attributes
@@ -139,12 +139,12 @@ class Terms(NamedTuple):
     sold_out: Collection[int] = ()
 
 
-def free(coupons: CouponSet, judged: Judgement) -> Terms:  # noqa: ARG001
+def free(coupons: CouponSet, judged: Judgement) -> ChargedPrices:  # noqa: ARG001
     """Return terms by which all coupons can be had, and none has a price."""
-    return Terms(np.zeros(len(judged.worth)))
+    return ChargedPrices(np.zeros(len(judged.worth)))
 
 
-class Judged:
+class CandidateVerdicts:
     """Every coupon of a domain at one moment.
 
     Parameters
@@ -168,7 +168,7 @@ class Judged:
         coupons: CouponSet,
         domain: str,
         known: Knowledge,
-        terms_of: Callable[[CouponSet, Judgement], Terms] = free,
+        terms_of: Callable[[CouponSet, Judgement], ChargedPrices] = free,
     ) -> None:
         self.coupons = coupons
         self.rules = known.rules.policy

@@ -24,11 +24,11 @@ from stream_coupons.core.money.accounts import budgets_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.lab.audit.accounts import PlacedPurse, fingerprint
-from stream_coupons.lab.audit.courses import Clock, Given, Settlement, Sums, is_repeated, taken
+from stream_coupons.lab.audit.budget_check import BudgetCheck
+from stream_coupons.lab.audit.courses import Given, PartitionClock, Settlement, Sums, is_repeated, taken
+from stream_coupons.lab.audit.coverage_check import PlacedPurse, fingerprint
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
-from stream_coupons.lab.audit.limits import Limits
-from stream_coupons.lab.audit.marks import Marks, Retained
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
 
 ISSUES, FEEDBACK, TICKS, LETTERS = (
     topic.name for topic in (topics.ISSUES, topics.FEEDBACK, topics.TICKS, topics.DEAD_LETTERS)
@@ -38,10 +38,10 @@ ROUNDING = 1e-3
 """Allowed rounding error of sums of parts of holds, minor units."""
 
 
-class Decisions:
+class DecisionCheck:
     """Checks triggers, copies, issues and amounts; read issues, then ticks and feedback."""
 
-    def __init__(self, marks: Marks, retained: Retained, limits: Limits, findings: Findings) -> None:
+    def __init__(self, marks: AuditedOffsets, retained: Retained, limits: BudgetCheck, findings: Findings) -> None:
         self._marks = marks
         self._retained = retained
         self._limits = limits
@@ -50,7 +50,7 @@ class Decisions:
         self._issues_of: dict[int, tuple[str, ...]] = {}
         self._places: dict[tuple[str, int], str] = {}
         self._heard: set[int] = set()
-        self._clocks: defaultdict[int, Clock] = defaultdict(Clock)
+        self._clocks: defaultdict[int, PartitionClock] = defaultdict(PartitionClock)
         self._partitions = marks.partitions(ISSUES) or 1
 
     # ------------------------------------------------------------ one record
@@ -116,7 +116,9 @@ class Decisions:
         at = tick.at if appended_at is None else min(tick.at, appended_at)
         clock = self._clocks[record.partition]
         gap_s = at - clock.reached if clock.reached > -math.inf else 0.0
-        self._clocks[record.partition] = Clock(max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s))
+        self._clocks[record.partition] = PartitionClock(
+            max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s)
+        )
 
     def feedback(self, record: Record, event: FeedbackEvent, *, may_be_refused: bool) -> None:
         """Take in feedback that has no dead letter; `may_be_refused` if a copy of it has one."""

@@ -21,12 +21,11 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import UNITS, Accounts, Limit, budgets_of, campaign_of, units_of
-from stream_coupons.core.money.purses import Purse, Totals, first_lease
+from stream_coupons.core.money.purses import Purse, PurseTotals, first_lease
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, began_header, origin_of
 from stream_coupons.kafka.topics import CAMPAIGNS, CATALOG, FEEDBACK, LEASE_REPORTS, LEASES
-from stream_coupons.lab.audit.accounts import PlacedPurse
 from stream_coupons.lab.audit.books import (
     Book,
     Grant,
@@ -40,19 +39,24 @@ from stream_coupons.lab.audit.books import (
     totals_of,
     unexplained_units,
 )
+from stream_coupons.lab.audit.coverage_check import PlacedPurse
 from stream_coupons.lab.audit.findings import Check, Findings, Overspent, place_of
-from stream_coupons.lab.audit.marks import Marks, Retained
-from stream_coupons.lab.audit.terms import Cap, Terms, wider
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
+from stream_coupons.lab.audit.terms import Cap, WidestTerms, wider
 
 
-class Limits:
+class BudgetCheck:
     """Checks stock, budgets, caps and leases.
 
     Read coupons and campaigns, then issues, leases and feedback, then reports and purses.
     """
 
     def __init__(
-        self, marks: Marks, retained: Retained, purses: Mapping[tuple[str, int], PlacedPurse], findings: Findings
+        self,
+        marks: AuditedOffsets,
+        retained: Retained,
+        purses: Mapping[tuple[str, int], PlacedPurse],
+        findings: Findings,
     ) -> None:
         self._marks = marks
         self._retained = retained
@@ -60,7 +64,7 @@ class Limits:
         self._findings = findings
         self._decoders = {topic.name: Decoder(topic) for topic in (CATALOG, CAMPAIGNS)}
         self._unread = {topic.name: marks.ends.get((topic.name, 0), 0) for topic in (CATALOG, CAMPAIGNS)}
-        self._terms: dict[str, Terms] = {}
+        self._terms: dict[str, WidestTerms] = {}
         self._caps: dict[str, Cap] = {}
         self._quanta: defaultdict[str, set[int]] = defaultdict(set)
         """By campaign, the most that one of its coupons may cost."""
@@ -90,7 +94,7 @@ class Limits:
             return
         made = Accounts((entry,)) if isinstance(entry, Coupon) else Accounts((), (entry,))
         for limit in made.limits.values():
-            known = self._terms.setdefault(limit.account_id, Terms(record.timestamp_ms, limit.most))
+            known = self._terms.setdefault(limit.account_id, WidestTerms(record.timestamp_ms, limit.most))
             known.widen(limit)
         if isinstance(entry, Coupon):
             cap = self._caps.setdefault(entry.coupon_id, Cap(record.timestamp_ms, entry.max_per_user))
@@ -178,7 +182,7 @@ class Limits:
         else:
             self._findings.passed(Check.BUDGET)
 
-    def _terms_at(self, account_id: str, home: int, began_ms: int) -> Terms | None:
+    def _terms_at(self, account_id: str, home: int, began_ms: int) -> WidestTerms | None:
         """Return the terms by which something was given in a partition; None if they are not known."""
         terms = self._terms.get(account_id)
         if terms is not None and began_ms >= terms.since_ms:
@@ -269,7 +273,7 @@ class Limits:
             share.granted = max(share.granted, share.totals.granted)
         self._grant(report.account_id, book, record.offset)
 
-    def _take_report(self, record: Record, report: LeaseReport, share: Share, totals: Totals) -> None:
+    def _take_report(self, record: Record, report: LeaseReport, share: Share, totals: PurseTotals) -> None:
         source = origin_of(record)
         if source is None or source[0].rpartition(":")[2] != str(report.partition):
             detail = f"it follows from no record of partition {report.partition}, expected an origin there"
@@ -284,7 +288,7 @@ class Limits:
             fault = shrunk_total(totals, before.totals)
             grown = largest_of(totals, before.totals)
             share.said[source[0]] = Said(source[1], grown, grown if is_judged else None)
-        share.totals = largest_of(totals, share.totals or Totals())
+        share.totals = largest_of(totals, share.totals or PurseTotals())
         share.place = place_of(record)
         self._judge(report.account_id, report.partition, share, totals, known, share.place, fault, is_judged=is_judged)
 
@@ -314,7 +318,7 @@ class Limits:
         share = self._books.setdefault(account_id, Book()).share(partition)
         purse, place = self._purses.get((account_id, partition)) or PlacedPurse(Purse(), share.place)
         totals, known = totals_of(purse), None if share.is_old else share.totals
-        fault = shrunk_total(totals, share.totals or Totals())
+        fault = shrunk_total(totals, share.totals or PurseTotals())
         is_judged = account_id in self._terms
         self._judge(account_id, partition, share, totals, known, place, fault, is_judged=is_judged)
 
@@ -338,7 +342,7 @@ class Limits:
     def _home(self, account_id: str) -> int:
         return topics.partition_for(account_id.encode(), self._partitions)
 
-    def _first_lease(self, terms: Terms, partition: int, *, is_kept: bool = False) -> int:
+    def _first_lease(self, terms: WidestTerms, partition: int, *, is_kept: bool = False) -> int:
         """The most that a partition may draw before its owner has heard of it, or `is_kept` for it until then."""
         # The owner keeps enough for a limit that rises until the partition draws; of the only one it always hears.
         beyond = 2 if is_kept and self._partitions > 1 else 0
@@ -370,8 +374,8 @@ class Limits:
         account_id: str,
         partition: int,
         share: Share,
-        totals: Totals,
-        before: Totals | None,
+        totals: PurseTotals,
+        before: PurseTotals | None,
         place: str,
         fault: str | None,
         *,
@@ -404,7 +408,9 @@ class Limits:
         else:
             self._findings.passed(Check.LEASES)
 
-    def _granted_fault(self, account_id: str, partition: int, share: Share, totals: Totals, terms: Terms) -> str | None:
+    def _granted_fault(
+        self, account_id: str, partition: int, share: Share, totals: PurseTotals, terms: WidestTerms
+    ) -> str | None:
         """Return the fault in the grant that a partition reports, if there is one."""
         leased = max(self._first_lease(terms, partition), share.lease.granted if share.lease else 0)
         homes = (LEASES.name, partition), (LEASE_REPORTS.name, self._home(account_id))
@@ -431,7 +437,7 @@ class Limits:
         # A lease that says the first one again grants nothing. What is called back may be beyond a lowered limit.
         first = self._first_lease(terms, grant.partition, is_kept=grant.is_recall)
         is_first = grant.granted <= max(before, first)
-        total = sum(max(share.granted - (share.totals or Totals()).returned, 0) for share in book.shares.values())
+        total = sum(max(share.granted - (share.totals or PurseTotals()).returned, 0) for share in book.shares.values())
         if terms.most is None or total <= terms.most or is_first or book.is_broken:
             self._findings.passed(check)
             return

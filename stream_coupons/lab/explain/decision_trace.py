@@ -25,13 +25,13 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, origin_of
 from stream_coupons.lab.audit.findings import place_of
-from stream_coupons.lab.explain.explanation import Funds, Kept, event_digests
+from stream_coupons.lab.explain.explanation import Funds, KeptDecision, event_digests
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.worker.known import CurrentKnowledge
+from stream_coupons.worker.knowledge import CurrentKnowledge
 
 USERS, ACCOUNTS = topics.changelog("users").name, topics.changelog("accounts").name
 TRIGGERS = {topic.name: Decoder(topic) for topic in (topics.BROWSE, topics.CART, topics.ORDER)}
@@ -81,17 +81,17 @@ def _source_of(record: Record) -> tuple[str, int, int] | None:
     return (topic, int(partition), offset) if topic in TRIGGERS and partition.isdecimal() else None
 
 
-class _Version(Struct):
+class _StateVersion(Struct):
     domain: str
     version: int
     format_version: int = 0
     feature_schema: str = ""
 
 
-_version_of = msgspec.json.Decoder(_Version).decode
+_version_of = msgspec.json.Decoder(_StateVersion).decode
 
 
-class Evidence:
+class DecisionTrace:
     """The evidence in records of `READ`, taken in order within each partition.
 
     Parameters
@@ -205,9 +205,9 @@ class Evidence:
         if (decision.decision_id, decision.user_id) == (self._issue.issue_id, self._issue.user_id):
             self._decision = decision
 
-    def kept(self, trigger: ShopEvent | None) -> Kept:
+    def kept(self, trigger: ShopEvent | None) -> KeptDecision:
         """Return what is known of the decision."""
-        return Kept(trigger, self._decision, self._before, self._after, self.now)
+        return KeptDecision(trigger, self._decision, self._before, self._after, self.now)
 
     def funds(self) -> Funds:
         """Return the stock and budgets that are left."""

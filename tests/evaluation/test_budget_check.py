@@ -8,7 +8,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money import purses
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
-from stream_coupons.lab.audit.findings import Check, Tally
+from stream_coupons.lab.audit.findings import Check, CheckCounts
 
 from .builders import AT, AT_MS, FEEDBACK, ISSUES, LEASES, MONEY, REPORTS, SPRING, UNITS, USERS, Handmade, found, red
 
@@ -51,9 +51,9 @@ def test_leases_within_the_stock_are_clean() -> None:
     log = leased(stock=10)
     assert finished(log) == []
     findings = log.audit()
-    assert findings.tallies[Check.STOCK] == Tally(checked=2)
-    assert findings.tallies[Check.LEASES] == Tally(checked=6)
-    assert findings.tallies[Check.RECORDS] == Tally(checked=4)
+    assert findings.tallies[Check.STOCK] == CheckCounts(checked=2)
+    assert findings.tallies[Check.LEASES] == CheckCounts(checked=6)
+    assert findings.tallies[Check.RECORDS] == CheckCounts(checked=4)
 
 
 def test_more_leased_than_the_stock_is_too_much_and_said_once() -> None:
@@ -239,7 +239,7 @@ def test_the_first_lease_of_money_is_of_whole_coupons() -> None:
     assert details(log, Check.LEASES) == ["money:c in partition 0 says granted 201, expected at most 200 by its leases"]
 
 
-@pytest.mark.parametrize("total", purses.Totals.__struct_fields__)
+@pytest.mark.parametrize("total", purses.PurseTotals.__struct_fields__)
 def test_totals_only_grow(total: str) -> None:
     log = Handmade()
     for said in (5, 4):
@@ -313,7 +313,7 @@ def test_what_was_returned_in_reports_that_are_dropped_may_have_been_leased_agai
     log.lease(log.report(partition=1, asks=True), 6, partition=1)
     log.drop_beginning(REPORTS, 3)
     assert finished(log) == []
-    assert log.audit().tallies[Check.STOCK] == Tally(not_checked=2)
+    assert log.audit().tallies[Check.STOCK] == CheckCounts(not_checked=2)
     log.report()
     log.lease(log.report(partition=1, asks=True), 9, partition=1)
     assert details(log, Check.STOCK) == ["units:c: 9 leased with this to partition 1, expected at most 8"]
@@ -386,7 +386,7 @@ def test_what_was_leased_before_the_oldest_known_terms_cannot_be_judged() -> Non
     log.lease(log.report(asks=True), 60)
     narrowed(log, stock=10)
     assert finished(log) == []
-    assert log.audit().tallies[Check.STOCK] == Tally(not_checked=1)
+    assert log.audit().tallies[Check.STOCK] == CheckCounts(not_checked=1)
     log.lease(log.report(asks=True, at_ms=AT_MS + 2 * HOUR_MS), 61, at_ms=AT_MS + 2 * HOUR_MS)
     assert details(log, Check.STOCK) == ["units:c: 61 leased with this to partition 0, expected at most 10"]
 
@@ -447,7 +447,7 @@ def test_a_coupon_that_compaction_may_have_removed_is_none() -> None:
     log.take_out("coupon-catalog", 1)
     log.change("coupon-catalog", value=None)
     assert finished(log) == []
-    assert log.audit().tallies[Check.CAPS] == Tally(not_checked=1)
+    assert log.audit().tallies[Check.CAPS] == CheckCounts(not_checked=1)
 
 
 @pytest.mark.parametrize("value", [b"nonsense", b'{"coupon_id":"c"}', b'{"coupon_id":"d","max_discount_minor":1}'])

@@ -10,7 +10,7 @@ from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import money_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
-from stream_coupons.lab.audit.findings import Check, Tally
+from stream_coupons.lab.audit.findings import Check, CheckCounts
 
 from .builders import (
     AT,
@@ -40,7 +40,7 @@ def finished(log: Log) -> list[tuple[str, str, str]]:
     return found(log)
 
 
-def tally(log: Log, check: Check) -> Tally:
+def tally(log: Log, check: Check) -> CheckCounts:
     """How a check went that found nothing."""
     findings = log.audit()
     assert findings.violations == []
@@ -55,8 +55,8 @@ def purse_at(number: int) -> str:
 def test_whole_decisions_are_clean() -> None:
     log = Handmade(stock=2, budget_minor=200, max_per_user=1).give("1", "2")
     assert finished(log) == []
-    assert tally(log, Check.ISSUES) == Tally(checked=2)
-    assert tally(log, Check.AMOUNTS) == Tally(checked=4)
+    assert tally(log, Check.ISSUES) == CheckCounts(checked=2)
+    assert tally(log, Check.AMOUNTS) == CheckCounts(checked=4)
 
 
 def test_identical_copies_of_every_issue_are_no_violation() -> None:
@@ -64,8 +64,8 @@ def test_identical_copies_of_every_issue_are_no_violation() -> None:
     for record in list(log.read((ISSUES,))):
         log.put(record)
     assert finished(log) == []
-    assert tally(log, Check.COPIES) == Tally(checked=2)
-    assert tally(log, Check.TRIGGERS) == Tally(checked=2)
+    assert tally(log, Check.COPIES) == CheckCounts(checked=2)
+    assert tally(log, Check.TRIGGERS) == CheckCounts(checked=2)
 
 
 # ---------------------------------------------------------------- triggers and copies
@@ -93,7 +93,7 @@ def test_the_same_trigger_id_of_two_shoppers_is_two_triggers() -> None:
 def test_events_of_two_kinds_that_share_an_id_are_two_triggers() -> None:
     log = given_for("t", issue_id("u", "browse", "t"), issue_id("u", "cart", "t"), user_id="u")
     assert finished(log) == []
-    assert tally(log, Check.TRIGGERS) == Tally(checked=2)
+    assert tally(log, Check.TRIGGERS) == CheckCounts(checked=2)
 
 
 def test_an_issue_for_another_trigger_is_not_the_same_issue() -> None:
@@ -168,8 +168,8 @@ def test_what_is_drawn_is_open_while_its_trigger_is_not_committed() -> None:
     log.draw("2")
     log.save_cells()
     log.committed = dict(log.ends) | {(BROWSE, 0): 2}
-    assert tally(log, Check.ISSUES) == Tally(checked=1, open=1)
-    assert tally(log, Check.AMOUNTS) == Tally(checked=3, open=1)
+    assert tally(log, Check.ISSUES) == CheckCounts(checked=1, open=1)
+    assert tally(log, Check.AMOUNTS) == CheckCounts(checked=3, open=1)
     log.draw("3")
     log.save_cells()
     assert red(log) == {"issues"}
@@ -639,8 +639,8 @@ def test_issues_that_retention_has_dropped_are_not_missed() -> None:
     log = old_and_new()
     log.drop_beginning(ISSUES, 1)
     log.save_cells()
-    assert tally(log, Check.ISSUES) == Tally(checked=1, not_checked=1)
-    assert tally(log, Check.AMOUNTS) == Tally(checked=3, not_checked=1)
+    assert tally(log, Check.ISSUES) == CheckCounts(checked=1, not_checked=1)
+    assert tally(log, Check.AMOUNTS) == CheckCounts(checked=3, not_checked=1)
     assert log.audit().shortened == [ISSUES]
 
 

@@ -16,7 +16,7 @@ from stream_coupons.kafka.lenient.header_names import LenientBytes
 from stream_coupons.kafka.lenient.unpacking import readable, size_of
 
 
-class Batches(MemoryRecords):  # type: ignore[misc]
+class FetchedBatches(MemoryRecords):  # type: ignore[misc]
     """The batches of a fetch, decoded in C, which keep the bytes that they are of."""
 
     def __init__(self, data: bytes) -> None:

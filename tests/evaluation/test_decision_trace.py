@@ -21,9 +21,9 @@ from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
-from stream_coupons.lab.explain.evidence import ACCOUNTS, Evidence, find_issue, trace
-from stream_coupons.lab.explain.explanation import Choice, IssueExplanation, explain_issue
-from stream_coupons.lab.explain.verdicts import Lack
+from stream_coupons.lab.explain.candidate_verdicts import Lack
+from stream_coupons.lab.explain.decision_trace import ACCOUNTS, DecisionTrace, find_issue, trace
+from stream_coupons.lab.explain.explanation import ExplainedChoice, IssueExplanation, explain_issue
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec, StateCodec
@@ -53,7 +53,7 @@ def explain(log: Log, issue_id: str) -> IssueExplanation:
     found = find_issue(log.read((topics.ISSUES.name,)), issue_id)
     assert found is not None
     issue, record = found
-    evidence = Evidence(RULES, issue.user_id, log.partitions, issue)
+    evidence = DecisionTrace(RULES, issue.user_id, log.partitions, issue)
     for name in (*evidence.READ, *evidence.read_of_shopper):
         for one in log.read((name,)):
             evidence.take(one)
@@ -74,17 +74,17 @@ def test_every_decision_comes_out_again_to_the_last_digit(log: Log) -> None:
         assert said["late"] == Ineligible.NOT_YET_VALID
         assert said["trip"] == Ineligible.OTHER_DOMAIN
         assert Passed.NOT_KNOWN not in said.values()
-    assert choices == set(Choice)
+    assert choices == set(ExplainedChoice)
 
 
 def test_what_was_sold_out_or_capped_then_is_said(log: Log) -> None:
     said = {(found.choice, one.coupon_id, one.reason) for found in explained(log) for one in found.others}
     assert {choice for choice, coupon_id, reason in said if (coupon_id, reason) == ("few", NoCoupon.SOLD_OUT)} == {
-        *Choice
+        *ExplainedChoice
     }
     assert any(coupon_id == "ham" and reason == Ineligible.SHOPPER_CAP for _, coupon_id, reason in said)
-    assert any(reason == Passed.EXPLORED for choice, _, reason in said if choice is Choice.EXPLORED)
-    assert any(reason == Passed.OUTRANKED for choice, _, reason in said if choice is Choice.BEST)
+    assert any(reason == Passed.EXPLORED for choice, _, reason in said if choice is ExplainedChoice.EXPLORED)
+    assert any(reason == Passed.OUTRANKED for choice, _, reason in said if choice is ExplainedChoice.BEST)
 
 
 def explained(log: Log) -> list[IssueExplanation]:
@@ -113,7 +113,7 @@ def test_a_state_that_has_moved_on_is_said() -> None:
 
 def test_the_state_that_was_saved_before_the_decision_is_looked_for(log: Log) -> None:
     issue = [one for one in issues(log) if one.user_id == "ann"][4]
-    evidence = Evidence(RULES, "ann", log.partitions, issue)
+    evidence = DecisionTrace(RULES, "ann", log.partitions, issue)
     decode, states = CellCodec(Shopper).decode, list[Shopper]()
     for record in log.read((USERS,)):
         evidence.take(record)
@@ -166,7 +166,9 @@ def test_a_decision_that_is_not_on_record_is_said(log: Log) -> None:
 
 def test_what_is_gone_is_said(log: Log) -> None:
     issue = issues(log)[0]
-    found = explain_issue(issue, Evidence(RULES, "ann", log.partitions, issue).kept(None), knowledge_of(log, issue))
+    found = explain_issue(
+        issue, DecisionTrace(RULES, "ann", log.partitions, issue).kept(None), knowledge_of(log, issue)
+    )
     assert [note.partition(":")[0] for note in found.notes] == [
         "the decision is not in the topic decisions",
         "no state of this shopper is kept",
@@ -175,7 +177,7 @@ def test_what_is_gone_is_said(log: Log) -> None:
 
 
 def knowledge_of(log: Log, issue: CouponIssue) -> Knowledge:
-    evidence = Evidence(RULES, issue.user_id, log.partitions, issue)
+    evidence = DecisionTrace(RULES, issue.user_id, log.partitions, issue)
     for record in log.read(evidence.READ):
         evidence.take(record)
     return evidence.knowledge()
@@ -202,7 +204,7 @@ def test_a_coupon_that_has_left_the_catalogue_is_said(log: Log) -> None:
 
 
 def test_a_shopper_without_a_state_any_more_is_not_known(log: Log) -> None:
-    evidence = Evidence(RULES, "ann", log.partitions)
+    evidence = DecisionTrace(RULES, "ann", log.partitions)
     for record in log.read((USERS,)):
         evidence.take(record)
     assert evidence.now is not None
@@ -211,7 +213,7 @@ def test_a_shopper_without_a_state_any_more_is_not_known(log: Log) -> None:
 
 
 def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log: Log) -> None:
-    evidence = Evidence(RULES, "ann", log.partitions)
+    evidence = DecisionTrace(RULES, "ann", log.partitions)
     few = next(Accounts([one]).of(one) for one in CATALOGUE if one.coupon_id == "few")
     lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0, in_all=0)
     for record in (*log.read(evidence.READ), *log.read(evidence.read_of_shopper)):
@@ -232,7 +234,7 @@ def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log:
 )
 def test_what_cannot_be_read_names_its_place(topic: str, key: bytes) -> None:
     with pytest.raises(BadMessage, match=f"{topic}:{ANNS_HOME}:7 cannot be read"):
-        Evidence(RULES, "ann", 2).take(Record(topic, ANNS_HOME, 7, 0, key, b"nonsense"))
+        DecisionTrace(RULES, "ann", 2).take(Record(topic, ANNS_HOME, 7, 0, key, b"nonsense"))
 
 
 # ---------------------------------------------------------------- the way back
@@ -298,13 +300,13 @@ def record_of(one: ModelSnapshot) -> Record:
 
 def test_the_model_that_decided_is_used_while_it_is_kept(log: Log) -> None:
     issue = msgspec.structs.replace(issues(log)[0], model_version=2)
-    evidence = Evidence(RULES, "ann", 2, issue)
+    evidence = DecisionTrace(RULES, "ann", 2, issue)
     for version in (1, 2, 3):
         evidence.take(record_of(snapshot(version)))
     assert evidence.knowledge().scorer("ecommerce").version == 2
     assert evidence.knowledge(with_models=False).scorer("ecommerce").version == 0
 
-    evidence = Evidence(RULES, "ann", 2, issue)
+    evidence = DecisionTrace(RULES, "ann", 2, issue)
     evidence.take(record_of(snapshot(3)))
     known = evidence.knowledge(CATALOGUE)
     notes = explain_issue(issue, evidence.kept(None), known).notes
@@ -312,7 +314,7 @@ def test_the_model_that_decided_is_used_while_it_is_kept(log: Log) -> None:
 
 
 def test_before_anything_was_learnt_the_prior_decided(log: Log) -> None:
-    evidence = Evidence(RULES, "ann", 2, issues(log)[0])
+    evidence = DecisionTrace(RULES, "ann", 2, issues(log)[0])
     evidence.take(record_of(snapshot(3)))
     assert evidence.knowledge().scorer("ecommerce").version == 0
 
@@ -322,11 +324,11 @@ def test_a_snapshot_that_does_not_fit_says_so() -> None:
         msgspec.structs.replace(snapshot(4), feature_schema="other"),
         msgspec.structs.replace(snapshot(4), checksum=1),
     ):
-        evidence = Evidence(RULES, "ann", 2)
+        evidence = DecisionTrace(RULES, "ann", 2)
         evidence.take(record_of(wrong))
         with pytest.raises(SnapshotMismatch, match="snapshot 4 of ecommerce"):
             evidence.knowledge()
-    evidence = Evidence(RULES, "ann", 2)
+    evidence = DecisionTrace(RULES, "ann", 2)
     evidence.take(Record(topics.SNAPSHOTS.name, 0, 0, 0, b"ecommerce", b'{"domain": "ecommerce", "version": 4}'))
     with pytest.raises(SnapshotMismatch, match="missing required field"):
         evidence.knowledge()
@@ -336,19 +338,19 @@ def test_what_another_version_of_the_program_keeps_beside_ours_is_not_looked_at(
     issue = msgspec.structs.replace(issues(log)[0], model_version=2)
     other = msgspec.structs.replace(snapshot(2), feature_schema="other")
     for both in ((other, snapshot(3)), (snapshot(3), other)):
-        evidence = Evidence(RULES, "ann", 2, issue)
+        evidence = DecisionTrace(RULES, "ann", 2, issue)
         for each in both:
             evidence.take(record_of(each))
         assert evidence.knowledge().scorer("ecommerce").version == 3
 
 
 def test_another_catalogue_may_be_tried() -> None:
-    evidence = Evidence(RULES, "ann", 2)
+    evidence = DecisionTrace(RULES, "ann", 2)
     assert set(evidence.knowledge([coupon("new")]).catalogue.by_id) == {"new"}
 
 
 def test_campaigns_are_known_with_any_catalogue() -> None:
-    evidence = Evidence(RULES, "ann", 2)
+    evidence = DecisionTrace(RULES, "ann", 2)
     log = Log()
     log.append(topics.CAMPAIGNS, Campaign(campaign_id="spring", paused=True))
     for record in log.read(evidence.READ):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.lab.offline.quality import Judged, rate_interval
-from stream_coupons.models.progressive import Interval
+from stream_coupons.lab.offline.quality import LabelledIssues, rate_interval
+from stream_coupons.models.metrics import Interval
 
 
 class OrderAnyway(Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class OrderAnyway(Struct, frozen=True, kw_only=True):
     below_zero_ratio: float
 
 
-def order_anyway(series: Sequence[Judged]) -> OrderAnyway | None:
+def order_anyway(series: Sequence[LabelledIssues]) -> OrderAnyway | None:
     """Return the figures on P(order) for both kinds of issue; None if one kind is missing."""
     of_head = {each.head: each for each in series}
     given, withheld = of_head["redeem"], of_head["order"]

@@ -5,8 +5,8 @@ import pytest
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
-from stream_coupons.lab.audit.accounts import fingerprint
-from stream_coupons.lab.audit.findings import Check, Tally
+from stream_coupons.lab.audit.coverage_check import fingerprint
+from stream_coupons.lab.audit.findings import Check, CheckCounts
 
 from .builders import AT_MS, BROWSE, ISSUES, LEASES, LETTERS, REPORTS, UNITS, USERS, Handmade, Log, found
 
@@ -34,7 +34,7 @@ def test_every_input_is_applied_or_refused() -> None:
         browse(log, user)
     log.refuse(browse(log, "c"))
     assert finished(log) == []
-    assert log.audit().tallies[Check.RECORDS] == Tally(checked=4)
+    assert log.audit().tallies[Check.RECORDS] == CheckCounts(checked=4)
 
 
 def test_an_input_that_is_neither_applied_nor_refused_was_lost() -> None:
@@ -64,7 +64,7 @@ def test_a_lease_is_applied_to_the_purse_of_its_partition() -> None:
     log.lease(log.report(asks=True), 4)
     log.save_cells()
     assert found(log) == []
-    assert log.audit().tallies[Check.RECORDS] == Tally(checked=2)
+    assert log.audit().tallies[Check.RECORDS] == CheckCounts(checked=2)
     log.put(next(iter(log.read((LEASES,)))))
     assert found(log) == []
     lost = log.lease(log.report(asks=True), 5)
@@ -113,9 +113,9 @@ def test_what_is_not_committed_yet_is_open() -> None:
     browse(log, "b")
     log.committed = {(BROWSE, 0): 1}
     findings = log.audit()
-    assert findings.tallies[Check.RECORDS] == Tally(checked=1, open=1)
+    assert findings.tallies[Check.RECORDS] == CheckCounts(checked=1, open=1)
     log.committed = {}
-    assert log.audit().tallies[Check.RECORDS] == Tally(checked=1, open=1)
+    assert log.audit().tallies[Check.RECORDS] == CheckCounts(checked=1, open=1)
 
 
 def test_the_latest_cell_of_a_key_counts() -> None:
@@ -146,7 +146,7 @@ def test_a_dead_letter_that_retention_may_have_dropped_is_not_missed() -> None:
     log.refuse(browse(log, "b")._replace(timestamp_ms=AT_MS + 1))
     log.drop_beginning(LETTERS, 1)
     assert found(log) == []
-    assert log.audit().tallies[Check.RECORDS] == Tally(checked=1, not_checked=1)
+    assert log.audit().tallies[Check.RECORDS] == CheckCounts(checked=1, not_checked=1)
 
 
 # ---------------------------------------------------------------- dead letters
@@ -158,7 +158,7 @@ def test_copies_of_a_dead_letter_are_no_violation() -> None:
     log.refuse(record)
     log.refuse(record)
     assert found(log) == []
-    assert log.audit().tallies[Check.LETTERS] == Tally(checked=2)
+    assert log.audit().tallies[Check.LETTERS] == CheckCounts(checked=2)
 
 
 def test_two_dead_letters_of_one_record_have_the_same_bytes() -> None:
@@ -181,7 +181,7 @@ def test_a_dead_letter_that_is_cut_is_the_letter_of_the_record_whose_digest_it_h
     record = browse(log, "a", b"v" * 12_000_000)
     log.put(letter_of(record))
     assert finished(log) == []
-    assert log.audit().tallies[Check.RECORDS] == log.audit().tallies[Check.LETTERS] == Tally(checked=1)
+    assert log.audit().tallies[Check.RECORDS] == log.audit().tallies[Check.LETTERS] == CheckCounts(checked=1)
 
 
 def test_a_dead_letter_that_is_cut_and_has_another_digest_is_of_other_bytes() -> None:
@@ -229,7 +229,7 @@ def test_feedback_that_waited_in_vain_is_the_copy_of_no_record() -> None:
     log = Log()
     log.refuse(Record(topics.FEEDBACK.name, 0, -1, AT_MS, b"a", b"{}"), "unknown_issue")
     assert found(log) == []
-    assert log.audit().tallies[Check.LETTERS] == Tally(not_checked=1)
+    assert log.audit().tallies[Check.LETTERS] == CheckCounts(not_checked=1)
 
 
 def test_the_record_of_a_dead_letter_may_be_dropped_or_of_a_topic_that_is_not_followed() -> None:

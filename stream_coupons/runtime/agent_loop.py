@@ -15,7 +15,7 @@ from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.attempt import Result
-from stream_coupons.runtime.batch import Batches, Work
+from stream_coupons.runtime.batch import BatchProcessor, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Delivery
@@ -51,7 +51,7 @@ class LogReplaced(Exception):
         )
 
 
-class Lane(Service, Generic[State]):  # type: ignore[misc]
+class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
     """Applies an agent's chunks one batch at a time; small batches when idle, large ones when behind.
 
     Parameters
@@ -74,7 +74,7 @@ class Lane(Service, Generic[State]):  # type: ignore[misc]
 
     def __init__(  # noqa: PLR0913 - the parts of the loop, each of them named once, where all is wired
         self,
-        batches: Batches[State],
+        batches: BatchProcessor[State],
         changelog: Changelog,
         delivery: Delivery,
         observe: Observer,

@@ -1,9 +1,9 @@
 """Offsets: what is committed, what is left to do, what can still be read."""
 
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
-from stream_coupons.lab.audit.marks import Marks, Retained
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
 
-MARKS = Marks(
+MARKS = AuditedOffsets(
     begins={("browse-events", 0): 3, ("coupon-issues", 0): 1},
     ends={("browse-events", 0): 10, ("browse-events", 1): 4, ("coupon-issues", 0): 9, ("ticks", 0): 2},
     committed={("browse-events", 0): 7, ("ticks", 0): 2},

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.agents.wire import output
+from stream_coupons.agents.record_mapping import output
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.learning import Array, ModelSnapshot
@@ -18,7 +18,7 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.snapshots import checksum
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
-from stream_coupons.worker.known import MAX_STRANGERS, CurrentKnowledge
+from stream_coupons.worker.knowledge import MAX_STRANGERS, CurrentKnowledge
 from tests.models.builders import examples
 
 
@@ -208,7 +208,7 @@ def test_a_domain_that_nobody_knows_is_refused_before_an_array_is_unpacked(
     known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
     for number in range(MAX_STRANGERS):
         assert known.read_snapshot(b"x", encode(msgspec.structs.replace(snapshot, domain=f"{number}"))) is not None
-    monkeypatch.setattr("stream_coupons.worker.known.compile_snapshot", lambda _: pytest.fail("was unpacked"))
+    monkeypatch.setattr("stream_coupons.worker.knowledge.compile_snapshot", lambda _: pytest.fail("was unpacked"))
     assert known.read_snapshot(b"x", encode(msgspec.structs.replace(snapshot, domain="one more"))) is None
 
 

@@ -20,7 +20,7 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.dead_letters import DIGEST_HEADER, digest
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
-from stream_coupons.lab.audit.marks import Marks, Retained
+from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
 from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.shared import SHARED_PREFIX
 
@@ -72,10 +72,10 @@ def _cut(said: bytes) -> int:
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "big")
 
 
-class Accounts:
+class CoverageCheck:
     """Checks that nothing is skipped; read dead letters and changelogs first, then what the agents read."""
 
-    def __init__(self, marks: Marks, retained: Retained, findings: Findings) -> None:
+    def __init__(self, marks: AuditedOffsets, retained: Retained, findings: Findings) -> None:
         self._marks = marks
         self._retained = retained
         self._findings = findings

@@ -15,7 +15,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision
-from stream_coupons.models.early import SAMPLE, EarlyAnswers, shifts_of
+from stream_coupons.models.delayed_feedback import SAMPLE, EarlyAnswers, shifts_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.rules import LearningRules

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED, extract, hashed_names
-from stream_coupons.core.features.views import Moment, look
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import pack_vector
-from stream_coupons.lab.explain.phrases import OF_HASHES, OF_NUMBERS, effect, score_of, tell
+from stream_coupons.lab.explain.feature_text import OF_HASHES, OF_NUMBERS, effect, score_of, tell
 
 RULES = ProfileRules()
 

@@ -73,7 +73,7 @@ WINDOW = 3
 """Number of times in a window: of the decision, of the end of answers, and of its labels."""
 
 
-class _Open(NamedTuple):
+class _PendingDecision(NamedTuple):
     """A pending decision of the sample."""
 
     decided_at: float
@@ -111,7 +111,7 @@ class EarlyAnswers:
         self.shifts: dict[str, float] = dict.fromkeys(heads, 0.0)
         self.starts: dict[str, float] = dict.fromkeys(heads, 0.0)
         self._half_life = half_life
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _PendingDecision] = {}
         self._unpacked: dict[int, FeatureRows] = {}
         self._together: FeatureRows | None = None
         self._closed: dict[str, Floats] = {head: np.zeros(len(EDGES) - 1) for head in heads}
@@ -135,7 +135,7 @@ class EarlyAnswers:
             if not decision.is_first or (len(self._open) >= SAMPLE and identity > max(self._open)):
                 return False
             window = decision.decided_at, decision.until, decision.label_at
-            known = _Open(*window, decision.numeric, decision.hashed, (UNANSWERED,) * len(answers))
+            known = _PendingDecision(*window, decision.numeric, decision.hashed, (UNANSWERED,) * len(answers))
         now = known.share(decision.at)
         answered = tuple(
             now if is_answered and then == UNANSWERED else then
@@ -257,7 +257,7 @@ class EarlyAnswers:
             raise SnapshotMismatch("a window ends before it begins")
         rows = zip(state["windows"].tolist(), state["numeric"], each_hashed, state["answered"].tolist(), strict=True)
         each = [
-            _Open(decided_at, until, label_at, numeric.tobytes(), hashed.tobytes(), tuple(answered))
+            _PendingDecision(decided_at, until, label_at, numeric.tobytes(), hashed.tobytes(), tuple(answered))
             for (decided_at, until, label_at), numeric, hashed, answered in rows
         ]
         self._open = dict(zip(identities.view(np.uint64).tolist(), each, strict=True))
@@ -285,7 +285,7 @@ def shifts_of(state: Mapping[str, NDArray[Any]], heads: Sequence[str]) -> dict[s
     return dict(zip(heads, state["shifts"].tolist(), strict=True))
 
 
-def _shortest_of(decisions: Iterable[_Open]) -> float:
+def _shortest_of(decisions: Iterable[_PendingDecision]) -> float:
     return min((one.until - one.decided_at for one in decisions), default=math.inf)
 
 

@@ -183,7 +183,7 @@ def _entropy(rate: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class WindowMetrics:
     """Log loss and ROC AUC of one window; NaN where undefined."""
 
     log_loss: float
@@ -210,7 +210,7 @@ class WindowedMetrics:
     def __init__(self, every: int) -> None:
         self._every = every
         self._open = BinaryMetrics()
-        self._closed: list[tuple[int, Summary]] = []
+        self._closed: list[tuple[int, WindowMetrics]] = []
 
     def update(self, probability: float, label: bool) -> None:
         """Score one prediction in the open window; see `BinaryMetrics.update`."""
@@ -219,16 +219,16 @@ class WindowedMetrics:
             self._closed.append(self._window())
             self._open = BinaryMetrics()
 
-    def _window(self) -> tuple[int, Summary]:
+    def _window(self) -> tuple[int, WindowMetrics]:
         end = len(self._closed) * self._every + self._open.examples
-        return end, Summary(self._open.log_loss, self._open.roc_auc)
+        return end, WindowMetrics(self._open.log_loss, self._open.roc_auc)
 
-    def windows(self) -> list[tuple[int, Summary]]:
+    def windows(self) -> list[tuple[int, WindowMetrics]]:
         """Return the end (examples so far) and summary of each window, the open one included."""
         return [*self._closed, self._window()] if self._open.examples else self._closed
 
     def series(self, metric: str) -> list[tuple[float, float]]:
-        """Return one metric of `Summary` as points of a chart."""
+        """Return one metric of `WindowMetrics` as points of a chart."""
         return [(end, float(getattr(summary, metric))) for end, summary in self.windows()]
 
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from stream_coupons.observability.repeats import OnceAMinute, say_once_a_minute
+from stream_coupons.observability.log_throttle import OnceAMinute, say_once_a_minute
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from faust.types import TP
 
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.kafka.transactions import Membership
-from stream_coupons.runtime.batch import Batches
+from stream_coupons.runtime.agent_loop import AgentLoop, LogReplaced
+from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Offsets
-from stream_coupons.runtime.lane import Lane, LogReplaced
 from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.runtime.stores import CellStore, MemoryCells
@@ -56,8 +56,8 @@ class World:
         self.is_broken = False
         self.breaker = CircuitBreaker("adder", 4, max_bad_ratio)
         self.step = Adder()
-        self.batches = Batches(self.step, TICKS, home_of, PARTITIONS)
-        self.lane: Lane[Any] = Lane(
+        self.batches = BatchProcessor(self.step, TICKS, home_of, PARTITIONS)
+        self.lane: AgentLoop[Any] = AgentLoop(
             self.batches,
             self,
             self,

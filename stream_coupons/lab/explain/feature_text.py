@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from stream_coupons.core.features.affinity import PRIOR_SHARE
 from stream_coupons.core.features.numeric import (
     NEUTRAL_CLICK_RATE,
     NEUTRAL_REDEEM_RATE,
@@ -18,7 +19,6 @@ from stream_coupons.core.features.numeric import (
     REORDER_S,
     rate_above,
 )
-from stream_coupons.core.features.views import PRIOR_SHARE
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.shopper.profile import DAY_S
 
@@ -31,7 +31,7 @@ ROUNDED_TO = 3
 FEW = "drawn to the average while there are few"
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class FeatureText(Struct, frozen=True, kw_only=True):
     """A reason and its sentence."""
 
     feature: str
@@ -41,7 +41,7 @@ class Told(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-def tell(reason: Reason) -> Told:
+def tell(reason: Reason) -> FeatureText:
     """A reason in words.
 
     >>> tell(Reason("demand_share", 0.639, 0.3365)).sentence
@@ -50,7 +50,9 @@ def tell(reason: Reason) -> Told:
     'mood is 1.5: lowers the odds of redeeming by 50 %'
     """
     name, value, added = reason.feature, reason.value, reason.contribution
-    return Told(feature=name, value=value, contribution=added, sentence=f"{_about(name, value)}: {effect(added)}")
+    return FeatureText(
+        feature=name, value=value, contribution=added, sentence=f"{_about(name, value)}: {effect(added)}"
+    )
 
 
 def _about(name: str, value: float) -> str:

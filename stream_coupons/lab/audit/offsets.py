@@ -12,7 +12,7 @@ Partition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class AuditedOffsets:
     """Offsets by topic and partition, as they were when an audit began.
 
     Attributes
@@ -55,7 +55,7 @@ class Marks:
 class Retained:
     """The retained part of each partition, known from the first record read of it."""
 
-    marks: Marks
+    marks: AuditedOffsets
     _first: dict[Partition, tuple[int, int]] = field(default_factory=dict)
 
     def note(self, record: Record) -> None:

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as exact
 
-from stream_coupons.models.progressive import (
+from stream_coupons.models.metrics import (
     BinaryMetrics,
-    Summary,
     WindowedMetrics,
+    WindowMetrics,
     auc_interval,
     bootstrap_interval,
     roc_auc,
@@ -117,7 +117,7 @@ def test_windows_of_examples_hold_their_own_metrics() -> None:
         windows.update(probability, label)
     assert [end for end, _ in windows.windows()] == [1_000, 2_000, 2_500]
     second = scored(probabilities[1_000:2_000], labels[1_000:2_000])
-    assert windows.windows()[1] == (2_000, Summary(second.log_loss, second.roc_auc))
+    assert windows.windows()[1] == (2_000, WindowMetrics(second.log_loss, second.roc_auc))
     assert windows.series("log_loss")[1] == (2_000, second.log_loss)
 
 
