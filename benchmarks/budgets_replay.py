@@ -18,20 +18,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.messages.catalogue import BudgetHold, Coupon
-from stream_coupons.core.money.price import (
-    PRICES,
-    QUANTILE_Z,
-    Budget,
-    Falling,
-    Price,
-    ReportedTotals,
-    Traffic,
-    cost_of,
-    demand_of,
-    hold_of,
-    risk_of,
-    update,
-)
+from stream_coupons.core.money.holds import QUANTILE_Z, Falling, cost_of, hold_of, risk_of
+from stream_coupons.core.money.price import PRICES, Budget, Price, ReportedTotals, demand_of, update
+from stream_coupons.core.money.traffic import Traffic
 from stream_coupons.core.rules import PolicyRules
 
 from .moments import Moments

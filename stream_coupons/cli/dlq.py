@@ -21,7 +21,8 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Letter, Sending
+    from stream_coupons.kafka.letters import Letter
+    from stream_coupons.kafka.redrive import Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
@@ -90,13 +91,13 @@ def show_list(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq list --topic coupon-feedback --json
               stream-coupons dlq list --newest-first --limit 20 --before 2:17
     """
-    from stream_coupons.kafka import redrive
+    from stream_coupons.kafka import letters, redrive
 
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
-    selection = redrive.Selection(reason, known_topic(topic), since_at=since_at)
-    cursor = None if before is None else redrive.place_of(before)
+    selection = letters.Selection(reason, known_topic(topic), since_at=since_at)
+    cursor = None if before is None else letters.place_of(before)
     brokers = _reachable(settings_from(config, bootstrap))
-    oldest = None if cursor is None else redrive.moment_of(brokers, cursor)
+    oldest = None if cursor is None else letters.moment_of(brokers, cursor)
     sent = redrive.sendings(brokers)
     counted: Counter[tuple[str, str]] = Counter()
     again: Counter[tuple[str, str]] = Counter()
@@ -105,7 +106,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
 
     def rows() -> Iterator[DeadLetterRow]:
         nonlocal candidates
-        for letter in selection.of(redrive.letters(brokers)):
+        for letter in selection.of(letters.read_letters(brokers)):
             row = row_of(letter, sent.get(letter.digest()))
             counted[letter.reason, letter.topic] += 1
             again[letter.reason, letter.topic] += row.sent_again_at is not None
@@ -113,7 +114,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
                 candidates += 1
                 yield row
 
-    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, redrive.numbers_of(row.letter)))
+    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, letters.numbers_of(row.letter)))
     older = page[-1].letter if page and candidates > len(page) else None
     listed = page if newest_first else page[::-1]
     totals = [
@@ -191,11 +192,11 @@ def show(
     Examples: stream-coupons dlq show 0:17
               stream-coupons dlq show 0:17 --json
     """
-    from stream_coupons.kafka import redrive
+    from stream_coupons.kafka import letters, redrive
 
-    place = redrive.place_of(letter)
+    place = letters.place_of(letter)
     brokers = _reachable(settings_from(config, bootstrap))
-    [found] = redrive.named(frozenset({place}), redrive.letters(brokers))
+    [found] = letters.named(frozenset({place}), letters.read_letters(brokers))
     sending = redrive.sendings(brokers).get(found.digest())
     if json:
         typer.echo(msgspec.json.encode(shown_of(found, sending)).decode())

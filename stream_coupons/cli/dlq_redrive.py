@@ -19,7 +19,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Done, Letter, Redrive, RedriveOutcome
+    from stream_coupons.kafka.letters import Letter
+    from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome
 
 BY_ORIGIN = {topics.EXAMPLES.name}
 """Topics whose readers know second copies by their origin alone."""
@@ -66,18 +67,18 @@ def redrive(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
-    from stream_coupons.kafka import redrive
     from stream_coupons.kafka.clients import Publisher
-    from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, Selection
+    from stream_coupons.kafka.letters import Selection, place_of, read_letters
+    from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, sendings
 
-    selection = Selection(reason, known_topic(topic), places=frozenset(map(redrive.place_of, letters or ())))
+    selection = Selection(reason, known_topic(topic), places=frozenset(map(place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
     kafka = settings_from(config, bootstrap).kafka
     require_topics(kafka)
-    chosen = selection.of(redrive.letters(kafka))
-    before = {} if again else redrive.sendings(kafka)
+    chosen = selection.of(read_letters(kafka))
+    before = {} if again else sendings(kafka)
     with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
         work = Redrive(publisher, before, kafka.partitions, force)
         told = RedrivePrinter(dry_run, as_json=json)

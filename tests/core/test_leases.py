@@ -14,8 +14,9 @@ from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses
 from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.holds import cost_of, hold_of
 from stream_coupons.core.money.leases import Account, Holding
-from stream_coupons.core.money.price import cost_of, demand_of, hold_of
+from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
 

@@ -12,7 +12,7 @@ from stream_coupons.core.decision.stored_rows import unpack
 from stream_coupons.core.features.rows import SCHEMA, hashed_names
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
-from stream_coupons.core.money.price import cost_of
+from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import OpenIssue
 

@@ -5,7 +5,7 @@ Leases fill a purse, decisions draw on it, and redemptions spend from it. It hol
     available = granted - returned - drawn + freed
 
 An open coupon holds money: its maximum cost, or a share of a quantile of the cost of all open coupons, which falls to 0
-until its expiry (`price.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
+until its expiry (`holds.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
 where holds are quantiles; the owner then sees the excess in the report.
 """
 
@@ -17,7 +17,9 @@ from msgspec import Struct, field
 from stream_coupons.core.effects import Booking
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.price import PRICES, Falling, Floats
+from stream_coupons.core.money.holds import Falling
+from stream_coupons.core.money.price import PRICES
+from stream_coupons.core.money.traffic import Floats
 
 ASK_AGAIN_S = 5.0
 """Seconds between requests for more, if the answer grants nothing or is lost."""

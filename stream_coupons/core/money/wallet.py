@@ -10,8 +10,10 @@ from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
-from stream_coupons.core.money.price import Floats, demand_of, hold_of
+from stream_coupons.core.money.holds import hold_of
+from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.traffic import Floats
 from stream_coupons.core.reasons import Shortage
 
 
