@@ -45,8 +45,8 @@ from stream_coupons.lab.bench import processes
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.runtime.stores import NewStore, Stores
+from stream_coupons.runtime.cells import NewStore, Stores
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store, WorkerSettings
 from stream_coupons.worker.app import open_stores
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 BATCH, APPLY = "stream_coupons.runtime.batch", "stream_coupons.runtime.apply"
 CELLS, KEYED = "stream_coupons.runtime.cells", "stream_coupons.agents.keyed"
 PIPELINE, NEIGHBOURHOOD = "stream_coupons.core.decision.pipeline", "stream_coupons.core.neighbours.buckets"
-JUDGEMENT = "stream_coupons.core.decision.judgement"
+SCORING = "stream_coupons.core.decision.scoring"
 POLICY, WALLET = "stream_coupons.core.decision.policy", "stream_coupons.core.money.wallet"
 
 
@@ -27,7 +27,7 @@ class Phase(NamedTuple):
 
 
 PHASES = (
-    Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "Batches.apply_all"),)),
+    Phase("batch: rest (loop, replay check, marks, deadlines)", ((BATCH, "BatchProcessor.apply_all"),)),
     Phase("batch: headers and outbox", ((APPLY, "Applier._send"),)),
     Phase("cell: decode", ((CELLS, "CellCodec.decode"),)),
     Phase("cell: encode", ((CELLS, "CellCodec.encode_within"),)),
@@ -43,9 +43,9 @@ PHASES = (
     Phase("take in: publish vector", ((PIPELINE, "publish_vector"),)),
     Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
-    Phase("decide: look", ((JUDGEMENT, "look"),)),
-    Phase("decide: shortlist", ((JUDGEMENT, "shortlist"),)),
-    Phase("decide: extract", ((JUDGEMENT, "extract"),)),
+    Phase("decide: look", ((SCORING, "look"),)),
+    Phase("decide: shortlist", ((SCORING, "shortlist"),)),
+    Phase("decide: extract", ((SCORING, "extract"),)),
     Phase("decide: predict", (("stream_coupons.models.linear", "OwnScorer.predict"),)),
     Phase("decide: values", ((POLICY, "values"),)),
     Phase("decide: choose", ((POLICY, "pick"),)),
@@ -56,8 +56,8 @@ PHASES = (
     Phase("users: learn neighbours", ((PIPELINE, "learn_neighbours"),)),
     Phase("users: next deadline", (("stream_coupons.agents.users", "next_due"),)),
     Phase("neighbours: rest", (("stream_coupons.agents.neighbours", "update"),)),
-    Phase("neighbours: put into cell", ((NEIGHBOURHOOD, "Cell.put"),)),
-    Phase("neighbours: nearest", ((NEIGHBOURHOOD, "Cell.nearest"),)),
+    Phase("neighbours: put into cell", ((NEIGHBOURHOOD, "BucketVectors.put"),)),
+    Phase("neighbours: nearest", ((NEIGHBOURHOOD, "BucketVectors.nearest"),)),
 )
 """In the order of the table. A function that is not there any more is named in the result, and the others are timed."""
 

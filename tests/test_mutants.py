@@ -74,13 +74,13 @@ MUTANTS = {
         "core/test_wallet.py",
     ),
     "a step that raises keeps what it drew": Mutant(
-        "runtime/shared.py",
+        "runtime/steps.py",
         "state = copy.copy(below) if below is not None",
         "state = below if below is not None",
         "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
     ),
     "what a cell too large has drawn is kept": Mutant(
-        "runtime/attempt.py",
+        "runtime/apply.py",
         "SharedStates(below, self._step.shared_type or dict)",
         "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",

@@ -12,7 +12,7 @@ from stream_coupons.core.money.leases import Account
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 
 class Budgets(KeyedAgent[Account]):

@@ -1,8 +1,9 @@
-"""Random draws keyed by a secret: a client that chooses its ids cannot choose its luck."""
+"""Hashes of strings, and draws keyed by a secret: a client that chooses its ids cannot choose its luck."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+DIGEST_BYTES = 8
 FINGERPRINT_BYTES = 8
 
 
@@ -11,6 +12,16 @@ def joined(*parts: str) -> bytes:
     if len(parts) == 1:
         return f"{len(parts[0])}:{parts[0]}".encode()
     return "".join([f"{len(part)}:{part}" for part in parts]).encode()
+
+
+def stable_digest(*parts: str) -> bytes:
+    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run."""
+    return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
+
+
+def stable_hash(*parts: str) -> int:
+    """Return the unsigned 64-bit hash of some strings: their digest as a number."""
+    return int.from_bytes(stable_digest(*parts), "big")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 

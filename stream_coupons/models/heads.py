@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
 from stream_coupons.models.calibration import Calibrator

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from river import base
 
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
-from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.models.encoding import BIAS, CONSTANT
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter

@@ -12,7 +12,7 @@ from stream_coupons.core.money.leases import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, Output
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.apply import Result
 
 UNTOUCHED = Account()
 HOLDS: tuple[BudgetHold, ...] = get_args(BudgetHold)

@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.apply import Result
 from stream_coupons.runtime.batch import BatchProcessor, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker

@@ -11,13 +11,11 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier
-from stream_coupons.runtime.attempt import Attempt, Result
-from stream_coupons.runtime.cells import CellCodec, StateCodec
+from stream_coupons.runtime.apply import Applier, Attempt, Result
+from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard
 from stream_coupons.runtime.steps import CannotApply, KeyedStep
-from stream_coupons.runtime.stores import CellStore
 
 State = TypeVar("State")
 Work = tuple[Sequence[Record], Mapping[str, int]]

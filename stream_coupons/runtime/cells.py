@@ -1,12 +1,18 @@
-"""One key's durable state: the step's state, how far its inputs were applied, and what it decided.
+"""Cells: the durable state of each key, as a struct and as bytes, with their deadlines and their stores.
 
-The table keeps cells as bytes. `applied` makes a replay visible; `outbox` holds the outputs of inputs
-whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
+A cell is the step's state, how far its inputs were applied, and what it decided. `applied` makes a replay visible;
+`outbox` holds the outputs of inputs whose offsets are not committed yet, so that a replay sends the same bytes and
+decides nothing anew.
+
+A store keeps the cells of one partition as bytes, here in memory, in `rocks` on a disk. It lasts no longer than its
+worker. The changelog is durable: the new owner of a partition reads it into an empty store. So a store is never older
+than the changelog, needs no log of its own, and may be lost at any moment.
 """
 
+import heapq
 import sys
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -16,6 +22,8 @@ from stream_coupons.runtime.steps import TooLarge
 
 State = TypeVar("State")
 
+MAX_STALE_RATIO = 0.5
+"""Entries of the heap that count no more, over those that do: beyond it they are cleared out."""
 NOTHING_KEPT = msgspec.msgpack.encode([])
 
 
@@ -56,10 +64,6 @@ class Cell(Struct, Generic[State], array_like=True):
     def is_replay(self, record: Record) -> bool:
         """Return True if this record was applied before."""
         return record.offset <= self.applied.get(record.topic, -1)
-
-    def mark(self, record: Record) -> None:
-        """Remember that the record is applied."""
-        self.applied[record.topic] = record.offset
 
     def kept_for(self, record: Record) -> list[OutboxEntry]:
         """Return the outputs of this record that the outbox holds."""
@@ -157,3 +161,118 @@ class StateCodec(Generic[State]):
     def decode(self, data: bytes) -> State:
         """The state that `encode` made bytes of."""
         return self._decoder.decode(data)
+
+
+class Deadlines:
+    """Deadlines of the keys of a partition; the latest one set for a key counts."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, tuple[float, str]] = {}
+        """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
+
+    def set(self, key: str, due: float | None) -> None:
+        """Set, move or (with None) remove a key's deadline."""
+        if due is None:
+            self._due.pop(key, None)
+            return
+        old = self._due.get(key)
+        if old is None or old[0] != due:
+            entry = self._due[key] = (due, key if old is None else old[1])
+            heapq.heappush(self._heap, entry)
+            if len(self._heap) > (1.0 + MAX_STALE_RATIO) * len(self._due) + 1:
+                self._heap = list(self._due.values())
+                heapq.heapify(self._heap)
+
+    def pop_due(self, at: float) -> list[str]:
+        """Remove and return the keys whose deadline has come, in order of their deadlines."""
+        keys = []
+        while self._heap and self._heap[0][0] <= at:
+            entry = heapq.heappop(self._heap)
+            if self._due.get(entry[1]) is entry:
+                del self._due[entry[1]]
+                keys.append(entry[1])
+        return keys
+
+
+Changes = Mapping[str, bytes | None]
+"""New cells by key; None where there is none any more."""
+
+
+class CellStore(Protocol):
+    """The saved cells of one partition, by key."""
+
+    def get(self, key: str) -> bytes | None:
+        """The cell of a key."""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """All cells, in no certain order."""
+
+    def save(self, changes: Changes) -> None:
+        """Put new cells in the place of old ones."""
+
+    def discard(self) -> None:
+        """Throw all cells away: the partition is somebody else's."""
+
+
+class MemoryCells:
+    """Cells in a dictionary.
+
+    >>> cells = MemoryCells({"ann": b"1", "bob": b"2"})
+    >>> cells.save({"ann": b"3", "bob": None})
+    >>> list(cells.items()), cells.get("bob")
+    ([('ann', b'3')], None)
+    """
+
+    def __init__(self, cells: Mapping[str, bytes] = {}) -> None:
+        self._cells = dict(cells)
+
+    def get(self, key: str) -> bytes | None:
+        """The cell of a key."""
+        return self._cells.get(key)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """All cells."""
+        return iter(self._cells.items())
+
+    def save(self, changes: Changes) -> None:
+        """Put new cells in the place of old ones."""
+        for key, data in changes.items():
+            if data is None:
+                self._cells.pop(key, None)
+            else:
+                self._cells[key] = data
+
+    def discard(self) -> None:
+        """Throw all cells away."""
+        self._cells.clear()
+
+
+NewStore = Callable[[int], CellStore]
+"""Makes the empty store of a partition."""
+
+
+def in_memory(_partition: int) -> CellStore:
+    """An empty store in memory."""
+    return MemoryCells()
+
+
+class Stores(Protocol):
+    """All stores of one worker."""
+
+    def of(self, agent: str) -> NewStore:
+        """Makes the stores of an agent."""
+
+    def close(self) -> None:
+        """Give back what they took; no cell can be read any more."""
+
+
+class MemoryStores:
+    """All in memory: there is nothing to open or to close."""
+
+    def of(self, _agent: str) -> NewStore:
+        """Makes the stores of an agent."""
+        return in_memory
+
+    def close(self) -> None:
+        """Nothing was taken."""

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.follower import ends_of
-from stream_coupons.runtime.stores import CellStore, NewStore
+from stream_coupons.runtime.cells import CellStore, NewStore
 
 log = logging.getLogger(__name__)
 

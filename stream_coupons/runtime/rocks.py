@@ -23,7 +23,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_coupons.runtime.stores import Changes, NewStore
+from stream_coupons.runtime.cells import Changes, NewStore
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
-from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.runtime.steps import KeyedStep
-from stream_coupons.runtime.stores import CellStore
+from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, Deadlines, StateCodec
+from stream_coupons.runtime.steps import SHARED_PREFIX, KeyedStep
 
 State = TypeVar("State")
 
@@ -113,18 +107,6 @@ class Shard(Generic[State]):
         for topic, offset in head.applied.items():
             if offset >= self.ends.get(topic, 0):
                 self.ends[topic] = offset + 1
-
-    def check_home(self, key: str, record: Record) -> None:
-        """Refuse a record in a partition that is not its key's, even if a stranger wrote a cell there."""
-        if key.startswith(SHARED_PREFIX):
-            raise BadMessage(Rejection.INVALID, f"key is {record.key!r}: no id begins with U+0000")
-        expected = self.table.home_of(record.key or b"")
-        if record.partition != expected:
-            raise BadMessage(
-                Rejection.WRONG_PARTITION,
-                f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
-                "set the sender's partitioner to murmur2",
-            )
 
     def saved(self, key: str) -> Cell[State]:
         """Return the saved cell of a key, newly decoded, or a new one."""

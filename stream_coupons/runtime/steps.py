@@ -1,14 +1,22 @@
-"""Interface of an agent to the runtime: parse its records, change one key's state, return its next deadline."""
+"""Interface of an agent to the runtime: parse its records, change one key's state, return its next deadline.
 
-from collections.abc import Callable, Sequence, Set
-from typing import Any, NamedTuple, Protocol, TypeVar
+Beside the state of its key a step may change states that all keys of its partition share: small ones, saved with the
+cells in one record batch.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence, Set
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")
+Read = TypeVar("Read", covariant=True)
 Returned = TypeVar("Returned")
+
+SHARED_PREFIX = "\0"
+"""Prefix of shared states' keys in changelog and store; no cell's key has it."""
 
 
 class Outcome(NamedTuple):
@@ -71,6 +79,55 @@ def run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
         raise  # of a deferred step that had to be finished before what is shared was changed
     except Exception as error:
         raise StepFailed(f"{type(error).__name__}: {error}") from error
+
+
+class Readable(Protocol[Read]):
+    """States to be looked at."""
+
+    def get(self, key: str, /) -> Read | None:
+        """The state of a key."""
+
+    def items(self) -> Iterable[tuple[str, Read]]:
+        """Return all keys and states."""
+
+
+class SharedStates(Generic[State]):
+    """The shared states of one attempt: what is changed is a copy, which counts when the attempt is saved.
+
+    Parameters
+    ----------
+    below : Readable
+        The states that the attempt begins with.
+    new : callable
+        Makes the state of a key that has none.
+    """
+
+    def __init__(self, below: Readable[State], new: Callable[[], State]) -> None:
+        self._below = below
+        self._new = new
+        self.changed: dict[str, State] = {}
+        self.before_change: Callable[[], None] | None = None
+        """Called before a state is changed: it finishes what is deferred, which must not see the change."""
+
+    def get(self, key: str, /) -> State | None:
+        """A state, to be looked at; whoever changes it breaks what is saved."""
+        changed = self.changed.get(key)
+        return changed if changed is not None else self._below.get(key)
+
+    def change(self, key: str, new: State | None = None) -> State:
+        """A state, to be changed; its fields are values, for the copy is shallow. `new` if there is none."""
+        if self.before_change is not None:
+            self.before_change()
+        state = self.changed.get(key)
+        if state is None:
+            below = self._below.get(key)
+            state = copy.copy(below) if below is not None else new if new is not None else self._new()
+            self.changed[key] = state
+        return state
+
+    def items(self) -> Iterable[tuple[str, State]]:
+        """All states, to be looked at."""
+        return (dict(self._below.items()) | self.changed).items()
 
 
 class KeyedStep(Protocol[State]):

@@ -5,7 +5,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import first_records
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.cells import is_cell
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 STATES = (topics.changelog("users"), topics.changelog("accounts"))
 """Changelogs whose records' keys choose the partition."""

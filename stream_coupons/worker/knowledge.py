@@ -91,7 +91,7 @@ class CurrentKnowledge:
         self._catalogue, self._now = catalogue, None
         self._domains |= catalogue.domains.keys()
         for domain in self._domains:
-            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.of_domain(domain) or ()))
+            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.domains.get(domain) or ()))
         return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:

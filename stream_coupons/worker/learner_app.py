@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
-from stream_coupons.agents.record_mapping import sources
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.connection import Connection

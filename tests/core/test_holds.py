@@ -63,18 +63,17 @@ class TestFalling:
     def test_partitions_add_up_and_nothing_is_left_when_all_are_removed(
         self, coupons: list[tuple[float, float, float]], part: float
     ) -> None:
-        whole, halves, at = Falling(), (Falling(), Falling()), AT + DAY_S + part * 60.0
-        for number, (amount, since, length) in enumerate(coupons):
-            for total in (whole, halves[number % 2]):
-                total.add(amount, AT + DAY_S - since * 60.0 / DAY_S, AT + DAY_S + 60.0 + length)
+        whole, halves, at = Falling(), [Falling(), Falling()], AT + DAY_S + part * 60.0
+        spans = [(AT + DAY_S - since * 60.0 / DAY_S, AT + DAY_S + 60.0 + length) for _, since, length in coupons]
+        for number, ((amount, _, _), span) in enumerate(zip(coupons, spans, strict=True)):
+            whole, halves[number % 2] = whole.added(amount, *span), halves[number % 2].added(amount, *span)
         rough = 1e-9 * max(1.0, halves[0].level + halves[1].level)
         assert halves[0].at(at) + halves[1].at(at) == pytest.approx(whole.at(at), abs=rough)
         assert whole.at(at + 1.0) <= whole.at(at) + rough
-        for amount, since, length in coupons:
-            whole.add(-amount, AT + DAY_S - since * 60.0 / DAY_S, AT + DAY_S + 60.0 + length)
+        for (amount, _, _), span in zip(coupons, spans, strict=True):
+            whole = whole.added(-amount, *span)
         assert whole.at(at) == pytest.approx(0.0, abs=rough)
 
     def test_half_is_left_after_half_of_the_window(self) -> None:
-        total = Falling()
-        total.add(100.0, AT, AT + DAY_S)
+        total = Falling().added(100.0, AT, AT + DAY_S)
         assert [total.at(AT + part * DAY_S) for part in (0.0, 0.5, 1.0)] == pytest.approx([100.0, 50.0, 0.0])

@@ -239,8 +239,9 @@ class Stream:
         return self
 
     def _open(self, sign: float, issued: float) -> None:
-        for total, amount in zip((self.expected, self.variance), cost_of(0.1, 100.0), strict=True):
-            total.add(sign * amount, issued, issued + WINDOW_S)
+        (expected, variance), span = cost_of(0.1, 100.0), (issued, issued + WINDOW_S)
+        self.expected = self.expected.added(sign * expected, *span)
+        self.variance = self.variance.added(sign * variance, *span)
 
     def errors(self) -> Floats:
         """Share spent less share due, by hour."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from stream_coupons.core.decision.settlement import opening
+from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
@@ -24,7 +24,7 @@ from stream_coupons.core.money.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVER
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 from .builders import AT, DAY_S, as_read, campaign, coupon, of_type, opened, purses, wallet
 

@@ -23,8 +23,7 @@ from core.builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.eligibility import eligible
+from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.core.decision.scoring import HEADS, USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.models.effect import evidence, redemption

@@ -2,8 +2,7 @@
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import Item
-from stream_coupons.core.vectors.items import category_brand
-from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.core.vectors.sparse import category_brand, feature_index
 
 ABSENT = 0
 """Hash of a field that is not set."""

@@ -16,9 +16,14 @@ import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
-from stream_coupons.core.decision.examples import awaits_impression, emit_outcome, example, known_outcome
-from stream_coupons.core.decision.identities import is_closed, remember_closed
-from stream_coupons.core.decision.settlement import booking, counts_of, settle
+from stream_coupons.core.decision.open_issues import (
+    awaits_impression,
+    booking,
+    counts_of,
+    emit_outcome,
+    example,
+    known_outcome,
+)
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 from stream_coupons.core.reasons import Rejection
@@ -40,55 +45,14 @@ CLOCKS_DIFFER_S = 86400.0
 """Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
 
-def open_issue(
-    shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
-) -> Effects:
-    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    issue : OpenIssue
-        An issue of this system or of another one.
-    latest : float
-        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
-    """
-    effects = Effects()
-    history = shopper.history
-    shopper.keep_issue(issue)
-    if known_outcome(issue, rules)[0]:
-        emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
-    if not issue.is_given:
-        return effects
-    of_days, of_weeks = history.exposures_at(issue.at)
-    history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
-    history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    for each in counts_of(history, issue.coupon_id, catalogue):
-        each.issued += 1
-    if not issue.observed:  # capped or not: the catalogue may set a cap later
-        history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
-    return effects
-
-
-def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
-    """Remember a coupon that was not given, and drop the oldest one beyond the limit.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    control : OpenControl
-        The control to add; at most `rules.max_open_controls` are kept.
-    """
-    shopper.controls[control.issue_id] = control
-    while len(shopper.controls) > rules.max_open_controls:
-        del shopper.controls[next(iter(shopper.controls))]
-
-
 def join_early(
-    shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
-) -> Effects:
+    shopper: Shopper,
+    issue_id: str,
+    catalogue: Catalogue,
+    rules: AttributionRules,
+    effects: Effects,
+    latest: float = math.inf,
+) -> None:
     """Join the feedback that waits for this issue.
 
     Parameters
@@ -97,10 +61,11 @@ def join_early(
         State, changed in place.
     issue_id : str
         Id of an issue that was just opened.
+    effects : Effects
+        Effects of the step so far; extended.
     latest : float
         Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
-    effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
@@ -110,7 +75,6 @@ def join_early(
         fault = _apply(shopper, event, catalogue, rules, latest, effects) if is_open else LATE
         if fault is not None:
             _refuse(shopper, event, fault, effects, event)
-    return effects
 
 
 def join(
@@ -138,7 +102,7 @@ def join(
     effects, fault = Effects(), None
     if event.issue_id in shopper.issues:
         fault = _apply(shopper, event, catalogue, rules, latest, effects)
-    elif is_closed(shopper, event.issue_id):
+    elif shopper.has_closed(event.issue_id):
         fault = LATE
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         fault = NEVER_ISSUED
@@ -168,7 +132,7 @@ def _apply(
         return None
     before = known_outcome(issue, rules)
     if event.kind in MONEY_KINDS:
-        settle(shopper, issue, event, catalogue, latest, effects)
+        _settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
         effects.count("feedback", "repeated")
     elif event.kind == "impression":
@@ -187,6 +151,65 @@ def _apply(
     return None
 
 
+def _settle(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
+) -> None:
+    """Take in a purchase, refund or cancellation: the one that happened last says what the coupon has taken off.
+
+    A shopper may use a coupon whose order was cancelled again, so that its hold comes back. Reports may come in any
+    order: a sale is late if no purchase is known that was made in time, or was returned in time.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        Changed in place; not yet kept.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    effects : Effects
+        Of the step so far; extended.
+    """
+    _mark_late(issue, event)
+    if event.occurred_at < issue.reported_at:
+        effects.count("feedback", "outdated")
+        return
+    before, was_redeemed = issue.stake, issue.redeemed
+    issue.reported_at = event.occurred_at
+    issue.redeemed = event.kind != "cancel"
+    if issue.is_given and issue.redeemed != was_redeemed:
+        change = 1 if issue.redeemed else -1
+        for each in counts_of(shopper.history, issue.coupon_id, catalogue):
+            each.redeemed = max(each.redeemed + change, 0)
+    issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
+    is_again = event.kind == "purchase" and was_redeemed
+    is_same = is_again and issue.spent_minor == before.spent_minor
+    effects.count("feedback", "repeated" if is_same else "corrected" if is_again else event.kind)
+    if not issue.observed:
+        if issue.stake != before:
+            effects.book(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
+        if issue.redeemed and not was_redeemed:
+            effects.count("end", "redeemed")
+
+
+def _mark_late(issue: OpenIssue, event: FeedbackEvent) -> None:
+    if event.kind != "cancel" and event.occurred_at <= issue.until:
+        issue.is_late = False
+    elif not issue.reported_at and not issue.redeemed:
+        issue.is_late = True
+
+
+def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
+    """Return what a coupon has taken off by a purchase or a refund; of ours, no more than it may."""
+    if issue.observed:
+        return event.discount_minor or 0 if issue.is_given else 0
+    if event.discount_minor is None:
+        return issue.most_minor if event.kind == "purchase" else 0
+    if event.discount_minor > issue.most_minor:
+        effects.count("overrun", issue.domain)
+    return min(event.discount_minor, issue.most_minor)
+
+
 def _end_observed(  # noqa: PLR0913 - what an end needs
     event: FeedbackEvent,
     shopper: Shopper,
@@ -199,7 +222,7 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     """End an issue of another system, which can no longer be used."""
     effects.count("feedback", "expiry")
     del shopper.issues[issue.issue_id]
-    remember_closed(shopper, issue.issue_id, observed=True)
+    shopper.remember_closed(issue.issue_id, observed=True)
     if at < issue.expires_at:
         emit_outcome(issue, at, effects, is_over=True)
     _close_issue(event.user_id, issue, at, catalogue, rules, effects)
@@ -295,7 +318,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
-        remember_closed(shopper, issue.issue_id, observed=issue.observed)
+        shopper.remember_closed(issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]

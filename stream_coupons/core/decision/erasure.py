@@ -12,8 +12,7 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.decision.examples import emit_outcome
-from stream_coupons.core.decision.identities import remember_closed
+from stream_coupons.core.decision.open_issues import emit_outcome
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
@@ -37,7 +36,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     """
     effects = Effects()
     at = min(request.occurred_at, latest)
-    if is_of_before(shopper, at):
+    if shopper.has_forgotten(at):
         effects.count("duplicate", ERASURE)
         return effects
     effects.count(ERASURE, "requested")
@@ -78,26 +77,28 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
         emit_outcome(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
-            remember_closed(shopper, issue_id, observed=True)
+            shopper.remember_closed(issue_id, observed=True)
         else:
             issue.numeric = issue.hashed = b""
             issue.feature_schema = ""
             shopper.keep_issue(issue)
 
 
-def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Return whether something happened before the shopper asked to be forgotten.
+def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
+    """Return the time at which a shopper of whom nothing is open is idle for long enough for the state to end.
 
     Parameters
     ----------
-    occurred_at : float
-        UTC epoch seconds.
+    shopper : Shopper
+        A shopper that has not asked to be forgotten, or came back since.
+    rules : ProfileRules
+        `forget_after_s` is how long; 0 is never.
+
+    Returns
+    -------
+    float or None
+        UTC epoch seconds; None if it never ends.
     """
-    return shopper.erased_at is not None and occurred_at <= shopper.erased_at
-
-
-def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
-    """Return when a shopper of whom nothing is open was idle long enough for the state to end; None: never."""
     if not rules.forget_after_s or shopper.leaves_at is not None or not shopper.has_nothing_open:
         return None
     last_heard_at = max(shopper.profile.last_event_at, shopper.history.last_issued_at or 0.0)

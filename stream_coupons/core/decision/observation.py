@@ -7,10 +7,8 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
-from stream_coupons.core.decision.examples import emit_outcome
-from stream_coupons.core.decision.identities import is_closed, remember_closed
-from stream_coupons.core.decision.scoring import HEADS, Knowledge
-from stream_coupons.core.decision.stored_rows import pack, stored
+from stream_coupons.core.decision.open_issues import emit_outcome, open_issue
+from stream_coupons.core.decision.scoring import HEADS, Knowledge, packed_row, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -97,7 +95,7 @@ def observe(
     if moment is None:
         return effects
     rows, predicted = _score(moment, event, known)
-    numeric, hashed = pack(rows).row(0)
+    numeric, hashed = packed_row(rows, 0)
     version = known.scorer(event.domain).version
     issue = note(event, known, numeric, hashed, stored(predicted[0].tolist()), version)
     keep(shopper, issue, known, effects, latest)
@@ -121,14 +119,14 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         effects.refuse(Rejection.INVALID, fault)
         return None
     identity = event.issue_id
-    if identity in shopper.issues or is_closed(shopper, identity):
+    if identity in shopper.issues or shopper.has_closed(identity):
         effects.count("duplicate", "observed")
         return None
-    if erasure.is_of_before(shopper, event.occurred_at):
+    if shopper.has_forgotten(event.occurred_at):
         effects.count(erasure.ERASURE, "ignored")
         return None
-    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
-    remember_context(remembered, event.context, at, policies)
+    at, remembered = event.occurred_at, shopper.profile.contexts
+    remember_context(remembered, event.context, at, known.rules.profile)
     coupon = known.catalogue.by_id.get(event.coupon_id)
     # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
     is_nothing = event.coupon_id == NO_COUPON
@@ -136,7 +134,7 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         effects.count("observed", "unknown_coupon")
         return None
     shopper.leaves_at = None
-    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
+    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, known.rules.profile))
 
 
 def note(
@@ -167,7 +165,7 @@ def note(
         model_version=version,
         observed=True,
         feature_schema=SCHEMA,
-        awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
+        awaits_impressions=event.domain in known.rules.attribution.impression_domains,
         until=event.expires_at,
         scope_mark=known.catalogue.scope_mark(event.coupon_id),
     )
@@ -186,10 +184,11 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     rules = known.rules.attribution
-    effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
+    open_issue(shopper, issue, known.catalogue, rules, effects, latest)
     effects.count("observed", "scored")
     _make_room(shopper, rules, min(issue.at, latest), effects)
-    effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, latest))
+    if shopper.early:
+        attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, effects, latest)
 
 
 def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
@@ -208,7 +207,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         size -= sizes[issue_id]
         emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
-        remember_closed(shopper, issue_id, observed=True)
+        shopper.remember_closed(issue_id, observed=True)
         effects.count("observed", "crowded_out")
 
 

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import Shopper
+
+USES_RATIO = 0.6
+"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
 
 
 def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:

@@ -1,22 +1,33 @@
-"""Model interface of the core: probabilities for rows of features, and the contribution of each feature."""
+"""Scores of coupons: the interface of models to the core, and the value of each candidate for its shopper.
 
+Decisions and their explanations score alike.
+"""
+
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import FeatureRows, Subject
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.decision import policy
+from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
+from stream_coupons.core.features.basket import order_values
+from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract
 from stream_coupons.core.rules import Rules
+from stream_coupons.core.shopper.profile import events_of
+from stream_coupons.core.shopper.state import Predicted
 
 HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-
-
-USES_RATIO = 0.6
-"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
+ALIKE_SHARE = 0.02
+"""The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
+MANY_TIMES = 16
+"""Candidates over the size of a shortlist above which not all of them are sorted."""
+INDEX_BYTES = 4
 
 
 class Scorer(Protocol):
@@ -127,4 +138,148 @@ def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) ->
     >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
     'retail'
     """
-    return next((source for source in (domain, *sources_of(domain, transfer)) if source in known), None)
+    source: str | None = domain
+    while source is not None and source not in known:
+        source = transfer.get(source)
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Scores of some moments; rows are ordered by moment, then by candidate.
+
+    Attributes
+    ----------
+    chosen : list of arrays of int
+        For each moment, the scored positions: the shortlist.
+    rows : FeatureRows
+        The n rows of all chosen positions.
+    predicted : array, shape (n, 3)
+        P(click), P(redeem), P(order in scope without a coupon).
+    worth : array, shape (n,)
+        Value over giving none, before the price of a budget, minor units.
+    discounts_minor : array, shape (n,)
+        E(discount | redeem).
+    """
+
+    chosen: list[Positions]
+    rows: FeatureRows
+    predicted: Floats
+    worth: Floats
+    discounts_minor: Floats
+
+
+def judge(
+    moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, scorer: Scorer, rules: Rules
+) -> Judgement:
+    """Score each moment's most promising candidates.
+
+    A row does not depend on the other rows of the batch, to the last bit.
+
+    Parameters
+    ----------
+    candidates : sequence of arrays of int
+        For each moment, the eligible positions in `coupons`.
+    """
+    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
+        rows = blank(moments, coupons, candidates)
+        discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
+        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor)
+    interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
+    chosen = list(candidates)
+    if any(len(positions) > size for positions in chosen):
+        promise = interests.promise(coupons)
+        chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
+    views = look(moments, coupons, chosen, rules.profile, interests)
+    rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
+    predicted = scorer.own.predict(rows)
+    values_minor = order_values(moments, coupons, views.pairs)
+    if isinstance(scorer, ValueScorer):
+        worth = scorer.values(rows)
+    else:
+        worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
+        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, 0.0), worth)
+    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor))
+
+
+def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
+    """Return the most promising positions.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Candidates, ascending.
+    promise : array of float, shape (coupons,)
+        Sum of all scores R(u, i) of every coupon; NaN comes last.
+    size : int
+        Number of positions to return; all if there are no more.
+
+    Returns
+    -------
+    array of int
+        Ascending.
+
+    Examples
+    --------
+    >>> shortlist(np.array([0, 1, 3]), np.array([0.5, 0.1, 9.0, 0.7]), 2).tolist()
+    [0, 3]
+    """
+    if len(positions) <= size:
+        return positions
+    below = -promise[positions]
+    if len(positions) > MANY_TIMES * size:
+        # The bound of a sample holds for all, and few are within it.
+        sample = below[:: math.isqrt(len(positions) // size) | 1]
+        within = np.flatnonzero(~(below > np.partition(sample, size - 1)[size - 1]))
+        positions, below = positions[within], below[within]
+    kept: Positions = np.sort(positions[np.argsort(below, kind="stable")[:size]])
+    return kept
+
+
+def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
+    """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
+
+    Such a coupon is not given by its value: the shopper's interest in it is a guess, and a wrong guess is noticed.
+    """
+    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
+    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
+    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
+    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
+
+
+def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
+    """Return the numeric and the hashed features of a row as they are stored with a decision, until its labels come.
+
+    Parameters
+    ----------
+    rows : FeatureRows
+        Rows of a batch.
+    row : int
+        Index among them.
+
+    Returns
+    -------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+    """
+    hashed = rows.hashed[row].astype("<u4").tobytes()
+    used = len(hashed.rstrip(b"\0"))
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES]
+
+
+def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
+    """Return the one row that `packed_row` made bytes of.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits.
+    """
+    numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """Return P(click), P(redeem) and P(order) as they are stored."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)

@@ -45,7 +45,7 @@ def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) ->
     weight, total = np.zeros(shape), np.zeros(shape)
     for row, moment in enumerate(moments):
         for name, level in moment.shopper.profile.price_levels.items():
-            if column := coupons.category_column(name):
+            if column := coupons.category_columns.get(name):
                 weight[row, column], total[row, column] = level.weight, level.total
     above = total - weight * coupons.category_price_log2
     level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)

@@ -54,6 +54,8 @@ class Limit(NamedTuple):
         UTC epoch seconds.
     lag_s : float
         About the mean time from an issue to its redemption.
+    is_stock : bool
+        True if the account is in units of stock; False for money.
     unit_minor : int
         Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
     """
@@ -66,12 +68,8 @@ class Limit(NamedTuple):
     starts_at: float = 0.0
     ends_at: float = END_OF_TIME
     lag_s: float = 0.0
+    is_stock: bool = False
     unit_minor: int = 0
-
-    @property
-    def is_stock(self) -> bool:
-        """Return whether the account is in units of stock."""
-        return self.unit_minor > 0
 
     @property
     def is_priced(self) -> bool:
@@ -131,7 +129,7 @@ def _shared_limit(campaign: Campaign, coupons: Sequence[Coupon]) -> Limit:
 
 def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
     most, span = coupon.max_discount_minor, (coupon.valid_from, coupon.valid_until)
-    stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, most)
+    stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, True, most)
     lag_s = LAG_RATIO * coupon.redeem_within_s
     own = money_of(coupon.coupon_id)
     return stock, Limit(coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s)

@@ -62,7 +62,7 @@ def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor:
     return min(most_minor, expected + (risk * variance if variance > 0.0 else 0.0))
 
 
-class Falling(Struct, array_like=True):
+class Falling(Struct, frozen=True, array_like=True):
     """Sum of amounts, each of which falls evenly to nothing between the issue of a coupon and its end.
 
     A coupon that was not used in half of its window will be used with about half of the probability. The sum is a line,
@@ -78,12 +78,6 @@ class Falling(Struct, array_like=True):
     level: float = 0.0
     slope: float = 0.0
 
-    def add(self, amount: float, issued_at: float, ends_at: float) -> None:
-        """Add an amount; the negative one removes it, whatever is left of it."""
-        per_second = amount / max(ends_at - issued_at, 1.0)
-        self.level += per_second * ends_at
-        self.slope += per_second
-
     def added(self, amount: float, issued_at: float, ends_at: float) -> "Falling":
         """Return the sum with an amount added.
 
@@ -94,9 +88,8 @@ class Falling(Struct, array_like=True):
         issued_at, ends_at : float
             UTC epoch seconds.
         """
-        sum_ = Falling(self.level, self.slope)
-        sum_.add(amount, issued_at, ends_at)
-        return sum_
+        per_second = amount / max(ends_at - issued_at, 1.0)
+        return Falling(self.level + per_second * ends_at, self.slope + per_second)
 
     def at(self, at: float) -> float:
         """Return what is left at a time, not below 0."""

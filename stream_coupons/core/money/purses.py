@@ -141,7 +141,15 @@ def want(purse: Purse, amount: int) -> None:
 
 
 def book(purse: Purse, booking: Booking) -> None:
-    """Book a change of the money that one coupon holds and has spent."""
+    """Book a change of the money that one coupon holds and has spent.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    booking : Booking
+        Of a coupon that draws on the purse.
+    """
     before, after = booking.before, booking.after
     held, spent = after.held_minor - before.held_minor, after.spent_minor - before.spent_minor
     purse.drawn += max(held, 0) + max(spent, 0)
@@ -217,7 +225,15 @@ def add_demand(purse: Purse, demand: Floats) -> None:
 
 
 def is_low(purse: Purse, limit: Limit) -> bool:
-    """Return whether to ask for more: half of the last lease is drawn, or less than the useful minimum is left."""
+    """Return True if it is time to ask for more: half of the last lease is drawn, or less than is useful is left.
+
+    Parameters
+    ----------
+    purse : Purse
+        Part of an account.
+    limit : Limit
+        Terms of the account; its quantum is the least that is useful.
+    """
     return limit.most is not None and purse.available < max(purse.size // 2, limit.quantum)
 
 

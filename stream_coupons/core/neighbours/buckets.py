@@ -2,7 +2,7 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). v(j) are weights as published, damped by a logarithm (`neighbour_messages.publish_vector`). R is
+implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is
 linear in v(j). So the sum of the neighbours' vectors, each times its similarity, is enough for the owner of the shopper
 to score any coupon. The sum is bounded, and it is the content of the answer.
 """

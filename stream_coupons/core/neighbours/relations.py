@@ -24,12 +24,13 @@ from copy import copy
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Hashes
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, answer
 from stream_coupons.core.shopper.profile import DAY_S
-from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, stable_hash, unpack_vector
+from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack_vector
 
 BUCKET_MARK = "/categories-"
 FIT_EVERY_S = DAY_S

@@ -11,8 +11,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEve
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
 from stream_coupons.core.shopper.profile import DAY_S, DAYS_KEPT, Profile, decay, growth
-from stream_coupons.core.vectors.items import interest_indices
-from stream_coupons.core.vectors.sparse import SparseVector, top
+from stream_coupons.core.vectors.sparse import SparseVector, interest_indices, top
 
 KNOWN_FROM = 10.0
 """Weight of all interests at an event, as much as of ten views, from which a shopper is known."""
@@ -70,7 +69,7 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
 
 
 def category_portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
-    """Return the categories of `portrait` with a weight above 0: at most `size`, the strongest."""
+    """Return the categories of `portrait` with a weight above 0, at most `size`, the strongest; parameters as there."""
     weighed = _weighed(profile, at, rules)(profile.category_interests)
     return {index: weight for index, weight in top(weighed, size).items() if weight > 0.0}
 

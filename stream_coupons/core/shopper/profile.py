@@ -13,21 +13,23 @@ import math
 
 from msgspec import Struct, field
 
+from stream_coupons.core.draws import DIGEST_BYTES, stable_digest
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import MAX_CATEGORIES, Categories, admit, note_cart, note_orders
-from stream_coupons.core.shopper.habits import Habits, count_ordered, habit_fading
-from stream_coupons.core.shopper.imputation import (
-    LastLabel,
-    Series,
-    fill_labels,
-    fill_number,
-    remember,
-    remember_context,
+from stream_coupons.core.shopper.habits import (
+    MAX_CATEGORIES,
+    Categories,
+    Counts,
+    Habits,
+    admit,
+    count_ordered,
+    habit_fading,
+    note_cart,
+    note_orders,
+    note_time,
 )
-from stream_coupons.core.shopper.rhythm import Counts, note_time
-from stream_coupons.core.vectors.items import interest_indices, price_index
-from stream_coupons.core.vectors.sparse import DIGEST_BYTES, SparseVector, stable_digest, top
+from stream_coupons.core.shopper.imputation import LastLabel, Series, fill_labels, fill_price, remember_context
+from stream_coupons.core.vectors.sparse import SparseVector, interest_indices, price_index, top
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
@@ -202,7 +204,7 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
     0.5
     """
     at = event.occurred_at
-    remember_context(profile.contexts, event.context, at, rules.context_policies)
+    remember_context(profile.contexts, event.context, at, rules)
     _move_landmark(profile, at, rules)
     grown = growth(profile, at, rules)
     profile.last_event_at = max(profile.last_event_at, at)
@@ -268,7 +270,7 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
             del categories[min(categories, key=lambda name: (categories[name], name))]
-    price = _price(profile, item, at, rules)
+    price = fill_price(profile.price_times, profile.prices, item, at, rules)
     if price is not None:
         index = price_index(price)
         finer[index] = finer.get(index, 0.0) + weight
@@ -300,15 +302,6 @@ def _note_day(profile: Profile, of_category: int, at: float) -> None:
         age = 0
     if age < DAYS_KEPT:
         profile.category_days[of_category] = profile.category_days.get(of_category, 0) | 1 << age
-
-
-def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> float | None:
-    """Return the price of an item, and remember it; an imputed one if it has none."""
-    if item.price_minor is None:
-        return fill_number(profile.price_times, profile.prices, at, rules.missing_price)
-    price = float(item.price_minor)
-    remember(profile.price_times, profile.prices, at, price, rules.recent_prices)
-    return price
 
 
 def _add_cart(profile: Profile, event: CartEvent, grown: float, rules: ProfileRules) -> None:

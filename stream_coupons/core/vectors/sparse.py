@@ -1,14 +1,12 @@
 """Sparse vectors over hashed feature names: packing, hashing, damping and SimHash."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import blake2b
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-
-from stream_coupons.core.draws import joined
 
 SparseVector = dict[int, float]
 """Feature index (unsigned 32 bit) to weight; absent means zero."""
@@ -53,19 +51,6 @@ _remembered_index = lru_cache(maxsize=200_000)(name_index)
 def feature_index(name: str) -> int:
     """Return `name_index`, cached unless the name is long: for names that are few or come again."""
     return _remembered_index(name) if len(name) <= MAX_REMEMBERED else name_index(name)
-
-
-DIGEST_BYTES = 8
-
-
-def stable_digest(*parts: str) -> bytes:
-    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run."""
-    return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
-
-
-def stable_hash(*parts: str) -> int:
-    """Return the unsigned 64-bit hash of some strings: their digest as a number."""
-    return int.from_bytes(stable_digest(*parts), "big")
 
 
 def top(vector: Mapping[int, float], size: int) -> SparseVector:
@@ -128,3 +113,59 @@ def simhash(vector: Mapping[int, float], cells: int) -> int:
     sides = (mixed >> np.arange(bits, dtype=np.uint32)[:, None] & np.uint32(1)).astype(bool)
     sums = np.where(sides, weights, -weights).sum(axis=1)
     return sum(1 << bit for bit, total in enumerate(sums.tolist()) if total > 0) % cells
+
+
+def item_features(item_id: str | None, category: str | None, brand: str | None) -> list[str]:
+    """Return the names of the features of an item; None stands for an attribute that is not known.
+
+    >>> item_features("A", "tea", "x")
+    ['item:A', 'category:tea', 'brand:x', 'category:tea brand:x']
+    """
+    names = []
+    if item_id is not None:
+        names.append(f"item:{item_id}")
+    if category is not None:
+        names.append(f"category:{category}")
+    if brand is not None:
+        names.append(f"brand:{brand}")
+        if category is not None:
+            names.append(category_brand(category, brand))
+    return names
+
+
+def interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
+    """Return the index of the feature of an item's category, and the indices of its other features.
+
+    Without a category, the first is the index of the name "category:None".
+    """
+    is_long = len(item_id) + len(category or "") + len(brand or "") > MAX_REMEMBERED
+    return (_interest_indices if is_long else _remembered_interests)(item_id, category, brand)
+
+
+def _interest_indices(item_id: str, category: str | None, brand: str | None) -> tuple[int, tuple[int, ...]]:
+    of_category = f"category:{category}"
+    names = item_features(item_id, category, brand)
+    return feature_index(of_category), tuple(feature_index(name) for name in names if name != of_category)
+
+
+_remembered_interests = lru_cache(maxsize=200_000)(_interest_indices)
+
+
+def category_brand(category: str, brand: str) -> str:
+    """Return the name of the feature of a brand within a category."""
+    return f"category:{category} brand:{brand}"
+
+
+@lru_cache(maxsize=200_000)
+def price_index(price_minor: float) -> int:
+    """Return the index of the feature of a price's band."""
+    return feature_index(f"price:{price_band(price_minor)}")
+
+
+def price_band(price_minor: float) -> int:
+    """Return the half-octave band of a price in minor units: a step is a factor of about 1.4.
+
+    >>> price_band(100), price_band(141), price_band(1000)
+    (13, 14, 20)
+    """
+    return round(2 * math.log2(max(price_minor, 1.0)))

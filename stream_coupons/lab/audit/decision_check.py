@@ -16,8 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
-from stream_coupons.core.decision.identities import issue_id
-from stream_coupons.core.decision.pipeline import KINDS
+from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
 from stream_coupons.core.money.accounts import budgets_of, units_of

@@ -30,7 +30,7 @@ from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
 USERS, ACCOUNTS = topics.changelog("users").name, topics.changelog("accounts").name

@@ -15,9 +15,9 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.candidates import REDEEM, charges
-from stream_coupons.core.decision.judgement import Judgement
 from stream_coupons.core.decision.pipeline import pass_time
-from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.scoring import Judgement, Knowledge
+from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
@@ -30,7 +30,6 @@ from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import DIGEST_BYTES
 from stream_coupons.kafka.topics import DECISIONS
 from stream_coupons.lab.explain.candidate_verdicts import (
     WORDS,
@@ -44,12 +43,12 @@ from stream_coupons.lab.explain.candidate_verdicts import (
     of_another_domain,
 )
 from stream_coupons.lab.explain.feature_text import FeatureText, score_of, tell
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 PRICE_ROUNDING = 0.01
 """Rounding of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Bytes of the numeric features of a row that `stored_rows.pack` made."""
+"""Bytes of the numeric features of a row that `scoring.packed_row` made."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
@@ -220,7 +219,7 @@ def explain_shopper(
 
 def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None, known: Knowledge) -> Moment:
     given = {} if trigger is None else trigger.context
-    context = fill_context(shopper.profile.contexts, given, at, known.rules.profile.context_policies)
+    context = fill_context(shopper.profile.contexts, given, at, known.rules.profile)
     return Moment(user_id, shopper, at, context, trigger)
 
 
@@ -274,7 +273,7 @@ def explain_issue(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> I
 
 
 def _judge_again(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> CandidateVerdicts | None:
-    coupons = known.catalogue.of_domain(issue.domain)
+    coupons = known.catalogue.domains.get(issue.domain)
     state, trigger = kept.now, kept.trigger
     if kept.before is not None:
         state = copy.deepcopy(kept.before)

@@ -27,15 +27,15 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import BucketMember
-from stream_coupons.core.rules import AttributionRules, Rules
+from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.core.vectors.value_binning import Value
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.steps import SharedStates
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
 """Stands for the record that a message would come in."""
@@ -46,13 +46,6 @@ OF_FEATURES = ("profile", "neighbourhood", "history", "related")
 """The parts of a shopper's state that features are made of."""
 NO_FEATURES = bytes(4)
 """Placeholder for an issue's numeric features, which are kept elsewhere: it is not empty, so the issue is learnt."""
-
-
-class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
-    """A log shows only later whether its channels report: that is asked when a window closes, whenever it began."""
-
-    def awaits_impressions(self, domain: str) -> bool:  # noqa: ARG002
-        return True
 
 
 class LoggedShop:
@@ -95,8 +88,7 @@ class LoggedShop:
 
     def believe_impressions(self, domains: frozenset[str]) -> None:
         """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        given = msgspec.structs.asdict(self._rules.attribution)
-        reported = _RulesOfLog(**(given | {"impression_domains": domains}))
+        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
         self._rules = msgspec.structs.replace(self._rules, attribution=reported)
         self._known = Knowledge(self._rules, self.catalogue, {}, self._known.prior)
 
@@ -123,6 +115,8 @@ class LoggedShop:
         if moment is not None:
             on_moment(Moment(moment.user_id, _frozen(shopper), moment.at, moment.context))
             issue = observation.note(event, self._known, NO_FEATURES, b"", (0.0, 0.0, 0.0), 0)
+            # A log shows only later whether its channels report: that is asked when the window closes.
+            issue.awaits_impressions = True
             observation.keep(shopper, issue, self._known, effects)
         self._conclude(event.user_id, shopper, effects)
 
@@ -144,7 +138,7 @@ class LoggedShop:
             If the catalogue has no such coupon.
         """
         shopper = self._shopper(user_id)
-        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile.context_policies)
+        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile)
         moment = Moment(user_id, shopper, at, context)
         if coupon_id == NO_COUPON:
             rows = observation.rows_without(moment, domain, (), self._known)

@@ -292,7 +292,7 @@ class ProgressiveRun:
         """Return the arms of a domain, with the given coupon, named or not."""
         catalogue, given = self._shop.catalogue, scored.coupon_id
         bare = catalogue.bare_of(domain, alternatives)
-        whole = catalogue.of_domain(domain)
+        whole = catalogue.domains.get(domain)
         alone = None
         if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
             alone = whole.position[given]
