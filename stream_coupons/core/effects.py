@@ -100,6 +100,8 @@ class Effects:
 
         Parameters
         ----------
+        reason : Rejection
+            The fault, as a metric label.
         detail : str
             The fault, for people.
         message : Struct or None

@@ -79,7 +79,15 @@ class Catalogue:
         return self.domains.get(domain)
 
     def value_of(self, item: Item, coupon: Coupon) -> int:
-        """Return the value of an ordered item, minor units; the coupon's typical price stands for a missing one."""
+        """Return the value of an ordered item, minor units.
+
+        Parameters
+        ----------
+        item : Item
+            The item; a missing quantity counts as 1.
+        coupon : Coupon
+            Its typical price stands for a missing one.
+        """
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
@@ -93,7 +101,7 @@ class Catalogue:
         return self._scope_marks.get(coupon_id, 0)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
-        """Return the set of the pseudo-coupon of `bare_of` alone; parameters as there."""
+        """Return the set of the pseudo-coupon of the no-coupon arm alone; parameters as of `Catalogue.bare_of`."""
         bare = self.bare_of(domain, arms)
         if bare.coupon_id not in self._nothing:
             self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])

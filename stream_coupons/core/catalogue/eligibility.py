@@ -54,7 +54,7 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
     shopper, coupons, at, rules
         As of `eligible`.
     position : int
-        Position of the coupon.
+        Position of the coupon in `coupons`.
 
     Returns
     -------
@@ -85,7 +85,20 @@ def _personal_objection(
 
 
 def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
-    """Return True if a shopper who was given `given` of each coupon, by id, has reached this coupon's cap."""
+    """Return True if a shopper has reached the cap of a coupon.
+
+    Parameters
+    ----------
+    given : mapping of str to int
+        Number of times that the shopper was given each coupon, by id.
+    coupon : Coupon
+        Its `max_per_user` is the cap; None for no cap.
+
+    Examples
+    --------
+    >>> is_over_own_cap({"c": 2}, Coupon(coupon_id="c", max_discount_minor=1, max_per_user=2))
+    True
+    """
     return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
 
 

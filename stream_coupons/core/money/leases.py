@@ -120,6 +120,8 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
     limit : Limit
         Terms of the account.
     partitions : int
@@ -142,6 +144,8 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
         The owner's state, changed in place.
     said : LeaseReport
         Report of one partition.
+    limit : Limit
+        Terms of the account.
     partitions : int
         Number of partitions of the shoppers' topics.
     """
@@ -233,6 +237,10 @@ def share_due(account: Account, limit: Limit, at: float) -> float | None:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
+    limit : Limit
+        Terms of the account.
     at : float
         UTC epoch seconds.
     """

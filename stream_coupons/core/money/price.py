@@ -67,6 +67,8 @@ class Traffic(Struct, frozen=True, array_like=True):
         ----------
         since, until : float
             UTC epoch seconds.
+        decisions : float
+            Number of decisions in the interval.
         """
         if not 0.0 < until - since <= WEEK_HOURS * HOUR_S:
             return self
@@ -89,6 +91,11 @@ class Traffic(Struct, frozen=True, array_like=True):
         ----------
         since, until : float
             UTC epoch seconds.
+
+        Examples
+        --------
+        >>> Traffic().between(3600.0, 5400.0)
+        1800.0
         """
         cumulative = _cumulative(self)
         (first, last), hours = np.divmod((since / HOUR_S, until / HOUR_S), WEEK_HOURS)
@@ -179,6 +186,8 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
 
     Parameters
     ----------
+    budget : Budget
+        Terms of the account.
     at : float
         UTC epoch seconds.
     traffic : Traffic
@@ -188,6 +197,11 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
     -----
     `even` is a straight line. `front_loaded` starts at twice the mean rate and falls evenly to none, so that half is
     spent after .29 of the time. `by_traffic` follows the decisions to be expected: the same chance at every hour.
+
+    Examples
+    --------
+    >>> [share_due(Budget(100.0, 0.0, 10.0, curve), 5.0, Traffic()) for curve in ("even", "front_loaded")]
+    [0.5, 0.75]
     """
     at = min(max(at, budget.starts_at), budget.ends_at)
     if budget.curve == "by_traffic":
@@ -197,7 +211,7 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
 
 
 def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
-    """Return expectation and variance of what an open coupon costs.
+    """Return expectation and variance of the cost of an open coupon, minor units and minor units squared.
 
     A redemption takes off its mean discount, so that the cost is a Bernoulli variable times a constant.
 
@@ -208,6 +222,8 @@ def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
     discount_minor : float
         E(discount | redeem).
 
+    Examples
+    --------
     >>> cost_of(0.5, 100.0)
     (50.0, 2500.0)
     """
@@ -215,20 +231,25 @@ def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
 
 
 def risk_of(variance: float, z: float) -> float:
-    """Return z over the standard deviation of what is open; infinite if nothing is.
+    """Return z over the standard deviation of the cost of open coupons; infinite if none is open.
 
     Parameters
     ----------
     variance : float
-        Of the cost of all open coupons of an account.
+        Of the cost of all open coupons of an account, minor units squared.
     z : float
         Quantile of the standard normal distribution: 1.64 for 95 %.
+
+    Examples
+    --------
+    >>> risk_of(100.0, 1.64), risk_of(0.0, 1.64)
+    (0.164, inf)
     """
     return z / math.sqrt(variance) if variance > 0.0 else math.inf
 
 
 def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor: float, risk: float) -> float:
-    """Return what an open coupon holds of each of its budgets, minor units.
+    """Return the hold of an open coupon in each of its budgets, minor units.
 
     Parameters
     ----------
@@ -238,7 +259,13 @@ def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor:
         expectation plus z standard deviations.
     most_minor : float
         The most that one redemption can cost.
+    redeems, discount_minor : float
+        P(redeem) and E(discount | redeem).
+    risk : float
+        Output of `risk_of`.
 
+    Examples
+    --------
     >>> hold_of("maximum", 100.0, 0.1, 60.0, risk=0.01), hold_of("quantile", 100.0, 0.1, 60.0, risk=0.01)
     (100.0, 9.24)
     """
@@ -265,7 +292,7 @@ class Falling(Struct, array_like=True):
     slope: float = 0.0
 
     def add(self, amount: float, issued_at: float, ends_at: float) -> None:
-        """Add an amount; the negative one removes it, whatever is left of it."""
+        """Add an amount in place; parameters as of `Falling.added`."""
         per_second = amount / max(ends_at - issued_at, 1.0)
         self.level += per_second * ends_at
         self.slope += per_second
@@ -279,18 +306,23 @@ class Falling(Struct, array_like=True):
             Of one coupon; the negative one removes it, whatever is left of it.
         issued_at, ends_at : float
             UTC epoch seconds.
+
+        Examples
+        --------
+        >>> [Falling().added(8.0, 0.0, 100.0).at(seconds) for seconds in (0.0, 50.0, 200.0)]
+        [8.0, 4.0, 0.0]
         """
         sum_ = Falling(self.level, self.slope)
         sum_.add(amount, issued_at, ends_at)
         return sum_
 
     def at(self, at: float) -> float:
-        """Return what is left at a time, not below 0."""
+        """Return the rest of the sum at a time in UTC epoch seconds, not below 0."""
         return max(0.0, self.level - self.slope * at)
 
 
 def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
-    """Return what a decision would cost each of A accounts in expectation at each price, shape (A, `len(PRICES)`).
+    """Return the expected cost of a decision to each of A accounts at each price, shape (A, `len(PRICES)`).
 
     Parameters
     ----------
@@ -298,7 +330,14 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
         Value before the account's own price, and expected cost, of the coupons that the decision may give; a value of
         -inf marks none.
     outside : array, shape (A,)
-        The best that it has without the account, or by giving nothing.
+        The best value of the decision without the account, or of giving nothing.
+
+    Examples
+    --------
+    >>> values, costs = np.array([[30.0]]), np.array([[10.0]])
+    >>> [demand] = demand_of(values, costs, np.array([0.0]))  # 10 at every price below 3
+    >>> bool((demand == np.where(PRICES < 3.0, 10.0, 0.0)).all())
+    True
     """
     net = values[..., None] - costs[..., None] * PRICES
     account, price = np.arange(len(net))[:, None], np.arange(len(PRICES))
@@ -320,8 +359,10 @@ def update(
     ----------
     price : Price
         The previous one; `Price()` at first.
-    totals : Totals
+    totals : ReportedTotals
         Reported until now.
+    budget : Budget
+        Terms of the account.
     traffic : Traffic
         Decisions by hour of the week.
     at : float
@@ -355,7 +396,7 @@ def _needed(
 
 
 def solve(demand: Floats, need: float) -> float:
-    """Return the price at which demand is what is needed, between `PRICES` by their logarithms.
+    """Return the price at which demand meets the need, between `PRICES` by their logarithms.
 
     Parameters
     ----------
@@ -364,6 +405,8 @@ def solve(demand: Floats, need: float) -> float:
     need : float
         Money to be committed, minor units. The price is 0 if it is all of the demand, and `PRICES[-1]` if it is none.
 
+    Examples
+    --------
     >>> demand = np.linspace(100.0, 0.0, len(PRICES))
     >>> [round(solve(demand, need), 2) for need in (120.0, 50.0, 0.0)]
     [0.0, 0.63, 20.0]

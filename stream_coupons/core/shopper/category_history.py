@@ -89,8 +89,17 @@ def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
 
 
 def note_order(known: InCategory, at: float) -> None:
-    """Record an order of a category at a time, UTC epoch seconds; orders come in any order.
+    """Record an order of a category.
 
+    Parameters
+    ----------
+    known : InCategory
+        Record of the category, changed in place.
+    at : float
+        Time of the order, UTC epoch seconds; orders come in any order.
+
+    Examples
+    --------
     >>> known = InCategory()
     >>> for day in (10, 30, 20):
     ...     note_order(known, day * 86400.0)
@@ -108,6 +117,8 @@ def note_order(known: InCategory, at: float) -> None:
 def usual_gap_s(slots: int) -> float:
     """Return the mean time between two orders, seconds; NaN while there is only one.
 
+    Examples
+    --------
     >>> usual_gap_s(0b10000100001) / 86400.0
     10.0
     """

@@ -89,7 +89,20 @@ def habit_fading(age_s: float, rules: ProfileRules) -> tuple[float, float]:
 
 
 def habit_indices(item_id: str, category: str | None) -> tuple[int, ...]:
-    """Return the indices of the features by which an item counts as a habit: its id and its category."""
+    """Return the indices of the features by which an item counts as a habit: its id and its category.
+
+    Parameters
+    ----------
+    item_id : str
+        The item.
+    category : str or None
+        None if it is not known: the id alone counts.
+
+    Examples
+    --------
+    >>> len(habit_indices("A", "tea")), len(habit_indices("A", None))
+    (2, 1)
+    """
     is_long = len(item_id) + len(category or "") > MAX_REMEMBERED
     return (_habit_indices if is_long else _remembered_habits)(item_id, category)
 

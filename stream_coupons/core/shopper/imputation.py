@@ -118,6 +118,8 @@ def _fill(
 def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) -> float:
     """Return the value at `at` of the line through the last two values of different times, within the range of all.
 
+    Examples
+    --------
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 25.0)
     1.0
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 90.0)

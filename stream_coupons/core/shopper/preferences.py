@@ -57,6 +57,7 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
     Parameters
     ----------
     profile : Profile
+        The shopper's profile.
     at : float
         UTC epoch seconds.
     rules : ProfileRules
@@ -70,7 +71,7 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
 
 
 def category_portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
-    """Return the categories of `portrait` with a weight above 0: at most `size`, the strongest."""
+    """Return the strongest categories of a portrait with a weight above 0; parameters as of `portrait`."""
     weighed = _weighed(profile, at, rules)(profile.category_interests)
     return {index: weight for index, weight in top(weighed, size).items() if weight > 0.0}
 

@@ -86,6 +86,8 @@ def hands(at: float) -> list[float]:
 
     A weighted sum of them is a smooth periodic function with up to two peaks a day.
 
+    Examples
+    --------
     >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
     [0.5, 0.0, 0.0, -0.5]
     """

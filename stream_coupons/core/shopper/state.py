@@ -247,7 +247,21 @@ MAX_EARLY = 32
 
 
 def tally(tallies: dict[str, Tally], key: str) -> Tally:
-    """Return the tally of a key; a new one replaces the oldest of `MAX_TALLIES`."""
+    """Return the tally of a key.
+
+    Parameters
+    ----------
+    tallies : dict of str to Tally
+        By key, the oldest first, changed in place: a new one replaces the oldest of `MAX_TALLIES`.
+    key : str
+        Id of a coupon, or name of a kind or category.
+
+    Examples
+    --------
+    >>> tallies = {}
+    >>> tally(tallies, "tea") is tally(tallies, "tea")
+    True
+    """
     found = tallies.get(key)
     if found is None:
         found = tallies[key] = Tally()

@@ -18,7 +18,14 @@ PackedVector = tuple[bytes, bytes]
 
 
 def pack_vector(vector: Mapping[int, float]) -> PackedVector:
-    """Return a sparse vector as bytes, in its order."""
+    """Return a sparse vector as bytes, in its order.
+
+    Examples
+    --------
+    >>> indices, weights = unpack_vector(pack_vector({7: 0.5, 3: 2.0}))
+    >>> indices.tolist(), weights.tolist()
+    ([7, 3], [0.5, 2.0])
+    """
     indices = np.fromiter(vector, "<u4", len(vector))
     return indices.tobytes(), np.fromiter(vector.values(), "<f4", len(vector)).tobytes()
 
@@ -30,7 +37,14 @@ def unpack_vector(packed: PackedVector) -> tuple[NDArray[np.uint32], NDArray[np.
 
 
 def as_arrays(vector: Mapping[int, float]) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
-    """Return (indices, weights) of a sparse vector in its order, each of shape (n,)."""
+    """Return (indices, weights) of a sparse vector in its order, each of shape (n,).
+
+    Examples
+    --------
+    >>> indices, weights = as_arrays({7: 0.5, 3: 2.0})
+    >>> indices.tolist(), weights.tolist()
+    ([7, 3], [0.5, 2.0])
+    """
     n = len(vector)
     return np.fromiter(vector, np.uint32, n), np.fromiter(vector.values(), np.float64, n)
 
@@ -38,6 +52,8 @@ def as_arrays(vector: Mapping[int, float]) -> tuple[NDArray[np.uint32], NDArray[
 def name_index(name: str) -> int:
     """Return the index of a named feature: CRC-32 of its UTF-8 bytes, the same on every machine.
 
+    Examples
+    --------
     >>> name_index("item:A")
     4209920259
     """
@@ -69,8 +85,17 @@ def stable_hash(*parts: str) -> int:
 
 
 def top(vector: Mapping[int, float], size: int) -> SparseVector:
-    """Return the `size` entries of largest magnitude as a new vector; ties go to the smaller index.
+    """Return the entries of largest magnitude as a new vector.
 
+    Parameters
+    ----------
+    vector : mapping of int to float
+        The vector.
+    size : int
+        Most entries of the result; ties go to the smaller index.
+
+    Examples
+    --------
     >>> top({1: 0.5, 2: -3.0, 3: 0.5}, 2)
     {1: 0.5, 2: -3.0}
     """
@@ -94,6 +119,13 @@ def damp(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     retrieval, section 6.4.1) and confidence in implicit feedback (Hu, Koren, Volinsky 2008: Collaborative filtering for
     implicit feedback datasets, equation 6).
 
+    Parameters
+    ----------
+    weights : array of any shape
+        The weights w.
+
+    Examples
+    --------
     >>> damp(np.array([0.0, 1.0, 3.0, -7.0])).tolist()
     [0.0, 1.0, 2.0, -3.0]
     """
@@ -118,6 +150,11 @@ def simhash(vector: Mapping[int, float], cells: int) -> int:
     -------
     int
         From 0 to `cells` - 1.
+
+    Examples
+    --------
+    >>> simhash({7: 1.0, 9: 2.0}, 16) == simhash({7: 2.0, 9: 4.0}, 16)
+    True
     """
     if cells == 1 or not vector:
         return 0
