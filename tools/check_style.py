@@ -6,8 +6,9 @@ Five rules for `stream_coupons/`, read with `ast`:
 - a class has a name that no other class of the package has
 - a function has at most `MAX_FUNCTION_LINES` lines, its docstring not counted
 - a file has at most `MAX_FILE_LINES` lines
-- a public function of `DOCUMENTED_ROOMS` with more than one parameter has a Parameters section (ruff's D417 checks that
-  such a section is complete), unless it implements a method of a protocol or of a base class that has one
+- a public function of `DOCUMENTED_ROOMS` with more than one parameter has a Parameters section, of which ruff's D417
+  checks that it is complete, or refers to one ("parameters as of `name`"), unless it implements a method of a protocol
+  or of a base class that has one
 
 What breaks a rule today is listed in tools/style_exceptions.toml. The list only gets shorter: an offender that is not
 listed fails the check, and so does an entry that is no offender any more. `--write` writes the list anew, after files
@@ -37,6 +38,7 @@ OPENING = re.compile(
     | (?:at|by|for|from|in|on|to|until|with)\ (?:how|what|when|where|which|whom|whose)\b
     """
 )
+REFERENCE = re.compile(r"(?i)parameters\s+as\s+of\s+`([\w.]+)`")
 
 Trees = Mapping[str, ast.Module]
 Rule = Callable[[Path, Trees], dict[str, str]]
@@ -131,13 +133,19 @@ def long_files(root: Path, trees: Trees) -> dict[str, str]:
 def undocumented_parameters(_: Path, trees: Trees) -> dict[str, str]:
     """Return the public functions with several parameters and no Parameters section, theirs or that of a base."""
     rooms = {name: tree for room in DOCUMENTED_ROOMS for name, tree in in_room(trees, room).items()}
+    functions = [(name, qualname, node) for name, tree in rooms.items() for qualname, node in public_functions(tree)]
     inherited = documented_in_bases(rooms)
+    sections: dict[str, set[str]] = {}
+    for _, qualname, node in functions:
+        if has_section(node, "Parameters"):
+            sections.setdefault(qualname, set()).update(parameters(node))
     found = {}
-    for name, tree in rooms.items():
-        for qualname, node in public_functions(tree):
-            names = parameters(node)
-            if len(names) > 1 and not has_section(node, "Parameters") and (node.name, names) not in inherited:
-                found[f"{name}: {qualname}"] = f"no Parameters section for {', '.join(names)}"
+    for name, qualname, node in functions:
+        names = parameters(node)
+        reference = REFERENCE.search(ast.get_docstring(node) or "")
+        known = sections.get(qualname, set()) | (sections.get(reference[1], set()) if reference else set())
+        if len(names) > 1 and not known.issuperset(names) and (node.name, names) not in inherited:
+            found[f"{name}: {qualname}"] = f"no Parameters section for {', '.join(names)}"
     return found
 
 

@@ -30,6 +30,8 @@ class CellStore(Protocol):
 class MemoryCells:
     """Cells in a dictionary.
 
+    Examples
+    --------
     >>> cells = MemoryCells({"ann": b"1", "bob": b"2"})
     >>> cells.save({"ann": b"3", "bob": None})
     >>> list(cells.items()), cells.get("bob")

@@ -134,6 +134,14 @@ def test_parameters_need_no_section_where_others_cannot_miss_it(style: ModuleTyp
     assert list(style.findings(root)) == []
 
 
+def test_a_reference_to_another_section_is_enough_if_that_names_all(style: ModuleType, root: Path) -> None:
+    refers = '"""Do it; parameters as\n    of `A.f`."""'
+    add(root, "kafka/a.py", f"class A:\n{method(SECTIONS)}\ndef g(b, a):\n    {refers}\n\ndef h(a, c):\n    {refers}\n")
+    assert list(style.findings(root)) == [
+        "stream_coupons/kafka/a.py: h: no Parameters section for a, c (undocumented_parameters)"
+    ]
+
+
 def test_a_method_of_an_unrelated_class_is_no_documentation(style: ModuleType, root: Path) -> None:
     add(root, "runtime/a.py", f"class A:\n{method(SECTIONS)}\nclass B:\n{method()}")
     assert [line.partition(":")[2][:5] for line in style.findings(root)] == [" B.f:"]
