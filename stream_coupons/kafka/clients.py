@@ -103,12 +103,10 @@ class Publisher:
 
         Parameters
         ----------
-        topic : Topic
-            The topic.
+        topic, partition : Topic, int or None
+            The topic, and a partition to send to instead of that of the key.
         key, value, headers : bytes, bytes, sequence of (str, bytes)
             Of the record. None as a key counts as the empty one for the partition; None as a value is a tombstone.
-        partition : int, optional
-            The partition; by default that of the key.
 
         Raises
         ------

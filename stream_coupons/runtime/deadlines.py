@@ -15,7 +15,23 @@ class Deadlines:
         """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
 
     def set(self, key: str, due: float | None) -> None:
-        """Set, move or (with None) remove a key's deadline."""
+        """Set, move or remove a key's deadline.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        due : float or None
+            UTC epoch seconds; None removes it.
+
+        Examples
+        --------
+        >>> deadlines = Deadlines()
+        >>> for key, due in [("ann", 5.0), ("bob", 3.0), ("ann", 1.0), ("bob", None)]:
+        ...     deadlines.set(key, due)
+        >>> deadlines.pop_due(9.0)
+        ['ann']
+        """
         if due is None:
             self._due.pop(key, None)
             return
@@ -28,7 +44,7 @@ class Deadlines:
                 heapq.heapify(self._heap)
 
     def pop_due(self, at: float) -> list[str]:
-        """Remove and return the keys whose deadline has come, in order of their deadlines."""
+        """Remove and return the keys whose deadline is at or before a time in UTC epoch seconds, the earliest first."""
         keys = []
         while self._heap and self._heap[0][0] <= at:
             entry = heapq.heappop(self._heap)

@@ -15,7 +15,7 @@ class Readable(Protocol[Read]):
     """States to be looked at."""
 
     def get(self, key: str, /) -> Read | None:
-        """The state of a key."""
+        """Return the state of a key, to be read only; None if there is none."""
 
     def items(self) -> Iterable[tuple[str, Read]]:
         """Return all keys and states."""
@@ -40,12 +40,26 @@ class SharedStates(Generic[State]):
         """Called before a state is changed: it finishes what is deferred, which must not see the change."""
 
     def get(self, key: str, /) -> State | None:
-        """A state, to be looked at; whoever changes it breaks what is saved."""
+        """Return the state of a key, to be read only: a change would break the saved one."""
         changed = self.changed.get(key)
         return changed if changed is not None else self._below.get(key)
 
     def change(self, key: str, new: State | None = None) -> State:
-        """A state, to be changed; its fields are values, for the copy is shallow. `new` if there is none."""
+        """Return a key's state to be changed: a shallow copy, so replace its fields and do not change them in place.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        new : State, optional
+            Saved and returned if there is none; by default the new state of the class.
+
+        Examples
+        --------
+        >>> states = SharedStates({"tea": 1}, int)
+        >>> states.change("tea"), states.change("milk", 5), sorted(states.items())
+        (1, 5, [('milk', 5), ('tea', 1)])
+        """
         if self.before_change is not None:
             self.before_change()
         state = self.changed.get(key)
@@ -56,5 +70,5 @@ class SharedStates(Generic[State]):
         return state
 
     def items(self) -> Iterable[tuple[str, State]]:
-        """All states, to be looked at."""
+        """Return all keys and states, to be read only."""
         return (dict(self._below.items()) | self.changed).items()

@@ -15,16 +15,16 @@ class CellStore(Protocol):
     """The saved cells of one partition, by key."""
 
     def get(self, key: str) -> bytes | None:
-        """The cell of a key."""
+        """Return the bytes of a key's cell; None if there is none."""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells, in no certain order."""
+        """Return all keys and cells, in no certain order."""
 
     def save(self, changes: Changes) -> None:
-        """Put new cells in the place of old ones."""
+        """Replace cells by new ones."""
 
     def discard(self) -> None:
-        """Throw all cells away: the partition is somebody else's."""
+        """Delete all cells: the partition belongs to another worker."""
 
 
 class MemoryCells:
@@ -42,15 +42,15 @@ class MemoryCells:
         self._cells = dict(cells)
 
     def get(self, key: str) -> bytes | None:
-        """The cell of a key."""
+        """Return the bytes of a key's cell; None if there is none."""
         return self._cells.get(key)
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells."""
+        """Return all keys and cells."""
         return iter(self._cells.items())
 
     def save(self, changes: Changes) -> None:
-        """Put new cells in the place of old ones."""
+        """Replace cells by new ones."""
         for key, data in changes.items():
             if data is None:
                 self._cells.pop(key, None)
@@ -58,7 +58,7 @@ class MemoryCells:
                 self._cells[key] = data
 
     def discard(self) -> None:
-        """Throw all cells away."""
+        """Delete all cells."""
         self._cells.clear()
 
 
@@ -67,7 +67,7 @@ NewStore = Callable[[int], CellStore]
 
 
 def in_memory(_partition: int) -> CellStore:
-    """An empty store in memory."""
+    """Return an empty store in memory."""
     return MemoryCells()
 
 
@@ -75,18 +75,18 @@ class Stores(Protocol):
     """All stores of one worker."""
 
     def of(self, agent: str) -> NewStore:
-        """Makes the stores of an agent."""
+        """Return the function that makes the stores of an agent."""
 
     def close(self) -> None:
-        """Give back what they took; no cell can be read any more."""
+        """Release memory and files; no cell can be read any more."""
 
 
 class MemoryStores:
     """All in memory: there is nothing to open or to close."""
 
     def of(self, _agent: str) -> NewStore:
-        """Makes the stores of an agent."""
+        """Return the function that makes the stores of an agent."""
         return in_memory
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """Do nothing: memory needs no closing."""

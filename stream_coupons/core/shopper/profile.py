@@ -120,7 +120,7 @@ def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules
 
 
 def forget_event(profile: Profile, kind: str, event_id: str) -> None:
-    """Forget an event, which was refused after all and must count if it is sent again; parameters as of `is_duplicate`."""
+    """Forget an event that was refused after all: if sent again, it must count. Parameters as of `is_duplicate`."""
     place = place_of(profile.seen, stable_digest(kind, event_id))
     if place >= 0:
         profile.seen = profile.seen[:place] + profile.seen[place + DIGEST_BYTES :]
