@@ -41,6 +41,12 @@ class PartitionTransactions:
         return next(iter(self._open.values()), default)  # they were opened in order of offset
 
     def aborted_between(self, offset: int, until: int) -> Sequence[AbortedTransaction]:
-        """Return the aborted transactions that reach into the offsets from `offset` to before `until`."""
+        """Return the aborted transactions that reach into some offsets.
+
+        Parameters
+        ----------
+        offset, until : int
+            The first of these offsets, and the one behind the last.
+        """
         first = bisect_left(self._aborted, offset, key=lambda transaction: transaction.marker_offset)
         return [transaction for transaction in self._aborted[first:] if transaction.first_offset < until]

@@ -140,7 +140,7 @@ class BrokerProcess(ABC):
         """Return when the broker accepts connections; set `port` if it was not known."""
 
     def _claim_port(self) -> int:
-        """A port that stays this broker's, also while it is down."""
+        """Return a port that stays this broker's, also while it is down."""
         self._claimed.append(ClaimedPort())
         return self._claimed[-1].number
 

@@ -114,10 +114,14 @@ class BudgetReporter:
 
         Parameters
         ----------
-        accounts
+        catalogue : Catalogue
+            Coupons and campaigns, whose accounts are reported.
+        accounts : mapping of str to Account
             By id; one that was never drawn on is not there, and whole.
-        partitions
-            Those owned, of `count`.
+        partitions : container of int
+            Partitions of accounts that are owned.
+        count : int
+            Number of all partitions.
         """
         metrics = self._metrics
         for domain in self._domains - catalogue.domains.keys():
