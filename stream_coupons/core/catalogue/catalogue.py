@@ -87,12 +87,25 @@ class Catalogue:
             The item; a missing quantity counts as 1.
         coupon : Coupon
             Its typical price stands for a missing one.
+
+        Examples
+        --------
+        >>> tea = Coupon(coupon_id="tea", max_discount_minor=100, typical_price_minor=400)
+        >>> catalogue = Catalogue([tea])
+        >>> [catalogue.value_of(Item(item_id="A", price_minor=price, quantity=2.0), tea) for price in (250, None)]
+        [500, 800]
         """
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
     def scope_mark(self, coupon_id: str) -> int:
-        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon.
+
+        Examples
+        --------
+        >>> Catalogue([]).scope_mark("tea")
+        0
+        """
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
@@ -141,6 +154,14 @@ class Catalogue:
         -------
         Coupon
             Its scope is that of the arms if all have the same; else everything.
+
+        Examples
+        --------
+        >>> green = Coupon(coupon_id="green", domain="shop", categories=["tea"], max_discount_minor=100)
+        >>> milk = Coupon(coupon_id="milk", domain="shop", categories=["milk"], max_discount_minor=100)
+        >>> catalogue = Catalogue([green, milk])
+        >>> catalogue.bare_of("shop", ["green"]).categories, catalogue.bare_of("shop", ["green", "milk"]).categories
+        (['tea'], [])
         """
         known = (self.by_id.get(arm) for arm in arms)
         coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]

@@ -36,6 +36,12 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     -------
     array of int, shape (n,)
         Positions, ascending.
+
+    Examples
+    --------
+    >>> coupons = CouponSet([Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"], 1000.0)
+    >>> eligible(Shopper(), coupons, 0.0, PolicyRules()).tolist()
+    [0, 2]
     """
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
@@ -60,6 +66,12 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
     -------
     Ineligible or None
         None if the shopper may get it.
+
+    Examples
+    --------
+    >>> coupons = CouponSet([Coupon(coupon_id="c", max_discount_minor=1, valid_until=50.0)], 1000.0)
+    >>> objection(Shopper(), coupons, 0, 60.0, PolicyRules()).value
+    'expired'
     """
     if coupons.is_paused[position]:
         return Ineligible.PAUSED

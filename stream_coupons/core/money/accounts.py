@@ -168,6 +168,13 @@ def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[
         UTC epoch seconds.
     paused : bool
         True if the coupon or its campaign is paused.
+
+    Examples
+    --------
+    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, paused=True)
+    >>> coupon = Coupon(coupon_id="tea", max_discount_minor=1, campaign_id="spring", valid_until=15.0)
+    >>> within_campaign(coupon, {"spring": spring})
+    (10.0, 15.0, True)
     """
     campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
     if campaign is None:

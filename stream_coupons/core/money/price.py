@@ -69,6 +69,12 @@ class Traffic(Struct, frozen=True, array_like=True):
             UTC epoch seconds.
         decisions : float
             Number of decisions in the interval.
+
+        Examples
+        --------
+        >>> traffic = Traffic().note(0.0, 3600.0, 60.0)
+        >>> traffic.decisions[0], traffic.seconds[0]
+        (60.0, 3600.0)
         """
         if not 0.0 < until - since <= WEEK_HOURS * HOUR_S:
             return self
@@ -242,8 +248,8 @@ def risk_of(variance: float, z: float) -> float:
 
     Examples
     --------
-    >>> risk_of(100.0, 1.64), risk_of(0.0, 1.64)
-    (0.164, inf)
+    >>> risk_of(100.0, 2.0), risk_of(0.0, 2.0)
+    (0.2, inf)
     """
     return z / math.sqrt(variance) if variance > 0.0 else math.inf
 

@@ -252,7 +252,13 @@ def cell_key(cell: str, user_id: str) -> str:
 
 
 def split_cell_key(key: str) -> tuple[str, str]:
-    """Return (cell, user_id) of a `cell_key`."""
+    """Return (cell, user_id) of a `cell_key`.
+
+    Examples
+    --------
+    >>> split_cell_key("6:shop/3u1")
+    ('shop/3', 'u1')
+    """
     length, _, rest = key.partition(":")
     return rest[: int(length)], rest[int(length) :]
 

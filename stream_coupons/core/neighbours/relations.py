@@ -97,6 +97,11 @@ def slot_of(user_id: str, members: int) -> str:
     -------
     str
         A decimal number from 0 to `members` - 1.
+
+    Examples
+    --------
+    >>> slot_of("u1", 1)
+    '0'
     """
     return str(stable_hash("slot", user_id) % members)
 

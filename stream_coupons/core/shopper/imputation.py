@@ -148,6 +148,15 @@ def fill_labels(known: dict[str, LastLabel], item: Item, at: float, rules: Profi
         Time of the event, UTC epoch seconds.
     rules : ProfileRules
         Policies of `missing_category` and `missing_brand`.
+
+    Examples
+    --------
+    >>> known = {}
+    >>> rules = ProfileRules(missing_brand="last")
+    >>> fill_labels(known, Item(item_id="A", brand="x"), 10.0, rules).brand
+    'x'
+    >>> fill_labels(known, Item(item_id="B"), 20.0, rules).brand
+    'x'
     """
     for name, policy in (("category", rules.missing_category), ("brand", rules.missing_brand)):
         if policy != "drop":
@@ -181,6 +190,13 @@ def remember_context(
         Time of the event, UTC epoch seconds.
     policies : mapping
         Policy by key; other keys are not remembered.
+
+    Examples
+    --------
+    >>> known = {}
+    >>> remember_context(known, {"rain_mm": 1.0, "city": "Bonn"}, 10.0, {"rain_mm": "mean"})
+    >>> known
+    {'rain_mm': ([10.0], [1.0])}
     """
     for name in policies:
         value = context.get(name)

@@ -64,6 +64,11 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
         Half-lives and weights.
     size : int
         Most entries.
+
+    Examples
+    --------
+    >>> portrait(Profile(category_interests={1: 4.0, 2: 3.0}, finer_interests={3: 9.0}), 0.0, ProfileRules(), 2)
+    {1: 4.0, 2: 3.0}
     """
     weighed = _weighed(profile, at, rules)
     leading = top(weighed(profile.category_interests), size)
@@ -130,6 +135,12 @@ def count_days(
 
 
 def favourite(profile: Profile) -> str:
-    """Return the category of greatest weight; empty when none is known."""
+    """Return the category of greatest weight; empty when none is known.
+
+    Examples
+    --------
+    >>> favourite(Profile(categories={"tea": 1.0, "milk": 2.0}))
+    'milk'
+    """
     categories = profile.categories
     return max(categories, key=lambda name: (categories[name], name), default="")

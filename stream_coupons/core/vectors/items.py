@@ -78,7 +78,13 @@ def category_brand(category: str, brand: str) -> str:
 
 @lru_cache(maxsize=200_000)
 def price_index(price_minor: float) -> int:
-    """Return the index of the feature of a price's band."""
+    """Return the index of the feature of a price's band.
+
+    Examples
+    --------
+    >>> price_index(100.0) == price_index(105.0), price_index(100.0) == price_index(200.0)
+    (True, False)
+    """
     return feature_index(f"price:{price_band(price_minor)}")
 
 

@@ -67,7 +67,13 @@ _remembered_index = lru_cache(maxsize=200_000)(name_index)
 
 
 def feature_index(name: str) -> int:
-    """Return `name_index`, cached unless the name is long: for names that are few or come again."""
+    """Return `name_index`, cached unless the name is long: for names that are few or come again.
+
+    Examples
+    --------
+    >>> feature_index("item:A") == name_index("item:A")
+    True
+    """
     return _remembered_index(name) if len(name) <= MAX_REMEMBERED else name_index(name)
 
 
@@ -80,7 +86,13 @@ def stable_digest(*parts: str) -> bytes:
 
 
 def stable_hash(*parts: str) -> int:
-    """Return the unsigned 64-bit hash of some strings: their digest as a number."""
+    """Return the unsigned 64-bit hash of some strings: their digest as a number.
+
+    Examples
+    --------
+    >>> stable_hash("a", "bc") == stable_hash("ab", "c")
+    False
+    """
     return int.from_bytes(stable_digest(*parts), "big")
 
 
