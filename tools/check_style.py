@@ -136,15 +136,19 @@ def undocumented_parameters(_: Path, trees: Trees) -> dict[str, str]:
     functions = [(name, qualname, node) for name, tree in rooms.items() for qualname, node in public_functions(tree)]
     inherited = documented_in_bases(rooms)
     sections: dict[str, set[str]] = {}
-    for _, qualname, node in functions:
+    for _name, qualname, node in functions:
         if has_section(node, "Parameters"):
             sections.setdefault(qualname, set()).update(parameters(node))
     found = {}
     for name, qualname, node in functions:
         names = parameters(node)
         reference = REFERENCE.search(ast.get_docstring(node) or "")
-        known = sections.get(qualname, set()) | (sections.get(reference[1], set()) if reference else set())
-        if len(names) > 1 and not known.issuperset(names) and (node.name, names) not in inherited:
+        is_documented = (
+            has_section(node, "Parameters")
+            or (reference is not None and sections.get(reference[1], set()).issuperset(names))
+            or (node.name, names) in inherited
+        )
+        if len(names) > 1 and not is_documented:
             found[f"{name}: {qualname}"] = f"no Parameters section for {', '.join(names)}"
     return found
 

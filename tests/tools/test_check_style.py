@@ -142,6 +142,12 @@ def test_a_reference_to_another_section_is_enough_if_that_names_all(style: Modul
     ]
 
 
+def test_a_section_elsewhere_counts_for_no_function_of_the_same_name(style: ModuleType, root: Path) -> None:
+    add(root, "core/a.py", f"class A:\n{method(SECTIONS)}")
+    add(root, "models/a.py", f"class A:\n{method()}")
+    assert "stream_coupons/models/a.py: A.f" in [line.partition(": no")[0] for line in style.findings(root)]
+
+
 def test_a_method_of_an_unrelated_class_is_no_documentation(style: ModuleType, root: Path) -> None:
     add(root, "runtime/a.py", f"class A:\n{method(SECTIONS)}\nclass B:\n{method()}")
     assert [line.partition(":")[2][:5] for line in style.findings(root)] == [" B.f:"]

@@ -39,8 +39,8 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
 
     Examples
     --------
-    >>> coupons = CouponSet([Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"], 1000.0)
-    >>> eligible(Shopper(), coupons, 0.0, PolicyRules()).tolist()
+    >>> coupons = [Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"]
+    >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, PolicyRules()).tolist()
     [0, 2]
     """
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
