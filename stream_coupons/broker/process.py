@@ -159,7 +159,15 @@ class BrokerProcess(ABC):
 
 
 def read_line_within(stream: IO[str], seconds: float) -> str | None:
-    """Return the next line of a child's output, "" at its end, None when the time is up."""
+    """Return the next line of a child's output, "" at its end, None when the time is up.
+
+    Parameters
+    ----------
+    stream : text stream
+        The child's output.
+    seconds : float
+        The longest wait.
+    """
     lines: list[str] = []
     # A thread, because a text stream cannot be polled: it may hold the line in its own buffer.
     reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
