@@ -40,7 +40,7 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Output
-    from stream_coupons.runtime.apply import Result
+    from stream_coupons.runtime.steps import Result
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 

@@ -92,6 +92,13 @@ class Effects:
         ----------
         noun, kind : str
             From closed sets: they become a metric and its label.
+
+        Examples
+        --------
+        >>> effects = Effects()
+        >>> effects.count("decision", "given")
+        >>> effects.facts
+        [('decision', 'given')]
         """
         self.facts.append((noun, kind))
 
@@ -100,9 +107,18 @@ class Effects:
 
         Parameters
         ----------
+        reason : Rejection
+            The fault, as a metric label.
         detail : str
             The fault, for people.
         message : Struct or None
             The message to refuse; None for the message that the step processes.
+
+        Examples
+        --------
+        >>> effects = Effects()
+        >>> effects.refuse(Rejection.LATE, "its window has closed")
+        >>> [(one.reason.value, one.detail) for one in effects.refused]
+        [('late', 'its window has closed')]
         """
         self.refused.append(Refused(reason, detail, message))

@@ -24,7 +24,15 @@ from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVE
 
 
 def take_over(model: Model, donor: Model) -> None:
-    """Start an untrained model from one of another domain, of the same kind and the same settings."""
+    """Start an untrained model from that of another domain.
+
+    Parameters
+    ----------
+    model : Model
+        The untrained model.
+    donor : Model
+        The other one, of the same kind and the same settings.
+    """
     model.restore(donor.state())
     model.quicken(TRANSFERRED)
 
@@ -64,7 +72,24 @@ class Head:
     def learn(
         self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
     ) -> list[Happening]:
-        """Score the stored prediction, if asked, then test and train; return promotions and drifts."""
+        """Test and train all models of the head.
+
+        Parameters
+        ----------
+        example : TrainingExample
+            Label, and the prediction at decision time.
+        row : Row
+            Features.
+        is_scored : bool
+            True if the stored prediction counts in the served quality.
+        is_drawn : bool
+            True if chance drew the coupon from all candidates: the label then counts in the level.
+
+        Returns
+        -------
+        list of Promotion or Drift
+            At most one of each.
+        """
         if is_scored:
             self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
@@ -95,7 +120,15 @@ class Head:
         return prior_array(self._name) if self.level.is_off else self.champion.dense
 
     def learn_redemption(self, row: Row, label: bool) -> None:
-        """Learn the demand from a redemption label; only models with variances do."""
+        """Learn the demand from a redemption label; only models with variances do.
+
+        Parameters
+        ----------
+        row : Row
+            Features of the demand, with `effect` and `doubt`.
+        label : bool
+            True for a redemption.
+        """
         for model in self.contest.models.values():
             if isinstance(model, KalmanFilter):
                 model.learn_one(row, label)

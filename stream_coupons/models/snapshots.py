@@ -91,7 +91,15 @@ def _check_size(size: int) -> None:
 
 
 def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
-    """Return all parts of a head, serialized."""
+    """Return all parts of a head, serialized.
+
+    Parameters
+    ----------
+    champion : str
+        Name of the model that serves.
+    parts : mapping of str to State
+        Models by name, and `COMPARISON`, `CALIBRATION`, `DRIFT` and `LEVEL`.
+    """
     return HeadState(
         champion=champion,
         parts={part: pack_arrays(state) for part, state in parts.items()},
@@ -106,9 +114,17 @@ def pack_arrays(state: State) -> dict[str, Array]:
 def unpack_part(state: HeadState, part: str) -> State | None:
     """Return the arrays of one part; None if the head has no such part.
 
+    Parameters
+    ----------
+    state : HeadState
+        The serialized head.
+    part : str
+        Name of the part.
+
     Raises
     ------
     SnapshotMismatch
+        If an array is corrupt, or all of them are too large.
     """
     arrays = state.parts.get(part)
     return unpack_arrays(arrays) if arrays is not None else None
@@ -135,7 +151,15 @@ def checksum(heads: Mapping[str, HeadState]) -> int:
 
 
 def checksum_of_parts(parts: Mapping[str, Mapping[str, Array]], total: int = 0) -> int:
-    """Return the CRC-32 of named arrays by part, in order of names, continued from a total."""
+    """Return the CRC-32 of named arrays, in order of names.
+
+    Parameters
+    ----------
+    parts : mapping of str to mapping of str to Array
+        Arrays by the part and their name.
+    total : int
+        The checksum of what comes before them.
+    """
     for part, arrays in sorted(parts.items()):
         for name, array in sorted(arrays.items()):
             total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
@@ -152,9 +176,16 @@ def make_snapshot(
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
-    """Return the snapshot of a domain's packed heads and answers before labels, with their progress.
+    """Return the snapshot of a domain.
 
-    `progress` is (examples, source offset, offset of open decisions, origins, event time).
+    Parameters
+    ----------
+    domain, version : str, int
+        The domain, and the number of the snapshot among its own.
+    heads, early, quality : dict
+        Packed heads, packed answers before labels by kind, and qualities by head.
+    progress : tuple
+        (examples, source offset, offset of open decisions, origins, event time in epoch seconds).
     """
     examples, source_offset, open_offset, origins, at = progress
     return ModelSnapshot(
@@ -177,7 +208,13 @@ def make_snapshot(
 
 
 def is_of_this_version(format_version: int, feature_schema: str) -> bool:
-    """Return whether this program can read a snapshot of this format and feature schema."""
+    """Return True if this program can read a snapshot.
+
+    Parameters
+    ----------
+    format_version, feature_schema : int, str
+        Those of the snapshot.
+    """
     return (format_version, feature_schema) == (FORMAT_VERSION, SCHEMA)
 
 
@@ -218,12 +255,15 @@ def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> 
 
     Parameters
     ----------
+    snapshot : ModelSnapshot
+        The snapshot.
     examples_end, open_end : int
         The next offset of `training-examples` and of `open-decisions`, read after the snapshot.
 
     Raises
     ------
     SnapshotMismatch
+        If an offset is at or beyond its end.
     """
     for name, found, end in (
         ("source_offset", snapshot.source_offset, examples_end),
@@ -240,7 +280,9 @@ def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> M
 
     Parameters
     ----------
-    ends : mapping
+    snapshot : ModelSnapshot
+        The snapshot.
+    ends : mapping of str to int
         The next offset of each source, by its name `topic:partition`.
     """
     possible = {source: origin for source, origin in snapshot.origins.items() if origin[0] < ends.get(source, -1)}

@@ -4,89 +4,29 @@ Cells are decoded once, changed in memory and encoded once. A step may defer its
 of other keys and partitions. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Output, Record, began_header, check_whole, client_of, origin_header
+from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.cells import Cell, OutboxEntry
 from stream_coupons.runtime.shard import AgentTable, Shard
-from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, Outcome, Readable, SharedStates, run_step
+from stream_coupons.runtime.steps import (
+    SHARED_PREFIX,
+    Deferred,
+    Outcome,
+    Readable,
+    Result,
+    SharedStates,
+    Slot,
+    StepFailed,
+)
 
 State = TypeVar("State")
-Slot = list[Output]
-"""The outputs of one input."""
-
+Returned = TypeVar("Returned")
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
-BATCH_BYTES, RECORD_BYTES = 61, 32
-"""The most that a record batch takes beside its records, and a record beside key and value."""
-
-
-@dataclass(slots=True)
-class Result:
-    """The result of a batch of one partition: new cells as bytes, and the outputs of each input in their order.
-
-    Attributes
-    ----------
-    last_tick : int
-        Offset of the last tick before it.
-    cells : dict
-        New cells by key, and changed shared states, encoded; None where there is no cell any more.
-    live, shared : dict
-        The same, not encoded.
-    refused_of : Counter
-        Records refused, by topic and the client that they name.
-    """
-
-    partition: int
-    last_tick: int = -1
-    cells: dict[str, bytes | None] = field(default_factory=dict)
-    live: dict[str, Any] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict)
-    slots: list[Slot] = field(default_factory=list)
-    applied: Counter[str] = field(default_factory=Counter)
-    duplicates: Counter[str] = field(default_factory=Counter)
-    replays: Counter[str] = field(default_factory=Counter)
-    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
-    refused_of: Counter[tuple[str, str]] = field(default_factory=Counter)
-    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @property
-    def changed_bytes(self) -> int:
-        """Return an upper bound of the size of its new cells as one record batch, in bytes."""
-        records = (len(key.encode()) + len(data or b"") + RECORD_BYTES for key, data in self.cells.items())
-        return BATCH_BYTES + sum(records)
-
-    @property
-    def outputs(self) -> list[Output]:
-        """All outputs, in the order of their inputs: the learner, which knows copies by their origin, relies on it."""
-        return [output for slot in self.slots for output in slot]
-
-    def slot(self) -> Slot:
-        """Return the place of the next input's outputs, to be filled now or later."""
-        self.slots.append([])
-        return self.slots[-1]
-
-    def count(self, topic: str, outcome: Outcome) -> None:
-        """Count a record by the outcome of its step."""
-        if outcome.refused is not None:
-            self.dead[topic, outcome.refused] += 1
-        else:
-            (self.duplicates if outcome.is_duplicate else self.applied)[topic] += 1
-
-    def add(self, part: "Result") -> None:
-        """Append the outputs of a part of the batch, and add its counts."""
-        self.slots += part.slots
-        self.applied += part.applied
-        self.duplicates += part.duplicates
-        self.replays += part.replays
-        self.dead += part.dead
-        self.refused_of += part.refused_of
-        self.facts += part.facts
 
 
 class Attempt(Generic[State]):
@@ -138,10 +78,36 @@ class Attempt(Generic[State]):
             return self.shard.saved(key)
         return self.parent.loaded.get(key) or self.parent.before(key)
 
+    def slot(self) -> Slot:
+        """Return the place of the next input's outputs, to be filled now or later."""
+        slot: Slot = []
+        self.result.slots.append(slot)
+        return slot
+
+    def count(self, topic: str, outcome: Outcome) -> None:
+        """Count a record by the outcome of its step.
+
+        Parameters
+        ----------
+        topic : str
+            Topic of the record.
+        outcome : Outcome
+            Refused, a duplicate, or applied.
+        """
+        if outcome.refused is not None:
+            self.result.dead[topic, outcome.refused] += 1
+        else:
+            (self.result.duplicates if outcome.is_duplicate else self.result.applied)[topic] += 1
+
     def settle(self, key: str, is_over: bool) -> None:
         """Set the deadline of a changed state at once: a later tick of this very batch must see it.
 
-        A cell that is over is replaced by a new one; if nothing stays or comes to it, there is none any more.
+        Parameters
+        ----------
+        key : str
+            Key of a loaded cell.
+        is_over : bool
+            True to replace the cell by a new one; if nothing stays or comes to it, there is none any more.
         """
         cell = self.loaded[key]
         if is_over:
@@ -167,8 +133,16 @@ class Attempt(Generic[State]):
         self.result.add(trial.result)
 
     def refuse(self, record: Record, reason: str, detail: str) -> None:
-        """Send the dead letter of a record and count it."""
-        self.result.slot().append(self._step.refuse(record, reason, detail))
+        """Send the dead letter of a record and count it.
+
+        Parameters
+        ----------
+        record : Record
+            A record that cannot be applied, or not whole.
+        reason, detail : str
+            Code of `Rejection`, and the fault for people.
+        """
+        self.slot().append(self._step.refuse(record, reason, detail))
         self.result.dead[record.topic, reason] += 1
         if (client := client_of(record)) is not None:
             self.result.refused_of[record.topic, client] += 1
@@ -197,6 +171,16 @@ class Attempt(Generic[State]):
             for key, state in result.shared.items():
                 result.cells[SHARED_PREFIX + key] = table.shared_codec.encode(state)
         return result
+
+
+def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
+    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
+    try:
+        return function(*arguments)
+    except StepFailed:
+        raise  # of a deferred step that had to be finished before what is shared was changed
+    except Exception as error:
+        raise StepFailed(f"{type(error).__name__}: {error}") from error
 
 
 class Applier(Generic[State]):
@@ -241,12 +225,12 @@ class Applier(Generic[State]):
         if cell is None:
             self._check_home(key, record)
             cell = attempt.cell(key)
-        slot = attempt.result.slot()
+        slot = attempt.slot()
         if cell.is_replay(record):
             slot.extend(kept.again(record) for kept in cell.kept_for(record))
             attempt.result.replays[record.topic] += 1
             return
-        outcome = run_step(self._step.apply, key, cell.state, message, record, attempt.shared)
+        outcome = _run_step(self._step.apply, key, cell.state, message, record, attempt.shared)
         cell.applied[record.topic] = record.offset
         if isinstance(outcome, Deferred):
             attempt.deferred[key] = (outcome, record, slot)
@@ -272,7 +256,7 @@ class Applier(Generic[State]):
             return
         for attempt in attempts:  # at once: to finish them changes what is shared
             attempt.deferred.clear()
-        outcomes = run_step(self._step.finish, [(step, record) for _, _, step, record, _ in waiting])
+        outcomes = _run_step(self._step.finish, [(step, record) for _, _, step, record, _ in waiting])
         for (attempt, key, _, record, slot), outcome in zip(waiting, outcomes, strict=True):
             self._conclude(attempt, key, record, outcome, slot)
 
@@ -281,7 +265,7 @@ class Applier(Generic[State]):
         if outcome.outputs or outcome.facts:
             self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
         attempt.settle(key, outcome.is_over)
-        attempt.result.count(record.topic, outcome)
+        attempt.count(record.topic, outcome)
 
     def _send(
         self,
@@ -306,20 +290,20 @@ class Applier(Generic[State]):
 
     def _apply_shared(self, attempt: Attempt[State], message: Any, record: Record) -> None:
         """Apply a record to what is shared. It is not marked as applied: to apply it again changes nothing."""
-        outcome = run_step(self._step.apply_shared, message, record, attempt.shared)
-        self._send(attempt, None, record, outcome, attempt.result.slot(), 0)
-        attempt.result.count(record.topic, outcome)
+        outcome = _run_step(self._step.apply_shared, message, record, attempt.shared)
+        self._send(attempt, None, record, outcome, attempt.slot(), 0)
+        attempt.count(record.topic, outcome)
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
         """Let time pass for every key that is due. The outputs of a replayed tick are sent again before new ones."""
         _, tick = self._step.parse(record)
         self.finish([attempt])
-        shard, result = attempt.shard, attempt.result
+        shard = attempt.shard
         again = sorted(
             (kept for key in shard.unsent_ticks for kept in attempt.cell(key).kept_for(record)),
             key=lambda kept: kept.index,
         )
-        result.slot().extend(kept.again(record) for kept in again)
+        attempt.slot().extend(kept.again(record) for kept in again)
         index = again[-1].index + 1 if again else 0
         due = shard.deadlines.pop_due(tick.at)
         for key in due:  # all before any is stepped, so that a failure brings all deadlines back
@@ -327,8 +311,8 @@ class Applier(Generic[State]):
         for key in due:
             index = self._pass_time(attempt, key, tick.at, record, index)
         if self._step.shared_type is not None:
-            outcome = run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
-            self._send(attempt, None, record, outcome, result.slot(), 0)
+            outcome = _run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
+            self._send(attempt, None, record, outcome, attempt.slot(), 0)
         shard.last_tick = record.offset
 
     def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
@@ -338,8 +322,8 @@ class Applier(Generic[State]):
             # The tick had passed when what it would end now was begun: the next one ends it.
             attempt.settle(key, is_over=False)
             return index
-        outcome = run_step(self._step.pass_time, key, cell.state, at, record, attempt.shared)
-        index = self._send(attempt, cell, record, outcome, attempt.result.slot(), index)
+        outcome = _run_step(self._step.pass_time, key, cell.state, at, record, attempt.shared)
+        index = self._send(attempt, cell, record, outcome, attempt.slot(), index)
         may_return = self._table.keeps_outputs and cell.may_see_again(attempt.committed, but=self._table.ticks)
         attempt.settle(key, is_over=outcome.is_over and not may_return)
         return index

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier, Attempt, Result
+from stream_coupons.runtime.apply import Applier, Attempt
 from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard
-from stream_coupons.runtime.steps import CannotApply, KeyedStep
+from stream_coupons.runtime.steps import CannotApply, KeyedStep, Result
 
 State = TypeVar("State")
 Work = tuple[Sequence[Record], Mapping[str, int]]
@@ -130,6 +130,10 @@ class BatchProcessor(Generic[State]):
 
         Parameters
         ----------
+        partition : int
+            An adopted partition.
+        records : sequence of Record
+            In the order in which they were appended, topic by topic.
         committed : mapping
             The next offset to be delivered after a restart, by topic: what lies below is never replayed.
         """

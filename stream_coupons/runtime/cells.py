@@ -40,13 +40,13 @@ class OutboxEntry(Struct, array_like=True):
 
     @classmethod
     def of(cls, record: Record, index: int, output: Output) -> "OutboxEntry":
-        """An output of a record, without what the record has itself."""
+        """Return an output of a record, without what the record has itself."""
         if output.value is record.value:
             output = Output(output.topic, output.partition, output.key, None, output.headers)
         return cls(record.topic, record.offset, index, output)
 
     def again(self, record: Record) -> Output:
-        """The output, byte for byte, now that its input has come again."""
+        """Return the output, byte for byte, now that its input has come again."""
         output = self.output
         if output.value is not None:
             return output
@@ -125,15 +125,15 @@ class CellCodec(Generic[State]):
         return self._head_decoder.decode(data)
 
     def new(self) -> Cell[State]:
-        """The cell of a key that was never seen."""
+        """Return the cell of a key that was never seen."""
         return Cell(None, self._state_type())
 
     def encode(self, cell: Cell[State]) -> bytes:
-        """Bytes for the table and its changelog."""
+        """Return the bytes for the table and its changelog."""
         return self._encoder.encode(cell)
 
     def decode(self, data: bytes) -> Cell[State]:
-        """The cell that `encode` made bytes of."""
+        """Return the cell that `encode` made bytes of."""
         return self._decoder.decode(data)
 
     def copy(self, cell: Cell[State]) -> Cell[State]:
@@ -159,7 +159,7 @@ class StateCodec(Generic[State]):
         self._decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(state_type)
 
     def decode(self, data: bytes) -> State:
-        """The state that `encode` made bytes of."""
+        """Return the state that `encode` made bytes of."""
         return self._decoder.decode(data)
 
 
@@ -172,7 +172,23 @@ class Deadlines:
         """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
 
     def set(self, key: str, due: float | None) -> None:
-        """Set, move or (with None) remove a key's deadline."""
+        """Set, move or remove a key's deadline.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        due : float or None
+            UTC epoch seconds; None removes it.
+
+        Examples
+        --------
+        >>> deadlines = Deadlines()
+        >>> for key, due in [("ann", 5.0), ("bob", 3.0), ("ann", 1.0), ("bob", None)]:
+        ...     deadlines.set(key, due)
+        >>> deadlines.pop_due(9.0)
+        ['ann']
+        """
         if due is None:
             self._due.pop(key, None)
             return
@@ -185,7 +201,7 @@ class Deadlines:
                 heapq.heapify(self._heap)
 
     def pop_due(self, at: float) -> list[str]:
-        """Remove and return the keys whose deadline has come, in order of their deadlines."""
+        """Remove and return the keys whose deadline is at or before a time in UTC epoch seconds, the earliest first."""
         keys = []
         while self._heap and self._heap[0][0] <= at:
             entry = heapq.heappop(self._heap)
@@ -203,21 +219,23 @@ class CellStore(Protocol):
     """The saved cells of one partition, by key."""
 
     def get(self, key: str) -> bytes | None:
-        """The cell of a key."""
+        """Return the bytes of a key's cell; None if there is none."""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells, in no certain order."""
+        """Return all keys and cells, in no certain order."""
 
     def save(self, changes: Changes) -> None:
-        """Put new cells in the place of old ones."""
+        """Replace cells by new ones."""
 
     def discard(self) -> None:
-        """Throw all cells away: the partition is somebody else's."""
+        """Delete all cells: the partition belongs to another worker."""
 
 
 class MemoryCells:
     """Cells in a dictionary.
 
+    Examples
+    --------
     >>> cells = MemoryCells({"ann": b"1", "bob": b"2"})
     >>> cells.save({"ann": b"3", "bob": None})
     >>> list(cells.items()), cells.get("bob")
@@ -228,15 +246,15 @@ class MemoryCells:
         self._cells = dict(cells)
 
     def get(self, key: str) -> bytes | None:
-        """The cell of a key."""
+        """Return the bytes of a key's cell; None if there is none."""
         return self._cells.get(key)
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells."""
+        """Return all keys and cells."""
         return iter(self._cells.items())
 
     def save(self, changes: Changes) -> None:
-        """Put new cells in the place of old ones."""
+        """Replace cells by new ones."""
         for key, data in changes.items():
             if data is None:
                 self._cells.pop(key, None)
@@ -244,7 +262,7 @@ class MemoryCells:
                 self._cells[key] = data
 
     def discard(self) -> None:
-        """Throw all cells away."""
+        """Delete all cells."""
         self._cells.clear()
 
 
@@ -253,7 +271,7 @@ NewStore = Callable[[int], CellStore]
 
 
 def in_memory(_partition: int) -> CellStore:
-    """An empty store in memory."""
+    """Return an empty store in memory."""
     return MemoryCells()
 
 
@@ -261,18 +279,18 @@ class Stores(Protocol):
     """All stores of one worker."""
 
     def of(self, agent: str) -> NewStore:
-        """Makes the stores of an agent."""
+        """Return the function that makes the stores of an agent."""
 
     def close(self) -> None:
-        """Give back what they took; no cell can be read any more."""
+        """Release memory and files; no cell can be read any more."""
 
 
 class MemoryStores:
     """All in memory: there is nothing to open or to close."""
 
     def of(self, _agent: str) -> NewStore:
-        """Makes the stores of an agent."""
+        """Return the function that makes the stores of an agent."""
         return in_memory
 
     def close(self) -> None:
-        """Nothing was taken."""
+        """Do nothing: memory needs no closing."""

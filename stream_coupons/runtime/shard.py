@@ -71,12 +71,12 @@ class Shard(Generic[State]):
         self.unsent_ticks: set[str] = set()
 
     def recover(self) -> int:
-        """Derive everything from the saved cells. Returns their number.
+        """Derive everything from the saved cells; return their number.
 
         Raises
         ------
         UnreadableCell
-            If one of them is none.
+            If the bytes of one are no cell.
         """
         count = 0
         for key, data in self.cells.items():
@@ -114,14 +114,30 @@ class Shard(Generic[State]):
         return self.table.codec.decode(data) if data is not None else self.table.codec.new()
 
     def restore(self, key: str, cell: Cell[State]) -> None:
-        """Bring all that is derived from a cell in line with it."""
+        """Derive deadline, unsent ticks and views from a cell.
+
+        Parameters
+        ----------
+        key : str
+            Key of the state.
+        cell : Cell
+            Its cell.
+        """
         self.deadlines.set(key, cell.due)
         if cell.keeps_for(self.table.ticks):
             self.unsent_ticks.add(key)
         self.table.step.place(self.partition, key, cell.state)
 
     def undo(self, last_tick: int, cells: Iterable[tuple[str, Cell[State]]]) -> None:
-        """Forget what was done since the last tick had this offset, and these keys had these cells."""
+        """Restore what is derived to an earlier state.
+
+        Parameters
+        ----------
+        last_tick : int
+            Offset of the last tick at that time.
+        cells : iterable of (str, Cell)
+            Keys that changed since, and their cells at that time.
+        """
         self.last_tick = last_tick
         for key, cell in cells:
             self.restore(key, cell)

@@ -5,7 +5,9 @@ cells in one record batch.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.core.reasons import Rejection
@@ -13,8 +15,11 @@ from stream_coupons.kafka.records import Output, Record
 
 State = TypeVar("State")
 Read = TypeVar("Read", covariant=True)
-Returned = TypeVar("Returned")
 
+Slot = list[Output]
+"""The outputs of one input."""
+BATCH_BYTES, RECORD_BYTES = 61, 32
+"""The most that a record batch takes beside its records, and a record beside key and value."""
 SHARED_PREFIX = "\0"
 """Prefix of shared states' keys in changelog and store; no cell's key has it."""
 
@@ -47,6 +52,57 @@ class Outcome(NamedTuple):
     soft: Set[int] = frozenset()
 
 
+@dataclass(slots=True)
+class Result:
+    """The result of a batch of one partition: new cells as bytes, and the outputs of each input in their order.
+
+    Attributes
+    ----------
+    last_tick : int
+        Offset of the last tick before it.
+    cells : dict
+        New cells by key, and changed shared states, encoded; None where there is no cell any more.
+    live, shared : dict
+        The same, not encoded.
+    refused_of : Counter
+        Records refused, by topic and the client that they name.
+    """
+
+    partition: int
+    last_tick: int = -1
+    cells: dict[str, bytes | None] = field(default_factory=dict)
+    live: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    replays: Counter[str] = field(default_factory=Counter)
+    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def changed_bytes(self) -> int:
+        """Return an upper bound of the size of its new cells as one record batch, in bytes."""
+        records = (len(key.encode()) + len(data or b"") + RECORD_BYTES for key, data in self.cells.items())
+        return BATCH_BYTES + sum(records)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """All outputs, in the order of their inputs: the learner, which knows copies by their origin, relies on it."""
+        return [output for slot in self.slots for output in slot]
+
+    def add(self, part: "Result") -> None:
+        """Append the outputs of a part of the batch, and add its counts."""
+        self.slots += part.slots
+        self.applied += part.applied
+        self.duplicates += part.duplicates
+        self.replays += part.replays
+        self.dead += part.dead
+        self.refused_of += part.refused_of
+        self.facts += part.facts
+
+
 class Deferred(NamedTuple):
     """A step that is to be finished together with others of its kind; until then its key's state must not change."""
 
@@ -71,21 +127,11 @@ class TooLarge(CannotApply):
     reason = Rejection.TOO_LARGE
 
 
-def run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
-    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
-    try:
-        return function(*arguments)
-    except StepFailed:
-        raise  # of a deferred step that had to be finished before what is shared was changed
-    except Exception as error:
-        raise StepFailed(f"{type(error).__name__}: {error}") from error
-
-
 class Readable(Protocol[Read]):
     """States to be looked at."""
 
     def get(self, key: str, /) -> Read | None:
-        """The state of a key."""
+        """Return the state of a key, to be read only; None if there is none."""
 
     def items(self) -> Iterable[tuple[str, Read]]:
         """Return all keys and states."""
@@ -110,12 +156,26 @@ class SharedStates(Generic[State]):
         """Called before a state is changed: it finishes what is deferred, which must not see the change."""
 
     def get(self, key: str, /) -> State | None:
-        """A state, to be looked at; whoever changes it breaks what is saved."""
+        """Return the state of a key, to be read only: a change would break the saved one."""
         changed = self.changed.get(key)
         return changed if changed is not None else self._below.get(key)
 
     def change(self, key: str, new: State | None = None) -> State:
-        """A state, to be changed; its fields are values, for the copy is shallow. `new` if there is none."""
+        """Return a key's state to be changed: a shallow copy, so replace its fields and do not change them in place.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        new : State, optional
+            Saved and returned if there is none; by default the new state of the class.
+
+        Examples
+        --------
+        >>> states = SharedStates({"tea": 1}, int)
+        >>> states.change("tea"), states.change("milk", 5), sorted(states.items())
+        (1, 5, [('milk', 5), ('tea', 1)])
+        """
         if self.before_change is not None:
             self.before_change()
         state = self.changed.get(key)
@@ -126,7 +186,7 @@ class SharedStates(Generic[State]):
         return state
 
     def items(self) -> Iterable[tuple[str, State]]:
-        """All states, to be looked at."""
+        """Return all keys and states, to be read only."""
         return (dict(self._below.items()) | self.changed).items()
 
 
@@ -144,10 +204,10 @@ class KeyedStep(Protocol[State]):
     """True if `place` has an effect."""
 
     def parse(self, record: Record) -> tuple[str, Any]:
-        """(state key, message) of a record; raises BadMessage."""
+        """Return (state key, message) of a record; raises BadMessage."""
 
     def partition_key(self, state_key: str) -> bytes:
-        """The part of a state key that chooses its partition."""
+        """Return the part of a state key that chooses its partition."""
 
     def apply(
         self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
@@ -179,4 +239,4 @@ class KeyedStep(Protocol[State]):
         """Drop what is derived from the states of a partition."""
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:
-        """The dead letter of a record."""
+        """Return the dead letter of a record."""

@@ -25,9 +25,9 @@ from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.apply import Result
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
+from stream_coupons.runtime.steps import Result
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Before a worker joins: are states in the partitions of their keys?"""
+"""The check, before a worker joins, that states are in the partitions of their keys."""
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics

@@ -95,11 +95,22 @@ class CurrentKnowledge:
         return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
-        """Return what a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
+        """Return the id in a record of the catalogue and, unless it is withdrawn, the coupon.
+
+        Parameters
+        ----------
+        key, value : bytes or None
+            Of the record; a value of None withdraws the coupon.
+
+        Returns
+        -------
+        tuple or None
+            None if the record is refused, which is logged and counted.
+        """
         return self._read(topics.CATALOG, key, value)
 
     def read_campaign(self, key: bytes | None, value: bytes | None) -> tuple[str, Campaign | None] | None:
-        """Return what a record of the campaigns says: an id and, unless it is withdrawn, the campaign."""
+        """Return the id in a record of the campaigns and, unless it is withdrawn, the campaign; as `read_coupon`."""
         return self._read(topics.CAMPAIGNS, key, value)
 
     def _read(self, topic: Topic, key: bytes | None, value: bytes | None) -> tuple[str, Any] | None:
@@ -136,6 +147,16 @@ class CurrentKnowledge:
         """Return the snapshot in a record and its scorer: some tens of milliseconds of work.
 
         What another version of the program keeps under its own key is for that one, and not refused: it stays there.
+
+        Parameters
+        ----------
+        key, value : bytes or None
+            Of the record.
+
+        Returns
+        -------
+        tuple or None
+            None if the record is refused, which is logged and counted, or of another version.
         """
         if key is None or value is None:
             return None

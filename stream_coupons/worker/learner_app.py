@@ -62,7 +62,20 @@ class LearnerApp(Member):
 
 
 async def ends_by_source(connection: Connection, names: AbstractSet[str]) -> dict[str, int]:
-    """Return the next offset of each source, by its name `topic:partition`."""
+    """Return the next offset of each source.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    names : set of str
+        Sources, each as `topic:partition`.
+
+    Returns
+    -------
+    dict of str to int
+        By the names.
+    """
     places = {name: TopicPartition(topic, int(home)) for name in names for topic, _, home in [name.rpartition(":")]}
     ends = await ends_of(connection, list(places.values())) if places else {}
     return {name: ends[tp] for name, tp in places.items()}

@@ -20,10 +20,9 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.apply import Result
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
-from stream_coupons.runtime.steps import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX, Result
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
     "users": Users,

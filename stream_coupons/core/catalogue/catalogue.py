@@ -93,7 +93,13 @@ class Catalogue:
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
     def scope_mark(self, coupon_id: str) -> int:
-        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon.
+
+        Examples
+        --------
+        >>> Catalogue([]).scope_mark("tea")
+        0
+        """
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
@@ -102,7 +108,7 @@ class Catalogue:
         return self._scope_marks.get(coupon_id, 0)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
-        """Return the set of the pseudo-coupon of `bare_of` alone; parameters as there."""
+        """Return the set of the pseudo-coupon of the no-coupon arm alone; parameters as of `Catalogue.bare_of`."""
         bare = self.bare_of(domain, arms)
         if bare.coupon_id not in self._nothing:
             self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])
@@ -142,6 +148,14 @@ class Catalogue:
         -------
         Coupon
             Its scope is that of the arms if all have the same; else everything.
+
+        Examples
+        --------
+        >>> green = Coupon(coupon_id="green", domain="shop", categories=["tea"], max_discount_minor=100)
+        >>> milk = Coupon(coupon_id="milk", domain="shop", categories=["milk"], max_discount_minor=100)
+        >>> catalogue = Catalogue([green, milk])
+        >>> catalogue.bare_of("shop", ["green"]).categories, catalogue.bare_of("shop", ["green", "milk"]).categories
+        (['tea'], [])
         """
         known = (self.by_id.get(arm) for arm in arms)
         coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
@@ -183,6 +197,12 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     -------
     array of int, shape (n,)
         Positions, ascending.
+
+    Examples
+    --------
+    >>> coupons = [Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"]
+    >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, PolicyRules()).tolist()
+    [0, 2]
     """
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
@@ -201,12 +221,18 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
     shopper, coupons, at, rules
         As of `eligible`.
     position : int
-        Position of the coupon.
+        Position of the coupon in `coupons`.
 
     Returns
     -------
     Ineligible or None
         None if the shopper may get it.
+
+    Examples
+    --------
+    >>> coupons = CouponSet([Coupon(coupon_id="c", max_discount_minor=1, valid_until=50.0)], 1000.0)
+    >>> objection(Shopper(), coupons, 0, 60.0, PolicyRules()).value
+    'expired'
     """
     if coupons.is_paused[position]:
         return Ineligible.PAUSED

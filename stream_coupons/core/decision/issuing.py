@@ -204,10 +204,24 @@ def open_controls_beside(decision: Candidates, best: int, known: Knowledge) -> N
 
 
 def under_caps_of_holdout(decision: Candidates, known: Knowledge) -> tuple[Candidates, bool]:
-    """Return the candidates that a shopper of the holdout may be withheld, and True; all and False if caps leave none.
+    """Return the candidates that a shopper of the holdout may be withheld.
 
     They are those that others would be given under the same caps: else those who come often would count for more in the
     holdout than among others.
+
+    Parameters
+    ----------
+    decision : Candidates
+        All coupons that could be given.
+    known : Knowledge
+        Rules of the frequency cap.
+
+    Returns
+    -------
+    candidates : Candidates
+        Those that the caps leave; all if they leave none.
+    is_due : bool
+        False if the caps leave none.
     """
     history, at = decision.undecided.moment.shopper.history, decision.undecided.moment.at
     kept = np.array([not is_over_own_cap(history.withheld, coupon) for coupon in decision.coupons()])

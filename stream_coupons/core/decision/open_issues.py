@@ -167,7 +167,22 @@ def awaits_impression(issue: OpenIssue, rules: AttributionRules) -> bool:
 
 
 def known_outcome(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
-    """Return whether silence says something (not so if unseen), and whether there was a click, and a sale."""
+    """Return what is known of an outcome so far.
+
+    Parameters
+    ----------
+    issue : OpenIssue
+        An open issue.
+    rules : AttributionRules
+        Domains whose channels report impressions.
+
+    Returns
+    -------
+    is_telling : bool
+        True if silence says something: not if the shopper may not have seen the coupon.
+    clicked, has_sold : bool
+        True if there was a click, and a purchase in time.
+    """
     says_something = issue.was_seen or not issue.is_given or not awaits_impression(issue, rules)
     return says_something, issue.clicked and issue.is_given, issue.has_sold
 

@@ -17,7 +17,13 @@ LAG_RATIO = 0.4
 
 
 def units_of(coupon_id: str) -> str:
-    """Return the account of a coupon's stock."""
+    """Return the account of a coupon's stock.
+
+    Examples
+    --------
+    >>> units_of("tea")
+    'units:tea'
+    """
     return f"{UNITS}:{coupon_id}"
 
 
@@ -34,6 +40,15 @@ def campaign_of(campaign_id: str) -> str:
 def budgets_of(coupon_id: str, campaign_id: str | None) -> tuple[str, ...]:
     """Return the accounts of money that a coupon draws on.
 
+    Parameters
+    ----------
+    coupon_id : str
+        The coupon.
+    campaign_id : str or None
+        Its campaign; None if it has none.
+
+    Examples
+    --------
     >>> budgets_of("tea", "spring")
     ('money:tea', 'campaign:spring')
     """
@@ -73,7 +88,7 @@ class Limit(NamedTuple):
 
     @property
     def is_priced(self) -> bool:
-        """Return whether the account has a price."""
+        """True if the account has a price."""
         return self.most is not None and self.curve != "none" and self.ends_at < END_OF_TIME
 
 
@@ -138,12 +153,26 @@ def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
 def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:
     """Return the times between which a coupon may be issued, and whether it is paused, its campaign considered.
 
+    Parameters
+    ----------
+    coupon : Coupon
+        The coupon.
+    campaigns : mapping of str to Campaign
+        Known campaigns by id; one that is missing sets no terms.
+
     Returns
     -------
     valid_from, valid_until : float
         UTC epoch seconds.
     paused : bool
-        Of the coupon or its campaign.
+        True if the coupon or its campaign is paused.
+
+    Examples
+    --------
+    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, paused=True)
+    >>> coupon = Coupon(coupon_id="tea", max_discount_minor=1, campaign_id="spring", valid_until=15.0)
+    >>> within_campaign(coupon, {"spring": spring})
+    (10.0, 15.0, True)
     """
     campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
     if campaign is None:

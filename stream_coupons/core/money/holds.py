@@ -11,7 +11,7 @@ QUANTILE_Z = 1.645
 
 
 def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
-    """Return expectation and variance of what an open coupon costs.
+    """Return expectation and variance of the cost of an open coupon, minor units and minor units squared.
 
     A redemption takes off its mean discount, so that the cost is a Bernoulli variable times a constant.
 
@@ -22,6 +22,8 @@ def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
     discount_minor : float
         E(discount | redeem).
 
+    Examples
+    --------
     >>> cost_of(0.5, 100.0)
     (50.0, 2500.0)
     """
@@ -29,20 +31,25 @@ def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
 
 
 def risk_of(variance: float, z: float) -> float:
-    """Return z over the standard deviation of what is open; infinite if nothing is.
+    """Return z over the standard deviation of the cost of open coupons; infinite if none is open.
 
     Parameters
     ----------
     variance : float
-        Of the cost of all open coupons of an account.
+        Of the cost of all open coupons of an account, minor units squared.
     z : float
         Quantile of the standard normal distribution: 1.64 for 95 %.
+
+    Examples
+    --------
+    >>> risk_of(100.0, 2.0), risk_of(0.0, 2.0)
+    (0.2, inf)
     """
     return z / math.sqrt(variance) if variance > 0.0 else math.inf
 
 
 def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor: float, risk: float) -> float:
-    """Return what an open coupon holds of each of its budgets, minor units.
+    """Return the hold of an open coupon in each of its budgets, minor units.
 
     Parameters
     ----------
@@ -52,7 +59,13 @@ def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor:
         expectation plus z standard deviations.
     most_minor : float
         The most that one redemption can cost.
+    redeems, discount_minor : float
+        P(redeem) and E(discount | redeem).
+    risk : float
+        Output of `risk_of`.
 
+    Examples
+    --------
     >>> hold_of("maximum", 100.0, 0.1, 60.0, risk=0.01), hold_of("quantile", 100.0, 0.1, 60.0, risk=0.01)
     (100.0, 9.24)
     """
@@ -87,10 +100,15 @@ class Falling(Struct, frozen=True, array_like=True):
             Of one coupon; the negative one removes it, whatever is left of it.
         issued_at, ends_at : float
             UTC epoch seconds.
+
+        Examples
+        --------
+        >>> [Falling().added(8.0, 0.0, 100.0).at(seconds) for seconds in (0.0, 50.0, 200.0)]
+        [8.0, 4.0, 0.0]
         """
         per_second = amount / max(ends_at - issued_at, 1.0)
         return Falling(self.level + per_second * ends_at, self.slope + per_second)
 
     def at(self, at: float) -> float:
-        """Return what is left at a time, not below 0."""
+        """Return the rest of the sum at a time in UTC epoch seconds, not below 0."""
         return max(0.0, self.level - self.slope * at)

@@ -122,6 +122,8 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
     limit : Limit
         Terms of the account.
     partitions : int
@@ -144,6 +146,8 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
         The owner's state, changed in place.
     said : LeaseReport
         Report of one partition.
+    limit : Limit
+        Terms of the account.
     partitions : int
         Number of partitions of the shoppers' topics.
     """
@@ -235,6 +239,10 @@ def share_due(account: Account, limit: Limit, at: float) -> float | None:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
+    limit : Limit
+        Terms of the account.
     at : float
         UTC epoch seconds.
     """

@@ -106,6 +106,8 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
 
     Parameters
     ----------
+    budget : Budget
+        Terms of the account.
     at : float
         UTC epoch seconds.
     traffic : Traffic
@@ -115,6 +117,11 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
     -----
     `even` is a straight line. `front_loaded` starts at twice the mean rate and falls evenly to none, so that half is
     spent after .29 of the time. `by_traffic` follows the decisions to be expected: the same chance at every hour.
+
+    Examples
+    --------
+    >>> [share_due(Budget(100.0, 0.0, 10.0, curve), 5.0, Traffic()) for curve in ("even", "front_loaded")]
+    [0.5, 0.75]
     """
     at = min(max(at, budget.starts_at), budget.ends_at)
     if budget.curve == "by_traffic":
@@ -124,7 +131,7 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
 
 
 def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
-    """Return what a decision would cost each of A accounts in expectation at each price, shape (A, `len(PRICES)`).
+    """Return the expected cost of a decision to each of A accounts at each price, shape (A, `len(PRICES)`).
 
     Parameters
     ----------
@@ -132,7 +139,14 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
         Value before the account's own price, and expected cost, of the coupons that the decision may give; a value of
         -inf marks none.
     outside : array, shape (A,)
-        The best that it has without the account, or by giving nothing.
+        The best value of the decision without the account, or of giving nothing.
+
+    Examples
+    --------
+    >>> values, costs = np.array([[30.0]]), np.array([[10.0]])
+    >>> [demand] = demand_of(values, costs, np.array([0.0]))  # 10 at every price below 3
+    >>> bool((demand == np.where(PRICES < 3.0, 10.0, 0.0)).all())
+    True
     """
     net = values[..., None] - costs[..., None] * PRICES
     account, price = np.arange(len(net))[:, None], np.arange(len(PRICES))
@@ -154,8 +168,10 @@ def update(
     ----------
     price : Price
         The previous one; `Price()` at first.
-    totals : Totals
+    totals : ReportedTotals
         Reported until now.
+    budget : Budget
+        Terms of the account.
     traffic : Traffic
         Decisions by hour of the week.
     at : float
@@ -189,7 +205,7 @@ def _needed(
 
 
 def solve(demand: Floats, need: float) -> float:
-    """Return the price at which demand is what is needed, between `PRICES` by their logarithms.
+    """Return the price at which demand meets the need, between `PRICES` by their logarithms.
 
     Parameters
     ----------
@@ -198,6 +214,8 @@ def solve(demand: Floats, need: float) -> float:
     need : float
         Money to be committed, minor units. The price is 0 if it is all of the demand, and `PRICES[-1]` if it is none.
 
+    Examples
+    --------
     >>> demand = np.linspace(100.0, 0.0, len(PRICES))
     >>> [round(solve(demand, need), 2) for need in (120.0, 50.0, 0.0)]
     [0.0, 0.63, 20.0]

@@ -38,6 +38,14 @@ class Traffic(Struct, frozen=True, array_like=True):
         ----------
         since, until : float
             UTC epoch seconds.
+        decisions : float
+            Number of decisions in the interval.
+
+        Examples
+        --------
+        >>> traffic = Traffic().note(0.0, 3600.0, 60.0)
+        >>> traffic.decisions[0], traffic.seconds[0]
+        (60.0, 3600.0)
         """
         if not 0.0 < until - since <= WEEK_HOURS * HOUR_S:
             return self
@@ -60,6 +68,11 @@ class Traffic(Struct, frozen=True, array_like=True):
         ----------
         since, until : float
             UTC epoch seconds.
+
+        Examples
+        --------
+        >>> Traffic().between(3600.0, 5400.0)
+        1800.0
         """
         cumulative = _cumulative(self)
         (first, last), hours = np.divmod((since / HOUR_S, until / HOUR_S), WEEK_HOURS)

@@ -24,7 +24,15 @@ class Purses(Protocol):
         """Return a purse for reading; None if there is none."""
 
     def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """Return a purse for changing; `new` if there is none."""
+        """Return a purse for changing.
+
+        Parameters
+        ----------
+        account_id : str
+            The account.
+        new : Purse, optional
+            Saved and returned if there is none.
+        """
 
     def items(self) -> Iterable[tuple[str, Purse]]:
         """Return all purses for reading."""
@@ -168,6 +176,8 @@ class Wallet:
 
         Parameters
         ----------
+        limit : Limit
+            Terms of the account.
         values, costs : array, shape (n,)
             Value before the account's own price, and expected cost, of the n coupons of the account.
         outside : float

@@ -60,9 +60,13 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
     Parameters
     ----------
+    user_id, domain : str
+        The shopper and the domain.
     buckets : int
         Number of buckets in the domain.
 
+    Examples
+    --------
     >>> bucket_of("u1", "groceries", 1)
     'groceries/categories-0'
     """
@@ -70,8 +74,10 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
 
 def is_category_bucket(cell: str) -> bool:
-    """Return whether a bucket relates categories; all others are buckets of near shoppers.
+    """Return True if a bucket relates categories; all others are buckets of near shoppers.
 
+    Examples
+    --------
     >>> is_category_bucket("groceries/categories-0"), is_category_bucket("groceries/7")
     (True, False)
     """
@@ -83,8 +89,20 @@ def slot_of(user_id: str, members: int) -> str:
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     members : int
         Number of slots.
+
+    Returns
+    -------
+    str
+        A decimal number from 0 to `members` - 1.
+
+    Examples
+    --------
+    >>> slot_of("u1", 1)
+    '0'
     """
     return str(stable_hash("slot", user_id) % members)
 
@@ -102,7 +120,15 @@ class CategoryBucket:
         self._model: tuple[Hashes, Floats] | None = None
 
     def put(self, slot: str, member: BucketMember) -> None:
-        """Set or replace the member of a slot; one without a vector is removed."""
+        """Set or replace the member of a slot.
+
+        Parameters
+        ----------
+        slot : str
+            Output of `slot_of`.
+        member : BucketMember
+            State of the slot; one without a vector is removed.
+        """
         before, period = self._members.pop(slot, None), self.period
         counted = self._counted(before)
         if member.at >= 0.0:
@@ -188,8 +214,12 @@ def relate(member: BucketMember, slot: str, message: UserVector, bucket: Categor
 
     Parameters
     ----------
-    member : Member
+    member : BucketMember
         State of the slot, changed in place.
+    slot : str
+        Output of `slot_of`.
+    message : UserVector
+        The vector, or a departure.
     bucket : CategoryBucket
         The bucket, changed in place.
     """

@@ -198,6 +198,8 @@ def hands(at: float) -> list[float]:
 
     A weighted sum of them is a smooth periodic function with up to two peaks a day.
 
+    Examples
+    --------
     >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
     [0.5, 0.0, 0.0, -0.5]
     """
@@ -284,8 +286,17 @@ def note_orders(known: Categories, names: Iterable[str], at: float) -> None:
 
 
 def note_order(known: InCategory, at: float) -> None:
-    """Record an order of a category at a time, UTC epoch seconds; orders come in any order.
+    """Record an order of a category.
 
+    Parameters
+    ----------
+    known : InCategory
+        Record of the category, changed in place.
+    at : float
+        Time of the order, UTC epoch seconds; orders come in any order.
+
+    Examples
+    --------
     >>> known = InCategory()
     >>> for day in (10, 30, 20):
     ...     note_order(known, day * 86400.0)
@@ -303,6 +314,8 @@ def note_order(known: InCategory, at: float) -> None:
 def usual_gap_s(slots: int) -> float:
     """Return the mean time between two orders, seconds; NaN while there is only one.
 
+    Examples
+    --------
     >>> usual_gap_s(0b10000100001) / 86400.0
     10.0
     """

@@ -118,6 +118,8 @@ def _fill(
 def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) -> float:
     """Return the value at `at` of the line through the last two values of different times, within the range of all.
 
+    Examples
+    --------
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 25.0)
     1.0
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 90.0)
@@ -167,6 +169,15 @@ def fill_labels(known: dict[str, LastLabel], item: Item, at: float, rules: Profi
         Time of the event, UTC epoch seconds.
     rules : ProfileRules
         Policies of `missing_category` and `missing_brand`.
+
+    Examples
+    --------
+    >>> known = {}
+    >>> rules = ProfileRules(missing_brand="last")
+    >>> fill_labels(known, Item(item_id="A", brand="x"), 10.0, rules).brand
+    'x'
+    >>> fill_labels(known, Item(item_id="B"), 20.0, rules).brand
+    'x'
     """
     for name, policy in (("category", rules.missing_category), ("brand", rules.missing_brand)):
         if policy != "drop":

@@ -122,15 +122,7 @@ def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules
 
 
 def forget_event(profile: Profile, kind: str, event_id: str) -> None:
-    """Make an event unknown again, which was refused after all: it must count if it is sent again.
-
-    Parameters
-    ----------
-    profile : Profile
-        Changed in place.
-    kind, event_id : str
-        As given to `is_duplicate`.
-    """
+    """Forget an event that was refused after all: if sent again, it must count. Parameters as of `is_duplicate`."""
     place = place_of(profile.seen, stable_digest(kind, event_id))
     if place >= 0:
         profile.seen = profile.seen[:place] + profile.seen[place + DIGEST_BYTES :]
@@ -139,6 +131,13 @@ def forget_event(profile: Profile, kind: str, event_id: str) -> None:
 def place_of(digests: bytes, digest: bytes) -> int:
     """Return the index at which a digest begins in digests end to end; -1 if it is not among them.
 
+    Parameters
+    ----------
+    digests, digest : bytes
+        Digests of `DIGEST_BYTES` bytes end to end, and one of them.
+
+    Examples
+    --------
     >>> place_of(b"11111111" + b"22222222", b"22222222"), place_of(b"11111112" + b"22222221", b"22222222")
     (8, -1)
     """
@@ -177,7 +176,7 @@ def _landmark(at: float, half_life_s: float) -> float:
 
 
 def growth(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Return the weight of 1 at a time in the profile's units: the inverse of `decay` after the latest event."""
+    """Return the weight of 1 at a time in the units of a profile, the inverse of `decay`; parameters as of `decay`."""
     return float(2.0 ** ((at - profile.landmark) / rules.half_life_s))
 
 

@@ -266,7 +266,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         chunks : sequence of Chunk
             Those of its chunks that were taken.
         is_committed : bool
-            Whether a transaction has committed the ends already.
+            True if a transaction has committed the ends already.
         """
         message.acked = True
         self._unacked_messages.discard(message)
