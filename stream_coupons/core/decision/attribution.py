@@ -108,7 +108,7 @@ def join(
         fault = NEVER_ISSUED
     else:
         shopper.early.append(EarlyFeedback(event.occurred_at + rules.early_feedback_s, event))
-        effects.count("feedback", "early")
+        effects.facts.append(("feedback", "early"))
     if fault is not None:
         _refuse(shopper, event, fault, effects)
     return effects
@@ -134,16 +134,16 @@ def _apply(
     if event.kind in MONEY_KINDS:
         _settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
-        effects.count("feedback", "repeated")
+        effects.facts.append(("feedback", "repeated"))
     elif event.kind == "impression":
         issue.seen = True
-        effects.count("feedback", "impression")
+        effects.facts.append(("feedback", "impression"))
     else:
         issue.clicked = True
         if issue.is_given:
             for each in counts_of(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
-        effects.count("feedback", "click")
+        effects.facts.append(("feedback", "click"))
     shopper.keep_issue(issue)
     after = known_outcome(issue, rules)
     if after != before:
@@ -172,7 +172,7 @@ def _settle(
     """
     _mark_late(issue, event)
     if event.occurred_at < issue.reported_at:
-        effects.count("feedback", "outdated")
+        effects.facts.append(("feedback", "outdated"))
         return
     before, was_redeemed = issue.stake, issue.redeemed
     issue.reported_at = event.occurred_at
@@ -184,12 +184,12 @@ def _settle(
     issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
     is_again = event.kind == "purchase" and was_redeemed
     is_same = is_again and issue.spent_minor == before.spent_minor
-    effects.count("feedback", "repeated" if is_same else "corrected" if is_again else event.kind)
+    effects.facts.append(("feedback", "repeated" if is_same else "corrected" if is_again else event.kind))
     if not issue.observed:
         if issue.stake != before:
-            effects.book(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
+            effects.bookings.append(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
         if issue.redeemed and not was_redeemed:
-            effects.count("end", "redeemed")
+            effects.facts.append(("end", "redeemed"))
 
 
 def _mark_late(issue: OpenIssue, event: FeedbackEvent) -> None:
@@ -206,7 +206,7 @@ def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
     if event.discount_minor is None:
         return issue.most_minor if event.kind == "purchase" else 0
     if event.discount_minor > issue.most_minor:
-        effects.count("overrun", issue.domain)
+        effects.facts.append(("overrun", issue.domain))
     return min(event.discount_minor, issue.most_minor)
 
 
@@ -220,7 +220,7 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     effects: Effects,
 ) -> None:
     """End an issue of another system, which can no longer be used."""
-    effects.count("feedback", "expiry")
+    effects.facts.append(("feedback", "expiry"))
     del shopper.issues[issue.issue_id]
     shopper.remember_closed(issue.issue_id, observed=True)
     if at < issue.expires_at:
@@ -324,10 +324,10 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         del shopper.controls[control.issue_id]
         if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
-            effects.emit(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
+            effects.messages.append(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
-        effects.count("feedback", "unknown")
+        effects.facts.append(("feedback", "unknown"))
         _refuse(shopper, early.event, NEVER_ISSUED, effects, early.event)
     return effects
 
@@ -336,14 +336,16 @@ def _close_issue(
     user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
 ) -> None:
     if issue.can_teach and not issue.is_given:
-        effects.emit(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
+        effects.messages.append(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
     elif issue.can_teach:
         knows, seen = _knows_orders(issue, catalogue), issue.was_seen if awaits_impression(issue, rules) else None
         if seen is False:
-            effects.count("unseen", issue.domain)
-        effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
-        effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
+            effects.facts.append(("unseen", issue.domain))
+        effects.messages.append(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
+        effects.messages.append(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
     if not issue.observed:
-        effects.book(booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor))
+        effects.bookings.append(
+            booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor)
+        )
         if not issue.redeemed:
-            effects.count("end", "expired")
+            effects.facts.append(("end", "expired"))

@@ -37,9 +37,9 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     effects = Effects()
     at = min(request.occurred_at, latest)
     if shopper.has_forgotten(at):
-        effects.count("duplicate", ERASURE)
+        effects.facts.append(("duplicate", ERASURE))
         return effects
-    effects.count(ERASURE, "requested")
+    effects.facts.append((ERASURE, "requested"))
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
     shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
@@ -62,11 +62,11 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
     """Send departures to the buckets that the shopper is in."""
     if shopper.cell:
-        effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
+        effects.messages.append(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
     related = shopper.related
     if related.bucket:
-        effects.emit(departure(user_id, related.bucket, max(at, related.asked_at)))
+        effects.messages.append(departure(user_id, related.bucket, max(at, related.asked_at)))
     related.bucket, related.asked_at = "", 0.0
 
 
@@ -121,7 +121,7 @@ def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules
     """
     idle = idle_at(shopper, rules)
     if idle is not None and idle <= at:
-        effects.count(ERASURE, "idle")
+        effects.facts.append((ERASURE, "idle"))
         _leave_cell(user_id, shopper, at, effects)
         shopper.leaves_at = at + STAYS_S
 

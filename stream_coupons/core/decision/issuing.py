@@ -17,7 +17,7 @@ from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, 
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import OpenControl, OpenIssue
+from stream_coupons.core.shopper.state import OpenControl, OpenIssue, Predicted
 
 
 def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> None:
@@ -32,22 +32,26 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     """
     undecided, rules = decision.undecided, known.rules
     shopper, effects = undecided.moment.shopper, undecided.effects
-    limits, stored = undecided.coupons.accounts[int(decision.positions[row])], decision.stored(row)
-    issue = _issue(decision, choice, row, stored, known)
+    limits, coupon = undecided.coupons.accounts[int(decision.positions[row])], decision.coupon(row)
+    numeric, hashed, predicted = stored = decision.stored(row)
+    reasons = _reasons(decision, coupon, unpack(numeric, hashed), known)
+    issue = _issue(decision, choice, row, coupon, predicted, reasons)
     opened = _opened(issue, stored, decision, row, known)
     undecided.wallet.draw(limits, open_issues.opening(opened), effects)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
-    effects.emit(issue)
-    effects.count("issue", issue.domain)
+    effects.messages.append(issue)
+    effects.facts.append(("issue", issue.domain))
     open_issues.open_issue(shopper, opened, known.catalogue, rules.attribution, effects)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, known.catalogue, rules.attribution, effects)
 
 
-def _issue(decision: Candidates, choice: Choice, row: int, stored: StoredRow, known: Knowledge) -> CouponIssue:
+def _issue(
+    decision: Candidates, choice: Choice, row: int, coupon: Coupon, predicted: Predicted, reasons: list[Reason]
+) -> CouponIssue:
     """Return the message that gives the coupon of a row."""
-    undecided, coupon, moment = decision.undecided, decision.coupon(row), decision.undecided.moment
-    numeric, hashed, (p_click, p_redeem, p_order) = stored
+    undecided, moment = decision.undecided, decision.undecided.moment
+    p_click, p_redeem, p_order = predicted
     return CouponIssue(
         issue_id=undecided.identity,
         user_id=moment.user_id,
@@ -70,7 +74,7 @@ def _issue(decision: Candidates, choice: Choice, row: int, stored: StoredRow, kn
         propensity=round(choice.propensity(row), 9),
         is_explored=choice.is_drawn,
         model_version=decision.scorer.version,
-        reasons=_reasons(decision, coupon, unpack(numeric, hashed), known),
+        reasons=reasons,
     )
 
 

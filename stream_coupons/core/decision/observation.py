@@ -120,10 +120,10 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         return None
     identity = event.issue_id
     if identity in shopper.issues or shopper.has_closed(identity):
-        effects.count("duplicate", "observed")
+        effects.facts.append(("duplicate", "observed"))
         return None
     if shopper.has_forgotten(event.occurred_at):
-        effects.count(erasure.ERASURE, "ignored")
+        effects.facts.append((erasure.ERASURE, "ignored"))
         return None
     at, remembered = event.occurred_at, shopper.profile.contexts
     remember_context(remembered, event.context, at, known.rules.profile)
@@ -131,7 +131,7 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
     # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
     is_nothing = event.coupon_id == NO_COUPON
     if event.domain not in known.catalogue.names if is_nothing else coupon is None or coupon.domain != event.domain:
-        effects.count("observed", "unknown_coupon")
+        effects.facts.append(("observed", "unknown_coupon"))
         return None
     shopper.leaves_at = None
     return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, known.rules.profile))
@@ -185,7 +185,7 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
     """
     rules = known.rules.attribution
     open_issue(shopper, issue, known.catalogue, rules, effects, latest)
-    effects.count("observed", "scored")
+    effects.facts.append(("observed", "scored"))
     _make_room(shopper, rules, min(issue.at, latest), effects)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, effects, latest)
@@ -208,7 +208,7 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
         shopper.remember_closed(issue_id, observed=True)
-        effects.count("observed", "crowded_out")
+        effects.facts.append(("observed", "crowded_out"))
 
 
 def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:

@@ -203,7 +203,7 @@ def emit_outcome(
     """
     if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
         return
-    effects.emit(
+    effects.messages.append(
         OpenDecision(
             issue_id=issue.issue_id,
             domain=issue.domain,

@@ -81,10 +81,10 @@ def take_in(
     kind = KINDS[type(event)]
     # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
     if shopper.has_forgotten(event.occurred_at):
-        effects.count(erasure.ERASURE, "ignored")
+        effects.facts.append((erasure.ERASURE, "ignored"))
         return effects
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
-        effects.count("duplicate", kind)
+        effects.facts.append(("duplicate", kind))
         return effects
     shopper.leaves_at = None
     fold(shopper.profile, event, known.rules.profile)
@@ -97,7 +97,7 @@ def take_in(
     found = _candidates(user_id, shopper, event, known, wallet, times, effects)
     if isinstance(found, Undecided):
         return found
-    effects.count("decision", found)
+    effects.facts.append(("decision", found))
     return effects
 
 
@@ -129,7 +129,7 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
         positions = positions[[policy.control_row(len(positions), identity, known.rules.key)]]
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
-        effects.count("interest", "familiar" if familiar else "strange")
+        effects.facts.append(("interest", "familiar" if familiar else "strange"))
     context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Undecided(moment, event, identity, coupons, positions, wallet, effects, objection)
@@ -241,7 +241,7 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
     for one, candidates in zip(undecided, score(undecided, known), strict=True):
         result = _conclude(candidates, known) if candidates.is_finite else NoCoupon.NOT_FINITE
-        one.effects.count("decision", result)
+        one.effects.facts.append(("decision", result))
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
@@ -272,7 +272,7 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
     else:
         result = "holdout" if is_holdout else "given"
     if policy.is_logged(undecided.identity, rules, key):
-        undecided.effects.emit(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
+        undecided.effects.messages.append(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
     if result == "given" and choice.row is not None:
         give(decision, choice, choice.row, known)
     elif result == "holdout" and choice.row is not None:
@@ -295,7 +295,7 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
     """
     if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
         effects = Effects()
-        effects.count("duplicate", attribution.FEEDBACK)
+        effects.facts.append(("duplicate", attribution.FEEDBACK))
         return effects
     return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
 

@@ -241,9 +241,9 @@ def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArra
 
     Such a coupon is not given by its value: the shopper's interest in it is a guess, and a wrong guess is noticed.
     """
-    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
     events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
     is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
+    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
     return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
 
 

@@ -91,7 +91,7 @@ class Wallet:
         for limit in limits:
             purse = self._purses.get(limit.account_id)
             found.append((limit, purse))
-            if purse is not None and limit.is_priced:
+            if purse is not None and purse.price and limit.is_priced:
                 price += purse.price * (limit.unit_minor or redeems * discount_minor)
             if limit.is_stock:
                 continue
@@ -192,7 +192,7 @@ class Wallet:
 
     def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
         if purses.is_low(purse, limit) and purses.may_ask(purse, at):
-            effects.emit(purses.report(limit.account_id, self._partition, purse, at, asks=True))
+            effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def book(self, bookings: Iterable[Booking]) -> None:
         """Book the outcomes of coupons that were given."""
@@ -207,10 +207,10 @@ class Wallet:
         is_known = before is not None and lease.version <= before.version
         purse = self._purses.change(lease.account_id)
         if is_known:
-            effects.count("duplicate", "lease")
+            effects.facts.append(("duplicate", "lease"))
         # A duplicate is answered again: a crash may have lost the report on the amount given back.
         if is_known or purses.receive(purse, lease):
-            effects.emit(purses.report(lease.account_id, self._partition, purse, lease.at))
+            effects.messages.append(purses.report(lease.account_id, self._partition, purse, lease.at))
         return effects
 
     def tell(self, at: float) -> Effects:
@@ -220,5 +220,5 @@ class Wallet:
         for account_id in changed:
             purse = self._purses.change(account_id)
             purses.fall(purse, at)
-            effects.emit(purses.report(account_id, self._partition, purse, at))
+            effects.messages.append(purses.report(account_id, self._partition, purse, at))
         return effects

@@ -318,5 +318,5 @@ def update(member: BucketMember, message: UserVector, cell: BucketVectors) -> Ef
     if message.has_left:
         effects.is_over = cell.release(message.user_id)
     elif message.user_id in cell:
-        effects.emit(answer(message, *cell.nearest(message.user_id)))
+        effects.messages.append(answer(message, *cell.nearest(message.user_id)))
     return effects

@@ -240,5 +240,5 @@ def relate(member: BucketMember, slot: str, message: UserVector, bucket: Categor
         bucket.put(slot, member)
     related = bucket.related(message.indices, message.weights)
     if related:
-        effects.emit(answer(message, [], related))
+        effects.messages.append(answer(message, [], related))
     return effects
