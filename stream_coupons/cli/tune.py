@@ -21,14 +21,15 @@ from stream_coupons.cli.foreign_logs import MappingOption, WindowOption, read_ta
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets import foreign
-from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
 from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.tuning.objective import Objective, ScoredSample
+    from stream_coupons.lab.offline.quality import LabelledIssues
+    from stream_coupons.lab.tuning.objective import Objective
     from stream_coupons.lab.tuning.search_space import Value
     from stream_coupons.lab.tuning.tuned import Tuned
 
@@ -223,7 +224,7 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 def _predict(
     what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: Interruptions
-) -> ScoredSample:
+) -> LabelledIssues:
     """The predictions of settings over the whole log."""
     with terminal.fraction_progress(what, 1) as progress:
         progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end

@@ -8,8 +8,7 @@ its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On ov
 11).
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -26,6 +25,7 @@ from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import LoggedIssue
 from stream_coupons.lab.datasets.mapping import mapping_of
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
+from stream_coupons.lab.offline.quality import LabelledIssues, judged
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.tuning.plan import Metric, TunedHead
 from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
@@ -53,66 +53,17 @@ class ObjectiveValue(NamedTuple):
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredSample:
-    """Predictions of one head and what happened: arrays of one row an issue, in time order.
-
-    `known_at` is the time at which the outcome was known: the end of the issue's window.
-    """
-
-    users: NDArray[np.str_]
-    at: Floats
-    known_at: Floats
-    probabilities: Floats
-    labels: Floats
-
-    def known_before(self, moment: float) -> "ScoredSample":
-        """Return the issues whose outcome was known before a moment."""
-        return self._of(self.known_at < moment)
-
-    def issued_since(self, moment: float) -> "ScoredSample":
-        """Return the issues from a moment on."""
-        return self._of(self.at >= moment)
-
-    def _of(self, rows: NDArray[np.bool_]) -> "ScoredSample":
-        return ScoredSample(
-            self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows]
-        )
-
-    def require_both(self, where: str) -> None:
-        """Require positive and negative outcomes.
-
-        Raises
-        ------
-        BadConfig
-            If either is missing.
-        """
-        positives = int(self.labels.sum())
-        if not 0 < positives < len(self.labels):
-            raise BadConfig(
-                f"{where}: {positives} of {len(self.labels)} known outcomes are positive, expected some but not all"
-            )
-
-    def quality(self, metric: Metric) -> float:
-        """Return the metric over all issues; NaN if it is undefined."""
-        return STATISTICS[metric](self.probabilities, self.labels) if len(self.labels) else math.nan
-
-
-def sample(scored: Iterable[Scored], head: TunedHead) -> ScoredSample:
+def sample(scored: Sequence[Scored], head: TunedHead) -> LabelledIssues:
     """Return the issues of a coupon whose outcome is known, except coupons known to be unseen.
 
     Where none was given there is nothing to click or redeem.
     """
-    label, probability = {TunedHead.REDEEM: ("redeemed", "p_redeem"), TunedHead.CLICK: ("clicked", "p_click")}[head]
-    given = [one for one in scored if one.coupon_id != NO_COUPON and one.seen is not False]
-    known = [one for one in given if getattr(one, label) is not None]
-    return ScoredSample(
-        np.array([one.user_id for one in known], np.str_),
-        np.array([one.occurred_at for one in known], np.float64),
-        np.array([one.labelled_at for one in known], np.float64),
-        np.array([getattr(one, probability) for one in known], np.float64),
-        np.array([getattr(one, label) for one in known], np.float64),
-    )
+    return next(one for one in judged(scored) if one.head == head)
+
+
+def metric_of(issues: LabelledIssues, metric: Metric) -> float:
+    """Return the metric over all issues; NaN if it is undefined."""
+    return STATISTICS[metric](issues.probabilities, issues.labels)
 
 
 def split_at(log: ForeignLog, held_out: float) -> float:
@@ -167,15 +118,14 @@ class Objective:
             for record in records[begin:end]:
                 running.feed(record)
             begin = end
-            steps.append(sample(running.scored(), self.head).quality(self.metric))
+            steps.append(metric_of(sample(running.scored(), self.head), self.metric))
             if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
                 return ObjectiveValue(steps[-1], tuple(steps), is_given_up=True)
         for record in records[begin:]:
             running.feed(record)
-        known = sample(running.finish(), self.head)
-        return ObjectiveValue(known.quality(self.metric), tuple(steps))
+        return ObjectiveValue(metric_of(sample(running.finish(), self.head), self.metric), tuple(steps))
 
-    def predictions(self, settings: Settings) -> ScoredSample:
+    def predictions(self, settings: Settings) -> LabelledIssues:
         """Return the predictions of these settings over the whole log."""
         return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
 
@@ -192,7 +142,7 @@ class Comparison:
     gain: Interval
 
 
-def compare(first: ScoredSample, second: ScoredSample, metric: Metric, seed: int = 0) -> Comparison:
+def compare(first: LabelledIssues, second: LabelledIssues, metric: Metric, seed: int = 0) -> Comparison:
     """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
     statistic = STATISTICS[metric]
 
@@ -200,12 +150,13 @@ def compare(first: ScoredSample, second: ScoredSample, metric: Metric, seed: int
         return metric.sign * (statistic(pairs[:, 1], labels) - statistic(pairs[:, 0], labels))
 
     pairs = np.column_stack([first.probabilities, second.probabilities])
-    interval = bootstrap_interval(gain, pairs, first.labels, first.users, seed, BOOTSTRAP_REPEATS)
+    shoppers = [issue.user_id for issue in first.issues]
+    interval = bootstrap_interval(gain, pairs, first.labels, shoppers, seed, BOOTSTRAP_REPEATS)
     return Comparison(
         issues=len(first.labels),
         positives=int(first.labels.sum()),
-        shoppers=len(np.unique(first.users)),
-        first=first.quality(metric),
-        second=second.quality(metric),
+        shoppers=len(set(shoppers)),
+        first=metric_of(first, metric),
+        second=metric_of(second, metric),
         gain=interval,
     )
