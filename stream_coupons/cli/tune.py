@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from importlib.util import find_spec
@@ -24,14 +25,13 @@ from stream_coupons.lab.datasets import foreign
 from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
-from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
+from stream_coupons.lab.tuning.search_space import Method, Metric, TunedHead
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.offline.quality import LabelledIssues
-    from stream_coupons.lab.tuning.objective import Objective
+    from stream_coupons.lab.tuning.objective import Objective, Tuned
     from stream_coupons.lab.tuning.search_space import Value
-    from stream_coupons.lab.tuning.tuned import Tuned
 
 if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
     from stream_coupons.lab.tuning.tuning import Best, Study
@@ -90,10 +90,9 @@ def tune(  # noqa: PLR0913 - the options of a command
               stream-coupons tune log.jsonl --space space.toml --json
     """
     from stream_coupons.lab.tuning import search_space
-    from stream_coupons.lab.tuning.objective import Objective, compare, split_at
-    from stream_coupons.lab.tuning.plan import SearchPlan
+    from stream_coupons.lab.tuning.objective import Objective, Tuned, compare, settings_file, split_at
     from stream_coupons.lab.tuning.processes import processes
-    from stream_coupons.lab.tuning.tuned import Tuned, settings_file
+    from stream_coupons.lab.tuning.search_space import SearchPlan
 
     _require_extra()
     _require_distinct(log, config, space, study, out, report)
@@ -119,8 +118,7 @@ def tune(  # noqa: PLR0913 - the options of a command
         before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
         best = _search(kept, objective, pool, jobs, interruptions)
         after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
-        given_up, failed = kept.given_up(), kept.failed()
-        tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
+        tried, importances = kept.tried(), kept.importances() if report is not None else {}
     later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
     is_better = later.gain.low > 0
     with terminal.replaced(out if is_better or force else None) as sink:
@@ -133,8 +131,8 @@ def tune(  # noqa: PLR0913 - the options of a command
         head=head,
         seed=seed,
         trials=kept.total,
-        given_up=given_up,
-        failed=failed,
+        given_up=sum(one.is_given_up for one in tried),
+        failed=sum(math.isnan(one.quality) and not one.is_given_up for one in tried),
         best_trial=best.number,
         best_quality=best.quality,
         used_today=plan.space.values(base),
@@ -240,7 +238,7 @@ def _stop(text: str) -> NoReturn:
 
 
 def _print(tuned: Tuned, json: bool) -> None:
-    from stream_coupons.lab.tuning.tuned import verdict
+    from stream_coupons.lab.tuning.objective import verdict
 
     if json:
         typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())

@@ -17,10 +17,11 @@ from stream_coupons.lab.tuning.objective import (
     compare,
     metric_of,
     sample,
+    settings_file,
     split_at,
 )
-from stream_coupons.lab.tuning.plan import Metric, TunedHead
-from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.lab.tuning.search_space import Metric, TunedHead
+from stream_coupons.settings import LearningSettings, Settings, load
 
 from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log
 
@@ -138,3 +139,11 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
     assert objective(log, until=math.inf)(Settings()).value < objective(log, until=math.inf)(slow).value - 0.05
+
+
+@pytest.mark.parametrize("transfer", [{}, {"travel": "retail"}, {"travel.air": "travel", "travel": "retail"}])
+def test_what_it_was_found_under_is_read_back_with_what_was_found(tmp_path: Path, transfer: dict[str, str]) -> None:
+    base = Settings(learning=LearningSettings(transfer=transfer), secret_file="secret.key")
+    file = tmp_path / "found.toml"
+    file.write_text(settings_file({"learning.l2": 0.5}, base))
+    assert load(file, {}) == Settings(learning=LearningSettings(transfer=transfer, l2=0.5), secret_file="secret.key")
