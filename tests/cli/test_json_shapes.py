@@ -32,16 +32,16 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
     [
         ("catalog embed", [Embedded]),
         ("campaigns list", [CampaignState]),
-        ("publish", [publish.Report]),
+        ("publish", [publish.PublishReport]),
         ("dlq show", [dlq.Shown]),
         ("state digest", [Digest]),
         ("explain", [explanation.IssueExplanation, explanation.ShopperExplanation]),
-        ("replay", [replay.Summary]),
-        ("evaluate", [evaluate_text.Evaluation]),
-        ("ope", [valuation.Report]),
-        ("simulate", [simulate.Report]),
+        ("replay", [replay.ReplaySummary]),
+        ("evaluate", [evaluate_text.EvaluationJson]),
+        ("ope", [valuation.ValuationReport]),
+        ("simulate", [simulate.SimulationReport]),
         ("tune", [Tuned]),
-        ("bench", [bench_run.Report, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),
+        ("bench", [bench_run.BenchReport, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),
     ],
 )
 def test_the_keys_are_those_of_what_is_printed(verb: str, types: list[Any]) -> None:

@@ -188,7 +188,7 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
     if limit.is_priced:
         nothing = (0.0,) * len(PRICES)
         demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
-        totals = pricing.Totals(
+        totals = pricing.ReportedTotals(
             spent_minor=account.drawn * limit.unit_minor if limit.is_stock else account.spent,
             expected_minor=ratio * sum(holding.expected.at(at) for holding in holdings),
             variance=variance,
