@@ -286,8 +286,8 @@ def _top_terms(covered: "pd.DataFrame", name: str) -> dict[int, list[str]]:
     """The most frequent terms of each coupon's products, the most frequent first, ties by name; only where known."""
     counts = covered.groupby(["coupon", name]).size().rename("products").reset_index()
     ordered = counts.sort_values(["coupon", "products", name], ascending=[True, False, True])
-    top: dict[int, list[str]] = ordered.groupby("coupon").head(TOP_TERMS).groupby("coupon")[name].agg(list).to_dict()
-    return top
+    top = ordered.groupby("coupon").head(TOP_TERMS).groupby("coupon")[name].agg(list)
+    return dict(top.items())  # type: ignore[arg-type]  # coupons are numbers
 
 
 def _shrunken_mean(total: Floats, count: Floats, prior: Floats | float) -> Floats:

@@ -94,14 +94,14 @@ def observed_issues(tables: Tables, negatives_ratio: float, rng: np.random.Gener
         issue_id=user_ids + "-" + issues["coupon_id"],
     )
     columns = ("household", "coupon", "coupon_id", "campaign", "type", "label", "start_at", "expires_at", "reveal_at")
-    return issues[[*columns, "redeemed_at", "user_id", "issue_id"]]
+    ordered: pd.DataFrame = issues[[*columns, "redeemed_at", "user_id", "issue_id"]]
+    return ordered
 
 
 def products(tables: Tables) -> "pd.DataFrame":
     """Category, brand, department and is_fuel by product_id; None where unknown."""
-    known = tables["products"].set_index("product_id")
-    ids = known.index.union(tables["transactions"]["product_id"]).union(tables["coupons"]["product_id"]).unique()
-    rows = known.reindex(ids)
+    ids = np.unique(np.concatenate([tables[name]["product_id"] for name in ("products", "transactions", "coupons")]))
+    rows = tables["products"].set_index("product_id").reindex(ids)
     makers = "m" + rows["manufacturer_id"].astype("Int64").astype("string")
     terms = rows[["product_category", "department"]].rename(columns={"product_category": "category"})
     terms = terms.assign(brand=makers.mask(rows["brand"].eq("Private"), "private")).astype(object)
