@@ -139,11 +139,14 @@ def evaluate(  # noqa: PLR0913 - the options of a command
 
 
 def _print_template(log: Path) -> None:
-    from stream_coupons.lab.datasets import tables
+    from stream_coupons.contracts.docstrings import attribute_docs
+    from stream_coupons.lab.datasets import table_files
+    from stream_coupons.lab.datasets.mapping import Mapping as ColumnMapping
 
-    if not tables.is_table(log):
+    if not table_files.is_table(log):
         raise BadConfig(f"--mapping-template {log}: expected a table whose name ends in .csv, .tsv or .parquet")
-    typer.echo(tables.template(tables.read_table(log), log.name), nl=False)
+    frame = table_files.read_table(log)
+    typer.echo(table_files.template(frame, log.name, attribute_docs(ColumnMapping)), nl=False)
 
 
 def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
@@ -173,10 +176,9 @@ def _judge(found: Evaluated, *, interrupted: bool) -> EvaluationJson:
         feedback_before_issue=+foreign.before_issue,
         feedback_on_none=+foreign.without_coupon,
         redescribed_coupons=foreign.redescribed,
-        inferred_scopes=foreign.scopes,
         unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
-        issues=running.issues,
-        labelled=running.labelled,
+        issues=len(found.scored),
+        labelled=sum(one.labelled_at is not None for one in found.scored),
         doubtful_impressions=running.doubtful_impressions,
         heads=found.qualities,
         order_anyway=found.anyway,

@@ -32,7 +32,6 @@ class EvaluationJson(Struct, frozen=True, kw_only=True):
     feedback_before_issue: Mapping[str, int]
     feedback_on_none: Mapping[str, int]
     redescribed_coupons: Mapping[str, int]
-    inferred_scopes: Mapping[str, str]
     unknown_keys: Mapping[str, int]
     issues: int
     labelled: int

@@ -14,7 +14,7 @@ from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons.lab.datasets.tables import first_row, is_table, require_extra
+from stream_coupons.lab.datasets.table_files import first_row, is_table, require_extra
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
@@ -123,11 +123,6 @@ def doubts(log: ForeignLog) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
     from stream_coupons.core.features.rows import MAX_CONTEXT
 
-    for name, scope in log.scopes.items():
-        yield (
-            f"coupons that name no scope are taken to be for the {scope} that `{name}` says, for items have the same; "
-            f"give {scope} in the coupon if it is otherwise"
-        )
     yield from overlooked(log.coupons, [])
     if left_out := log.keys_left_out:
         keys = ", ".join(key for key, _ in left_out.most_common(KEYS_SHOWN))

@@ -72,8 +72,8 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "evaluate": _object(
         "records refused_lines refused_feedback feedback_before_issue feedback_on_none redescribed_coupons "
-        "inferred_scopes unknown_keys issues labelled doubtful_impressions heads order_anyway slices models "
-        "changes baselines interrupted"
+        "unknown_keys issues labelled doubtful_impressions heads order_anyway slices models changes baselines "
+        "interrupted"
     ),
     "ope": _object("reward decisions shoppers arms propensities valued targeting effects warnings notes"),
     "simulate": _object(

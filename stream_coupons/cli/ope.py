@@ -30,7 +30,7 @@ from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.offline.targeting import Targeting
+    from stream_coupons.lab.offline.arm_effects import Targeting
     from stream_coupons.lab.ope.valuation import ValuationReport
 
 OptionalLog = Annotated[

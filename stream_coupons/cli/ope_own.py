@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from stream_coupons.cli import ope_tables, terminal
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.recordings import lines

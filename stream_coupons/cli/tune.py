@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from importlib.util import find_spec
@@ -21,16 +22,16 @@ from stream_coupons.cli.foreign_logs import MappingOption, WindowOption, read_ta
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets import foreign
-from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
-from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
+from stream_coupons.lab.tuning.search_space import Method, Metric, TunedHead
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.tuning.objective import Objective, ScoredSample
+    from stream_coupons.lab.offline.quality import LabelledIssues
+    from stream_coupons.lab.tuning.objective import Objective, Tuned
     from stream_coupons.lab.tuning.search_space import Value
-    from stream_coupons.lab.tuning.tuned import Tuned
 
 if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
     from stream_coupons.lab.tuning.tuning import Best, Study
@@ -89,10 +90,9 @@ def tune(  # noqa: PLR0913 - the options of a command
               stream-coupons tune log.jsonl --space space.toml --json
     """
     from stream_coupons.lab.tuning import search_space
-    from stream_coupons.lab.tuning.objective import Objective, compare, split_at
-    from stream_coupons.lab.tuning.plan import SearchPlan
+    from stream_coupons.lab.tuning.objective import Objective, Tuned, compare, settings_file, split_at
     from stream_coupons.lab.tuning.processes import processes
-    from stream_coupons.lab.tuning.tuned import Tuned, settings_file
+    from stream_coupons.lab.tuning.search_space import SearchPlan
 
     _require_extra()
     _require_distinct(log, config, space, study, out, report)
@@ -118,8 +118,7 @@ def tune(  # noqa: PLR0913 - the options of a command
         before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
         best = _search(kept, objective, pool, jobs, interruptions)
         after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
-        given_up, failed = kept.given_up(), kept.failed()
-        tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
+        tried, importances = kept.tried(), kept.importances() if report is not None else {}
     later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
     is_better = later.gain.low > 0
     with terminal.replaced(out if is_better or force else None) as sink:
@@ -132,8 +131,8 @@ def tune(  # noqa: PLR0913 - the options of a command
         head=head,
         seed=seed,
         trials=kept.total,
-        given_up=given_up,
-        failed=failed,
+        given_up=sum(one.is_given_up for one in tried),
+        failed=sum(math.isnan(one.quality) and not one.is_given_up for one in tried),
         best_trial=best.number,
         best_quality=best.quality,
         used_today=plan.space.values(base),
@@ -223,7 +222,7 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 def _predict(
     what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: Interruptions
-) -> ScoredSample:
+) -> LabelledIssues:
     """The predictions of settings over the whole log."""
     with terminal.fraction_progress(what, 1) as progress:
         progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
@@ -239,7 +238,7 @@ def _stop(text: str) -> NoReturn:
 
 
 def _print(tuned: Tuned, json: bool) -> None:
-    from stream_coupons.lab.tuning.tuned import verdict
+    from stream_coupons.lab.tuning.objective import verdict
 
     if json:
         typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())

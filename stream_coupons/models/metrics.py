@@ -183,56 +183,6 @@ def _entropy(rate: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowMetrics:
-    """Log loss and ROC AUC of one window; NaN where undefined."""
-
-    log_loss: float
-    roc_auc: float
-
-
-class WindowedMetrics:
-    """Metrics of one window after another, for charts; a closed window keeps its summary only.
-
-    Parameters
-    ----------
-    every : int
-        Examples per window, at least 1.
-
-    Examples
-    --------
-    >>> windows = WindowedMetrics(every=2)
-    >>> for probability, label in [(0.5, True), (0.5, False), (0.9, True)]:
-    ...     windows.update(probability, label)
-    >>> [(end, round(loss, 3)) for end, loss in windows.series("log_loss")]
-    [(2, 0.693), (3, 0.105)]
-    """
-
-    def __init__(self, every: int) -> None:
-        self._every = every
-        self._open = BinaryMetrics()
-        self._closed: list[tuple[int, WindowMetrics]] = []
-
-    def update(self, probability: float, label: bool) -> None:
-        """Score one prediction in the open window; parameters as of `BinaryMetrics.update`."""
-        self._open.update(probability, label)
-        if self._open.examples == self._every:
-            self._closed.append(self._window())
-            self._open = BinaryMetrics()
-
-    def _window(self) -> tuple[int, WindowMetrics]:
-        end = len(self._closed) * self._every + self._open.examples
-        return end, WindowMetrics(self._open.log_loss, self._open.roc_auc)
-
-    def windows(self) -> list[tuple[int, WindowMetrics]]:
-        """Return the end (examples so far) and summary of each window, the open one included."""
-        return [*self._closed, self._window()] if self._open.examples else self._closed
-
-    def series(self, metric: str) -> list[tuple[float, float]]:
-        """Return one metric of `WindowMetrics` as points of a chart."""
-        return [(end, float(getattr(summary, metric))) for end, summary in self.windows()]
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """A statistic with its confidence interval."""
 

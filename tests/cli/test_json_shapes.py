@@ -19,7 +19,7 @@ from stream_coupons.lab.bench.throughput import Memory, Throughput
 from stream_coupons.lab.explain import explanation
 from stream_coupons.lab.offline.digest import Digest
 from stream_coupons.lab.ope import valuation
-from stream_coupons.lab.tuning.tuned import Tuned
+from stream_coupons.lab.tuning.objective import Tuned
 
 from .conftest import Run
 

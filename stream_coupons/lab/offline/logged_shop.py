@@ -4,6 +4,7 @@ Nothing is decided here and nothing is sent, so there is neither a broker nor a 
 shopper does not depend on any model: what was predicted of an issue is not in it. See `learning_queue`.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
@@ -27,7 +28,7 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import BucketMember
-from stream_coupons.core.rules import Rules
+from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.core.vectors.value_binning import Value
@@ -36,6 +37,7 @@ from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.cells import Deadlines
 from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.settings import Settings
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
 """Stands for the record that a message would come in."""
@@ -46,6 +48,24 @@ OF_FEATURES = ("profile", "neighbourhood", "history", "related")
 """The parts of a shopper's state that features are made of."""
 NO_FEATURES = bytes(4)
 """Placeholder for an issue's numeric features, which are kept elsewhere: it is not empty, so the issue is learnt."""
+
+
+def for_logs(settings: Settings) -> Settings:
+    """Settings under which a log is only looked at.
+
+    Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
+    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Each
+    is as it was set where that is another value than the default.
+    """
+    attribution, defaults = settings.attribution, AttributionRules()
+    if attribution.grace_s == defaults.grace_s:
+        attribution = msgspec.structs.replace(attribution, grace_s=0.0)
+    if attribution.max_open_observed == defaults.max_open_observed:
+        attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
+    if attribution.max_observed_bytes == defaults.max_observed_bytes:
+        attribution = msgspec.structs.replace(attribution, max_observed_bytes=sys.maxsize)
+    policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
+    return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
 
 
 class LoggedShop:
