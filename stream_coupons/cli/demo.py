@@ -154,8 +154,8 @@ def _play_journey(
     console: "Console", page: "HtmlReport", households: int | None, engine: DemoBroker, workers: int
 ) -> None:
     from stream_coupons.lab.datasets import completejourney
-    from stream_coupons.lab.demo import reports
     from stream_coupons.lab.demo.journey import JourneyReplay, settings_for_journey
+    from stream_coupons.lab.demo.journey_report import add_journey, print_journey
     from stream_coupons.lab.demo.run import running
     from stream_coupons.lab.demo.watch import Display, Watch
     from stream_coupons.settings import load
@@ -171,5 +171,5 @@ def _play_journey(
                 display.show(share, "2017, day " + f"{(event_time - 1_483_246_800) / 86400:.0f}")
 
             result = JourneyReplay(system, data, watch, on_slice).play()
-    reports.print_journey(console, result, watch)
-    reports.add_journey(page, result, watch)
+    print_journey(console, result, watch)
+    add_journey(page, result, watch)

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.lab.demo.play import Played, Policy, play_locally
+from stream_coupons.lab.demo.outcomes import Played
+from stream_coupons.lab.demo.play import Policy, play_locally
 from stream_coupons.lab.interrupts import uninterrupted
 from stream_coupons.lab.simulation.shoppers import WorldSettings
 from stream_coupons.settings import Settings

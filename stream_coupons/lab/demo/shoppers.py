@@ -13,7 +13,8 @@ from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.lab.demo.play import DAY_S, Outcomes
+from stream_coupons.lab.demo.outcomes import Outcomes
+from stream_coupons.lab.simulation.behaviour import DAY_S
 from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
 
