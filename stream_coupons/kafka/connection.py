@@ -192,7 +192,7 @@ CLOSED: Final = {
     False: "kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, set "
     "{password}",
 }
-"""What a closed connection means, by whether the client has a password."""
+"""Meanings of a closed connection, by whether the client has a password."""
 
 
 def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
