@@ -67,8 +67,8 @@ class _Survey:
         Those without a position, by node.
     resumed : list
         Futures of paused ones that end the pause.
-    is_leaderless : bool
-        True if the leader of one is unknown.
+    leaderless : list
+        Those without records whose leader is unknown.
     """
 
     wanted: defaultdict[Place, dict[TopicPartition, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -76,7 +76,7 @@ class _Survey:
     left_out: set[Place] = field(default_factory=set)
     lost: defaultdict[int, list[TopicPartition]] = field(default_factory=lambda: defaultdict(list))
     resumed: list[Any] = field(default_factory=list)
-    is_leaderless: bool = False
+    leaderless: list[TopicPartition] = field(default_factory=list)
 
 
 class SessionFetcher(Fetcher):  # type: ignore[misc]
@@ -113,7 +113,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             self._serve(assignment)
         found = self._survey()
         requests, waits = self._due_requests(found)
-        return requests, found.lost, min(waits), found.is_leaderless, found.resumed
+        return requests, found.lost, min(waits), bool(found.leaderless), found.resumed
 
     def _survey(self) -> _Survey:
         """Return what keeps each partition from being fetched, or the position to fetch it from."""
@@ -122,7 +122,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         for tp, state, priority in self._parts:
             node = leader_of(tp)
             if node is None or node == -1:
-                found.is_leaderless = found.is_leaderless or tp not in records
+                if tp not in records:
+                    found.leaderless.append(tp)
                 continue
             place = Place(node, priority)
             if tp in records or state.paused:
