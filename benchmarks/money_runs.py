@@ -296,7 +296,7 @@ def _run(task: Task, played: Played) -> Run:
         booked=round(played.incremental_margin_minor / 100, 4),
         issues=len(played.outcomes.issues),
         redemptions=len(played.outcomes.redeemed),
-        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, _, expected in played.outcomes.daily()],
+        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, expected in played.outcomes.daily()],
         interests=list(played.interests),
         cpu_s=0.0,
     )

@@ -40,12 +40,11 @@ class Baselines:
         The policies that have played to the end.
     """
 
-    def __init__(self, world: WorldSettings, settings: Settings, chains: Sequence[Sequence[Policy]] = CHAINS) -> None:
-        self.days: dict[Policy, int] = {policy: 0 for chain in chains for policy in chain}
+    def __init__(self, world: WorldSettings, settings: Settings) -> None:
+        self.days: dict[Policy, int] = {policy: 0 for chain in CHAINS for policy in chain}
         self.played: dict[str, Played] = {}
         self._world_days = world.days
         self._arguments = (world, settings)
-        self._chains = chains
         self._children: list[multiprocessing.process.BaseProcess] = []
         self._open: list[Connection[Any, Any]] = []
 
@@ -63,7 +62,7 @@ class Baselines:
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
         try:
-            for chain in self._chains:
+            for chain in CHAINS:
                 ours, theirs = context.Pipe(duplex=False)
                 self._open.append(ours)
                 child = context.Process(target=_play_chain, args=(theirs, chain, *self._arguments), daemon=True)

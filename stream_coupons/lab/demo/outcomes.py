@@ -9,8 +9,8 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.lab.simulation.behaviour import DAY_S
 from stream_coupons.lab.simulation.shoppers import WorldStatistics
 
-Daily = tuple[int, int, int, int, float]
-"""Day; numbers of issues, of clicked and of redeemed ones; redemptions expected by the ground truth."""
+Daily = tuple[int, int, int, float]
+"""Day; numbers of issues and of redeemed ones; redemptions expected by the ground truth."""
 
 
 @dataclass(slots=True)
@@ -20,55 +20,41 @@ class Outcomes:
     starts_at: float
     issues: list[CouponIssue] = field(default_factory=list)
     """Each once, in the order in which they were handed over."""
-    issued_at: dict[str, float] = field(default_factory=dict)
-    clicked: set[str] = field(default_factory=set)
     redeemed: set[str] = field(default_factory=set)
     chances: dict[str, float] = field(default_factory=dict)
-    """P(redeem) by the truth when the coupon was handed over, where it is known: its mean varies far less than that of
-    what was redeemed."""
+    """P(redeem) by the ground truth when the coupon was handed over: its mean varies far less than that of what was
+    redeemed."""
     margins: dict[str, float] = field(default_factory=dict)
-    """Incremental margin in minor units that was to be expected of each issue when it was handed over, if it is known;
-    its sum varies far less than what was booked."""
+    """Incremental margin in minor units that was to be expected of each issue when it was handed over: its sum varies
+    far less than what was booked."""
 
-    def add_issue(self, issue: CouponIssue, chance: float | None = None, margin_minor: float | None = None) -> None:
+    def add_issue(self, issue: CouponIssue, chance: float, margin_minor: float) -> None:
         """Count an issue once."""
-        if issue.issue_id in self.issued_at:
-            return
-        self.issued_at[issue.issue_id] = issue.issued_at
-        self.issues.append(issue)
-        if chance is not None:
+        if issue.issue_id not in self.chances:
+            self.issues.append(issue)
             self.chances[issue.issue_id] = chance
-        if margin_minor is not None:
             self.margins[issue.issue_id] = margin_minor
 
     def add_feedback(self, event: FeedbackEvent) -> None:
-        """Count a click or a purchase once."""
-        if event.kind == "click":
-            self.clicked.add(event.issue_id)
-        elif event.kind == "purchase":
+        """Count a purchase once."""
+        if event.kind == "purchase":
             self.redeemed.add(event.issue_id)
 
     def daily(self) -> list[Daily]:
         """Return the counts of every day with an issue, ascending."""
-        counts: defaultdict[int, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
-        for issue_id, at in self.issued_at.items():
-            of_day = counts[int((at - self.starts_at) // DAY_S)]
+        counts: defaultdict[int, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        for issue in self.issues:
+            of_day = counts[int((issue.issued_at - self.starts_at) // DAY_S)]
             of_day[0] += 1
-            of_day[1] += issue_id in self.clicked
-            of_day[2] += issue_id in self.redeemed
-            of_day[3] += self.chances.get(issue_id, 0.0)
+            of_day[1] += issue.issue_id in self.redeemed
+            of_day[2] += self.chances[issue.issue_id]
         return [(day, *counts[day]) for day in sorted(counts)]  # type: ignore[misc]
-
-    def between(self, first: float, last: float) -> tuple[int, int, int]:
-        """(issues, clicked, redeemed) of the issues from the first to before the last time."""
-        ids = [issue_id for issue_id, at in self.issued_at.items() if first <= at < last]
-        return len(ids), sum(i in self.clicked for i in ids), sum(i in self.redeemed for i in ids)
 
     def expected_by_shopper(self) -> Counter[str]:
         """Expected incremental margin in minor units, by shopper who was given a coupon."""
         sums: Counter[str] = Counter()
         for issue in self.issues:
-            sums[issue.user_id] += self.margins.get(issue.issue_id, 0.0)  # type: ignore[assignment]
+            sums[issue.user_id] += self.margins[issue.issue_id]  # type: ignore[assignment]
         return sums
 
 

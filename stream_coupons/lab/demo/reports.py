@@ -26,13 +26,13 @@ HOW = (
 )
 
 
-def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
-    """Return the rate by day over the last `SMOOTHING_DAYS` days; column 2 is clicks, 3 redemptions."""
+def smoothed(daily: Sequence[Daily]) -> list[tuple[float, float]]:
+    """Return the redeem rate by day, over the last `SMOOTHING_DAYS` days."""
     points = []
     for index in range(len(daily)):
         window = daily[max(index - SMOOTHING_DAYS + 1, 0) : index + 1]
         issues = sum(row[1] for row in window)
-        points.append((float(daily[index][0] + 1), sum(row[column] for row in window) / max(issues, 1)))
+        points.append((float(daily[index][0] + 1), sum(row[2] for row in window) / max(issues, 1)))
     return points
 
 
@@ -141,7 +141,7 @@ def _add_comparison(report: HtmlReport, result: ShopperResult) -> None:
     day = Axis("simulated day", from_zero=True)
     margins = {NAMES[one.policy]: [(0.0, 0.0), *one.margin_by_day] for one in result.played}
     report.line_chart("Expected margin so far", margins, day, Axis("", "money"))
-    rates = {NAMES[one.policy]: smoothed(one.outcomes.daily(), 3) for one in result.played}
+    rates = {NAMES[one.policy]: smoothed(one.outcomes.daily()) for one in result.played}
     note = f"Of the coupons of the last {SMOOTHING_DAYS} days."
     report.line_chart("Redeem rate", rates, day, Axis("", "percent", from_zero=True), note=note)
 

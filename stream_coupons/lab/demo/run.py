@@ -14,8 +14,8 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
+from stream_coupons.lab.audit.audit_topics import audit_topics
 from stream_coupons.lab.audit.findings import Violation
-from stream_coupons.lab.demo.audit_log import audit_system
 from stream_coupons.lab.demo.baselines import Baselines
 from stream_coupons.lab.demo.lockstep import LiveTarget
 from stream_coupons.lab.demo.money import Earned, earned
@@ -118,7 +118,7 @@ class ShopperDemo:
                 live = _Live(self, system, world, baselines)
                 played = live.play()
                 with Waiting(self._console, "auditing what was issued"):
-                    violations = audit_system(system)
+                    violations = audit_topics(system.settings.kafka).violations
             live.wait_for_baselines()
         by_policy = {**baselines.played, "learned": played}
         in_order = [by_policy[policy] for policy in POLICIES]
