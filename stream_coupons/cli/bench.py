@@ -152,7 +152,7 @@ def _require_writable(path: Path | None) -> None:
 def _write(report: BenchReport, path: Path | None) -> None:
     """Print the report, or write it as JSON to a file and print it, or print it as JSON."""
     if str(path) == "-":
-        terminal.print_pretty_json(report)
+        terminal.print_json(report, indent=2)
         return
     if path is not None:
         with terminal.written(path) as file:

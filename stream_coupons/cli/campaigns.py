@@ -74,7 +74,7 @@ def show(
         terminal.warn(warning)
     found = states_of(campaigns.entries.values(), coupons, read_accounts(settings.kafka), time.time())
     if json:
-        terminal.print_pretty_json(found)
+        terminal.print_json(found, indent=2)
         return
     terminal.stdout().print(_table(found))
     terminal.say(f"{len(found)} campaigns; money in minor units (cents)")

@@ -62,7 +62,7 @@ def show(
     catalog_entries.warn_of_unreadable(found, COUPONS)
     coupons = list(found.entries.values())
     if json:
-        terminal.print_pretty_json(coupons)
+        terminal.print_json(coupons, indent=2)
         return
     table = Table("coupon", "title", "for", "gives", "limits", "valid")
     table.columns[0].overflow = "fold"

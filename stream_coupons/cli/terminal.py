@@ -23,37 +23,23 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons.cli.consoles import (
-    INTERRUPTED,
-    printable,
-    remark,
-    say,
-    stderr,
-    stdout,
-    stop_interrupted,
-    warn,
-)
+from stream_coupons.cli.consoles import INTERRUPTED as INTERRUPTED  # verbs take these from here
+from stream_coupons.cli.consoles import printable as printable
+from stream_coupons.cli.consoles import remark as remark
+from stream_coupons.cli.consoles import say as say
+from stream_coupons.cli.consoles import stderr as stderr
+from stream_coupons.cli.consoles import stdout as stdout
+from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
+from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
 from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
-from stream_coupons.lab.times import utc
+from stream_coupons.lab.times import utc as utc
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer
 
     from stream_coupons.kafka.records import Record
-
-__all__ = [  # of other modules
-    "INTERRUPTED",
-    "printable",
-    "remark",
-    "say",
-    "stderr",
-    "stdout",
-    "stop_interrupted",
-    "utc",
-    "warn",
-]
 
 T = TypeVar("T")
 SHOW_EVERY = 500
@@ -93,9 +79,9 @@ def tracked(records: Iterable["Record"], progress: Progress) -> Iterator["Record
             progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
 
 
-def print_json(value: object, enc_hook: Callable[[Any], Any] | None = None) -> None:
-    """Print a result for a script, on one line."""
-    typer.echo(msgspec.json.encode(value, enc_hook=enc_hook))
+def print_json(value: object, enc_hook: Callable[[Any], Any] | None = None, *, indent: int = -1) -> None:
+    """Print a result for a script, on one line unless lines are to be indented."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=enc_hook), indent=indent))
 
 
 def show(found: T, render: Callable[[T], None], *, as_json: bool, enc_hook: Callable[[Any], Any] | None = None) -> None:
@@ -110,11 +96,6 @@ def show(found: T, render: Callable[[T], None], *, as_json: bool, enc_hook: Call
             print_json(found, enc_hook)
         else:
             render(found)
-
-
-def print_pretty_json(value: object) -> None:
-    """Print a result for a script, indented."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def new_table(*names: str, figures: Iterable[str] = (), no_wrap: bool = False, **style: Any) -> Table:
