@@ -57,19 +57,19 @@ def digest(
 
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
-    states = {topics.changelog(TABLE_OF[one]).name: StateDigest(one) for one in agents}
+    states = {topics.changelog(TABLE_OF[one]).name: (one, StateDigest(one)) for one in agents}
     with client_of_topics(settings.kafka) as client:
         behind = sum(admin.lag(client, settings.kafka).values())
     if behind:
         terminal.warn(f"the workers have not committed {behind} records yet: states will change")
     with reading(settings.kafka) as read:
         for record in read("reading", tuple(states)):
+            owner, digest_of_owner = states[record.topic]
             try:
-                states[record.topic].take(record.key or b"", record.value, record.partition)
+                digest_of_owner.take(record.key or b"", record.value, record.partition)
             except msgspec.DecodeError as error:
-                agent = agents[list(states).index(record.topic)]
-                raise NotACell(f"{place_of(record)}: is no state of {agent}: {error}") from None
-    digests = {one: each.result() for one, each in zip(agents, states.values(), strict=True)}
+                raise NotACell(f"{place_of(record)}: is no state of {owner}: {error}") from None
+    digests = {owner: each.result() for owner, each in states.values()}
     if json:
         terminal.print_json(digests)
         return
