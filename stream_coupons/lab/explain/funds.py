@@ -7,13 +7,13 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.candidates import REDEEM, charges
-from stream_coupons.core.decision.judgement import Judgement
+from stream_coupons.core.decision.scoring import Judgement
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.lab.explain.candidate_verdicts import ChargedPrices, Lack
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 
 @dataclass(frozen=True, slots=True)
