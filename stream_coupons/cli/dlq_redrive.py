@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
@@ -67,7 +66,6 @@ def redrive(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
-    from stream_coupons.kafka.clients import Publisher
     from stream_coupons.kafka.letters import Selection, place_of, read_letters
     from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, sendings
 
@@ -75,11 +73,10 @@ def redrive(  # noqa: PLR0913 - the options of a command
     ways = (bool(letters), reason is not None or topic is not None, everything)
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
-    kafka = settings_from(config, bootstrap).kafka
-    require_topics(kafka)
+    kafka = settings_with_topics(config, bootstrap).kafka
     chosen = selection.of(read_letters(kafka))
     before = {} if again else sendings(kafka)
-    with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
+    with nullcontext() if dry_run else publisher_of(kafka) as publisher:
         work = Redrive(publisher, before, kafka.partitions, force)
         told = RedrivePrinter(dry_run, as_json=json)
         interrupted = _send(work, chosen, told)
@@ -119,7 +116,7 @@ class RedrivePrinter:
             sums = {outcome.name.lower(): counts[outcome] for outcome in RedriveOutcome}
             found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
             found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
-            typer.echo(msgspec.json.encode(found).decode())
+            terminal.print_json(found)
             return
         text = (
             f"{counts[RedriveOutcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
@@ -130,7 +127,7 @@ class RedrivePrinter:
             text += (
                 f", {counts[RedriveOutcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
             )
-        terminal.stdout().print(text, markup=False, soft_wrap=True)
+        terminal.say(text)
 
 
 def _send(work: Redrive, chosen: Iterable[Letter], told: RedrivePrinter) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
+from stream_coupons.lab.catalogue_files import overlooked
 from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons.lab.datasets.table_files import first_row, is_table, require_extra
 from stream_coupons.lab.interrupts import Interruptions
@@ -117,6 +117,18 @@ def require_writable(path: Path | None) -> None:
         raise BadConfig(f"--decisions {path}: expected a name that ends in .csv or .parquet")
     if not path.parent.is_dir():
         raise BadConfig(f"--decisions {path}: there is no folder {path.parent}")
+
+
+def title_of(path: Path, issues: int, *, interrupted: bool) -> str:
+    """Return the title of the page on a log."""
+    return f"{path.name}, interrupted after {issues} issues" if interrupted else path.name
+
+
+def end(log: ForeignLog, issues: int, *, interrupted: bool) -> NoReturn:
+    """Exit: with 1 if lines were refused, or as interrupted."""
+    if interrupted:
+        terminal.stop_interrupted(f" after {issues} issues: all results are of these")
+    raise typer.Exit(1 if log.refusals.count else 0)
 
 
 def doubts(log: ForeignLog) -> Iterator[str]:

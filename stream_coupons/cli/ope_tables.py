@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -57,12 +57,40 @@ def diagnostics_table(valued: Iterable[Valued]) -> Table:
     return table
 
 
+def print_values(valued: Sequence[Valued], values: str, gains: str) -> int:
+    """Print the values of policies, their gains, and how far to believe them.
+
+    Parameters
+    ----------
+    values, gains : str
+        Titles of the tables; empty for none.
+
+    Returns
+    -------
+    int
+        The decimals of the values.
+    """
+    console = terminal.stdout()
+    decimals = decimals_of([each.valuation.values[Estimator.DR].value for each in valued])
+    console.print(values_table(valued, values, decimals, is_gain=False))
+    if gains:
+        console.print(values_table(valued, gains, decimals, is_gain=True))
+    console.print(diagnostics_table(valued))
+    return decimals
+
+
+def print_notes(notes: Iterable[str], warnings: Iterable[str]) -> None:
+    """Print how values were found, and what may make them wrong."""
+    for note in notes:
+        terminal.say(note)
+    for warning in warnings:
+        terminal.warn(warning)
+
+
 def new_table(title: str, *names: str) -> Table:
     """An empty table of names and numbers."""
-    table = Table(*names, title=title, title_justify="left")
+    table = terminal.new_table(names[0], figures=names[1:], title=title, title_justify="left")
     table.columns[0].overflow = "fold"
-    for column in table.columns[1:]:
-        column.justify = "right"
     return table
 
 

@@ -14,7 +14,7 @@ from stream_coupons.settings import Settings
 from stream_coupons.worker.child import LEAVES_WITHIN_S, Child, Supervision
 from stream_coupons.worker.watchdog import Watched
 
-COMMAND = (sys.executable, "-m", "stream_coupons.cli.learner_process")
+COMMAND = (sys.executable, "-m", "stream_coupons.worker.learner_process")
 PUBLISH = b"publish"
 """Frame that asks the learner to publish at once what it has learnt."""
 ADDED = frozenset({"counter", "histogram"})

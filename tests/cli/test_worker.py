@@ -60,7 +60,9 @@ def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
 
 
 def test_a_process_that_decides_imports_neither_river_nor_scikit_learn() -> None:
-    code = "import sys, stream_coupons.cli.worker_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = (
+        "import sys, stream_coupons.worker.worker_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
     imported = set(run([sys.executable, "-c", code], dict(os.environ)).stdout.split())
     assert "faust" in imported
     assert not {"river", "sklearn", "scipy", "pandas"} & imported

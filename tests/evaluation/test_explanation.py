@@ -36,13 +36,8 @@ from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.lab.explain.candidate_verdicts import WORDS, Lack
-from stream_coupons.lab.explain.explanation import (
-    Funds,
-    KeptDecision,
-    ShopperExplanation,
-    explain_issue,
-    explain_shopper,
-)
+from stream_coupons.lab.explain.explanation import KeptDecision, ShopperExplanation, explain_issue, explain_shopper
+from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
 
 CATEGORIES = ("tea", "ham", "ink")

@@ -25,7 +25,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, origin_of
 from stream_coupons.lab.audit.findings import place_of
-from stream_coupons.lab.explain.explanation import Funds, KeptDecision, event_digests
+from stream_coupons.lab.explain.explanation import KeptDecision, event_digests
+from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
 from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
 from stream_coupons.observability.metrics import Metrics

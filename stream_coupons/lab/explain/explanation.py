@@ -4,7 +4,7 @@ Pure: the input is the shopper, the catalogue, the rules and the models; the out
 """
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.candidates import REDEEM, charges
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Judgement, Knowledge
 from stream_coupons.core.draws import DIGEST_BYTES
@@ -22,10 +21,6 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
-from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.leases import Account
-from stream_coupons.core.money.purses import Purse, first_lease
-from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.profile import fold
@@ -43,7 +38,7 @@ from stream_coupons.lab.explain.candidate_verdicts import (
     of_another_domain,
 )
 from stream_coupons.lab.explain.feature_text import FeatureText, score_of, tell
-from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.lab.explain.funds import Funds
 
 PRICE_ROUNDING = 0.01
 """Rounding of prices on record, minor units."""
@@ -120,66 +115,6 @@ class KeptDecision:
     before: Shopper | None = None
     after: Shopper | None = None
     now: Shopper | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Funds:
-    """The stock and budgets that are left.
-
-    Attributes
-    ----------
-    purses : mapping
-        Purses of the shopper's partition, by account.
-    accounts : mapping
-        Accounts as their owner knows them, by id.
-    partition, partitions : int
-        The shopper's partition, and the number of partitions.
-    """
-
-    purses: Mapping[str, Purse]
-    accounts: Mapping[str, Account]
-    partition: int
-    partitions: int
-
-    @property
-    def wallet(self) -> Wallet:
-        """The wallet of the shopper's partition."""
-        return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
-
-    def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
-        """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""
-        for limit in limits:
-            shortage = self.wallet.shortage([limit], held_minor)
-            if shortage is not None:
-                return Lack(
-                    shortage=shortage,
-                    account_id=limit.account_id,
-                    needed=1 if limit.is_stock else held_minor,
-                    here=self._here(limit),
-                    in_all=self._in_all(limit),
-                )
-        return None
-
-    def _here(self, limit: Limit) -> int:
-        purse = self.purses.get(limit.account_id)
-        return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
-
-    def _in_all(self, limit: Limit) -> int:
-        account, purse = self.accounts.get(limit.account_id, Account()), self.purses.get(limit.account_id)
-        committed = {number: holding.committed for number, holding in account.holdings.items()}
-        if purse is not None:  # it knows more than it has reported
-            committed[self.partition] = purse.committed
-        return max((limit.most or 0) - sum(committed.values()), 0)
-
-    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> ChargedPrices:
-        """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
-        [positions] = judged.chosen
-        charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
-        for position, charge in zip(positions.tolist(), charged, strict=True):
-            lack = self.lack(coupons.limited[position], charge.held_minor)
-            if lack is not None:
-                lacking[position] = lack
-        return ChargedPrices(np.array([charge.price_minor for charge in charged]), lacking)
 
 
 def explain_shopper(

@@ -54,6 +54,11 @@ class Evaluated:
     doubts: list[str] = field(default_factory=list)
     baselines: list[Beside] = field(default_factory=list)
 
+    @property
+    def labelled(self) -> int:
+        """Number of issues whose label is known."""
+        return sum(one.labelled_at is not None for one in self.scored)
+
 
 def evaluated(
     running: ProgressiveRun,
