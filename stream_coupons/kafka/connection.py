@@ -199,6 +199,13 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
     """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
 
     The most telling reason counts: a broker that refuses a client often just closes its next connection.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers were to be reached.
+    reasons : sequence of str
+        Errors of the attempts, as logged.
     """
     protocol = connection.security_protocol
     words = {
@@ -224,7 +231,15 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
 
 
 def why_denied(connection: Connection, error: Exception) -> str:
-    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python."""
+    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    error : Exception
+        The error of kafka-python.
+    """
     kind = type(error).__name__.removesuffix("AuthorizationFailedError").lower()
     about = f" ({error})" if str(error) else ""
     who = connection.username or connection.certificate_file or "this client"

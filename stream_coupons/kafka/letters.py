@@ -99,7 +99,7 @@ class Letter(NamedTuple):
         return _length_of(self.value, self.headers.get(VALUE_BYTES_HEADER))
 
     def digest(self) -> bytes:
-        """The same for every copy of the record, and for no other."""
+        """Return the digest that all copies of the record share, and no other record has."""
         if self.is_cut:
             return self.headers[DIGEST_HEADER].encode()
         return digest(self.topic, self.key, self.value)
@@ -149,7 +149,7 @@ def _length_of(part: bytes | None, said: str | None) -> int | None:
 
 
 def letter_of(record: Any) -> Letter:
-    """A record of dead-letters as kafka-python gives it."""
+    """Return the letter in a record of dead-letters, as kafka-python reads it."""
     headers: dict[str, str] = {}
     for name, value in record.headers or ():
         headers.setdefault(name, (value or b"").decode(errors="replace"))
@@ -158,7 +158,7 @@ def letter_of(record: Any) -> Letter:
 
 
 def read_letters(connection: Connection) -> Iterator[Letter]:
-    """All dead letters there are now, in order within each partition, which is the order of the records refused."""
+    """Yield all current dead letters, in order within each partition, which is the order of the records refused."""
     with Reader(connection, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             yield letter_of(record)
@@ -201,7 +201,14 @@ class Selection:
 
 
 def named(places: frozenset[str], letters: Iterable[Letter]) -> list[Letter]:
-    """The letters of these names.
+    """Return the letters of some names.
+
+    Parameters
+    ----------
+    places : frozenset of str
+        Names of letters, partition:offset.
+    letters : iterable of Letter
+        The letters to choose from.
 
     Raises
     ------
@@ -217,7 +224,7 @@ def named(places: frozenset[str], letters: Iterable[Letter]) -> list[Letter]:
 
 
 def place_of(text: str) -> str:
-    """The name of a letter as it is written everywhere.
+    """Return the name of a letter in its normal form.
 
     Raises
     ------
@@ -230,13 +237,20 @@ def place_of(text: str) -> str:
 
 
 def numbers_of(place: str) -> tuple[int, int]:
-    """Partition and offset of a letter's name."""
+    """Return partition and offset of a letter's name."""
     partition, _, offset = place.partition(":")
     return int(partition), int(offset)
 
 
 def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int]]:
     """Return the `moment` of the letter of a name.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    place : str
+        Name of the letter, partition:offset.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class Sending(NamedTuple):
 
 
 def sendings(connection: Connection) -> dict[bytes, Sending]:
-    """The last time that each record was sent again, by its digest."""
+    """Return the last time that each record was sent again, by its digest."""
     with Reader(connection, [topics.REDRIVES.name], from_beginning=True) as reader:
         return {
             record.key: Sending(record.timestamp / 1000.0, (record.value or b"").decode(errors="replace"))
@@ -132,7 +132,7 @@ class Redrive:
 
 
 def headers_again(letter: Letter) -> list[tuple[str, bytes]]:
-    """The headers of a record that is sent again: which letter it was and, if an agent of ours sent it, its origin."""
+    """Return the headers of a record that is sent again: its letter and, if an agent of ours sent it, its origin."""
     headers = [(REDRIVEN_HEADER, letter.place.encode())]
     if letter.topic not in INPUT_NAMES:
         own = {name: letter.headers[name] for name in (ORIGIN_HEADER, BEGAN_HEADER) if name in letter.headers}

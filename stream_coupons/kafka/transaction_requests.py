@@ -135,7 +135,15 @@ class VersionedRequest(Request[_Request]):  # type: ignore[misc]
 
 
 def in_topics(rows: Mapping[TopicPartition, Row], fields: Callable[[Row], tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the fields of each partition in the form of a request: by topic, ready to encode."""
+    """Return rows in the form of a request: by topic, ready to encode.
+
+    Parameters
+    ----------
+    rows : mapping of TopicPartition to any
+        One a partition.
+    fields : callable
+        Returns the fields of a row that follow the partition's number.
+    """
     by_topic: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for tp, row in rows.items():
         by_topic[tp.topic].append((tp.partition, *fields(row), _NO_TAGS))

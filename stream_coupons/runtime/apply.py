@@ -191,7 +191,15 @@ class Applier(Generic[State]):
         self._step = table.step
 
     def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
-        """Apply records in order. The last steps may stay deferred."""
+        """Apply records in order. The last steps may stay deferred.
+
+        Parameters
+        ----------
+        attempt : Attempt
+            The attempt on a batch, changed in place.
+        records : sequence of Record
+            Records of its partition, in order.
+        """
         attempt.shared.before_change = partial(self.finish, [attempt])
         try:
             for record in records:

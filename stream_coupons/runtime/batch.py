@@ -75,7 +75,15 @@ class BatchProcessor(Generic[State]):
         return self._shards[partition].cells
 
     def state(self, partition: int, key: str) -> State:
-        """Return the saved state of a key, or a new one, only to be read."""
+        """Return the saved state of a key, or a new one, only to be read.
+
+        Parameters
+        ----------
+        partition : int
+            An owned partition.
+        key : str
+            Key of the state.
+        """
         shard = self._shards[partition]
         return (shard.live.get(key) or shard.saved(key)).state
 
@@ -85,6 +93,13 @@ class BatchProcessor(Generic[State]):
 
     def adopt(self, partition: int, cells: CellStore) -> int:
         """Take over a partition with these saved cells. Returns their number.
+
+        Parameters
+        ----------
+        partition : int
+            Number of the partition.
+        cells : CellStore
+            Its saved cells.
 
         Raises
         ------
@@ -107,7 +122,15 @@ class BatchProcessor(Generic[State]):
         return self._shards[partition].ends
 
     def reach(self, partition: int, ends: Mapping[str, int]) -> None:
-        """Note how far records were applied."""
+        """Note how far records were applied.
+
+        Parameters
+        ----------
+        partition : int
+            An owned partition.
+        ends : mapping of str to int
+            Offset behind the last record applied, by topic.
+        """
         shard = self._shards[partition]
         shard.ends |= {topic: max(end, shard.ends.get(topic, 0)) for topic, end in ends.items()}
 

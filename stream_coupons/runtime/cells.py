@@ -40,7 +40,17 @@ class OutboxEntry(Struct, array_like=True):
 
     @classmethod
     def of(cls, record: Record, index: int, output: Output) -> "OutboxEntry":
-        """Return an output of a record, without what the record has itself."""
+        """Return an output of a record, without what the record has itself.
+
+        Parameters
+        ----------
+        record : Record
+            The input.
+        index : int
+            Place of the output among those of the input, from 0.
+        output : Output
+            The output.
+        """
         if output.value is record.value:
             output = Output(output.topic, output.partition, output.key, None, output.headers)
         return cls(record.topic, record.offset, index, output)
@@ -74,7 +84,15 @@ class Cell(Struct, Generic[State], array_like=True):
         return any(kept.topic == topic for kept in self.outbox)
 
     def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
-        """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed."""
+        """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed.
+
+        Parameters
+        ----------
+        committed : mapping of str to int
+            The next offset to be delivered after a restart, by topic.
+        but : str
+            Topic that does not count.
+        """
         applied = [(topic, offset) for topic, offset in self.applied.items() if topic != but]
         kept = [(kept.topic, kept.offset) for kept in self.outbox]
         return any(offset >= committed.get(topic, 0) for topic, offset in applied + kept)
@@ -141,7 +159,17 @@ class CellCodec(Generic[State]):
         return self.decode(self.encode(cell))
 
     def encode_within(self, max_bytes: int, key: str, cell: Cell[State]) -> bytes:
-        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it."""
+        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it.
+
+        Parameters
+        ----------
+        max_bytes : int
+            Most bytes of the result.
+        key : str
+            Key of the cell, for the error.
+        cell : Cell
+            The cell.
+        """
         try:
             data = self._encoder.encode(cell)
         except OverflowError as error:

@@ -212,13 +212,47 @@ class KeyedStep(Protocol[State]):
     def apply(
         self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
     ) -> Outcome | Deferred:
-        """Change the state in place, and what is shared; may raise, then all of it is thrown away."""
+        """Change the state in place, and what is shared; may raise, then all of it is thrown away.
+
+        Parameters
+        ----------
+        state_key : str
+            Key of the state.
+        state : State
+            State, changed in place.
+        message : any
+            Message of the record, as parsed.
+        record : Record
+            The record.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Apply a record of a shared topic; more than once is the same as once."""
+        """Apply a record of a shared topic; more than once is the same as once.
+
+        Parameters
+        ----------
+        message : any
+            Message of the record, as parsed.
+        record : Record
+            The record.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Change what is shared for the time having come; its outputs are not sent again."""
+        """Change what is shared for the time having come; its outputs are not sent again.
+
+        Parameters
+        ----------
+        at : float
+            Time that has come, UTC epoch seconds.
+        record : Record
+            The tick.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
@@ -230,13 +264,47 @@ class KeyedStep(Protocol[State]):
         """Return the next time at which time alone changes this state; None for never."""
 
     def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Change the state in place, and what is shared, for the time having come."""
+        """Change the state in place, and what is shared, for the time having come.
+
+        Parameters
+        ----------
+        state_key : str
+            Key of the state.
+        state : State
+            State, changed in place.
+        at : float
+            Time that has come, UTC epoch seconds.
+        record : Record
+            The tick.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def place(self, partition: int, state_key: str, state: State) -> None:
-        """Bring views derived from the states in line with this one."""
+        """Bring views derived from the states in line with this one.
+
+        Parameters
+        ----------
+        partition : int
+            Number of the partition.
+        state_key : str
+            Key of the state.
+        state : State
+            The state.
+        """
 
     def forget(self, partition: int) -> None:
         """Drop what is derived from the states of a partition."""
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:
-        """Return the dead letter of a record."""
+        """Return the dead letter of a record.
+
+        Parameters
+        ----------
+        record : Record
+            The record.
+        reason : str
+            Code of `Rejection`.
+        detail : str
+            The fault, for people.
+        """

@@ -88,6 +88,13 @@ class Catalogue:
             An item of an order, in the scope of the coupon.
         coupon : Coupon
             Its typical price counts if the item has none.
+
+        Examples
+        --------
+        >>> tea = Coupon(coupon_id="tea", max_discount_minor=100, typical_price_minor=400)
+        >>> catalogue = Catalogue([tea])
+        >>> [catalogue.value_of(Item(item_id="A", price_minor=price, quantity=2.0), tea) for price in (250, None)]
+        [500, 800]
         """
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))

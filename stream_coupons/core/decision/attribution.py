@@ -2,8 +2,7 @@
 
 Features, schema, prediction and model version of an example are those stored at decision time: a release may have
 changed the features since. Feedback marks the issue on arrival. Positive and negative labels go to the learner when the
-window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but is no positive, as an order
-in it without a coupon is none.
+window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but no order in it is a positive.
 
 Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
 once would predict too much. The outcome so far is sent early (`OpenDecision`), for the base rate only.

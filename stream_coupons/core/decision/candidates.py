@@ -123,6 +123,8 @@ def score(undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:
     ----------
     undecided : sequence of Undecided
         Triggers of any domains.
+    known : Knowledge
+        Rules, catalogue and models.
 
     Returns
     -------
@@ -164,6 +166,8 @@ def charges(
 
     Parameters
     ----------
+    coupons : CouponSet
+        Coupons of the domain.
     positions : array of int, shape (n,)
         Positions in `coupons`.
     redeems, discounts_minor : array, shape (n,)
@@ -184,10 +188,14 @@ def want_missed(considered: Candidates, can_be_had: NDArray[np.bool_], draw: Dra
 
     Parameters
     ----------
+    considered : Candidates
+        All candidates of the trigger.
     can_be_had : array of bool, shape (n,)
         True of the candidates that have stock and money.
     draw : Draw
         Of the trigger.
+    rules : PolicyRules
+        Exploration, and the least value of a coupon that is given.
     """
     undecided = considered.undecided
     for row in _missed(considered, can_be_had, draw, rules):
@@ -218,6 +226,8 @@ def note_demand(considered: Candidates, least_value_minor: float) -> None:
 
     Parameters
     ----------
+    considered : Candidates
+        All candidates of the trigger.
     least_value_minor : float
         Value above which a coupon is given, minor units.
     """

@@ -31,6 +31,12 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
+    shopper : Shopper
+        State, changed in place.
+    request : ErasureRequest
+        The request.
     latest : float
         The latest that it can be now: a sender's clock may be ahead.
     """
@@ -112,10 +118,14 @@ def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
     at : float
         The time that has come, UTC epoch seconds.
+    rules : ProfileRules
+        `forget_after_s` is the time that is long enough; 0 for never.
     effects : Effects
         Of the step so far; extended.
     """
@@ -132,5 +142,13 @@ def mark_of(shopper: Shopper) -> Shopper | None:
 
 
 def is_over(shopper: Shopper, at: float) -> bool:
-    """Return whether nothing of the state is needed any more."""
+    """Return True if nothing of the state is needed any more.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State of the shopper.
+    at : float
+        UTC epoch seconds.
+    """
     return shopper.leaves_at is not None and shopper.leaves_at <= at and shopper.has_nothing_open

@@ -25,10 +25,14 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
 
     Parameters
     ----------
+    decision : Candidates
+        The candidates that can be had.
     choice : Choice
         The policy's answer, for the propensity.
     row : int
         Of the coupon among the candidates.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     undecided, rules = decision.undecided, known.rules
     shopper, effects = undecided.moment.shopper, undecided.effects
@@ -137,6 +141,14 @@ def record(  # noqa: PLR0913 - all that a decision says
         The arms and what is sold out.
     can_be_had : array of bool, shape (n,)
         False of the rows of `considered` that are sold out.
+    choice : Choice
+        The policy's answer.
+    result : str
+        What follows from it.
+    is_holdout : bool
+        True if the shopper is in the holdout.
+    rules : PolicyRules
+        `decisions_logged_ratio` is recorded, too.
     """
     undecided = decision.undecided
     arms, given = [coupon.coupon_id for coupon in decision.coupons()], choice.row if result == "given" else None
@@ -166,8 +178,12 @@ def open_control(
 
     Parameters
     ----------
+    decision : Candidates
+        Candidates of the trigger.
     row : int
         Of the coupon.
+    known : Knowledge
+        Rules, catalogue and models.
     withheld : bool
         True if it would have been given, but for the holdout.
     is_beside : bool
@@ -201,6 +217,8 @@ def open_controls_beside(decision: Candidates, best: int, known: Knowledge) -> N
         All coupons that could be given.
     best : int
         Row that is watched already.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     identity, rules = decision.undecided.identity, known.rules
     for row in policy.watched(len(decision.positions), best, identity, rules.policy, rules.key):
@@ -239,8 +257,12 @@ def withhold(decision: Candidates, row: int, known: Knowledge, *, is_due: bool) 
 
     Parameters
     ----------
+    decision : Candidates
+        Candidates of the trigger.
     row : int
         Of the coupon.
+    known : Knowledge
+        Rules, catalogue and models.
     is_due : bool
         True if caps allow it: then it is marked as withheld, and counts towards them.
     """

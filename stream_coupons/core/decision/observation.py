@@ -27,8 +27,14 @@ def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: K
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    coupons : CouponSet
+        Coupons of one domain.
     positions : array of int, shape (n,)
         Positions in `coupons`.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     return extract([moment], coupons, [positions], known.rules.profile)
 
@@ -41,8 +47,14 @@ def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowle
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    domain : str
+        Domain of the arms.
     arms : iterable of str
         Coupon ids.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
@@ -57,10 +69,18 @@ def predict(
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    coupons : CouponSet
+        Coupons of one domain.
     positions : array of int, shape (n,)
         Positions in `coupons`.
+    domain : str
+        The domain.
     arms : iterable of str
         Coupon ids that the other system chose among.
+    known : Knowledge
+        Rules, catalogue and models.
 
     Returns
     -------
@@ -83,10 +103,14 @@ def observe(
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
     event : ObservedIssue
         With the coupon_id `none` if it gave none.
+    known : Knowledge
+        Rules, catalogue and models.
     latest : float
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
@@ -109,8 +133,14 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
+    event : ObservedIssue
+        The observed issue.
+    known : Knowledge
+        Rules, catalogue and models.
     effects : Effects
         Extended by the reason why it is of no use.
     """
@@ -144,6 +174,10 @@ def note(
 
     Parameters
     ----------
+    event : ObservedIssue
+        The observed issue.
+    known : Knowledge
+        Rules, catalogue and models.
     numeric, hashed : bytes
         One row as it is stored.
     predicted : tuple of float
@@ -178,6 +212,10 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
     ----------
     shopper : Shopper
         State, changed in place.
+    issue : OpenIssue
+        The issue, not yet in the state.
+    known : Knowledge
+        Rules, catalogue and models.
     effects : Effects
         Of the step so far; extended.
     latest : float

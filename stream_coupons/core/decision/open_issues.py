@@ -31,6 +31,10 @@ def open_issue(
         State, changed in place.
     issue : OpenIssue
         An issue of this system or of another one.
+    catalogue : Catalogue
+        The current coupons.
+    rules : AttributionRules
+        `impression_domains` are the domains whose channel reports impressions.
     effects : Effects
         Effects of the step so far; extended.
     latest : float
@@ -60,6 +64,8 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
         State, changed in place.
     control : OpenControl
         The control to add; at most `rules.max_open_controls` are kept.
+    rules : AttributionRules
+        `max_open_controls` is the limit.
     """
     shopper.controls[control.issue_id] = control
     while len(shopper.controls) > rules.max_open_controls:
@@ -76,6 +82,12 @@ def booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: flo
 
     Parameters
     ----------
+    issue : OpenIssue
+        The issue.
+    before : Stake
+        Money that it had held and spent before.
+    after : Stake
+        Money that it holds and has spent now.
     at : float
         UTC epoch seconds, no later than now.
     final : float or None
@@ -120,6 +132,14 @@ def example(  # noqa: PLR0913 - what is known of one outcome
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
+    stored : OpenIssue or OpenControl
+        The decision: an open issue or control.
+    head : str
+        "click", "redeem" or "order".
+    label : bool
+        The label of that head.
     at : float
         Time at which the label is final, UTC epoch seconds.
     seen : bool or None
@@ -194,8 +214,12 @@ def emit_outcome(
 
     Parameters
     ----------
+    issue : OpenIssue
+        An open issue, or one that has just ended.
     at : float
         UTC epoch seconds, no later than now.
+    effects : Effects
+        Effects of the step so far; extended.
     is_first : bool
         True if nothing was sent of it before: its features are sent, too.
     is_over : bool

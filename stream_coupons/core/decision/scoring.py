@@ -51,6 +51,10 @@ class Scorer(Protocol):
 
         Parameters
         ----------
+        rows : FeatureRows
+            Rows of features.
+        row : int
+            Index of the row.
         head : int
             Column of `HEADS`.
         names : sequence of str
@@ -88,7 +92,15 @@ class ValueScorer:
         return np.zeros((len(rows), len(HEADS)))
 
     def contributions(self, *args: object, **kwargs: object) -> list[tuple[str, float, float]]:  # noqa: ARG002
-        """Return nothing: there are no weights."""
+        """Return nothing: there are no weights.
+
+        Parameters
+        ----------
+        *args
+            As of `Scorer.contributions`.
+        **kwargs
+            As of `Scorer.contributions`.
+        """
         return []
 
 
@@ -112,9 +124,13 @@ def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
 
     Parameters
     ----------
+    domain : str
+        The domain.
     transfer : mapping
         Source domain by domain; no chain leads back to its start.
 
+    Examples
+    --------
     >>> sources_of("travel", {"travel": "retail", "retail": "groceries"})
     ['retail', 'groceries']
     """
@@ -130,11 +146,15 @@ def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) ->
 
     Parameters
     ----------
+    domain : str
+        The domain.
     known : container of str
         Domains.
     transfer : mapping
         Source domain by domain; no chain leads back to its start.
 
+    Examples
+    --------
     >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
     'retail'
     """
@@ -178,8 +198,16 @@ def judge(
 
     Parameters
     ----------
+    moments : sequence of Moment
+        Shoppers, each at a time.
     candidates : sequence of arrays of int
         For each moment, the eligible positions in `coupons`.
+    coupons : CouponSet
+        Coupons of one domain.
+    scorer : Scorer
+        Model of the domain.
+    rules : Rules
+        Length of the shortlist, half-lives, and terms of the value.
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         rows = blank(moments, coupons, candidates)
