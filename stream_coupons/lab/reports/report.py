@@ -46,7 +46,7 @@ class HtmlReport:
 
     Examples
     --------
-    >>> report = Report("Redemptions", "One week")
+    >>> report = HtmlReport("Redemptions", "One week")
     >>> report.section("Quality", "Scored before it is learnt.")
     >>> report.stats([("AUC", 0.871, "95% interval 0.86 to 0.88")])
     >>> report.line_chart("Log loss", {"model": [(0, 0.2), (1, 0.1)]}, x=Axis("example"))
