@@ -192,7 +192,7 @@ def test_a_template_names_the_columns_and_is_a_mapping_once_it_is_completed(tmp_
     completed = text.replace('arm = ""', 'arm = "offer"').replace('# purchase = ""', 'purchase = "ordered"')
     (tmp_path / "mapping.toml").write_text(completed, encoding="utf-8")
     mapping = mapping_of(tmp_path / "mapping.toml")
-    assert (mapping.arm, mapping.click, mapping.order_value) == ("offer", "clicked", "order_value")
+    assert (mapping.arm, mapping.click, mapping.order_value) == ("offer", None, "order_value")
     assert len(issues(log_of(frame, mapping, "decisions.csv"))) == len(frame)
 
 

@@ -21,15 +21,6 @@ CSV: Final = {".csv": ",", ".tsv": "\t"}
 """Separators by suffix; `.gz` and the like may follow."""
 PARQUET: Final = ".parquet"
 COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
-ALIASES: Final = {
-    "arm": ("coupon_id",),
-    "shopper": ("user_id",),
-    "time": ("occurred_at",),
-    "click": ("clicked",),
-    "purchase": ("purchased",),
-    "order_value": ("order_value_minor",),
-}
-"""Other names of columns that a template takes for a field of the mapping."""
 DEFAULTS: Final[dict[str, str | float]] = {
     "control": NO_COUPON,
     "separator": "|",
@@ -128,17 +119,15 @@ def template(frame: pd.DataFrame, name: str, fields: Mapping[str, str]) -> str:
         *(f"#   {column}: {_holds(frame[column])}" for column in frame.columns),
         "",
     ]
-    named = {field: (field, *ALIASES.get(field, ())) for field in fields}
-    taken = {name for names in named.values() for name in names}
-    others = [column for column in columns if column not in taken]
+    others = [column for column in columns if column not in fields]
     for field, text in fields.items():
         lines.append(f"# {text}")
         if field in ("coupon", "coupons"):
             continue
-        known = next((column for column in named[field] if column in columns), None)
         default = others if field == "context" else DEFAULTS.get(field, "")
-        line = f"{field} = {_toml(default if known is None else known)}"
-        lines.append(line if known is not None or field == "arm" else f"# {line}")
+        known = not default and field in columns
+        line = f"{field} = {_toml(field if known else default)}"
+        lines.append(line if known or field == "arm" else f"# {line}")
     return "\n".join(lines) + ENDING
 
 

@@ -21,6 +21,7 @@ References
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -137,9 +138,7 @@ def report(
 
 
 def _largest_domain(log: OwnLog) -> str:
-    counts: dict[str, int] = {}
-    for decision in log.decisions.values():
-        counts[decision.domain] = counts.get(decision.domain, 0) + 1
+    counts = Counter(decision.domain for decision in log.decisions.values())
     if not counts:
         raise BadConfig(
             "the log has no decisions on record: expected records of the topic decisions; is "

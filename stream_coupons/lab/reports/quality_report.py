@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway
 from stream_coupons.lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons.lab.offline.segments import COUPON
-from stream_coupons.lab.reports.axes import Axis, format_value, with_minus
+from stream_coupons.lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
 from stream_coupons.lab.reports.report import HtmlReport
 from stream_coupons.models.metrics import Interval, log_loss, roc_auc
 
@@ -178,7 +178,7 @@ def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
                 each.examples,
                 each.positives,
                 format_value(each.observed.value, "percent"),
-                _span(each.observed, percent=True),
+                _span(each.observed, "percent"),
                 format_value(each.predicted, "percent"),
                 round(each.log_loss, 4),
                 format_value(each.roc_auc.value),
@@ -201,8 +201,5 @@ def _gap(gap: float) -> str:
     return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
 
 
-def _span(interval: Interval, *, percent: bool = False) -> str:
-    if math.isnan(interval.low):
-        return ""
-    ends = (format_value(end, "percent" if percent else "number") for end in (interval.low, interval.high))
-    return " to ".join(ends)
+def _span(interval: Interval, unit: Unit = "number") -> str:
+    return format_interval(interval.low, interval.high, unit)
