@@ -39,7 +39,7 @@ PHASES = (
     Phase("take in: rest", ((PIPELINE, "take_in"),)),
     Phase("take in: known event?", ((PIPELINE, "is_duplicate"),)),
     Phase("take in: fold", ((PIPELINE, "fold"),)),
-    Phase("take in: observe order", (("stream_coupons.core.decision.attribution", "observe_order"),)),
+    Phase("take in: observe order", ((PIPELINE, "observe_order"),)),
     Phase("take in: publish vector", ((PIPELINE, "publish_vector"),)),
     Phase("decide: rest", ((PIPELINE, "decide"),)),
     Phase("decide: eligible", ((PIPELINE, "eligible"),)),
