@@ -57,7 +57,7 @@ MUTANTS = {
     "what was finished later is said later": Mutant(
         "runtime/apply.py",
         "self._conclude(attempt, key, record, outcome, slot)\n\n    def _conclude",
-        "self._conclude(attempt, key, record, outcome, attempt.result.slot())\n\n    def _conclude",
+        "self._conclude(attempt, key, record, outcome, attempt.slot())\n\n    def _conclude",
         "runtime/test_batch.py::"
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),

@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS, unpack
+from stream_coupons.core.decision.candidates import unpack
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.open_issues import open_control, open_issue
-from stream_coupons.core.decision.scoring import packed_row
+from stream_coupons.core.decision.candidates import packed_row
+from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
@@ -113,7 +113,7 @@ class Case:
 
     def order(self, at: float, *items: str, domain: str = "ecommerce") -> None:
         event = order("o", at, *(item(name, category="tea") for name in items), domain=domain)
-        attribution.observe_order(self.shopper, event, self.known.catalogue)
+        observe_order(self.shopper, event, self.known.catalogue)
 
     def wait(self, at: float) -> Effects:
         return self._take(attribution.close_windows("u", self.shopper, at, self.known.catalogue, self.rules))
@@ -160,7 +160,7 @@ def test_no_order_is_worth_more_than_a_message_can_say(case: Case) -> None:
     case.give(given)
     dear = item("A", category="tea", price_minor=2**53, quantity=1e6)
     for n in range(2):
-        attribution.observe_order(case.shopper, order(f"o{n}", AT + DAY_S, dear), KNOWN.catalogue)
+        observe_order(case.shopper, order(f"o{n}", AT + DAY_S, dear), KNOWN.catalogue)
     msgspec.msgpack.encode(case.shopper)
     case.wait(CLOSED)
     assert {example.order_value_minor for example in case.examples} == {2**53}

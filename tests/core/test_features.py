@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.scoring import packed_row, unpack
+from stream_coupons.core.decision.candidates import packed_row, unpack
 from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (

@@ -8,7 +8,8 @@ import pytest
 from numpy.random import Generator
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS, packed_row
+from stream_coupons.core.decision.candidates import packed_row
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows

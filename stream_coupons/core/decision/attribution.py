@@ -14,17 +14,17 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
     counts_of,
     emit_outcome,
     example,
+    has_other_scope,
     known_outcome,
 )
 from stream_coupons.core.effects import Effects, Stake
-from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event
@@ -38,8 +38,6 @@ Fault = tuple[Rejection, str]
 """Reason code and detail of refused feedback."""
 NEVER_ISSUED: Fault = (Rejection.UNKNOWN_ISSUE, "never issued to this shopper")
 LATE: Fault = (Rejection.LATE, "its window has closed")
-MAX_VALUE_MINOR = 2**53
-"""Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 CLOCKS_DIFFER_S = 86400.0
 """Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
@@ -254,49 +252,6 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {detail}", waited)
 
 
-def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the issues and controls whose coupon has the order in its scope, used or not.
-
-    The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
-    covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
-    dropped: its features describe the old scope.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    catalogue : Catalogue
-        The current scopes of coupons.
-    """
-    for control in [*shopper.controls.values()]:
-        if _has_other_scope(control, catalogue):
-            del shopper.controls[control.issue_id]
-        else:
-            _note_order(control, event, catalogue)
-    for issue_id in shopper.issues:
-        issue = shopper.issue(issue_id)
-        is_same = not _has_other_scope(issue, catalogue)
-        if is_same and _note_order(issue, event, catalogue):
-            shopper.keep_issue(issue)
-
-
-def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
-    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
-    coupon = catalogue.by_id.get(opened.coupon_id)
-    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
-        return False
-    inside = [item for item in event.items if is_in_scope(coupon, item)]
-    if inside:
-        opened.ordered = True
-        value = sum(catalogue.value_of(item, coupon) for item in inside)
-        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
-    return bool(inside)
-
-
-def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
-
-
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
     """Return whether orders are complete: the coupon still has its scope of decision time."""
     return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
@@ -321,7 +276,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]
-        if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
+        if control.coupon_id in catalogue.by_id and not has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
             effects.messages.append(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
     for early in [early for early in shopper.early if early.waits_until <= at]:

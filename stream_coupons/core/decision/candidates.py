@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.policy import Draw
-from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer, judge, packed_row, stored
+from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer, judge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows
@@ -28,6 +28,8 @@ MAX_TOGETHER = 2**17
 """The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
 cache they cost more than batching saves."""
 
+
+INDEX_BYTES = 4
 
 StoredRow = tuple[bytes, bytes, Predicted]
 """Numeric features, hashed features and probabilities."""
@@ -181,6 +183,44 @@ def charges(
         free = Charge(0.0, most_minor)
         found.append(wallet.charge(limits, most_minor, redeem, discount) if limits else free)
     return found
+
+
+def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
+    """Return the numeric and the hashed features of a row as they are stored with a decision, until its labels come.
+
+    Parameters
+    ----------
+    rows : FeatureRows
+        Rows of a batch.
+    row : int
+        Index among them.
+
+    Returns
+    -------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+    """
+    hashed = rows.hashed[row].astype("<u4").tobytes()
+    used = len(hashed.rstrip(b"\0"))
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES]
+
+
+def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
+    """Return the one row that `packed_row` made bytes of.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits.
+    """
+    numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """Return P(click), P(redeem) and P(order) as they are stored."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 def want_missed(considered: Candidates, can_be_had: NDArray[np.bool_], draw: Draw, rules: PolicyRules) -> None:

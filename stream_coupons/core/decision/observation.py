@@ -7,8 +7,9 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
+from stream_coupons.core.decision.candidates import packed_row, stored
 from stream_coupons.core.decision.open_issues import emit_outcome, open_issue
-from stream_coupons.core.decision.scoring import HEADS, Knowledge, packed_row, stored
+from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract

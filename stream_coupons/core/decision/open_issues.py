@@ -4,13 +4,19 @@ import math
 from typing import Literal
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision.scoring import HEADS, unpack
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope
+from stream_coupons.core.decision.candidates import unpack
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, Shopper, Tally, tally
+
+MAX_VALUE_MINOR = 2**53
+"""Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 
 Head = Literal["click", "redeem", "order"]
 
@@ -41,9 +47,9 @@ def open_issue(
         Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
     history = shopper.history
-    shopper.keep_issue(issue)
     if known_outcome(issue, rules)[0]:
         emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
+    shopper.keep_issue(issue)
     if not issue.is_given:
         return
     of_days, of_weeks = history.exposures_at(issue.at)
@@ -72,9 +78,62 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
         del shopper.controls[next(iter(shopper.controls))]
 
 
+def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
+    """Mark the issues and controls whose coupon has the order in its scope, used or not.
+
+    The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
+    covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
+    dropped: its features describe the old scope.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    for control in [*shopper.controls.values()]:
+        if has_other_scope(control, catalogue):
+            del shopper.controls[control.issue_id]
+        else:
+            _note_order(control, event, catalogue)
+    for issue_id in shopper.issues:
+        issue = shopper.issue(issue_id)
+        is_same = not has_other_scope(issue, catalogue)
+        if is_same and _note_order(issue, event, catalogue):
+            shopper.keep_issue(issue)
+
+
+def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
+    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
+    coupon = catalogue.by_id.get(opened.coupon_id)
+    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
+        return False
+    inside = [item for item in event.items if is_in_scope(coupon, item)]
+    if inside:
+        opened.ordered = True
+        value = sum(catalogue.value_of(item, coupon) for item in inside)
+        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
+    return bool(inside)
+
+
+def has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+    """Return True if the coupon has another scope now than when it was given or withheld.
+
+    Parameters
+    ----------
+    opened : OpenIssue or OpenControl
+        An issue or a control.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
+
+
 def opening(issue: OpenIssue) -> Booking:
     """Return the booking of an issue that is given."""
-    return booking(issue, Stake(), issue.stake, issue.at)
+    span = issue.at, issue.at, issue.expires_at
+    return Booking(issue.coupon_id, issue.campaign_id, Stake(), issue.stake, *span, issue.is_falling)
 
 
 def booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: float | None = None) -> Booking:
@@ -203,8 +262,8 @@ def known_outcome(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool
     clicked, has_sold : bool
         True if there was a click, and a purchase in time.
     """
-    says_something = issue.was_seen or not issue.is_given or not awaits_impression(issue, rules)
-    return says_something, issue.clicked and issue.is_given, issue.has_sold
+    is_telling = not awaits_impression(issue, rules) or issue.was_seen or not issue.is_given
+    return is_telling, issue.clicked and issue.is_given, issue.has_sold
 
 
 def emit_outcome(

@@ -25,6 +25,7 @@ from stream_coupons.core.decision.issuing import (
     under_caps_of_holdout,
     withhold,
 )
+from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
@@ -89,7 +90,7 @@ def take_in(
     shopper.leaves_at = None
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
-        attribution.observe_order(shopper, event, known.catalogue)
+        observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
     effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
@@ -114,8 +115,8 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
     rules = known.rules.policy
     at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
     now = max(at, times.now or at)
-    objection = policy.standing_objection(shopper, at, now, rules)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
+    objection = policy.standing_objection(shopper, at, now, rules)
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
     if shopper.has_decided(identity):

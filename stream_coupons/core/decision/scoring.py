@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.decision import policy
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
-from stream_coupons.core.features.basket import order_values
 from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
-from stream_coupons.core.shopper.state import Predicted
 
 HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
@@ -27,7 +26,14 @@ ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 MANY_TIMES = 16
 """Candidates over the size of a shortlist above which not all of them are sorted."""
-INDEX_BYTES = 4
+PRICE_STRENGTH = 20.0
+"""Weight of prices in the categories at which they count as much as the shopper's price level."""
+LEVEL_STRENGTH = 5.0
+"""Weight of all prices at which the price level is shrunk by half."""
+LEVEL_CARRIES = 0.65
+"""Share of a price level that carries over to the next order: the rest is of single items."""
+MOST_LOG2 = 2.0
+"""Bound of the logarithm (base 2) of a value over the typical price."""
 
 
 class Scorer(Protocol):
@@ -275,39 +281,39 @@ def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArra
     return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
 
 
-def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
-    """Return the numeric and the hashed features of a row as they are stored with a decision, until its labels come.
+def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+    r"""Return the expected value of an order in a coupon's scope, minor units, shape (n,).
+
+    A coupon's typical price is one number for all shoppers. The prices that a shopper looks at in the coupon's
+    categories predict better; if there are few, the shopper's price level over all categories does. Both are means of
+    logarithms, shrunk towards the typical price while there are few prices:
+
+    .. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
+
+    with :math:`\bar{l}` the mean logarithm of the shopper's prices in the categories, of weight w, and g the mean of
+    the shopper's logarithms over those of each category's coupons.
 
     Parameters
     ----------
-    rows : FeatureRows
-        Rows of a batch.
-    row : int
-        Index among them.
-
-    Returns
-    -------
-    numeric, hashed : bytes
-        Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+    moments : sequence of Moment
+        Shoppers with their price levels.
+    coupons : CouponSet
+        Coupons of one domain.
+    pairs : Pairs
+        n rows of a moment and a coupon each.
     """
-    hashed = rows.hashed[row].astype("<u4").tobytes()
-    used = len(hashed.rstrip(b"\0"))
-    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES]
-
-
-def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
-    """Return the one row that `packed_row` made bytes of.
-
-    Parameters
-    ----------
-    numeric, hashed : bytes
-        Little-endian floats and integers of 32 bits.
-    """
-    numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
-    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
-
-
-def stored(predicted: Sequence[float]) -> Predicted:
-    """Return P(click), P(redeem) and P(order) as they are stored."""
-    click, redeem, order = predicted
-    return round(click, 6), round(redeem, 6), round(order, 6)
+    owner, position = pairs.owner, pairs.position
+    shape = (len(moments), len(coupons.vocabulary) + 1)
+    weight, total = np.zeros(shape), np.zeros(shape)
+    for row, moment in enumerate(moments):
+        for name, level in moment.shopper.profile.price_levels.items():
+            if column := coupons.category_columns.get(name):
+                weight[row, column], total[row, column] = level.weight, level.total
+    above = total - weight * coupons.category_price_log2
+    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
+    has_items, categories = coupons.has_items[position], pairs.scopes.categories
+    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
+    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
+    log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
+    values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
+    return values

@@ -146,7 +146,8 @@ class Wallet:
                 purse.drawn += 1
             else:
                 purses.book(purse, booking)
-            self._ask_if_low(limit, purse, booking.at, effects)
+            if purses.is_low(purse, limit):
+                self._ask(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
         """Ask for the amounts that a coupon lacks.
@@ -169,7 +170,8 @@ class Wallet:
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
                 purses.want(purse, amount)
-                self._ask_if_low(limit, purse, at, effects)
+                if purses.is_low(purse, limit):
+                    self._ask(limit, purse, at, effects)
 
     def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
         """Count the amounts that a decision would draw on an account at each price.
@@ -190,8 +192,9 @@ class Wallet:
     def _open(self, limit: Limit) -> Purse:
         return self._purses.change(limit.account_id, purses.open_purse(limit, self._partitions, self._partition))
 
-    def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
-        if purses.is_low(purse, limit) and purses.may_ask(purse, at):
+    def _ask(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
+        """Ask for more, unless the last request is still to be answered."""
+        if purses.may_ask(purse, at):
             effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def book(self, bookings: Iterable[Booking]) -> None:

@@ -257,6 +257,7 @@ def _rescale(profile: Profile, landmark: float, half_life_s: float) -> None:
 def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: ProfileRules) -> tuple[Item, float | None]:
     """Add the interest in an item; return the item with imputed labels, and its price or an imputed one."""
     item = fill_labels(profile.last_labels, item, at, rules)
+    price = fill_price(profile.price_times, profile.prices, item, at, rules)
     of_category, finer_ones = interest_indices(item.item_id, item.category, item.brand)
     finer = profile.finer_interests
     for index in finer_ones:
@@ -269,7 +270,6 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
             del categories[min(categories, key=lambda name: (categories[name], name))]
-    price = fill_price(profile.price_times, profile.prices, item, at, rules)
     if price is not None:
         index = price_index(price)
         finer[index] = finer.get(index, 0.0) + weight

@@ -43,7 +43,7 @@ from stream_coupons.lab.explain.funds import Funds
 PRICE_ROUNDING = 0.01
 """Rounding of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Bytes of the numeric features of a row that `scoring.packed_row` made."""
+"""Bytes of the numeric features of a row that `candidates.packed_row` made."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
