@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.records import Output
 
 log = logging.getLogger(__name__)
@@ -245,9 +245,10 @@ class Sender(Service):  # type: ignore[misc]
         for attempt in range(1, ATTEMPTS + 1) if outputs else ():
             producer = self._producer or await self._connected()
             try:
-                await self._attempt(producer, outputs, batch_bytes)
+                with report_overdue(self.name, len(outputs), self._late_after_s, self._fail):
+                    await _send_and_wait(producer, outputs, batch_bytes)
             except KafkaError as error:
-                self._fail()
+                self._fail(self.name)
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
                 await self._disconnect(producer)
                 if attempt == ATTEMPTS:
@@ -258,30 +259,9 @@ class Sender(Service):  # type: ignore[misc]
                 self.is_able = True
                 return
 
-    async def _attempt(self, producer: AIOKafkaProducer, outputs: Sequence[Output], batch_bytes: int) -> None:
-        """Send and wait, however long it takes; that it is late is counted, and logged at doubling intervals."""
-        loop = asyncio.get_running_loop()
-        began, said_s = time.monotonic(), 0.0
-        timer: asyncio.TimerHandle
-
-        def note_late() -> None:
-            nonlocal timer, said_s
-            self._fail()
-            late_s = time.monotonic() - began
-            if late_s >= 2 * said_s:
-                log.error("%s: %d records have waited for the broker for %.0f s", self.name, len(outputs), late_s)
-                said_s = late_s
-            timer = loop.call_later(self._late_after_s, note_late)
-
-        timer = loop.call_later(self._late_after_s, note_late)
-        try:
-            await _send_and_wait(producer, outputs, batch_bytes)
-        finally:
-            timer.cancel()
-
-    def _fail(self) -> None:
+    def _fail(self, agent: str) -> None:
         self.is_able = False
-        self._on_failure(self.name)
+        self._on_failure(agent)
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:

@@ -134,11 +134,11 @@ class PolicyValues(_Result):
 
     Attributes
     ----------
-    found : valuation.Report
+    found : valuation.ValuationReport
         The same as objects; its `warnings` and `notes` say what makes the values doubtful.
     """
 
-    found: valuation.Report
+    found: valuation.ValuationReport
 
     @cached_property
     def values(self) -> pd.DataFrame:

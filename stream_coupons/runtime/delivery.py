@@ -15,7 +15,6 @@ Either way, a failed delivery ends the worker: nothing was acknowledged, so the 
 import asyncio
 import logging
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -23,6 +22,7 @@ from typing import Protocol
 from aiokafka.structs import TopicPartition
 from mode import Service
 
+from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.transactions import Membership, TransactionalProducer
@@ -33,9 +33,6 @@ PAUSE_S = 5.0
 PRODUCERS = 2
 """Producers per agent, used in turn. A broker completes a transaction after its response. A producer that begins the
 next transaction before that waits for some 20 ms (`add.partitions.to.txn.retry.backoff.ms`)."""
-LATE_AFTER_S = 10.0
-"""A delivery that takes longer makes the worker not ready."""
-
 
 Offsets = Mapping[TopicPartition, int]
 """The next offset to read of each input partition."""
@@ -108,26 +105,30 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     connect : callable
         Makes a producer of an agent, not started.
     on_failure : callable
-        Told for which agent a transaction failed.
+        Called with the agent's name when a transaction failed or is overdue.
+    late_after_s : float
+        Seconds after which an open transaction is overdue, and again each time that it has been open as long again.
     """
 
     is_transactional = True
     whole_bytes = sys.maxsize
 
-    def __init__(self, connect: Callable[[str], TransactionalProducer], on_failure: Callable[[str], None]) -> None:
+    def __init__(
+        self, connect: Callable[[str], TransactionalProducer], on_failure: Callable[[str], None], late_after_s: float
+    ) -> None:
         super().__init__()
         self._connect = connect
         self._on_failure = on_failure
         self._producers: dict[str, deque[TransactionalProducer]] = {}
         self._memberships: dict[str, Membership] = {}
-        self._began: dict[str, float] = {}
-        self._has_failed = False
+        self._late_after_s = late_after_s
+        self._unable: set[str] = set()
+        """Agents whose transaction has failed or is overdue."""
 
     @property
     def is_able(self) -> bool:
-        """True if no transaction has failed or been open for `LATE_AFTER_S`."""
-        is_late = any(time.monotonic() - began >= LATE_AFTER_S for began in list(self._began.values()))
-        return not self._has_failed and not is_late
+        """True if no transaction has failed or is overdue."""
+        return not self._unable
 
     async def on_stop(self) -> None:
         """Disconnect."""
@@ -150,17 +151,19 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             If a record or an offset was refused; after a pause in which the worker is not ready, so that whoever looks
             sees it, and a supervisor does not start it anew at once.
         """
-        self._began[agent] = time.monotonic()
+        batches = in_batches([*changes, *outputs], BATCH_BYTES, is_transactional=True)
+        producers = self._producers[agent]
+        producers.rotate()
         try:
-            batches = in_batches([*changes, *outputs], BATCH_BYTES, is_transactional=True)
-            producers = self._producers[agent]
-            producers.rotate()
-            await producers[0].commit(batches, offsets, self._memberships[agent])
+            with report_overdue(agent, len(changes) + len(outputs), self._late_after_s, self._fail):
+                await producers[0].commit(batches, offsets, self._memberships[agent])
         except Exception as error:
-            self._has_failed = True
-            self._on_failure(agent)
+            self._fail(agent)
             log.error("%s: a transaction failed: %r", agent, error)
             await self.sleep(PAUSE_S)
             raise
-        finally:
-            del self._began[agent]
+        self._unable.discard(agent)
+
+    def _fail(self, agent: str) -> None:
+        self._unable.add(agent)
+        self._on_failure(agent)

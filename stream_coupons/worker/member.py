@@ -95,6 +95,7 @@ class Member:
                 kafka, f"{self._group_id}-{agent}-{uuid4()}", self._group_id, kafka.transaction_timeout_s
             ),
             self._count_failure,
+            kafka.produce_timeout_s,
         )
         self.add_services(delivery)
         return delivery

@@ -23,7 +23,7 @@ SPEED = Throughput(
 MEMORY = Memory(shoppers=5000, growth_bytes=2**24, bytes_per_shopper=3355.4)
 
 
-def interrupted(monkeypatch: pytest.MonkeyPatch, *, has_backlog: bool) -> bench_run.Report:
+def interrupted(monkeypatch: pytest.MonkeyPatch, *, has_backlog: bool) -> bench_run.BenchReport:
     def measure(plan: BenchPlan, found: bench_run.Measured, *_: Any) -> None:  # noqa: ARG001 - the signature of _measure
         if has_backlog:
             found.backlog = SPEED, MEMORY

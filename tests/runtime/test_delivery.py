@@ -46,7 +46,9 @@ class Producer:
 def exactly_once(error: KafkaError | None = None) -> tuple[ExactlyOnce, list[Any]]:
     log: list[Any] = []
     numbers = count()
-    return ExactlyOnce(lambda _: Producer(next(numbers), log, error), lambda agent: log.append(("failed", agent))), log
+    return ExactlyOnce(
+        lambda _: Producer(next(numbers), log, error), lambda agent: log.append(("failed", agent)), 60.0
+    ), log
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,29 @@ def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
         return log
 
     assert asyncio.run(run())[PRODUCERS:] == [("failed", "users")]
+
+
+def test_a_worker_whose_transaction_is_overdue_is_not_able_until_it_is_committed() -> None:
+    async def run() -> None:
+        answered = asyncio.Event()
+        unable: list[bool] = []
+
+        class Waiting(Producer):
+            async def commit(self, *_: Any) -> None:
+                await answered.wait()
+
+        def note(agent: str) -> None:
+            unable.append(agent == "users" and not delivering.is_able)
+            if len(unable) == 2:
+                answered.set()
+
+        delivering = ExactlyOnce(lambda _: Waiting(0, [], None), note, 0.01)
+        await delivering.join("users", FIRST)
+        await delivering.deliver("users", *TURN)
+        assert unable == [True, True], "counted once more after as long again"
+        assert delivering.is_able
+
+    asyncio.run(run())
 
 
 def test_at_least_once_appends_all_cells_before_any_output() -> None:

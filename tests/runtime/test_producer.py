@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.broker import open_broker
-from stream_coupons.kafka import producer, topics
+from stream_coupons.kafka import overdue, producer, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.lenient.record_batches import read_header
@@ -161,7 +161,7 @@ def test_the_longer_an_answer_does_not_come_the_more_rarely_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr(producer, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(overdue, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     monkeypatch.setattr(sys.modules[__name__], "ANSWERS_AFTER", 10)
     sending = Sending(refusals=0, late_after_s=0.01)
     sending.answers.clear()
