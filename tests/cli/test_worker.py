@@ -28,12 +28,12 @@ def run(command: list[str], environment: dict[str, str]) -> "subprocess.Complete
 
 CRASHING = """
 from stream_coupons.cli.main import main
-from stream_coupons.runtime.agent_loop import Lane
+from stream_coupons.runtime.agent_loop import AgentLoop
 
 async def fail(self, ownership):
     raise OSError("no more files")
 
-Lane._own = fail
+AgentLoop._own = fail
 main()
 """
 
