@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from stream_coupons.core.decision.stored_rows import unpack
+from stream_coupons.core.decision.candidates import unpack
 
 from examples.domains import DOMAINS
 from examples.generate import log_lines

@@ -89,6 +89,8 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
     ----------
     shopper : Shopper
         State, changed in place.
+    event : OrderEvent
+        The order.
     catalogue : Catalogue
         The current scopes of coupons.
     """
