@@ -28,7 +28,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from stream_coupons.core.decision.candidates import unpack
 
 from examples.domains import DOMAINS
 from examples.generate import log_lines
@@ -36,6 +35,7 @@ from examples.world import NONE
 from examples.world import play as play_domain
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
+from stream_coupons.core.decision.candidates import unpack
 from stream_coupons.core.features import rows as feature_rows
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
