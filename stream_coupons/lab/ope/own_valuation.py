@@ -121,7 +121,7 @@ def report(
         decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
     )
     asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
-    valued = [_value(policy, decisions, logged, rules, clip) for policy in asked]
+    valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
@@ -156,7 +156,8 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     return notes
 
 
-def _value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
+def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
+    """Value one policy."""
     if policy.kind == "logged":
         return valuation.value(policy, logged)
     target = own_policies.target(policy, decisions, rules)
