@@ -13,8 +13,8 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record, origin_of
 
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
-"""Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
+"""Topics whose messages are overtaken by the next one: not sent again after a crash."""
 
 
 def output(message: Struct, partitions: int) -> Output:

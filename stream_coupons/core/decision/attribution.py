@@ -6,7 +6,7 @@ window, plus a grace for late feedback, has closed. A purchase in the grace is b
 in it without a coupon is none.
 
 Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
-once would predict too much. The outcome so far is sent early (`OpenDecision`), for the base rate only.
+once would predict too much.
 
 Where the channel reports impressions, a coupon that was never seen is no negative: its examples are marked and not
 learnt. P(click) and P(redeem) are then conditional on an impression.
@@ -16,7 +16,7 @@ import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
-from stream_coupons.core.decision.examples import awaits_impression, emit_outcome, example, known_outcome
+from stream_coupons.core.decision.examples import awaits_impression, example
 from stream_coupons.core.decision.identities import is_closed, remember_closed
 from stream_coupons.core.decision.settlement import booking, counts_of, settle
 from stream_coupons.core.effects import Effects, Stake
@@ -40,10 +40,8 @@ CLOCKS_DIFFER_S = 86400.0
 """Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
 
-def open_issue(
-    shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
-) -> Effects:
-    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
+def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
+    """Remember an issue and, if a coupon was given, count it in the shopper's history.
 
     Parameters
     ----------
@@ -51,16 +49,11 @@ def open_issue(
         State, changed in place.
     issue : OpenIssue
         An issue of this system or of another one.
-    latest : float
-        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
-    effects = Effects()
     history = shopper.history
     shopper.keep_issue(issue)
-    if known_outcome(issue, rules)[0]:
-        emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
     if not issue.is_given:
-        return effects
+        return
     of_days, of_weeks = history.exposures_at(issue.at)
     history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
@@ -68,7 +61,6 @@ def open_issue(
         each.issued += 1
     if not issue.observed:  # capped or not: the catalogue may set a cap later
         history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
-    return effects
 
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
@@ -166,7 +158,6 @@ def _apply(
     if event.kind == "expiry":
         _end_observed(event, shopper, issue, catalogue, rules, min(event.occurred_at, latest), effects)
         return None
-    before = known_outcome(issue, rules)
     if event.kind in MONEY_KINDS:
         settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
@@ -181,9 +172,6 @@ def _apply(
                 each.clicked += 1
         effects.count("feedback", "click")
     shopper.keep_issue(issue)
-    after = known_outcome(issue, rules)
-    if after != before:
-        emit_outcome(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
     return None
 
 
@@ -200,8 +188,6 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     effects.count("feedback", "expiry")
     del shopper.issues[issue.issue_id]
     remember_closed(shopper, issue.issue_id, observed=True)
-    if at < issue.expires_at:
-        emit_outcome(issue, at, effects, is_over=True)
     _close_issue(event.user_id, issue, at, catalogue, rules, effects)
 
 

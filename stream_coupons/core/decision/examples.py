@@ -1,13 +1,10 @@
-"""Messages for the learner: the labels of a decision when its window has closed, and its outcome so far."""
+"""Messages for the learner: the labels of a decision when its window has closed."""
 
 from typing import Literal
 
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.decision.stored_rows import unpack
-from stream_coupons.core.effects import Effects
-from stream_coupons.core.features.rows import SCHEMA
-from stream_coupons.core.messages.fields import END_OF_TIME
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import OpenControl, OpenIssue
 
@@ -67,44 +64,3 @@ def awaits_impression(issue: OpenIssue, rules: AttributionRules) -> bool:
     Silence on one that was given before its channel was said to report says nothing of whether it was seen.
     """
     return issue.awaits_impressions and issue.domain in rules.impression_domains
-
-
-def known_outcome(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
-    """Return whether silence says something (not so if unseen), and whether there was a click, and a sale."""
-    says_something = issue.was_seen or not issue.is_given or not awaits_impression(issue, rules)
-    return says_something, issue.clicked and issue.is_given, issue.has_sold
-
-
-def emit_outcome(
-    issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False
-) -> None:
-    """Send the outcome of an issue so far; nothing of one of another release, or whose end is not known.
-
-    Parameters
-    ----------
-    at : float
-        UTC epoch seconds, no later than now.
-    is_first : bool
-        True if nothing was sent of it before: its features are sent, too.
-    is_over : bool
-        True if nothing more can come of it, before its labels are due.
-    """
-    if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
-        return
-    effects.emit(
-        OpenDecision(
-            issue_id=issue.issue_id,
-            domain=issue.domain,
-            coupon_id=issue.coupon_id,
-            at=at,
-            decided_at=issue.at,
-            until=issue.until,
-            label_at=min(issue.expires_at, END_OF_TIME),
-            clicked=issue.clicked,
-            redeemed=issue.has_sold,
-            is_over=is_over,
-            feature_schema=issue.feature_schema,
-            numeric=issue.numeric if is_first else b"",
-            hashed=issue.hashed if is_first else b"",
-        )
-    )

@@ -32,10 +32,9 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     issue = _issue(decision, choice, row, known)
     opened = _opened(issue, decision, row, known)
     undecided.wallet.draw(undecided.coupons.accounts[int(decision.positions[row])], opening(opened), effects)
-    told = attribution.open_issue(shopper, opened, known.catalogue, rules.attribution)
+    attribution.open_issue(shopper, opened, known.catalogue)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.emit(issue)
-    effects.add(told)
     effects.count("issue", issue.domain)
     effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules.attribution))
 

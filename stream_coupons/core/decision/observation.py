@@ -7,7 +7,6 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
-from stream_coupons.core.decision.examples import emit_outcome
 from stream_coupons.core.decision.identities import is_closed, remember_closed
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.decision.stored_rows import pack, stored
@@ -186,13 +185,13 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     rules = known.rules.attribution
-    effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
+    attribution.open_issue(shopper, issue, known.catalogue)
     effects.count("observed", "scored")
-    _make_room(shopper, rules, min(issue.at, latest), effects)
+    _make_room(shopper, rules, effects)
     effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, latest))
 
 
-def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
+def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> None:
     """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
 
     Ours stay. They are few by the caps of the policy, and hold money. So does the latest, however large.
@@ -206,7 +205,6 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
         remember_closed(shopper, issue_id, observed=True)
         effects.count("observed", "crowded_out")
