@@ -41,7 +41,6 @@ WRITTEN = {
     "issues": topics.ISSUES.name,
     "leases": topics.LEASES.name,
     "reports": topics.LEASE_REPORTS.name,
-    "open_decisions": topics.OPEN.name,
     "decisions": topics.DECISIONS.name,
 }
 """Topics that the steps write to, by what is counted there."""

@@ -152,7 +152,6 @@ def test_the_last_good_snapshot_is_kept_when_one_does_not_fit(snapshot: ModelSna
 FORGED = {
     "the largest version and offset": {"version": 2**52, "source_offset": 2**52},
     "an example that is not there yet": {"source_offset": 1},
-    "an open decision that is not there yet": {"open_offset": 0},
     "more versions than records": {"version": 2},
     "more examples than records": {"examples": 2},
 }
@@ -164,7 +163,7 @@ def test_what_a_log_of_one_example_cannot_lead_to_is_refused_and_learning_goes_o
 ) -> None:
     metrics = Metrics(CollectorRegistry())
     known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
-    known.log_ends = {"training-examples": 1, "open-decisions": 0}
+    known.log_end = 1
     good = known.read_snapshot(b"ecommerce", encode(snapshot))
     assert good is not None
     known.take_snapshot(good)
@@ -176,7 +175,7 @@ def test_what_a_log_of_one_example_cannot_lead_to_is_refused_and_learning_goes_o
     learner.restore(known.snapshots)
     assert learner.learn(examples(1, 2)[0], 1, None), "the next example is new to who goes on from the snapshot"
     [following] = learner.snapshots()
-    known.log_ends = {"training-examples": 2, "open-decisions": 0}
+    known.log_end = 2
     assert known.read_snapshot(b"ecommerce", encode(following)) is not None
 
 

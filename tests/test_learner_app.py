@@ -30,7 +30,7 @@ def member_that_owns(*assigned: TP) -> LearnerApp:
 def test_its_group_is_not_that_of_the_processes_that_decide() -> None:
     parts = LearnerApp(Settings(kafka=KafkaSettings(group_id="mine")))
     assert parts.faust.conf.id == "mine-learner"
-    assert set(parts.faust.transport.agents) == {topics.EXAMPLES.name, topics.OPEN.name}
+    assert set(parts.faust.transport.agents) == {topics.EXAMPLES.name}
 
 
 def test_it_takes_few_examples_at_a_time_so_that_it_publishes_in_time() -> None:

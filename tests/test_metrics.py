@@ -45,7 +45,6 @@ EXPORTED = {
     "stream_coupons_model_base_log_loss": (Gauge, ("domain", "head")),
     "stream_coupons_model_log_loss_gap": (Gauge, ("domain", "head")),
     "stream_coupons_model_roc_auc_ratio": (Gauge, ("domain", "head")),
-    "stream_coupons_model_base_rate_shift_logodds": (Gauge, ("domain", "head")),
     "stream_coupons_model_level_ratio": (Gauge, ("domain", "head")),
     "stream_coupons_model_prior_decides": (Gauge, ("domain", "head")),
     "stream_coupons_model_calibration_error_ratio": (Gauge, ("domain", "head")),

@@ -23,8 +23,8 @@ from stream_coupons.runtime.steps import Deferred, Outcome, SharedStates
 State = TypeVar("State")
 NOTHING = Outcome([], [])
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
-"""Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
+"""Topics whose messages are overtaken by the next one: not sent again after a crash."""
 MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
 """Topics whose messages move stock or money: only our own agents are believed."""
 

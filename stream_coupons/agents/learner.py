@@ -1,4 +1,4 @@
-"""learner: owns the models (one partition of training-examples and of open-decisions, keyed by domain).
+"""learner: owns the models (one partition of training-examples, keyed by domain).
 
 Its state is its output: a snapshot holds the weights, the optimizer and the offset up to which it learnt. Examples are
 acknowledged when a snapshot that covers them is appended, so a restart goes on from the last snapshot and learns every
@@ -17,7 +17,7 @@ from mode import Service
 
 from stream_coupons.agents.keyed import output, sender_of, sources
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READS = (topics.EXAMPLES, topics.OPEN)
+READS = (topics.EXAMPLES,)
 PARTITION = 0
 MAX_EXAMPLES = 200
 """Taken at a time: some 0.2 s of work, or two seconds on a tenth of a core, after which it may be time to publish."""
@@ -88,7 +88,7 @@ class Learner(Service):  # type: ignore[misc]
         self._metrics = metrics
         self._latest = latest
         self._app = app
-        self._decoders = {topic.name: Decoder(topic) for topic in READS}
+        self._decode = Decoder(topics.EXAMPLES)
         self._owned = NOTHING
         self._trainer: Trainer | None = None
         self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
@@ -198,11 +198,7 @@ class Learner(Service):  # type: ignore[misc]
             check_whole(record)
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, f"key is null: {record.topic} is keyed by domain")
-            lesson, origin = self._decoders[record.topic](record.value), sender_of(record, self._partitions)
-            if isinstance(lesson, OpenDecision):
-                trainer.watch(lesson, record.offset)
-                self._metrics.records.labels(record.topic).inc()
-                return
+            lesson, origin = self._decode(record.value), sender_of(record, self._partitions)
             if not lesson.is_lesson:
                 self._metrics.records.labels(record.topic).inc()
                 return

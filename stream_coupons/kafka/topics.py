@@ -18,7 +18,7 @@ from stream_coupons.core.messages.inputs import (
     OrderEvent,
     Tick,
 )
-from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 
@@ -167,15 +167,6 @@ EXAMPLES = Topic(
     written_by=("users",),
     read_by=("learner",),
 )
-OPEN = Topic(
-    "open-decisions",
-    OpenDecision,
-    "domain",
-    "what has come by now of decisions that are open",
-    partitions=1,
-    written_by=("users",),
-    read_by=("learner",),
-)
 DECISIONS = Topic(
     "decisions",
     LoggedDecision,
@@ -283,7 +274,6 @@ ALL: tuple[Topic, ...] = (
     LEASE_REPORTS,
     ISSUES,
     EXAMPLES,
-    OPEN,
     DECISIONS,
     CATALOG,
     CAMPAIGNS,
@@ -309,7 +299,6 @@ READ_BY_AGENTS = (
     VECTORS,
     LEASE_REPORTS,
     EXAMPLES,
-    OPEN,
 )
 INPUTS = (BROWSE, CART, ORDER, FEEDBACK, OBSERVED, ERASURES)
 BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUTS, TICKS))

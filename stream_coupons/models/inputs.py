@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.candidates import unpack
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
-from stream_coupons.core.messages.learning import OpenDecision
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.encoding import (
     Indices,
@@ -112,17 +110,3 @@ def check_features(feature_schema: str, numeric: list[float], hashed: list[int])
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
     if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
         raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")
-
-
-def check_decision(decision: OpenDecision) -> None:
-    """Refuse the features of an open decision that are not of this program's feature space.
-
-    Raises
-    ------
-    BadMessage
-    """
-    try:
-        rows = unpack(decision.numeric, decision.hashed)
-    except ValueError as error:
-        raise BadMessage(Rejection.INVALID, f"features are no numbers of 32 bits: {error}") from error
-    check_features(decision.feature_schema, rows.numeric[0].tolist(), rows.hashed[0].tolist())

@@ -1,27 +1,20 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
-from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision, TrainingExample
-from stream_coupons.core.reasons import Rejection
-from stream_coupons.models.delayed_feedback import EARLY, GIVEN, NONE_GIVEN, EarlyAnswers
+from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.models.effect import RedemptionCurve
 from stream_coupons.models.heads import Happening, Head
-from stream_coupons.models.inputs import Row, check_decision, check_features
+from stream_coupons.models.inputs import Row, check_features
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import check, label, make_snapshot, named, pack_arrays, unpack_arrays
-
-LEARNT_PER_FIT = 20
-"""Inverse of the relative growth in learnt records after which live serving fits the base rates anew."""
+from stream_coupons.models.snapshots import check, label, make_snapshot, named
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
@@ -46,28 +39,22 @@ class DomainModel:
     the own decisions too if the domain `decides`.
     """
 
-    def __init__(
-        self, domain: str, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True
-    ) -> None:
-        self.domain, self._reported, self._decides = domain, reported, decides
+    def __init__(self, domain: str, rules: LearningRules, *, decides: bool = True) -> None:
+        self.domain, self._decides = domain, decides
         self.version = self.examples = 0
-        self.at = self._fitted_at = 0.0
-        self.offset = self.open_offset = -1
-        self._news = self._fitted_news = 0
+        self.at = 0.0
+        self.offset = -1
         self._live: LinearScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {name: Head(name, rules) for name in ALL_HEADS}
         for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
             self.heads[own].quality = self.heads[of_label].quality
-        self.early = {kind: EarlyAnswers(heads, rules.comparison_half_life) for kind, heads in EARLY.items()}
 
     def start_from(self, donor: "DomainModel") -> None:
         """Start from the model of another domain, before the first example."""
         for name, head in self.heads.items():
             head.start_from(donor.heads[name])
-        self.early[GIVEN].starts = dict(donor.early[GIVEN].shifts)
-        self.early[NONE_GIVEN].starts = {"order": donor.shifts["order"] - donor.shifts["redeem"]}
-        self._note_news()
+        self._live = None
 
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
@@ -77,37 +64,10 @@ class DomainModel:
             happenings += self.heads[example.head].learn(example, self._row(example.head, row))
         if example.head in OWN and (self._decides or not example.observed):
             happenings += self._learn_own(example, row)
-        self.early[GIVEN if example.head in EARLY[GIVEN] else NONE_GIVEN].learn(example.head, example.predicted)
         self.examples += 1
         self.at = max(self.at, example.at)
-        self._note_news()
-        return happenings
-
-    def watch(self, decision: OpenDecision) -> bool:
-        """Record an open decision's outcomes so far; return whether they are news for the base rates."""
-        self.at = max(self.at, decision.at)
-        if decision.coupon_id == NO_COUPON:
-            is_news = self.early[NONE_GIVEN].take(decision, [decision.redeemed])
-        else:
-            is_news = self.early[GIVEN].take(decision, [decision.clicked, decision.redeemed])
-        is_news = is_news or any(answers.is_stale(self.at - self._fitted_at) for answers in self.early.values())
-        if is_news:
-            self._news += 1
-            if self._is_fit_due():
-                self._live = None
-        return is_news
-
-    def _note_news(self) -> None:
-        self._news += 1
         self._live = None
-
-    def _is_fit_due(self) -> bool:
-        return self._news - self._fitted_news >= 1 + self._news // LEARNT_PER_FIT
-
-    def forget_open(self) -> None:
-        """Discard the open decisions with a coupon: their missing answers carry no information."""
-        self.early[GIVEN].forget_open()
-        self._note_news()
+        return happenings
 
     def _row(self, head: str, row: Row) -> Row:
         """Return the input of a head's models: P(order) is learnt as the difference from P(redeem), see `linear`."""
@@ -134,63 +94,36 @@ class DomainModel:
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""
-        self._fit_next()
+        self.version += 1
         heads = {name: head.state() for name, head in self.heads.items()}
-        early = {kind: pack_arrays(answers.state()) for kind, answers in self.early.items()}
         scored = [name for name in HEADS if self.heads[name].quality.metrics.examples]
-        progress = (self.examples, self.offset, self.open_offset, self.origins, self.at)
+        progress = (self.examples, self.offset, self.origins, self.at)
         quality = {name: self.heads[name].quality.summary() for name in scored}
-        return make_snapshot(self.domain, self.version, heads, early, quality, progress)
+        return make_snapshot(self.domain, self.version, heads, quality, progress)
 
     def scorer(self) -> LinearScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
-        return self._complete(self._fit_next())
+        self.version += 1
+        return compiled(self.version, self._champions(), self._champions(OWN_HEADS))
 
     def live(self) -> LinearScorer:
         """Return the next version, if anything was learnt, without a copy of the weights, for immediate use.
 
-        It costs some tens of microseconds after an example. The base rates of open decisions may lag by one in
-        `LEARNT_PER_FIT` of all records learnt. Later learning changes the scorer: call again after it.
+        It costs some tens of microseconds after an example. Later learning changes the scorer: call again after it.
         """
         if self._live is None:
             self.version += 1
             version = self.version
-            of_labels = live(version, *self._champions()).with_own(
+            self._live = live(version, *self._champions()).with_own(
                 lambda: live_own(version, *self._champions(OWN_HEADS))
             )
-            if self._is_fit_due():
-                self._fit(of_labels)
-            self._live = self._complete(of_labels)
         return self._live
-
-    def _complete(self, of_labels: LinearScorer) -> LinearScorer:
-        return of_labels.shifted([self.shifts[head] for head in HEADS])
-
-    @property
-    def shifts(self) -> dict[str, float]:
-        """Shift of each head's log-odds by the answers before labels."""
-        return self.early[GIVEN].shifts | self.early[NONE_GIVEN].shifts
-
-    def _fit_next(self) -> LinearScorer:
-        """Return the next version by labels alone, after a fit of the shifts."""
-        self.version += 1
-        of_labels = compiled(self.version, self._champions(), self._champions(OWN_HEADS))
-        self._fit(of_labels)
-        return of_labels
 
     def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
         """Return weights and calibration of each head's champion."""
         heads = [self.heads[name] for name in names]
         lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
         return [head.served for head in heads], lines
-
-    def _fit(self, of_labels: LinearScorer) -> None:
-        """Fit the base rates to the open decisions."""
-        self._fitted_at, self._fitted_news = self.at, self._news
-        self.early[GIVEN].fit(of_labels.log_odds, self.at, heads=self._reported)
-        # P(order) is learnt as the difference from P(redeem).
-        start = self.shifts["redeem"]
-        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Resume from a snapshot, as an untrained model.
@@ -204,13 +137,10 @@ class DomainModel:
         for name, head in self.heads.items():
             with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
-        for kind, answers in self.early.items():
-            with named(f"{label(snapshot)}, early, {kind}"):
-                answers.restore(unpack_arrays(snapshot.early[kind]))
-        self._note_news()
+        self._live = None
         self.version, self.examples = snapshot.version, snapshot.examples
-        self.at = self._fitted_at = snapshot.at
-        self.offset, self.open_offset = snapshot.source_offset, snapshot.open_offset
+        self.at = snapshot.at
+        self.offset = snapshot.source_offset
         self.origins = dict(snapshot.origins)
 
 
@@ -219,15 +149,13 @@ class Trainer:
 
     Parameters
     ----------
-    reported : collection of str
-        Heads whose answers are reported: the absence of answers carries no information on others.
     decides : bool
         True if the models are for own decisions, too: coupons of other systems then train these as well.
     """
 
-    def __init__(self, rules: LearningRules, reported: Collection[str] = HEADS, *, decides: bool = True) -> None:
+    def __init__(self, rules: LearningRules, *, decides: bool = True) -> None:
         self._rules = rules
-        self._new_model = partial(DomainModel, rules=rules, reported=reported, decides=decides)
+        self._new_model = partial(DomainModel, rules=rules, decides=decides)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()
@@ -246,19 +174,15 @@ class Trainer:
 
     def _model(self, domain: str) -> DomainModel:
         """Return the model of a domain; before its first example, started from a donor by `LearningRules.transfer`."""
-        model = self._model_as_it_is(domain)
+        if domain not in self.models:
+            self.models[domain] = self._new_model(domain)
+        model = self.models[domain]
         if not model.examples:
-            others = {name: other for name, other in self.models.items() if other is not model}
-            taught = [name for name, other in others.items() if other.examples or any(other.shifts.values())]
+            taught = [name for name, other in self.models.items() if other is not model and other.examples]
             donor = first_of(domain, taught, self._rules.transfer)
             if donor is not None:
                 model.start_from(self.models[donor])
         return model
-
-    def _model_as_it_is(self, domain: str) -> DomainModel:
-        if domain not in self.models:
-            self.models[domain] = self._new_model(domain)
-        return self.models[domain]
 
     def learn(self, example: TrainingExample, offset: int, origin: Origin | None, row: Row | None = None) -> bool:
         """Learn one example of the log; return False if this record, or a copy of it, was learnt already.
@@ -289,40 +213,6 @@ class Trainer:
             model.origins[origin[0]] = origin[1]
         self._changed.add(example.domain)
         return True
-
-    def watch(self, decision: OpenDecision, offset: int, *, is_own: bool = False) -> bool:
-        """Record the outcome so far of an open decision; return False if it is not new.
-
-        Parameters
-        ----------
-        decision, offset : OpenDecision, int
-            The record, and its offset in the log: one that was read before a restart does not count twice.
-        is_own : bool
-            True if the decision was made in this process: it is not checked.
-
-        Raises
-        ------
-        BadMessage
-            If its features are not of this program's feature space, or its window is empty.
-        """
-        if decision.until <= decision.decided_at:
-            raise BadMessage(Rejection.INVALID, f"until is {decision.until}: expected later than {decision.decided_at}")
-        if decision.is_first and not is_own:
-            check_decision(decision)
-        model = self._model_as_it_is(decision.domain)
-        if offset <= model.open_offset:
-            return False
-        model.open_offset = offset
-        is_news = model.watch(decision)
-        if is_news:
-            self._changed.add(decision.domain)
-        return is_news
-
-    def doubt_silence(self, domain: str) -> None:
-        """Discard the open decisions with a coupon of a domain, whose channel turned out to report impressions."""
-        if domain in self.models:
-            self.models[domain].forget_open()
-            self._changed.add(domain)
 
     def news(self) -> list[News]:
         """Return promotions and drifts since the last call, in order."""

@@ -267,12 +267,6 @@ class LinearScorer:
         assert self._make_own is not None
         return self._make_own()
 
-    def shifted(self, shifts: Sequence[float]) -> "LinearScorer":
-        """Return the same scorer with the log-odds of each head shifted by a constant."""
-        other = copy.copy(self)
-        other._bias = self._bias + np.array(shifts)
-        return other
-
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, len(HEADS)).
 

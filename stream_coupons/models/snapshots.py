@@ -22,7 +22,6 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
-from stream_coupons.models.delayed_feedback import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import (
@@ -102,13 +101,8 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
     """
     return HeadState(
         champion=champion,
-        parts={part: pack_arrays(state) for part, state in parts.items()},
+        parts={part: {name: pack(array) for name, array in state.items()} for part, state in parts.items()},
     )
-
-
-def pack_arrays(state: State) -> dict[str, Array]:
-    """Return named arrays, serialized."""
-    return {name: pack(array) for name, array in state.items()}
 
 
 def unpack_part(state: HeadState, part: str) -> State | None:
@@ -127,16 +121,8 @@ def unpack_part(state: HeadState, part: str) -> State | None:
         If an array is corrupt, or all of them are too large.
     """
     arrays = state.parts.get(part)
-    return unpack_arrays(arrays) if arrays is not None else None
-
-
-def unpack_arrays(arrays: Mapping[str, Array]) -> State:
-    """Return the arrays of `pack_arrays`.
-
-    Raises
-    ------
-    SnapshotMismatch
-    """
+    if arrays is None:
+        return None
     _check_size(sum(map(_size, arrays.values())))
     return {name: unpack(array) for name, array in arrays.items()}
 
@@ -146,25 +132,11 @@ def checksum(heads: Mapping[str, HeadState]) -> int:
     total = 0
     for head, state in sorted(heads.items()):
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
-        total = checksum_of_parts(state.parts, total)
-    return total
-
-
-def checksum_of_parts(parts: Mapping[str, Mapping[str, Array]], total: int = 0) -> int:
-    """Return the CRC-32 of named arrays, in order of names.
-
-    Parameters
-    ----------
-    parts : mapping of str to mapping of str to Array
-        Arrays by the part and their name.
-    total : int
-        The checksum of what comes before them.
-    """
-    for part, arrays in sorted(parts.items()):
-        for name, array in sorted(arrays.items()):
-            total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
-            total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
-            total = zlib.crc32(array.data, total)
+        for part, arrays in sorted(state.parts.items()):
+            for name, array in sorted(arrays.items()):
+                total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
+                total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
+                total = zlib.crc32(array.data, total)
     return total
 
 
@@ -172,9 +144,8 @@ def make_snapshot(
     domain: str,
     version: int,
     heads: dict[str, HeadState],
-    early: dict[str, dict[str, Array]],
     quality: dict[str, HeadQuality],
-    progress: tuple[int, int, int, dict[str, tuple[int, int]], float],
+    progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
     """Return the snapshot of a domain.
 
@@ -182,12 +153,12 @@ def make_snapshot(
     ----------
     domain, version : str, int
         The domain, and the number of the snapshot among its own.
-    heads, early, quality : dict
-        Packed heads, packed answers before labels by kind, and qualities by head.
+    heads, quality : dict
+        Packed heads and qualities, by head.
     progress : tuple
-        (examples, source offset, offset of open decisions, origins, event time in epoch seconds).
+        (examples, source offset, origins, event time in epoch seconds).
     """
-    examples, source_offset, open_offset, origins, at = progress
+    examples, source_offset, origins, at = progress
     return ModelSnapshot(
         domain=domain,
         version=version,
@@ -199,11 +170,8 @@ def make_snapshot(
         origins=dict(origins),
         at=at,
         heads=heads,
-        early=early,
         quality=quality,
         checksum=checksum(heads),
-        early_checksum=checksum_of_parts(early),
-        open_offset=open_offset,
     )
 
 
@@ -229,48 +197,40 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(ALL_HEADS)),
-        ("early", sorted(snapshot.early), sorted(EARLY)),
         ("checksum", snapshot.checksum, checksum(snapshot.heads)),
-        ("early_checksum", snapshot.early_checksum, checksum_of_parts(snapshot.early)),
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")
-    offsets = (snapshot.source_offset, snapshot.open_offset, *chain(*snapshot.origins.values()))
+    offsets = (snapshot.source_offset, *chain(*snapshot.origins.values()))
     if not all(-1 <= offset <= MAX_OFFSET for offset in offsets):
         raise SnapshotMismatch(f"{label(snapshot)}: an offset is not within -1..{MAX_OFFSET}")
-    learnt, watched = snapshot.source_offset + 1, snapshot.open_offset + 1
     # An example is one record, and a new version needs at least one.
-    for name, found, most in (
-        ("examples", snapshot.examples, learnt),
-        ("version", snapshot.version, learnt + watched),
-    ):
+    most = snapshot.source_offset + 1
+    for name, found in (("examples", snapshot.examples), ("version", snapshot.version)):
         if found > most:
-            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected at most {most}, by its offsets")
+            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected at most {most}, by its offset")
 
 
-def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> None:
-    """Refuse a snapshot with offsets beyond the end of its topics.
+def check_offset(snapshot: ModelSnapshot, end: int) -> None:
+    """Refuse a snapshot with an offset beyond the end of the topic.
 
-    A learner resumed from it would skip every example up to those offsets as known.
+    A learner resumed from it would skip every example up to that offset as known.
 
     Parameters
     ----------
     snapshot : ModelSnapshot
         The snapshot.
-    examples_end, open_end : int
-        The next offset of `training-examples` and of `open-decisions`, read after the snapshot.
+    end : int
+        The next offset of `training-examples`, read after the snapshot.
 
     Raises
     ------
     SnapshotMismatch
         If an offset is at or beyond its end.
     """
-    for name, found, end in (
-        ("source_offset", snapshot.source_offset, examples_end),
-        ("open_offset", snapshot.open_offset, open_end),
-    ):
-        if found >= end:
-            raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, but the topic ends at {end}")
+    if snapshot.source_offset >= end:
+        found = snapshot.source_offset
+        raise SnapshotMismatch(f"{label(snapshot)}: source_offset is {found}, but the topic ends at {end}")
 
 
 def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> ModelSnapshot:
@@ -316,13 +276,7 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
             of_heads[head] = _decides(head, snapshot.heads[head])
-    shifts: dict[str, float] = {}
-    for kind, heads in EARLY.items():
-        with named(f"{label(snapshot)}, early, {kind}"):
-            shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS)).shifted(
-        [shifts[head] for head in HEADS]
-    )
+    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS))
 
 
 def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) -> tuple[list[Floats], list[Line]]:

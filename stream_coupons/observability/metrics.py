@@ -240,10 +240,6 @@ class Metrics:
             "model_log_loss_gap", "Recent log loss minus that of all predictions. Above 0 the model got worse."
         )
         self.model_roc_auc = self._of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
-        self.model_base_rate_shift = self._of_head(
-            "model_base_rate_shift_logodds",
-            "Shift of the log-odds by outcomes before windows closed; near 0 once labels state the base rate.",
-        )
         self.model_level = self._of_head(
             "model_level_ratio",
             "Observed over predicted where chance drew the coupon from all candidates.",

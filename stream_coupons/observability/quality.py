@@ -64,8 +64,6 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
     metrics.model_level.labels(model.domain, "effect").set(level.ratio)
     metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)
     for head, models in model.heads.items():
-        if head in model.shifts:
-            metrics.model_base_rate_shift.labels(model.domain, head).set(model.shifts[head])
         _report_head(model.domain, head, models, metrics)
 
 

@@ -18,7 +18,6 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.inputs import Tick
-from stream_coupons.core.messages.learning import OpenDecision
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter
@@ -102,7 +101,7 @@ class LocalPipeline:
         self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
         self._pending: deque[Record] = deque()
         self._ends: dict[tuple[str, int], int] = {}
-        self._lessons = {topic.name: Decoder(topic) for topic in (topics.EXAMPLES, topics.OPEN)}
+        self._decode = Decoder(topics.EXAMPLES)
         self.sent: dict[str, int] = {}
 
     def _get_known(self) -> Knowledge:
@@ -139,7 +138,7 @@ class LocalPipeline:
     def _come_to_rest(self) -> None:
         while self._pending:
             record = self._pending.popleft()
-            if record.topic in self._lessons:
+            if record.topic == topics.EXAMPLES.name:
                 self._learn(record)
             elif (owner := self._readers.get(record.topic)) is not None:
                 result = owner.batches.apply(record.partition, [record], {})
@@ -162,11 +161,8 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            lesson, origin = self._lessons[record.topic](record.value), sender_of(record, self._partitions)
-            if isinstance(lesson, OpenDecision):
-                is_news = self.trainer.watch(lesson, record.offset)
-            else:
-                is_news = lesson.is_lesson and self.trainer.learn(lesson, record.offset, origin)
+            lesson, origin = self._decode(record.value), sender_of(record, self._partitions)
+            is_news = lesson.is_lesson and self.trainer.learn(lesson, record.offset, origin)
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return

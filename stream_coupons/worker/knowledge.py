@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
@@ -17,7 +17,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import check_offsets, compile_snapshot, is_of_this_version, label
+from stream_coupons.models.snapshots import check_offset, compile_snapshot, is_of_this_version, label
 from stream_coupons.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ class CurrentKnowledge:
 
     Attributes
     ----------
-    log_ends : mapping or None
-        The next offset of `training-examples` and of `open-decisions`, by topic; whoever reads snapshots sets it
-        before. No snapshot has learnt from what is beyond. None sets no bound.
+    log_end : int or None
+        The next offset of `training-examples`; the reader of snapshots sets it before. No snapshot has learnt from
+        what is beyond. None sets no bound.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics) -> None:
@@ -54,7 +54,7 @@ class CurrentKnowledge:
         """Domains that have or had coupons: after the last coupon is withdrawn, the gauge must be zero."""
         self._strangers: set[str] = set()
         """Domains of snapshots that neither catalogue nor settings knew when these were read."""
-        self.log_ends: Mapping[str, int] | None = None
+        self.log_end: int | None = None
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
         self._prior = prior()
@@ -180,8 +180,8 @@ class CurrentKnowledge:
         ------
         SnapshotMismatch
         """
-        if self.log_ends is not None:
-            check_offsets(snapshot, self.log_ends[topics.EXAMPLES.name], self.log_ends[topics.OPEN.name])
+        if self.log_end is not None:
+            check_offset(snapshot, self.log_end)
         if self._is_expected(snapshot.domain):
             return
         self._strangers = {domain for domain in self._strangers if not self._is_expected(domain)}

@@ -4,7 +4,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream_coupons.agents.learner import READS
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
@@ -38,8 +37,8 @@ class KnowledgeTopics:
     async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:
         """Know which domains there are, and how far a snapshot can have learnt that was appended so far."""
         await self.catalogue.wait_caught_up()
-        ends = await consumer.end_offsets([TopicPartition(topic.name, 0) for topic in READS])
-        self._known.log_ends = {tp.topic: end for tp, end in ends.items()}
+        examples = TopicPartition(topics.EXAMPLES.name, 0)
+        self._known.log_end = (await consumer.end_offsets([examples]))[examples]
 
     @property
     def followers(self) -> tuple[Follower[Any], ...]:

@@ -24,8 +24,8 @@ from stream_coupons.worker.member import Member, Reporter
 class LearnerApp(Member):
     """All parts of the process that learns.
 
-    `training-examples` and `open-decisions` have one partition each, so of all learning processes one is active. The
-    others stand by: they are members without a partition, and take over within a session if the active one is lost.
+    `training-examples` has one partition, so of all learning processes one is active. The others stand by: they are
+    members without a partition, and take over within a session if the active one is lost.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -205,7 +205,7 @@ def test_a_tick_that_is_none_is_a_dead_letter(value: bytes) -> None:
     assert len(made.logs[topics.DEAD_LETTERS.name, 0]) == 1
 
 
-READ = [topic for topic in topics.READ_BY_AGENTS if topic not in (topics.EXAMPLES, topics.OPEN, topics.TICKS)]
+READ = [topic for topic in topics.READ_BY_AGENTS if topic not in (topics.EXAMPLES, topics.TICKS)]
 
 
 @pytest.mark.parametrize("topic", READ, ids=lambda topic: topic.name)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry
@@ -71,25 +70,6 @@ def told(origin: bytes | None, offset: int = 0, **about: Any) -> Record:
     return Record(topics.EXAMPLES.name, 0, offset, 0, b"ecommerce", value, headers)
 
 
-def opened(origin: bytes | None = b"coupon-feedback:0:7:0", offset: int = 0, **about: Any) -> Record:
-    """A message on a decision that is open."""
-    one = examples(1, 1)[0]
-    plain = {
-        "issue_id": "i1",
-        "domain": "ecommerce",
-        "coupon_id": "c1",
-        "at": 0.0,
-        "decided_at": 0.0,
-        "until": 100.0,
-        "label_at": 150.0,
-        "feature_schema": one.feature_schema,
-        "numeric": np.array(one.numeric, "<f4").tobytes(),
-        "hashed": np.array(one.hashed, "<u4").tobytes(),
-    }
-    headers = () if origin is None else (("origin", origin),)
-    return Record(topics.OPEN.name, 0, offset, 0, b"ecommerce", msgspec.json.encode(plain | about), headers)
-
-
 FURTHEST = b"ticks:0:%d:0" % MAX_NUMBER
 STRANGERS = {
     "no origin": told(None),
@@ -100,9 +80,7 @@ STRANGERS = {
     "a topic of a long name": told(b"x" * 1_000_000 + b":0:0:0"),
     "a long domain": told(b"ticks:0:1:0", domain="x" * 65),
     "no domain": told(b"ticks:0:1:0", domain=""),
-    "open, no origin": opened(None),
-    "open, an empty window": opened(until=0.0),
-    "open, other features": opened(feature_schema="another"),
+    "other features": told(b"ticks:0:1:0", feature_schema="another"),
 }
 
 
@@ -134,22 +112,6 @@ def test_whatever_origin_is_believed_is_served() -> None:
         learner._learn(trainer, told(origin, offset))
         [snapshot] = trainer.snapshots()
         assert compile_snapshot(snapshot).version == offset + 1
-
-
-def test_what_has_come_by_now_is_served_and_a_second_copy_of_it_changes_nothing() -> None:
-    nothing, trainer, metrics = Any, Trainer(LearningSettings()), Metrics(CollectorRegistry())
-    learner = Learner(Settings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
-    clicked = {"at": 50.0, "clicked": True, "numeric": b"", "hashed": b""}
-    for record in [opened(), opened(offset=1, **clicked)]:
-        learner._learn(trainer, record)
-    [snapshot] = trainer.snapshots()
-    assert (snapshot.version, snapshot.examples, snapshot.source_offset, snapshot.open_offset) == (1, 0, -1, 1)
-    assert trainer.models["ecommerce"].shifts["click"] > 0.0
-    for record in [opened(), opened(offset=1, **clicked), opened(offset=2), opened(offset=3, **clicked)]:
-        learner._learn(trainer, record)
-    assert trainer.snapshots() == []
-    assert metrics.records.labels(topics.OPEN.name)._value.get() == 6
-    assert learner._letters == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from stream_coupons.broker import apache_kafka_missing
 from stream_coupons.lab.bench.latency import Timing
 from stream_coupons.lab.bench.workload import Workload
 
-WRITTEN = dict.fromkeys(("vectors", "updates", "issues", "open_decisions"), 100)
+WRITTEN = dict.fromkeys(("vectors", "updates", "issues"), 100)
 
 
 def run(runtime: str, cpu_us: float) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def live_rate(rate: float, *, is_saturated: bool = False) -> LiveRate:
         worker_cpu_us_per_event=3512.0,
         worker_cpu_us_per_batch=2100.0, broker_cpu_us_per_event=None, cores_used=1.35, batches_per_s=123.4,
         events_per_batch=0.81, agents={}, lag_before={"browse-events": 30},
-        lag_after={"browse-events": 40_000, "user-vectors": 5000, "open-decisions": 50_000}, hops=hops,
+        lag_after={"browse-events": 40_000, "user-vectors": 5000, "training-examples": 50_000}, hops=hops,
         latency=latency(rate, None if is_saturated else 3456.7), floor=latency(rate, 12.3),
     )  # fmt: skip
 

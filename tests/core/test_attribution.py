@@ -11,9 +11,9 @@ from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
@@ -79,21 +79,19 @@ class Case:
         self.examples: list[TrainingExample] = []
         self.bookings: list[Booking] = []
         self.ends: list[str] = []
-        self.open: list[OpenDecision] = []
         self.last = Effects()
 
     def _take(self, effects: Effects) -> Effects:
         self.examples += of_type(effects.messages, TrainingExample)
         self.bookings += effects.bookings
         self.ends += [kind for noun, kind in effects.facts if noun == "end"]
-        self.open += of_type(effects.messages, OpenDecision)
         self.last = effects
         return effects
 
     def give(self, given: OpenIssue) -> None:
         given.awaits_impressions = given.domain in self.rules.impression_domains
         effects = Effects()
-        open_issue(self.shopper, given, KNOWN.catalogue, self.rules, effects)
+        open_issue(self.shopper, given, KNOWN.catalogue)
         attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules, effects)
         self._take(effects)
 
@@ -635,7 +633,7 @@ def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
 @pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])
 def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     shopper, catalogue = Shopper(), knowledge(withdrawn).catalogue
-    open_issue(shopper, issue(), KNOWN.catalogue, RULES, Effects())
+    open_issue(shopper, issue(), KNOWN.catalogue)
     effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
     assert changes(effects.bookings) == [(-100, 100)]
 
@@ -653,93 +651,9 @@ def test_an_expiry_of_a_coupon_of_ours_is_refused_and_frees_no_money(early: bool
     assert case.ends == ["redeemed"]
 
 
-def told(case: Case) -> list[tuple[str, float, bool, bool, bool]]:
-    """Of every message on an open decision: whose, when, whether it is the first, whether there was a click, a sale."""
-    return [(each.issue_id, each.at, each.is_first, each.clicked, each.redeemed) for each in case.open]
-
-
-def test_what_has_come_of_a_decision_is_told_at_once_its_features_first(case: Case) -> None:
-    case.give(issue())
-    case.hear(feedback("impression", "i1", AT + 1))
-    case.hear(feedback("click", "i1", AT + 2))
-    case.hear(feedback("click", "i1", AT + 3))
-    case.hear(feedback("purchase", "i1", AT + 4))
-    case.hear(feedback("purchase", "i1", AT + 5, event_id="another"))
-    case.wait(CLOSED + 5)
-    assert told(case) == [
-        ("i1", AT, True, False, False),
-        ("i1", AT + 2, False, True, False),
-        ("i1", AT + 4, False, True, True),
-    ]
-    first, *others = case.open
-    assert (first.decided_at, first.until, first.label_at) == (AT, UNTIL, CLOSED)
-    assert (first.coupon_id, first.domain) == ("c1", "ecommerce")
-    assert (first.numeric, first.hashed) == (NUMBERS, PLACES)
-    assert {first.feature_schema} == {SCHEMA}
-    assert all(each.numeric == each.hashed == b"" for each in others)
-
-
-def test_feedback_that_came_before_its_issue_is_told_after_it(case: Case) -> None:
-    case.give_and_hear(feedback("click", "i1", AT - 1), early=True)
-    assert told(case) == [("i1", AT, True, False, False), ("i1", AT - 1, False, True, False)]
-
-
-def test_a_purchase_after_the_window_is_no_answer(case: Case) -> None:
-    case.give(issue())
-    case.hear(feedback("purchase", "i1", UNTIL + 1))
-    assert told(case) == [("i1", AT, True, False, False)]
-
-
-def test_refused_feedback_is_not_told(case: Case) -> None:
-    case.give(issue())
-    case.hear(feedback("purchase", "i1", coupon_id="c2"))
-    case.hear(feedback("click", "unknown"))
-    assert told(case) == [("i1", AT, True, False, False)]
-
-
-@pytest.mark.parametrize("kind", ["impression", "click", "purchase"])
-def test_where_impressions_are_reported_a_coupon_is_told_of_when_it_is_seen(kind: str) -> None:
-    case = Case(REPORTED)
-    case.give(issue())
-    assert case.open == []
-    case.hear(feedback(kind, "i1", AT + 9))
-    assert told(case) == [("i1", AT + 9, True, kind == "click", kind == "purchase")]
-    assert case.open[0].decided_at == AT
-
-
-def test_of_no_coupon_only_a_sale_is_told_and_impressions_are_not_waited_for() -> None:
-    case = Case(REPORTED)
-    case.give(issue(coupon_id=NO_COUPON, observed=True))
-    case.hear(feedback("click", "i1", AT + 1))
-    case.hear(feedback("purchase", "i1", AT + 2))
-    assert told(case) == [("i1", AT, True, False, False), ("i1", AT + 2, False, True, True)]
-
-
-@pytest.mark.parametrize("about", [{"feature_schema": "another"}, {"until": END_OF_TIME}, {"until": AT}])
-def test_nothing_is_told_of_features_of_another_release_or_of_a_window_that_is_not_known(
-    case: Case, about: dict[str, object]
-) -> None:
-    case.give(msgspec.structs.replace(issue(), **about))
-    case.hear(feedback("click", "i1", AT))
-    assert case.open == []
-
-
-@pytest.mark.parametrize(("at", "is_told"), [(UNTIL - 1, True), (UNTIL, True), (UNTIL + RULES.grace_s, False)])
-def test_what_is_over_before_its_time_is_told(case: Case, at: float, is_told: bool) -> None:
-    case.give(issue(observed=True))
-    case.hear(feedback("expiry", "i1", at))
-    assert [(each.at, each.is_over, each.is_first) for each in case.open[1:]] == [(at, True, False)] * is_told
-
-
 def test_a_sender_whose_clock_is_ahead_does_not_say_what_time_it_is() -> None:
     case = Case()
-    given, ahead, opened = msgspec.structs.replace(issue(observed=True), at=AT + DAY_S), AT + DAY_S, Effects()
-    open_issue(case.shopper, given, KNOWN.catalogue, RULES, opened, AT)
-    for effects in (
-        opened,
-        attribution.join(case.shopper, feedback("click", "i1", ahead), KNOWN.catalogue, RULES, AT + 1),
-        attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, RULES, AT + 2),
-    ):
-        case._take(effects)
-    assert [each.at for each in case.open] == [AT, AT + 1, AT + 2]
+    ahead = AT + DAY_S
+    case.give(msgspec.structs.replace(issue(observed=True), at=ahead))
+    case._take(attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, RULES, AT + 2))
     assert {each.at for each in case.examples} == {AT + 2}

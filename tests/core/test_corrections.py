@@ -45,7 +45,7 @@ class Case:
     def give(self) -> None:
         book(self.purse, opening(self.given))
         effects = Effects()
-        open_issue(self.shopper, self.given, KNOWN.catalogue, RULES, effects)
+        open_issue(self.shopper, self.given, KNOWN.catalogue)
         attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES, effects)
         self.take(effects)
 
@@ -225,6 +225,6 @@ def test_a_report_that_comes_after_the_grace_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
 def test_what_becomes_of_a_coupon_of_others_is_no_money_of_ours(kind: str) -> None:
     case = Case(observed=True, held_minor=0, most_minor=0)
-    open_issue(case.shopper, case.given, KNOWN.catalogue, RULES, Effects())
+    open_issue(case.shopper, case.given, KNOWN.catalogue)
     assert case.hear(said("purchase", AT + 1, 5000), said(kind, AT + 2, 70)) == []
     assert case.issue.spent_minor == (0 if kind == "cancel" else 70)

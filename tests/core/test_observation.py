@@ -12,7 +12,7 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC, OF_SHOPPER, TERMS
 from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import Neighbour, NeighbourUpdate
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
@@ -83,8 +83,6 @@ def test_the_oldest_of_too_many_observed_coupons_makes_room_and_teaches_nothing(
     shopper.keep_issue(ours)
     effects = [observe("u", shopper, observed(name), narrow) for name in ("x1", "x2", "x3")]
     facts = [fact for each in effects for fact in each.facts]
-    over = [each.issue_id for one in effects for each in of_type(one.messages, OpenDecision) if each.is_over]
-    assert over == ["x1"]
     assert facts == [("observed", "scored")] * 3 + [("observed", "crowded_out")]
     assert list(shopper.issues) == ["ours", "x2", "x3"]
     assert observe("u", shopper, observed("x1"), narrow).facts == [("duplicate", "observed")]

@@ -102,7 +102,6 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
         metrics.model_base_log_loss.labels(domain=domain, head=head).set(0.5)
         metrics.model_roc_auc.labels(domain=domain, head=head).set(0.7)
         metrics.model_log_loss_gap.labels(domain=domain, head=head).set(0.01)
-        metrics.model_base_rate_shift.labels(domain=domain, head=head).set(0.1)
         metrics.model_calibration_error.labels(domain=domain, head=head).set(0.02)
         metrics.model_threshold.labels(domain=domain, head=head).set(0.1)
         metrics.model_accuracy.labels(domain=domain, head=head).set(0.9)

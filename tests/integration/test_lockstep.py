@@ -30,7 +30,6 @@ COMPARED = (
     topics.DECISIONS,
     topics.ISSUES,
     topics.EXAMPLES,
-    topics.OPEN,
 )
 
 

@@ -24,7 +24,7 @@ from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
-from stream_coupons.models.snapshots import checksum, checksum_of_parts, compile_snapshot, pack, unpack
+from stream_coupons.models.snapshots import checksum, compile_snapshot, pack, unpack
 
 from .builders import each_row, examples, random_rows
 
@@ -146,37 +146,6 @@ def test_a_flipped_bit_in_any_array_is_noticed(snapshot: ModelSnapshot) -> None:
             changed = arrays | {name: Array(array.dtype, array.shape, bytes(data))}
             with pytest.raises(SnapshotMismatch, match="checksum"):
                 compile_snapshot(with_part(snapshot, part, changed, is_honest=False))
-
-
-def test_a_flipped_bit_in_what_came_before_labels_is_noticed(snapshot: ModelSnapshot) -> None:
-    for kind, arrays in snapshot.early.items():
-        for name, array in arrays.items():
-            data = bytearray(array.data)
-            data[len(data) // 2] ^= 4
-            changed = {kind: arrays | {name: Array(array.dtype, array.shape, bytes(data))}}
-            with pytest.raises(SnapshotMismatch, match="checksum"):
-                compile_snapshot(msgspec.structs.replace(snapshot, early=snapshot.early | changed))
-
-
-def with_early(snapshot: ModelSnapshot, early: dict[str, dict[str, Array]]) -> ModelSnapshot:
-    """The same with other answers from before labels, and the checksum that fits them."""
-    return msgspec.structs.replace(snapshot, early=early, early_checksum=checksum_of_parts(early))
-
-
-def test_a_snapshot_without_what_came_before_labels_is_refused(snapshot: ModelSnapshot) -> None:
-    for read in (compile_snapshot, lambda each: Trainer(LearningRules()).restore({"ecommerce": each})):
-        with pytest.raises(SnapshotMismatch, match="early is"):
-            read(with_early(snapshot, {}))
-
-
-@pytest.mark.parametrize("kind", ["given", "none_given"])
-def test_forged_answers_from_before_labels_are_refused_by_name(snapshot: ModelSnapshot, kind: str) -> None:
-    no_number = pack(np.full(len(unpack(snapshot.early[kind]["shifts"])), np.nan))
-    forged = with_early(snapshot, snapshot.early | {kind: snapshot.early[kind] | {"shifts": no_number}})
-    trainer = Trainer(LearningRules())
-    for read in (compile_snapshot, lambda each: trainer.restore({"ecommerce": each})):
-        with pytest.raises(SnapshotMismatch, match=f"early, {kind}: shifts"):
-            read(forged)
 
 
 def test_another_champion_is_noticed(snapshot: ModelSnapshot) -> None:

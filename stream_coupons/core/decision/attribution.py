@@ -5,7 +5,7 @@ changed the features since. Feedback marks the issue on arrival. Positive and ne
 window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but no order in it is a positive.
 
 Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
-once would predict too much. The outcome so far is sent early (`OpenDecision`), for the base rate only.
+once would predict too much.
 
 Where the channel reports impressions, a coupon that was never seen is no negative: its examples are marked and not
 learnt. P(click) and P(redeem) are then conditional on an impression.
@@ -18,10 +18,8 @@ from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
     counts_of,
-    emit_outcome,
     example,
     has_other_scope,
-    known_outcome,
 )
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -127,7 +125,6 @@ def _apply(
     if event.kind == "expiry":
         _end_observed(event, shopper, issue, catalogue, rules, min(event.occurred_at, latest), effects)
         return None
-    before = known_outcome(issue, rules)
     if event.kind in MONEY_KINDS:
         _settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
@@ -142,9 +139,6 @@ def _apply(
                 each.clicked += 1
         effects.facts.append(("feedback", "click"))
     shopper.keep_issue(issue)
-    after = known_outcome(issue, rules)
-    if after != before:
-        emit_outcome(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
     return None
 
 
@@ -220,8 +214,6 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     effects.facts.append(("feedback", "expiry"))
     del shopper.issues[issue.issue_id]
     shopper.remember_closed(issue.issue_id, observed=True)
-    if at < issue.expires_at:
-        emit_outcome(issue, at, effects, is_over=True)
     _close_issue(event.user_id, issue, at, catalogue, rules, effects)
 
 

@@ -12,7 +12,6 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.decision.open_issues import emit_outcome
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
@@ -58,7 +57,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     )
     shopper.considered_at = None
     shopper.controls.clear()
-    _strip_issues(shopper, at, effects)
+    _strip_issues(shopper)
     shopper.erased_at = at
     ends = (ends_at for ends_at, _ in shopper.issues.values())
     shopper.leaves_at = max(chain(ends, (early.waits_until for early in shopper.early)), default=at) + STAYS_S
@@ -76,11 +75,10 @@ def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> 
     related.bucket, related.asked_at = "", 0.0
 
 
-def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
+def _strip_issues(shopper: Shopper) -> None:
     """Leave of our open issues what their money needs, and of others' nothing."""
     for issue_id in [*shopper.issues]:
         issue = shopper.issue(issue_id)
-        emit_outcome(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
             shopper.remember_closed(issue_id, observed=True)

@@ -45,7 +45,7 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
-    open_issues.open_issue(shopper, opened, known.catalogue, rules.attribution, effects)
+    open_issues.open_issue(shopper, opened, known.catalogue)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, known.catalogue, rules.attribution, effects)
 

@@ -8,7 +8,7 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.candidates import packed_row, stored
-from stream_coupons.core.decision.open_issues import emit_outcome, open_issue
+from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
@@ -223,14 +223,14 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     rules = known.rules.attribution
-    open_issue(shopper, issue, known.catalogue, rules, effects, latest)
+    open_issue(shopper, issue, known.catalogue)
     effects.facts.append(("observed", "scored"))
-    _make_room(shopper, rules, min(issue.at, latest), effects)
+    _make_room(shopper, rules, effects)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, effects, latest)
 
 
-def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
+def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> None:
     """Give up the oldest of more observed issues than may be open: what becomes of it is not known, nor learnt.
 
     Ours stay. They are few by the caps of the policy, and hold money. So does the latest, however large.
@@ -244,7 +244,6 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         if left <= rules.max_open_observed and size <= rules.max_observed_bytes:
             break
         size -= sizes[issue_id]
-        emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
         shopper.remember_closed(issue_id, observed=True)
         effects.facts.append(("observed", "crowded_out"))

@@ -1,17 +1,14 @@
 """Open issues and controls: how one is opened, what it takes of its budgets, and what the learner hears of it."""
 
-import math
 from typing import Literal
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.candidates import unpack
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.effects import Booking, Effects, Stake
-from stream_coupons.core.features.rows import SCHEMA
-from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, Shopper, Tally, tally
 
@@ -21,15 +18,8 @@ MAX_VALUE_MINOR = 2**53
 Head = Literal["click", "redeem", "order"]
 
 
-def open_issue(
-    shopper: Shopper,
-    issue: OpenIssue,
-    catalogue: Catalogue,
-    rules: AttributionRules,
-    effects: Effects,
-    latest: float = math.inf,
-) -> None:
-    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
+def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
+    """Remember an issue and, if a coupon was given, count it in the shopper's history.
 
     Parameters
     ----------
@@ -39,16 +29,8 @@ def open_issue(
         An issue of this system or of another one.
     catalogue : Catalogue
         The current coupons.
-    rules : AttributionRules
-        `impression_domains` are the domains whose channel reports impressions.
-    effects : Effects
-        Effects of the step so far; extended.
-    latest : float
-        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
     history = shopper.history
-    if known_outcome(issue, rules)[0]:
-        emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
     shopper.keep_issue(issue)
     if not issue.is_given:
         return
@@ -245,63 +227,3 @@ def awaits_impression(issue: OpenIssue, rules: AttributionRules) -> bool:
         Domains whose channels report impressions now.
     """
     return issue.awaits_impressions and issue.domain in rules.impression_domains
-
-
-def known_outcome(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
-    """Return what is known of an outcome so far.
-
-    Parameters
-    ----------
-    issue : OpenIssue
-        An open issue.
-    rules : AttributionRules
-        Domains whose channels report impressions.
-
-    Returns
-    -------
-    is_telling : bool
-        True if silence says something: not if the shopper may not have seen the coupon.
-    clicked, has_sold : bool
-        True if there was a click, and a purchase in time.
-    """
-    is_telling = not awaits_impression(issue, rules) or issue.was_seen or not issue.is_given
-    return is_telling, issue.clicked and issue.is_given, issue.has_sold
-
-
-def emit_outcome(
-    issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False
-) -> None:
-    """Send the outcome of an issue so far; nothing of one of another release, or whose end is not known.
-
-    Parameters
-    ----------
-    issue : OpenIssue
-        An open issue, or one that has just ended.
-    at : float
-        UTC epoch seconds, no later than now.
-    effects : Effects
-        Effects of the step so far; extended.
-    is_first : bool
-        True if nothing was sent of it before: its features are sent, too.
-    is_over : bool
-        True if nothing more can come of it, before its labels are due.
-    """
-    if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
-        return
-    effects.messages.append(
-        OpenDecision(
-            issue_id=issue.issue_id,
-            domain=issue.domain,
-            coupon_id=issue.coupon_id,
-            at=at,
-            decided_at=issue.at,
-            until=issue.until,
-            label_at=min(issue.expires_at, END_OF_TIME),
-            clicked=issue.clicked,
-            redeemed=issue.has_sold,
-            is_over=is_over,
-            feature_schema=issue.feature_schema,
-            numeric=issue.numeric if is_first else b"",
-            hashed=issue.hashed if is_first else b"",
-        )
-    )

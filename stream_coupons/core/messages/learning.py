@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import Amount, Base64, Count, Domain, EpochSeconds, Id, LongId, Ratio
+from stream_coupons.core.messages.fields import Amount, Count, Domain, EpochSeconds, Id, LongId, Ratio
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,47 +62,6 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_lesson(self) -> bool:
         """True if models learn the example: the outcome of a coupon that was never seen carries no information."""
         return self.seen is not False
-
-
-class OpenDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A pending decision, whose label is not final, and its outcome so far: clicks and purchases that came in time.
-
-    Events up to `until` count. The label is due at `label_at`, which leaves time for late records. The first message of
-    a decision has its features: numeric features and bucket indices as little-endian 32-bit values. Later messages
-    update the outcome, or state that the decision ended early.
-    """
-
-    issue_id: LongId
-    """The issue, or the decision that gave no coupon."""
-    domain: Domain
-    """Domain of the coupon: the record's key."""
-    coupon_id: Id
-    """The coupon, or `none`."""
-    at: EpochSeconds
-    """Time of this message."""
-    decided_at: EpochSeconds
-    """Time of the decision."""
-    until: EpochSeconds
-    """End of the time in which events count."""
-    label_at: EpochSeconds
-    """Time at which the label is final."""
-    clicked: bool = False
-    """True if a click came in time."""
-    redeemed: bool = False
-    """True if a purchase came in time."""
-    is_over: bool = False
-    """True if the decision ended early."""
-    feature_schema: str = ""
-    """Name of the feature space of `numeric` and `hashed`; in the first message only."""
-    numeric: Base64 = b""
-    """Numeric features, base64 of little-endian 32-bit floats; in the first message only."""
-    hashed: Base64 = b""
-    """Indices of hashed features, base64 of little-endian 32-bit integers; in the first message only."""
-
-    @property
-    def is_first(self) -> bool:
-        """True if it is the first message of its decision."""
-        return bool(self.numeric)
 
 
 class HeadQuality(Struct, frozen=True, kw_only=True):
@@ -166,16 +125,10 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time of the last example."""
     heads: dict[str, HeadState]
     """The models by head."""
-    early: dict[str, dict[str, Array]] = {}
-    """Outcomes so far of open decisions, with and without a coupon, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     """Progressive quality by head."""
     checksum: int
     """CRC-32 of the arrays of `heads`."""
-    early_checksum: int = 0
-    """CRC-32 of the arrays of `early`."""
-    open_offset: Annotated[int, Meta(ge=-1)] = -1
-    """Offset of the last record of `open-decisions` that was read."""
 
     @property
     def series(self) -> str:

@@ -27,7 +27,7 @@ STALLED_AFTER_S = 120.0
 ASK_AGAIN_S = 1.0
 LINGER_MS = 60_000
 """A phase is sent as one batch, when it is flushed and not before."""
-LEARNT_FROM = frozenset({topics.EXAMPLES.name, topics.OPEN.name})
+LEARNT_FROM = frozenset({topics.EXAMPLES.name})
 """Acknowledged only by a snapshot that covers them."""
 DECIDED_FROM = frozenset(topic.name for topic in topics.READ_BY_AGENTS) - LEARNT_FROM
 VERSION = "stream_coupons_model_version"

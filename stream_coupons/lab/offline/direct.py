@@ -17,7 +17,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
@@ -125,7 +125,7 @@ class DirectPipeline:
     def _come_to_rest(self) -> None:
         while self._pending:
             message = self._pending.popleft()
-            if isinstance(message, OpenDecision | TrainingExample):
+            if isinstance(message, TrainingExample):
                 self._learn(message)
             else:
                 self._apply(message)
@@ -163,11 +163,7 @@ class DirectPipeline:
             self._on_message(message)
             self._pending.append(message)
 
-    def _learn(self, lesson: OpenDecision | TrainingExample) -> None:
-        if not self._learns:
-            return
-        self._lessons += 1
-        if isinstance(lesson, OpenDecision):
-            self._has_learnt |= self._trainer.watch(lesson, self._lessons)
-        elif lesson.is_lesson:
+    def _learn(self, lesson: TrainingExample) -> None:
+        if self._learns and lesson.is_lesson:
+            self._lessons += 1
             self._has_learnt |= self._trainer.learn(lesson, self._lessons, None)

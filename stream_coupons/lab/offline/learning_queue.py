@@ -1,4 +1,4 @@
-"""The work of the models on a foreign log, in its order: score an issue, learn a label, follow a pending decision.
+"""The work of the models on a foreign log, in its order: score an issue, learn a label.
 
 Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. The work on
 them waits until then, and is done in the order of its arrival: each issue is scored by the model of its moment.
@@ -16,7 +16,7 @@ from stream_coupons.core.decision.candidates import stored
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.state import Predicted
 from stream_coupons.models.inputs import Row
@@ -100,7 +100,7 @@ class LearningQueue:
 
     def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
         self.heads = frozenset(heads)
-        self.trainer = Trainer(learning, self.heads, decides=False)
+        self.trainer = Trainer(learning, decides=False)
         self.news: list[tuple[float, News]] = []
         self._transfer = learning.transfer
         self._profile = profile
@@ -108,7 +108,7 @@ class LearningQueue:
         self._prior = prior()
         self._has_learnt = False
         self._offset = 0
-        self._waiting: list[Issue | OpenDecision | TrainingExample | str] = []
+        self._waiting: list[Issue | TrainingExample] = []
         self._issues = self._rows_waiting = 0
         self._known: dict[str, tuple[Row, Predicted, int]] = {}
         """Features, probabilities and model version of the issues whose labels have not come."""
@@ -121,13 +121,9 @@ class LearningQueue:
         if self._issues >= MAX_TOGETHER or self._rows_waiting >= MAX_ROWS:
             self.flush()
 
-    def take(self, message: OpenDecision | TrainingExample) -> None:
-        """Learn a label, or follow a pending decision, when all earlier work is done."""
-        self._waiting.append(message)
-
-    def doubt_silence(self, domain: str) -> None:
-        """Treat earlier silence in a domain as no evidence, when all earlier work is done."""
-        self._waiting.append(domain)
+    def take(self, label: TrainingExample) -> None:
+        """Learn a label when all earlier work is done."""
+        self._waiting.append(label)
 
     def flush(self) -> None:
         """Do all that waits."""
@@ -137,12 +133,8 @@ class LearningQueue:
         for one in waiting:
             if isinstance(one, Issue):
                 self._score(one)
-            elif isinstance(one, TrainingExample):
-                self._learn(one)
-            elif isinstance(one, OpenDecision):
-                self._watch(one)
             else:
-                self.trainer.doubt_silence(one)
+                self._learn(one)
 
     def _extract(self, issues: Sequence[Issue]) -> None:
         """Make the features of issues, together for those of the same coupons."""
@@ -202,14 +194,3 @@ class LearningQueue:
         self._offset += 1
         self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
         self.news += ((example.at, news) for news in self.trainer.news())
-
-    def _watch(self, decision: OpenDecision) -> None:
-        known = self._known.get(decision.issue_id)
-        if known is None:
-            return
-        if decision.is_first:
-            row = known[0]
-            numeric, hashed = row.numeric.astype("<f4").tobytes(), row.hashed.astype("<u4").tobytes()
-            decision = msgspec.structs.replace(decision, numeric=numeric, hashed=hashed)
-        self._offset += 1
-        self._has_learnt |= self.trainer.watch(decision, self._offset, is_own=True)

@@ -23,7 +23,7 @@ from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
@@ -74,7 +74,7 @@ class LoggedShop:
     Parameters
     ----------
     on_message : callable
-        Called with every `OpenDecision` and `TrainingExample`, in order. Their features are missing.
+        Called with every `TrainingExample`, in order. Their features are missing.
 
     Attributes
     ----------
@@ -84,9 +84,7 @@ class LoggedShop:
         Messages that could not be used, by reason.
     """
 
-    def __init__(
-        self, rules: Rules, coupons: Iterable[Coupon], on_message: Callable[[OpenDecision | TrainingExample], None]
-    ) -> None:
+    def __init__(self, rules: Rules, coupons: Iterable[Coupon], on_message: Callable[[TrainingExample], None]) -> None:
         self._rules = rules
         self._coupons = list(coupons)
         self._on_message = on_message
@@ -199,7 +197,7 @@ class LoggedShop:
             self._take(message)
 
     def _take(self, message: Struct) -> None:
-        if isinstance(message, OpenDecision | TrainingExample):
+        if isinstance(message, TrainingExample):
             self._on_message(message)
         elif isinstance(message, UserVector):
             key = self._neighbours.state_key(message, message.cell)

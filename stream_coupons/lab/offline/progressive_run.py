@@ -14,7 +14,7 @@ from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
-from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.state import Predicted
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
@@ -74,7 +74,7 @@ class ProgressiveRun:
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
-        self._shop = LoggedShop(rules, log.coupons, self._take)
+        self._shop = LoggedShop(rules, log.coupons, self._label)
         self._queue = LearningQueue(settings.learning, rules.profile, log.labelled_heads)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
@@ -290,12 +290,8 @@ class ProgressiveRun:
                 self._note_impression(issue, feedback.occurred_at)
         self._shop.respond(feedback)
 
-    def _take(self, message: OpenDecision | TrainingExample) -> None:
-        if isinstance(message, TrainingExample):
-            self._label(message)
-        self._queue.take(message)
-
     def _label(self, label: TrainingExample) -> None:
+        self._queue.take(label)
         scored = self._scored[label.issue_id]
         scored.labelled_at = label.at
         if label.head == "click":
@@ -326,7 +322,5 @@ class ProgressiveRun:
 
     def _believe_impressions(self) -> None:
         if self._asks_log and self.impressions.reported != self._reported:
-            for domain in self.impressions.reported - self._reported:
-                self._queue.doubt_silence(domain)
             self._reported = self.impressions.reported
             self._shop.believe_impressions(self._reported)
