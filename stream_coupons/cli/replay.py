@@ -226,7 +226,7 @@ class Replay:
         write: _Writer,
         campaigns: Iterable[Campaign] = (),
     ) -> None:
-        from stream_coupons.testing.local import LocalPipeline
+        from stream_coupons.testing import LocalPipeline
 
         self.refusals = Refusals()
         self.lines = 0
@@ -255,7 +255,7 @@ class Replay:
 
     def _feed(self, topic: str, key: bytes, value: bytes) -> None:
         self._fed[topic] += 1
-        self.pipeline.feed(topic, key, value)
+        self.pipeline.publish_bytes(topic, key, value)
 
     def _due(self, entry: Entry, clock: EventClock) -> float | None:
         try:

@@ -25,7 +25,7 @@ from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
 from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "true_value"]
 """Rule that selects the coupon: at random; the highest P(redeem); the best on average; the product's decision; the
@@ -266,7 +266,7 @@ class LocalTarget:
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
-        self._pipeline.send_together(phase.topic, phase.messages)
+        self._pipeline.publish_together(phase.messages)
 
     def tick(self, at: float, partition: int) -> None:
         """Let time pass in a partition."""
@@ -274,7 +274,7 @@ class LocalTarget:
 
     def learn(self) -> None:
         """Take into use what was learnt."""
-        self._pipeline.publish()
+        self._pipeline.serve_models()
 
     def issues(self) -> list[CouponIssue]:
         """The issues since the last call."""
