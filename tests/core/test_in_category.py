@@ -21,8 +21,9 @@ from stream_coupons.core.shopper.category_history import (
 )
 from stream_coupons.core.shopper.profile import Profile, fold
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, cart, coupon, item, order
+from .builders import AT, DAY_S, cart, order
 
 RULES = ProfileRules()
 WEEK_S = 7 * DAY_S

@@ -28,8 +28,9 @@ from stream_coupons.core.shopper.profile import (
 )
 from stream_coupons.core.vectors.items import interest_indices, price_band
 from stream_coupons.core.vectors.sparse import DIGEST_BYTES, feature_index, name_index
+from stream_coupons.testing import item
 
-from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
+from .builders import AT, DAY_S, HOUR_S, browse, cart, order
 
 Event = BrowseEvent | CartEvent | OrderEvent
 

@@ -23,8 +23,9 @@ from stream_coupons.core.shopper.profile import decay, fold
 from stream_coupons.core.shopper.state import Shopper, Tally
 from stream_coupons.core.vectors.items import category_brand, item_features
 from stream_coupons.core.vectors.sparse import PackedVector, SparseVector, feature_index, pack_vector, unpack_vector
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, FixedScorer, browse, cart, coupon, item, order, rules
+from .builders import AT, DAY_S, FixedScorer, browse, cart, order, rules
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
