@@ -10,9 +10,10 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse
 from tests.faults.trial import purses
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, send_ticks, settings, total, violations
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, send_ticks, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -47,7 +48,7 @@ def test_amounts_that_are_reported_late_do_not_pass_the_budget(empty_broker: Bro
 
         for visit in range(3):
             for number in range(SHOPPERS):
-                event = browse(f"{visit}-{number}", f"shopper-{number}", at=AT + 60 * visit)
+                event = browse(f"shopper-{number}", at=AT + 60 * visit, event_id=f"{visit}-{number}")
                 publisher.send(topics.BROWSE, event)
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)

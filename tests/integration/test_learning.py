@@ -15,19 +15,9 @@ from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
+from stream_coupons.testing import browse
 
-from .builders import (
-    AT,
-    DAY_S,
-    IDLE_WITHIN_S,
-    browse,
-    coupon,
-    messages,
-    records,
-    send_ticks,
-    settings,
-    wait_until,
-)
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -131,7 +121,7 @@ def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learne
     wait_for_version(system, second.version)
 
     with system.publisher() as publisher:
-        publisher.send(topics.BROWSE, browse("decided", "u-new", at=AT + 2 * DAY_S))
+        publisher.send(topics.BROWSE, browse("u-new", at=AT + 2 * DAY_S, event_id="decided"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
     [issue] = messages(system, topics.ISSUES)

@@ -10,19 +10,9 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse
 
-from .builders import (
-    AT,
-    DAY_S,
-    IDLE_WITHIN_S,
-    browse,
-    coupon,
-    distinct_issues,
-    records,
-    settings,
-    total,
-    violations,
-)
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, records, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -61,7 +51,9 @@ def everybody_browses(system: LocalSystem, visit: str, at: float) -> None:
             for domain in ("goods", "travel"):
                 for user_id in shoppers(domain)[wave::WAVES]:
                     then = at + wave * ASK_AGAIN_S
-                    publisher.send(topics.BROWSE, browse(f"{visit}-{user_id}", user_id, at=then, domain=domain))
+                    publisher.send(
+                        topics.BROWSE, browse(user_id, at=then, event_id=f"{visit}-{user_id}", domain=domain)
+                    )
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
 

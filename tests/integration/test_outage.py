@@ -13,8 +13,9 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons.testing import browse, item
 
-from .builders import IDLE_WITHIN_S, browse, coupon, messages, records, settings, total, violations, wait_until
+from .builders import IDLE_WITHIN_S, coupon, messages, records, settings, total, violations, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -41,10 +42,12 @@ def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
     system.prepare([coupon("c1", budget_minor=100, redeem_within_s=WINDOW_S)])
     with system, system.publisher() as publisher:
         system.wait_ready()
-        publisher.send(topics.BROWSE, browse("t0", "ann", "A", at=time.time()))  # her partition asks for the money
+        publisher.send(
+            topics.BROWSE, browse("ann", item("A"), at=time.time(), event_id="t0")
+        )  # her partition asks for the money
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
-        publisher.send(topics.BROWSE, browse("t1", "ann", "A", at=time.time()))
+        publisher.send(topics.BROWSE, browse("ann", item("A"), at=time.time(), event_id="t1"))
         publisher.flush()
         wait_until(lambda: len(messages(system, topics.ISSUES)) == 1, "ann's coupon")
         [issue] = messages(system, topics.ISSUES)
@@ -64,7 +67,7 @@ def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
         assert total(system, "coupons_ended_total", outcome="redeemed") == 1
         assert records(system, "dead-letters") == []
 
-        publisher.send(topics.BROWSE, browse("t2", "bob", "A", at=time.time()))
+        publisher.send(topics.BROWSE, browse("bob", item("A"), at=time.time(), event_id="t2"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert messages(system, topics.ISSUES) == [issue], "the budget is spent"
