@@ -8,13 +8,12 @@ import pytest
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.erasure import STAYS_S
-from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.cells import CellCodec
-from stream_coupons.testing import browse, item
+from stream_coupons.testing import browse, erasure, item
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, total
 
@@ -52,7 +51,7 @@ def test_a_shopper_is_forgotten_and_does_not_come_back_by_what_was_before(system
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert {issue.user_id for issue in messages(system, topics.ISSUES)} == {"ann", "bob"}
-        publisher.send(topics.ERASURES, ErasureRequest(event_id="x", user_id="ann", occurred_at=AT + 1))
+        publisher.send(topics.ERASURES, erasure("ann", at=AT + 1))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert state(system, "ann").profile.category_interests == {}

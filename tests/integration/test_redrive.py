@@ -10,11 +10,10 @@ from typer.testing import CliRunner
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.testing import browse
+from stream_coupons.testing import browse, feedback, observed
 
 from .builders import (
     AT,
@@ -33,10 +32,8 @@ from .builders import (
 pytestmark = pytest.mark.kafka
 
 WAITS_S = 60.0
-CLICK = FeedbackEvent(event_id="f1", user_id="u1", occurred_at=AT, issue_id="x1", kind="click")
-OBSERVED = ObservedIssue(
-    event_id="o1", user_id="u1", occurred_at=AT, issue_id="x1", coupon_id="c1", expires_at=AT + DAY_S
-)
+OBSERVED = observed("u1", issue_id="x1", expires_at=AT + DAY_S)
+CLICK = feedback(OBSERVED, "click")
 
 
 def redrive(system: LocalSystem) -> str:
