@@ -37,8 +37,7 @@ def test_amounts_that_are_reported_late_do_not_pass_the_budget(empty_broker: Bro
 
         for visit in range(3):
             for number in range(SHOPPERS):
-                event = browse(f"shopper-{number}", at=AT + 60 * visit, event_id=f"{visit}-{number}")
-                publisher.send(topics.BROWSE, event)
+                publisher.send(topics.BROWSE, browse(f"shopper-{number}", at=AT + 60 * visit))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
             tell("purchase", 60 * visit + 1, 0)

@@ -32,13 +32,13 @@ def test_a_history_leads_to_no_coupon_and_takes_no_stock_of_the_present(
         for visit in range(VISITS):
             for number in range(SHOPPERS):
                 at = now - (400 - 100 * visit) * DAY_S
-                publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=at, event_id=f"{visit}-{number}"))
+                publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=at))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert distinct_issues(system) == {}
         assert total(system, "decisions_total", outcome="timed_out") == SHOPPERS * VISITS
         for number in range(SHOPPERS):
-            publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=time.time(), event_id=f"now-{number}"))
+            publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=time.time()))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
         assert len(distinct_issues(system)) == STOCK

@@ -42,9 +42,7 @@ def shoppers_come(system: LocalSystem, visit: int) -> None:
     at = AT + visit * DAY_S
     with system.publisher() as publisher:
         for number in range(SHOPPERS):
-            publisher.send(
-                topics.BROWSE, browse(f"u{number}", item(f"i{number % 5}"), at=at, event_id=f"{visit}-{number}")
-            )
+            publisher.send(topics.BROWSE, browse(f"u{number}", item(f"i{number % 5}"), at=at))
         publish_journey(publisher, f"buyer-{visit}", "i1", "i2", "i3")
         send_ticks(system, publisher, at + DAY_S)
 
